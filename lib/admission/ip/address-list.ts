@@ -1,0 +1,107 @@
+import type { ClientAddress } from '../address.js';
+import { parseIPv4 } from '../ipv4.js';
+import { embeddedIPv4, parseIPv6, prefixKey, type Words } from '../ipv6.js';
+
+const NAMES = new Map(
+  Object.entries({
+    loopback: ['127.0.0.0/8', '::1'],
+    linklocal: ['169.254.0.0/16', 'fe80::/10'],
+    uniquelocal: ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7'],
+  }),
+);
+
+/**
+ * Addresses and networks, compiled so that a look-up costs one probe of a set per distinct prefix length,
+ * however long the list is.
+ */
+export class AddressList {
+  /** Prefix length → the networks of that length, as the numbers their first bits make. */
+  readonly #v4 = new Map<number, Set<number>>();
+  readonly #v6 = new Map<number, Set<string>>();
+
+  get isEmpty(): boolean {
+    return this.#v4.size + this.#v6.size === 0;
+  }
+
+  has(address: ClientAddress): boolean {
+    if (address.family === 4 && address.text !== '' && this.#hasIPv4(address.value)) return true;
+    return address.words !== undefined && this.#hasIPv6(address.words);
+  }
+
+  addIPv4(value: number, prefix: number): void {
+    bucket(this.#v4, prefix).add(leading(value, prefix));
+  }
+
+  addIPv6(words: Words, prefix: number): void {
+    bucket(this.#v6, prefix).add(prefixKey(words, prefix));
+  }
+
+  #hasIPv4(value: number): boolean {
+    for (const [prefix, networks] of this.#v4) if (networks.has(leading(value, prefix))) return true;
+    return false;
+  }
+
+  #hasIPv6(words: Words): boolean {
+    for (const [prefix, networks] of this.#v6) if (networks.has(prefixKey(words, prefix))) return true;
+    return false;
+  }
+}
+
+/** A shift by 32 would be one by 0 in JavaScript. */
+const leading = (value: number, prefix: number): number => (prefix === 0 ? 0 : value >>> (32 - prefix));
+
+function bucket<T>(networks: Map<number, Set<T>>, prefix: number): Set<T> {
+  let set = networks.get(prefix);
+  if (set === undefined) networks.set(prefix, (set = new Set()));
+  return set;
+}
+
+/**
+ * Compiles CIDRs, single addresses and the names `loopback`, `linklocal`, `uniquelocal`;
+ * returns every problem instead, as a sentence each, where an entry is none of these.
+ */
+export function parseAddressList(entries: readonly string[]): AddressList | string[] {
+  const list = new AddressList();
+  const problems = entries
+    .flatMap((entry) => NAMES.get(entry.toLowerCase()) ?? entry)
+    .flatMap((entry) => add(list, entry));
+  return problems.length === 0 ? list : problems;
+}
+
+function add(list: AddressList, entry: string): string | [] {
+  const [, address = '', length] = /^([^/]*)(?:\/(.*))?$/s.exec(entry) ?? [];
+  const value = parseIPv4(address);
+  if (value !== undefined) return withPrefix(entry, length, 32, (prefix) => list.addIPv4(value, prefix));
+  const words = address.includes('%') ? undefined : parseIPv6(address);
+  if (words === undefined) return `'${entry}' is no IP address, CIDR, or one of ${[...NAMES.keys()].join(', ')}`;
+  return withPrefix(entry, length, 128, (prefix) => addWords(list, words, prefix));
+}
+
+/** `::ffff:10.0.0.0/104` means the IPv4 network: that is how its addresses are seen. */
+function addWords(list: AddressList, words: Words, prefix: number): void {
+  const isMapped = prefix >= 96 && words[5] === 0xffff && words.slice(0, 5).every((word) => word === 0);
+  if (isMapped) list.addIPv4(embeddedIPv4(words)!, prefix - 96);
+  else list.addIPv6(words, prefix);
+}
+
+function withPrefix(
+  entry: string,
+  length: string | undefined,
+  bits: number,
+  use: (prefix: number) => void,
+): string | [] {
+  const prefix = length === undefined ? bits : /^(?:0|[1-9]\d{0,2})$/.test(length) ? Number(length) : bits + 1;
+  if (prefix > bits) return `'${entry}' has no prefix length from 0 to ${bits} after the slash`;
+  use(prefix);
+  return [];
+}
+
+/** A list of the library's own, known to be well-formed. */
+export function addressList(...entries: string[]): AddressList {
+  const list = parseAddressList(entries);
+  if (Array.isArray(list)) throw new TypeError(list.join('; '));
+  return list;
+}
+
+/** Addresses that are never a client's on the internet: loopback, link-local and private networks. */
+export const PRIVATE_ADDRESSES = addressList('loopback', 'linklocal', 'uniquelocal');

@@ -1,0 +1,26 @@
+/**
+ * What is remembered of one address (an IPv6 prefix is one address), shared by all its connections: each keeps
+ * one pointer to it. The counts are exact; whoever raises one lowers it again.
+ */
+export class AddressEntry {
+  /** Live connections: reserved or open. */
+  connections = 0;
+  /** Connections between accept and 101. */
+  pending = 0;
+  /** Bytes held for its peers: heads, waiting messages, output. */
+  heldBytes = 0;
+  /** Bucket of `connections.rate` (see token-bucket.ts). */
+  attempts = 0;
+  /** Bucket of `messages.byteRatePerIp`. */
+  bytes = 0;
+  /** How many hold this entry; at 0 it may be forgotten, once its buckets are full. */
+  refs = 0;
+
+  constructor(
+    readonly key: string,
+    /** The entry of the /48 around an IPv6 prefix, whose limits are eight times as high. */
+    readonly site: AddressEntry | undefined = undefined,
+    /** A trusted proxy: it is counted, and no limit per address applies. */
+    readonly isExempt: boolean = false,
+  ) {}
+}
