@@ -1,0 +1,43 @@
+/** The character classes of HTTP (RFC 9110, section 5.6; RFC 9112), said once: as regex classes and as byte tables. */
+
+/** `tchar`, to be put inside `[]` (RFC 9110, section 5.6.2). */
+export const TCHAR = "!#$%&'*+\\-.^_`|~0-9A-Za-z";
+
+/** `field-vchar`, SP and HTAB: what a field value may hold (RFC 9110, section 5.5). */
+export const FIELD = '\\t -~\\x80-\\xff';
+
+/** One entry per byte, 1 where the byte is in the class. */
+function byteTable(charClass: string): Uint8Array {
+  const pattern = new RegExp(`[${charClass}]`);
+  return Uint8Array.from({ length: 256 }, (_, byte) => (pattern.test(String.fromCharCode(byte)) ? 1 : 0));
+}
+
+export const TOKEN_BYTES = byteTable(TCHAR);
+export const PRINTABLE_BYTES = byteTable(' -~');
+export const FIELD_BYTES = byteTable(FIELD);
+export const NO_BYTES = new Uint8Array(256);
+
+export const HTAB = 0x09;
+export const LF = 0x0a;
+export const CR = 0x0d;
+export const SP = 0x20;
+export const COMMA = 0x2c;
+export const COLON = 0x3a;
+
+/** Splits a comma-separated list into its elements without the white space around them; empty elements stay. */
+export function splitList(value: string): string[] {
+  const elements = value.split(',');
+  for (let i = 0; i < elements.length; i++) elements[i] = trimWhiteSpace(elements[i]!);
+  return elements;
+}
+
+/** Takes `OWS` (SP, HTAB) off both ends. `String.prototype.trim` would take U+00A0, which is data here. */
+export function trimWhiteSpace(text: string): string {
+  let start = 0;
+  let end = text.length;
+  while (start < end && isWhiteSpace(text.charCodeAt(start))) start++;
+  while (end > start && isWhiteSpace(text.charCodeAt(end - 1))) end--;
+  return start === 0 && end === text.length ? text : text.slice(start, end);
+}
+
+export const isWhiteSpace = (code: number): boolean => code === SP || code === HTAB;
