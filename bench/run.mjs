@@ -1,4 +1,4 @@
-// node bench/run.mjs [--quick] [--only name[,name]] [--servers bare,ours,nestWs,nestIo] [--out folder]
+// node bench/run.mjs [--quick] [--only name[,name]] [--servers bare,ours,nestWs,nestIo] [--turns n] [--out folder]
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus, loadavg } from 'node:os';
@@ -33,11 +33,12 @@ const { values } = parseArgs({
     quick: { type: 'boolean', default: false },
     only: { type: 'string' },
     servers: { type: 'string' },
+    turns: { type: 'string' },
     out: { type: 'string' },
   },
 });
 const servers = values.servers?.split(',');
-const bench = new Bench({ quick: values.quick, only: servers });
+const bench = new Bench({ quick: values.quick, only: servers, rounds: values.turns && Number(values.turns) });
 
 async function main() {
   if ((!servers || servers.includes('ours')) && !existsSync(BUILT)) {

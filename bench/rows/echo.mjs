@@ -26,7 +26,7 @@ async function echoRow(bench, servers, { bytes, inFlight }) {
     unit: 'µs',
     limits: bytes === 64 ? { ours: LIMITS[inFlight] } : {},
   });
-  await bench.measure(row, servers, bench.quick ? 5000 : 30_000, (server, total) =>
+  await bench.measure(row, servers, bench.quick ? 5000 : 20_000, (server, total) =>
     bench.load.call('echo', { group: server.key, bytes, inFlight, total }),
   );
   return row;

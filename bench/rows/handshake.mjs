@@ -84,7 +84,7 @@ export async function refusalGrowth(bench) {
   for (const [way, { net, sources, expected }] of Object.entries(ways)) {
     const heap = growthRow(way, 'heap', total);
     const rss = growthRow(way, 'rss', total);
-    await bench.turns(bench.quick ? 1 : 3, ['ours'], async (key) => {
+    await bench.turns(3, ['ours'], async (key) => {
       const server = await startServer(key, { limits: refusingLimits(bench) });
       try {
         await fillCap(bench, server);

@@ -5,30 +5,36 @@ import { Row } from './collector.mjs';
 const KIB = 1024;
 const MESSAGE = 2048;
 const SETTLE = 250;
-const FIRST = 0.4;
+const MORE = 0.6;
 
-/** Idle connections, then one message each way; a fresh process each turn, since RSS never comes back whole. */
+/**
+ * Idle connections counted from a process that just started, fixed growth of its heap and code included; what each
+ * further one adds, which is a connection's own; then one message each way on all of them.
+ */
 export async function memory(bench) {
   const rows = {
-    idleRss: new Row({
-      id: 'memory.idle.rss',
-      title: 'RSS per idle connection',
-      unit: 'KiB',
-      limits: { ours: { goal: 1, accepted: 1.1 } },
-    }),
-    idleHeap: new Row({ id: 'memory.idle.heap', title: 'JS heap per idle connection', unit: 'KiB' }),
-    usedRss: new Row({ id: 'memory.used.rss', title: 'RSS after a 2 KiB message each way', unit: 'KiB' }),
-    usedHeap: new Row({ id: 'memory.used.heap', title: 'JS heap after a 2 KiB message each way', unit: 'KiB' }),
+    idle: rowsOf('idle', 'per idle connection', { ours: { goal: 1, accepted: 1.1 } }),
+    further: rowsOf('further', 'per further idle connection'),
+    used: rowsOf('used', 'per connection after a 2 KiB message each way'),
   };
   const count = bench.quick ? 1000 : 5000;
   await bench.turns(5, ['bare', 'ours', 'nestWs', 'nestIo'], async (key) => {
-    const { base, idle, used, total } = await footprint(bench, key, { count });
-    rows.idleRss.add(key, (idle.rss - base.rss) / total / KIB);
-    rows.idleHeap.add(key, (idle.heapUsed - base.heapUsed) / total / KIB);
-    rows.usedRss.add(key, (used.rss - base.rss) / total / KIB);
-    rows.usedHeap.add(key, (used.heapUsed - base.heapUsed) / total / KIB);
+    const { base, idle, more, used } = await footprint(bench, key, { count });
+    rows.idle.add(key, base, idle, count);
+    rows.further.add(key, idle, more, count * MORE);
+    rows.used.add(key, base, used, count + count * MORE);
   });
-  return Object.values(rows);
+  return Object.values(rows).flatMap(({ rss, heap }) => [rss, heap]);
+}
+
+function rowsOf(name, what, limits = {}) {
+  const rss = new Row({ id: `memory.${name}.rss`, title: `RSS ${what}`, unit: 'KiB', limits });
+  const heap = new Row({ id: `memory.${name}.heap`, title: `JS heap ${what}`, unit: 'KiB' });
+  const add = (key, from, to, count) => {
+    rss.add(key, (to.rss - from.rss) / count / KIB);
+    heap.add(key, (to.heapUsed - from.heapUsed) / count / KIB);
+  };
+  return { rss, heap, add };
 }
 
 /** The same with permessage-deflate negotiated by every connection. */
@@ -38,29 +44,26 @@ export async function memoryCompressed(bench) {
     title: 'RSS with compression after a 2 KiB message each way',
     unit: 'KiB',
   });
-  const count = bench.quick ? 200 : 1000;
+  const count = bench.quick ? 200 : 500;
   await bench.turns(5, ['bare', 'tuned', 'ours', 'nestWs', 'nestIo'], async (key) => {
-    const { base, used, total } = await footprint(bench, key, { count, deflate: true });
-    row.add(key, (used.rss - base.rss) / total / KIB);
+    const { base, used } = await footprint(bench, key, { count, deflate: true });
+    row.add(key, (used.rss - base.rss) / (count + count * MORE) / KIB);
   });
   return [row];
 }
 
-/**
- * What `count` connections add to a process that holds others already: the first ones fill what the heap has spare,
- * grow it, and have its code compiled, so only the slope after them is a connection's own.
- */
+/** Forced collections before each figure. A fresh process each time, since RSS never comes back whole. */
 async function footprint(bench, key, { count, deflate = false }) {
   const server = await startServer(key, { compression: deflate, limits: bench.limits.connections });
   try {
-    const first = Math.ceil(count * FIRST);
-    await openPeers(bench, server, { group: 'first', count: first, deflate });
-    await bench.load.call('echo', { group: 'first', bytes: MESSAGE, total: first * 2 });
     const base = await settledMemory(server);
-    await openPeers(bench, server, { group: 'more', count, deflate });
+    await openPeers(bench, server, { group: 'first', count, deflate });
     const idle = await settledMemory(server);
-    await bench.load.call('echo', { group: 'more', bytes: MESSAGE, total: count });
-    return { base, idle, used: await settledMemory(server), total: count };
+    await openPeers(bench, server, { group: 'more', count: count * MORE, deflate });
+    const more = await settledMemory(server);
+    await bench.load.call('echo', { group: 'first', bytes: MESSAGE, total: count });
+    await bench.load.call('echo', { group: 'more', bytes: MESSAGE, total: count * MORE });
+    return { base, idle, more, used: await settledMemory(server) };
   } finally {
     for (const group of ['first', 'more']) await bench.load.call('close', { group }).catch(() => {});
     await server.stop();

@@ -16,8 +16,8 @@ export class Bench {
   limits = LIMITS;
   #children = new Set();
 
-  constructor({ quick, only, log }) {
-    Object.assign(this, { quick, only, log });
+  constructor({ quick, only, rounds }) {
+    Object.assign(this, { quick, only, rounds });
   }
 
   start() {
@@ -31,7 +31,7 @@ export class Bench {
 
   /** `turn(item)` for each item, then again: ABCABC… A quick run takes two turns. */
   async turns(count, items, turn) {
-    for (let round = 0; round < (this.quick ? 2 : count); round++) {
+    for (let round = 0; round < (this.rounds ?? (this.quick ? 2 : count)); round++) {
       for (const item of items.filter((each) => this.#wanted(each))) await turn(item);
     }
   }
