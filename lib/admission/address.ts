@@ -5,8 +5,6 @@ import { embeddedIPv4, formatIPv6, parseIPv6, prefixKey, type Words } from './ip
 export const DEFAULT_IPV6_PREFIX = 64;
 /** The second tier: what one site is usually given (RFC 6177). */
 export const SITE_PREFIX = 48;
-/** How many times the limits of one prefix a whole /48 may hold. */
-export const SITE_FACTOR = 8;
 
 /** Where a connection comes from, in the form in which it is compared and counted. */
 export class ClientAddress {

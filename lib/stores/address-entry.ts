@@ -1,3 +1,6 @@
+/** How many times the limits of one IPv6 prefix a whole /48 may hold. */
+export const SITE_FACTOR = 8;
+
 /**
  * What is remembered of one address (an IPv6 prefix is one address), shared by all its connections: each keeps
  * one pointer to it. The counts are exact; whoever raises one lowers it again.

@@ -1,5 +1,4 @@
-import { SITE_FACTOR } from '../admission/address.js';
-import type { AddressEntry } from './address-entry.js';
+import { type AddressEntry, SITE_FACTOR } from './address-entry.js';
 import type { AdmissionStore } from './contract.js';
 import { debt, fits, type Rate, spend } from './token-bucket.js';
 

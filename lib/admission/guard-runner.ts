@@ -1,0 +1,140 @@
+import { REFUSALS, type Refusal, withDetail } from '../errors/refusals.js';
+import type { Awaitable } from '../stores/contract.js';
+import { abortAttempt, factsOf, onAttemptEnd, setPrincipal, type UpgradeAttempt } from './attempt.js';
+import { type Admitted, checkAnswer } from './guard-answer.js';
+import { refusalOfThrown } from './guard-failure.js';
+import type { Admission, AdmissionGuardFunction } from './guards.js';
+
+/** The peer left, or the attempt ended otherwise, before the guards had decided: there is nobody to answer. */
+export const ABANDONED = Object.freeze({ reason: 'abandoned' as const });
+
+/** Told apart by `reason`: none, `'abandoned'`, or that of the refusal. */
+export type GuardOutcome = Admitted | Refusal | typeof ABANDONED;
+
+export interface GuardContext {
+  /** Milliseconds for all asynchronous guards together, from the first promise on. */
+  readonly timeout: number;
+  /** Calls `expire` after `timeout` milliseconds unless the returned function was called. */
+  readonly schedule: (expire: () => void, timeout: number) => () => void;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+}
+
+type Answer = Admission | boolean;
+
+const NOTHING_SAID: Admitted = Object.freeze({
+  principal: undefined,
+  userKey: undefined,
+  expiresAt: Infinity,
+  headers: Object.freeze([]),
+  subprotocol: undefined,
+});
+
+/**
+ * Asks the guards one after the other until one refuses. As long as they answer at once there is no promise and no
+ * timer; the first promise starts the clock for it and all that follow. Never throws, never rejects.
+ */
+export function runGuards(
+  guards: readonly AdmissionGuardFunction[],
+  attempt: UpgradeAttempt,
+  context: GuardContext,
+): Awaitable<GuardOutcome> {
+  return new GuardRun(guards, attempt, context).start();
+}
+
+class GuardRun {
+  #next = 0;
+  #merged: Admitted = NOTHING_SAID;
+  #settle: ((outcome: GuardOutcome) => void) | undefined;
+  #stopClock: (() => void) | undefined;
+
+  constructor(
+    private readonly guards: readonly AdmissionGuardFunction[],
+    private readonly attempt: UpgradeAttempt,
+    private readonly context: GuardContext,
+  ) {}
+
+  start(): Awaitable<GuardOutcome> {
+    const first = this.#advance();
+    return isPromise(first) ? this.#wait(first) : first;
+  }
+
+  /** Runs guards until one must be waited for, one refuses, or all have been heard. */
+  #advance(): GuardOutcome | PromiseLike<Answer> {
+    for (let guard = this.guards[this.#next]; guard !== undefined; guard = this.guards[++this.#next]) {
+      try {
+        const answer = guard(this.attempt);
+        if (isPromise(answer)) return answer;
+        const refusal = this.#hear(answer);
+        if (refusal !== undefined) return refusal;
+      } catch (error) {
+        return this.#signed(refusalOfThrown(error));
+      }
+    }
+    return this.#merged;
+  }
+
+  #hear(answer: Answer): Refusal | undefined {
+    if (answer === true) return undefined;
+    const checked = checkAnswer(answer, factsOf(this.attempt).protocols, this.context.now());
+    if (checked.reason !== undefined) return this.#signed(checked);
+    this.#merged = merge(this.#merged, checked);
+    setPrincipal(this.attempt, this.#merged.principal);
+    return undefined;
+  }
+
+  /** Says in the detail whose refusal it is. */
+  #signed(refusal: Refusal): Refusal {
+    const name = this.guards[this.#next]?.name || 'a guard';
+    return withDetail(refusal, refusal.detail === undefined ? name : `${name}: ${refusal.detail}`);
+  }
+
+  #wait(first: PromiseLike<Answer>): Promise<GuardOutcome> {
+    return new Promise((resolve) => {
+      this.#settle = resolve;
+      this.#stopClock = this.context.schedule(() => this.#expire(), this.context.timeout);
+      onAttemptEnd(this.attempt, () => this.#finish(ABANDONED));
+      this.#follow(first);
+    });
+  }
+
+  /** Its handlers stay even when nobody waits any more: a late rejection is nobody's uncaught one. */
+  #follow(promise: PromiseLike<Answer>): void {
+    Promise.resolve(promise).then(
+      (answer) => this.#resume(answer),
+      (error) => this.#finish(this.#signed(refusalOfThrown(error))),
+    );
+  }
+
+  #resume(answer: Answer): void {
+    if (this.#settle === undefined) return;
+    const refusal = this.#hear(answer);
+    this.#next++;
+    const next = refusal ?? this.#advance();
+    if (isPromise(next)) this.#follow(next);
+    else this.#finish(next);
+  }
+
+  #expire(): void {
+    this.#finish(this.#signed(REFUSALS.guardTimeout));
+    abortAttempt(this.attempt, new DOMException('the guards took too long', 'TimeoutError'));
+  }
+
+  #finish(outcome: GuardOutcome): void {
+    this.#stopClock?.();
+    this.#settle?.(outcome);
+    this.#settle = this.#stopClock = undefined;
+  }
+}
+
+const merge = (before: Admitted, said: Admitted): Admitted => ({
+  principal: said.principal ?? before.principal,
+  // A key belongs to the principal it came with.
+  userKey: said.principal === undefined ? (said.userKey ?? before.userKey) : said.userKey,
+  expiresAt: Math.min(said.expiresAt ?? Infinity, before.expiresAt ?? Infinity),
+  headers: [...before.headers, ...said.headers],
+  subprotocol: said.subprotocol ?? before.subprotocol,
+});
+
+const isPromise = (value: unknown): value is PromiseLike<Answer> =>
+  typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
