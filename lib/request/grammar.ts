@@ -24,9 +24,9 @@ export const SP = 0x20;
 export const COMMA = 0x2c;
 export const COLON = 0x3a;
 
-/** Splits a comma-separated list into its elements without the white space around them; empty elements stay. */
-export function splitList(value: string): string[] {
-  const elements = value.split(',');
+/** The first elements of a comma-separated list, without the white space around them; empty elements stay. */
+export function splitList(value: string, limit?: number): string[] {
+  const elements = value.split(',', limit);
   for (let i = 0; i < elements.length; i++) elements[i] = trimWhiteSpace(elements[i]!);
   return elements;
 }

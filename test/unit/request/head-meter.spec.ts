@@ -53,7 +53,7 @@ function expected(text: string): string {
       part === '\r' && number > 0 ? true : shape.test(part) && !/(?<!\r)\n/.test(part),
     );
     const cutAt = LIMITS.maxLineLength + 1;
-    if (number > LIMITS.maxNumHeaders && bad !== 1 && line !== '' && line !== '\r') return 'too-many-lines';
+    if (number > LIMITS.maxNumHeaders && bad !== 1 && /^[^\r]/.test(line)) return 'too-many-lines';
     if (bad !== undefined && bad < cutAt) return 'malformed';
     if (line.length >= cutAt) return number === 0 ? 'start-line-too-long' : 'line-too-long';
     if (end < 0) return 'more';
