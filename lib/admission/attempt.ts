@@ -1,4 +1,6 @@
 import type { PeerCertificate } from 'node:tls';
+import { lowerCaseHeaders, parseCookies } from '../request/headers.js';
+import type { HostPort } from '../request/host.js';
 import type { AddressEntry } from '../stores/address-entry.js';
 import type { ClientAddress } from './address.js';
 
@@ -23,19 +25,14 @@ export interface AttemptInit {
   readonly path: string;
   readonly rawQuery: string;
   readonly rawHeaders: readonly string[];
-  /** The value of `Host`, and of `Origin` where there is one. */
-  readonly host: string;
+  readonly host: HostPort;
+  /** The value of `Origin`, where there is one. */
   readonly origin: string | undefined;
   /** The subprotocols that the client offers, in its order. */
   readonly protocols: readonly string[];
   readonly gateway: GatewayType;
   readonly certificate?: () => PeerCertificate | undefined;
-  readonly lowerCaseHeaders: (rawHeaders: readonly string[]) => Record<string, string>;
-  readonly parseCookies: (cookie: string | undefined) => Record<string, string>;
 }
-
-/** What the library's own guards see of an attempt beyond its public face. */
-export type AttemptFacts = Omit<AttemptInit, 'lowerCaseHeaders' | 'parseCookies' | 'certificate'>;
 
 let initOf: (attempt: UpgradeAttempt<unknown>) => AttemptInit;
 let write: (attempt: UpgradeAttempt<unknown>, principal: unknown) => void;
@@ -103,7 +100,7 @@ export class UpgradeAttempt<P = unknown> {
 
   /** By lower-case name, repeated ones joined, without a prototype. */
   get headers(): Readonly<Record<string, string>> {
-    return (this.#headers ??= this.#init.lowerCaseHeaders(this.#init.rawHeaders));
+    return (this.#headers ??= lowerCaseHeaders(this.#init.rawHeaders));
   }
 
   /** Names and values in turn, as they came. */
@@ -111,9 +108,10 @@ export class UpgradeAttempt<P = unknown> {
     return this.#init.rawHeaders;
   }
 
-  /** The value of `Host`, port included. */
+  /** The value of `Host` in lower case, with its port where it names one. */
   get host(): string {
-    return this.#init.host;
+    const { name, port } = this.#init.host;
+    return port === undefined ? name : `${name}:${port}`;
   }
 
   /** The value of `Origin`; browsers always send one. */
@@ -123,7 +121,7 @@ export class UpgradeAttempt<P = unknown> {
 
   /** By name, the first of each, without a prototype. */
   get cookies(): Readonly<Record<string, string>> {
-    return (this.#cookies ??= this.#init.parseCookies(this.headers['cookie']));
+    return (this.#cookies ??= parseCookies(this.headers['cookie']));
   }
 
   /** The offered subprotocols, in the client's order: a copy. */
@@ -157,7 +155,7 @@ export class UpgradeAttempt<P = unknown> {
 }
 
 /** For the library's own guards. */
-export const factsOf = (attempt: UpgradeAttempt<unknown>): AttemptFacts => initOf(attempt);
+export const factsOf = (attempt: UpgradeAttempt<unknown>): AttemptInit => initOf(attempt);
 
 /** For the guard runner: what the next guard reads as `attempt.principal`. */
 export const setPrincipal = (attempt: UpgradeAttempt<unknown>, principal: unknown): void => write(attempt, principal);
