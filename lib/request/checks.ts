@@ -76,13 +76,13 @@ const upgrade: Check = (_, fields) => {
 
 /**
  * `upgrade` in the list and nothing that could make a proxy drop other headers (RFC 6455, section 4.2.1, item 4;
- * RFC 9110, section 7.6.1). A tab is legal white space, but Node's parser overlooks the option before it.
+ * RFC 9110, section 7.6.1).
  */
 const connection: Check = (_, fields) => {
   let wanted = false;
   for (const line of fields.all('connection')) {
     const options = splitList(line.toLowerCase(), MAX_ELEMENTS);
-    if (line.includes('\t') || options.length === MAX_ELEMENTS) return BAD.connection;
+    if (options.length === MAX_ELEMENTS) return BAD.connection;
     for (const option of options) {
       if (option !== '' && !CONNECTION_OPTIONS.has(option)) return BAD.connection;
       wanted ||= option === 'upgrade';
