@@ -14,7 +14,8 @@ const SHOWN = [
   ['handshake.429', 'CPU, refused attempt (429)'],
   ['handshake.denied', 'CPU, denied address'],
 ];
-const COLOURS = { bare: '#8b949e', ours: '#2da44e', nestWs: '#e0823d', nestIo: '#a475f9' };
+const COMPARED = Object.keys(SERVERS).filter((key) => key !== 'bare');
+const COLOURS = { ours: '#2da44e', nestWs: '#e0823d', nestIo: '#a475f9' };
 const WIDTH = 860;
 const LEFT = 210;
 const RIGHT = 150;
@@ -28,7 +29,7 @@ const STYLE = `
   .title { font-size: 15px; font-weight: 600 }
   .soft { fill: #656d76; font-size: 11px }
   .grid { stroke: #8b949e; stroke-opacity: .28 }
-  .one { stroke: #8b949e; stroke-dasharray: 3 3 }
+  .one { stroke: #8b949e; stroke-width: 1.5; stroke-dasharray: 4 3 }
   @media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .soft { fill: #9198a1 } }`;
 
 /** Horizontal bars of the ratio to bare ws, a group per row: an SVG that reads on light and on dark. */
@@ -52,6 +53,7 @@ ${body}
 }
 
 const x = (ratio) => LEFT + (Math.min(ratio, MAX) / MAX) * (WIDTH - LEFT - RIGHT);
+const figure = (value) => (value >= 100 ? value.toFixed(0) : value.toFixed(1));
 const text = (atX, atY, content, attributes = '') => `<text x="${atX}" y="${atY}" ${attributes}>${content}</text>`;
 
 function heading({ node, cores, date }) {
@@ -62,39 +64,44 @@ function heading({ node, cores, date }) {
 }
 
 function legend() {
-  const keys = Object.keys(SERVERS);
-  return keys
-    .map((key, at) => {
-      const left = WIDTH - 16 - (keys.length - at) * 130;
-      const box = `<rect x="${left}" y="51" width="10" height="10" rx="2" fill="${COLOURS[key]}"/>`;
-      return box + text(left + 15, 60, SERVERS[key].title.replace('platform-', ''), 'class="soft"');
-    })
-    .join('');
+  const line = `<line x1="${LEFT}" x2="${LEFT + 18}" y1="56" y2="56" class="one"/>${text(LEFT + 24, 60, 'bare ws', 'class="soft"')}`;
+  const boxes = COMPARED.map((key, at) => {
+    const left = LEFT + 100 + at * 150;
+    const box = `<rect x="${left}" y="51" width="10" height="10" rx="2" fill="${COLOURS[key]}"/>`;
+    return box + text(left + 15, 60, SERVERS[key].title, 'class="soft"');
+  });
+  return line + boxes.join('');
 }
 
 function grid(bottom) {
   return [0, 0.5, 1, 1.5, 2, 2.5, 3]
-    .map((ratio) => {
-      const line = `<line x1="${x(ratio)}" x2="${x(ratio)}" y1="${TOP - 8}" y2="${bottom}" class="${ratio === 1 ? 'one' : 'grid'}"/>`;
-      return line;
-    })
+    .map(
+      (ratio) =>
+        `<line x1="${x(ratio)}" x2="${x(ratio)}" y1="${TOP - 8}" y2="${bottom}" class="${ratio === 1 ? 'one' : 'grid'}"/>`,
+    )
     .join('');
 }
 
 function drawGroup(label, { unit, servers }, top) {
-  const shown = Object.keys(SERVERS).filter((key) => servers[key]?.ratio);
-  const height = shown.length * (BAR + 2);
-  const bars = shown.map((key, at) => drawBar(servers[key], COLOURS[key], unit, top + at * (BAR + 2)));
-  const name = text(LEFT - 12, top + height / 2 + 4, label, 'text-anchor="end"');
-  return { height, svg: [name, ...bars].join('\n') };
+  const shown = COMPARED.filter((key) => servers[key]?.ratio);
+  const height = Math.max(shown.length * (BAR + 2), 2 * BAR + 6);
+  const middle = top + height / 2;
+  const first = middle - (shown.length * (BAR + 2)) / 2;
+  const bars = shown.map((key, at) => drawBar(servers[key], COLOURS[key], unit, first + at * (BAR + 2)));
+  const name = text(LEFT - 12, middle - 2, label, 'text-anchor="end"');
+  const base = text(
+    LEFT - 12,
+    middle + 12,
+    `bare ws ${figure(servers.bare.median)} ${unit}`,
+    'class="soft" text-anchor="end"',
+  );
+  return { height, svg: [name, base, ...bars].join('\n') };
 }
 
 function drawBar({ median, ratio }, colour, unit, y) {
   const end = x(ratio.median);
-  const value = median >= 100 ? median.toFixed(0) : median.toFixed(1);
   const more = ratio.median > MAX ? ' →' : '';
   const bar = `<rect x="${LEFT}" y="${y}" width="${Math.max(end - LEFT, 1).toFixed(1)}" height="${BAR}" rx="2" fill="${colour}"/>`;
-  return (
-    bar + text((end + 6).toFixed(1), y + 9.5, `${ratio.median.toFixed(2)}× · ${value} ${unit}${more}`, 'class="soft"')
-  );
+  const label = `${ratio.median.toFixed(2)}× · ${figure(median)} ${unit}${more}`;
+  return bar + text((end + 6).toFixed(1), y + 9.5, label, 'class="soft"');
 }

@@ -25,22 +25,38 @@ export function textOf(row) {
   return [row.title, ...lines].join('\n');
 }
 
-/** The whole result as Markdown: one line per row and server. */
+/** The whole result as Markdown: a line per row, a column per server; a server in another set-up has a line below. */
 export function markdown({ machine, rows }) {
-  const lines = rows.flatMap((row) =>
-    Object.entries(row.servers).map(([key, server], at) => {
-      const ratio = server.ratio ? `${server.ratio.median.toFixed(2)}×` : '–';
-      const { median, min, max } = server;
-      const cells = [at === 0 ? `**${row.title}**` : '', title(key), `${digits(median)} ${row.unit}`];
-      return `| ${[...cells, `${digits(min)}–${digits(max)}`, ratio, verdict(row, key)].join(' | ')} |`;
-    }),
-  );
+  const columns = Object.keys(SERVERS);
   return [
-    `Node ${machine.node}, ${machine.cores} × ${machine.cpu}, ${machine.date}. Median of the turns; ratios turn by turn.`,
+    `Node ${machine.node}, ${machine.cores} × ${machine.cpu}, ${machine.date.slice(0, 10)}.`,
+    'Median of the turns (minimum–maximum), and the ratio to bare ws of the same turn.',
     '',
-    '| | server | median | min–max | to bare ws | asked |',
-    '|---|---|--:|--:|--:|---|',
-    ...lines,
+    `| | ${columns.map(title).join(' | ')} | asked |`,
+    `|---|${'--:|'.repeat(columns.length)}---|`,
+    ...rows.flatMap((row) => [lineOf(row, columns), ...variantLines(row, columns)]),
     '',
   ].join('\n');
+}
+
+function lineOf(row, columns) {
+  const cells = columns.map((key) => cell(row, key));
+  return `| ${[`${row.title}, ${row.unit}`, ...cells, verdict(row, 'ours')].join(' | ')} |`;
+}
+
+// A variant stands in the column of the server that it is a variant of.
+function variantLines(row, columns) {
+  const variants = Object.keys(VARIANTS).filter((key) => row.servers[key]);
+  return variants.map((key) => {
+    const cells = columns.map((column) => (SERVERS[column].file === VARIANTS[key].file ? cell(row, key) : ''));
+    return `| – ${[title(key), ...cells, ''].join(' | ')} |`;
+  });
+}
+
+function cell(row, key) {
+  const server = row.servers[key];
+  if (!server) return '–';
+  const { min, median, max, ratio } = server;
+  const figures = `${digits(median)} (${digits(min)}–${digits(max)})`;
+  return ratio && key !== row.base ? `**${ratio.median.toFixed(2)}×** ${figures}` : figures;
 }
