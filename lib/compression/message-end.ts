@@ -17,7 +17,7 @@ const BLOCK_TYPE_BITS = 0b110;
  * one gave its length to the trailer (RFC 7692, 7.2.3.5).
  */
 export function isEmptyAfterFinal(rest: Uint8Array): boolean {
-  if (rest.length % EMPTY_STORED_BLOCK.length !== 1) return false;
+  if (rest.length % EMPTY_STORED_BLOCK.length !== 0) return false;
   return rest.every((byte, index) => {
     const place = index % EMPTY_STORED_BLOCK.length;
     return place === 0 ? (byte & BLOCK_TYPE_BITS) === 0 : byte === EMPTY_STORED_BLOCK[place];

@@ -90,10 +90,13 @@ export class PeerDeflate {
    */
   compress(data: Buffer | string, fin: boolean, callback: Callback): void {
     const bytes = typeof data === 'string' ? Buffer.from(data) : data;
-    this.deflate(bytes, fin, (compressed) => {
-      if (compressed === undefined) callback(new Error('The connection ended before the message was compressed'));
-      else deliver(callback, compressed);
-    });
+    // zlib writes nothing when asked to flush twice; an empty stored block says the same (RFC 7692, 7.2.3.6).
+    if (bytes.length === 0) deliver(callback, Buffer.alloc(fin ? 1 : 0));
+    else
+      this.deflate(bytes, fin, (compressed) => {
+        if (compressed === undefined) callback(new Error('The connection ended before the message was compressed'));
+        else deliver(callback, compressed);
+      });
   }
 
   /** The connection has ended. Safe to call more than once; what still runs ends in callbacks that do no harm. */
