@@ -107,7 +107,8 @@ export async function refusalGrowth(bench) {
 
 function growthRow(way, what, total) {
   const title = `${what === 'heap' ? 'JS heap' : 'RSS'} growth after ${total} refused (${way})`;
-  return new Row({ id: `handshake.growth.${way}.${what}`, title, unit: 'KiB', base: null });
+  const limits = what === 'heap' ? { ours: { max: 2048 } } : {};
+  return new Row({ id: `handshake.growth.${way}.${what}`, title, unit: 'KiB', base: null, limits });
 }
 
 const refusingLimits = ({ limits }) => ({

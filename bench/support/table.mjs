@@ -12,8 +12,11 @@ export function figure({ min, median, max, ratio }, unit) {
 /** Whether ours met what the row asks: `goal`, `accepted`, `missed`, or nothing where nothing is asked. */
 export function verdict(row, key) {
   const limit = row.limits[key];
-  const ratio = row.servers[key]?.ratio?.median;
-  if (!limit || ratio === undefined) return '';
+  const server = row.servers[key];
+  if (!limit || !server) return '';
+  if ('max' in limit) return `${server.median <= limit.max ? 'met' : 'missed'} (≤ ${limit.max} ${row.unit})`;
+  const ratio = server.ratio?.median;
+  if (ratio === undefined) return '';
   if (ratio <= limit.goal) return `goal ≤ ${limit.goal}× met`;
   return ratio <= limit.accepted ? `accepted (≤ ${limit.accepted}×)` : `missed (≤ ${limit.accepted}×)`;
 }
