@@ -23,13 +23,13 @@ interface Outcome {
   head?: string;
 }
 
-/** Feeds one byte at a time: the place of the verdict is then exact. */
-function drip(text: string, options: HeadMeterOptions = {}, limits = LIMITS): Outcome {
+/** Feeds one byte at a time, so that the place of the verdict is exact, or `step` bytes. */
+function drip(text: string, options: HeadMeterOptions = {}, limits = LIMITS, step = 1): Outcome {
   const meter = new HeadMeter(limits, options);
   const bytes = latin1(text);
-  for (let at = 0; at < bytes.length; at++) {
-    const verdict = meter.push(bytes.subarray(at, at + 1));
-    if (verdict !== MORE) return { ...outcome(meter, verdict), at: at + 1 };
+  for (let at = 0; at < bytes.length; at += step) {
+    const verdict = meter.push(bytes.subarray(at, at + step));
+    if (verdict !== MORE) return { ...outcome(meter, verdict), at: at + step };
   }
   return { verdict: 'more', at: bytes.length };
 }
@@ -93,6 +93,7 @@ describe('HeadMeter, own port', () => {
   it.each<[string, string, HeadFault | 'complete' | 'more', number]>([
     ['third empty line (2.2)', '\r\n\r\n\r\n', 'malformed', 5],
     ['empty line with a bare LF (2.2)', '\n', 'malformed', 1],
+    ['CR without LF before the start line (2.2)', '\rG', 'malformed', 2],
     ['TLS hello', '\x16\x03\x01', 'malformed', 1],
     ['start line of exactly the limit', `GET /${'x'.repeat(16)} HTTP/1.1\r\n`, 'more', 32],
     ['start line of one byte more', `GET /${'x'.repeat(17)} HTTP/1.1\r\n`, 'start-line-too-long', 33],
@@ -133,11 +134,13 @@ describe('HeadMeter, own port', () => {
     expect(drip(text)).toMatchObject({ verdict, at });
   });
 
-  it('accepts 128 lines of 8000 bytes, byte by byte too, and not one line more', () => {
+  it('accepts 128 lines of 8000 bytes, and not one line more', () => {
     const line = (i: number): string => `x${i}: `.padEnd(7998, 'v').concat('\r\n');
     const lines = Array.from({ length: 128 }, (_, i) => line(i)).join('');
-    expect(drip(`${start}${lines}\r\n`, {}, WIDE)).toMatchObject({ verdict: 'complete', at: 16 + 128 * 8000 + 2 });
-    expect(drip(`${start}${lines}a`, {}, WIDE)).toMatchObject({ verdict: 'too-many-lines' });
+    const head = `${start}${lines}\r\n`;
+    for (const step of [head.length, 1400])
+      expect(drip(head, {}, WIDE, step)).toMatchObject({ verdict: 'complete', head });
+    expect(drip(`${start}${lines}a`, {}, WIDE, 1400).verdict).toBe('too-many-lines');
   });
 
   it('holds memory in proportion to the bytes, not to the chunks, and none after a fault', () => {
@@ -190,6 +193,7 @@ describe('HeadMeter, shared port', () => {
     ['Upgrade: web socket', `${start}Upgrade: web socket\r\n\r\n`, 'ordinary', 38],
     ['a header whose name begins alike', `${start}Upgrade-Insecure-Requests: websocket\r\n\r`, 'ordinary', 55],
     ['a header whose name ends alike', `${start}X-Upgrade: websocket\r\n\r`, 'ordinary', 39],
+    ['a header without a colon', `${start}Upgrade websocket\r\nupgrade\r\nupgr\r\n\r`, 'ordinary', 51],
     ['a header that mentions it', `${start}X: Upgrade: websocket\r\n\r`, 'ordinary', 40],
     ['bare LF as line ends', 'GET / HTTP/1.1\n\n', 'ordinary', 16],
     ['bare CR as line ends', 'GET / HTTP/1.1\r\r', 'ordinary', 16],
@@ -225,7 +229,7 @@ describe('HeadMeter, shared port', () => {
 
   it('accepts a long head that has said it early', () => {
     const lines = Array.from({ length: 127 }, (_, i) => `x${i}: `.padEnd(7998, 'v').concat('\r\n')).join('');
-    expect(drip(`${start}${UPGRADE}${lines}\r\n`, SHARED, WIDE).verdict).toBe('complete');
+    expect(drip(`${start}${UPGRADE}${lines}\r\n`, SHARED, WIDE, 1400).verdict).toBe('complete');
   });
 
   it('gives back every byte of an ordinary head', () => {

@@ -107,6 +107,7 @@ describe('parseResponseHead', () => {
     'HTTP/1.1  200 OK\r\n\r\n',
     'HTTP/1.1 200 a\0\r\n\r\n',
     'ICY 200 OK\r\n\r\n',
+    'HTTP/1.1 200 OK\r\nA : b\r\n\r\n',
     'HTTP/1.1 200 OK\nA: b\r\n\r\n',
   ])('refuses %j (RFC 9112, 4)', (text) => {
     expect(parseResponseHead(latin1(text))).toBe('malformed');
@@ -147,10 +148,8 @@ describe('measureHead, for heads that Node has parsed', () => {
 
 describe("against Node's parser", () => {
   const server = createServer({ maxHeaderSize: 1_000_000 });
-  const lenient = createServer({ maxHeaderSize: 1_000_000, insecureHTTPParser: true, requireHostHeader: false });
   afterAll(() => {
     server.close();
-    lenient.close();
   });
 
   const required = [
@@ -229,14 +228,11 @@ describe("against Node's parser", () => {
     expect(accepted).toBeGreaterThan(300);
   });
 
-  it.each([
-    ['as it is', server],
-    ['at its most lenient', lenient],
-  ])('the meter of a shared port overlooks no upgrade that Node sees, %s (RFC 9110, 7.8)', async (_, node) => {
+  it('the meter of a shared port overlooks no upgrade that Node sees (RFC 9110, 7.8)', async () => {
     let seen = 0;
     await fc.assert(
       fc.asyncProperty(fc.oneof(heads, headLike), async (head) => {
-        const theirs = await readByNode(node, head);
+        const theirs = await readByNode(server, head);
         if (typeof theirs === 'string' || !asksForWebSocket(theirs.rawHeaders)) return;
         seen++;
         const meter = new HeadMeter({ maxLineLength: 8192, maxNumHeaders: 128 }, { ordinaryLimit: 16_384 });
