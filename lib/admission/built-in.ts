@@ -58,8 +58,8 @@ export function addressGuard(lists: {
 export function rateGuard(rate: Rate, now: () => number = () => performance.now()): AdmissionGuardFunction {
   const table = new AddressTable({ now });
   const store = new MemoryStore(rate, now);
-  return named('rateGuard', ({ address }) => {
-    const entry = table.acquire(address);
+  return named('rateGuard', ({ address, entry: known }) => {
+    const entry = table.acquire(address, known?.isExempt);
     try {
       return chargeAttempt(store, entry);
     } finally {

@@ -1,5 +1,6 @@
 import { isIPv6 } from 'node:net';
 import ipaddr from 'ipaddr.js';
+import { parseIPv4 } from './ipv4.js';
 
 /** The eight 16-bit groups of an address. */
 export type Words = readonly number[];
@@ -8,7 +9,14 @@ export type Words = readonly number[];
 export function parseIPv6(text: string): Words | undefined {
   const zone = text.indexOf('%');
   const address = zone < 0 ? text : text.slice(0, zone);
-  return isIPv6(address) ? ipaddr.IPv6.parse(address).parts : undefined;
+  return isIPv6(address) ? ipaddr.IPv6.parse(withoutDots(address)).parts : undefined;
+}
+
+/** `::127.0.0.1` in hexadecimal groups: ipaddr.js takes the dotted form for a mapped address, which it is not. */
+function withoutDots(address: string): string {
+  const value = address.includes('.') ? parseIPv4(address.slice(address.lastIndexOf(':') + 1)) : undefined;
+  if (value === undefined) return address;
+  return `${address.slice(0, address.lastIndexOf(':') + 1)}${(value >>> 16).toString(16)}:${(value & 0xffff).toString(16)}`;
 }
 
 /** The text that RFC 5952 recommends. */
