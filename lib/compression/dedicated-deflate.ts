@@ -78,7 +78,7 @@ export class DedicatedDeflate extends PeerDeflate {
 
   #usableInflater(bits: number): InflateContext {
     if (this.#inflater?.spent) this.#inflater.close();
-    if (this.#inflater === undefined || this.#inflater.spent) this.#inflater = new InflateContext(bits, CHUNK);
+    if (this.#inflater === undefined || this.#inflater.spent) this.#inflater = new InflateContext(bits, CHUNK, true);
     return this.#inflater;
   }
 

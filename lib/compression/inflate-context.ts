@@ -1,5 +1,5 @@
 import { constants, createInflateRaw, type InflateRaw } from 'node:zlib';
-import { isEmptyAfterFinal, PROBE, TRAILER } from './message-end.js';
+import { type Ending, isEmptyAfterFinal, LAST_ENDING, QUIET_ENDING, TRAILER } from './message-end.js';
 import type { InflateFailure } from './ws-error.js';
 import { scratch, step, unread } from './zlib-step.js';
 
@@ -24,8 +24,14 @@ export class InflateContext {
   #settle: ((outcome: Inflated) => void) | undefined;
   #spent = false;
 
-  /** `chunkSize`: bytes of output of one job in the thread pool; as much is held while the stream lives. */
-  constructor(windowBits: number, chunkSize: number) {
+  readonly #ending: Ending;
+
+  /**
+   * `chunkSize`: bytes of output of one job in the thread pool; as much is held while the stream lives. `takesOver`:
+   * the window is kept from message to message; without it the context is reset before each.
+   */
+  constructor(windowBits: number, chunkSize: number, takesOver: boolean) {
+    this.#ending = takesOver ? QUIET_ENDING : LAST_ENDING;
     this.#stream = createInflateRaw({ windowBits, chunkSize, flush: constants.Z_SYNC_FLUSH });
     this.#stream.on('error', () => this.#finish('corrupt'));
     // Output is taken where zlib puts it: nothing of Readable's own buffering, and no end that would close the stream.
@@ -65,7 +71,7 @@ export class InflateContext {
     if (unread > 0) {
       this.#spent = true;
       if (!endsWell(data.subarray(data.length - unread))) return 'corrupt';
-    } else if (step(this.#stream, PROBE, produced, end) !== 0 || unread !== 0) {
+    } else if (step(this.#stream, this.#ending.bytes, produced, end) !== 0 || unread !== this.#ending.unread) {
       return this.#fail('corrupt');
     }
     return Buffer.from(scratch.subarray(0, produced));
@@ -78,18 +84,19 @@ export class InflateContext {
     const before = this.#stream.bytesWritten;
     this.#write(data, () => {
       const rest = data.subarray(this.#stream.bytesWritten - before);
-      if (rest.length === 0) return this.#probe();
+      if (rest.length === 0) return this.#end();
       this.#spent = true;
       this.#finish(endsWell(rest) ? this.#take() : 'corrupt');
     });
   }
 
-  #probe(): void {
+  #end(): void {
+    const { bytes, unread: left } = this.#ending;
     const before = this.#stream.bytesWritten;
     const total = this.#total;
-    this.#write(PROBE, () => {
-      const silent = this.#total === total && this.#stream.bytesWritten - before === PROBE.length;
-      this.#finish(silent ? this.#take() : 'corrupt');
+    this.#write(bytes, () => {
+      const whole = this.#total === total && this.#stream.bytesWritten - before === bytes.length - left;
+      this.#finish(whole ? this.#take() : 'corrupt');
     });
   }
 

@@ -3,11 +3,29 @@ export const TRAILER = Buffer.from([0x00, 0x00, 0xff, 0xff]);
 
 const EMPTY_STORED_BLOCK = Buffer.from([0x00, 0x00, 0x00, 0xff, 0xff]);
 
+/** What is put behind a message to see that it was whole: reads nothing as output, and leaves `unread` bytes. */
+export interface Ending {
+  readonly bytes: Buffer;
+  readonly unread: number;
+}
+
 /**
- * The trailer, and behind it empty stored blocks: where a message was whole they are read in silence, and change no
- * window. In the midst of a cut block they turn into output or nonsense, so that no truncated message passes.
+ * The trailer, a final block that is empty, and a byte that must be left: where a message was cut, one of the three
+ * does not happen. Ends the stream.
  */
-export const PROBE = Buffer.concat([TRAILER, ...Array<Buffer>(64).fill(EMPTY_STORED_BLOCK)]);
+export const LAST_ENDING: Ending = {
+  bytes: Buffer.concat([TRAILER, Buffer.from([0x01, 0x00, 0x00, 0xff, 0xff]), Buffer.from([0x00])]),
+  unread: 1,
+};
+
+/**
+ * The trailer, and behind it empty stored blocks, which change no window and end no stream. Within a block that was
+ * cut they turn into output or nonsense.
+ */
+export const QUIET_ENDING: Ending = {
+  bytes: Buffer.concat([TRAILER, ...Array<Buffer>(16).fill(EMPTY_STORED_BLOCK)]),
+  unread: 0,
+};
 
 /** Header bits of a stored block, the final bit left out (RFC 1951, 3.2.3); the other five bits are padding. */
 const BLOCK_TYPE_BITS = 0b110;

@@ -37,7 +37,7 @@ function cleanInflater(windowBits: number): InflateContext {
     known.reset();
     return known;
   }
-  const fresh = new InflateContext(windowBits, NO_CHUNK);
+  const fresh = new InflateContext(windowBits, NO_CHUNK, false);
   inflaters.set(windowBits, fresh);
   return fresh;
 }
@@ -97,7 +97,7 @@ export function inflateSharedLater(
   done: (outcome: Inflated) => void,
 ): void {
   enqueue(owner, (finished) => {
-    const context = new InflateContext(windowBits, JOB_CHUNK);
+    const context = new InflateContext(windowBits, JOB_CHUNK, false);
     context.inflate(data, limit, (outcome) => {
       context.close();
       finished();

@@ -467,7 +467,7 @@ describe('one message for many', () => {
     const payload = textOf(9000);
     const small = compressShared(payload, { ...DEFAULTS, windowBits: 9 })!;
     for (const bits of [9, 12, 15]) {
-      const context = new InflateContext(bits, 4096);
+      const context = new InflateContext(bits, 4096, false);
       expect((context.inflateSync(small, 10_000) as Buffer).equals(payload)).toBe(true);
       context.close();
     }
@@ -496,14 +496,14 @@ describe('what is used of Node beyond its public calls', () => {
     expect(canStep()).toBe(true);
   });
 
-  it('finds the same with and without it', async () => {
+  it.each([true, false])('finds the same with and without it, context kept: %s', async (takesOver) => {
     const wires = [
       compressed(textOf(3000)),
       Buffer.from('f348cdc9c9070000', 'hex'),
       compressed(textOf(3000)).subarray(0, 99),
     ];
     for (const wire of wires) {
-      const [atOnce, later] = [new InflateContext(12, 64), new InflateContext(12, 64)];
+      const [atOnce, later] = [new InflateContext(12, 64, takesOver), new InflateContext(12, 64, takesOver)];
       const expected = await new Promise<Inflated>((resolve) => later.inflate(wire, 5000, resolve));
       expect(atOnce.inflateSync(wire, 5000)).toEqual(expected);
       atOnce.close();
@@ -513,7 +513,7 @@ describe('what is used of Node beyond its public calls', () => {
 
   it('goes on with what it began', async () => {
     const data = noiseOf(200_000);
-    const context = new InflateContext(15, 4096);
+    const context = new InflateContext(15, 4096, true);
     const first = context.inflateSync(compressed(data, 15), 200_000);
     if (!(first instanceof Unfinished)) throw new Error('too small');
     const whole = await new Promise<Inflated>((resolve) => context.inflate(first.rest, 200_000, resolve));
