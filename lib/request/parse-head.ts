@@ -12,7 +12,7 @@ const STATUS_LINE = new RegExp(`^HTTP/(1\\.[01]) ([1-9]\\d\\d)(?: ([${FIELD}]*))
 /** `field-name ":" OWS field-value OWS CRLF` (RFC 9112, section 5). White space is taken off later, in linear time. */
 const HEADER_LINE = new RegExp(`([${TCHAR}]+):([${FIELD}]*)\\r\\n`, 'y');
 
-/** Above it, header values are copies: one that an application keeps does not hold the whole head. */
+/** Above it, all texts are copies: one that an application keeps does not hold the whole head. */
 const SMALL_HEAD = 2048;
 
 /** A parsed response head (RFC 9112, section 4). */
@@ -36,7 +36,7 @@ export function parseRequestHead(bytes: Buffer): RequestHead | Refusal {
   if (line === null) return REFUSALS.malformedHead;
   const rawHeaders = parseHeaderLines(text, line[0].length);
   if (rawHeaders === undefined) return REFUSALS.malformedHead;
-  return { method: line[1]!, target: line[2]!, version: line[3]!, rawHeaders };
+  return { method: line[1]!, target: keepable(line[2]!, text), version: line[3]!, rawHeaders };
 }
 
 /** Parses one complete response head in the same way; the reason phrase and the space before it may be missing. */
@@ -56,9 +56,10 @@ function parseHeaderLines(text: string, start: number): string[] | undefined {
   let line: RegExpExecArray | null;
   HEADER_LINE.lastIndex = start;
   while ((line = HEADER_LINE.exec(text)) !== null) {
-    const value = trimWhiteSpace(line[2]!);
-    rawHeaders.push(line[1]!, text.length > SMALL_HEAD ? detach(value) : value);
+    rawHeaders.push(keepable(line[1]!, text), keepable(trimWhiteSpace(line[2]!), text));
     end = HEADER_LINE.lastIndex;
   }
   return text.length === end + 2 && text.endsWith('\r\n') ? rawHeaders : undefined;
 }
+
+const keepable = (part: string, whole: string): string => (whole.length > SMALL_HEAD ? detach(part) : part);

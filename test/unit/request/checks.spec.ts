@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { REFUSALS, type Refusal } from '../../../lib/errors/refusals.js';
@@ -5,6 +7,7 @@ import { checkRequest, type UpgradeRequest } from '../../../lib/request/checks.j
 import { parseExtensions } from '../../../lib/request/extensions.js';
 import type { RequestHead } from '../../../lib/request/head.js';
 import { parseHost } from '../../../lib/request/host.js';
+import { parseRequestHead } from '../../../lib/request/parse-head.js';
 import { isRefusal } from '../../../lib/request/verdicts.js';
 
 type Lines = Record<string, string | readonly string[] | undefined>;
@@ -171,6 +174,40 @@ describe('checkRequest', () => {
       [{ 'Sec-WebSocket-Version': '8', 'Content-Length': '5' }, {}, 426],
     ];
     for (const [lines, rest, status] of wrong) expect(refused(lines, rest).status).toBe(status);
+    expect(refused({ Connection: 'x', 'Sec-WebSocket-Key': '' }).detail).toContain('Connection');
+    expect(refused({ 'Sec-WebSocket-Key': '', 'Content-Length': '5' }).detail).toContain('Key');
+  });
+
+  it('gives texts that do not keep the whole head in memory', () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const held = (): number => {
+      collect();
+      const { heapUsed, external } = process.memoryUsage();
+      return heapUsed + external;
+    };
+    const text = `GET /a-path-that-is-not-short?a-query-that-is-not-either HTTP/1.1\r\n${Object.entries(USUAL)
+      .map(([name, value]) => `${name}: ${value}\r\n`)
+      .join(
+        '',
+      )}Origin: https://origin.example\r\nSec-WebSocket-Protocol: a-protocol-with-a-long-name\r\nAuthorization: a-secret-that-is-long\r\n`;
+    const bytes = Buffer.from(`${text}${`X: ${'x'.repeat(8000)}\r\n`.repeat(60)}\r\n`);
+    const keep = (): unknown => {
+      const head = parseRequestHead(bytes) as RequestHead;
+      const { path, rawQuery, host, origin, key, protocols } = checkRequest(head) as UpgradeRequest;
+      return {
+        path,
+        rawQuery,
+        host,
+        origin,
+        key,
+        protocols,
+        token: head.rawHeaders[head.rawHeaders.indexOf('Authorization') + 1],
+      };
+    };
+    const before = held();
+    const kept = Array.from({ length: 40 }, keep);
+    expect(held() - before).toBeLessThan((kept.length * bytes.length) / 4);
   });
 
   it('never throws, and what it accepts obeys every rule', () => {
