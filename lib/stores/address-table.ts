@@ -17,13 +17,14 @@ const SWEEP_ON_FULL = 16;
 
 /**
  * The addresses that are known: all with a live connection, and a bounded number of idle ones whose buckets are not
- * full yet. No timer: an idle entry is dropped when others pass it after its buckets have filled.
+ * full yet. No timer: an idle entry is dropped when the sweep that others cause finds its buckets full.
  * When the table is full, an unknown address shares the bucket of its /24 or /48 until there is room.
  */
 export class AddressTable {
   readonly #live = new Map<string, AddressEntry>();
-  /** In the order in which they were last seen or swept. */
   readonly #idle = new Map<string, AddressEntry>();
+  /** Where the sweep goes on. Kept, since an iterator made anew walks over all that was deleted before it. */
+  #hand = this.#idle.values();
   readonly #shared = new SharedEntries();
   readonly #maxIdle: number;
   readonly #now: () => number;
@@ -53,14 +54,19 @@ export class AddressTable {
     this.sweep(SWEEP_ON_IDLE);
   }
 
-  /** Looks at up to `count` idle entries, longest unseen first, and drops those whose buckets are full again. */
+  /** Looks at up to `count` idle entries, each in its turn, and drops those whose buckets are full again. */
   sweep(count: number): void {
-    let left = Math.min(count, this.#idle.size);
-    for (const [key, entry] of this.#idle) {
-      if (left-- <= 0) return;
-      this.#idle.delete(key);
-      this.#rest(entry);
+    for (let left = Math.min(count, this.#idle.size); left > 0; left--) {
+      const entry = this.#nextIdle();
+      if (entry !== undefined && this.#isForgettable(entry)) this.#forget(entry);
     }
+  }
+
+  #nextIdle(): AddressEntry | undefined {
+    const step = this.#hand.next();
+    if (!step.done) return step.value;
+    this.#hand = this.#idle.values();
+    return this.#hand.next().value;
   }
 
   #wake(key: string): AddressEntry | undefined {
@@ -95,19 +101,21 @@ export class AddressTable {
 
   #letGo(entry: AddressEntry): void {
     // Shared buckets are in neither map: they stay.
-    if (--entry.refs > 0 || !this.#isLive(entry)) return;
+    if (--entry.refs > 0 || this.#live.get(entry.key) !== entry) return;
     this.#live.delete(entry.key);
-    this.#rest(entry);
+    if (this.#isForgettable(entry)) this.#forget(entry);
+    else this.#idle.set(entry.key, entry);
   }
 
-  /** Keeps an entry that nobody holds while its buckets still say something; until then it holds its /48. */
-  #rest(entry: AddressEntry): void {
+  /** Its buckets are full: a new entry would say the same. */
+  #isForgettable(entry: AddressEntry): boolean {
     const now = this.#now();
-    if (entry.attempts > now || entry.bytes > now) this.#idle.set(entry.key, entry);
-    else if (entry.site !== undefined) this.#letGo(entry.site);
+    return entry.attempts <= now && entry.bytes <= now;
   }
 
-  #isLive(entry: AddressEntry): boolean {
-    return this.#live.get(entry.key) === entry;
+  /** An entry holds its /48 for as long as it is remembered. */
+  #forget(entry: AddressEntry): void {
+    this.#idle.delete(entry.key);
+    if (entry.site !== undefined) this.#letGo(entry.site);
   }
 }

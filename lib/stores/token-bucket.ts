@@ -16,7 +16,7 @@ export interface Rate {
   readonly window: number;
 }
 
-/** A thousandth of a token, so that rounding never takes the last token of a burst. */
+/** A thousandth of a token, so that rounding does not take the last token of a burst: exact where a token takes 1 ms or more. */
 const SLACK = 0.001;
 
 /** The bucket after `cost` tokens were taken, be they there or not: an overdrawn bucket is a debt. */
