@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { source } from './load/peer.mjs';
 import { startServer } from './servers/index.mjs';
-import { ABUSES, honest } from './soak/abuses.mjs';
+import { ABUSES, honest, LIFETIME } from './soak/abuses.mjs';
 
 const { values } = parseArgs({
   options: {
@@ -65,7 +65,10 @@ async function runLane(lane, target, until) {
 async function one(name, act) {
   tally.set(name, (tally.get(name) ?? 0) + 1);
   try {
-    if (!(await act())) problem(`${name}: the server never ended the connection`);
+    const stuck = sleep(LIFETIME, 'stuck', { ref: false });
+    const outcome = await Promise.race([act(), stuck]);
+    if (outcome === 'stuck') problem(`${name}: stuck for ${LIFETIME / 1000} s`);
+    else if (!outcome) problem(`${name}: the server never ended the connection`);
   } catch (error) {
     problem(`${name}: ${error.message}`);
   }

@@ -3,8 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { frame, OPCODE, Tape } from '../load/frames.mjs';
 import { upgradeRequest } from '../load/peer.mjs';
 import { FrameReader } from '../load/reader.mjs';
-import { dial, endedByServer, firstBytes, upgraded } from './wire.mjs';
+import { dial, endedByServer, firstBytes, onceOver, upgraded } from './wire.mjs';
 
+/** How long one connection may take in all (ms): past it nobody answered it any more. */
+export const LIFETIME = 60_000;
 /** How long the server may take to end what it must end (ms); its own limits are at most five seconds. */
 export const PATIENCE = 20_000;
 const ECHOES = 5;
@@ -27,13 +29,13 @@ function echoed(socket, bytes) {
   return new Promise((resolve) => {
     const reader = new FrameReader({ onPing: (payload) => socket.write(frame(payload, { opcode: OPCODE.pong })) });
     const finish = (answer) => {
-      socket.off('data', onData).off('close', onClose);
+      socket.off('data', onData);
       resolve(answer);
     };
     const onData = (chunk) => reader.push(chunk) > 0 && finish(true);
-    const onClose = () => finish(false);
-    socket.on('data', onData).on('close', onClose);
+    socket.on('data', onData);
     socket.write(bytes);
+    onceOver(socket, () => finish(false));
   });
 }
 

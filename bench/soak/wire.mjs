@@ -24,23 +24,26 @@ export async function upgraded(target) {
   return socket;
 }
 
-/** The first bytes that the other side sends, or nothing when it closes instead. */
+/** The first bytes that the other side sends, or nothing when it ends instead. */
 export function firstBytes(socket) {
   return new Promise((resolve) => {
     socket.once('data', (chunk) => resolve(chunk.latin1Slice()));
-    socket.once('close', () => resolve(''));
+    onceOver(socket, () => resolve(''));
   });
+}
+
+/** Calls back when the other side has ended or the socket is gone, at once where it has been. */
+export function onceOver(socket, callback) {
+  if (socket.destroyed || socket.readableEnded) return callback();
+  socket.once('end', callback);
+  socket.once('close', callback);
 }
 
 /** Waits until the server ends the connection; false when it has not within `timeout` ms. The socket is gone after. */
 export async function endedByServer(socket, timeout) {
-  if (socket.destroyed) return true;
   socket.resume();
   const deadline = new AbortController();
-  const ended = new Promise((resolve) => {
-    socket.once('end', () => resolve(true));
-    socket.once('close', () => resolve(true));
-  });
+  const ended = new Promise((resolve) => onceOver(socket, () => resolve(true)));
   const late = sleep(timeout, false, { signal: deadline.signal }).catch(() => true);
   const result = await Promise.race([ended, late]);
   deadline.abort();
