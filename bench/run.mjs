@@ -96,7 +96,7 @@ async function end(code, message) {
   process.exit(code);
 }
 
-const limit = (values.quick ? 4 : 25) * MINUTE;
+const limit = (values.quick ? 6 : 40) * MINUTE;
 setTimeout(() => end(2, `stopped: not done after ${limit / MINUTE} minutes`), limit).unref();
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => end(130, signal));
 await main().then(

@@ -112,10 +112,10 @@ function report(before, after) {
   for (const name of leaks) problem(`${name} is ${after.stats[name]} with nobody connected`);
   console.log([...tally].map(([name, count]) => `  ${name}: ${count}`).join('\n'));
   const total = [...tally.values()].reduce((sum, count) => sum + count, 0);
+  console.log(`${total} connections, descriptors ${before.descriptors} → ${after.descriptors}`);
   console.log(
-    `${total} connections; heap ${mib(before.heapUsed)} → ${mib(after.heapUsed)} MiB, RSS ${mib(before.rss)} →`,
+    `heap ${mib(before.heapUsed)} → ${mib(after.heapUsed)} MiB, RSS ${mib(before.rss)} → ${mib(after.rss)} MiB`,
   );
-  console.log(`${mib(after.rss)} MiB, descriptors ${before.descriptors} → ${after.descriptors}`);
   if (after.stats) console.log(JSON.stringify(after.stats));
   console.log(problems.length === 0 ? 'everything returned to its start' : `${problems.length} problems`);
 }

@@ -13,7 +13,8 @@ const Gateway = gateway(
 );
 Inject(SecureWsBroadcaster)(Gateway.prototype, 'broadcaster');
 
-const imports = [SecureWsModule.forRoot({ listen: { host: '127.0.0.1' }, ...config.limits })];
+const listen = ownPort ? { listen: { host: '127.0.0.1' } } : {};
+const imports = [SecureWsModule.forRoot({ ...listen, ...config.limits })];
 const app = await NestFactory.create(moduleOf([Gateway], imports), { logger: false });
 await app.listen(0, '127.0.0.1');
 measured({ port: ownPort ?? app.getHttpServer().address().port, stats: () => app.get(SecureWsStats).snapshot() });

@@ -1,4 +1,5 @@
 import { fork } from 'node:child_process';
+import { dirname } from 'node:path';
 
 /** Answers `{ id, method, params }` over IPC; ends the process with its parent. */
 export function answer(handlers) {
@@ -15,13 +16,24 @@ export function answer(handlers) {
 // A parent that is gone is not an error of ours.
 const reply = (message) => process.connected && process.send(message, () => {});
 
+// Defaults are measured: neither a setting of the shell nor a `.env` of the working directory may change them.
+function plainEnvironment() {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(WEBSOCKETS_|NODE_ENV$)/.test(name)));
+}
+
 /** One child process that is asked over IPC. Every question has a deadline (ms). */
 export class Child {
   #pending = new Map();
   #lastId = 0;
 
   constructor(file, config = {}, execArgv = ['--expose-gc']) {
-    this.process = fork(file, [JSON.stringify(config)], { execArgv, stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+    const stdio = ['ignore', 'ignore', 'inherit', 'ipc'];
+    this.process = fork(file, [JSON.stringify(config)], {
+      execArgv,
+      stdio,
+      env: plainEnvironment(),
+      cwd: dirname(file),
+    });
     this.process.on('message', (message) => this.#settle(message));
     this.process.once('exit', (code, signal) => this.#fail(new Error(`${file} ended (${signal ?? code})`)));
     this.process.on('error', (error) => this.#fail(error));
