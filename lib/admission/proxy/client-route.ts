@@ -41,7 +41,7 @@ export function routeOf(
 ): ClientRoute {
   if (!rules.trusted.has(peer)) return direct(peer, tls, rawHeaders);
   const address = lastUntrusted(peer, rawHeaders, rules);
-  const isExempt = address === peer || rules.trusted.has(address);
+  const isExempt = rules.trusted.has(address);
   return {
     address,
     secure: saidScheme(rawHeaders, rules) ?? (tls || undefined),

@@ -84,6 +84,12 @@ describe('Capacity', () => {
     ]);
   });
 
+  it("caps a /48 at a gateway at eight times the gateway's own cap", () => {
+    const { reserve } = setUp({}, { maxPerIp: 1 });
+    const reasons = Array.from({ length: 20 }, (_, n) => reasonOf(reserve(`2001:db8:0:${n}::1`)));
+    expect(reasons.filter((reason) => reason === 'reserved')).toHaveLength(SITE_FACTOR);
+  });
+
   it('exempts a trusted proxy from the caps per address, not from the total', () => {
     const { capacity, gateway, table } = setUp({ max: 3, maxPerIp: 1 }, { maxPerIp: 1 });
     const proxy = entryOf(table, '10.0.0.1', true);
@@ -204,6 +210,20 @@ describe('PendingRegistry', () => {
     const { registry, enter } = setUp(3, 10);
     const victims = Array.from({ length: 6 }, (_, n) => registry.victim(enter(`192.0.2.${n}`, `${n}`)));
     expect(victims).toEqual([undefined, undefined, undefined, '0', '1', '2']);
+  });
+
+  it('forgets a crowd that has left', () => {
+    const { registry, enter } = setUp(3, 10);
+    for (const place of [1, 2, 3].map((n) => enter('6.6.6.6', `${n}`))) registry.leave(place);
+    const victims = [1, 2, 3, 4].map((n) => registry.victim(enter(`192.0.2.${n}`, `${n}`)));
+    expect(victims).toEqual([undefined, undefined, undefined, '1']);
+    expect([
+      registry.largestVictim(),
+      registry.largestVictim(),
+      registry.largestVictim(),
+      registry.largestVictim(),
+    ]).toEqual(['2', '3', '4', undefined]);
+    expect(registry.size).toBe(0);
   });
 
   it('holds an address to its own limit at its own cost, a /48 to eight times that', () => {
