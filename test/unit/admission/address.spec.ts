@@ -94,13 +94,13 @@ describe('parseAddress', () => {
       fc.property(fc.oneof(near, fc.ipV4(), fc.ipV6()), (text) => {
         const parsed = parseAddress(text);
         expect(parsed !== undefined).toBe(isIPv4(text) || isIPv6(text));
-        if (parsed?.family === 6) expect(parsed.text).toBe(ipaddr.parse(text).toString());
+        if (parsed?.family === 6 && !text.includes('.')) expect(parsed.text).toBe(ipaddr.parse(text).toString());
         if (parsed !== undefined)
           expect(parseAddress(parsed.text)).toMatchObject({ text: parsed.text, key: parsed.key });
       }),
       { numRuns: 1000 },
     );
-    fc.assert(fc.property(fc.nat(2 ** 31), (n) => expect(parseIPv4(formatIPv4(n * 2 + 1))).toBe(n * 2 + 1)));
+    fc.assert(fc.property(fc.nat(2 ** 32 - 1), (n) => expect(parseIPv4(formatIPv4(n))).toBe(n)));
   });
 });
 
