@@ -1,18 +1,18 @@
-// node bench/compression/run.mjs [folder of messages]   prints Markdown; see README.md of the benchmarks.
+// node bench/compression/run.mjs [folder of messages]   prints Markdown; needs a build, takes two or three minutes.
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
 const folder = process.argv[2];
 const KIB = 1024;
-const PASSES = 3;
 
 function child(script, ...args) {
   const path = fileURLToPath(new URL(script, import.meta.url));
   const output = execFileSync(process.execPath, ['--expose-gc', path, ...args], { timeout: 180_000, encoding: 'utf8' });
   return JSON.parse(output);
 }
-const measure = (row) =>
-  child('row.mjs', JSON.stringify({ threshold: 256, passes: PASSES, ...row }), ...(folder ? [folder] : []));
+const withDefaults = (row) => ({ threshold: 256, ...row });
+const speed = (rows) => child('speed.mjs', JSON.stringify(rows.map(withDefaults)), ...(folder ? [folder] : []));
+const memory = (row) => child('memory.mjs', JSON.stringify(withDefaults(row)));
 
 const table = (head, rows) =>
   [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
@@ -20,53 +20,52 @@ const percent = (part) => `${(100 * part).toFixed(1)} %`;
 const kib = (bytes) => (bytes < 100 * KIB ? (bytes / KIB).toFixed(1) : Math.round(bytes / KIB).toString());
 const us = (value) => (value < 100 ? value.toFixed(1) : Math.round(value).toString());
 
-const ours = (mode, windowBits, memLevel, level = 6) => ({ kind: 'ours', mode, windowBits, memLevel, level });
+const LEVEL = 6;
+const ours = (mode, windowBits, memLevel, more) => ({
+  kind: 'ours',
+  mode,
+  windowBits,
+  memLevel,
+  level: LEVEL,
+  ...more,
+});
 const PAIRS = [9, 10, 11, 12, 13, 14, 15].map((bits) => [bits, bits - 7]);
+const DEFAULT = ours('shared', 12, 5);
 
-const base = measure(ours('shared', 12, 5));
-const cells = (name, tuning, { memory, size, cpu }) => [
-  name,
-  tuning,
-  kib(memory),
-  percent(size),
-  (size / base.size).toFixed(2),
-  us(cpu),
-  (cpu / base.cpu).toFixed(2),
-];
-const HEAD = [
-  '',
-  'window bits / memory level',
-  'KiB per connection',
-  'size',
-  'size, relative',
-  'CPU per message, µs',
-  'CPU, relative',
-];
+/** Rows with names, the default first: all else is relative to it. */
+function compare(named, withMemory) {
+  const { rows, ...corpus } = speed([DEFAULT, ...named.map(([, , row]) => row)]);
+  const [base, ...results] = rows;
+  const lines = results.map(({ size, cpu }, i) => {
+    const [name, tuning, row] = named[i];
+    const relative = [percent(size), (size / base.size).toFixed(2), us(cpu), (cpu / base.cpu).toFixed(2)];
+    return [name, tuning, ...(withMemory ? [kib(memory(row))] : []), ...relative];
+  });
+  return { corpus, base, lines };
+}
+const SPEED = ['size', 'size, relative', 'CPU per message, µs', 'CPU, relative'];
 
-const rows = [
-  ['none', '', '0.0', '100.0 %', (1 / base.size).toFixed(2), '0.0', '0.00'],
-  cells('**shared**', '**12 / 5**', base),
-  ...PAIRS.filter(([bits]) => bits !== 12).map(([bits, mem]) =>
-    cells('shared', `${bits} / ${mem}`, measure(ours('shared', bits, mem))),
-  ),
-  ...PAIRS.map(([bits, mem]) => cells('dedicated', `${bits} / ${mem}`, measure(ours('dedicated', bits, mem)))),
-  cells('ws, defaults', '15 / 8', measure({ kind: 'ws', mode: 'default', threshold: 0 })),
-  cells('ws, tuned', '12 / 5', measure({ kind: 'ws', mode: 'tuned' })),
-];
-const levels = [1, 2, 3, 4, 5, 6, 7, 8, 9].map((level) =>
-  cells('shared', `level ${level}`, level === 6 ? base : measure(ours('shared', 12, 5, level))),
+const main = compare(
+  [
+    ...PAIRS.map(([bits, mem]) => ['shared', `${bits} / ${mem}`, ours('shared', bits, mem)]),
+    ...PAIRS.map(([bits, mem]) => ['dedicated', `${bits} / ${mem}`, ours('dedicated', bits, mem)]),
+    ['ws, defaults', '15 / 8', { kind: 'ws', mode: 'default', threshold: 0 }],
+    ['ws, tuned', '12 / 5', { kind: 'ws', mode: 'tuned' }],
+  ],
+  true,
 );
-const memLevels = [1, 3, 5, 7, 8, 9].map((mem) =>
-  cells('shared', `12 / ${mem}`, mem === 5 ? base : measure(ours('shared', 12, mem))),
+const none = ['none', '', '0.0', '100.0 %', (1 / main.base.size).toFixed(2), '0.0', '0.00'];
+const tuned = (named) => compare(named.map(([name, row]) => ['shared', name, row])).lines;
+const levels = tuned([1, 2, 3, 4, 5, 6, 7, 8, 9].map((level) => [`level ${level}`, ours('shared', 12, 5, { level })]));
+const memLevels = tuned([1, 2, 3, 4, 5, 6, 7, 8, 9].map((mem) => [`12 / ${mem}`, ours('shared', 12, mem)]));
+const thresholds = tuned(
+  [0, 64, 128, 256, 512, 1024].map((threshold) => [`threshold ${threshold}`, ours('shared', 12, 5, { threshold })]),
 );
-const thresholds = [0, 64, 128, 256, 512, 1024].map((threshold) =>
-  cells('shared', `threshold ${threshold}`, measure({ ...ours('shared', 12, 5), threshold })),
-);
-const borders = child('borders.mjs', '6').flatMap(({ size, deflate, inflate }) =>
+const borders = child('borders.mjs', String(LEVEL)).flatMap(({ size, deflate, inflate }) =>
   Object.entries({ deflate, inflate }).map(([work, { here, call, pool }]) => [
     work,
     size,
-    here.cpu < 0.5 ? '–' : us(here.cpu),
+    work === 'deflate' && size > 32768 ? '–' : us(here.cpu),
     us(call.cpu),
     us(pool.cpu),
     us(pool.wall),
@@ -86,29 +85,30 @@ const bombs = ['shared', 'dedicated'].map((mode) => {
 
 console.log(`# What compression costs
 
-Node ${process.version}. ${base.messages} messages, ${kib(base.plain)} KiB${folder ? '' : ', generated with a fixed seed'}, compressed and inflated again,
-the median of ${PASSES} passes; messages under 256 bytes go plain. CPU is of all threads of the process, for both directions.
+Node ${process.version}. ${main.corpus.messages} messages, ${kib(main.corpus.plain)} KiB${folder ? '' : ', generated with a fixed seed'}: compressed and
+inflated again through one connection, the rows of a table in turns, the best of many turns each. Messages under 256
+bytes go plain, except with \`ws\` and its defaults. CPU is of all threads of the process, both directions together.
 Memory is what compression adds to a connection after one message of 2 KiB each way. Trust the ratios.
 
-${table(HEAD, rows)}
+${table(['', 'window bits / memory level', 'KiB per connection', ...SPEED], [none, ...main.lines])}
 
 ## Levels
 
-${table(HEAD, levels)}
+${table(['', '', ...SPEED], levels)}
 
 ## Memory levels
 
 One codec serves all connections, so this is no memory per connection.
 
-${table(HEAD, memLevels)}
+${table(['', 'window bits / memory level', ...SPEED], memLevels)}
 
 ## Thresholds
 
-${table(HEAD, thresholds)}
+${table(['', '', ...SPEED], thresholds)}
 
 ## On the calling thread, and in the thread pool
 
-Microseconds of CPU for one message of so many bytes, level 6: on a kept stream, by a public synchronous call, in the
+Microseconds of CPU for one message of so many bytes, level ${LEVEL}: on a kept stream, by a public synchronous call, in the
 thread pool; and how long the last one takes.
 
 ${table(['', 'bytes', 'kept stream', 'public call', 'thread pool', 'thread pool, elapsed'], borders)}

@@ -18,28 +18,24 @@ const inflaters = new Map<number, InflateContext>();
 
 const keyOf = ({ windowBits, memLevel, level }: CodecSettings): number => (windowBits * 16 + memLevel) * 16 + level + 1;
 
-/** A context that knows nothing of any message: reset here, and again by nobody but the next message. */
-function cleanDeflater(settings: CodecSettings): DeflateContext {
-  const key = keyOf(settings);
-  const known = deflaters.get(key);
-  if (known !== undefined && !known.broken) {
-    known.reset();
-    return known;
+/**
+ * Runs one message on a shared context. The context is in the map only while it is clean, new or reset after its last
+ * message; whatever goes wrong while it is out, it does not come back.
+ */
+function withContext<C extends DeflateContext | InflateContext, R>(
+  contexts: Map<number, C>,
+  key: number,
+  make: () => C,
+  work: (context: C) => R,
+): R {
+  const context = contexts.get(key) ?? make();
+  contexts.delete(key);
+  const result = work(context);
+  if (!context.broken) {
+    context.reset();
+    contexts.set(key, context);
   }
-  const fresh = new DeflateContext(settings, NO_CHUNK);
-  deflaters.set(key, fresh);
-  return fresh;
-}
-
-function cleanInflater(windowBits: number): InflateContext {
-  const known = inflaters.get(windowBits);
-  if (known !== undefined && !known.broken) {
-    known.reset();
-    return known;
-  }
-  const fresh = new InflateContext(windowBits, NO_CHUNK, false);
-  inflaters.set(windowBits, fresh);
-  return fresh;
+  return result;
 }
 
 /** Whether a message of so many bytes is compressed on the calling thread. */
@@ -48,8 +44,12 @@ export const deflatesAtOnce = (bytes: number): boolean => bytes <= SYNC_DEFLATE_
 /** Compresses a small message, or a fragment of one, with no context; see {@link deflatesAtOnce}. */
 export function deflateShared(data: Buffer, fin: boolean, settings: CodecSettings): Buffer {
   spend(DEFLATE_WEIGHT * data.length);
-  const context = cleanDeflater(settings);
-  return context.deflateSync(data, fin);
+  return withContext(
+    deflaters,
+    keyOf(settings),
+    () => new DeflateContext(settings, NO_CHUNK),
+    (context) => context.deflateSync(data, fin),
+  );
 }
 
 /** The same for any size, in the thread pool, in its turn among all owners; `undefined` when closed by then. */
@@ -79,7 +79,12 @@ export function deflateSharedLater(
 /** Inflates a message with no context, if it turns out to be small; `undefined` if not. */
 export function inflateShared(data: Buffer, limit: number, windowBits: number): Inflated | undefined {
   if (data.length > SYNC_INFLATE_BYTES || !canStep()) return undefined;
-  const outcome = cleanInflater(windowBits).inflateSync(data, limit);
+  const outcome = withContext(
+    inflaters,
+    windowBits,
+    () => new InflateContext(windowBits, NO_CHUNK, false),
+    (context) => context.inflateSync(data, limit),
+  );
   if (outcome instanceof Unfinished) {
     spend(SYNC_INFLATE_BYTES);
     return undefined;
