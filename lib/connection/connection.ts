@@ -1,0 +1,222 @@
+import { randomInt } from 'node:crypto';
+import type { Socket } from 'node:net';
+import { CloseCode } from '../errors/close-codes.js';
+import type { AddressEntry } from '../stores/address-entry.js';
+import { type ConnectionContext, DispatchState, type Peer } from './context.js';
+import { Intake } from './intake.js';
+import { Keepalive } from './keepalive.js';
+import { CONNECTION, Output } from './output.js';
+import type { SecureSocket } from './secure-socket.js';
+import { Timed } from './wheel.js';
+import { internalsOf, type ReceiverInternals } from './ws-internals.js';
+
+/** How long a connection that ends for memory may take to send its close frame. */
+const MEMORY_GRACE = 1000;
+const NEVER = Number.POSITIVE_INFINITY;
+
+/** One live peer: what it holds, what it waits for, how it ends. */
+export class Connection extends Timed {
+  readonly intake: Intake;
+  readonly output: Output;
+  readonly keepalive: Keepalive;
+  /** Of the address; `undefined` for a trusted proxy, to which limits per address do not apply. */
+  readonly account: AddressEntry | undefined;
+  /** @internal */ held = 0;
+  lastMessageAt: number;
+  /** Every `handleConnection` has settled: messages may be handled. */
+  ready = false;
+  /** TCP has ended. */
+  ended = false;
+  /** What we ended it for. */
+  cause: string | undefined = undefined;
+  /** It is to end as soon as no handler runs. */
+  leaving: { readonly code: number; readonly reason: string } | undefined = undefined;
+  /** What the dispatcher knows of it. */
+  readonly dispatch = new DispatchState();
+  private hooks = 0;
+  private hooksBy: number;
+  private afterHooks: (() => void)[] | undefined = undefined;
+  private closeBy = NEVER;
+  private goneBy = NEVER;
+
+  constructor(
+    readonly context: ConnectionContext,
+    readonly socket: SecureSocket,
+    readonly raw: Socket,
+    readonly peer: Peer,
+  ) {
+    super();
+    const now = context.clock.now();
+    this.account = peer.address.isExempt ? undefined : peer.address;
+    this.lastMessageAt = now;
+    this.hooksBy = now + context.limits.hookTimeout;
+    this.intake = new Intake(this);
+    this.output = new Output(this);
+    this.keepalive = new Keepalive(this, now);
+    (raw as { [CONNECTION]?: Connection })[CONNECTION] = this;
+  }
+
+  get receiver(): ReceiverInternals {
+    return internalsOf(this.socket)._receiver;
+  }
+
+  /** Neither side has begun to close. */
+  get isOpen(): boolean {
+    return this.socket.readyState === 1;
+  }
+
+  /** Waits for as many `handleConnection` hooks; none: it is ready at once. */
+  awaitHooks(count: number): void {
+    this.hooks = count;
+    if (count === 0) this.becomeReady();
+    this.context.wheel.schedule(this, Math.min(this.ready ? NEVER : this.hooksBy, this.keepalive.nextAt()));
+  }
+
+  hookSettled(): void {
+    if (--this.hooks === 0) this.becomeReady();
+  }
+
+  hookFailed(error: unknown): void {
+    this.context.telemetry.fault('handleConnection', error, this.context.path);
+    this.end(CloseCode.INTERNAL_ERROR, 'internal error');
+    this.hookSettled();
+  }
+
+  /** Runs `action` when the hooks have settled; at once where they have. */
+  whenReady(action: () => void): void {
+    if (this.ready) action();
+    else (this.afterHooks ??= []).push(action);
+  }
+
+  /** Says goodbye: a close frame behind what is queued, and the peer's answer within the close timeout. */
+  end(code: number, reason: string): void {
+    if (!this.isOpen) return;
+    this.cause ??= reason;
+    this.intake.drop();
+    this.socket.close(code, reason);
+  }
+
+  /** Like `end`, but what is being handled is answered first. */
+  goAway(code: number, reason: string): void {
+    this.leaving = { code, reason };
+    if (this.intake.running === 0) this.end(code, reason);
+  }
+
+  /** Ends it without a word. */
+  kill(cause: string): void {
+    this.cause ??= cause;
+    this.intake.drop();
+    this.output.drop();
+    this.socket.terminate();
+  }
+
+  /** Gives back at once what is held for this peer; the frame being written is followed by the close. */
+  endForMemory(cause: string): void {
+    if (this.ended) return;
+    this.cause ??= cause;
+    this.intake.drop();
+    this.output.drop();
+    if (this.isOpen) this.socket.close(CloseCode.TRY_AGAIN_LATER, cause);
+    // What is being received belongs to nobody any more.
+    this.socket.forgetInput();
+    this.goneBy = this.context.clock.now() + MEMORY_GRACE;
+    this.context.wheel.schedule(this, this.goneBy);
+    this.settle();
+  }
+
+  /** One way or the other it is closing: TCP must end in time. */
+  closing(): void {
+    if (this.closeBy !== NEVER) return;
+    this.closeBy = this.context.clock.now() + this.context.limits.closeTimeout;
+    this.context.wheel.schedule(this, this.closeBy);
+  }
+
+  /** TCP has ended: nothing is held any more. */
+  close(code: number, reason: Buffer): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.intake.drop();
+    this.output.drop();
+    this.context.wheel.cancel(this);
+    this.context.ledger.settle(this, 0);
+    this.peer.release();
+    this.context.closed(this, code, reason);
+  }
+
+  /** Tells the ledger what is held now. */
+  settle(): void {
+    if (!this.ended) this.context.ledger.settle(this, this.intake.held + this.output.pending);
+  }
+
+  /** Reading had paused for so long: what the peer owes us may come as much later. */
+  standStill(silence: number): void {
+    this.lastMessageAt += silence;
+    this.keepalive.standStill(silence);
+  }
+
+  override onDue(now: number): number {
+    if (this.ended) return NEVER;
+    if (now >= this.goneBy || now >= this.closeBy) return this.gone();
+    if (!this.isOpen) this.closing();
+    if (!this.ready && now >= this.hooksBy) this.hooksOverdue();
+    if (now >= this.intake.resumeAt) this.intake.resumeAfterBytes();
+    if (this.output.pending > 0) this.output.review(now);
+    if (this.output.stalled(now)) return this.gone('peer does not read');
+    if (this.isOpen && !this.intake.paused && now >= this.intake.assemblyBy())
+      this.end(CloseCode.POLICY_VIOLATION, 'message took too long');
+    const handlers = this.dispatch.tasks === undefined ? NEVER : this.context.handlerOverdue(this, now);
+    const keepalive = this.isOpen ? this.keepalive.check(now) : NEVER;
+    return this.ended ? NEVER : this.nextAt(Math.min(handlers, keepalive));
+  }
+
+  private nextAt(others: number): number {
+    const assembly = this.intake.paused ? NEVER : this.intake.assemblyBy();
+    const hooks = this.ready ? NEVER : this.hooksBy;
+    const review = this.output.pending > 0 && !this.raw.writableNeedDrain ? 0 : NEVER;
+    return Math.min(
+      others,
+      assembly,
+      hooks,
+      review,
+      this.intake.resumeAt,
+      this.output.stallBy,
+      this.closeBy,
+      this.goneBy,
+    );
+  }
+
+  private gone(cause = 'close timeout'): number {
+    this.kill(cause);
+    return NEVER;
+  }
+
+  private becomeReady(): void {
+    if (this.ready) return;
+    this.ready = true;
+    const actions = this.afterHooks;
+    this.afterHooks = undefined;
+    for (const action of actions ?? []) this.run(action);
+    this.intake.proceed();
+  }
+
+  private run(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      this.context.telemetry.fault('socket', error, this.context.path);
+    }
+  }
+
+  private hooksOverdue(): void {
+    this.context.telemetry.fault(
+      'handleConnection',
+      new Error('handleConnection did not settle in time'),
+      this.context.path,
+    );
+    this.end(CloseCode.INTERNAL_ERROR, 'internal error');
+    this.becomeReady();
+  }
+}
+
+/** A random part of `range`, so that what belongs to many connections does not happen at once. */
+export const jitter = (range: number): number => (range < 2 ** 47 ? randomInt(Math.max(1, Math.floor(range))) : 0);

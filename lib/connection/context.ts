@@ -1,0 +1,86 @@
+import type { AddressEntry } from '../stores/address-entry.js';
+import type { Telemetry } from '../telemetry/events.js';
+import type { Clock } from './clock.js';
+import type { Connection } from './connection.js';
+import type { Ledger } from './ledger.js';
+import type { Limits } from './limits.js';
+import type { SecureSocket } from './secure-socket.js';
+import type { Wheel } from './wheel.js';
+
+/** What all connections of a gateway share. */
+export interface ConnectionContext {
+  readonly path: string;
+  readonly limits: Limits;
+  readonly clock: Clock;
+  readonly wheel: Wheel;
+  readonly ledger: Ledger;
+  readonly telemetry: Telemetry;
+  readonly turns: Turns;
+  readonly rooms: RoomsOfGateway;
+  /** Hands a message to its handler; the dispatcher calls `connection.finished()` when its place is free again. */
+  dispatch(connection: Connection, data: Buffer, isBinary: boolean): void;
+  /** TCP has ended: the slot is free, the hooks may run. Called once. */
+  closed(connection: Connection, code: number, reason: Buffer): void;
+  /** A handler has taken longer than it may. */
+  handlerOverdue(connection: Connection, now: number): number;
+}
+
+/** Who is in which room. */
+export interface RoomsOfGateway {
+  check(room: string): void;
+  join(socket: SecureSocket, room: string): void;
+  leave(socket: SecureSocket, room: string): void;
+  of(socket: SecureSocket): ReadonlySet<string>;
+}
+
+/** What is done once per turn of the event loop, for all connections together. */
+export interface Turns {
+  /** Lets go of what was corked, at the end of this turn. */
+  uncork(connection: Connection): void;
+  /** Goes on with the waiting messages in the next turn, each connection in its turn. */
+  resume(connection: Connection): void;
+  /** Whether a large message may still be handled in this turn. */
+  takeLarge(size: number): boolean;
+}
+
+/** What is known of a peer when its connection opens. */
+export interface Peer {
+  readonly ip: string;
+  readonly secure: boolean;
+  readonly origin: string | undefined;
+  readonly rawQuery: string;
+  readonly principal: unknown;
+  readonly userKey: string | undefined;
+  /** Milliseconds since the epoch; `Infinity`: never. */
+  readonly expiresAt: number;
+  readonly address: AddressEntry;
+  /** Gives the slot back; idempotent. */
+  readonly release: () => void;
+}
+
+/** A message handler as Nest binds it for one connection. */
+export interface BoundHandler {
+  callback(data: unknown, event: unknown): unknown;
+}
+
+/** A handler that runs. */
+export interface RunningTask {
+  readonly dueAt: number;
+  next: RunningTask | undefined;
+}
+
+/** The part of a connection that belongs to the dispatcher. */
+export class DispatchState {
+  /** The handlers of all its gateways, one after the other. */
+  handlers: readonly BoundHandler[] | undefined = undefined;
+  /** Handlers that run, newest first. */
+  tasks: RunningTask | undefined = undefined;
+  /** Observables that still emit. */
+  streams: Set<{ unsubscribe(): void }> | undefined = undefined;
+  /** Buckets of handlers with a rate of their own, by handler. */
+  rates: Map<number, number> | undefined = undefined;
+  /** What Nest wants to be told when it ends. */
+  disconnected: Disconnected | Disconnected[] | undefined = undefined;
+}
+
+export type Disconnected = (code: number, reason: Buffer) => void;

@@ -1,0 +1,99 @@
+/** Bytes held for the peers of one address. */
+export interface HeldBytes {
+  heldBytes: number;
+}
+
+/** Somebody for whom bytes are held, and who can be ended to free them. */
+export interface Holder {
+  /** @internal */ held: number;
+  readonly account: HeldBytes | undefined;
+  endForMemory(cause: string): void;
+}
+
+/** A connection that holds less than this is never chosen to be ended for memory. */
+export const NEVER_CHOSEN = 64 * 1024;
+
+const RELIEF = 0.9;
+
+/** All bytes that are held for peers, in and out, and who must go when they are too many. */
+export class Ledger {
+  private total = 0;
+  /** Those that may be chosen: few, because each holds 64 KiB or more. */
+  private readonly large = new Set<Holder>();
+  private relieving = false;
+
+  constructor(
+    private readonly budget: number,
+    private readonly maxPerIp: number,
+  ) {}
+
+  get held(): number {
+    return this.total;
+  }
+
+  /** Nothing more can be taken in, and nobody is left to choose. */
+  get full(): boolean {
+    return this.total > this.budget && this.large.size === 0;
+  }
+
+  /** Notes what `holder` holds now. Ends connections where that is too much. */
+  settle(holder: Holder, held: number): void {
+    const before = holder.held;
+    if (held === before) return;
+    holder.held = held;
+    this.total += held - before;
+    if (holder.account !== undefined) holder.account.heldBytes += held - before;
+    if (held >= NEVER_CHOSEN) this.large.add(holder);
+    else if (before >= NEVER_CHOSEN) this.large.delete(holder);
+    if (held > before) this.defend(holder);
+  }
+
+  /** Bytes that belong to no connection yet: heads. */
+  adjust(delta: number): void {
+    this.total += delta;
+    if (delta > 0 && this.total > this.budget) this.relieve();
+  }
+
+  private defend({ account }: Holder): void {
+    if (account !== undefined && account.heldBytes > this.maxPerIp)
+      this.largestOf(account)?.endForMemory('address over its share of the buffers');
+    if (this.total > this.budget) this.relieve();
+  }
+
+  /** Ends the largest connections of the addresses that hold most, until a tenth of the budget is free. */
+  private relieve(): void {
+    if (this.relieving) return;
+    this.relieving = true;
+    try {
+      while (this.total > this.budget * RELIEF) {
+        const victim = this.victim();
+        if (victim === undefined) return;
+        const before = this.total;
+        victim.endForMemory('buffer budget');
+        // What it could not give back at once (a frame being written) must not make it the choice again.
+        this.large.delete(victim);
+        if (this.total >= before && this.large.size === 0) return;
+      }
+    } finally {
+      this.relieving = false;
+    }
+  }
+
+  private largestOf(account: HeldBytes | undefined): Holder | undefined {
+    let largest: Holder | undefined;
+    for (const holder of this.large) {
+      if (holder.account === account && (largest === undefined || holder.held > largest.held)) largest = holder;
+    }
+    return largest;
+  }
+
+  private victim(): Holder | undefined {
+    const sums = new Map<HeldBytes | undefined, number>();
+    for (const { account, held } of this.large)
+      sums.set(account, account?.heldBytes ?? (sums.get(undefined) ?? 0) + held);
+    let most: HeldBytes | undefined;
+    let sum = -1;
+    for (const [account, held] of sums) if (held > sum) [most, sum] = [account, held];
+    return this.largestOf(most);
+  }
+}

@@ -1,0 +1,285 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+import { WebSocket } from 'ws';
+import { defaultReason } from '../errors/close-codes.js';
+import { Connection } from './connection.js';
+import type { ConnectionContext, Peer } from './context.js';
+import { CONNECTION, type Sendable, type SendCallback, type SendOptions } from './output.js';
+import { internalsOf, Receiver, type ReceiverInternals } from './ws-internals.js';
+
+const SOCKET_OPTIONS = { autoPong: false, allowSynchronousEvents: true, skipUTF8Validation: false };
+const NOTHING = Buffer.alloc(0);
+const NO_OPTIONS: SendOptions = Object.freeze({});
+
+interface Open {
+  readonly context: ConnectionContext;
+  readonly raw: Socket;
+  readonly peer: Peer;
+  readonly extensions: Record<string, unknown> | undefined;
+  readonly subprotocol: string | undefined;
+}
+
+/** A connected peer: a `WebSocket` of `ws`, with its limits kept and with what the handshake knew of it. */
+export class SecureSocket<Principal = unknown> extends WebSocket {
+  /** @internal */ readonly connection: Connection;
+  /** The upgrade request, where `keepRequest` is set. */
+  request: IncomingMessage | undefined = undefined;
+  private currentPrincipal: Principal;
+  private uuid: string | undefined = undefined;
+
+  /** @internal */
+  constructor({ context, raw, peer, extensions, subprotocol }: Open) {
+    super(null as unknown as string, undefined, {
+      ...SOCKET_OPTIONS,
+      closeTimeout: context.limits.closeTimeout,
+    } as object);
+    this.currentPrincipal = peer.principal as Principal;
+    const internals = internalsOf(this);
+    if (extensions !== undefined) internals._extensions = extensions;
+    if (subprotocol !== undefined) internals._protocol = subprotocol;
+    this.connection = new Connection(context, this as SecureSocket, raw, peer);
+    const { maxSize, maxFragments } = context.limits;
+    internals.setSocket(raw, NOTHING, { ...SOCKET_OPTIONS, maxBufferedChunks: 0, maxFragments, maxPayload: maxSize });
+    shareListeners(this as SecureSocket, raw, internals._receiver);
+  }
+
+  /** @internal Everything is in its place: the bytes that came behind the head may be read. */
+  begin(head: Buffer): void {
+    if (head.length > 0) this.connection.intake.chunk(head);
+  }
+
+  /** Unguessable; the same for as long as the connection lives. */
+  get id(): string {
+    return (this.uuid ??= randomUUID());
+  }
+
+  /** @internal The id, if anybody has asked for it. */
+  get knownId(): string | undefined {
+    return this.uuid;
+  }
+
+  /** The client's address: behind a trusted proxy the one that the proxy saw. */
+  get ip(): string {
+    return this.connection.peer.ip;
+  }
+
+  /** Who it is, as an admission guard said. */
+  get principal(): Principal {
+    return this.currentPrincipal;
+  }
+
+  /** The path of the gateway. */
+  get path(): string {
+    return this.connection.context.path;
+  }
+
+  /** The query of the request target; made anew at each call. */
+  get query(): URLSearchParams {
+    return new URLSearchParams(this.connection.peer.rawQuery);
+  }
+
+  /** The `Origin` of the handshake; browsers send one. */
+  get origin(): string | undefined {
+    return this.connection.peer.origin;
+  }
+
+  /** TLS, here or at the nearest trusted proxy. */
+  get secure(): boolean {
+    return this.connection.peer.secure;
+  }
+
+  /** Round trip of the last ping in milliseconds, `undefined` before the first pong. */
+  get latency(): number | undefined {
+    return this.connection.keepalive.latency;
+  }
+
+  /** Sends `{ event, data }` as JSON text. */
+  sendEvent(event: string, data?: unknown): void {
+    this.send(JSON.stringify({ event, data }));
+  }
+
+  /**
+   * Enters a room of its gateway; while `handleConnection` runs, as soon as that has settled. At most 100 rooms with
+   * names of at most 128 characters: a `RangeError` beyond.
+   */
+  join(room: string): void {
+    const { connection } = this;
+    const { rooms } = connection.context;
+    if (connection.ready && !connection.ended) rooms.join(this as SecureSocket, room);
+    else {
+      rooms.check(room);
+      connection.whenReady(() => {
+        if (!connection.ended) rooms.join(this as SecureSocket, room);
+      });
+    }
+  }
+
+  leave(room: string): void {
+    this.connection.context.rooms.leave(this as SecureSocket, room);
+  }
+
+  /** The rooms it is in. */
+  get rooms(): ReadonlySet<string> {
+    return this.connection.context.rooms.of(this as SecureSocket);
+  }
+
+  /**
+   * The session goes on: it will be closed with 4401 at `expiresAt` (a `Date`, or milliseconds since the epoch;
+   * `undefined`: never), and may from now on be somebody else's.
+   */
+  renew(session: { expiresAt?: Date | number | undefined; principal?: Principal }): void {
+    const { expiresAt } = session;
+    const at = expiresAt instanceof Date ? expiresAt.getTime() : expiresAt;
+    if (at !== undefined && !(Number.isFinite(at) && at >= 1e11))
+      throw new RangeError('expiresAt must be a Date or milliseconds since the epoch');
+    if ('principal' in session) this.currentPrincipal = session.principal as Principal;
+    this.connection.keepalive.renew(at ?? Number.POSITIVE_INFINITY);
+  }
+
+  override send(data: Sendable | number, options?: SendOptions | SendCallback, callback?: SendCallback): void {
+    if (typeof options === 'function') [options, callback] = [NO_OPTIONS, options];
+    const payload = typeof data === 'number' ? String(data) : data;
+    if (this.readyState !== WebSocket.OPEN) return this.write(payload, options ?? NO_OPTIONS, callback);
+    this.connection.lastMessageAt = this.connection.context.clock.now();
+    this.connection.output.send(payload, options ?? NO_OPTIONS, callback);
+  }
+
+  /** @internal Nothing is being compressed for it: a frame may be written past the sender of `ws`. */
+  get senderIsIdle(): boolean {
+    return internalsOf(this)._sender._bufferedBytes === 0;
+  }
+
+  /** @internal What stands for compression here, where it was agreed. */
+  get deflate(): unknown {
+    return internalsOf(this)._extensions['permessage-deflate'];
+  }
+
+  /** @internal What `send` of `ws` does. */
+  write(data: Sendable, options: SendOptions, callback: SendCallback | undefined): void {
+    super.send(data as Buffer, options, callback as (error?: Error) => void);
+  }
+
+  override close(code?: number, reason?: string | Buffer): void {
+    if (this.readyState === WebSocket.OPEN) this.connection.output.flush();
+    super.close(code, reason === undefined || reason.length === 0 ? defaultReason(code) : reason);
+    if (this.readyState === WebSocket.CLOSING) this.connection.closing();
+  }
+
+  /** Stops reading until {@link resume}; reading also pauses by itself when limits ask for it. */
+  override pause(): void {
+    this.connection.intake.pauseForUser();
+  }
+
+  override resume(): void {
+    this.connection.intake.resumeForUser();
+  }
+
+  /** @internal */ stopReading(): void {
+    super.pause();
+  }
+
+  /** @internal */ startReading(): void {
+    super.resume();
+  }
+
+  /** @internal Lets go of what was received of an unfinished message, and takes nothing more. */
+  forgetInput(): void {
+    const { raw, receiver } = this.connection;
+    raw.removeListener('data', onData);
+    raw.resume();
+    receiver._buffers = [];
+    receiver._bufferedBytes = 0;
+    receiver._fragments = [];
+    receiver._messageLength = 0;
+  }
+
+  /** @internal An `'error'` without a listener is no end of the process, nor is a listener that throws. */
+  override emit(event: string | symbol, ...args: unknown[]): boolean {
+    if (event === 'error') this.connection.cause ??= args[0] instanceof Error ? args[0].message : 'error';
+    if (event === 'error' && this.listenerCount('error') === 0) return false;
+    try {
+      return super.emit(event, ...args);
+    } catch (error) {
+      this.connection.context.telemetry.fault('socket', error, this.path);
+      return true;
+    }
+  }
+
+  /** @internal Called by `ws` once TCP has ended. */
+  emitClose(): void {
+    const { emitClose } = WebSocket.prototype as unknown as { emitClose(this: WebSocket): void };
+    try {
+      emitClose.call(this);
+    } finally {
+      const { _closeCode, _closeMessage } = this as unknown as { _closeCode: number; _closeMessage: Buffer };
+      this.connection.close(_closeCode, _closeMessage);
+    }
+  }
+}
+
+const amountInSocket = Object.getOwnPropertyDescriptor(WebSocket.prototype, 'bufferedAmount')!.get!;
+
+/** What waits in the socket and what waits before it. */
+Object.defineProperty(SecureSocket.prototype, 'bufferedAmount', {
+  configurable: true,
+  enumerable: true,
+  get(this: SecureSocket): number {
+    return (amountInSocket.call(this) as number) + this.connection.output.waitingBytes;
+  },
+});
+
+/** In place of the listeners of `ws`, whose work ours do on the way. */
+function shareListeners(socket: SecureSocket, raw: Socket, receiver: ReceiverInternals): void {
+  raw.removeListener('data', raw.listeners('data').at(-1) as () => void);
+  raw.on('data', onData);
+  raw.on('end', onEnd);
+  const shared = receiver as ReceiverInternals & { [CONNECTION]?: Connection };
+  shared[CONNECTION] = socket.connection;
+  for (const event of ['message', 'ping', 'pong']) receiver.removeAllListeners(event);
+  receiver.on('message', onMessage);
+  receiver.on('ping', onPing);
+  receiver.on('pong', onPong);
+  receiver.dataMessage = dataMessage;
+}
+
+interface Shared {
+  readonly [CONNECTION]: Connection;
+}
+
+function onData(this: Socket, chunk: Buffer): void {
+  (this as unknown as Shared)[CONNECTION].intake.chunk(chunk);
+}
+
+/** The peer has half-closed: what is left to say to it must be said in time. */
+function onEnd(this: Socket): void {
+  (this as unknown as Shared)[CONNECTION].closing();
+}
+
+function onMessage(this: Shared, data: Buffer, isBinary: boolean): void {
+  const connection = this[CONNECTION];
+  const { socket } = connection;
+  if (socket.listenerCount('message') > 0 && connection.isOpen) socket.emit('message', data, isBinary);
+  connection.intake.message(data, isBinary);
+}
+
+function onPing(this: Shared, data: Buffer): void {
+  const connection = this[CONNECTION];
+  if (!connection.isOpen || !connection.intake.controlFrame()) return;
+  connection.output.pong(data);
+  connection.socket.emit('ping', data);
+}
+
+function onPong(this: Shared, data: Buffer): void {
+  const connection = this[CONNECTION];
+  if (!connection.isOpen) return;
+  if (!connection.keepalive.pong(data) && !connection.intake.controlFrame()) return;
+  connection.socket.emit('pong', data);
+}
+
+const receiveFragment = Receiver.prototype.dataMessage;
+
+function dataMessage(this: ReceiverInternals & Shared, callback: (error?: Error) => void): void {
+  if (!this._fin) this[CONNECTION].intake.fragment();
+  receiveFragment.call(this, callback);
+}

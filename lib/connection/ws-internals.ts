@@ -1,0 +1,53 @@
+import type { Socket } from 'node:net';
+import type { WebSocket } from 'ws';
+import * as ws from 'ws';
+
+/**
+ * What this room uses of `ws` beyond what its types export. Kept in one place, and pinned by a contract test,
+ * so that a new version of `ws` which changes one of them is noticed.
+ */
+export interface ReceiverInternals extends NodeJS.EventEmitter {
+  readonly writable: boolean;
+  write(chunk: Buffer): boolean;
+  /** Chunks that were not consumed yet, and their bytes. */
+  _buffers: Buffer[];
+  _bufferedBytes: number;
+  /** Fragments of the message that is being received, and their bytes. */
+  _fragments: Buffer[];
+  _messageLength: number;
+  /** 0 outside of fragmented messages, else their opcode. */
+  readonly _fragmented: number;
+  /** 0 before a frame, 5 while inflating. */
+  readonly _state: number;
+  readonly _fin: boolean;
+  dataMessage(callback: (error?: Error) => void): void;
+}
+
+export interface WebSocketInternals {
+  readonly _receiver: ReceiverInternals;
+  /** Bytes that its sender holds back while it compresses. */
+  readonly _sender: { readonly _bufferedBytes: number };
+  readonly _socket: Socket;
+  _extensions: Record<string, unknown>;
+  _protocol: string;
+  _closeFrameSent: boolean;
+  _closeFrameReceived: boolean;
+  setSocket(socket: Socket, head: Buffer, options: object): void;
+  emitClose(): void;
+}
+
+export const GET_INFO = 0;
+export const INFLATING = 5;
+
+export const internalsOf = (socket: WebSocket): WebSocketInternals => socket as unknown as WebSocketInternals;
+
+/** Exported by `ws`, not by its types. */
+export const { Receiver, Sender } = ws as unknown as {
+  readonly Receiver: { readonly prototype: ReceiverInternals };
+  readonly Sender: {
+    frame(
+      data: Buffer,
+      options: { fin: boolean; rsv1: boolean; opcode: number; mask: false; readOnly: boolean },
+    ): Buffer[];
+  };
+};

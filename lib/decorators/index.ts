@@ -1,0 +1,41 @@
+import { createParamDecorator, type ExecutionContext, SetMetadata } from '@nestjs/common';
+import { WebSocketGateway } from '@nestjs/websockets';
+import type { SecureSocket } from '../connection/secure-socket.js';
+import type { GuardLike } from '../options/code-types.js';
+import type { Rate } from '../options/kinds.js';
+import type { SecureGatewayOptions } from '../options/settings.js';
+import { ADMISSION_GUARDS, MESSAGE_RATE } from './metadata.js';
+
+/**
+ * A `@WebSocketGateway()` whose options are those of this library, checked at the start. With a port first it listens
+ * there by itself, else it shares the application's.
+ */
+export function SecureGateway(port: number, options?: SecureGatewayOptions): ClassDecorator;
+export function SecureGateway(options?: SecureGatewayOptions): ClassDecorator;
+export function SecureGateway(
+  portOrOptions?: number | SecureGatewayOptions,
+  options: SecureGatewayOptions = {},
+): ClassDecorator {
+  return typeof portOrOptions === 'number'
+    ? WebSocketGateway(portOrOptions, options)
+    : WebSocketGateway(portOrOptions ?? {});
+}
+
+/**
+ * Guards that decide before the upgrade, in order, behind those of `forRoot({ guards })`: classes (resolved through
+ * dependency injection), instances or functions; Nest's own `CanActivate` guards too.
+ */
+export const UseAdmissionGuards = (...guards: GuardLike[]): ClassDecorator => SetMetadata(ADMISSION_GUARDS, guards);
+
+/** Messages of one connection that this handler takes, such as `'5/1s'`; one more gets an `exception`. */
+export const MessageRate = (rate: Rate): MethodDecorator => SetMetadata(MESSAGE_RATE, rate);
+
+const clientOf = (context: ExecutionContext): SecureSocket => context.switchToWs().getClient<SecureSocket>();
+
+/** The peer's principal, as an admission guard named it. */
+export const Principal = createParamDecorator(
+  (_: unknown, context: ExecutionContext): unknown => clientOf(context).principal,
+);
+
+/** The client's address: behind a trusted proxy the one that the proxy saw. */
+export const ClientIp = createParamDecorator((_: unknown, context: ExecutionContext): string => clientOf(context).ip);

@@ -1,0 +1,293 @@
+import type { Observable } from 'rxjs';
+import type { Clock } from '../connection/clock.js';
+import type { Connection } from '../connection/connection.js';
+import type { BoundHandler } from '../connection/context.js';
+import type { Wheel } from '../connection/wheel.js';
+import { CloseCode } from '../errors/close-codes.js';
+import type { MessageParser } from '../options/code-types.js';
+import type { ResolvedRate } from '../options/kinds.js';
+import { fits, spend } from '../stores/token-bucket.js';
+import type { Telemetry } from '../telemetry/events.js';
+import { sendException } from './exceptions.js';
+import { type Message, parseMessage } from './parse.js';
+import { type Task, type TaskOwner, TaskPool } from './task.js';
+import { UnsupportedDataError } from './unsupported-data.error.js';
+
+/** What a gateway's class says of one of its handlers. */
+export interface HandlerTraits {
+  /** `@MessageRate`. */
+  readonly rate: ResolvedRate | undefined;
+  /** It has interceptors: its observable is how it runs, and keeps its place until it speaks. */
+  readonly intercepted: boolean;
+}
+
+export interface DispatcherOptions {
+  readonly path: string;
+  readonly clock: Clock;
+  readonly wheel: Wheel;
+  readonly telemetry: Telemetry;
+  readonly parser: MessageParser | undefined;
+  readonly maxStreams: number;
+  readonly handlerTimeout: number;
+  readonly counted: (change: 1 | -1) => void;
+}
+
+const NEVER = Number.POSITIVE_INFINITY;
+
+/** Messages of one path to the handlers of its gateways, and what they return back to the peer. */
+export class Dispatcher implements TaskOwner {
+  /** Places of the handlers of an event in a connection's list. */
+  private readonly events = new Map<unknown, number[]>();
+  private readonly traits: (HandlerTraits | undefined)[] = [];
+  private readonly tasks = new TaskPool(this);
+
+  constructor(private readonly options: DispatcherOptions) {}
+
+  counted(change: 1 | -1): void {
+    this.options.counted(change);
+  }
+
+  /** Handlers that one gateway has for one connection, as Nest bound them; the same ones in the same order each time. */
+  bind(
+    connection: Connection,
+    handlers: readonly (BoundHandler & { message: unknown })[],
+    traits: (event: unknown) => HandlerTraits | undefined,
+  ): void {
+    const state = connection.dispatch;
+    const offset = state.handlers?.length ?? 0;
+    state.handlers = state.handlers === undefined ? handlers : [...state.handlers, ...handlers];
+    for (let at = this.traits.length; at < state.handlers.length; at++)
+      this.learn(handlers[at - offset]!.message, at, traits);
+  }
+
+  dispatch(connection: Connection, data: Buffer, isBinary: boolean): void {
+    const { length } = data;
+    const message = this.parse(connection, data, isBinary);
+    const places = message && this.places(connection, message);
+    if (message === undefined || places === undefined) return connection.intake.finished(length);
+    const dueAt = this.options.clock.now() + this.options.handlerTimeout;
+    const task = this.tasks.take(connection, message.event, length, dueAt, places.length);
+    if (dueAt !== NEVER) this.options.wheel.schedule(connection, dueAt);
+    for (const place of places) this.run(task, connection.dispatch.handlers![place]!, message);
+  }
+
+  settled(task: Task, result: unknown): void {
+    if (task.abandoned) return this.forget(task);
+    if (isObservable(result)) return this.follow(task, result);
+    if (result !== undefined && result !== null) this.reply(task.connection, result);
+    this.done(task);
+  }
+
+  failed(task: Task, error: unknown): void {
+    if (!task.abandoned) this.report(task.connection, error);
+    else this.options.telemetry.fault('handler', error, this.options.path);
+    if (task.abandoned) this.forget(task);
+    else this.done(task);
+  }
+
+  /** Frees the places of handlers that took too long; answers when to look again. */
+  overdue(connection: Connection, now: number): number {
+    let nearest = NEVER;
+    for (let task = connection.dispatch.tasks as Task | undefined; task !== undefined; ) {
+      const following = task.next as Task | undefined;
+      if (task.dueAt <= now) this.abandon(task, connection);
+      else nearest = Math.min(nearest, task.dueAt);
+      task = following;
+    }
+    return nearest;
+  }
+
+  /** The connection has ended: nothing of it is followed any longer. */
+  release(connection: Connection): void {
+    const state = connection.dispatch;
+    for (let task = state.tasks as Task | undefined; task !== undefined; task = task.next as Task | undefined)
+      task.abandoned = true;
+    state.tasks = undefined;
+    const { streams } = state;
+    state.streams = undefined;
+    for (const stream of streams ?? []) this.unsubscribe(stream);
+  }
+
+  private learn(event: unknown, place: number, traits: (event: unknown) => HandlerTraits | undefined): void {
+    this.traits[place] = traits(event);
+    const places = this.events.get(event);
+    if (places === undefined) this.events.set(event, [place]);
+    else places.push(place);
+  }
+
+  private parse(connection: Connection, data: Buffer, isBinary: boolean): Message | undefined {
+    const { parser } = this.options;
+    if (parser === undefined) {
+      const message = parseMessage(data);
+      if (message === undefined) this.strike(connection, 'Malformed message');
+      return message;
+    }
+    try {
+      const message = parser(isBinary ? data : data.toString());
+      return typeof message === 'object' && message !== null ? message : undefined;
+    } catch (error) {
+      if (error instanceof UnsupportedDataError) connection.end(CloseCode.UNSUPPORTED_DATA, 'unsupported data');
+      else {
+        this.options.telemetry.fault('parser', error, this.options.path);
+        this.strike(connection, 'Malformed message');
+      }
+      return undefined;
+    }
+  }
+
+  private places(connection: Connection, { event }: Message): readonly number[] | undefined {
+    const places = this.events.get(event);
+    if (places === undefined) {
+      // An application that listens to 'message' itself speaks a language of its own.
+      if (connection.socket.listenerCount('message') === 0) this.strike(connection, 'Unknown event');
+      return undefined;
+    }
+    if (this.isWithinRates(connection, places)) return places;
+    sendException(connection.socket, 'Too many messages for this event');
+    return undefined;
+  }
+
+  private isWithinRates(connection: Connection, places: readonly number[]): boolean {
+    for (const place of places) {
+      const rate = this.traits[place]?.rate;
+      if (rate === undefined) continue;
+      const buckets = (connection.dispatch.rates ??= new Map());
+      const now = this.options.clock.now();
+      const next = spend(buckets.get(place) ?? 0, now, 1, rate);
+      if (!fits(next, now, rate)) return false;
+      buckets.set(place, next);
+    }
+    return true;
+  }
+
+  private strike(connection: Connection, text: string): void {
+    if (connection.intake.strike()) sendException(connection.socket, text);
+  }
+
+  private run(task: Task, handler: BoundHandler, { data, event }: Message): void {
+    let result: unknown;
+    try {
+      result = handler.callback(data, event);
+    } catch (error) {
+      return this.failed(task, error);
+    }
+    if (isThenable(result)) result.then(task.onResult, task.onError);
+    else this.settled(task, result);
+  }
+
+  private reply(connection: Connection, result: unknown): void {
+    if (!connection.isOpen) return;
+    try {
+      const text = JSON.stringify(result);
+      if (text !== undefined) connection.socket.send(text);
+    } catch (error) {
+      this.report(connection, error);
+    }
+  }
+
+  /** An error that no filter has answered: the peer learns that there was one. */
+  private report(connection: Connection, error: unknown): void {
+    this.options.telemetry.fault('handler', error, this.options.path);
+    sendException(connection.socket, 'Internal server error');
+  }
+
+  private follow(task: Task, stream: Observable<unknown>): void {
+    const { connection } = task;
+    const streams = (connection.dispatch.streams ??= new Set());
+    const held = this.isIntercepted(task.event);
+    if (streams.size >= this.options.maxStreams) {
+      sendException(connection.socket, 'Too many streams');
+      return this.done(task);
+    }
+    let waiting: Task | undefined = task;
+    const proceed = () => {
+      const settled = waiting;
+      waiting = undefined;
+      if (settled !== undefined) this.finish(settled);
+    };
+    const subscription = new Follower();
+    streams.add(subscription);
+    const end = () => {
+      streams.delete(subscription);
+      proceed();
+    };
+    try {
+      subscription.inner = stream.subscribe({
+        next: (value) => {
+          if (subscription.closed) return;
+          if (value !== undefined && value !== null) this.reply(connection, value);
+          proceed();
+        },
+        error: (error: unknown) => {
+          if (!subscription.closed) this.report(connection, error);
+          end();
+        },
+        complete: end,
+      });
+    } catch (error) {
+      this.report(connection, error);
+      end();
+    }
+    if (!held) proceed();
+  }
+
+  /** Like `settled` with nothing left to say. */
+  private finish(task: Task): void {
+    if (task.abandoned) this.forget(task);
+    else this.done(task);
+  }
+
+  private isIntercepted(event: unknown): boolean {
+    return this.events.get(event)?.some((place) => this.traits[place]?.intercepted) ?? false;
+  }
+
+  private unsubscribe(stream: { unsubscribe(): void }): void {
+    try {
+      stream.unsubscribe();
+    } catch (error) {
+      this.options.telemetry.fault('handler', error, this.options.path);
+    }
+  }
+
+  private abandon(task: Task, connection: Connection): void {
+    task.abandoned = true;
+    this.tasks.unlink(task);
+    sendException(connection.socket, 'The handler took too long');
+    connection.intake.finished(task.size);
+  }
+
+  private done(task: Task): void {
+    if (--task.remaining > 0) return;
+    const { connection, size } = task;
+    this.tasks.unlink(task);
+    this.tasks.giveBack(task);
+    connection.intake.finished(size);
+  }
+
+  /** A result that came too late. */
+  private forget(task: Task): void {
+    if (--task.remaining === 0) this.tasks.giveBack(task);
+  }
+}
+
+/** A subscription that can be ended before `subscribe` has returned. */
+class Follower {
+  closed = false;
+  private subscription: { unsubscribe(): void } | undefined;
+
+  set inner(subscription: { unsubscribe(): void }) {
+    this.subscription = subscription;
+    if (this.closed) subscription.unsubscribe();
+  }
+
+  unsubscribe(): void {
+    this.closed = true;
+    this.subscription?.unsubscribe();
+  }
+}
+
+const isThenable = (value: unknown): value is PromiseLike<unknown> =>
+  typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
+
+const isObservable = (value: unknown): value is Observable<unknown> =>
+  typeof value === 'object' && value !== null && typeof (value as { subscribe?: unknown }).subscribe === 'function';

@@ -1,0 +1,47 @@
+import { PeerDeflate } from '../compression/peer-deflate.js';
+import { compressShared, sharePayload } from '../compression/shared-payload.js';
+import type { SecureSocket } from '../connection/secure-socket.js';
+import { Sender } from '../connection/ws-internals.js';
+
+const TEXT = 1;
+
+const frameOf = (payload: Buffer, rsv1: boolean): Buffer =>
+  Buffer.concat(Sender.frame(payload, { fin: true, rsv1, opcode: TEXT, mask: false, readOnly: true }));
+
+/** One text message for many peers: serialised once, framed once, compressed once for each window that was agreed. */
+export class SharedMessage {
+  private readonly payload: Buffer;
+  private plain: Buffer | undefined;
+  private readonly compressed = new Map<number, Buffer | undefined>();
+
+  constructor(text: string) {
+    this.payload = Buffer.from(text);
+  }
+
+  sendTo(socket: SecureSocket): void {
+    if (socket.readyState !== 1) return;
+    const { connection } = socket;
+    connection.lastMessageAt = connection.context.clock.now();
+    const frame = socket.senderIsIdle ? this.frameFor(socket) : undefined;
+    if (frame !== undefined) connection.output.sendFrame(frame);
+    else connection.output.send(this.payload, { binary: false }, undefined);
+  }
+
+  /** `undefined`: this peer's own codec has to compress it. */
+  private frameFor({ deflate }: SecureSocket): Buffer | undefined {
+    if (!(deflate instanceof PeerDeflate) || this.payload.length < deflate.profile.settings.threshold) {
+      return (this.plain ??= frameOf(this.payload, false));
+    }
+    const bits = deflate.broadcastBits;
+    return bits === undefined ? undefined : this.compressedFor(bits, deflate);
+  }
+
+  private compressedFor(bits: number, { profile }: PeerDeflate): Buffer | undefined {
+    if (!this.compressed.has(bits)) {
+      const payload = compressShared(this.payload, profile.outgoing);
+      if (payload === undefined) sharePayload(this.payload);
+      this.compressed.set(bits, payload && frameOf(payload, true));
+    }
+    return this.compressed.get(bits);
+  }
+}

@@ -1,0 +1,75 @@
+import type { Connection } from '../connection/connection.js';
+import type { RunningTask } from '../connection/context.js';
+
+/** What becomes of a handler's result. */
+export interface TaskOwner {
+  /** One more handler runs, or one less. */
+  counted(change: 1 | -1): void;
+  settled(task: Task, result: unknown): void;
+  failed(task: Task, error: unknown): void;
+}
+
+/**
+ * One message in the hands of its handlers. Tasks are used again and again, with the two functions
+ * that a promise needs: handling a message makes neither an object nor a closure.
+ */
+export class Task implements RunningTask {
+  connection!: Connection;
+  next: RunningTask | undefined = undefined;
+  event: unknown = undefined;
+  size = 0;
+  dueAt = 0;
+  /** Results that are still to come. */
+  remaining = 0;
+  /** Its time is over, or its connection: results are forgotten. */
+  abandoned = false;
+  readonly onResult: (result: unknown) => void;
+  readonly onError: (error: unknown) => void;
+
+  constructor(owner: TaskOwner) {
+    this.onResult = (result) => owner.settled(this, result);
+    this.onError = (error) => owner.failed(this, error);
+  }
+}
+
+const MOST_SPARE = 1024;
+
+/** Tasks that wait to be used again. */
+export class TaskPool {
+  private readonly spare: Task[] = [];
+
+  constructor(private readonly owner: TaskOwner) {}
+
+  take(connection: Connection, event: unknown, size: number, dueAt: number, remaining: number): Task {
+    this.owner.counted(1);
+    const task = this.spare.pop() ?? new Task(this.owner);
+    task.connection = connection;
+    task.event = event;
+    task.size = size;
+    task.dueAt = dueAt;
+    task.remaining = remaining;
+    task.abandoned = false;
+    task.next = connection.dispatch.tasks;
+    connection.dispatch.tasks = task;
+    return task;
+  }
+
+  /** Takes a task off its connection's list. */
+  unlink(task: Task): void {
+    const state = task.connection.dispatch;
+    if (state.tasks === task) state.tasks = task.next;
+    else {
+      let before = state.tasks;
+      while (before !== undefined && before.next !== task) before = before.next;
+      if (before !== undefined) before.next = task.next;
+    }
+    task.next = undefined;
+  }
+
+  giveBack(task: Task): void {
+    task.connection = undefined as unknown as Connection;
+    task.event = undefined;
+    if (this.spare.length < MOST_SPARE) this.spare.push(task);
+    this.owner.counted(-1);
+  }
+}

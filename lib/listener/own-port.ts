@@ -1,0 +1,86 @@
+import { createServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls';
+import type { GatewaySettings } from '../options/settings.js';
+import type { Engine } from '../pipeline/engine.js';
+import { HeadMeter } from '../request/head-meter.js';
+import { Port } from './port.js';
+import { interceptTls } from './tls-accept.js';
+import { TlsFiles } from './tls-files.js';
+
+const SOCKETS = { allowHalfOpen: true, noDelay: true };
+const LONGEST_TIMER = 2 ** 31 - 1;
+
+/** A port of gateways' own: no HTTP server, only upgrades. Everything else is answered 426, and over. */
+export class OwnPort extends Port {
+  readonly isOwn = true;
+  readonly hasForeignUpgrades = false;
+  readonly server: Server | TlsServer;
+  private readonly files: TlsFiles | undefined;
+
+  constructor(
+    engine: Engine,
+    settings: GatewaySettings,
+    readonly number: number,
+  ) {
+    super(engine, settings);
+    const { tls } = settings;
+    this.files = TlsFiles.areNamed(tls) ? new TlsFiles(tls, engine.telemetry) : undefined;
+    this.server = this.files === undefined ? this.plain() : this.secure(this.files);
+  }
+
+  newMeter(): HeadMeter {
+    return new HeadMeter(this.headLimits);
+  }
+
+  /** Nobody else is here. */
+  handOver(socket: Socket): void {
+    socket.destroy();
+  }
+
+  /** Resolves when it listens; rejects with Node's error when it cannot. */
+  listen(): Promise<void> {
+    const { server } = this;
+    return new Promise((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ port: this.number, host: this.settings.listen.host }, () => {
+        server.removeListener('error', reject);
+        server.on('error', (error: Error) => this.engine.telemetry.fault('listener', error));
+        resolve();
+      });
+    });
+  }
+
+  close(): Promise<void> {
+    this.files?.stop();
+    this.dropAll();
+    return new Promise((resolve) => {
+      if (this.server.listening) this.server.close(() => resolve());
+      else resolve();
+    });
+  }
+
+  /** More connections than may ever become or be one: there is no place for an answer either. */
+  protected override isCrowded(): boolean {
+    const { max, maxPending } = this.engine.settings.connections;
+    return this.engine.connections.size + this.engine.pending.size >= max + 2 * maxPending;
+  }
+
+  private plain(): Server {
+    return createServer(SOCKETS, (socket) => this.accept(socket)?.read(socket));
+  }
+
+  private secure(files: TlsFiles): TlsServer {
+    const { minVersion, requestCert } = this.settings.tls;
+    const server = createTlsServer({
+      ...SOCKETS,
+      ...files.read(),
+      minVersion,
+      requestCert,
+      rejectUnauthorized: requestCert,
+      handshakeTimeout: Math.min(this.openTimeout + 1000, LONGEST_TIMER),
+    });
+    files.watch((pems) => server.setSecureContext({ ...pems, minVersion }));
+    interceptTls(server, this, (opening, socket) => opening.read(socket));
+    return server;
+  }
+}

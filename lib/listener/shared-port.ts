@@ -1,0 +1,136 @@
+import { Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { Server as HttpsServer } from 'node:https';
+import type { Server as NetServer, Socket } from 'node:net';
+import type { Server as TlsServer } from 'node:tls';
+import type { GatewaySettings } from '../options/settings.js';
+import type { Engine } from '../pipeline/engine.js';
+import { HeadMeter } from '../request/head-meter.js';
+import { Port } from './port.js';
+import { interceptTls, takeListener } from './tls-accept.js';
+
+/** Node's limit for a whole head where a server has none of its own. */
+const NODE_MAX_HEADER_SIZE = 16 * 1024;
+
+export type WebServer = HttpServer | HttpsServer;
+
+/** The application's HTTP server, with our gateways beside its routes: what is not an upgrade of ours never notices. */
+export class SharedPort extends Port {
+  readonly isOwn = false;
+  private readonly attached = new Set<WebServer>();
+
+  constructor(
+    engine: Engine,
+    settings: GatewaySettings,
+    readonly server: WebServer,
+  ) {
+    super(engine, settings);
+    this.attach(server);
+    server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) =>
+      this.onUpgrade(request, socket, head),
+    );
+  }
+
+  get hasForeignUpgrades(): boolean {
+    return this.engine.settings.foreignUpgrades === 'auto' && this.server.listenerCount('upgrade') > 1;
+  }
+
+  newMeter(): HeadMeter {
+    const { maxHeaderSize } = this.server as { maxHeaderSize?: number };
+    return new HeadMeter(this.headLimits, { ordinaryLimit: maxHeaderSize ?? NODE_MAX_HEADER_SIZE });
+  }
+
+  /** Puts our accept before a server's own. Also for servers that the platform opens beside the first. */
+  attach(server: WebServer): void {
+    if (this.attached.has(server)) return;
+    this.attached.add(server);
+    if (server instanceof HttpsServer) this.attachSecure(server);
+    else this.attachPlain(server);
+  }
+
+  handOver(socket: Socket, bytes: Buffer): void {
+    const serve = (socket as Served)[SERVE];
+    if (serve === undefined) {
+      socket.destroy();
+      return;
+    }
+    socket.pause();
+    if (bytes.length > 0) socket.unshift(bytes);
+    serve(socket);
+    this.watchUpgrades(socket);
+    socket.resume();
+  }
+
+  private attachPlain(server: HttpServer): void {
+    const serve = takeListener(server as unknown as TlsServer, 'connection').bind(server as unknown as TlsServer);
+    (server as NetServer).prependListener('connection', (socket: Socket) => {
+      (socket as Served)[SERVE] = serve;
+      this.accept(socket)?.read(socket);
+    });
+  }
+
+  private attachSecure(server: HttpsServer): void {
+    const serve = takeListener(server as unknown as TlsServer, 'secureConnection').bind(server as unknown as TlsServer);
+    interceptTls(server as unknown as TlsServer, this, (opening, socket) => {
+      (socket as Served)[SERVE] = serve;
+      opening.read(socket);
+    });
+  }
+
+  /**
+   * Because we listen to 'upgrade', Node would call us for every `Upgrade` there is: those that are not WebSockets
+   * stay the requests that they are without us. And a head that our meter gave to Node without having read an
+   * upgrade in it must not come back as one.
+   */
+  private watchUpgrades(socket: Socket): void {
+    const { parser } = socket as { parser?: { onIncoming?: OnIncoming | null } | null };
+    const onIncoming = parser?.onIncoming;
+    if (!parser || !onIncoming) return;
+    let isFirst = true;
+    parser.onIncoming = (request, keepAlive) => {
+      if (request.upgrade && request.method !== 'CONNECT') this.sortUpgrade(request, isFirst);
+      isFirst = false;
+      return onIncoming(request, keepAlive);
+    };
+  }
+
+  private sortUpgrade(request: Incoming, isFirst: boolean): void {
+    if (asksForWebSocket(request)) request[UNREAD] = isFirst;
+    else if (this.server.listenerCount('upgrade') === 1) request.upgrade = false;
+  }
+
+  /** An upgrade that Node's parser has read: a later request of a keep-alive connection. */
+  private onUpgrade(request: Incoming, socket: Socket, rest: Buffer): void {
+    if (!asksForWebSocket(request)) return;
+    const { method = '', url = '', httpVersion, rawHeaders } = request;
+    if (this.hasForeignUpgrades && !this.endpoints.has(url.split('?', 1)[0]!)) return;
+    const opening = this.accept(socket);
+    if (opening === undefined) return;
+    if (unanswered(socket) !== undefined) opening.refuseLater((then) => whenAnswered(socket, then));
+    else if (request[UNREAD]) opening.refuseLater((then) => then());
+    else opening.resume({ method, target: url, version: httpVersion, rawHeaders }, rest);
+  }
+}
+
+/** Set on an upgrade that is the first request of its connection: our own meter did not read it as one. */
+const UNREAD = Symbol('nest-secure-ws.unread');
+type Incoming = IncomingMessage & { upgrade?: boolean; [UNREAD]?: boolean };
+type OnIncoming = (request: Incoming, keepAlive: boolean) => unknown;
+
+const SERVE = Symbol('nest-secure-ws.serve');
+interface Served {
+  [SERVE]?: (socket: Socket) => void;
+}
+
+const asksForWebSocket = ({ headers }: IncomingMessage): boolean =>
+  headers.upgrade?.split(',').some((protocol) => protocol.trim().toLowerCase() === 'websocket') ?? false;
+
+/** The response that is still being written to a socket, if there is one. */
+const unanswered = (socket: Socket): ServerResponse | undefined =>
+  (socket as { _httpMessage?: ServerResponse | null })._httpMessage ?? undefined;
+
+function whenAnswered(socket: Socket, then: () => void): void {
+  const response = unanswered(socket);
+  if (response === undefined) return then();
+  // 'close' comes after 'finish' has passed the socket on to the next response, if there is one.
+  response.once('close', () => whenAnswered(socket, then));
+}

@@ -1,0 +1,48 @@
+import type { Socket } from 'node:net';
+import type { Server, TLSSocket } from 'node:tls';
+import type { Opening } from '../pipeline/opening.js';
+import type { Port } from './port.js';
+
+type OnConnection = (this: Server, socket: Socket) => void;
+
+/** Takes a server's own first listener off, to be called later or not at all. */
+export function takeListener(server: Server, event: string): OnConnection {
+  const [listener] = server.listeners(event) as OnConnection[];
+  if (listener === undefined) throw new Error(`the server does not listen to its own '${event}'`);
+  server.removeListener(event, listener);
+  return listener;
+}
+
+/** Puts our accept before the TLS of a server, and what `onSecure` does behind it. */
+export function interceptTls(
+  server: Server,
+  port: Port,
+  onSecure: (opening: Opening, socket: TLSSocket) => void,
+): void {
+  const handshake = takeListener(server, 'connection');
+  const waiting = new Map<string, Opening>();
+  server.prependListener('connection', (tcp: Socket) => {
+    const opening = port.accept(tcp);
+    if (opening === undefined) return;
+    const name = nameOf(tcp);
+    waiting.set(name, opening);
+    opening.onLeft = () => waiting.delete(name);
+    handshake.call(server, tcp);
+  });
+  server.prependListener('secureConnection', (socket: TLSSocket) => {
+    const opening = waiting.get(nameOf(socket));
+    if (opening === undefined) socket.destroy();
+    else onSecure(opening, socket);
+  });
+  // Node destroys the socket; without a listener here the error would be the process's.
+  server.on('tlsClientError', (_error: Error, socket: TLSSocket) => {
+    socket.on('error', ignore);
+    waiting.get(nameOf(socket))?.drop();
+  });
+}
+
+/** Node does not say over which TCP socket a TLS socket runs; both ends of it do. */
+const nameOf = ({ remoteAddress, remotePort, localAddress, localPort }: Socket): string =>
+  `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
+
+function ignore(): void {}

@@ -1,0 +1,44 @@
+/** Names that users bring along from elsewhere, and ours. */
+const KNOWN_ELSEWHERE: Readonly<Record<string, string>> = {
+  maxPayload: 'messages.maxSize',
+  maxFragments: 'messages.maxFragments',
+  maxHttpBufferSize: 'messages.maxSize',
+  perMessageDeflate: 'compression.mode',
+  cors: 'connections.allowedOrigins',
+  origins: 'connections.allowedOrigins',
+  namespace: 'path',
+  handleProtocols: 'connections.subprotocols',
+  verifyClient: 'guards',
+  allowRequest: 'guards',
+  maxConnections: 'connections.max',
+  closeTimeout: 'keepalive.closeTimeout',
+  pingInterval: 'keepalive.pingInterval',
+  pingTimeout: 'keepalive.pingTimeout',
+  host: 'listen.host',
+};
+
+/** The known name that was probably meant, if one is near. */
+export function suggest(name: string, known: readonly string[]): string | undefined {
+  const last = name.slice(name.lastIndexOf('.') + 1);
+  if (Object.hasOwn(KNOWN_ELSEWHERE, name)) return KNOWN_ELSEWHERE[name];
+  const sameLeaf = known.find((candidate) => candidate.endsWith(`.${last}`));
+  if (sameLeaf !== undefined) return sameLeaf;
+  const [best] = known
+    .map((candidate) => ({ candidate, distance: editDistance(name.toLowerCase(), candidate.toLowerCase()) }))
+    .sort((a, b) => a.distance - b.distance);
+  return best !== undefined && best.distance <= Math.max(2, Math.floor(name.length / 4)) ? best.candidate : undefined;
+}
+
+/** Levenshtein's distance, one row at a time; names are short. */
+function editDistance(a: string, b: string): number {
+  let previous = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const current = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substitution = previous[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
+      current[j] = Math.min(substitution, previous[j]! + 1, current[j - 1]! + 1);
+    }
+    previous = current;
+  }
+  return previous[b.length]!;
+}

@@ -1,0 +1,180 @@
+import type { IncomingMessage } from 'node:http';
+import type { WebSocketServer } from 'ws';
+import type { GatewayType } from '../admission/attempt.js';
+import { GatewayCapacity } from '../admission/capacity/gateway-capacity.js';
+import { type UserLimit, UserSlots } from '../admission/capacity/user-slots.js';
+import type { AdmissionGuardFunction } from '../admission/guards.js';
+import { type AllowedOrigins, parseAllowedOrigins } from '../admission/origin/allowed-origins.js';
+import type { TransportRules } from '../admission/transport.js';
+import { Compression } from '../compression/compression.js';
+import type { Connection } from '../connection/connection.js';
+import type { ConnectionContext } from '../connection/context.js';
+import { type Limits, limitsOf } from '../connection/limits.js';
+import type { SecureSocket } from '../connection/secure-socket.js';
+import type { Audience } from '../dispatch/broadcaster.js';
+import { Dispatcher, type HandlerTraits } from '../dispatch/dispatcher.js';
+import { Rooms } from '../dispatch/rooms.js';
+import { CloseCode } from '../errors/close-codes.js';
+import type { GatewaySettings } from '../options/settings.js';
+import { compiled, type Engine } from './engine.js';
+
+/** Called by Nest's bindings when a peer has connected. */
+export type ConnectListener = (socket: SecureSocket, request: IncomingMessage) => void;
+
+/** One path of one port: its gateways, their settings, and what all its connections share. */
+export class Endpoint implements ConnectionContext, Audience {
+  readonly limits: Limits;
+  readonly capacity: GatewayCapacity;
+  readonly transport: TransportRules;
+  readonly compression: Compression;
+  readonly dispatcher: Dispatcher;
+  readonly rooms = new Rooms();
+  readonly listeners: ConnectListener[] = [];
+  /** Caps per user: the application's, and the gateway's own. */
+  readonly userLimits: readonly { slots: UserSlots<Connection>; limit: UserLimit }[];
+  /** Resolved by the time the port listens. */
+  guards: readonly AdmissionGuardFunction[] = [];
+
+  constructor(
+    readonly engine: Engine,
+    readonly settings: GatewaySettings,
+    readonly server: WebSocketServer,
+    private readonly gateways: readonly GatewayType[],
+    /** `handleConnection` hooks that a connection waits for. */
+    readonly hooks: number,
+    readonly traits: (event: unknown) => HandlerTraits | undefined,
+  ) {
+    this.limits = limitsOf(settings);
+    const { own, connections, proxy, compression, messages } = settings;
+    this.capacity = new GatewayCapacity({ max: own.max, maxPerIp: own.maxPerIp });
+    this.userLimits = [
+      { slots: engine.users, max: engine.settings.connections.maxPerUser },
+      { slots: new UserSlots<Connection>(), max: own.maxPerUser },
+    ].flatMap(({ slots, max }) =>
+      max === undefined ? [] : [{ slots, limit: { max, onLimit: connections.onUserLimit } }],
+    );
+    this.transport = {
+      requireTls: proxy.requireTls,
+      hosts: engine.hosts,
+      origins: origins(connections.allowedOrigins),
+      addresses: engine.addressRules,
+    };
+    const { mode, windowBits, memLevel, level, threshold, maxRatio } = compression;
+    this.compression = new Compression(
+      { mode, windowBits, memLevel, level, threshold, maxRatio, maxSize: messages.maxSize },
+      engine.contexts,
+    );
+    this.dispatcher = new Dispatcher({
+      path: settings.path,
+      clock: engine.clock,
+      wheel: engine.wheel,
+      telemetry: engine.telemetry,
+      parser: settings.messageParser,
+      maxStreams: messages.maxStreams,
+      handlerTimeout: this.limits.handlerTimeout,
+      counted: (change) => {
+        engine.runningTasks += change;
+        if (change < 0) engine.whenIdle?.();
+      },
+    });
+  }
+
+  /** The class that guards are told of: the first of the path. */
+  get gateway(): GatewayType {
+    return this.gateways[0]!;
+  }
+
+  serves(gateway: GatewayType): boolean {
+    return this.gateways.includes(gateway);
+  }
+
+  get path(): string {
+    return this.settings.path;
+  }
+
+  get clock() {
+    return this.engine.clock;
+  }
+
+  get wheel() {
+    return this.engine.wheel;
+  }
+
+  get ledger() {
+    return this.engine.ledger;
+  }
+
+  get telemetry() {
+    return this.engine.telemetry;
+  }
+
+  get turns() {
+    return this.engine.turns;
+  }
+
+  dispatch(connection: Connection, data: Buffer, isBinary: boolean): void {
+    this.dispatcher.dispatch(connection, data, isBinary);
+  }
+
+  handlerOverdue(connection: Connection, now: number): number {
+    return this.dispatcher.overdue(connection, now);
+  }
+
+  /** A peer has got its 101: tells Nest, and waits for its hooks. */
+  opened(socket: SecureSocket, request: IncomingMessage): void {
+    const { connection } = socket;
+    this.engine.connections.add(connection);
+    this.telemetry.opened({ ip: socket.ip, path: this.path });
+    if (this.settings.keepRequest) socket.request = request;
+    if (connection.peer.userKey !== undefined) this.joinUser(connection.peer.userKey, connection);
+    connection.awaitHooks(this.hooks);
+    connection.whenReady(() => {
+      if (!connection.ended) this.server.clients.add(socket);
+    });
+    for (const listener of this.listeners) this.tell(() => listener(socket, request));
+    this.tell(() => this.server.emit('connection', socket, request));
+  }
+
+  closed(connection: Connection, code: number, reason: Buffer): void {
+    const { socket, cause } = connection;
+    this.engine.connections.delete(connection);
+    this.server.clients.delete(socket);
+    this.rooms.leaveAll(socket);
+    const { userKey } = connection.peer;
+    if (userKey !== undefined) this.partFrom(userKey, connection);
+    this.dispatcher.release(connection);
+    this.telemetry.closed({ ip: socket.ip, path: this.path, code, cause });
+    const { disconnected } = connection.dispatch;
+    connection.dispatch.disconnected = undefined;
+    if (typeof disconnected === 'function') this.tell(() => disconnected(code, reason));
+    else for (const listener of disconnected ?? []) this.tell(() => listener(code, reason));
+    this.engine.whenIdle?.();
+  }
+
+  /** The connection belongs to a user: those that are too many because of it are closed. */
+  private joinUser(key: string, connection: Connection): void {
+    if (!this.userLimits.some(({ slots }) => slots === this.engine.users)) this.engine.users.take(key, connection);
+    for (const { slots, limit } of this.userLimits) {
+      const excess = slots.take(key, connection, limit);
+      if (Array.isArray(excess))
+        for (const oldest of excess as Connection[])
+          oldest.end(CloseCode.POLICY_VIOLATION, 'too many connections of this user');
+    }
+  }
+
+  private partFrom(key: string, connection: Connection): void {
+    this.engine.users.release(key, connection);
+    for (const { slots } of this.userLimits) slots.release(key, connection);
+  }
+
+  private tell(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      this.telemetry.fault('internal', error, this.path);
+    }
+  }
+}
+
+const origins = (entries: readonly string[] | undefined): AllowedOrigins | undefined =>
+  entries && compiled(parseAllowedOrigins(entries));

@@ -1,0 +1,356 @@
+import type { Socket } from 'node:net';
+import type { ClientAddress } from '../admission/address.js';
+import type { PendingPlace } from '../admission/capacity/pending.js';
+import { ABANDONED } from '../admission/guard-runner.js';
+import { Timed } from '../connection/wheel.js';
+import { REFUSALS, type Refusal } from '../errors/refusals.js';
+import { refusalText } from '../handshake/respond.js';
+import type { Port } from '../listener/port.js';
+import type { RequestHead } from '../request/head.js';
+import { COMPLETE, FAULT, HeadMeter, MORE } from '../request/head-meter.js';
+import { parseRequestHead } from '../request/parse-head.js';
+import { isRefusal, refusalOf } from '../request/verdicts.js';
+import type { AddressEntry } from '../stores/address-entry.js';
+import { Passage } from './passage.js';
+import { FOREIGN, type Stop, travel } from './stages.js';
+import { welcome } from './welcome.js';
+
+const NEVER = Number.POSITIVE_INFINITY;
+/** Bytes behind the head that are kept while the guards think; then TCP keeps them. */
+const MAX_EARLY = 64 * 1024;
+/** What is read and thrown away after a refusal, so that its answer arrives, and for how long. */
+const MAX_DISCARD = 64 * 1024;
+const LINGER = 1000;
+/** First byte of a TLS record that begins a handshake (RFC 8446, section 5.1). */
+const TLS_HELLO = 0x16;
+
+enum State {
+  /** TLS is being set up; nothing is read here. */
+  TLS,
+  HEAD,
+  /** The stages decide. */
+  DECIDING,
+  /** Refused: what still comes is thrown away. */
+  LINGERING,
+  /** Somebody else's: a connection's, Node's, nobody's. */
+  DONE,
+}
+
+/** A raw connection on its way from accept to the 101, or out. All its sockets' listeners are shared by all openings. */
+export class Opening extends Timed {
+  readonly entry: AddressEntry;
+  private socket: Socket;
+  private state = State.TLS;
+  private meter: HeadMeter | undefined = undefined;
+  private heldBytes = 0;
+  private passage: Passage | undefined = undefined;
+  private early: Buffer[] | undefined = undefined;
+  private earlyBytes = 0;
+  private discarded = 0;
+  private received = false;
+  private deadline: number;
+  readonly place: PendingPlace<Opening>;
+  /** Called once, when it is no longer an opening. */
+  onLeft: (() => void) | undefined = undefined;
+
+  constructor(
+    readonly port: Port,
+    /** Below TLS, where there is TLS. */
+    private readonly tcp: Socket,
+    readonly peer: ClientAddress,
+    isExempt: boolean,
+  ) {
+    super();
+    const { engine } = port;
+    this.socket = tcp;
+    this.entry = engine.addresses.acquire(peer, isExempt);
+    this.place = engine.pending.enter(this.entry, this);
+    this.deadline = engine.clock.now() + port.openTimeout;
+    engine.wheel.schedule(this, this.deadline);
+    attach(tcp, this);
+    tcp.on('error', onError);
+    tcp.on('close', onClose);
+  }
+
+  /** Bytes of a head may come: plaintext, or TLS has been set up over the same connection. */
+  read(socket: Socket): void {
+    if (this.state !== State.TLS) return;
+    if (socket !== this.tcp) {
+      this.socket = socket;
+      attach(socket, this);
+      socket.on('error', onError);
+      socket.on('close', onClose);
+    }
+    this.state = State.HEAD;
+    this.meter = this.port.newMeter();
+    socket.on('data', onData);
+    socket.on('end', onEnd);
+  }
+
+  /** A later request of a connection that Node has parsed so far. */
+  resume(head: RequestHead, rest: Buffer): void {
+    this.state = State.HEAD;
+    this.received = true;
+    this.socket.on('data', onData);
+    this.socket.on('end', onEnd);
+    this.decide(head, rest);
+  }
+
+  /** … which came before the answer to the request before it: refused behind that answer. */
+  refuseLater(answered: (then: () => void) => void): void {
+    this.state = State.DECIDING;
+    this.socket.on('end', onEnd);
+    answered(() => {
+      if (this.state === State.DECIDING) this.refuse(REFUSALS.pipelined);
+    });
+  }
+
+  /** Ends it without an answer. */
+  drop(): void {
+    this.leave('dropped');
+    this.destroy();
+  }
+
+  /** Others need the place. */
+  crowdedOut(): void {
+    this.port.engine.telemetry.refused({
+      reason: 'pending-full',
+      status: 0,
+      ip: this.peer.text,
+      path: undefined,
+      detail: 'dropped for newcomers',
+    });
+    this.drop();
+  }
+
+  /** The application shuts down. */
+  shutDown(refusal: Refusal): void {
+    if (this.state === State.DECIDING) this.refuse(refusal);
+    else this.drop();
+  }
+
+  override onDue(now: number): number {
+    if (this.state === State.DONE || now < this.deadline) return this.state === State.DONE ? NEVER : this.deadline;
+    if (this.state === State.HEAD && this.received) this.refuse(REFUSALS.headTimeout);
+    else if (this.state === State.DECIDING && this.passage !== undefined) this.refuse(REFUSALS.openTimeout);
+    else this.drop();
+    return this.state === State.LINGERING ? this.deadline : NEVER;
+  }
+
+  /** @internal */ onChunk(chunk: Buffer): void {
+    switch (this.state) {
+      case State.HEAD:
+        return this.onHead(chunk);
+      case State.DECIDING:
+        return this.keepEarly(chunk);
+      case State.LINGERING:
+        return this.discard(chunk);
+      default:
+        return;
+    }
+  }
+
+  /** @internal The peer says no more: on this way there is nothing that could still follow. */
+  onFin(): void {
+    if (this.state !== State.LINGERING) this.drop();
+  }
+
+  /** @internal */ onGone(): void {
+    this.leave('the peer has left');
+    this.destroy();
+  }
+
+  private onHead(chunk: Buffer): void {
+    if (!this.received && this.port.isOwn && chunk[0] === TLS_HELLO) return this.drop();
+    this.received = true;
+    const meter = this.meter!;
+    const verdict = meter.push(chunk);
+    if (verdict === MORE) return this.hold(meter.bytes);
+    this.hold(0);
+    if (verdict === COMPLETE) this.onComplete(meter);
+    else if (verdict === FAULT) this.refuse(refusalOf(meter.fault!));
+    else this.handOver(meter.taken);
+  }
+
+  private onComplete({ head, rest }: HeadMeter): void {
+    const parsed = parseRequestHead(head);
+    if (isRefusal(parsed)) this.refuse(parsed);
+    else this.decide(parsed, rest, head);
+  }
+
+  private decide(head: RequestHead, rest: Buffer, bytes?: Buffer): void {
+    this.state = State.DECIDING;
+    this.meter = undefined;
+    if (rest.length > 0) this.keepEarly(rest);
+    const { engine } = this.port;
+    const passage = new Passage(engine, this.port, this.socket, head, this.peer, this.entry, this);
+    this.passage = passage;
+    travel(passage, (stop) => this.settle(passage, stop, bytes));
+  }
+
+  private settle(passage: Passage, stop: Stop | undefined, bytes: Buffer | undefined): void {
+    if (passage.over) return;
+    if (stop === undefined) this.accept(passage);
+    else if (stop === ABANDONED) this.drop();
+    else if (stop !== FOREIGN) this.refuse(stop as Refusal);
+    else if (bytes === undefined) this.refuse(REFUSALS.path);
+    else this.handOver(Buffer.concat([bytes, ...(this.early ?? [])]));
+  }
+
+  private accept(passage: Passage): void {
+    const head =
+      this.early === undefined ? NOTHING : this.early.length === 1 ? this.early[0]! : Buffer.concat(this.early);
+    const paused = this.earlyBytes > MAX_EARLY;
+    // The slot and the entry go with the connection from here on.
+    const { reservation } = passage;
+    passage.over = true;
+    this.detach();
+    this.socket.on('error', ignore);
+    const { engine } = this.port;
+    const held = passage.entry;
+    const release = () => {
+      reservation?.release();
+      engine.addresses.release(held);
+    };
+    this.finish(held);
+    if (!welcome(passage, head, release)) {
+      release();
+      this.socket.destroy();
+      return;
+    }
+    this.socket.removeListener('error', ignore);
+    if (paused) this.socket.resume();
+  }
+
+  /** Answers, half-closes, and lingers for as long as the answer needs to arrive. */
+  private refuse(refusal: Refusal): void {
+    const { engine, serverHeader } = this.port;
+    this.hold(0);
+    this.report(refusal);
+    this.passage?.abandon('refused');
+    this.early = undefined;
+    this.state = State.LINGERING;
+    this.deadline = engine.clock.now() + LINGER;
+    engine.wheel.schedule(this, this.deadline);
+    if (!this.socket.writable) return this.drop();
+    this.socket.end(refusalText(refusal, serverHeader), 'latin1');
+    this.socket.resume();
+  }
+
+  private report(refusal: Refusal): void {
+    const { passage } = this;
+    const { engine } = this.port;
+    const ip = passage?.route?.address.text ?? this.peer.text;
+    engine.telemetry.refused({
+      reason: refusal.reason,
+      status: refusal.status,
+      ip,
+      path: passage?.request?.path,
+      detail: refusal.detail,
+    });
+    const forAddress = refusal.reason === 'connection-rate' || refusal.reason === 'connections-per-ip';
+    if (forAddress && passage?.route?.strayHeaders) engine.hints.refused(passage.route);
+  }
+
+  /** Node's own parser goes on from the first byte. */
+  private handOver(bytes: Buffer): void {
+    const { socket } = this;
+    this.leave('ordinary');
+    this.detach();
+    this.port.handOver(socket, bytes);
+  }
+
+  private keepEarly(chunk: Buffer): void {
+    (this.early ??= []).push(chunk);
+    this.earlyBytes += chunk.length;
+    if (this.earlyBytes > MAX_EARLY) this.socket.pause();
+  }
+
+  private discard(chunk: Buffer): void {
+    this.discarded += chunk.length;
+    if (this.discarded > MAX_DISCARD) this.drop();
+  }
+
+  private hold(bytes: number): void {
+    const delta = bytes - this.heldBytes;
+    if (delta === 0) return;
+    this.heldBytes = bytes;
+    const { engine } = this.port;
+    if (!engine.holdHead(delta)) engine.pending.largestVictim()?.crowdedOut();
+  }
+
+  /** Gives back everything but the socket. Idempotent. */
+  private leave(reason: string): void {
+    if (this.state === State.DONE) return;
+    this.passage?.abandon(reason);
+    this.finish(undefined);
+  }
+
+  /** `kept`: an address entry that somebody else will release. */
+  private finish(kept: AddressEntry | undefined): void {
+    const { engine } = this.port;
+    this.hold(0);
+    this.state = State.DONE;
+    this.early = undefined;
+    engine.wheel.cancel(this);
+    engine.pending.leave(this.place);
+    const counted = this.passage?.entry ?? this.entry;
+    if (counted !== kept) engine.addresses.release(counted);
+    this.port.openings.delete(this);
+    this.onLeft?.();
+    this.onLeft = undefined;
+  }
+
+  private detach(): void {
+    for (const socket of this.socket === this.tcp ? [this.tcp] : [this.socket, this.tcp]) {
+      for (const [event, listener] of LISTENERS) socket.removeListener(event, listener);
+      attach(socket, undefined);
+    }
+    // Under TLS the raw socket stays ours: its errors are the TLS socket's too, but must never be nobody's.
+    if (this.socket !== this.tcp) this.tcp.on('error', ignore);
+  }
+
+  private destroy(): void {
+    this.socket.destroy();
+    if (this.socket !== this.tcp) this.tcp.destroy();
+  }
+}
+
+const NOTHING = Buffer.alloc(0);
+const OPENING = Symbol('nest-secure-ws.opening');
+
+interface Attached {
+  [OPENING]?: Opening | undefined;
+}
+
+const attach = (socket: Socket, opening: Opening | undefined): void => {
+  (socket as Attached)[OPENING] = opening;
+};
+
+/** The opening that a socket belongs to. */
+export const openingOf = (socket: Socket): Opening | undefined => (socket as Attached)[OPENING];
+
+function onData(this: Socket, chunk: Buffer): void {
+  openingOf(this)?.onChunk(chunk);
+}
+
+function onEnd(this: Socket): void {
+  openingOf(this)?.onFin();
+}
+
+function onError(this: Socket): void {
+  openingOf(this)?.onGone();
+}
+
+function onClose(this: Socket): void {
+  openingOf(this)?.onGone();
+}
+
+function ignore(): void {}
+
+const LISTENERS = [
+  ['data', onData],
+  ['end', onEnd],
+  ['error', onError],
+  ['close', onClose],
+] as const;

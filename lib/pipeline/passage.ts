@@ -1,0 +1,82 @@
+import type { Socket } from 'node:net';
+import type { PeerCertificate, TLSSocket } from 'node:tls';
+import { type ClientAddress, NO_ADDRESS, parseAddress } from '../admission/address.js';
+import { abortAttempt, UpgradeAttempt } from '../admission/attempt.js';
+import type { Reservation } from '../admission/capacity/reservation.js';
+import type { Admitted } from '../admission/guard-answer.js';
+import type { ClientRoute } from '../admission/proxy/client-route.js';
+import type { Port } from '../listener/port.js';
+import type { RequestHead } from '../request/head.js';
+import type { UpgradeRequest } from '../request/upgrade-request.js';
+import type { AddressEntry } from '../stores/address-entry.js';
+import type { Endpoint } from './endpoint.js';
+import type { Engine } from './engine.js';
+import type { Opening } from './opening.js';
+
+/** One request for a WebSocket on its way through the stages; each adds what it found out. */
+export class Passage {
+  route!: ClientRoute;
+  request!: UpgradeRequest;
+  endpoint!: Endpoint;
+  attempt: UpgradeAttempt | undefined = undefined;
+  admitted!: Admitted;
+  reservation: Reservation | undefined = undefined;
+  /** The peer has gone, or its time has run out: whatever a stage still finds out is too late. */
+  over = false;
+
+  constructor(
+    readonly engine: Engine,
+    readonly port: Port,
+    readonly socket: Socket,
+    readonly head: RequestHead,
+    readonly peer: ClientAddress,
+    /** What the store remembers of the address that counts; at first the peer's own. */
+    public entry: AddressEntry,
+    readonly opening: Opening,
+  ) {}
+
+  get tls(): boolean {
+    return 'encrypted' in this.socket;
+  }
+
+  /** The attempt as guards see it, made when the first of them asks. */
+  toAttempt(): UpgradeAttempt {
+    const { request, route, socket } = this;
+    this.attempt = new UpgradeAttempt({
+      address: route.address,
+      peer: this.peer,
+      entry: this.entry,
+      tls: this.tls,
+      secure: route.secure,
+      viaProxy: route.viaProxy,
+      path: request.path,
+      rawQuery: request.rawQuery,
+      rawHeaders: this.head.rawHeaders,
+      host: request.host,
+      origin: request.origin,
+      protocols: request.protocols,
+      gateway: this.endpoint.gateway,
+      certificate: () => verifiedCertificate(socket),
+    });
+    return this.attempt;
+  }
+
+  /** Ends it, whoever still works on it; gives the slot back. */
+  abandon(reason: string): void {
+    if (this.over) return;
+    this.over = true;
+    if (this.attempt !== undefined) abortAttempt(this.attempt, new DOMException(reason, 'AbortError'));
+    this.reservation?.release();
+  }
+}
+
+function verifiedCertificate(socket: Socket): PeerCertificate | undefined {
+  const { authorized, getPeerCertificate } = socket as Partial<TLSSocket>;
+  if (authorized !== true || getPeerCertificate === undefined) return undefined;
+  const certificate = getPeerCertificate.call(socket);
+  return Object.keys(certificate).length === 0 ? undefined : certificate;
+}
+
+/** The address of a socket's peer; a Unix domain socket has none. */
+export const peerAddress = (socket: Socket, ipv6Prefix: number): ClientAddress =>
+  (socket.remoteAddress === undefined ? undefined : parseAddress(socket.remoteAddress, ipv6Prefix)) ?? NO_ADDRESS;

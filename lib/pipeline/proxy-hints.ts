@@ -1,0 +1,39 @@
+import { PRIVATE_ADDRESSES } from '../admission/ip/address-list.js';
+import type { ClientRoute } from '../admission/proxy/client-route.js';
+import type { Telemetry } from '../telemetry/events.js';
+
+/** Refusals for its address after which one peer is suspected to be a proxy that nobody named. */
+const MANY = 100;
+
+/**
+ * The commonest mistake: a proxy in front that is not in `proxy.trusted`, so that everybody shares its address.
+ * Said once, with the setting to use.
+ */
+export class ProxyHints {
+  private said = false;
+  private suspect = '';
+  private refusals = 0;
+
+  constructor(private readonly telemetry: Telemetry) {}
+
+  /** A request came with forwarding headers from a peer that is not trusted. */
+  stray({ address }: ClientRoute): void {
+    if (!this.said && PRIVATE_ADDRESSES.has(address)) this.say(address.text);
+  }
+
+  /** Such a peer was refused for its address's limits. A majority vote: one counter, whoever comes. */
+  refused({ address }: ClientRoute): void {
+    if (this.said) return;
+    if (address.text === this.suspect) this.refusals++;
+    else if (this.refusals > 0) this.refusals--;
+    else [this.suspect, this.refusals] = [address.text, 1];
+    if (this.refusals >= MANY) this.say(address.text);
+  }
+
+  private say(address: string): void {
+    this.said = true;
+    this.telemetry.notice(
+      `${address} sends forwarding headers (X-Forwarded-*, Forwarded) and is not trusted: all its clients count as one address. If it is your proxy, set proxy.trusted (WEBSOCKETS_TRUSTED_PROXIES=${address}).`,
+    );
+  }
+}

@@ -1,0 +1,44 @@
+import type { WebSocketAdapter, WsMessageHandler } from '@nestjs/common';
+import type { WebSocketServer } from 'ws';
+import type { Disconnected } from './connection/context.js';
+import type { SecureSocket } from './connection/secure-socket.js';
+import type { ConnectListener, Endpoint } from './pipeline/endpoint.js';
+import type { SecureWsRuntime } from './secure-ws.runtime.js';
+
+/** Nest's view of this library: gateways in, their servers and connections out. The module registers it. */
+export class SecureWsAdapter implements WebSocketAdapter<WebSocketServer, SecureSocket, object> {
+  constructor(private readonly runtime: SecureWsRuntime) {}
+
+  /** The first that Nest does with an adapter, before it looks at any gateway: the moment to prepare them. */
+  set forceCloseConnections(_force: boolean) {
+    this.runtime.prepare();
+  }
+
+  create(port: number, options: { path?: string } = {}): WebSocketServer {
+    return this.runtime.serverFor(port, options.path);
+  }
+
+  bindClientConnect(server: WebSocketServer, callback: ConnectListener): void {
+    this.runtime.endpointOf(server)?.listeners.push(callback);
+  }
+
+  bindClientDisconnect({ connection }: SecureSocket, callback: Disconnected): void {
+    const state = connection.dispatch;
+    if (state.disconnected === undefined) state.disconnected = callback;
+    else state.disconnected = [state.disconnected, callback].flat();
+  }
+
+  bindMessageHandlers({ connection }: SecureSocket, handlers: WsMessageHandler[]): void {
+    const { dispatcher, traits } = connection.context as Endpoint;
+    dispatcher.bind(connection, handlers, traits);
+  }
+
+  /** Called for each server when the application closes. */
+  async close(): Promise<void> {
+    await this.runtime.drain();
+  }
+
+  async dispose(): Promise<void> {
+    await this.runtime.close();
+  }
+}

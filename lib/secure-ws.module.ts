@@ -1,0 +1,102 @@
+import {
+  type BeforeApplicationShutdown,
+  type DynamicModule,
+  Module,
+  type OnApplicationBootstrap,
+  type OnModuleDestroy,
+  type OnModuleInit,
+  Optional,
+} from '@nestjs/common';
+import { ApplicationConfig, HttpAdapterHost, ModulesContainer } from '@nestjs/core';
+import { SecureWsBroadcaster } from './dispatch/broadcaster.js';
+import type { SecureWsOptions } from './options/settings.js';
+import { SecureWsAdapter } from './secure-ws.adapter.js';
+import { ConfigurableModuleClass, type SecureWsModuleAsyncOptions } from './secure-ws.module-definition.js';
+import { SecureWsRuntime } from './secure-ws.runtime.js';
+import { SecureWsStats } from './telemetry/stats.js';
+
+/** Importing it protects every gateway of the application. Global; import it once. */
+@Module({
+  providers: [
+    SecureWsRuntime,
+    SecureWsStats,
+    {
+      provide: SecureWsAdapter,
+      useFactory: (runtime: SecureWsRuntime) => new SecureWsAdapter(runtime),
+      inject: [SecureWsRuntime],
+    },
+    {
+      provide: SecureWsBroadcaster,
+      useFactory: (runtime: SecureWsRuntime) => new SecureWsBroadcaster(runtime),
+      inject: [SecureWsRuntime],
+    },
+  ],
+  exports: [SecureWsStats, SecureWsBroadcaster],
+})
+export class SecureWsModule
+  extends ConfigurableModuleClass
+  implements OnModuleInit, OnApplicationBootstrap, OnModuleDestroy, BeforeApplicationShutdown
+{
+  constructor(
+    private readonly adapter: SecureWsAdapter,
+    private readonly runtime: SecureWsRuntime,
+    private readonly config: ApplicationConfig,
+    modules: ModulesContainer,
+    @Optional() private readonly host?: HttpAdapterHost,
+  ) {
+    super();
+    const imported = [...modules.values()].filter(({ metatype }) => metatype === SecureWsModule).length;
+    if (imported > 1)
+      throw new Error(
+        'SecureWsModule is imported more than once: it is global, call forRoot() or forRootAsync() in one module only',
+      );
+    config.setIoAdapter(adapter);
+  }
+
+  /** Options here win over the environment. Every setting is optional. */
+  static override forRoot(options: SecureWsOptions = {}): DynamicModule {
+    return super.forRoot(options);
+  }
+
+  /** The same, with options that other providers give. */
+  static override forRootAsync(options: SecureWsModuleAsyncOptions): DynamicModule {
+    return super.forRootAsync(options);
+  }
+
+  /** @internal Checks the settings, in applications without a gateway or without HTTP too. */
+  onModuleInit(): void {
+    this.runtime.prepare();
+  }
+
+  /** @internal */
+  async onApplicationBootstrap(): Promise<void> {
+    if (this.config.getIoAdapter() !== this.adapter) {
+      throw new Error(
+        'Another WebSocket adapter was put in the place of SecureWsModule: remove app.useWebSocketAdapter()',
+      );
+    }
+    this.drainFirst();
+    await this.runtime.start();
+  }
+
+  /** @internal For applications without HTTP; others have begun earlier. */
+  async onModuleDestroy(): Promise<void> {
+    await this.runtime.drain();
+  }
+
+  /** @internal */
+  async beforeApplicationShutdown(): Promise<void> {
+    await this.runtime.close();
+  }
+
+  /** The HTTP adapter is asked before any hook of a shutdown: what handlers need is still there then. */
+  private drainFirst(): void {
+    const httpAdapter = this.host?.httpAdapter as { beforeClose?(): unknown } | undefined;
+    if (httpAdapter === undefined) return;
+    const beforeClose = httpAdapter.beforeClose;
+    httpAdapter.beforeClose = async () => {
+      await beforeClose?.call(httpAdapter);
+      await this.runtime.drain();
+    };
+  }
+}

@@ -1,0 +1,223 @@
+import { Server as HttpServer } from 'node:http';
+import { Server as HttpsServer } from 'node:https';
+import { Inject, Injectable, Logger, Optional } from '@nestjs/common';
+import { ConfigModule, ConfigService } from '@nestjs/config';
+import { ApplicationConfig, HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
+import { WebSocketServer } from 'ws';
+import { systemClock } from './connection/clock.js';
+import type { Connection } from './connection/connection.js';
+import type { Audiences } from './dispatch/broadcaster.js';
+import { wrapFilters, wrapHooks } from './dispatch/hooks.js';
+import { type EndpointPlan, findGateways, type Gateway, guardsOf, type PortPlan, planPorts } from './gateways.js';
+import { GuardResolver } from './guards.js';
+import { OwnPort } from './listener/own-port.js';
+import type { Port } from './listener/port.js';
+import { attachSecondaryServers } from './listener/secondary-servers.js';
+import { SharedPort, type WebServer } from './listener/shared-port.js';
+import { defaultEnvironment, type Environment, environmentOf, unknownVariables } from './options/environment.js';
+import { ConfigurationError } from './options/problems.js';
+import { normalisePath, type Resolved, resolveSettings } from './options/resolve.js';
+import type { SecureWsOptions, Settings } from './options/settings.js';
+import { drain } from './pipeline/drain.js';
+import { Endpoint } from './pipeline/endpoint.js';
+import { Engine } from './pipeline/engine.js';
+import { MODULE_OPTIONS_TOKEN } from './secure-ws.module-definition.js';
+import { Telemetry } from './telemetry/events.js';
+import { SampledLog } from './telemetry/log.js';
+import { SecureWsStats } from './telemetry/stats.js';
+
+/** What one application has of this library, made when it is first needed: the settings, the ports, the connections. */
+@Injectable()
+export class SecureWsRuntime implements Audiences {
+  private readonly logger = new Logger('SecureWs');
+  private readonly telemetry = new Telemetry();
+  private readonly guards = new GuardResolver();
+  private readonly ports = new Map<number, Port>();
+  private readonly gatewaysOf = new Map<Endpoint, readonly Gateway[]>();
+  private resolved: Resolved<Settings> | undefined;
+  private plans: PortPlan[] | undefined;
+  private engine: Engine | undefined;
+  private drained: Promise<void> | undefined;
+
+  constructor(
+    private readonly modules: ModulesContainer,
+    private readonly config: ApplicationConfig,
+    private readonly moduleRef: ModuleRef,
+    private readonly stats: SecureWsStats,
+    @Inject(MODULE_OPTIONS_TOKEN) private readonly options: SecureWsOptions,
+    @Optional() private readonly host?: HttpAdapterHost,
+  ) {
+    this.telemetry.subscribe(new SampledLog(this.logger, systemClock.now));
+    this.telemetry.subscribe(stats);
+  }
+
+  /** All settings. Throws `ConfigurationError` with everything that is wrong. */
+  get settings(): Settings {
+    return this.resolve().settings;
+  }
+
+  /** Every endpoint that there is. */
+  get endpoints(): Endpoint[] {
+    return [...this.ports.values()].flatMap((port) => [...port.endpoints.values()]);
+  }
+
+  get connections(): Iterable<Connection> {
+    return this.engine?.connections ?? [];
+  }
+
+  connectionsOf(userKey: string): readonly Connection[] {
+    return this.engine?.users.of(userKey) ?? [];
+  }
+
+  /** Checks the settings and the gateways, and makes the gateways' hooks and filters known to us. Idempotent. */
+  prepare(): PortPlan[] {
+    if (this.plans !== undefined) return this.plans;
+    const { settings, sources } = this.resolve();
+    const gateways = findGateways(this.modules);
+    const problems: string[] = [];
+    const plans = planPorts(gateways, settings, this.config, problems);
+    if (sources.get('proxy.requireTls') === 'default') problems.push(...this.tlsChoice(settings, plans));
+    if (problems.length > 0) throw new ConfigurationError(problems);
+    for (const { type, wrapper } of gateways) {
+      wrapHooks(type.prototype as object, wrapper.instance as object | undefined, wrapper.isDependencyTreeStatic());
+      wrapFilters(type);
+    }
+    this.plans = plans;
+    return plans;
+  }
+
+  /** The server of a path of a port; gateways that name both alike share it. Listens to nothing yet. */
+  serverFor(number: number, path: string | undefined): WebSocketServer {
+    const plan = this.prepare().find(({ port }) => port === number);
+    const name = normalisePath(path);
+    const endpointPlan = plan?.endpoints.get(name);
+    if (plan === undefined || endpointPlan === undefined)
+      throw new Error(`no gateway is known at port ${number}, path ${name}`);
+    const port = this.portFor(plan);
+    let endpoint = port.endpoints.get(name);
+    if (endpoint === undefined) port.endpoints.set(name, (endpoint = this.endpointFor(endpointPlan)));
+    return endpoint.server;
+  }
+
+  endpointOf(server: WebSocketServer): Endpoint | undefined {
+    return this.endpoints.find((endpoint) => endpoint.server === server);
+  }
+
+  /** Resolves guards, then listens. Rejects when a port cannot be listened on. */
+  async start(): Promise<void> {
+    this.prepare();
+    const common = this.settings.guards ?? [];
+    for (const [endpoint, gateways] of this.gatewaysOf) {
+      const resolved = [];
+      for (const [index, gateway] of gateways.entries()) {
+        const guards = index === 0 ? [...common, ...guardsOf(gateway)] : guardsOf(gateway);
+        resolved.push(...(await this.guards.resolve(guards, gateway.module, gateway.type)));
+      }
+      endpoint.guards = resolved;
+    }
+    for (const port of this.ports.values()) if (port instanceof OwnPort) await port.listen();
+  }
+
+  /** The earliest moment of a shutdown. */
+  drain(): Promise<void> {
+    this.drained ??= this.engine === undefined ? Promise.resolve() : drain(this.engine, this.ports.values());
+    return this.drained;
+  }
+
+  async close(): Promise<void> {
+    await this.drain();
+    for (const port of this.ports.values()) {
+      port.dropAll();
+      if (port instanceof OwnPort) await port.close();
+    }
+  }
+
+  private resolve(): Resolved<Settings> {
+    if (this.resolved === undefined) {
+      const environment = this.environment();
+      this.resolved = resolveSettings(this.options, environment);
+      for (const warning of unknownVariables(environment)) this.logger.warn(warning);
+    }
+    return this.resolved;
+  }
+
+  /** The application's own ConfigModule, where it has one; else the process's environment and `.env`. */
+  private environment(): Environment {
+    const configured = [...this.modules.values()].some(({ metatype }) => metatype === ConfigModule);
+    return configured ? environmentOf(this.moduleRef.get(ConfigService, { strict: false })) : defaultEnvironment();
+  }
+
+  private tlsChoice({ proxy, tls }: Settings, plans: readonly PortPlan[]): string[] {
+    const isProduction = this.environment().get('NODE_ENV') === 'production';
+    const hasTls = [tls, ...plans.map(({ settings }) => settings.tls)].some(
+      ({ cert, certFile }) => (cert ?? certFile) !== undefined,
+    );
+    if (
+      !isProduction ||
+      plans.length === 0 ||
+      proxy.trusted.length > 0 ||
+      hasTls ||
+      this.httpServer() instanceof HttpsServer
+    )
+      return [];
+    return [
+      'proxy.requireTls (WEBSOCKETS_REQUIRE_TLS) must be chosen under NODE_ENV=production: there is neither TLS nor a trusted proxy. Configure tls.* or proxy.trusted, or set it to true, or to false to serve plaintext',
+    ];
+  }
+
+  private portFor(plan: PortPlan): Port {
+    let port = this.ports.get(plan.port);
+    if (port === undefined)
+      this.ports.set(
+        plan.port,
+        (port = plan.port === 0 ? this.sharedPort(plan) : new OwnPort(this.engineOf(), plan.settings, plan.port)),
+      );
+    return port;
+  }
+
+  private sharedPort({ settings }: PortPlan): SharedPort {
+    const server = this.httpServer();
+    if (server === undefined)
+      throw new Error('gateways without a port of their own need an HTTP server: there is none in this application');
+    const port = new SharedPort(this.engineOf(), settings, server);
+    attachSecondaryServers(this.host!.httpAdapter, port);
+    return port;
+  }
+
+  private httpServer(): WebServer | undefined {
+    const server: unknown = this.host?.httpAdapter?.getHttpServer();
+    if (server === undefined || server === null) return undefined;
+    if (server instanceof HttpServer || server instanceof HttpsServer) return server;
+    throw new Error(
+      'nest-secure-ws serves HTTP/1.1 only: this application has an HTTP/2 server (or one of its own kind), over which WebSockets cannot be upgraded',
+    );
+  }
+
+  private endpointFor({ gateways, settings, traits }: EndpointPlan): Endpoint {
+    const server = new WebSocketServer({ noServer: true, clientTracking: true });
+    const hooks = gateways.filter(({ type, wrapper }) => hasHook(type, wrapper.instance)).length;
+    const endpoint = new Endpoint(
+      this.engineOf(),
+      settings,
+      server,
+      gateways.map(({ type }) => type),
+      hooks,
+      traits,
+    );
+    this.gatewaysOf.set(endpoint, gateways);
+    return endpoint;
+  }
+
+  private engineOf(): Engine {
+    if (this.engine === undefined) {
+      const engine = new Engine(this.settings, systemClock, this.telemetry);
+      this.stats.gauges = () => engine.gauges();
+      this.engine = engine;
+    }
+    return this.engine;
+  }
+}
+
+const hasHook = (type: Gateway['type'], instance: unknown): boolean =>
+  typeof (type.prototype as { handleConnection?: unknown }).handleConnection === 'function' ||
+  typeof (instance as { handleConnection?: unknown } | undefined)?.handleConnection === 'function';

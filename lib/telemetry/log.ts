@@ -1,0 +1,90 @@
+import type { FaultEvent, NoticeEvent, RefusedEvent, Subscriber } from './events.js';
+
+/** What a log needs of Nest's logger. */
+export interface Lines {
+  warn(message: string): void;
+  error(message: string): void;
+}
+
+const PERIOD = 10_000;
+const MAX_LINE = 1024;
+
+interface Sample {
+  since: number;
+  suppressed: number;
+}
+
+/** Writes what happened: at most a line per reason and ten seconds, each at most 1 KiB and of one line. */
+export class SampledLog implements Partial<Subscriber> {
+  private readonly samples = new Map<string, Sample>();
+
+  constructor(
+    private readonly lines: Lines,
+    private readonly now: () => number,
+  ) {}
+
+  refused(event: RefusedEvent): void {
+    const suppressed = this.admit(`refused ${event.reason}`);
+    if (suppressed === undefined) return;
+    const path = event.path === undefined ? '' : ` path=${event.path}`;
+    const detail = event.detail === undefined ? '' : `: ${event.detail}`;
+    this.lines.warn(line(`refused ${event.status} ${event.reason} ip=${event.ip}${path}${detail}${also(suppressed)}`));
+  }
+
+  fault(event: FaultEvent): void {
+    const suppressed = this.admit(`fault ${event.where}`);
+    if (suppressed === undefined) return;
+    const path = event.path === undefined ? '' : ` path=${event.path}`;
+    this.lines.error(line(`${event.where} failed${path}: ${describe(event.error)}${also(suppressed)}`));
+  }
+
+  notice(event: NoticeEvent): void {
+    this.lines.warn(line(event.message));
+  }
+
+  /** How many of this kind were left out since the last line, or `undefined` where this one is to be left out too. */
+  private admit(kind: string): number | undefined {
+    const now = this.now();
+    const sample = this.samples.get(kind);
+    if (sample === undefined) {
+      this.samples.set(kind, { since: now, suppressed: 0 });
+      return 0;
+    }
+    if (now - sample.since < PERIOD) {
+      sample.suppressed++;
+      return undefined;
+    }
+    const { suppressed } = sample;
+    sample.since = now;
+    sample.suppressed = 0;
+    return suppressed;
+  }
+}
+
+const also = (suppressed: number): string => (suppressed === 0 ? '' : ` (and ${suppressed} more like it)`);
+
+/** An error's own words and where it arose; never what it carries along. */
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return typeof error === 'string' ? error : `a ${typeof error} was thrown`;
+  const place =
+    error.stack
+      ?.split('\n')
+      .slice(1, 4)
+      .map((at) => at.trim())
+      .join(' ') ?? '';
+  return `${error.name}: ${error.message} ${place}`;
+}
+
+/** One line, control characters written out (CWE-117), at most 1 KiB. */
+export function line(text: string): string {
+  const clean = text
+    .slice(0, MAX_LINE)
+    .replace(
+      /[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g,
+      (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+    );
+  let cut = clean;
+  while (Buffer.byteLength(cut) > MAX_LINE)
+    cut = cut.slice(0, cut.length - Math.max(1, Math.ceil((Buffer.byteLength(cut) - MAX_LINE) / 4)));
+  return cut;
+}

@@ -1,0 +1,17 @@
+import { ConnectedSocket, MessageBody, SubscribeMessage } from '@nestjs/websockets';
+import { SecureGateway, type SecureSocket, SecureWsBroadcaster } from 'nest-secure-ws';
+
+@SecureGateway()
+export class EchoGateway {
+  constructor(private readonly broadcaster: SecureWsBroadcaster) {}
+
+  @SubscribeMessage('echo')
+  echo(@MessageBody() data: unknown) {
+    return { event: 'echo', data };
+  }
+
+  @SubscribeMessage('shout')
+  shout(@MessageBody() data: unknown, @ConnectedSocket() _socket: SecureSocket): void {
+    this.broadcaster.emit('shout', data);
+  }
+}
