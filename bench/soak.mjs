@@ -28,7 +28,7 @@ const LIMITS = {
   keepalive: { pingInterval: '3s', pingTimeout: '2s', closeTimeout: '2s' },
 };
 
-const NOBODY = { sockets: 0, stats: { connections: 0, pending: 0, slots: 0, heldBytes: 0, compressionContexts: 0 } };
+const NOBODY = { sockets: 0, stats: { connections: 0, pending: 0, slots: 0, heldBytes: 0, contextBytes: 0 } };
 
 const tally = new Map();
 const problems = [];
@@ -89,7 +89,7 @@ async function settled(server, goal) {
 }
 
 // How many addresses are remembered is bounded by its own table, and they expire in their own time.
-const CURRENT = ['connections', 'pending', 'slots', 'heldBytes', 'deadlines', 'compressionContexts'];
+const CURRENT = ['connections', 'pending', 'slots', 'heldBytes', 'deadlines', 'contextBytes'];
 
 function differences(before, after) {
   const pairs = [
