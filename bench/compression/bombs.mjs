@@ -8,7 +8,7 @@ import { compress, decompress } from './codecs.mjs';
 const MIB = 1024 * 1024;
 const RESOLUTION = 1;
 const mode = process.argv[2];
-const settings = { mode, windowBits: 12, memLevel: 5, level: 6, threshold: 256, maxSize: MIB };
+const settings = { mode, windowBits: 12, memLevel: 5, level: 3, threshold: 256, maxSize: MIB };
 const compression = new Compression(settings, new ContextBudget(64 * MIB));
 const peer = () => compression.accept([{ name: 'permessage-deflate', params: [] }]);
 

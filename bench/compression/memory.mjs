@@ -4,7 +4,7 @@ import { generateCorpus } from './corpus.mjs';
 
 const row = JSON.parse(process.argv[2]);
 const connect = connectionsOf(row);
-const connections = row.kind === 'ours' && row.mode === 'shared' ? 20_000 : 300;
+const connections = row.kind === 'ours' && row.mode === 'shared' ? 100_000 : 300;
 const message = Buffer.concat(generateCorpus(20)).subarray(0, 2048);
 
 const settle = async () => {

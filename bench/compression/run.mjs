@@ -20,7 +20,7 @@ const percent = (part) => `${(100 * part).toFixed(1)} %`;
 const kib = (bytes) => (bytes < 100 * KIB ? (bytes / KIB).toFixed(1) : Math.round(bytes / KIB).toString());
 const us = (value) => (value < 100 ? value.toFixed(1) : Math.round(value).toString());
 
-const LEVEL = 6;
+const LEVEL = 3;
 const ours = (mode, windowBits, memLevel, more) => ({
   kind: 'ours',
   mode,

@@ -26,13 +26,13 @@ export interface CompressionSettings extends CodecSettings {
 export const EXTENSION_NAME = 'permessage-deflate';
 
 /**
- * Messages of at most this many bytes are compressed on the calling thread: about half a millisecond of level 6 for
- * the largest, where a round trip through the thread pool costs as much CPU and waits its turn
+ * Messages of at most this many bytes are compressed on the calling thread: about half a millisecond for the
+ * largest. The thread pool never costs less CPU; it is for what would hold the event loop for longer than that
  * (`bench/compression/results.md`).
  */
 export const SYNC_DEFLATE_BYTES = 32 * 1024;
 
-/** Messages that inflate to at most this many bytes are inflated on the calling thread, in a tenth of that time. */
+/** Messages that inflate to at most this many bytes are inflated on the calling thread, in less than that time. */
 export const SYNC_INFLATE_BYTES = 64 * 1024;
 
 /** zlib jobs that may be in the thread pool at once, over the whole process: half of the pool stays free. */

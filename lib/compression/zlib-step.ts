@@ -3,8 +3,8 @@ import { SYNC_INFLATE_BYTES } from './settings.js';
 
 /**
  * Node has no public call that puts a message through an existing zlib stream on the calling thread; building one
- * for each message costs two to five times as much as the work on it (`bench/compression/results.md`). So the small
- * ones use what the public synchronous calls use inside. It is looked for and tried before it is used; without it
+ * for each message doubles what a small one costs (`bench/compression/results.md`). So these use what the public
+ * synchronous calls use inside. It is looked for and tried before it is used; without it
  * everything takes the public, asynchronous way.
  */
 interface Internals {
