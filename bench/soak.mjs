@@ -57,16 +57,17 @@ async function runLane(lane, target, until) {
     const [name, act] = behaves ? ['honest', honest] : abuses[turn % abuses.length];
     // Honest peers have addresses of their own: what the others' address is limited to is not theirs to bear.
     const from = source(lane, { net: behaves ? 6 : 5, sources: 16 });
-    await one(name, () => act({ ...target, from }, turn));
+    await one(name, (nth) => act({ ...target, from }, nth));
     if (behaves) await sleep(20);
   }
 }
 
 async function one(name, act) {
-  tally.set(name, (tally.get(name) ?? 0) + 1);
+  const nth = (tally.get(name) ?? 0) + 1;
+  tally.set(name, nth);
   try {
     const stuck = sleep(LIFETIME, 'stuck', { ref: false });
-    const outcome = await Promise.race([act(), stuck]);
+    const outcome = await Promise.race([act(nth), stuck]);
     if (outcome === 'stuck') problem(`${name}: stuck for ${LIFETIME / 1000} s`);
     else if (!outcome) problem(`${name}: the server never ended the connection`);
   } catch (error) {

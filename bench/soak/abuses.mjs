@@ -77,13 +77,13 @@ export const ABUSES = {
     }
     return endedByServer(socket, PATIENCE);
   },
-  async refusedUpgrade(target, turn) {
+  async refusedUpgrade(target, nth) {
     const wrong = [
       ['Version: 13', 'Version: 12'],
       ['GET / ', 'GET /nowhere '],
       ['User-Agent: bench', 'Origin: https://evil.example'],
       ['dGhlIHNhbXBsZSBub25jZQ==', 'short'],
-    ][turn % 4];
+    ][nth % 4];
     const socket = await dial(target);
     socket.write(
       upgradeRequest(target.port)
@@ -109,10 +109,10 @@ export const ABUSES = {
     }
     return endedByServer(socket, PATIENCE);
   },
-  async malformed(target, turn) {
+  async malformed(target, nth) {
     const socket = await upgraded(target);
     const bad = [frame('{"event":'), frame('x', { opcode: 3 }), Buffer.from([0x81, 0x01, 0x78]), frame('{"event":1}')];
-    for (let at = 0; at < 15 && !socket.destroyed; at++) socket.write(bad[turn % bad.length]);
+    for (let at = 0; at < 15 && !socket.destroyed; at++) socket.write(bad[nth % bad.length]);
     return endedByServer(socket, PATIENCE);
   },
   async pingFlood(target) {
