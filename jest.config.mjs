@@ -27,6 +27,7 @@ export default {
   },
   coverageProvider: 'v8',
   collectCoverageFrom: ['lib/**/*.ts'],
+  reporters: ['default', '<rootDir>/scripts/jest-summary.mjs'],
   maxWorkers: 2,
   testTimeout: 30_000,
 };
