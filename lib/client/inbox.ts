@@ -1,0 +1,67 @@
+/** A received message: text as a string, binary as a `Buffer`. */
+export type Message = string | Buffer;
+
+interface Item {
+  readonly message: Message;
+  readonly size: number;
+}
+type Result = IteratorResult<Message, undefined>;
+
+/** Messages that wait for whoever asks for the next. How many may wait is for others to see to. */
+export class Inbox {
+  /** Bytes that wait. */
+  bytes = 0;
+  private items: Item[] = [];
+  private askers: ((result: Result) => void)[] = [];
+  private ended = false;
+
+  /** `tookOne`: called when a message has left. */
+  constructor(private readonly tookOne: () => void) {}
+
+  /** Messages that wait. */
+  get length(): number {
+    return this.items.length;
+  }
+
+  push(message: Message, size: number): void {
+    const asker = this.askers.shift();
+    if (asker !== undefined) return asker({ value: message, done: false });
+    this.items.push({ message, size });
+    this.bytes += size;
+  }
+
+  shift(): Message | undefined {
+    const item = this.items.shift();
+    if (item === undefined) return undefined;
+    this.bytes -= item.size;
+    this.tookOne();
+    return item.message;
+  }
+
+  /** The next message; `done` when the connection has ended and nothing waits any more. */
+  next(): Promise<Result> {
+    const message = this.shift();
+    if (message !== undefined) return Promise.resolve({ value: message, done: false });
+    if (this.ended) return Promise.resolve(DONE);
+    return new Promise((resolve) => this.askers.push(resolve));
+  }
+
+  clear(): void {
+    this.items = [];
+    this.bytes = 0;
+    this.tookOne();
+  }
+
+  /** No more will come. What waits can still be taken. */
+  end(): void {
+    this.ended = true;
+    this.dismiss();
+  }
+
+  /** Whoever asks now gets nothing. */
+  dismiss(): void {
+    for (const asker of this.askers.splice(0)) asker(DONE);
+  }
+}
+
+const DONE: Result = Object.freeze({ value: undefined, done: true });
