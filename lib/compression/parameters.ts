@@ -1,10 +1,7 @@
+import type { ExtensionOffer } from '../request/extensions.js';
 import { EXTENSION_NAME } from './settings.js';
 
-/** One element of `Sec-WebSocket-Extensions`, parameters in order and with their repetitions (RFC 6455, 9.1). */
-export interface ExtensionOffer {
-  readonly name: string;
-  readonly params: readonly (readonly [name: string, value: string | true])[];
-}
+export type { ExtensionOffer };
 
 /** Understood parameters of permessage-deflate; those that were not sent are absent (RFC 7692, 7.1). */
 export interface DeflateParameters {
