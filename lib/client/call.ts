@@ -163,7 +163,7 @@ function codeOptions(
   check(isSubprotocols(subprotocols), 'subprotocols must be a list of different tokens');
   check(typeof tls === 'object' && tls !== null, "tls must be an object of Node's TLS options");
   check(agent === undefined || isAgent(agent), 'agent must have a function createConnection');
-  check(signal === undefined || signal instanceof AbortSignal, 'signal must be an AbortSignal');
+  check(signal === undefined || typeof signal?.addEventListener === 'function', 'signal must be an AbortSignal');
   const userAgent = lines.filter(([name]) => name.toLowerCase() === 'user-agent').at(-1)?.[1];
   const headers = lines.filter(([name]) => name.toLowerCase() !== 'user-agent');
   return {

@@ -155,7 +155,7 @@ export class ClientSocket extends WebSocket {
         if (!this.lifeline.pong(args[0] as Buffer) && !this.intake.admitControl()) return false;
         break;
       case 'error':
-        this.cause ??= args[0] instanceof Error ? args[0].message : 'error';
+        this.cause ??= (args[0] as Error).message;
         if (this.listenerCount('error') === 0) return false;
         break;
       case 'close':

@@ -32,8 +32,9 @@ const SYSTEM_CODE = /^E(?!RR_)[A-Z0-9_]+$/;
 export function isTemporary(error: unknown): boolean {
   if (error instanceof OpenTimeoutError) return true;
   if (error instanceof UnexpectedStatusError) return TEMPORARY.has(error.status);
-  if (error instanceof HandshakeError || !(error instanceof Error)) return false;
-  return SYSTEM_CODE.test(String((error as NodeJS.ErrnoException).code));
+  return (
+    !(error instanceof HandshakeError) && SYSTEM_CODE.test(String((error as NodeJS.ErrnoException | undefined)?.code))
+  );
 }
 
 /** One open socket after the other, for as long as the caller asks, and its signal has not aborted. */

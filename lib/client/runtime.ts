@@ -7,6 +7,8 @@ import { type Timed, Wheel } from '../connection/wheel.js';
 
 /** The longest that a timer of Node's can wait; longer ones fire at once. */
 const LONGEST_TIMER = 2 ** 31 - 1;
+/** Milliseconds between two looks at the deadlines, and so their precision. */
+const TICK = 50;
 /** Configurations of compression that are remembered; applications have one or two. */
 const MAX_CODECS = 32;
 
@@ -21,7 +23,7 @@ export class ClientRuntime {
     readonly random: () => number = Math.random,
     private readonly wait: (delay: number, signal: AbortSignal) => Promise<unknown> = waitFor,
   ) {
-    this.wheel = new Wheel(clock);
+    this.wheel = new Wheel(clock, TICK);
   }
 
   /** How many deadlines are waited for. */
