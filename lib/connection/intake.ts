@@ -225,6 +225,7 @@ export class Intake {
   private turnIsOver(size: number): boolean {
     if (this.yielded) return true;
     if (size >= LARGE && !this.connection.context.turns.takeLarge(size)) return true;
+    if (this.turnBytes === 0) return false;
     return this.turnBytes >= TURN_BYTES || this.connection.context.clock.now() - this.turnStart >= TURN_MS;
   }
 

@@ -70,6 +70,17 @@ export class Output {
     if (raw.writableLength > 0 || this.waitingBytes > 0) this.judge();
   }
 
+  /** A text message; a short one of ASCII goes out as one string, which costs neither a Buffer nor a second write. */
+  sendText(text: string): void {
+    const { raw, socket } = this.connection;
+    const isPlain = text.length <= LONGEST_STRING && this.waitingBytes === 0 && socket.sendsPlain(text.length);
+    if (this.refused || !isPlain || raw.writableLength >= HIGH_WATER || Buffer.byteLength(text) !== text.length) {
+      return this.send(text, TEXT, undefined);
+    }
+    raw.write(textFrame(text), 'latin1');
+    if (raw.writableLength > 0) this.judge();
+  }
+
   /** A frame that was made once for many peers. */
   sendFrame(frame: Buffer): void {
     if (this.refused) return;
@@ -136,6 +147,7 @@ export class Output {
 
   private judge(): void {
     const { limits, clock } = this.connection.context;
+    if (this.corked && this.connection.raw.writableLength <= limits.writeLimit) return;
     let { pending } = this;
     if (this.corked && pending > limits.writeLimit) {
       this.uncork();
@@ -203,6 +215,17 @@ export class Output {
       process.nextTick(callback, new Error('The connection takes no more: its peer does not read'));
   }
 }
+
+const TEXT: SendOptions = Object.freeze({ binary: false });
+/** Strings of up to this many bytes are written from the stack, without an allocation. */
+const LONGEST_STRING = 16_000;
+/** Heads of unmasked text frames (RFC 6455, section 5.2) of up to 125 bytes. */
+const SHORT_HEADS = Array.from({ length: 126 }, (_, length) => String.fromCharCode(0x81, length));
+
+const textFrame = (text: string): string =>
+  text.length < SHORT_HEADS.length
+    ? SHORT_HEADS[text.length]! + text
+    : String.fromCharCode(0x81, 126, text.length >> 8, text.length & 255) + text;
 
 function onDrain(this: object): void {
   const connection = (this as { [CONNECTION]?: Connection })[CONNECTION];

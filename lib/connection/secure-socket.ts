@@ -96,7 +96,7 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
 
   /** Sends `{ event, data }` as JSON text. */
   sendEvent(event: string, data?: unknown): void {
-    this.send(JSON.stringify({ event, data }));
+    this.sendText(JSON.stringify({ event, data }));
   }
 
   /**
@@ -145,9 +145,24 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
     this.connection.output.send(payload, options ?? NO_OPTIONS, callback);
   }
 
+  /** @internal `send` for texts. */
+  sendText(text: string): void {
+    const { connection } = this;
+    connection.lastMessageAt = connection.context.clock.now();
+    connection.output.sendText(text);
+  }
+
   /** @internal Nothing is being compressed for it: a frame may be written past the sender of `ws`. */
   get senderIsIdle(): boolean {
     return internalsOf(this)._sender._bufferedBytes === 0;
+  }
+
+  /** @internal A text of so many bytes goes as it is, and may be written past the sender of `ws`. */
+  sendsPlain(length: number): boolean {
+    const { _sender, _extensions } = internalsOf(this);
+    if (_sender._bufferedBytes > 0 || !_sender._firstFragment || this.readyState !== WebSocket.OPEN) return false;
+    const deflate = _extensions['permessage-deflate'] as { readonly _threshold: number } | undefined;
+    return deflate === undefined || length < deflate._threshold;
   }
 
   /** @internal What stands for compression here, where it was agreed. */

@@ -26,7 +26,7 @@ export interface ReceiverInternals extends NodeJS.EventEmitter {
 export interface WebSocketInternals {
   readonly _receiver: ReceiverInternals;
   /** Bytes that its sender holds back while it compresses. */
-  readonly _sender: { readonly _bufferedBytes: number };
+  readonly _sender: { readonly _bufferedBytes: number; readonly _firstFragment: boolean };
   readonly _socket: Socket;
   _extensions: Record<string, unknown>;
   _protocol: string;

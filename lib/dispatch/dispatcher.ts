@@ -10,6 +10,7 @@ import { fits, spend } from '../stores/token-bucket.js';
 import type { Telemetry } from '../telemetry/events.js';
 import { sendException } from './exceptions.js';
 import { type Message, parseMessage } from './parse.js';
+import { Stream, type StreamOwner } from './stream.js';
 import { type Task, type TaskOwner, TaskPool } from './task.js';
 import { UnsupportedDataError } from './unsupported-data.error.js';
 
@@ -35,7 +36,7 @@ export interface DispatcherOptions {
 const NEVER = Number.POSITIVE_INFINITY;
 
 /** Messages of one path to the handlers of its gateways, and what they return back to the peer. */
-export class Dispatcher implements TaskOwner {
+export class Dispatcher implements TaskOwner, StreamOwner {
   /** Places of the handlers of an event in a connection's list. */
   private readonly events = new Map<unknown, number[]>();
   private readonly traits: (HandlerTraits | undefined)[] = [];
@@ -75,14 +76,13 @@ export class Dispatcher implements TaskOwner {
     if (task.abandoned) return this.forget(task);
     if (isObservable(result)) return this.follow(task, result);
     if (result !== undefined && result !== null) this.reply(task.connection, result);
-    this.done(task);
+    this.finish(task);
   }
 
   failed(task: Task, error: unknown): void {
     if (!task.abandoned) this.report(task.connection, error);
     else this.options.telemetry.fault('handler', error, this.options.path);
-    if (task.abandoned) this.forget(task);
-    else this.done(task);
+    this.finish(task);
   }
 
   /** Frees the places of handlers that took too long; answers when to look again. */
@@ -100,9 +100,14 @@ export class Dispatcher implements TaskOwner {
   /** The connection has ended: nothing of it is followed any longer. */
   release(connection: Connection): void {
     const state = connection.dispatch;
-    for (let task = state.tasks as Task | undefined; task !== undefined; task = task.next as Task | undefined)
-      task.abandoned = true;
+    let task = state.tasks as Task | undefined;
     state.tasks = undefined;
+    while (task !== undefined) {
+      const following = task.next as Task | undefined;
+      task.next = undefined;
+      this.giveUp(task);
+      task = following;
+    }
     const { streams } = state;
     state.streams = undefined;
     for (const stream of streams ?? []) this.unsubscribe(stream);
@@ -123,16 +128,27 @@ export class Dispatcher implements TaskOwner {
       return message;
     }
     try {
-      const message = parser(isBinary ? data : data.toString());
-      return typeof message === 'object' && message !== null ? message : undefined;
+      const message: unknown = parser(isBinary ? data : data.toString());
+      if (isThenable(message)) return this.promised(connection, message);
+      return typeof message === 'object' && message !== null ? (message as Message) : undefined;
     } catch (error) {
-      if (error instanceof UnsupportedDataError) connection.end(CloseCode.UNSUPPORTED_DATA, 'unsupported data');
-      else {
-        this.options.telemetry.fault('parser', error, this.options.path);
-        this.strike(connection, 'Malformed message');
-      }
-      return undefined;
+      return this.parserFailed(connection, error);
     }
+  }
+
+  /** Parsers are synchronous: an asynchronous one is a mistake of the application's, which must not end the process. */
+  private promised(connection: Connection, message: PromiseLike<unknown>): undefined {
+    message.then(undefined, () => undefined);
+    return this.parserFailed(connection, new TypeError('messageParser returned a promise: it must be synchronous'));
+  }
+
+  private parserFailed(connection: Connection, error: unknown): undefined {
+    if (error instanceof UnsupportedDataError) connection.end(CloseCode.UNSUPPORTED_DATA, 'unsupported data');
+    else {
+      this.options.telemetry.fault('parser', error, this.options.path);
+      this.strike(connection, 'Malformed message');
+    }
+    return undefined;
   }
 
   private places(connection: Connection, { event }: Message): readonly number[] | undefined {
@@ -179,7 +195,7 @@ export class Dispatcher implements TaskOwner {
     if (!connection.isOpen) return;
     try {
       const text = JSON.stringify(result);
-      if (text !== undefined) connection.socket.send(text);
+      if (text !== undefined) connection.socket.sendText(text);
     } catch (error) {
       this.report(connection, error);
     }
@@ -191,47 +207,60 @@ export class Dispatcher implements TaskOwner {
     sendException(connection.socket, 'Internal server error');
   }
 
-  private follow(task: Task, stream: Observable<unknown>): void {
+  /** An intercepted handler runs inside its observable, which therefore keeps the place of its message. */
+  private follow(task: Task, source: Observable<unknown>): void {
     const { connection } = task;
-    const streams = (connection.dispatch.streams ??= new Set());
-    const held = this.isIntercepted(task.event);
-    if (streams.size >= this.options.maxStreams) {
-      sendException(connection.socket, 'Too many streams');
-      return this.done(task);
+    if (this.isIntercepted(task.event)) {
+      const stream = new Stream(this, connection, task);
+      (task.held ??= new Set()).add(stream);
+      return stream.follow(source);
     }
-    let waiting: Task | undefined = task;
-    const proceed = () => {
-      const settled = waiting;
-      waiting = undefined;
-      if (settled !== undefined) this.finish(settled);
-    };
-    const subscription = new Follower();
-    streams.add(subscription);
-    const end = () => {
-      streams.delete(subscription);
-      proceed();
-    };
-    try {
-      subscription.inner = stream.subscribe({
-        next: (value) => {
-          if (subscription.closed) return;
-          if (value !== undefined && value !== null) this.reply(connection, value);
-          proceed();
-        },
-        error: (error: unknown) => {
-          if (!subscription.closed) this.report(connection, error);
-          end();
-        },
-        complete: end,
-      });
-    } catch (error) {
-      this.report(connection, error);
-      end();
-    }
-    if (!held) proceed();
+    const stream = new Stream(this, connection, undefined);
+    if (this.keep(stream)) stream.follow(source);
+    this.finish(task);
   }
 
-  /** Like `settled` with nothing left to say. */
+  spoke(stream: Stream, value: unknown): void {
+    if (value !== undefined && value !== null) this.reply(stream.connection, value);
+    if (stream.begun) return;
+    stream.begun = true;
+    // Most complete right behind their only value, and are no streams at all.
+    if (stream.task !== undefined) queueMicrotask(() => this.outlive(stream));
+  }
+
+  broke(stream: Stream, error: unknown): void {
+    this.report(stream.connection, error);
+    this.ended(stream);
+  }
+
+  ended(stream: Stream): void {
+    const { task, connection } = stream;
+    if (task === undefined) connection.dispatch.streams?.delete(stream);
+    else this.letGo(task, stream);
+  }
+
+  /** It goes on after its first value: the place of its message is free. */
+  private outlive(stream: Stream): void {
+    const { task } = stream;
+    if (stream.closed || task === undefined) return;
+    stream.task = undefined;
+    if (!this.keep(stream)) this.unsubscribe(stream);
+    this.letGo(task, stream);
+  }
+
+  private keep(stream: Stream): boolean {
+    const streams = (stream.connection.dispatch.streams ??= new Set());
+    if (streams.size < this.options.maxStreams) return streams.add(stream).has(stream);
+    sendException(stream.connection.socket, 'Too many streams');
+    return false;
+  }
+
+  private letGo(task: Task, stream: Stream): void {
+    task.held?.delete(stream);
+    this.finish(task);
+  }
+
+  /** One result less to wait for. */
   private finish(task: Task): void {
     if (task.abandoned) this.forget(task);
     else this.done(task);
@@ -250,10 +279,22 @@ export class Dispatcher implements TaskOwner {
   }
 
   private abandon(task: Task, connection: Connection): void {
-    task.abandoned = true;
+    const { size } = task;
     this.tasks.unlink(task);
+    this.giveUp(task);
     sendException(connection.socket, 'The handler took too long');
-    connection.intake.finished(task.size);
+    connection.intake.finished(size);
+  }
+
+  /** Whatever still comes of this task is forgotten. */
+  private giveUp(task: Task): void {
+    const { held } = task;
+    task.abandoned = true;
+    task.held = undefined;
+    for (const stream of held ?? []) {
+      this.unsubscribe(stream);
+      this.forget(task);
+    }
   }
 
   private done(task: Task): void {
@@ -267,22 +308,6 @@ export class Dispatcher implements TaskOwner {
   /** A result that came too late. */
   private forget(task: Task): void {
     if (--task.remaining === 0) this.tasks.giveBack(task);
-  }
-}
-
-/** A subscription that can be ended before `subscribe` has returned. */
-class Follower {
-  closed = false;
-  private subscription: { unsubscribe(): void } | undefined;
-
-  set inner(subscription: { unsubscribe(): void }) {
-    this.subscription = subscription;
-    if (this.closed) subscription.unsubscribe();
-  }
-
-  unsubscribe(): void {
-    this.closed = true;
-    this.subscription?.unsubscribe();
   }
 }
 
