@@ -3,21 +3,33 @@ import { ModuleRef } from '@nestjs/core';
 import type { Module } from '@nestjs/core/internal';
 import { ExecutionContextHost } from '@nestjs/core/internal';
 import type { GatewayType, UpgradeAttempt } from './admission/attempt.js';
-import { type AdmissionGuard, type AdmissionGuardFunction, allow } from './admission/guards.js';
-import { refusingResponse, requestOf } from './handshake/guard-request.js';
-import type { GuardClass, GuardLike } from './options/code-types.js';
+import { EarlyGuard } from './admission/early-guard.js';
+import { type Admission, type AdmissionGuard, type AdmissionGuardFunction, allow } from './admission/guards.js';
+import { type GuardRequest, refusingResponse, requestOf } from './handshake/guard-request.js';
+import type { GuardClass, GuardLike, PlainGuard } from './options/code-types.js';
+import type { Awaitable } from './stores/contract.js';
+
+/** The guards of an endpoint as they are called: those before the built-in ones, and those behind. */
+export interface ResolvedGuards {
+  readonly early: readonly AdmissionGuardFunction[];
+  readonly guards: readonly AdmissionGuardFunction[];
+}
 
 /** Guards as written to guards as called: classes through dependency injection, each once per module. */
 export class GuardResolver {
   private readonly made = new Map<Module, Map<GuardClass, unknown>>();
 
-  async resolve(guards: readonly GuardLike[], module: Module, gateway: GatewayType): Promise<AdmissionGuardFunction[]> {
-    const resolved: AdmissionGuardFunction[] = [];
-    for (const guard of guards) resolved.push(await this.toFunction(guard, module, gateway));
+  async resolve(guards: readonly GuardLike[], module: Module, gateway: GatewayType): Promise<ResolvedGuards> {
+    const resolved = { early: [] as AdmissionGuardFunction[], guards: [] as AdmissionGuardFunction[] };
+    for (const guard of guards) {
+      const isEarly = guard instanceof EarlyGuard;
+      const called = await this.toFunction(isEarly ? guard.guard : guard, module, gateway);
+      resolved[isEarly ? 'early' : 'guards'].push(called);
+    }
     return resolved;
   }
 
-  private async toFunction(guard: GuardLike, module: Module, gateway: GatewayType): Promise<AdmissionGuardFunction> {
+  private async toFunction(guard: PlainGuard, module: Module, gateway: GatewayType): Promise<AdmissionGuardFunction> {
     if (typeof guard === 'function' && !isGuardClass(guard)) return guard as AdmissionGuardFunction;
     const instance = isGuardClass(guard) ? await this.instantiate(guard, module) : guard;
     return named(toFunction(instance, gateway), instance);
@@ -26,8 +38,16 @@ export class GuardResolver {
   /** The gateway's module's own provider, else anybody's, else one made there. */
   private async instantiate(type: GuardClass, module: Module): Promise<unknown> {
     const moduleRef = module.getProviderByKey<ModuleRef>(ModuleRef)?.instance as ModuleRef;
-    const provided = find(moduleRef, type, true) ?? find(moduleRef, type, false);
-    if (provided !== undefined) return provided;
+    try {
+      return find(moduleRef, type, true) ?? find(moduleRef, type, false) ?? (await this.make(type, module, moduleRef));
+    } catch (error) {
+      throw SCOPE_ERRORS.has((error as Error).name) ? scopeError(type, module) : error;
+    }
+  }
+
+  private async make(type: GuardClass, module: Module, moduleRef: ModuleRef): Promise<unknown> {
+    if ((Reflect.getMetadata(SCOPE_OPTIONS, type) as { scope?: unknown } | undefined)?.scope)
+      throw scopeError(type, module);
     let made = this.made.get(module);
     if (made === undefined) this.made.set(module, (made = new Map()));
     let instance = made.get(type);
@@ -36,11 +56,21 @@ export class GuardResolver {
   }
 }
 
+/** Nest's key for what `@Injectable({ scope })` says. */
+const SCOPE_OPTIONS = 'scope:options';
+/** What Nest says of classes of a scope of their own, and of those that depend on one. */
+const SCOPE_ERRORS = new Set(['InvalidClassScopeException', 'RequestScopedCreateException']);
+
+const scopeError = (type: GuardClass, module: Module): Error =>
+  new Error(
+    `The admission guard ${type.name} of ${module.name} is request-scoped or transient, or depends on a provider that is: it runs before there is a request in Nest's sense, so it must be a singleton of singletons`,
+  );
+
 const hasGuardMethod = (value: object | null | undefined): boolean =>
   typeof (value as AdmissionGuard | undefined)?.admit === 'function' ||
   typeof (value as CanActivate | undefined)?.canActivate === 'function';
 
-const isGuardClass = (guard: GuardLike): guard is GuardClass =>
+const isGuardClass = (guard: PlainGuard): guard is GuardClass =>
   typeof guard === 'function' && hasGuardMethod((guard as { prototype?: object }).prototype);
 
 function find(moduleRef: ModuleRef, type: GuardClass, strict: boolean): unknown {
@@ -53,11 +83,11 @@ function find(moduleRef: ModuleRef, type: GuardClass, strict: boolean): unknown 
 }
 
 function toFunction(instance: unknown, gateway: GatewayType): AdmissionGuardFunction {
-  const guard = instance as Partial<AdmissionGuard & CanActivate>;
-  if (typeof guard.admit === 'function') return (attempt) => guard.admit!(attempt);
-  if (typeof guard.canActivate === 'function') return (attempt) => activate(guard as CanActivate, attempt, gateway);
+  const guard = instance as Partial<AdmissionGuard & CanActivate> | null | undefined;
+  if (typeof guard?.admit === 'function') return (attempt) => guard.admit!(attempt);
+  if (typeof guard?.canActivate === 'function') return (attempt) => activate(guard as CanActivate, attempt, gateway);
   throw new TypeError(
-    `${(instance as object)?.constructor?.name} is no guard: it has neither admit() nor canActivate()`,
+    `${guard?.constructor?.name ?? String(instance)} is no guard: it has neither admit() nor canActivate()`,
   );
 }
 
@@ -66,21 +96,24 @@ const named = (guard: AdmissionGuardFunction, instance: unknown): AdmissionGuard
   Object.defineProperty(guard, 'name', { value: (instance as object).constructor?.name ?? 'guard' });
 
 /** One of Nest's own guards, over the upgrade request: what it leaves as `request.user` becomes the principal. */
-async function activate(guard: CanActivate, attempt: UpgradeAttempt, gateway: GatewayType) {
+function activate(guard: CanActivate, attempt: UpgradeAttempt, gateway: GatewayType): Awaitable<Admission | boolean> {
   const request = requestOf(attempt);
   const context = new ExecutionContextHost([request, refusingResponse()], gateway as never, admit);
   context.setType('http');
-  const answer = guard.canActivate(context);
-  const allowed = isObservable(answer) ? await lastOf(answer) : await answer;
-  if (!allowed) return false;
-  return request.user === undefined ? true : allow({ principal: request.user });
+  const answer: unknown = guard.canActivate(context);
+  if (isObservable(answer)) return lastOf(answer).then((allowed) => admissionOf(request, allowed));
+  if (answer instanceof Promise) return answer.then((allowed: unknown) => admissionOf(request, allowed));
+  return admissionOf(request, answer);
 }
+
+const admissionOf = (request: GuardRequest, allowed: unknown): Admission | boolean =>
+  allowed ? request.user === undefined || allow({ principal: request.user }) : false;
 
 /** What `getHandler()` answers: there is no handler before the 101. */
 function admit(): void {}
 
 const isObservable = (value: unknown): value is { subscribe(observer: object): unknown } =>
-  typeof (value as { subscribe?: unknown })?.subscribe === 'function';
+  typeof (value as { subscribe?: unknown } | null | undefined)?.subscribe === 'function';
 
 const lastOf = (observable: { subscribe(observer: object): unknown }): Promise<boolean> =>
   new Promise((resolve, reject) => {

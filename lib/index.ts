@@ -7,6 +7,7 @@ export {
   rateGuard,
   tlsGuard,
 } from './admission/built-in.js';
+export { beforeBuiltIn } from './admission/early-guard.js';
 export { type Admission, type AdmissionGuard, type AdmissionGuardFunction, allow, refuse } from './admission/guards.js';
 export { SecureSocket } from './connection/secure-socket.js';
 export { ClientIp, MessageRate, Principal, SecureGateway, UseAdmissionGuards } from './decorators/index.js';

@@ -111,9 +111,10 @@ export class SecureWsRuntime implements Audiences {
       const resolved = [];
       for (const [index, gateway] of gateways.entries()) {
         const guards = index === 0 ? [...common, ...guardsOf(gateway)] : guardsOf(gateway);
-        resolved.push(...(await this.guards.resolve(guards, gateway.module, gateway.type)));
+        resolved.push(await this.guards.resolve(guards, gateway.module, gateway.type));
       }
-      endpoint.guards = resolved;
+      endpoint.earlyGuards = resolved.flatMap(({ early }) => early);
+      endpoint.guards = resolved.flatMap(({ guards }) => guards);
     }
     for (const port of this.ports.values()) if (port instanceof OwnPort) await port.listen();
   }

@@ -18,11 +18,16 @@ export interface GuardContext {
   readonly schedule: (expire: () => void, timeout: number) => () => void;
   /** Milliseconds since 1970. */
   readonly now: () => number;
+  /** What earlier guards of the same attempt have said. */
+  readonly said?: Admitted;
+  /** Told what a guard threw, `HttpException`s apart. */
+  readonly onThrown?: (error: unknown) => void;
 }
 
 type Answer = Admission | boolean;
 
-const NOTHING_SAID: Admitted = Object.freeze({
+/** What is known where no guard has said anything. */
+export const NOTHING_SAID: Admitted = Object.freeze({
   principal: undefined,
   userKey: undefined,
   expiresAt: Infinity,
@@ -44,7 +49,7 @@ export function runGuards(
 
 class GuardRun {
   #next = 0;
-  #merged: Admitted = NOTHING_SAID;
+  #merged: Admitted;
   #settle: ((outcome: GuardOutcome) => void) | undefined;
   #stopClock: (() => void) | undefined;
 
@@ -52,7 +57,9 @@ class GuardRun {
     private readonly guards: readonly AdmissionGuardFunction[],
     private readonly attempt: UpgradeAttempt,
     private readonly context: GuardContext,
-  ) {}
+  ) {
+    this.#merged = context.said ?? NOTHING_SAID;
+  }
 
   start(): Awaitable<GuardOutcome> {
     const first = this.#advance();
@@ -68,7 +75,7 @@ class GuardRun {
         const refusal = this.#hear(answer);
         if (refusal !== undefined) return refusal;
       } catch (error) {
-        return this.#signed(refusalOfThrown(error));
+        return this.#thrown(error);
       }
     }
     return this.#merged;
@@ -81,6 +88,12 @@ class GuardRun {
     this.#merged = merge(this.#merged, checked);
     setPrincipal(this.attempt, this.#merged.principal);
     return undefined;
+  }
+
+  #thrown(error: unknown): Refusal {
+    const refusal = refusalOfThrown(error);
+    if (refusal.reason === 'guard-failed') this.context.onThrown?.(error);
+    return this.#signed(refusal);
   }
 
   /** Says in the detail whose refusal it is. */
@@ -102,7 +115,10 @@ class GuardRun {
   #follow(promise: PromiseLike<Answer>): void {
     Promise.resolve(promise).then(
       (answer) => this.#resume(answer),
-      (error) => this.#finish(this.#signed(refusalOfThrown(error))),
+      (error) => {
+        // What an aborted guard throws is of no interest.
+        if (this.#settle !== undefined) this.#finish(this.#thrown(error));
+      },
     );
   }
 

@@ -32,7 +32,8 @@ export class Endpoint implements ConnectionContext, Audience {
   readonly listeners: ConnectListener[] = [];
   /** Caps per user: the application's, and the gateway's own. */
   readonly userLimits: readonly { slots: UserSlots<Connection>; limit: UserLimit }[];
-  /** Resolved by the time the port listens. */
+  /** Those before stage 5. Resolved by the time the port listens, as those of stage 7. */
+  earlyGuards: readonly AdmissionGuardFunction[] = [];
   guards: readonly AdmissionGuardFunction[] = [];
 
   constructor(

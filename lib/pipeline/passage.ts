@@ -4,6 +4,7 @@ import { type ClientAddress, NO_ADDRESS, parseAddress } from '../admission/addre
 import { abortAttempt, UpgradeAttempt } from '../admission/attempt.js';
 import type { Reservation } from '../admission/capacity/reservation.js';
 import type { Admitted } from '../admission/guard-answer.js';
+import { NOTHING_SAID } from '../admission/guard-runner.js';
 import type { ClientRoute } from '../admission/proxy/client-route.js';
 import type { Port } from '../listener/port.js';
 import type { RequestHead } from '../request/head.js';
@@ -19,7 +20,9 @@ export class Passage {
   request!: UpgradeRequest;
   endpoint!: Endpoint;
   attempt: UpgradeAttempt | undefined = undefined;
-  admitted!: Admitted;
+  admitted: Admitted = NOTHING_SAID;
+  /** Milliseconds that asynchronous guards have taken. */
+  guardTime = 0;
   reservation: Reservation | undefined = undefined;
   /** The peer has gone, or its time has run out: whatever a stage still finds out is too late. */
   over = false;

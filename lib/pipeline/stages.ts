@@ -1,6 +1,7 @@
 import type { Reservation } from '../admission/capacity/reservation.js';
 import type { GuardOutcome } from '../admission/guard-runner.js';
 import { ABANDONED, runGuards } from '../admission/guard-runner.js';
+import type { AdmissionGuardFunction } from '../admission/guards.js';
 import { routeOf } from '../admission/proxy/client-route.js';
 import { chargeAttempt } from '../admission/rate/charge.js';
 import { judgeTransport } from '../admission/transport.js';
@@ -22,7 +23,7 @@ export type Stage = (passage: Passage) => Awaitable<Stop | undefined>;
  * The way of an upgrade, cheapest check first. Before it: accept (0) and head (1), in the opening;
  * behind it: the handshake (9). Nothing is allocated for a connection before the last of these has passed it.
  */
-export const STAGES: readonly Stage[] = [peer, request, route, transport, capacity, guards, user];
+export const STAGES: readonly Stage[] = [peer, request, route, earlyGuards, transport, capacity, guards, user];
 
 const SHUTTING_DOWN = Object.freeze(retryLater('shutdown', 503, 1));
 const NO_BUFFERS = Object.freeze(retryLater('buffer-budget', 503, 5));
@@ -55,6 +56,12 @@ function route(passage: Passage): Stop | undefined {
   return undefined;
 }
 
+/** … and the guards that the application puts before the built-in ones. Their own status. */
+function earlyGuards(passage: Passage): Awaitable<Stop | undefined> {
+  const { earlyGuards: early } = passage.endpoint;
+  return early.length === 0 ? undefined : ask(passage, early);
+}
+
 /** 5: TLS, host, origin, lists of addresses. 403. */
 function transport({
   endpoint,
@@ -84,13 +91,24 @@ function keep(passage: Passage, reserved: Reservation | Refusal): Refusal | unde
 
 /** 7: the guards of the application, then those of the gateway. Their own status. */
 function guards(passage: Passage): Awaitable<Stop | undefined> {
-  const { endpoint, engine } = passage;
-  const outcome = runGuards(endpoint.guards, passage.toAttempt(), {
-    timeout: endpoint.limits.hookTimeout,
+  return ask(passage, passage.endpoint.guards);
+}
+
+function ask(passage: Passage, asked: readonly AdmissionGuardFunction[]): Awaitable<Stop | undefined> {
+  const { endpoint, engine, admitted } = passage;
+  const begun = engine.clock.now();
+  const outcome = runGuards(asked, passage.attempt ?? passage.toAttempt(), {
+    timeout: Math.max(0, endpoint.limits.hookTimeout - passage.guardTime),
     schedule: (expire, timeout) => scheduled(engine, expire, timeout),
     now: Date.now,
+    said: admitted,
+    onThrown: (error) => engine.telemetry.fault('guard', error, endpoint.path),
   });
-  return outcome instanceof Promise ? outcome.then((settled) => hear(passage, settled)) : hear(passage, outcome);
+  if (!(outcome instanceof Promise)) return hear(passage, outcome);
+  return outcome.then((settled) => {
+    passage.guardTime += engine.clock.now() - begun;
+    return hear(passage, settled);
+  });
 }
 
 function hear(passage: Passage, outcome: GuardOutcome): Stop | undefined {
