@@ -72,7 +72,8 @@ export class Intake {
     this.turnBytes = 0;
     if (!receiver.write(chunk)) raw.pause();
     this.assemble(receiver, now, this.completed !== completed);
-    if (this.running + this.waitingCount > 1) this.connection.output.cork();
+    if (this.running + this.waitingCount > 1 || (this.isInflating && receiver._bufferedBytes > 0))
+      this.connection.output.cork();
     if (this.assemblySince !== 0 || this.running > 0 || this.connection.held > 0) this.connection.settle();
   }
 
@@ -153,7 +154,8 @@ export class Intake {
       this.startNext(this.queue);
     }
     this.proceeding = false;
-    if (this.queue === undefined && this.running === 0) this.connection.output.uncork();
+    // While more of the same read is being inflated, the replies to all of it leave together at the end of the turn.
+    if (this.queue === undefined && this.running === 0 && !this.isInflating) this.connection.output.uncork();
     this.judgeQueue();
   }
 
@@ -191,6 +193,10 @@ export class Intake {
     const receiver = this.connection.receiver;
     const received = receiver._bufferedBytes + receiver._messageLength;
     return this.assemblySince + this.connection.context.limits.assemblyTimeout + received / SLOWEST;
+  }
+
+  private get isInflating(): boolean {
+    return this.connection.receiver._state === INFLATING;
   }
 
   private get waitingCount(): number {

@@ -21,7 +21,8 @@ interface Waiting {
 }
 export type Sendable = string | Buffer | Uint8Array | ArrayBuffer | Blob;
 
-const sizeOf = (data: Sendable): number =>
+/** Bytes of a payload. */
+export const sizeOf = (data: Sendable): number =>
   typeof data === 'string' ? Buffer.byteLength(data) : data instanceof Blob ? data.size : data.byteLength;
 
 /** What is on its way to one peer: bounded in bytes and in time. */

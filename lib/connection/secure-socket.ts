@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { WebSocket } from 'ws';
+import type { PeerDeflate } from '../compression/peer-deflate.js';
 import { defaultReason } from '../errors/close-codes.js';
 import { Connection } from './connection.js';
 import type { ConnectionContext, Peer } from './context.js';
@@ -159,20 +160,28 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
 
   /** @internal A text of so many bytes goes as it is, and may be written past the sender of `ws`. */
   sendsPlain(length: number): boolean {
-    const { _sender, _extensions } = internalsOf(this);
+    const { _sender } = internalsOf(this);
     if (_sender._bufferedBytes > 0 || !_sender._firstFragment || this.readyState !== WebSocket.OPEN) return false;
-    const deflate = _extensions['permessage-deflate'] as { readonly _threshold: number } | undefined;
+    const { deflate } = this;
     return deflate === undefined || length < deflate._threshold;
   }
 
   /** @internal What stands for compression here, where it was agreed. */
-  get deflate(): unknown {
-    return internalsOf(this)._extensions['permessage-deflate'];
+  get deflate(): PeerDeflate | undefined {
+    return internalsOf(this)._extensions['permessage-deflate'] as PeerDeflate | undefined;
   }
 
   /** @internal What `send` of `ws` does. */
   write(data: Sendable, options: SendOptions, callback: SendCallback | undefined): void {
+    // The sender of `ws` knows of a threshold only where no context is kept.
+    if (this.deflate?.broadcastBits === undefined && this.isShort(data) && options.compress === undefined)
+      options = { ...options, compress: false };
     super.send(data as Buffer, options, callback as (error?: Error) => void);
+  }
+
+  private isShort(data: Sendable): boolean {
+    const { deflate } = this;
+    return deflate !== undefined && sizeOf(data) < deflate._threshold;
   }
 
   override close(code?: number, reason?: string | Buffer): void {

@@ -1,4 +1,4 @@
-import { PeerDeflate } from '../compression/peer-deflate.js';
+import type { PeerDeflate } from '../compression/peer-deflate.js';
 import { compressShared, sharePayload } from '../compression/shared-payload.js';
 import type { SecureSocket } from '../connection/secure-socket.js';
 import { Sender } from '../connection/ws-internals.js';
@@ -29,7 +29,7 @@ export class SharedMessage {
 
   /** `undefined`: this peer's own codec has to compress it. */
   private frameFor({ deflate }: SecureSocket): Buffer | undefined {
-    if (!(deflate instanceof PeerDeflate) || this.payload.length < deflate.profile.settings.threshold) {
+    if (deflate === undefined || this.payload.length < deflate.profile.settings.threshold) {
       return (this.plain ??= frameOf(this.payload, false));
     }
     const bits = deflate.broadcastBits;

@@ -174,7 +174,7 @@ export const COMPRESSION_ROWS = {
   level: row(integer({ min: 1, max: 9 }), {
     scope: 'a',
     variable: 'WEBSOCKETS_COMPRESSION_LEVEL',
-    default: 1,
+    default: 3,
     means: 'effort that zlib spends on compressing',
   }),
   threshold: row(size(), {
