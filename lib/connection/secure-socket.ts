@@ -6,7 +6,7 @@ import type { PeerDeflate } from '../compression/peer-deflate.js';
 import { defaultReason } from '../errors/close-codes.js';
 import { Connection } from './connection.js';
 import type { ConnectionContext, Peer } from './context.js';
-import { CONNECTION, type Sendable, type SendCallback, type SendOptions } from './output.js';
+import { CONNECTION, type Sendable, type SendCallback, type SendOptions, sizeOf } from './output.js';
 import { internalsOf, Receiver, type ReceiverInternals } from './ws-internals.js';
 
 const SOCKET_OPTIONS = { autoPong: false, allowSynchronousEvents: true, skipUTF8Validation: false };
