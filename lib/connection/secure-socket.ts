@@ -260,12 +260,14 @@ function shareListeners(socket: SecureSocket, raw: Socket, receiver: ReceiverInt
   raw.on('end', onEnd);
   const shared = receiver as ReceiverInternals & { [CONNECTION]?: Connection };
   shared[CONNECTION] = socket.connection;
-  for (const event of ['message', 'ping', 'pong']) receiver.removeAllListeners(event);
+  for (const event of REPLACED) receiver.removeListener(event, receiver.listeners(event)[0] as () => void);
   receiver.on('message', onMessage);
   receiver.on('ping', onPing);
   receiver.on('pong', onPong);
   receiver.dataMessage = dataMessage;
 }
+
+const REPLACED = ['message', 'ping', 'pong'] as const;
 
 interface Shared {
   readonly [CONNECTION]: Connection;

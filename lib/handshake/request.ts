@@ -1,18 +1,32 @@
-import { IncomingMessage } from 'node:http';
+import { type IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { RequestHead } from '../request/head.js';
 import { lowerCaseHeaders } from '../request/headers.js';
 
-/** The upgrade request in the form in which Nest's hooks and guards know it. Its body is empty. */
-export function toIncomingMessage(head: RequestHead, socket: Socket): IncomingMessage {
-  const request = new IncomingMessage(socket);
-  request.method = head.method;
-  request.url = head.target;
-  request.httpVersion = head.version;
-  request.httpVersionMajor = 1;
-  request.httpVersionMinor = 1;
-  request.rawHeaders = [...head.rawHeaders];
-  request.headers = { ...lowerCaseHeaders(head.rawHeaders) };
-  request.complete = true;
-  return request;
+/** An upgrade request as hooks know it: its headers are sorted when they are first read. Its body is empty. */
+class UpgradeMessage extends IncomingMessage {
+  sorted: IncomingHttpHeaders | undefined = undefined;
+
+  constructor({ method, target, version, rawHeaders }: RequestHead, socket: Socket) {
+    super(socket);
+    this.method = method;
+    this.url = target;
+    this.httpVersion = version;
+    this.httpVersionMajor = this.httpVersionMinor = 1;
+    this.rawHeaders = rawHeaders as string[];
+    this.complete = true;
+  }
 }
+
+Object.defineProperty(UpgradeMessage.prototype, 'headers', {
+  configurable: true,
+  get(this: { sorted: IncomingHttpHeaders | undefined; rawHeaders: string[] }): IncomingHttpHeaders {
+    return (this.sorted ??= { ...lowerCaseHeaders(this.rawHeaders) });
+  },
+  set(this: { sorted: IncomingHttpHeaders | undefined }, headers: IncomingHttpHeaders) {
+    this.sorted = headers;
+  },
+});
+
+export const toIncomingMessage = (head: RequestHead, socket: Socket): IncomingMessage =>
+  new UpgradeMessage(head, socket);

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { STATUS_CODES } from 'node:http';
 import type { Refusal } from '../errors/refusals.js';
 
@@ -18,10 +18,7 @@ export interface Acceptance {
 }
 
 /** `Sec-WebSocket-Accept` for a key (RFC 6455, section 4.2.2, item 5.4). */
-export const acceptValue = (key: string): string =>
-  createHash('sha1')
-    .update(key + GUID)
-    .digest('base64');
+export const acceptValue = (key: string): string => hash('sha1', key + GUID, 'base64');
 
 /** The 101 (RFC 6455, section 4.2.2). */
 export function acceptanceText({ key, server, subprotocol, extensions, headers }: Acceptance): string {

@@ -19,7 +19,7 @@ import type { GatewaySettings } from '../options/settings.js';
 import { compiled, type Engine } from './engine.js';
 
 /** Called by Nest's bindings when a peer has connected. */
-export type ConnectListener = (socket: SecureSocket, request: IncomingMessage) => void;
+export type ConnectListener = (socket: SecureSocket, request: IncomingMessage | undefined) => void;
 
 /** One path of one port: its gateways, their settings, and what all its connections share. */
 export class Endpoint implements ConnectionContext, Audience {
@@ -42,7 +42,7 @@ export class Endpoint implements ConnectionContext, Audience {
     readonly server: WebSocketServer,
     private readonly gateways: readonly GatewayType[],
     /** `handleConnection` hooks that a connection waits for. */
-    readonly hooks: number,
+    private readonly hooks: number,
     readonly traits: (event: unknown) => HandlerTraits | undefined,
   ) {
     this.limits = limitsOf(settings);
@@ -85,6 +85,11 @@ export class Endpoint implements ConnectionContext, Audience {
     return this.gateways[0]!;
   }
 
+  /** Somebody may look at the upgrade request: else none is made. */
+  get needsRequest(): boolean {
+    return this.hooks > 0 || this.settings.keepRequest || this.server.listenerCount('connection') > 0;
+  }
+
   serves(gateway: GatewayType): boolean {
     return this.gateways.includes(gateway);
   }
@@ -122,7 +127,7 @@ export class Endpoint implements ConnectionContext, Audience {
   }
 
   /** A peer has got its 101: tells Nest, and waits for its hooks. */
-  opened(socket: SecureSocket, request: IncomingMessage): void {
+  opened(socket: SecureSocket, request: IncomingMessage | undefined): void {
     const { connection } = socket;
     this.engine.connections.add(connection);
     this.telemetry.opened({ ip: socket.ip, path: this.path });
@@ -133,7 +138,7 @@ export class Endpoint implements ConnectionContext, Audience {
       if (!connection.ended) this.server.clients.add(socket);
     });
     for (const listener of this.listeners) this.tell(() => listener(socket, request));
-    this.tell(() => this.server.emit('connection', socket, request));
+    if (this.server.listenerCount('connection') > 0) this.tell(() => this.server.emit('connection', socket, request));
   }
 
   closed(connection: Connection, code: number, reason: Buffer): void {

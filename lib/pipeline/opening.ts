@@ -204,8 +204,7 @@ export class Opening extends Timed {
     // The slot and the entry go with the connection from here on.
     const { reservation } = passage;
     passage.over = true;
-    this.detach();
-    this.socket.on('error', ignore);
+    this.detach(READING);
     const { engine } = this.port;
     const held = passage.entry;
     const release = () => {
@@ -218,7 +217,6 @@ export class Opening extends Timed {
       this.socket.destroy();
       return;
     }
-    this.socket.removeListener('error', ignore);
     if (paused) this.socket.resume();
   }
 
@@ -256,7 +254,7 @@ export class Opening extends Timed {
   private handOver(bytes: Buffer): void {
     const { socket } = this;
     this.leave('ordinary');
-    this.detach();
+    this.detach(LISTENERS);
     this.port.handOver(socket, bytes);
   }
 
@@ -301,13 +299,11 @@ export class Opening extends Timed {
     this.onLeft = undefined;
   }
 
-  private detach(): void {
-    for (const socket of this.socket === this.tcp ? [this.tcp] : [this.socket, this.tcp]) {
-      for (const [event, listener] of LISTENERS) socket.removeListener(event, listener);
-      attach(socket, undefined);
-    }
-    // Under TLS the raw socket stays ours: its errors are the TLS socket's too, but must never be nobody's.
-    if (this.socket !== this.tcp) this.tcp.on('error', ignore);
+  /** Lets go of the socket. What listens to errors may stay: it does nothing any more, and none is ever nobody's. */
+  private detach(listeners: typeof LISTENERS | typeof READING): void {
+    for (const [event, listener] of listeners) this.socket.removeListener(event, listener);
+    attach(this.socket, undefined);
+    attach(this.tcp, undefined);
   }
 
   private destroy(): void {
@@ -346,11 +342,8 @@ function onClose(this: Socket): void {
   openingOf(this)?.onGone();
 }
 
-function ignore(): void {}
-
-const LISTENERS = [
+const READING = [
   ['data', onData],
   ['end', onEnd],
-  ['error', onError],
-  ['close', onClose],
 ] as const;
+const LISTENERS = [...READING, ['error', onError], ['close', onClose]] as const;

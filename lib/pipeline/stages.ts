@@ -95,6 +95,7 @@ function guards(passage: Passage): Awaitable<Stop | undefined> {
 }
 
 function ask(passage: Passage, asked: readonly AdmissionGuardFunction[]): Awaitable<Stop | undefined> {
+  if (asked.length === 0) return undefined;
   const { endpoint, engine, admitted } = passage;
   const begun = engine.clock.now();
   const outcome = runGuards(asked, passage.attempt ?? passage.toAttempt(), {

@@ -31,7 +31,7 @@ export function welcome(passage: Passage, head: Buffer, release: () => void): bo
   const extensions = deflate && { [EXTENSION_NAME]: deflate };
   const peer = new Welcomed(passage, release);
   const webSocket = new SecureSocket({ context: endpoint, raw: socket, peer, extensions, subprotocol });
-  endpoint.opened(webSocket, toIncomingMessage(passage.head, socket));
+  endpoint.opened(webSocket, endpoint.needsRequest ? toIncomingMessage(passage.head, socket) : undefined);
   webSocket.begin(head);
   return true;
 }
