@@ -286,7 +286,7 @@ describe('TLS', () => {
     await expect(connect(server.url, { agent: plain })).rejects.toThrow('without TLS');
     const late = {
       createConnection: (_: object, callback: unknown) =>
-        void setTimeout(callback as () => void, 5, new Error('no proxy')),
+        void setTimeout(callback as (error: Error) => void, 5, new Error('no proxy')),
     };
     await expect(connect(server.url, { agent: late as never })).rejects.toThrow('no proxy');
     await server.quiet();
