@@ -9,6 +9,7 @@ export {
 } from './admission/built-in.js';
 export { beforeBuiltIn } from './admission/early-guard.js';
 export { type Admission, type AdmissionGuard, type AdmissionGuardFunction, allow, refuse } from './admission/guards.js';
+export * from './client/index.js';
 export { SecureSocket } from './connection/secure-socket.js';
 export { ClientIp, MessageRate, Principal, SecureGateway, UseAdmissionGuards } from './decorators/index.js';
 export { type BroadcastScope, SecureWsBroadcaster } from './dispatch/broadcaster.js';

@@ -8,6 +8,7 @@ import {
   Optional,
 } from '@nestjs/common';
 import { ApplicationConfig, HttpAdapterHost, ModulesContainer } from '@nestjs/core';
+import { SecureWsConnector } from './client/connector.js';
 import { SecureWsBroadcaster } from './dispatch/broadcaster.js';
 import type { SecureWsOptions } from './options/settings.js';
 import { SecureWsAdapter } from './secure-ws.adapter.js';
@@ -30,8 +31,13 @@ import { SecureWsStats } from './telemetry/stats.js';
       useFactory: (runtime: SecureWsRuntime) => new SecureWsBroadcaster(runtime),
       inject: [SecureWsRuntime],
     },
+    {
+      provide: SecureWsConnector,
+      useFactory: (runtime: SecureWsRuntime) => runtime.connector(),
+      inject: [SecureWsRuntime],
+    },
   ],
-  exports: [SecureWsStats, SecureWsBroadcaster],
+  exports: [SecureWsStats, SecureWsBroadcaster, SecureWsConnector],
 })
 export class SecureWsModule
   extends ConfigurableModuleClass

@@ -4,6 +4,7 @@ import { Inject, Injectable, Logger, Optional } from '@nestjs/common';
 import { ConfigModule, ConfigService } from '@nestjs/config';
 import { ApplicationConfig, HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
 import { WebSocketServer } from 'ws';
+import { SecureWsConnector } from './client/connector.js';
 import { systemClock } from './connection/clock.js';
 import type { Connection } from './connection/connection.js';
 import type { Audiences } from './dispatch/broadcaster.js';
@@ -23,7 +24,7 @@ import { Endpoint } from './pipeline/endpoint.js';
 import { Engine } from './pipeline/engine.js';
 import { MODULE_OPTIONS_TOKEN } from './secure-ws.module-definition.js';
 import { Telemetry } from './telemetry/events.js';
-import { SampledLog } from './telemetry/log.js';
+import { line, SampledLog } from './telemetry/log.js';
 import { SecureWsStats } from './telemetry/stats.js';
 
 /** What one application has of this library, made when it is first needed: the settings, the ports, the connections. */
@@ -117,6 +118,19 @@ export class SecureWsRuntime implements Audiences {
       endpoint.guards = resolved.flatMap(({ guards }) => guards);
     }
     for (const port of this.ports.values()) if (port instanceof OwnPort) await port.listen();
+  }
+
+  /** The outbound client with these settings; it tells the log when it tries again. */
+  connector(): SecureWsConnector {
+    return new SecureWsConnector(
+      () => this.settings,
+      ({ url, delay, error }) =>
+        this.logger.log(
+          line(
+            `${url} is gone (${error instanceof Error ? error.message : 'closed'}), trying again in ${Math.round(delay)} ms`,
+          ),
+        ),
+    );
   }
 
   /** The earliest moment of a shutdown. */
