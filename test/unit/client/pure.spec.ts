@@ -299,7 +299,7 @@ describe('reading a response', () => {
         expect(reader.end()!.body.length).toBeLessThanOrEqual(LIMITS.maxBodySize);
       }),
     );
-    expect(feed('HTTP/1.1 400 Bad\r\n\r\n' + 'a'.repeat(1001))).toBeInstanceOf(BodyTooLargeError);
+    expect(feed(`HTTP/1.1 400 Bad\r\n\r\n${'a'.repeat(1001)}`)).toBeInstanceOf(BodyTooLargeError);
   });
 });
 
