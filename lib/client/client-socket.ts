@@ -94,7 +94,6 @@ export class ClientSocket extends WebSocket {
 
   override send(data: Data, options?: SendOptions | SendCallback, callback?: SendCallback): void {
     if (typeof options === 'function') [options, callback] = [NO_OPTIONS, options];
-    if (this.outflow.refused && this.isOpen) return refuse(callback);
     const before = this.bufferedAmount;
     super.send(data as Buffer, options ?? NO_OPTIONS, callback as (error?: Error) => void);
     if (!this.isOpen) return;
@@ -222,11 +221,6 @@ export class ClientSocket extends WebSocket {
     this.intake.inbox.end();
     this.tellClosed({ code, reason: reason.toString(), cause: this.cause });
   }
-}
-
-function refuse(callback: SendCallback | undefined): void {
-  if (callback !== undefined)
-    process.nextTick(callback, new Error('The connection takes no more: the server does not read'));
 }
 
 /** After the listener of `ws`, which gives the chunk to the receiver. */

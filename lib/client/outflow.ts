@@ -7,8 +7,6 @@ const NEVER = Number.POSITIVE_INFINITY;
 
 /** What is on its way to the server: bounded in bytes and in time. Reading never stops for it. */
 export class Outflow {
-  /** Nothing more is sent: the stream must have no gap. */
-  refused = false;
   /** The last ping that could not be answered yet. */
   private lastPing: Buffer | undefined;
   /** The bytes up to this mark must have left by this time. */
@@ -23,15 +21,12 @@ export class Outflow {
   /** After something was written: `before` bytes had been queued already. */
   judge(before: number): void {
     const pending = this.socket.bufferedAmount;
-    if (pending > this.limits.maxBuffered && before > 0) {
-      this.refused = true;
-      this.socket.overflow();
-    } else if (pending > 0) this.watch(pending);
+    if (pending > this.limits.maxBuffered && before > 0) this.socket.overflow();
+    else if (pending > 0) this.watch(pending);
   }
 
   /** A ping: answered at once, or the last of many when the queue has gone (RFC 6455, 5.5.3). */
   answer(data: Buffer): void {
-    if (this.refused) return;
     const pending = this.socket.bufferedAmount;
     if (pending > this.limits.writeLimit) this.lastPing = Buffer.from(data);
     else this.socket.pong(data);

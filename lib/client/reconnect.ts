@@ -9,7 +9,7 @@ import type { ClientRuntime } from './runtime.js';
 
 /** `reconnecting` waits before it tries again. */
 export interface RetryEvent {
-  /** Without credentials. */
+  /** Without credentials and query. */
   readonly url: string;
   /** 1: the first since the last connection that lived ten seconds. */
   readonly retry: number;
@@ -62,7 +62,7 @@ export async function* reconnect(
     } else if (!signal.aborted && !isTemporary(error)) throw error;
     if (signal.aborted) return;
     const delay = delayOf(retry, call, runtime, error);
-    tell({ url: call.target.href, retry: retry + 1, delay, error, closed }, onRetry);
+    tell({ url: call.target.href.replace(/\?.*$/, ''), retry: retry + 1, delay, error, closed }, onRetry);
     await runtime.sleep(delay, signal).catch(() => {});
   }
 }

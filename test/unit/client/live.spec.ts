@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import type { Socket } from 'node:net';
+import { connect as connectTcp, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import type { ConnectOptions } from '../../../lib/client/call.js';
 import type { ClientSocket } from '../../../lib/client/client-socket.js';
@@ -390,5 +390,36 @@ describe('an open socket', () => {
     expect(socket.protocol).toBe('');
     socket.terminate();
     expect(await socket.closed).toEqual({ code: 1006, reason: '', cause: undefined });
+  });
+
+  it('leads to IPv6 addresses, to names beyond ASCII, and through proxy agents', async () => {
+    const answer = (socket: Socket, _request: string, key: string): void => void socket.write(upgrade(key));
+    const six = await rawServer(answer, { host: '::1' });
+    opened.push(await connect(`ws://[::1]:${six.port}/`));
+    expect(six.requests[0]).toContain(`Host: [::1]:${six.port}\r\n`);
+
+    const four = await rawServer(answer);
+    const names: string[] = [];
+    const lookup = ((name: string, _options: object, callback: (error: null, addresses: unknown) => void) => {
+      names.push(name);
+      callback(null, [{ address: '127.0.0.1', family: 4 }]);
+    }) as never;
+    opened.push(await connect(`ws://bücher.test:${four.port}/ü?ü`, { tls: { lookup } }));
+    expect(names).toEqual(['xn--bcher-kva.test']);
+    expect(four.requests[0]).toMatch(/^GET \/%C3%BC\?%C3%BC HTTP\/1.1\r\nHost: xn--bcher-kva.test:/);
+
+    const asked: object[] = [];
+    const agent = {
+      createConnection: () => {
+        throw new Error('agents of this kind are asked with connect()');
+      },
+      connect: async (_request: object, options: object) => {
+        asked.push(options);
+        return connectTcp(four.port, '127.0.0.1');
+      },
+    };
+    opened.push(await connect('ws://far.test:81/', { agent }));
+    expect(asked).toEqual([expect.objectContaining({ host: 'far.test', port: 81, secureEndpoint: false })]);
+    expect(four.requests[1]).toContain('Host: far.test:81\r\n');
   });
 });

@@ -46,7 +46,7 @@ const moody = (...answers: string[]): Promise<RawServer> =>
 describe('reconnecting', () => {
   it('tries network failures and 500, 502, 503, 504 again, with growing delays', async () => {
     const server = await moody('500 A', '502 B', 'reset', '503 C', '504 D');
-    const { sockets, delays, retries, runtime } = timed(server.url.replace('//', '//user:secret@'));
+    const { sockets, delays, retries, runtime } = timed(`${server.url.replace('//', '//user:secret@')}/?token=secret`);
     for await (const socket of sockets) {
       expect(socket.readyState).toBe(socket.OPEN);
       break;
