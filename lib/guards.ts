@@ -1,5 +1,6 @@
 import type { CanActivate } from '@nestjs/common';
 import { ModuleRef } from '@nestjs/core';
+import { UnknownElementException } from '@nestjs/core/errors/exceptions/unknown-element.exception.js';
 import type { Module } from '@nestjs/core/internal';
 import { ExecutionContextHost } from '@nestjs/core/internal';
 import type { GatewayType, UpgradeAttempt } from './admission/attempt.js';
@@ -77,7 +78,7 @@ function find(moduleRef: ModuleRef, type: GuardClass, strict: boolean): unknown 
   try {
     return moduleRef.get(type as never, { strict });
   } catch (error) {
-    if ((error as Error).name === 'UnknownElementException') return undefined;
+    if (error instanceof UnknownElementException) return undefined;
     throw error;
   }
 }

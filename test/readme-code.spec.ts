@@ -14,7 +14,12 @@ function compile(texts: readonly string[]): string[] {
   const { config } = ts.readConfigFile('tsconfig.json', ts.sys.readFile);
   const { options } = ts.parseJsonConfigFileContent(config, ts.sys, '.');
   const files = new Map(texts.map((text, index) => [resolve(`readme-${index + 1}.ts`), text]));
-  const settings = { ...options, noUnusedLocals: false, noUnusedParameters: false, paths: { 'nest-secure-ws': ['./lib/index.ts'], 'nest-secure-ws/testing': ['./lib/testing/index.ts'] } };
+  const settings = {
+    ...options,
+    noUnusedLocals: false,
+    noUnusedParameters: false,
+    paths: { 'nest-secure-ws': ['./lib/index.ts'], 'nest-secure-ws/testing': ['./lib/testing/index.ts'] },
+  };
   const host = ts.createCompilerHost(settings);
   const { readFile, fileExists, getSourceFile } = host;
   host.readFile = (name) => files.get(resolve(name)) ?? readFile(name);

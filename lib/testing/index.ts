@@ -1,0 +1,2 @@
+export { type AttemptOptions, attempt } from './attempt.js';
+export { connectTo } from './connect-to.js';
