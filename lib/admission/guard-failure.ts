@@ -1,17 +1,17 @@
 import { STATUS_CODES } from 'node:http';
+import { errorPlace, errorWords, MAX_WORDS } from '../errors/error-text.js';
 import { REFUSALS, type Refusal, withDetail } from '../errors/refusals.js';
-
-const MAX_DETAIL = 300;
+import type { AttemptInit } from './attempt-init.js';
 
 /**
  * The refusal for what a guard threw: 500, or the status of what looks like an `HttpException`, and of that nothing
  * but the status. The words are for the log.
  */
-export function refusalOfThrown(error: unknown): Refusal {
-  const detail = describe(error);
+export function refusalOfThrown(error: unknown, facts: Pick<AttemptInit, 'rawHeaders' | 'rawQuery'>): Refusal {
+  const words = withoutSecrets(errorWords(error, MAX_READ), facts).slice(0, MAX_WORDS);
   const status = statusOf(error);
-  if (status === undefined) return withDetail(REFUSALS.guardFailed, detail);
-  return { reason: 'guard', status, text: STATUS_CODES[status] ?? 'Refused', detail };
+  if (status === undefined) return withDetail(REFUSALS.guardFailed, `${words} ${errorPlace(error)}`.trimEnd());
+  return { reason: 'guard', status, text: STATUS_CODES[status] ?? 'Refused', detail: words };
 }
 
 function statusOf(error: unknown): number | undefined {
@@ -26,11 +26,25 @@ function statusOf(error: unknown): number | undefined {
   }
 }
 
-/** Whatever was thrown, in few words; reading it may throw again. */
-function describe(error: unknown): string {
+/** Cut only after the secrets are out: half of one is one too. */
+const MAX_READ = 16 * 1024;
+const SECRET_HEADERS = /^(?:authorization|proxy-authorization|cookie|sec-websocket-protocol)$/i;
+/** Shorter words are no secrets, and stand in every sentence. */
+const SHORTEST_SECRET = 6;
+
+/** An error often repeats what it was about: a token, a cookie, a value of the query. */
+function withoutSecrets(words: string, { rawHeaders, rawQuery }: Pick<AttemptInit, 'rawHeaders' | 'rawQuery'>): string {
+  const carriers = rawHeaders.filter((_, index) => index % 2 === 1 && SECRET_HEADERS.test(rawHeaders[index - 1]!));
+  const secrets = [...carriers, rawQuery, decoded(rawQuery)]
+    .flatMap((carrier) => [carrier, ...carrier.split(/[\s;,&=]+/)])
+    .filter((secret) => secret.length >= SHORTEST_SECRET);
+  return secrets.reduce((text, secret) => text.replaceAll(secret, '…'), words);
+}
+
+function decoded(query: string): string {
   try {
-    return String(error).slice(0, MAX_DETAIL);
+    return decodeURIComponent(query);
   } catch {
-    return 'something that has no text';
+    return '';
   }
 }

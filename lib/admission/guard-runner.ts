@@ -91,7 +91,7 @@ class GuardRun {
   }
 
   #thrown(error: unknown): Refusal {
-    const refusal = refusalOfThrown(error);
+    const refusal = refusalOfThrown(error, factsOf(this.attempt));
     if (refusal.reason === 'guard-failed') this.context.onThrown?.(error);
     return this.#signed(refusal);
   }

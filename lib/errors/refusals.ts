@@ -49,6 +49,9 @@ const VERSION_HEADERS = [
   ['Sec-WebSocket-Version', '13'],
 ] as const;
 
+/** Seconds (RFC 9110, section 10.2.3). */
+const RETRY_SOON = [['Retry-After', '5']] as const;
+
 const define = (
   reason: RefusalReason,
   status: number,
@@ -63,7 +66,7 @@ export const REFUSALS = Object.freeze({
   tooManyHeaders: define('too-many-headers', 431, 'Request Header Fields Too Large'),
   malformedHead: define('malformed-head', 400, 'Bad Request'),
   headTimeout: define('open-timeout', 408, 'Request Timeout'),
-  openTimeout: define('open-timeout', 503, 'Service Unavailable'),
+  openTimeout: define('open-timeout', 503, 'Service Unavailable', RETRY_SOON),
   method: define('method', 405, 'Method Not Allowed', [['Allow', 'GET']]),
   httpVersion: define('http-version', 505, 'HTTP Version Not Supported'),
   malformedRequest: define('malformed-request', 400, 'Bad Request'),
@@ -77,7 +80,7 @@ export const REFUSALS = Object.freeze({
   origin: define('origin', 403, 'Forbidden'),
   guard: define('guard', 403, 'Forbidden'),
   guardFailed: define('guard-failed', 500, 'Internal Server Error'),
-  guardTimeout: define('guard-timeout', 503, 'Service Unavailable'),
+  guardTimeout: define('guard-timeout', 503, 'Service Unavailable', RETRY_SOON),
   userKeyMissing: define('user-key-missing', 500, 'Internal Server Error'),
 });
 

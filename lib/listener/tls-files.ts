@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import type { Settings } from '../options/settings.js';
@@ -33,10 +34,7 @@ export class TlsFiles {
 
   /** Throws where a file cannot be read, or the set does not fit together. */
   read(): Pems {
-    const { cert, certFile, key, keyFile, ca, caFile } = this.settings;
-    const pems = { cert: cert ?? content(certFile), key: key ?? content(keyFile), ca: ca ?? content(caFile) };
-    createSecureContext(pems);
-    return pems;
+    return readPems(this.settings);
   }
 
   /** Calls back with each new set that fits together. Follows symlinks, so that swapping one is a change. */
@@ -61,6 +59,14 @@ export class TlsFiles {
   }
 }
 
+function readPems({ cert, certFile, key, keyFile, ca, caFile }: TlsSettings): Pems {
+  const pems = { cert: cert ?? content(certFile), key: key ?? content(keyFile), ca: ca ?? content(caFile) };
+  // Node takes a CA that is none in silence, and then nobody's certificate verifies.
+  if (pems.ca !== undefined) new X509Certificate(pems.ca);
+  createSecureContext(pems);
+  return pems;
+}
+
 const content = (file: string | undefined): Buffer | undefined => (file === undefined ? undefined : readFileSync(file));
 
 /** What is wrong with TLS settings as a whole. */
@@ -83,7 +89,7 @@ export function tlsProblems(tls: TlsSettings, where: string): string[] {
 function unreadable(tls: TlsSettings, where: string): string[] {
   if (!TlsFiles.areNamed(tls)) return [];
   try {
-    new TlsFiles(tls, undefined as unknown as Telemetry).read();
+    readPems(tls);
     return [];
   } catch (error) {
     return [`the TLS files${where} cannot be used: ${(error as Error).message}`];

@@ -1,3 +1,4 @@
+import { errorPlace, errorWords } from '../errors/error-text.js';
 import type { FaultEvent, NoticeEvent, RefusedEvent, Subscriber } from './events.js';
 
 /** What a log needs of Nest's logger. */
@@ -8,6 +9,8 @@ export interface Lines {
 
 const PERIOD = 10_000;
 const MAX_LINE = 1024;
+/** Of a path: what is said after it must still fit. */
+const MAX_PATH = 256;
 
 interface Sample {
   since: number;
@@ -26,16 +29,20 @@ export class SampledLog implements Partial<Subscriber> {
   refused(event: RefusedEvent): void {
     const suppressed = this.admit(`refused ${event.reason}`);
     if (suppressed === undefined) return;
-    const path = event.path === undefined ? '' : ` path=${event.path}`;
+    const path = pathOf(event);
     const detail = event.detail === undefined ? '' : `: ${event.detail}`;
     this.lines.warn(line(`refused ${event.status} ${event.reason} ip=${event.ip}${path}${detail}${also(suppressed)}`));
   }
 
   fault(event: FaultEvent): void {
+    // Its refusal says it, without what the request must keep to itself.
+    if (event.where === 'guard') return;
     const suppressed = this.admit(`fault ${event.where}`);
     if (suppressed === undefined) return;
-    const path = event.path === undefined ? '' : ` path=${event.path}`;
-    this.lines.error(line(`${event.where} failed${path}: ${describe(event.error)}${also(suppressed)}`));
+    const { where, error } = event;
+    this.lines.error(
+      line(`${where} failed${pathOf(event)}: ${errorWords(error)} ${errorPlace(error)}${also(suppressed)}`),
+    );
   }
 
   notice(event: NoticeEvent): void {
@@ -63,24 +70,15 @@ export class SampledLog implements Partial<Subscriber> {
 
 const also = (suppressed: number): string => (suppressed === 0 ? '' : ` (and ${suppressed} more like it)`);
 
-/** An error's own words and where it arose; never what it carries along. */
-function describe(error: unknown): string {
-  if (!(error instanceof Error)) return typeof error === 'string' ? error : `a ${typeof error} was thrown`;
-  const place =
-    error.stack
-      ?.split('\n')
-      .slice(1, 4)
-      .map((at) => at.trim())
-      .join(' ') ?? '';
-  return `${error.name}: ${error.message} ${place}`;
-}
+const pathOf = ({ path }: { readonly path: string | undefined }): string =>
+  path === undefined ? '' : ` path=${path.slice(0, MAX_PATH)}`;
 
 /** One line, control characters written out (CWE-117), at most 1 KiB. */
 export function line(text: string): string {
   const clean = text
     .slice(0, MAX_LINE)
     .replace(
-      /[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g,
+      /[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
       (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
     );
   let cut = clean;

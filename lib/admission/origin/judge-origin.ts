@@ -48,4 +48,13 @@ const scheme = (secure: boolean): string => (secure ? 'https' : 'http');
 const isLocalName = (name: string): boolean =>
   name === 'localhost' || name.endsWith('.localhost') || name.startsWith('[') || isIPv4(name);
 
-const told = (origin: string, what: string): string => `Origin '${origin.slice(0, 200)}' ${what.slice(0, 300)}`;
+const told = (origin: string, what: string): string => `Origin '${shown(origin)}' ${what.slice(0, 300)}`;
+
+/** What is no origin may carry userinfo, a path or a query, which are not for the log. */
+function shown(origin: string): string {
+  const scheme = /^[a-z][a-z0-9+.-]*:\/\//i.exec(origin)?.[0] ?? '';
+  const userinfo = origin.lastIndexOf('@') + 1;
+  const rest = origin.slice(Math.max(scheme.length, userinfo));
+  const host = rest.split(/[/?#\\]/, 1)[0]!;
+  return `${scheme}${userinfo > 0 ? '…@' : ''}${host}`.slice(0, 200) + (host.length < rest.length ? '/…' : '');
+}
