@@ -68,7 +68,8 @@ export interface Call {
 const GROUPS = ['http', 'messages', 'buffers', 'keepalive', 'compression'] as const;
 const CLIENT_NAMES = ROWS.filter(({ group }) => group === 'client').map(({ key }) => key);
 const CODE_NAMES = ['headers', 'origin', 'subprotocols', 'tls', 'agent', 'signal'];
-const NAMES: readonly string[] = [...CODE_NAMES, ...CLIENT_NAMES, ...GROUPS];
+const NAMED_SETTINGS: readonly string[] = [...CLIENT_NAMES, ...GROUPS];
+const NAMES: readonly string[] = [...CODE_NAMES, ...NAMED_SETTINGS];
 const OUR_GROUPS: ReadonlySet<string | undefined> = new Set([...GROUPS, 'client']);
 const OUR_ROWS = ROWS.filter(({ group }) => OUR_GROUPS.has(group));
 const OUR_VARIABLES: ReadonlySet<string | undefined> = new Set(OUR_ROWS.map(({ row }) => row.variable));
@@ -88,6 +89,7 @@ export function resolveCall(url: string | URL, options: ConnectOptions, base?: S
 
 function callSettings(options: ConnectOptions, base: Settings | undefined, problems: string[]): Settings | undefined {
   for (const name of Object.keys(options)) if (!NAMES.includes(name)) problems.push(unknownOption(name));
+  if (base !== undefined && !NAMED_SETTINGS.some((name) => name in options)) return base;
   const written = base === undefined ? grouped(options) : behind(grouped(options), base);
   try {
     return resolveSettings(written as SecureWsOptions, base === undefined ? clientEnvironment() : NO_ENVIRONMENT)
