@@ -113,13 +113,8 @@ export class Opening extends Timed {
 
   /** Others need the place. */
   crowdedOut(): void {
-    this.port.engine.telemetry.refused({
-      reason: 'pending-full',
-      status: 0,
-      ip: this.peer.text,
-      path: undefined,
-      detail: 'dropped for newcomers',
-    });
+    // One that lingers was refused, and told of, already.
+    if (this.state !== State.LINGERING) this.report(CROWDED_OUT);
     this.drop();
   }
 
@@ -224,6 +219,7 @@ export class Opening extends Timed {
   private refuse(refusal: Refusal): void {
     const { engine, serverHeader } = this.port;
     this.hold(0);
+    this.chargeUnfinished();
     this.report(refusal);
     this.passage?.abandon('refused');
     this.early = undefined;
@@ -280,8 +276,17 @@ export class Opening extends Timed {
   /** Gives back everything but the socket. Idempotent. */
   private leave(reason: string): void {
     if (this.state === State.DONE) return;
+    if (this.state !== State.LINGERING) this.chargeUnfinished();
     this.passage?.abandon(reason);
     this.finish(undefined);
+  }
+
+  /** What ends before stage 2 has charged it is an attempt all the same; an ordinary request is none. */
+  private chargeUnfinished(): void {
+    if (this.passage !== undefined) return;
+    const { engine, isOwn } = this.port;
+    const isAttempt = this.state === State.DECIDING || (this.meter?.isOurs ?? isOwn);
+    if (isAttempt) void engine.store.chargeAttempt(this.entry);
   }
 
   /** `kept`: an address entry that somebody else will release. */
@@ -313,6 +318,12 @@ export class Opening extends Timed {
 }
 
 const NOTHING = Buffer.alloc(0);
+const CROWDED_OUT: Refusal = Object.freeze({
+  reason: 'pending-full',
+  status: 0,
+  text: '',
+  detail: 'dropped for newcomers',
+});
 const OPENING = Symbol('nest-secure-ws.opening');
 
 interface Attached {

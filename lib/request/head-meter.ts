@@ -58,6 +58,11 @@ export class HeadMeter {
     return this.verdict === FAULT ? this.lines.fault : undefined;
   }
 
+  /** Whether it is known to be no ordinary request's: always on a port of our own. */
+  get isOurs(): boolean {
+    return this.sniffer === undefined;
+  }
+
   /** Bytes of memory that an incomplete head holds, for budgets. */
   get bytes(): number {
     return this.store.capacity;
