@@ -127,7 +127,7 @@ export class SecureWsRuntime implements Audiences {
       ({ url, delay, error }) =>
         this.logger.log(
           line(
-            `${url} is gone (${error instanceof Error ? error.message : 'closed'}), trying again in ${Math.round(delay)} ms`,
+            `${url} is gone (${(error as Error | undefined)?.message ?? 'closed'}), trying again in ${Math.round(delay)} ms`,
           ),
         ),
     );

@@ -57,8 +57,8 @@ export class Wheel {
   schedule(timed: Timed, at: number): void {
     if (timed.dueAt <= at || at === Number.POSITIVE_INFINITY) return;
     if (timed.next !== undefined) this.unlink(timed);
-    this.insert(timed, at);
     if (this.stop === undefined) this.start();
+    this.insert(timed, at);
   }
 
   /** Calls back once at `at`, unless what it returns was cancelled. */

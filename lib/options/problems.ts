@@ -9,7 +9,7 @@ export class ConfigurationError extends Error {
 
   constructor(readonly problems: readonly Problem[]) {
     super(
-      `nest-secure-ws cannot start, ${problems.length} setting(s) to mend:\n${problems.map((line) => `  - ${line}`).join('\n')}`,
+      `nest-secure-ws: ${problems.length} setting(s) to mend:\n${problems.map((line) => `  - ${line}`).join('\n')}`,
     );
   }
 }
