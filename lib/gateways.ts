@@ -5,7 +5,7 @@ import type { InstanceWrapper, Module } from '@nestjs/core/internal';
 import { GATEWAY_METADATA, GATEWAY_OPTIONS, MESSAGE_METADATA, PORT_METADATA } from '@nestjs/websockets/internal';
 import type { GatewayType } from './admission/attempt.js';
 import { ADMISSION_GUARDS, MESSAGE_RATE } from './decorators/metadata.js';
-import type { HandlerTraits } from './dispatch/dispatcher.js';
+import type { HandlerTraits } from './dispatch/handler-table.js';
 import { messageHandlers } from './dispatch/hooks.js';
 import { tlsProblems } from './listener/tls-files.js';
 import type { GuardLike } from './options/code-types.js';

@@ -5,22 +5,13 @@ import type { BoundHandler } from '../connection/context.js';
 import type { Wheel } from '../connection/wheel.js';
 import { CloseCode } from '../errors/close-codes.js';
 import type { MessageParser } from '../options/code-types.js';
-import type { ResolvedRate } from '../options/kinds.js';
-import { fits, spend } from '../stores/token-bucket.js';
 import type { Telemetry } from '../telemetry/events.js';
 import { sendException } from './exceptions.js';
-import { type Message, parseMessage } from './parse.js';
+import { HandlerTable, type TraitsOf } from './handler-table.js';
+import type { Message } from './parse.js';
+import { readMessage } from './reader.js';
 import { Stream, type StreamOwner } from './stream.js';
 import { type Task, type TaskOwner, TaskPool } from './task.js';
-import { UnsupportedDataError } from './unsupported-data.error.js';
-
-/** What a gateway's class says of one of its handlers. */
-export interface HandlerTraits {
-  /** `@MessageRate`. */
-  readonly rate: ResolvedRate | undefined;
-  /** It has interceptors: its observable is how it runs, and keeps its place until it speaks. */
-  readonly intercepted: boolean;
-}
 
 export interface DispatcherOptions {
   readonly path: string;
@@ -37,9 +28,7 @@ const NEVER = Number.POSITIVE_INFINITY;
 
 /** Messages of one path to the handlers of its gateways, and what they return back to the peer. */
 export class Dispatcher implements TaskOwner, StreamOwner {
-  /** Places of the handlers of an event in a connection's list. */
-  private readonly events = new Map<unknown, number[]>();
-  private readonly traits: (HandlerTraits | undefined)[] = [];
+  private readonly table = new HandlerTable();
   private readonly tasks = new TaskPool(this);
 
   constructor(private readonly options: DispatcherOptions) {}
@@ -49,21 +38,19 @@ export class Dispatcher implements TaskOwner, StreamOwner {
   }
 
   /** Handlers that one gateway has for one connection, as Nest bound them; the same ones in the same order each time. */
-  bind(
-    connection: Connection,
-    handlers: readonly (BoundHandler & { message: unknown })[],
-    traits: (event: unknown) => HandlerTraits | undefined,
-  ): void {
+  bind(connection: Connection, handlers: readonly (BoundHandler & { message: unknown })[], traits: TraitsOf): void {
     const state = connection.dispatch;
     const offset = state.handlers?.length ?? 0;
     state.handlers = state.handlers === undefined ? handlers : [...state.handlers, ...handlers];
-    for (let at = this.traits.length; at < state.handlers.length; at++)
-      this.learn(handlers[at - offset]!.message, at, traits);
+    for (let at = this.table.size; at < state.handlers.length; at++) {
+      const event = handlers[at - offset]!.message;
+      this.table.add(event, traits(event));
+    }
   }
 
   dispatch(connection: Connection, data: Buffer, isBinary: boolean): void {
     const { length } = data;
-    const message = this.parse(connection, data, isBinary);
+    const message = this.read(connection, data, isBinary);
     const places = message && this.places(connection, message);
     if (message === undefined || places === undefined) return connection.intake.finished(length);
     const dueAt = this.options.clock.now() + this.options.handlerTimeout;
@@ -113,67 +100,26 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     for (const stream of streams ?? []) this.unsubscribe(stream);
   }
 
-  private learn(event: unknown, place: number, traits: (event: unknown) => HandlerTraits | undefined): void {
-    this.traits[place] = traits(event);
-    const places = this.events.get(event);
-    if (places === undefined) this.events.set(event, [place]);
-    else places.push(place);
-  }
-
-  private parse(connection: Connection, data: Buffer, isBinary: boolean): Message | undefined {
-    const { parser } = this.options;
-    if (parser === undefined) {
-      const message = parseMessage(data);
-      if (message === undefined) this.strike(connection, 'Malformed message');
-      return message;
-    }
-    try {
-      const message: unknown = parser(isBinary ? data : data.toString());
-      if (isThenable(message)) return this.promised(connection, message);
-      return typeof message === 'object' && message !== null ? (message as Message) : undefined;
-    } catch (error) {
-      return this.parserFailed(connection, error);
-    }
-  }
-
-  /** Parsers are synchronous: an asynchronous one is a mistake of the application's, which must not end the process. */
-  private promised(connection: Connection, message: PromiseLike<unknown>): undefined {
-    message.then(undefined, () => undefined);
-    return this.parserFailed(connection, new TypeError('messageParser returned a promise: it must be synchronous'));
-  }
-
-  private parserFailed(connection: Connection, error: unknown): undefined {
-    if (error instanceof UnsupportedDataError) connection.end(CloseCode.UNSUPPORTED_DATA, 'unsupported data');
-    else {
-      this.options.telemetry.fault('parser', error, this.options.path);
-      this.strike(connection, 'Malformed message');
-    }
+  private read(connection: Connection, data: Buffer, isBinary: boolean): Message | undefined {
+    const message = readMessage(data, isBinary, this.options.parser, this.parserFailed);
+    if (typeof message === 'object') return message;
+    if (message === 'malformed') this.strike(connection, 'Malformed message');
+    if (message === 'unsupported') connection.end(CloseCode.UNSUPPORTED_DATA, 'unsupported data');
     return undefined;
   }
 
+  private readonly parserFailed = (error: unknown) => this.options.telemetry.fault('parser', error, this.options.path);
+
   private places(connection: Connection, { event }: Message): readonly number[] | undefined {
-    const places = this.events.get(event);
+    const places = this.table.placesOf(event);
     if (places === undefined) {
       // An application that listens to 'message' itself speaks a language of its own.
       if (connection.socket.listenerCount('message') === 0) this.strike(connection, 'Unknown event');
       return undefined;
     }
-    if (this.isWithinRates(connection, places)) return places;
+    if (this.table.isWithinRates(connection, places, this.options.clock.now())) return places;
     sendException(connection.socket, 'Too many messages for this event');
     return undefined;
-  }
-
-  private isWithinRates(connection: Connection, places: readonly number[]): boolean {
-    for (const place of places) {
-      const rate = this.traits[place]?.rate;
-      if (rate === undefined) continue;
-      const buckets = (connection.dispatch.rates ??= new Map());
-      const now = this.options.clock.now();
-      const next = spend(buckets.get(place) ?? 0, now, 1, rate);
-      if (!fits(next, now, rate)) return false;
-      buckets.set(place, next);
-    }
-    return true;
   }
 
   private strike(connection: Connection, text: string): void {
@@ -210,7 +156,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
   /** An intercepted handler runs inside its observable, which therefore keeps the place of its message. */
   private follow(task: Task, source: Observable<unknown>): void {
     const { connection } = task;
-    if (this.isIntercepted(task.event)) {
+    if (this.table.isIntercepted(task.event)) {
       const stream = new Stream(this, connection, task);
       (task.held ??= new Set()).add(stream);
       return stream.follow(source);
@@ -264,10 +210,6 @@ export class Dispatcher implements TaskOwner, StreamOwner {
   private finish(task: Task): void {
     if (task.abandoned) this.forget(task);
     else this.done(task);
-  }
-
-  private isIntercepted(event: unknown): boolean {
-    return this.events.get(event)?.some((place) => this.traits[place]?.intercepted) ?? false;
   }
 
   private unsubscribe(stream: { unsubscribe(): void }): void {

@@ -1,5 +1,6 @@
 import type { Connection } from '../connection/connection.js';
 import type { RunningTask } from '../connection/context.js';
+import type { Stream } from './stream.js';
 
 /** What becomes of a handler's result. */
 export interface TaskOwner {
@@ -23,6 +24,8 @@ export class Task implements RunningTask {
   remaining = 0;
   /** Its time is over, or its connection: results are forgotten. */
   abandoned = false;
+  /** Observables that its handlers run in. */
+  held: Set<Stream> | undefined = undefined;
   readonly onResult: (result: unknown) => void;
   readonly onError: (error: unknown) => void;
 
@@ -69,6 +72,7 @@ export class TaskPool {
   giveBack(task: Task): void {
     task.connection = undefined as unknown as Connection;
     task.event = undefined;
+    task.held = undefined;
     if (this.spare.length < MOST_SPARE) this.spare.push(task);
     this.owner.counted(-1);
   }
