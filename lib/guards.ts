@@ -1,5 +1,7 @@
 import type { CanActivate } from '@nestjs/common';
 import { ModuleRef } from '@nestjs/core';
+import { InvalidClassScopeException } from '@nestjs/core/errors/exceptions/invalid-class-scope.exception.js';
+import { RequestScopedCreateException } from '@nestjs/core/errors/exceptions/request-scoped-create.exception.js';
 import { UnknownElementException } from '@nestjs/core/errors/exceptions/unknown-element.exception.js';
 import type { Module } from '@nestjs/core/internal';
 import { ExecutionContextHost } from '@nestjs/core/internal';
@@ -42,7 +44,7 @@ export class GuardResolver {
     try {
       return find(moduleRef, type, true) ?? find(moduleRef, type, false) ?? (await this.make(type, module, moduleRef));
     } catch (error) {
-      throw SCOPE_ERRORS.has((error as Error).name) ? scopeError(type, module) : error;
+      throw isScopeError(error) ? scopeError(type, module) : error;
     }
   }
 
@@ -60,19 +62,23 @@ export class GuardResolver {
 /** Nest's key for what `@Injectable({ scope })` says. */
 const SCOPE_OPTIONS = 'scope:options';
 /** What Nest says of classes of a scope of their own, and of those that depend on one. */
-const SCOPE_ERRORS = new Set(['InvalidClassScopeException', 'RequestScopedCreateException']);
+const isScopeError = (error: unknown): boolean =>
+  error instanceof InvalidClassScopeException || error instanceof RequestScopedCreateException;
 
 const scopeError = (type: GuardClass, module: Module): Error =>
   new Error(
     `The admission guard ${type.name} of ${module.name} is request-scoped or transient, or depends on a provider that is: it runs before there is a request in Nest's sense, so it must be a singleton of singletons`,
   );
 
-const hasGuardMethod = (value: object | null | undefined): boolean =>
-  typeof (value as AdmissionGuard | undefined)?.admit === 'function' ||
-  typeof (value as CanActivate | undefined)?.canActivate === 'function';
-
-const isGuardClass = (guard: PlainGuard): guard is GuardClass =>
-  typeof guard === 'function' && hasGuardMethod((guard as { prototype?: object }).prototype);
+/** A class with the method may be a compiled one; one that sets it in its constructor is known by its text only. */
+const isGuardClass = (guard: PlainGuard): guard is GuardClass => {
+  if (typeof guard !== 'function') return false;
+  const { prototype } = guard as { prototype?: Partial<AdmissionGuard & CanActivate> };
+  return (
+    typeof (prototype?.admit ?? prototype?.canActivate) === 'function' ||
+    /^class\b/.test(Function.prototype.toString.call(guard))
+  );
+};
 
 function find(moduleRef: ModuleRef, type: GuardClass, strict: boolean): unknown {
   try {
