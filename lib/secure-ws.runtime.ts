@@ -8,7 +8,7 @@ import { SecureWsConnector } from './client/connector.js';
 import { systemClock } from './connection/clock.js';
 import type { Connection } from './connection/connection.js';
 import type { Audiences } from './dispatch/broadcaster.js';
-import { wrapFilters, wrapHooks } from './dispatch/hooks.js';
+import { hasConnectionHook, wrapFilters, wrapHooks } from './dispatch/hooks.js';
 import { type EndpointPlan, findGateways, type Gateway, guardsOf, type PortPlan, planPorts } from './gateways.js';
 import { GuardResolver } from './guards.js';
 import { OwnPort } from './listener/own-port.js';
@@ -45,9 +45,13 @@ export class SecureWsRuntime implements Audiences {
     private readonly config: ApplicationConfig,
     private readonly moduleRef: ModuleRef,
     private readonly stats: SecureWsStats,
-    @Inject(MODULE_OPTIONS_TOKEN) private readonly options: SecureWsOptions,
+    @Optional() @Inject(MODULE_OPTIONS_TOKEN) private readonly options: SecureWsOptions,
     @Optional() private readonly host?: HttpAdapterHost,
   ) {
+    if (typeof options !== 'object' || options === null)
+      throw new Error(
+        'SecureWsModule has no options: import SecureWsModule.forRoot() or SecureWsModule.forRootAsync()',
+      );
     this.telemetry.subscribe(new SampledLog(this.logger, systemClock.now));
     this.telemetry.subscribe(stats);
   }
@@ -79,9 +83,9 @@ export class SecureWsRuntime implements Audiences {
     const plans = planPorts(gateways, settings, this.config, problems);
     if (sources.get('proxy.requireTls') === 'default') problems.push(...this.tlsChoice(settings, plans));
     if (problems.length > 0) throw new ConfigurationError(problems);
-    for (const { type, wrapper } of gateways) {
-      wrapHooks(type.prototype as object, wrapper.instance as object | undefined, wrapper.isDependencyTreeStatic());
-      wrapFilters(type);
+    for (const { type, wrapper, module } of gateways) {
+      wrapHooks(wrapper);
+      wrapFilters(type, module);
     }
     this.plans = plans;
     return plans;
@@ -95,6 +99,8 @@ export class SecureWsRuntime implements Audiences {
     if (plan === undefined || endpointPlan === undefined)
       throw new Error(`no gateway is known at port ${number}, path ${name}`);
     const port = this.portFor(plan);
+    // An application without HTTP, such as a microservice: nobody will ever come.
+    if (port === undefined) return new WebSocketServer({ noServer: true });
     let endpoint = port.endpoints.get(name);
     if (endpoint === undefined) port.endpoints.set(name, (endpoint = this.endpointFor(endpointPlan)));
     return endpoint.server;
@@ -172,7 +178,7 @@ export class SecureWsRuntime implements Audiences {
       plans.length === 0 ||
       proxy.trusted.length > 0 ||
       hasTls ||
-      this.httpServer() instanceof HttpsServer
+      this.host?.httpAdapter?.getHttpServer() instanceof HttpsServer
     )
       return [];
     return [
@@ -180,20 +186,17 @@ export class SecureWsRuntime implements Audiences {
     ];
   }
 
-  private portFor(plan: PortPlan): Port {
+  private portFor(plan: PortPlan): Port | undefined {
     let port = this.ports.get(plan.port);
-    if (port === undefined)
-      this.ports.set(
-        plan.port,
-        (port = plan.port === 0 ? this.sharedPort(plan) : new OwnPort(this.engineOf(), plan.settings, plan.port)),
-      );
+    if (port !== undefined) return port;
+    port = plan.port === 0 ? this.sharedPort(plan) : new OwnPort(this.engineOf(), plan.settings, plan.port);
+    if (port !== undefined) this.ports.set(plan.port, port);
     return port;
   }
 
-  private sharedPort({ settings }: PortPlan): SharedPort {
+  private sharedPort({ settings }: PortPlan): SharedPort | undefined {
     const server = this.httpServer();
-    if (server === undefined)
-      throw new Error('gateways without a port of their own need an HTTP server: there is none in this application');
+    if (server === undefined) return undefined;
     const port = new SharedPort(this.engineOf(), settings, server);
     attachSecondaryServers(this.host!.httpAdapter, port);
     return port;
@@ -210,7 +213,7 @@ export class SecureWsRuntime implements Audiences {
 
   private endpointFor({ gateways, settings, traits }: EndpointPlan): Endpoint {
     const server = new WebSocketServer({ noServer: true, clientTracking: true });
-    const hooks = gateways.filter(({ type, wrapper }) => hasHook(type, wrapper.instance)).length;
+    const hooks = gateways.filter(({ wrapper }) => hasConnectionHook(wrapper)).length;
     const endpoint = new Endpoint(
       this.engineOf(),
       settings,
@@ -232,7 +235,3 @@ export class SecureWsRuntime implements Audiences {
     return this.engine;
   }
 }
-
-const hasHook = (type: Gateway['type'], instance: unknown): boolean =>
-  typeof (type.prototype as { handleConnection?: unknown }).handleConnection === 'function' ||
-  typeof (instance as { handleConnection?: unknown } | undefined)?.handleConnection === 'function';

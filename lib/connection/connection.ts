@@ -141,6 +141,8 @@ export class Connection extends Timed {
     this.context.ledger.settle(this, 0);
     this.peer.release();
     this.context.closed(this, code, reason);
+    // `handleDisconnect` waits for `handleConnection`, but not for ever.
+    if (!this.ready) this.context.wheel.schedule(this, this.hooksBy);
   }
 
   /** Tells the ledger what is held now. */
@@ -155,7 +157,7 @@ export class Connection extends Timed {
   }
 
   override onDue(now: number): number {
-    if (this.ended) return NEVER;
+    if (this.ended) return this.dueAfterEnd(now);
     if (now >= this.goneBy || now >= this.closeBy) return this.gone();
     if (!this.isOpen) this.closing();
     if (!this.ready && now >= this.hooksBy) this.hooksOverdue();
@@ -167,6 +169,11 @@ export class Connection extends Timed {
     const handlers = this.dispatch.tasks === undefined ? NEVER : this.context.handlerOverdue(this, now);
     const keepalive = this.isOpen ? this.keepalive.check(now) : NEVER;
     return this.ended ? NEVER : this.nextAt(Math.min(handlers, keepalive));
+  }
+
+  private dueAfterEnd(now: number): number {
+    if (!this.ready && now >= this.hooksBy) this.hooksOverdue();
+    return this.ready ? NEVER : this.hooksBy;
   }
 
   private nextAt(others: number): number {
@@ -196,7 +203,8 @@ export class Connection extends Timed {
     const actions = this.afterHooks;
     this.afterHooks = undefined;
     for (const action of actions ?? []) this.run(action);
-    this.intake.proceed();
+    if (this.ended) this.context.wheel.cancel(this);
+    else this.intake.proceed();
   }
 
   private run(action: () => void): void {

@@ -1,6 +1,6 @@
 import { IncomingMessage } from 'node:http';
-import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, IntrinsicException } from '@nestjs/common';
-import { WsException } from '@nestjs/websockets';
+import { type ArgumentsHost, Catch, HttpException, IntrinsicException } from '@nestjs/common';
+import { BaseWsExceptionFilter, WsException } from '@nestjs/websockets';
 import { SecureSocket } from '../connection/secure-socket.js';
 
 /** An error reply is never longer. */
@@ -42,16 +42,19 @@ function shorten(message: unknown): unknown {
  * an `HttpException` its message, anything else nothing.
  */
 @Catch()
-export class LastResortFilter implements ExceptionFilter {
-  catch(exception: unknown, host: ArgumentsHost): void {
+export class LastResortFilter extends BaseWsExceptionFilter {
+  override catch(exception: unknown, host: ArgumentsHost): void {
     const socket: unknown = host.getArgByIndex(0);
-    if (!(socket instanceof SecureSocket)) return;
-    const inHook = host.getArgByIndex(1) instanceof IncomingMessage;
-    if (inHook) return socket.connection.hookFailed(exception);
+    // The class is used in another application too, with another adapter.
+    if (!(socket instanceof SecureSocket)) return super.catch(exception, host);
+    if (isOfConnection(host)) return socket.connection.hookFailed(exception);
     if (socket.readyState === 1) socket.send(exceptionText(publicPart(exception)));
     if (isUnknown(exception)) socket.connection.context.telemetry.fault('handler', exception, socket.path);
   }
 }
+
+/** Not of a message: `handleConnection` has the request as its second argument. */
+export const isOfConnection = (host: ArgumentsHost): boolean => host.getArgByIndex(1) instanceof IncomingMessage;
 
 function publicPart(exception: unknown): unknown {
   if (exception instanceof WsException) {

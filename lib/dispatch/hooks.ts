@@ -1,35 +1,75 @@
+import type { ArgumentsHost } from '@nestjs/common';
 import { EXCEPTION_FILTERS_METADATA } from '@nestjs/common/internal';
+import type { InstanceWrapper, Module } from '@nestjs/core/internal';
+import { BaseWsExceptionFilter } from '@nestjs/websockets';
 import { MESSAGE_MAPPING_METADATA } from '@nestjs/websockets/internal';
 import { SecureSocket } from '../connection/secure-socket.js';
-import { LastResortFilter } from './exceptions.js';
+import { isOfConnection, LastResortFilter, sendException } from './exceptions.js';
 
 /**
  * Nest drops the promises of lifecycle hooks and of exception filters, so that a rejection in one of them would end
- * the process. What is wrapped here is wrapped once: two applications may share a class.
+ * the process. They are wrapped on the instances, not on their classes: `super` calls what it always did, and two
+ * applications that share a class do not meet.
  */
 const WRAPPED = Symbol('nest-secure-ws.wrapped');
 
 type Method = ((this: unknown, ...args: unknown[]) => unknown) & { [WRAPPED]?: true };
-type Holder = Record<string, Method | undefined>;
+type Methods = Record<string, Method | undefined>;
+type GatewayClass = abstract new (...args: never[]) => unknown;
 
 const LAST_RESORT = new LastResortFilter();
 
-/** Makes a gateway's hooks known to its connections. A request-scoped one gets hooks, so that Nest's own are caught. */
-export function wrapHooks(prototype: object, instance: object | undefined, isStatic: boolean): void {
-  wrap(prototype as Holder, 'handleConnection', connectionHook, !isStatic);
-  wrap(prototype as Holder, 'handleDisconnect', disconnectHook, !isStatic);
-  if (instance === undefined) return;
-  for (const name of ['handleConnection', 'handleDisconnect']) {
-    if (Object.hasOwn(instance, name))
-      wrap(instance as Holder, name, name === 'handleConnection' ? connectionHook : disconnectHook, false);
-  }
+/** Makes a gateway's hooks known to its connections; Nest calls those of a request-scoped one in any case. */
+export function wrapHooks(wrapper: InstanceWrapper): void {
+  const always = !wrapper.isDependencyTreeStatic();
+  eachInstance(wrapper, (instance) => {
+    wrap(instance, 'handleConnection', connectionHook, always);
+    wrap(instance, 'handleDisconnect', disconnectHook, always);
+  });
 }
 
-function wrap(holder: Holder, name: string, wrapper: (original: Method) => Method, always: boolean): void {
-  const original = holder[name];
+/** Whether connections wait for a hook of this gateway's. */
+export const hasConnectionHook = ({ instance }: InstanceWrapper): boolean =>
+  (instance as Methods | undefined)?.['handleConnection']?.[WRAPPED] === true;
+
+/** Puts our filter behind those of the application, and catches what those throw or reject with. */
+export function wrapFilters(gateway: GatewayClass, { injectables }: Module): void {
+  const own = filtersOf(gateway);
+  const methods = [...methodsOf(gateway.prototype as object)].map(([, method]) => method);
+  for (const filter of new Set([...own, ...methods.flatMap(filtersOf)])) {
+    if (typeof filter !== 'function') wrapFilter(filter);
+    else {
+      const wrapper = injectables.get(filter as never);
+      if (wrapper !== undefined) eachInstance(wrapper, wrapFilter);
+    }
+  }
+  if (!own.includes(LAST_RESORT)) Reflect.defineMetadata(EXCEPTION_FILTERS_METADATA, [LAST_RESORT, ...own], gateway);
+}
+
+/** The methods of a gateway that handle messages, inherited ones too. */
+export const messageHandlers = (prototype: object): Method[] =>
+  [...methodsOf(prototype)]
+    .map(([, method]) => method)
+    .filter((method) => Reflect.getMetadata(MESSAGE_MAPPING_METADATA, method) !== undefined);
+
+/** Shows the instance there is, and where each request gets its own, those that will be. */
+function eachInstance(wrapper: InstanceWrapper, prepare: (instance: object) => void): void {
+  const lookUp = wrapper.getInstanceByContextId.bind(wrapper);
+  const prepared = (host: ReturnType<typeof lookUp>) => {
+    if (typeof host?.instance === 'object' && host.instance !== null) prepare(host.instance as object);
+    return host;
+  };
+  prepared({ instance: wrapper.instance as unknown });
+  if (!wrapper.isDependencyTreeStatic()) wrapper.getInstanceByContextId = (...args) => prepared(lookUp(...args));
+}
+
+function wrap(holder: object, name: string, wrapper: (original: Method) => Method, always = false): void {
+  const original = (holder as Methods)[name];
   if (original === undefined ? !always : original[WRAPPED]) return;
   const wrapped = wrapper(original ?? (() => undefined));
-  wrapped[WRAPPED] = true;
+  // What decorators have said of the method is found by its prototype chain.
+  if (original !== undefined) Object.setPrototypeOf(wrapped, original);
+  Object.defineProperty(wrapped, WRAPPED, { value: true });
   Object.defineProperty(holder, name, { value: wrapped, configurable: true, writable: true, enumerable: false });
 }
 
@@ -39,17 +79,16 @@ const connectionHook = (original: Method): Method =>
     const [client] = args;
     if (!(client instanceof SecureSocket)) return original.apply(this, args);
     const { connection } = client;
-    let settling: unknown;
     try {
-      settling = original.apply(this, args);
+      const settling = original.apply(this, args);
+      if (!isThenable(settling)) return connection.hookSettled();
+      return settling.then(
+        () => connection.hookSettled(),
+        (error: unknown) => connection.hookFailed(error),
+      );
     } catch (error) {
       return connection.hookFailed(error);
     }
-    if (!isThenable(settling)) return connection.hookSettled();
-    return settling.then(
-      () => connection.hookSettled(),
-      (error: unknown) => connection.hookFailed(error),
-    );
   };
 
 /** Runs after every `handleConnection` has settled; what it rejects with ends here. */
@@ -59,65 +98,68 @@ const disconnectHook = (original: Method): Method =>
     if (!(client instanceof SecureSocket)) return original.apply(this, args);
     const { connection } = client;
     const { telemetry, path } = connection.context;
-    const failed = (error: unknown) => telemetry.fault('handleDisconnect', error, path);
-    connection.whenReady(() => {
-      try {
-        const settling = original.apply(this, args);
-        if (isThenable(settling)) settling.then(undefined, failed);
-      } catch (error) {
-        failed(error);
-      }
-    });
+    connection.whenReady(() =>
+      caught(
+        () => original.apply(this, args),
+        (error) => telemetry.fault('handleDisconnect', error, path),
+      ),
+    );
     return undefined;
   };
 
-/** Puts our filter behind those of the application, and catches what those reject with. */
-export function wrapFilters(gateway: abstract new (...args: never[]) => unknown): void {
-  const own: unknown[] = Reflect.getMetadata(EXCEPTION_FILTERS_METADATA, gateway) ?? [];
-  if (!own.includes(LAST_RESORT)) Reflect.defineMetadata(EXCEPTION_FILTERS_METADATA, [LAST_RESORT, ...own], gateway);
-  for (const filter of own) guardFilter(filter);
-  for (const method of messageHandlers(gateway.prototype as object)) {
-    for (const filter of (Reflect.getMetadata(EXCEPTION_FILTERS_METADATA, method) ?? []) as unknown[])
-      guardFilter(filter);
+/** Nest's own filter would repeat what the client has sent as the `cause`. */
+function wrapFilter(filter: unknown): void {
+  if (typeof (filter as Methods | undefined)?.['catch'] !== 'function' || filter === LAST_RESORT) return;
+  if (filter instanceof BaseWsExceptionFilter) {
+    (filter as unknown as { options: { includeCause: boolean } }).options.includeCause = false;
   }
-}
-
-function guardFilter(filter: unknown): void {
-  const holder = typeof filter === 'function' ? (filter.prototype as Holder) : (filter as Holder);
-  if (holder !== (LAST_RESORT as unknown as Holder) && typeof holder?.['catch'] === 'function')
-    wrap(holder, 'catch', filterCatch, false);
+  wrap(filter as object, 'catch', filterCatch);
 }
 
 const filterCatch = (original: Method): Method =>
   function (this: unknown, ...args: unknown[]) {
-    const host = args[1] as { getType?(): string; getArgByIndex?(index: number): unknown } | undefined;
-    const client = host?.getType?.() === 'ws' ? host.getArgByIndex?.(0) : undefined;
+    const [exception, host] = args as [unknown, ArgumentsHost];
+    const client: unknown = host?.getType?.() === 'ws' ? host.getArgByIndex(0) : undefined;
     if (!(client instanceof SecureSocket)) return original.apply(this, args);
-    const { telemetry, path } = client.connection.context;
-    const failed = (error: unknown) => telemetry.fault('filter', error, path);
-    try {
-      const settling = original.apply(this, args);
-      return isThenable(settling) ? settling.then(undefined, failed) : settling;
-    } catch (error) {
-      return failed(error);
-    }
+    const { connection } = client;
+    const result = caught(
+      () => original.apply(this, args),
+      (error) => {
+        connection.context.telemetry.fault('filter', error, connection.context.path);
+        sendException(client as SecureSocket, 'Internal server error');
+      },
+    );
+    // A gateway that could not be made for this connection: no hook will ever settle.
+    if (isOfConnection(host)) connection.hookFailed(exception);
+    return result;
   };
 
-/** The methods of a gateway that handle messages, inherited ones too. */
-export function* messageHandlers(prototype: object): Generator<Method> {
-  const seen = new Set<string>();
+/** Runs `action`; what it throws or rejects with goes to `failed`. */
+function caught(action: () => unknown, failed: (error: unknown) => void): unknown {
+  try {
+    const result = action();
+    return isThenable(result) ? result.then(undefined, failed) : result;
+  } catch (error) {
+    return failed(error);
+  }
+}
+
+const filtersOf = (target: object): unknown[] => Reflect.getMetadata(EXCEPTION_FILTERS_METADATA, target) ?? [];
+
+/** Methods by name, nearest first. */
+function methodsOf(prototype: object): Map<string, Method> {
+  const methods = new Map<string, Method>();
   for (
     let holder = prototype;
-    holder !== null && holder !== Object.prototype;
+    holder && holder !== Object.prototype;
     holder = Object.getPrototypeOf(holder) as object
   ) {
-    for (const name of Object.getOwnPropertyNames(holder)) {
-      const { value } = Object.getOwnPropertyDescriptor(holder, name) ?? {};
-      if (seen.has(name) || typeof value !== 'function') continue;
-      seen.add(name);
-      if (Reflect.getMetadata(MESSAGE_MAPPING_METADATA, value as Method) !== undefined) yield value as Method;
+    for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(holder))) {
+      if (typeof value === 'function' && name !== 'constructor' && !methods.has(name))
+        methods.set(name, value as Method);
     }
   }
+  return methods;
 }
 
 const isThenable = (value: unknown): value is PromiseLike<unknown> =>

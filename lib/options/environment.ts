@@ -23,9 +23,10 @@ export const environmentOf = (config: ConfigService): Environment => ({
 /** The environment of an application without a `ConfigModule`: the process's, and `.env` in the working directory behind it. */
 export function defaultEnvironment(directory = process.cwd()): Environment {
   const file = readDotEnv(resolve(directory, '.env'));
-  const config = new ConfigService<Record<string, unknown>>(file);
-  const names = [...Object.keys(process.env), ...Object.keys(file)].filter((name) => name.startsWith(PREFIX));
-  return { get: (variable) => config.get<unknown>(variable), names: [...new Set(names)] };
+  const variables = { ...file, ...process.env };
+  const config = new ConfigService<Record<string, unknown>>(variables);
+  const names = Object.keys(variables).filter((name) => name.startsWith(PREFIX));
+  return { get: (variable) => config.get<unknown>(variable), names };
 }
 
 function readDotEnv(path: string): Record<string, unknown> {

@@ -23,6 +23,7 @@ export function suggest(name: string, known: readonly string[]): string | undefi
   if (Object.hasOwn(KNOWN_ELSEWHERE, name)) return KNOWN_ELSEWHERE[name];
   const sameLeaf = known.find((candidate) => candidate.endsWith(`.${last}`));
   if (sameLeaf !== undefined) return sameLeaf;
+  if (Object.hasOwn(KNOWN_ELSEWHERE, last)) return KNOWN_ELSEWHERE[last];
   const [best] = known
     .map((candidate) => ({ candidate, distance: editDistance(name.toLowerCase(), candidate.toLowerCase()) }))
     .sort((a, b) => a.distance - b.distance);
