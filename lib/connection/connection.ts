@@ -88,6 +88,12 @@ export class Connection extends Timed {
     else (this.afterHooks ??= []).push(action);
   }
 
+  /** A message went one way or the other; looked at only where there is an idle timeout. */
+  touch(): void {
+    const { limits, clock } = this.context;
+    if (limits.idleTimeout !== NEVER) this.lastMessageAt = clock.now();
+  }
+
   /** Says goodbye: a close frame behind what is queued, and the peer's answer within the close timeout. */
   end(code: number, reason: string): void {
     if (!this.isOpen) return;

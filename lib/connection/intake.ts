@@ -83,8 +83,9 @@ export class Intake {
     const { limits, clock } = connection.context;
     this.completed++;
     if (!connection.isOpen) return;
-    const now = clock.now();
-    connection.lastMessageAt = now;
+    // The clock was read when the read began; a message that was inflated later may have waited.
+    const now = this.isInflating ? clock.now() : this.turnStart;
+    connection.touch();
     this.messages = spend(this.messages, now, 1, limits.rate);
     if (!fits(this.messages, now, limits.rate))
       return connection.end(CloseCode.POLICY_VIOLATION, 'message rate exceeded');

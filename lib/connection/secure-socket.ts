@@ -142,14 +142,14 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
     if (typeof options === 'function') [options, callback] = [NO_OPTIONS, options];
     const payload = typeof data === 'number' ? String(data) : data;
     if (this.readyState !== WebSocket.OPEN) return this.write(payload, options ?? NO_OPTIONS, callback);
-    this.connection.lastMessageAt = this.connection.context.clock.now();
+    this.connection.touch();
     this.connection.output.send(payload, options ?? NO_OPTIONS, callback);
   }
 
   /** @internal `send` for texts. */
   sendText(text: string): void {
     const { connection } = this;
-    connection.lastMessageAt = connection.context.clock.now();
+    connection.touch();
     connection.output.sendText(text);
   }
 

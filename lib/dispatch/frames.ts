@@ -21,7 +21,7 @@ export class SharedMessage {
   sendTo(socket: SecureSocket): void {
     if (socket.readyState !== 1) return;
     const { connection } = socket;
-    connection.lastMessageAt = connection.context.clock.now();
+    connection.touch();
     const frame = socket.senderIsIdle ? this.frameFor(socket) : undefined;
     if (frame !== undefined) connection.output.sendFrame(frame);
     else connection.output.send(this.payload, { binary: false }, undefined);
