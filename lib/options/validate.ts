@@ -24,7 +24,7 @@ for (const entry of ROWS) {
     validator: {
       validate: (candidate?: Candidate) => candidate === undefined || accepts(entry.row, candidate.raw),
       defaultMessage: (args) => {
-        const { raw, where } = args?.value as Candidate;
+        const { raw, where } = args!.value as Candidate;
         return invalidValue(entry, raw, where);
       },
     },
