@@ -2,12 +2,18 @@ import type { WebSocketAdapter, WsMessageHandler } from '@nestjs/common';
 import type { WebSocketServer } from 'ws';
 import type { Disconnected } from './connection/context.js';
 import type { SecureSocket } from './connection/secure-socket.js';
+import type { Settings } from './options/settings.js';
 import type { ConnectListener, Endpoint } from './pipeline/endpoint.js';
 import type { SecureWsRuntime } from './secure-ws.runtime.js';
 
 /** Nest's view of this library: gateways in, their servers and connections out. The module registers it. */
 export class SecureWsAdapter implements WebSocketAdapter<WebSocketServer, SecureSocket, object> {
   constructor(private readonly runtime: SecureWsRuntime) {}
+
+  /** Every setting of the application, resolved and frozen. Throws `ConfigurationError` where they are wrong. */
+  get settings(): Settings {
+    return this.runtime.settings;
+  }
 
   /** The first that Nest does with an adapter, before it looks at any gateway: the moment to prepare them. */
   set forceCloseConnections(_force: boolean) {

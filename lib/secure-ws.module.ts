@@ -37,7 +37,7 @@ import { SecureWsStats } from './telemetry/stats.js';
       inject: [SecureWsRuntime],
     },
   ],
-  exports: [SecureWsStats, SecureWsBroadcaster, SecureWsConnector],
+  exports: [SecureWsAdapter, SecureWsStats, SecureWsBroadcaster, SecureWsConnector],
 })
 export class SecureWsModule
   extends ConfigurableModuleClass
@@ -97,8 +97,8 @@ export class SecureWsModule
 
   /** The HTTP adapter is asked before any hook of a shutdown: what handlers need is still there then. */
   private drainFirst(): void {
-    const httpAdapter = this.host?.httpAdapter as { beforeClose?(): unknown } | undefined;
-    if (httpAdapter === undefined) return;
+    const httpAdapter = this.host?.httpAdapter as { beforeClose?(): unknown } | null | undefined;
+    if (!httpAdapter) return;
     const beforeClose = httpAdapter.beforeClose;
     httpAdapter.beforeClose = async () => {
       await beforeClose?.call(httpAdapter);
