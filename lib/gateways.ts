@@ -70,7 +70,7 @@ export function planPorts(
     const readings = new Map(
       ofPort.map((gateway) => [gateway, readGateway(gateway.options, gateway.type.name, port !== 0)]),
     );
-    problems.push(...[...readings.values()].flatMap((reading) => reading.problems));
+    problems.push(...[...readings.values()].flatMap((reading) => reading.problems), ...portProblems(port, ofPort));
     const shared = mergeReadings(
       [...readings].map(([gateway, reading]) => [gateway, ofPortOnly(reading)]),
       `port ${port}`,
@@ -94,6 +94,11 @@ export function planPorts(
     return { port, settings, endpoints };
   });
 }
+
+const portProblems = (port: unknown, gateways: readonly Gateway[]): string[] =>
+  Number.isInteger(port) && (port as number) >= 0 && (port as number) <= 65_535
+    ? []
+    : gateways.map(({ type }) => `the port of ${type.name} is ${printable(port)}: expected 0 to 65535`);
 
 /** Values that are wrong were reported already: settings are made of what is right. */
 function settle(

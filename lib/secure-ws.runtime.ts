@@ -17,7 +17,7 @@ import { attachSecondaryServers } from './listener/secondary-servers.js';
 import { SharedPort, type WebServer } from './listener/shared-port.js';
 import { defaultEnvironment, type Environment, environmentOf, unknownVariables } from './options/environment.js';
 import { ConfigurationError } from './options/problems.js';
-import { normalisePath, type Resolved, resolveSettings } from './options/resolve.js';
+import { normalisePath, readSettings } from './options/resolve.js';
 import type { SecureWsOptions, Settings } from './options/settings.js';
 import { drain } from './pipeline/drain.js';
 import { Endpoint } from './pipeline/endpoint.js';
@@ -35,7 +35,7 @@ export class SecureWsRuntime implements Audiences {
   private readonly guards = new GuardResolver();
   private readonly ports = new Map<number, Port>();
   private readonly gatewaysOf = new Map<Endpoint, readonly Gateway[]>();
-  private resolved: Resolved<Settings> | undefined;
+  private resolved: ReturnType<typeof readSettings> | undefined;
   private plans: PortPlan[] | undefined;
   private engine: Engine | undefined;
   private drained: Promise<void> | undefined;
@@ -58,7 +58,9 @@ export class SecureWsRuntime implements Audiences {
 
   /** All settings. Throws `ConfigurationError` with everything that is wrong. */
   get settings(): Settings {
-    return this.resolve().settings;
+    const { settings, problems } = this.read();
+    if (problems.length > 0) throw new ConfigurationError(problems);
+    return settings;
   }
 
   /** Every endpoint that there is. */
@@ -77,9 +79,9 @@ export class SecureWsRuntime implements Audiences {
   /** Checks the settings and the gateways, and makes the gateways' hooks and filters known to us. Idempotent. */
   prepare(): PortPlan[] {
     if (this.plans !== undefined) return this.plans;
-    const { settings, sources } = this.resolve();
+    const { settings, sources, problems: found } = this.read();
     const gateways = findGateways(this.modules);
-    const problems: string[] = [];
+    const problems = [...found];
     const plans = planPorts(gateways, settings, this.config, problems);
     if (sources.get('proxy.requireTls') === 'default') problems.push(...this.tlsChoice(settings, plans));
     if (problems.length > 0) throw new ConfigurationError(problems);
@@ -153,10 +155,10 @@ export class SecureWsRuntime implements Audiences {
     }
   }
 
-  private resolve(): Resolved<Settings> {
+  private read(): ReturnType<typeof readSettings> {
     if (this.resolved === undefined) {
       const environment = this.environment();
-      this.resolved = resolveSettings(this.options, environment);
+      this.resolved = readSettings(this.options, environment);
       for (const warning of unknownVariables(environment)) this.logger.warn(warning);
     }
     return this.resolved;

@@ -57,8 +57,18 @@ function fromEnvironment(entry: NamedRow, environment: Environment): unknown {
   return entry.row.removable ? null : undefined;
 }
 
-/** Options, then environment, then default; all problems at once. */
+/** Options, then environment, then default. Throws a `ConfigurationError` with all problems at once. */
 export function resolveSettings(options: SecureWsOptions, environment: Environment): Resolved<Settings> {
+  const { problems, ...resolved } = readSettings(options, environment);
+  if (problems.length > 0) throw new ConfigurationError(problems);
+  return resolved;
+}
+
+/** The same, for a caller that has more to check: what is wrong is a problem, and has its default. */
+export function readSettings(
+  options: SecureWsOptions,
+  environment: Environment,
+): Resolved<Settings> & { readonly problems: readonly string[] } {
   const problems: string[] = [];
   const given = flatten(options, problems, '');
   const candidates = new Map<string, Candidate>();
@@ -71,21 +81,24 @@ export function resolveSettings(options: SecureWsOptions, environment: Environme
     if (value !== undefined) candidates.set(entry.path, { raw: value, where: '' });
   }
   problems.push(...validate(candidates));
-  if (problems.length > 0) throw new ConfigurationError(problems);
-  return { settings: assemble((path) => candidates.get(path)?.raw), sources };
+  return { settings: assemble((path) => candidates.get(path)?.raw), sources, problems };
 }
 
 /** Each row's resolved value in its group, frozen. */
 function assemble(raw: (path: string) => unknown): Settings {
   const root: Record<string, unknown> = {};
   for (const { group, key, path, row } of ROWS) {
-    const value = raw(path);
-    const resolved = value === undefined || value === null ? value : row.parse(value);
-    if (group === undefined) root[key] = resolved;
-    else ((root[group] ??= {}) as Record<string, unknown>)[key] = resolved;
+    const value = resolvedValue(row, raw(path));
+    if (group === undefined) root[key] = value;
+    else ((root[group] ??= {}) as Record<string, unknown>)[key] = value;
   }
   for (const value of Object.values(root)) if (isPlainObject(value)) Object.freeze(value);
   return Object.freeze(root) as unknown as Settings;
+}
+
+function resolvedValue(row: NamedRow['row'], raw: unknown): unknown {
+  if (raw === undefined || (raw === null && row.removable)) return raw;
+  return row.parse(raw) ?? row.parse(row.default);
 }
 
 const isPlainObject = (value: unknown): value is object =>
