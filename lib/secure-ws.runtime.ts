@@ -143,16 +143,13 @@ export class SecureWsRuntime implements Audiences {
 
   /** The earliest moment of a shutdown. */
   drain(): Promise<void> {
-    this.drained ??= this.engine === undefined ? Promise.resolve() : drain(this.engine, this.ports.values());
+    this.drained ??= this.engine === undefined ? Promise.resolve() : drain(this.engine, [...this.ports.values()]);
     return this.drained;
   }
 
   async close(): Promise<void> {
     await this.drain();
-    for (const port of this.ports.values()) {
-      port.dropAll();
-      if (port instanceof OwnPort) await port.close();
-    }
+    for (const port of this.ports.values()) await port.close();
   }
 
   private read(): ReturnType<typeof readSettings> {

@@ -50,9 +50,9 @@ export class OwnPort extends Port {
     });
   }
 
-  close(): Promise<void> {
+  override async close(): Promise<void> {
     this.files?.stop();
-    this.dropAll();
+    await super.close();
     return new Promise((resolve) => {
       if (this.server.listening) this.server.close(() => resolve());
       else resolve();

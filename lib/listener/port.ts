@@ -17,6 +17,7 @@ export abstract class Port {
   readonly headLimits: HeadLimits;
   readonly openTimeout: number;
   readonly serverHeader: string | null;
+  private closed = false;
 
   constructor(
     readonly engine: Engine,
@@ -43,7 +44,7 @@ export abstract class Port {
     const isProxy = engine.proxy.trusted.has(peer);
     if (!isProxy && !isAddressAllowed(peer, engine.addressRules))
       return this.reset(tcp, peer.text, REFUSALS.addressDenied);
-    if (this.isCrowded()) return this.reset(tcp, peer.text, CROWDED);
+    if (this.closed || this.isCrowded()) return this.reset(tcp, peer.text, CROWDED);
     const opening = new Opening(this, tcp, peer, isProxy);
     this.openings.add(opening);
     this.makeRoom(opening);
@@ -70,6 +71,12 @@ export abstract class Port {
   /** Ends what is still there, whatever it is doing. */
   dropAll(): void {
     for (const opening of [...this.openings]) opening.drop();
+  }
+
+  /** Ends what is still there, and lets nobody in any more. */
+  async close(): Promise<void> {
+    this.closed = true;
+    this.dropAll();
   }
 
   protected isCrowded(): boolean {

@@ -2,6 +2,7 @@ import { Server as HttpServer, type IncomingMessage, type ServerResponse } from 
 import { Server as HttpsServer } from 'node:https';
 import type { Server as NetServer, Socket } from 'node:net';
 import type { Server as TlsServer } from 'node:tls';
+import { REFUSALS } from '../errors/refusals.js';
 import type { GatewaySettings } from '../options/settings.js';
 import type { Engine } from '../pipeline/engine.js';
 import { HeadMeter } from '../request/head-meter.js';
@@ -105,8 +106,9 @@ export class SharedPort extends Port {
     if (this.hasForeignUpgrades && !this.endpoints.has(url.split('?', 1)[0]!)) return;
     const opening = this.accept(socket);
     if (opening === undefined) return;
-    if (unanswered(socket) !== undefined) opening.refuseLater((then) => whenAnswered(socket, then));
-    else if (request[UNREAD]) opening.refuseLater((then) => then());
+    if (unanswered(socket) !== undefined) opening.refuseWhen((then) => whenAnswered(socket, then), REFUSALS.pipelined);
+    // Our meter gave up on this head because it had not said so within what an ordinary one may have.
+    else if (request[UNREAD]) opening.refuseWhen((then) => then(), REFUSALS.tooManyHeaders);
     else opening.resume({ method, target: url, version: httpVersion, rawHeaders }, rest);
   }
 }

@@ -16,10 +16,11 @@ import { AddressTable } from '../stores/address-table.js';
 import { MemoryStore } from '../stores/memory-store.js';
 import type { Telemetry } from '../telemetry/events.js';
 import type { Gauges } from '../telemetry/stats.js';
+import { HeldHeads } from './held-heads.js';
 import type { Opening } from './opening.js';
 import { ProxyHints } from './proxy-hints.js';
 
-/** Unfinished heads, all together, hold at most this much. */
+/** Unfinished heads, and what came behind complete ones, hold at most this much together. */
 export const MAX_HEAD_BYTES = 16 * 1024 * 1024;
 
 /** What one application shares between its ports, gateways and connections. */
@@ -27,6 +28,7 @@ export class Engine {
   readonly wheel: Wheel;
   readonly turns = new EventLoopTurns();
   readonly ledger: Ledger;
+  readonly heads: HeldHeads;
   readonly addresses: AddressTable;
   readonly store: MemoryStore;
   readonly capacity: Capacity;
@@ -44,7 +46,6 @@ export class Engine {
   runningTasks = 0;
   /** Asked whenever a connection has ended or a handler is done: the shutdown waits for both. */
   whenIdle: (() => void) | undefined = undefined;
-  private heads = 0;
 
   constructor(
     readonly settings: Settings,
@@ -55,6 +56,7 @@ export class Engine {
     const now = () => clock.now();
     this.wheel = new Wheel(clock);
     this.ledger = new Ledger(buffers.budget, buffers.maxPerIp);
+    this.heads = new HeldHeads(MAX_HEAD_BYTES, (delta) => this.ledger.adjust(delta));
     this.addresses = new AddressTable({ now });
     this.store = new MemoryStore(connections.rate, now);
     this.capacity = new Capacity({ max: connections.max, maxPerIp: connections.maxPerIp }, this.store);
@@ -64,13 +66,6 @@ export class Engine {
     this.addressRules = { allowed: addressList(connections.allowedIps), denied: addressList(connections.deniedIps) };
     this.hosts = connections.allowedHosts && compiled(parseAllowedHosts(connections.allowedHosts));
     this.hints = new ProxyHints(telemetry);
-  }
-
-  /** Notes a change in what an unfinished head holds; false when all together hold too much. */
-  holdHead(delta: number): boolean {
-    this.heads += delta;
-    if (delta !== 0) this.ledger.adjust(delta);
-    return this.heads <= MAX_HEAD_BYTES;
   }
 
   gauges(): Gauges {

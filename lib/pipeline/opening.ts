@@ -11,13 +11,14 @@ import { COMPLETE, FAULT, HeadMeter, MORE } from '../request/head-meter.js';
 import { parseRequestHead } from '../request/parse-head.js';
 import { isRefusal, refusalOf } from '../request/verdicts.js';
 import type { AddressEntry } from '../stores/address-entry.js';
+import type { HeadHolder } from './held-heads.js';
 import { Passage } from './passage.js';
 import { FOREIGN, type Stop, travel } from './stages.js';
 import { welcome } from './welcome.js';
 
 const NEVER = Number.POSITIVE_INFINITY;
 /** Bytes behind the head that are kept while the guards think; then TCP keeps them. */
-const MAX_EARLY = 64 * 1024;
+const MAX_EARLY = 16 * 1024;
 /** What is read and thrown away after a refusal, so that its answer arrives, and for how long. */
 const MAX_DISCARD = 64 * 1024;
 const LINGER = 1000;
@@ -28,6 +29,8 @@ enum State {
   /** TLS is being set up; nothing is read here. */
   TLS,
   HEAD,
+  /** Refused, but the response to the request before it comes first; nothing is read meanwhile. */
+  WAITING,
   /** The stages decide. */
   DECIDING,
   /** Refused: what still comes is thrown away. */
@@ -37,12 +40,12 @@ enum State {
 }
 
 /** A raw connection on its way from accept to the 101, or out. All its sockets' listeners are shared by all openings. */
-export class Opening extends Timed {
+export class Opening extends Timed implements HeadHolder {
   readonly entry: AddressEntry;
   private socket: Socket;
   private state = State.TLS;
   private meter: HeadMeter | undefined = undefined;
-  private heldBytes = 0;
+  /** @internal For `HeldHeads`. */ heldBytes = 0;
   private passage: Passage | undefined = undefined;
   private early: Buffer[] | undefined = undefined;
   private earlyBytes = 0;
@@ -96,13 +99,21 @@ export class Opening extends Timed {
     this.decide(head, rest);
   }
 
-  /** … which came before the answer to the request before it: refused behind that answer. */
-  refuseLater(answered: (then: () => void) => void): void {
-    this.state = State.DECIDING;
-    this.socket.on('end', onEnd);
+  /** … that is refused whatever it says, once the request before it was answered: for that no deadline is ours. */
+  refuseWhen(answered: (then: () => void) => void, refusal: Refusal): void {
+    this.state = State.WAITING;
+    this.deadline = NEVER;
     answered(() => {
-      if (this.state === State.DECIDING) this.refuse(REFUSALS.pipelined);
+      if (this.state !== State.WAITING) return;
+      this.socket.on('data', onData);
+      this.socket.on('end', onEnd);
+      this.refuse(refusal);
     });
+  }
+
+  /** What the store remembers of the address that counts. */
+  get account(): AddressEntry {
+    return this.passage?.entry ?? this.entry;
   }
 
   /** Ends it without an answer. */
@@ -118,8 +129,9 @@ export class Opening extends Timed {
     this.drop();
   }
 
-  /** The application shuts down. */
+  /** The application shuts down. What waits for a response is its response's. */
   shutDown(refusal: Refusal): void {
+    if (this.state === State.WAITING) return;
     if (this.state === State.DECIDING) this.refuse(refusal);
     else this.drop();
   }
@@ -176,10 +188,10 @@ export class Opening extends Timed {
   private decide(head: RequestHead, rest: Buffer, bytes?: Buffer): void {
     this.state = State.DECIDING;
     this.meter = undefined;
-    if (rest.length > 0) this.keepEarly(rest);
     const { engine } = this.port;
     const passage = new Passage(engine, this.port, this.socket, head, this.peer, this.entry, this);
     this.passage = passage;
+    if (rest.length > 0) this.keepEarly(rest);
     travel(passage, (stop) => this.settle(passage, stop, bytes));
   }
 
@@ -207,12 +219,19 @@ export class Opening extends Timed {
       engine.addresses.release(held);
     };
     this.finish(held);
-    if (!welcome(passage, head, release)) {
+    if (!this.welcomes(passage, head, release)) {
       release();
-      this.socket.destroy();
-      return;
+      this.destroy();
+    } else if (paused) this.socket.resume();
+  }
+
+  private welcomes(passage: Passage, head: Buffer, release: () => void): boolean {
+    try {
+      return welcome(passage, head, release);
+    } catch (error) {
+      this.port.engine.telemetry.fault('internal', error);
+      return false;
     }
-    if (paused) this.socket.resume();
   }
 
   /** Answers, half-closes, and lingers for as long as the answer needs to arrive. */
@@ -222,7 +241,7 @@ export class Opening extends Timed {
     this.chargeUnfinished();
     this.report(refusal);
     this.passage?.abandon('refused');
-    this.early = undefined;
+    this.early = this.meter = undefined;
     this.state = State.LINGERING;
     this.deadline = engine.clock.now() + LINGER;
     engine.wheel.schedule(this, this.deadline);
@@ -257,6 +276,7 @@ export class Opening extends Timed {
   private keepEarly(chunk: Buffer): void {
     (this.early ??= []).push(chunk);
     this.earlyBytes += chunk.length;
+    this.hold(this.earlyBytes);
     if (this.earlyBytes > MAX_EARLY) this.socket.pause();
   }
 
@@ -266,11 +286,7 @@ export class Opening extends Timed {
   }
 
   private hold(bytes: number): void {
-    const delta = bytes - this.heldBytes;
-    if (delta === 0) return;
-    this.heldBytes = bytes;
-    const { engine } = this.port;
-    if (!engine.holdHead(delta)) engine.pending.largestVictim()?.crowdedOut();
+    this.port.engine.heads.settle(this, bytes);
   }
 
   /** Gives back everything but the socket. Idempotent. */
@@ -285,7 +301,7 @@ export class Opening extends Timed {
   private chargeUnfinished(): void {
     if (this.passage !== undefined) return;
     const { engine, isOwn } = this.port;
-    const isAttempt = this.state === State.DECIDING || (this.meter?.isOurs ?? isOwn);
+    const isAttempt = this.state === State.WAITING || (this.meter?.isOurs ?? isOwn);
     if (isAttempt) void engine.store.chargeAttempt(this.entry);
   }
 
@@ -297,8 +313,7 @@ export class Opening extends Timed {
     this.early = undefined;
     engine.wheel.cancel(this);
     engine.pending.leave(this.place);
-    const counted = this.passage?.entry ?? this.entry;
-    if (counted !== kept) engine.addresses.release(counted);
+    if (this.account !== kept) engine.addresses.release(this.account);
     this.port.openings.delete(this);
     this.onLeft?.();
     this.onLeft = undefined;
