@@ -1,5 +1,5 @@
-import { ConnectedSocket, MessageBody, SubscribeMessage } from '@nestjs/websockets';
-import { SecureGateway, type SecureSocket, SecureWsBroadcaster } from 'nest-secure-ws';
+import { MessageBody, SubscribeMessage } from '@nestjs/websockets';
+import { SecureGateway, SecureWsBroadcaster } from 'nest-secure-ws';
 
 @SecureGateway()
 export class EchoGateway {
@@ -11,7 +11,7 @@ export class EchoGateway {
   }
 
   @SubscribeMessage('shout')
-  shout(@MessageBody() data: unknown, @ConnectedSocket() _socket: SecureSocket): void {
+  shout(@MessageBody() data: unknown): void {
     this.broadcaster.emit('shout', data);
   }
 }
