@@ -1,0 +1,7 @@
+// Writes the README's table of options from lib/options: node scripts/option-table.mjs
+import { readFileSync, writeFileSync } from 'node:fs';
+import '../test/support/typescript.mjs';
+
+const { withTable } = await import('../test/support/option-table.ts');
+const readme = new URL('../README.md', import.meta.url);
+writeFileSync(readme, withTable(readFileSync(readme, 'utf8')));
