@@ -65,6 +65,11 @@ export class PeerDeflate {
     return this.#partial?.length ?? 0;
   }
 
+  /** Lets go of an unfinished message: the rest of it will not be read. */
+  forgetPartial(): void {
+    this.#partial = undefined;
+  }
+
   /**
    * One compressed fragment of a message, one at a time. The callback gets the whole message with the last fragment,
    * and nothing with the others; never before this returns, and always once. Errors carry 1009 or 1007 for `ws`.

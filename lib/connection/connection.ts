@@ -6,6 +6,7 @@ import { type ConnectionContext, DispatchState, type Peer } from './context.js';
 import { Intake } from './intake.js';
 import { Keepalive } from './keepalive.js';
 import { CONNECTION, Output } from './output.js';
+import { shifted } from './reading.js';
 import type { SecureSocket } from './secure-socket.js';
 import { Timed } from './wheel.js';
 import { internalsOf, type ReceiverInternals } from './ws-internals.js';
@@ -22,6 +23,7 @@ export class Connection extends Timed {
   /** Of the address; `undefined` for a trusted proxy, to which limits per address do not apply. */
   readonly account: AddressEntry | undefined;
   /** @internal */ held = 0;
+  /** @internal */ isGivenUp = false;
   lastMessageAt: number;
   /** Every `handleConnection` has settled: messages may be handled. */
   ready = false;
@@ -94,6 +96,11 @@ export class Connection extends Timed {
     if (limits.idleTimeout !== NEVER) this.lastMessageAt = clock.now();
   }
 
+  /** Asks again at `at`, or before. */
+  schedule(at: number): void {
+    if (!this.ended) this.context.wheel.schedule(this, at);
+  }
+
   /** Says goodbye: a close frame behind what is queued, and the peer's answer within the close timeout. */
   end(code: number, reason: string): void {
     if (!this.isOpen) return;
@@ -104,7 +111,7 @@ export class Connection extends Timed {
 
   /** Like `end`, but what is being handled is answered first. */
   goAway(code: number, reason: string): void {
-    this.leaving = { code, reason };
+    this.leaving ??= { code, reason };
     if (this.intake.running === 0) this.end(code, reason);
   }
 
@@ -114,19 +121,24 @@ export class Connection extends Timed {
     this.intake.drop();
     this.output.drop();
     this.socket.terminate();
+    this.settle();
   }
 
   /** Gives back at once what is held for this peer; the frame being written is followed by the close. */
   endForMemory(cause: string): void {
-    if (this.ended) return;
+    if (this.ended || this.isGivenUp) return;
+    this.context.ledger.giveUp(this);
+    this.isGivenUp = true;
+    // What was queued before a close frame is in the socket already: only its end frees that.
+    if (!this.isOpen) return this.kill(cause);
     this.cause ??= cause;
     this.intake.drop();
     this.output.drop();
-    if (this.isOpen) this.socket.close(CloseCode.TRY_AGAIN_LATER, cause);
+    this.socket.close(CloseCode.TRY_AGAIN_LATER, cause);
     // What is being received belongs to nobody any more.
     this.socket.forgetInput();
     this.goneBy = this.context.clock.now() + MEMORY_GRACE;
-    this.context.wheel.schedule(this, this.goneBy);
+    this.schedule(this.goneBy);
     this.settle();
   }
 
@@ -134,7 +146,7 @@ export class Connection extends Timed {
   closing(): void {
     if (this.closeBy !== NEVER) return;
     this.closeBy = this.context.clock.now() + this.context.limits.closeTimeout;
-    this.context.wheel.schedule(this, this.closeBy);
+    this.schedule(this.closeBy);
   }
 
   /** TCP has ended: nothing is held any more. */
@@ -153,13 +165,15 @@ export class Connection extends Timed {
 
   /** Tells the ledger what is held now. */
   settle(): void {
-    if (!this.ended) this.context.ledger.settle(this, this.intake.held + this.output.pending);
+    if (!this.ended) this.context.ledger.settle(this, this.intake.held + this.output.held);
   }
 
   /** Reading had paused for so long: what the peer owes us may come as much later. */
-  standStill(silence: number): void {
-    this.lastMessageAt += silence;
-    this.keepalive.standStill(silence);
+  standStill(silence: number, now: number): void {
+    this.lastMessageAt = shifted(this.lastMessageAt, silence, now);
+    this.keepalive.standStill(silence, now);
+    this.intake.assembly.standStill(silence, now);
+    this.schedule(Math.min(this.intake.assembly.by, this.keepalive.nextAt()));
   }
 
   override onDue(now: number): number {
@@ -167,11 +181,11 @@ export class Connection extends Timed {
     if (now >= this.goneBy || now >= this.closeBy) return this.gone();
     if (!this.isOpen) this.closing();
     if (!this.ready && now >= this.hooksBy) this.hooksOverdue();
-    if (now >= this.intake.resumeAt) this.intake.resumeAfterBytes();
+    this.intake.reading.review(now);
+    if (this.output.isStalled(now)) return this.gone('peer does not read');
     if (this.output.pending > 0) this.output.review(now);
-    if (this.output.stalled(now)) return this.gone('peer does not read');
-    if (this.isOpen && !this.intake.paused && now >= this.intake.assemblyBy())
-      this.end(CloseCode.POLICY_VIOLATION, 'message took too long');
+    else this.settle();
+    if (this.isOpen && now >= this.assemblyBy) this.end(CloseCode.POLICY_VIOLATION, 'message took too long');
     const handlers = this.dispatch.tasks === undefined ? NEVER : this.context.handlerOverdue(this, now);
     const keepalive = this.isOpen ? this.keepalive.check(now) : NEVER;
     return this.ended ? NEVER : this.nextAt(Math.min(handlers, keepalive));
@@ -182,20 +196,15 @@ export class Connection extends Timed {
     return this.ready ? NEVER : this.hooksBy;
   }
 
+  private get assemblyBy(): number {
+    return this.intake.reading.paused ? NEVER : this.intake.assembly.by;
+  }
+
   private nextAt(others: number): number {
-    const assembly = this.intake.paused ? NEVER : this.intake.assemblyBy();
     const hooks = this.ready ? NEVER : this.hooksBy;
-    const review = this.output.pending > 0 && !this.raw.writableNeedDrain ? 0 : NEVER;
-    return Math.min(
-      others,
-      assembly,
-      hooks,
-      review,
-      this.intake.resumeAt,
-      this.output.stallBy,
-      this.closeBy,
-      this.goneBy,
-    );
+    const assembly = this.isOpen ? this.assemblyBy : NEVER;
+    const { intake, output } = this;
+    return Math.min(others, assembly, hooks, intake.reading.resumeAt, output.nextAt, this.closeBy, this.goneBy);
   }
 
   private gone(cause = 'close timeout'): number {

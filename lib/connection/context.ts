@@ -38,9 +38,11 @@ export interface Turns {
   /** Lets go of what was corked, at the end of this turn. */
   uncork(connection: Connection): void;
   /** Goes on with the waiting messages in the next turn, each connection in its turn. */
-  resume(connection: Connection): void;
+  resume(connection: Connection, isLarge: boolean): void;
   /** Whether a large message may still be handled in this turn. */
-  takeLarge(size: number): boolean;
+  hasRoomFor(size: number): boolean;
+  /** A large message is handled in this turn. */
+  took(size: number): void;
 }
 
 /** What is known of a peer when its connection opens. */

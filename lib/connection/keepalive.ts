@@ -1,5 +1,6 @@
 import { CloseCode } from '../errors/close-codes.js';
 import type { Connection } from './connection.js';
+import { shifted } from './reading.js';
 
 const NEVER = Number.POSITIVE_INFINITY;
 /** What our pings carry: a counter that every process starts elsewhere, so that no peer can answer in advance by habit. */
@@ -29,14 +30,14 @@ export class Keepalive {
 
   /** The session ends at another time, in milliseconds since the epoch; `Infinity`: it does not. */
   renew(expiresAt: number): void {
-    const { clock, wheel } = this.connection.context;
+    const { clock } = this.connection.context;
     this.sessionEndsAt = this.monotonic(expiresAt, clock.now());
-    wheel.schedule(this.connection, this.sessionEndsAt);
+    this.connection.schedule(this.sessionEndsAt);
   }
 
   nextAt(): number {
     const { idleTimeout } = this.connection.context.limits;
-    const idle = this.connection.intake.paused ? NEVER : this.connection.lastMessageAt + idleTimeout;
+    const idle = this.connection.intake.reading.paused ? NEVER : this.connection.lastMessageAt + idleTimeout;
     return Math.min(this.pingAt, this.pongBy(), idle, this.lifeEndsAt, this.sessionEndsAt);
   }
 
@@ -47,7 +48,7 @@ export class Keepalive {
     if (now >= this.sessionEndsAt) connection.end(CloseCode.SESSION_EXPIRED, 'session expired');
     else if (now >= this.lifeEndsAt) connection.end(CloseCode.GOING_AWAY, 'connection lifetime reached');
     else if (now >= this.pongBy()) connection.kill('no pong');
-    else if (now >= connection.lastMessageAt + idleTimeout && !connection.intake.paused)
+    else if (now >= connection.lastMessageAt + idleTimeout && !connection.intake.reading.paused)
       connection.end(CloseCode.NORMAL, 'idle');
     else if (now >= this.pingAt) this.ping(now);
     return connection.isOpen ? this.nextAt() : NEVER;
@@ -61,14 +62,14 @@ export class Keepalive {
     return true;
   }
 
-  standStill(silence: number): void {
-    if (this.awaited !== 0) this.pingedAt += silence;
+  standStill(silence: number, now: number): void {
+    this.pingedAt = shifted(this.pingedAt, silence, now);
   }
 
   private ping(now: number): void {
     const { limits } = this.connection.context;
-    this.pingAt += limits.pingInterval;
-    if (this.pingAt <= now) this.pingAt = now + limits.pingInterval;
+    // Whole intervals, so that pings stay spread even when the process was held up.
+    this.pingAt += limits.pingInterval * (1 + Math.floor((now - this.pingAt) / limits.pingInterval));
     // One at a time; while an answer is due, that is the question.
     if (this.awaited !== 0) return;
     pingNumber = (pingNumber + 1) >>> 0 || 1;
@@ -80,7 +81,7 @@ export class Keepalive {
   }
 
   private pongBy(): number {
-    return this.awaited === 0 || this.connection.intake.paused
+    return this.awaited === 0 || this.connection.intake.reading.paused
       ? NEVER
       : this.pingedAt + this.connection.context.limits.pingTimeout;
   }

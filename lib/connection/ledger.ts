@@ -7,6 +7,8 @@ export interface HeldBytes {
 export interface Holder {
   /** @internal */ held: number;
   readonly account: HeldBytes | undefined;
+  /** It was ended to free memory, and is chosen no more. */
+  readonly isGivenUp: boolean;
   endForMemory(cause: string): void;
 }
 
@@ -18,6 +20,8 @@ const RELIEF = 0.9;
 /** All bytes that are held for peers, in and out, and who must go when they are too many. */
 export class Ledger {
   private total = 0;
+  /** Of it, what belongs to connections that were given up: it comes free within a second. */
+  private leaving = 0;
   /** Those that may be chosen: few, because each holds 64 KiB or more. */
   private readonly large = new Set<Holder>();
   private relieving = false;
@@ -43,21 +47,32 @@ export class Ledger {
     holder.held = held;
     this.total += held - before;
     if (holder.account !== undefined) holder.account.heldBytes += held - before;
-    if (held >= NEVER_CHOSEN) this.large.add(holder);
-    else if (before >= NEVER_CHOSEN) this.large.delete(holder);
+    if (holder.isGivenUp) this.leaving += held - before;
+    if (held >= NEVER_CHOSEN && !holder.isGivenUp) this.large.add(holder);
+    else this.large.delete(holder);
     if (held > before) this.defend(holder);
+  }
+
+  /** It is ended, and chosen no more. Called once, before `isGivenUp` is true. */
+  giveUp(holder: Holder): void {
+    this.large.delete(holder);
+    this.leaving += holder.held;
   }
 
   /** Bytes that belong to no connection yet: heads. */
   adjust(delta: number): void {
     this.total += delta;
-    if (delta > 0 && this.total > this.budget) this.relieve();
+    if (delta > 0 && this.staying > this.budget) this.relieve();
   }
 
   private defend({ account }: Holder): void {
     if (account !== undefined && account.heldBytes > this.maxPerIp)
       this.largestOf(account)?.endForMemory('address over its share of the buffers');
-    if (this.total > this.budget) this.relieve();
+    if (this.staying > this.budget) this.relieve();
+  }
+
+  private get staying(): number {
+    return this.total - this.leaving;
   }
 
   /** Ends the largest connections of the addresses that hold most, until a tenth of the budget is free. */
@@ -65,14 +80,10 @@ export class Ledger {
     if (this.relieving) return;
     this.relieving = true;
     try {
-      while (this.total > this.budget * RELIEF) {
+      while (this.staying > this.budget * RELIEF) {
         const victim = this.victim();
         if (victim === undefined) return;
-        const before = this.total;
         victim.endForMemory('buffer budget');
-        // What it could not give back at once (a frame being written) must not make it the choice again.
-        this.large.delete(victim);
-        if (this.total >= before && this.large.size === 0) return;
       }
     } finally {
       this.relieving = false;

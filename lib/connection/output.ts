@@ -1,50 +1,52 @@
+import { OVERHEAD } from './assembly.js';
 import type { Connection } from './connection.js';
+import { LONGEST_STRING, textFrame } from './frame-text.js';
+import { Outbox } from './outbox.js';
+import { type Sendable, type SendCallback, type SendOptions, sizeOf } from './sendable.js';
+import { Stall } from './stall.js';
 
-/** Beyond this much in the socket, frames wait here, where they can still be dropped. */
+/** Beyond this much in the socket, frames wait in the outbox: bytes, and frames however small. */
 const HIGH_WATER = 64 * 1024;
-/** The slowest reader that is waited for: bytes per millisecond (4 KiB/s). */
-const SLOWEST = 4.096;
-
-export type SendCallback = (error?: Error) => void;
-export interface SendOptions {
-  binary?: boolean;
-  compress?: boolean;
-  fin?: boolean;
-  mask?: boolean;
-}
-interface Waiting {
-  readonly data: Sendable;
-  /** `undefined`: `data` is a whole frame already. */
-  readonly options: SendOptions | undefined;
-  readonly callback: SendCallback | undefined;
-  readonly size: number;
-}
-export type Sendable = string | Buffer | Uint8Array | ArrayBuffer | Blob;
-
-/** Bytes of a payload. */
-export const sizeOf = (data: Sendable): number =>
-  typeof data === 'string' ? Buffer.byteLength(data) : data instanceof Blob ? data.size : data.byteLength;
+const MOST_FRAMES = 256;
 
 /** What is on its way to one peer: bounded in bytes and in time. */
 export class Output {
-  /** Bytes that wait here, before the socket. */
-  waitingBytes = 0;
   /** Nothing more is sent: the stream must have no gap. */
   refused = false;
-  private waiting: Waiting[] | undefined = undefined;
+  /** Bytes of messages that came too late to be sent: `bufferedAmount` counts them for ever, as that of `ws` does. */
+  lostBytes = 0;
+  private readonly outbox = new Outbox();
+  private readonly stall = new Stall();
   private corked = false;
   private watching = false;
+  /** Frames given to the socket since it was last seen empty. */
+  private frames = 0;
+  /** Bytes of a message beyond `maxBuffered` that was taken because little else was queued. */
+  private oversize = 0;
   /** The last ping that could not be answered yet. */
   private lastPing: Buffer | undefined = undefined;
-  /** The bytes up to this mark must have left by this time. */
-  private stallMark = 0;
-  stallBy = Number.POSITIVE_INFINITY;
+  private onWritten: (() => void) | undefined = undefined;
 
   constructor(private readonly connection: Connection) {}
 
   /** Bytes queued towards the peer, here and in the socket. */
   get pending(): number {
-    return this.connection.socket.bufferedAmount;
+    return this.inSocket + this.outbox.bytes;
+  }
+
+  /** Bytes held for the peer, with what their objects cost. */
+  get held(): number {
+    return this.pending + this.outbox.length * OVERHEAD;
+  }
+
+  /** Bytes that wait here, before the socket. */
+  get waitingBytes(): number {
+    return this.outbox.bytes;
+  }
+
+  /** When to look again. */
+  get nextAt(): number {
+    return this.watching && !this.connection.raw.writableNeedDrain ? 0 : this.stall.by;
   }
 
   /** Holds what is written together until the end of this turn. */
@@ -59,37 +61,36 @@ export class Output {
     if (!this.corked) return;
     this.corked = false;
     this.connection.raw.uncork();
-    this.connection.settle();
+    if (this.pending > 0) this.judge();
+    else if (this.connection.held > 0) this.connection.settle();
   }
 
   send(data: Sendable, options: SendOptions, callback: SendCallback | undefined): void {
-    if (this.refused) return this.refuse(callback);
-    const { raw, socket } = this.connection;
-    if (this.corked && raw.writableLength >= HIGH_WATER) this.uncork();
-    if (this.waitingBytes === 0 && raw.writableLength < HIGH_WATER) socket.write(data, options, callback);
-    else this.wait(data, options, callback);
-    if (raw.writableLength > 0 || this.waitingBytes > 0) this.judge();
+    if (this.refused || !this.connection.isOpen) return this.lose(data, callback);
+    const { isShort } = this;
+    if (this.goesAtOnce) this.write(data, options, callback);
+    else this.outbox.add(data, options, callback);
+    if (isShort) this.takeWhole();
+    this.judge();
   }
 
   /** A text message; a short one of ASCII goes out as one string, which costs neither a Buffer nor a second write. */
   sendText(text: string): void {
-    const { raw, socket } = this.connection;
-    const isPlain = text.length <= LONGEST_STRING && this.waitingBytes === 0 && socket.sendsPlain(text.length);
-    if (this.refused || !isPlain || raw.writableLength >= HIGH_WATER || Buffer.byteLength(text) !== text.length) {
+    const isPlain = text.length <= LONGEST_STRING && !this.refused && this.connection.socket.sendsPlain(text.length);
+    if (!isPlain || !this.goesAtOnce || Buffer.byteLength(text) !== text.length)
       return this.send(text, TEXT, undefined);
-    }
-    raw.write(textFrame(text), 'latin1');
-    if (raw.writableLength > 0) this.judge();
+    this.writeRaw(textFrame(text), 'latin1');
+    this.judge();
   }
 
-  /** A frame that was made once for many peers. */
-  sendFrame(frame: Buffer): void {
+  /** A text message for many peers, with the frame that was made of it once. */
+  sendFrame(payload: Buffer, frame: Buffer): void {
     if (this.refused) return;
-    const { raw } = this.connection;
-    if (this.corked && raw.writableLength >= HIGH_WATER) this.uncork();
-    if (this.waitingBytes === 0 && raw.writableLength < HIGH_WATER) raw.write(frame);
-    else this.wait(frame, undefined, undefined);
-    if (raw.writableLength > 0 || this.waitingBytes > 0) this.judge();
+    const { isShort } = this;
+    if (this.goesAtOnce && this.connection.socket.senderBytes === 0) this.writeRaw(frame);
+    else this.outbox.add(payload, TEXT, undefined, frame);
+    if (isShort) this.takeWhole();
+    this.judge();
   }
 
   /** A ping of the peer: answered at once, or the last of many when the queue has gone (RFC 6455, 5.5.3). */
@@ -97,89 +98,93 @@ export class Output {
     if (this.refused) return;
     if (this.pending > this.connection.context.limits.writeLimit) this.lastPing = Buffer.from(data);
     else this.connection.socket.pong(data);
+    this.judge();
   }
 
   /** Hands everything that waits to the socket: a close frame is to follow. */
   flush(): void {
-    const { waiting } = this;
-    if (waiting === undefined) return;
-    this.waiting = undefined;
-    this.waitingBytes = 0;
-    for (const item of waiting) this.write(item);
+    while (this.outbox.length > 0) this.writeNext();
   }
 
   /** Forgets what has not been given to the socket, and takes nothing more. */
   drop(): void {
-    const { waiting } = this;
-    this.waiting = undefined;
-    this.waitingBytes = 0;
     this.lastPing = undefined;
     this.refused = true;
-    for (const { callback } of waiting ?? []) this.refuse(callback);
+    for (let item = this.outbox.clear(); item !== undefined; item = item.next) this.lose(item.data, item.callback);
   }
 
   /** Looks again at what is left; called on drain and by the wheel. */
   review(now: number): void {
-    const { raw } = this.connection;
-    if (this.waiting !== undefined && raw.writableLength < HIGH_WATER) this.pour();
+    if (this.outbox.length > 0) this.pour();
+    if (this.pending <= this.connection.context.limits.writeLimit) this.answerPing();
     const { pending } = this;
-    if (pending <= this.connection.context.limits.writeLimit) this.answerPing();
+    if (pending < this.oversize) this.oversize = 0;
     if (pending === 0) this.rest();
     else this.watch(now, pending);
     this.connection.settle();
   }
 
   /** True when the oldest queued byte is still here although its time is over. */
-  stalled(now: number): boolean {
-    if (now < this.stallBy) return false;
-    const { raw } = this.connection;
-    const left = raw.bytesWritten - raw.writableLength;
-    if (left < this.stallMark) return true;
-    this.stallBy = Number.POSITIVE_INFINITY;
-    this.review(now);
-    return false;
+  isStalled(now: number): boolean {
+    return this.stall.isOverdue(this.connection.raw, now);
   }
 
-  private wait(data: Sendable, options: SendOptions | undefined, callback: SendCallback | undefined): void {
-    const size = sizeOf(data);
-    (this.waiting ??= []).push({ data, options, callback, size });
-    this.waitingBytes += size;
+  private get inSocket(): number {
+    return this.connection.raw.writableLength + this.connection.socket.senderBytes;
   }
 
+  private get hasRoom(): boolean {
+    if (this.connection.raw.writableLength === 0) this.frames = 0;
+    return this.frames < MOST_FRAMES && this.inSocket < HIGH_WATER;
+  }
+
+  /** Nothing is before it; of what was held together, it is enough. */
+  private get goesAtOnce(): boolean {
+    if (this.outbox.length > 0) return false;
+    if (this.hasRoom) return true;
+    this.uncork();
+    return this.outbox.length === 0 && this.hasRoom;
+  }
+
+  private get isShort(): boolean {
+    return this.pending <= this.connection.context.limits.writeLimit;
+  }
+
+  /** A message on a queue that is short, or empty, is always taken, whatever its size. */
+  private takeWhole(): void {
+    const { pending } = this;
+    this.oversize = pending > this.connection.context.limits.maxBuffered ? pending : 0;
+  }
+
+  /** Looks at what the socket did not take. */
   private judge(): void {
-    const { limits, clock } = this.connection.context;
-    if (this.corked && this.connection.raw.writableLength <= limits.writeLimit) return;
-    let { pending } = this;
-    if (this.corked && pending > limits.writeLimit) {
-      this.uncork();
-      pending = this.pending;
+    const { pending, connection } = this;
+    if (pending === 0) return;
+    const { limits, clock } = connection.context;
+    if (this.corked) {
+      if (pending > limits.writeLimit) this.uncork();
+      return;
     }
-    if (pending === 0 || this.corked) return;
-    // A message on an empty queue is always taken, whatever its size: then nothing waits here.
-    if (pending > limits.maxBuffered && this.waitingBytes > 0) return this.connection.endForMemory('slow reader');
-    this.watch(clock.now(), pending);
-    this.connection.settle();
+    if (this.held - this.oversize > limits.maxBuffered) return connection.endForMemory('slow reader');
+    if (!this.watching || pending > limits.writeLimit) this.watch(clock.now(), pending);
+    connection.settle();
   }
 
   private watch(now: number, pending: number): void {
-    const { raw, context } = this.connection;
+    const { raw, context, intake } = this.connection;
     if (!this.watching) {
       this.watching = true;
       raw.on('drain', onDrain);
     }
-    if (pending > context.limits.writeLimit) this.connection.intake.pauseForOutput();
-    else this.connection.intake.resumeAfterOutput();
-    if (this.stallBy === Number.POSITIVE_INFINITY) {
-      this.stallMark = raw.bytesWritten + this.waitingBytes;
-      this.stallBy = now + context.limits.stallTimeout + pending / SLOWEST;
-      context.wheel.schedule(this.connection, this.stallBy);
-    }
+    this.stall.watch(raw, now, context.limits.stallTimeout, pending);
     // Below the socket's own mark there is no 'drain': look again at the next tick.
-    if (!raw.writableNeedDrain) context.wheel.schedule(this.connection, now + 1);
+    this.connection.schedule(raw.writableNeedDrain ? this.stall.by : now + 1);
+    if (pending > context.limits.writeLimit) intake.pauseForOutput();
+    else intake.resumeAfterOutput();
   }
 
   private rest(): void {
-    this.stallBy = Number.POSITIVE_INFINITY;
+    this.stall.rest();
     if (this.watching) {
       this.watching = false;
       this.connection.raw.removeListener('drain', onDrain);
@@ -188,20 +193,49 @@ export class Output {
   }
 
   private pour(): void {
-    const { raw } = this.connection;
+    const { raw, isOpen } = this.connection;
+    if (!isOpen) return this.drop();
     raw.cork();
-    while (this.waiting !== undefined && raw.writableLength < HIGH_WATER) {
-      const item = this.waiting.shift()!;
-      this.waitingBytes -= item.size;
-      if (this.waiting.length === 0) this.waiting = undefined;
-      this.write(item);
-    }
+    while (this.outbox.length > 0 && this.hasRoom) this.writeNext();
     raw.uncork();
   }
 
-  private write({ data, options, callback }: Waiting): void {
-    if (options === undefined) this.connection.raw.write(data as Buffer);
-    else this.connection.socket.write(data, options, callback);
+  private writeNext(): void {
+    const { data, options, callback, frame } = this.outbox.shift()!;
+    // What is being compressed must not be overtaken.
+    if (frame !== undefined && this.connection.socket.senderBytes === 0) this.writeRaw(frame);
+    else this.write(data, options, callback);
+  }
+
+  private write(data: Sendable, options: SendOptions, callback: SendCallback | undefined): void {
+    const { raw, socket } = this.connection;
+    this.frames++;
+    const mayWait = raw.writableLength > 0 || socket.deflate !== undefined;
+    socket.write(data, options, mayWait ? this.thenReview(callback) : callback);
+  }
+
+  private writeRaw(frame: string | Buffer, encoding?: 'latin1'): void {
+    const { raw } = this.connection;
+    this.frames++;
+    if (raw.writableLength > 0) raw.write(frame, encoding, this.whenWritten);
+    else raw.write(frame, encoding);
+  }
+
+  /** Below the socket's own mark nothing else tells that there is room again. */
+  private get whenWritten(): () => void {
+    this.onWritten ??= () => {
+      if (this.outbox.length > 0 && this.hasRoom) this.review(this.connection.context.clock.now());
+    };
+    return this.onWritten;
+  }
+
+  private thenReview(callback: SendCallback | undefined): SendCallback {
+    const { whenWritten } = this;
+    if (callback === undefined) return whenWritten;
+    return (error) => {
+      callback(error);
+      whenWritten();
+    };
   }
 
   private answerPing(): void {
@@ -211,22 +245,14 @@ export class Output {
     this.connection.socket.pong(ping);
   }
 
-  private refuse(callback: SendCallback | undefined): void {
+  private lose(data: Sendable, callback: SendCallback | undefined): void {
+    this.lostBytes += sizeOf(data);
     if (callback !== undefined)
-      process.nextTick(callback, new Error('The connection takes no more: its peer does not read'));
+      process.nextTick(callback, new Error('WebSocket is not open: nothing more is sent to this peer'));
   }
 }
 
 const TEXT: SendOptions = Object.freeze({ binary: false });
-/** Strings of up to this many bytes are written from the stack, without an allocation. */
-const LONGEST_STRING = 16_000;
-/** Heads of unmasked text frames (RFC 6455, section 5.2) of up to 125 bytes. */
-const SHORT_HEADS = Array.from({ length: 126 }, (_, length) => String.fromCharCode(0x81, length));
-
-const textFrame = (text: string): string =>
-  text.length < SHORT_HEADS.length
-    ? SHORT_HEADS[text.length]! + text
-    : String.fromCharCode(0x81, 126, text.length >> 8, text.length & 255) + text;
 
 function onDrain(this: object): void {
   const connection = (this as { [CONNECTION]?: Connection })[CONNECTION];

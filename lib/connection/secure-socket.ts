@@ -6,7 +6,9 @@ import type { PeerDeflate } from '../compression/peer-deflate.js';
 import { defaultReason } from '../errors/close-codes.js';
 import { Connection } from './connection.js';
 import type { ConnectionContext, Peer } from './context.js';
-import { CONNECTION, type Sendable, type SendCallback, type SendOptions, sizeOf } from './output.js';
+import { CONNECTION } from './output.js';
+import { Pause } from './reading.js';
+import { type Sendable, type SendCallback, type SendOptions, sizeOf } from './sendable.js';
 import { internalsOf, Receiver, type ReceiverInternals } from './ws-internals.js';
 
 const SOCKET_OPTIONS = { autoPong: false, allowSynchronousEvents: true, skipUTF8Validation: false };
@@ -47,7 +49,9 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
 
   /** @internal Everything is in its place: the bytes that came behind the head may be read. */
   begin(head: Buffer): void {
-    if (head.length > 0) this.connection.intake.chunk(head);
+    const { intake } = this.connection;
+    if (head.length > 0) intake.chunk(head);
+    if (!intake.reading.paused) this.startReading();
   }
 
   /** Unguessable; the same for as long as the connection lives. */
@@ -141,7 +145,6 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
   override send(data: Sendable | number, options?: SendOptions | SendCallback, callback?: SendCallback): void {
     if (typeof options === 'function') [options, callback] = [NO_OPTIONS, options];
     const payload = typeof data === 'number' ? String(data) : data;
-    if (this.readyState !== WebSocket.OPEN) return this.write(payload, options ?? NO_OPTIONS, callback);
     this.connection.touch();
     this.connection.output.send(payload, options ?? NO_OPTIONS, callback);
   }
@@ -153,9 +156,9 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
     connection.output.sendText(text);
   }
 
-  /** @internal Nothing is being compressed for it: a frame may be written past the sender of `ws`. */
-  get senderIsIdle(): boolean {
-    return internalsOf(this)._sender._bufferedBytes === 0;
+  /** @internal Bytes that the sender of `ws` holds back while it compresses; with none, a frame may be written past it. */
+  get senderBytes(): number {
+    return internalsOf(this)._sender._bufferedBytes;
   }
 
   /** @internal A text of so many bytes goes as it is, and may be written past the sender of `ws`. */
@@ -192,11 +195,11 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
 
   /** Stops reading until {@link resume}; reading also pauses by itself when limits ask for it. */
   override pause(): void {
-    this.connection.intake.pauseForUser();
+    this.connection.intake.reading.pause(Pause.USER);
   }
 
   override resume(): void {
-    this.connection.intake.resumeForUser();
+    this.connection.intake.reading.resume(Pause.USER);
   }
 
   /** @internal */ stopReading(): void {
@@ -209,13 +212,10 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
 
   /** @internal Lets go of what was received of an unfinished message, and takes nothing more. */
   forgetInput(): void {
-    const { raw, receiver } = this.connection;
+    const { raw, intake } = this.connection;
     raw.removeListener('data', onData);
     raw.resume();
-    receiver._buffers = [];
-    receiver._bufferedBytes = 0;
-    receiver._fragments = [];
-    receiver._messageLength = 0;
+    intake.assembly.forget();
   }
 
   /** @internal An `'error'` without a listener is no end of the process, nor is a listener that throws. */
@@ -249,7 +249,8 @@ Object.defineProperty(SecureSocket.prototype, 'bufferedAmount', {
   configurable: true,
   enumerable: true,
   get(this: SecureSocket): number {
-    return (amountInSocket.call(this) as number) + this.connection.output.waitingBytes;
+    const { waitingBytes, lostBytes } = this.connection.output;
+    return (amountInSocket.call(this) as number) + waitingBytes + lostBytes;
   },
 });
 
@@ -265,6 +266,7 @@ function shareListeners(socket: SecureSocket, raw: Socket, receiver: ReceiverInt
   receiver.on('ping', onPing);
   receiver.on('pong', onPong);
   receiver.dataMessage = dataMessage;
+  receiver.startLoop = startLoop;
 }
 
 const REPLACED = ['message', 'ping', 'pong'] as const;
@@ -283,27 +285,31 @@ function onEnd(this: Socket): void {
 }
 
 function onMessage(this: Shared, data: Buffer, isBinary: boolean): void {
-  const connection = this[CONNECTION];
-  const { socket } = connection;
-  if (socket.listenerCount('message') > 0 && connection.isOpen) socket.emit('message', data, isBinary);
-  connection.intake.message(data, isBinary);
+  const { socket, intake } = this[CONNECTION];
+  if (!intake.admit(data.length)) return;
+  if (socket.listenerCount('message') > 0) socket.emit('message', data, isBinary);
+  intake.take(data, isBinary);
 }
 
 function onPing(this: Shared, data: Buffer): void {
   const connection = this[CONNECTION];
-  if (!connection.isOpen || !connection.intake.controlFrame()) return;
+  if (!connection.intake.controlFrame()) return;
   connection.output.pong(data);
   connection.socket.emit('ping', data);
 }
 
 function onPong(this: Shared, data: Buffer): void {
   const connection = this[CONNECTION];
-  if (!connection.isOpen) return;
   if (!connection.keepalive.pong(data) && !connection.intake.controlFrame()) return;
   connection.socket.emit('pong', data);
 }
 
-const receiveFragment = Receiver.prototype.dataMessage;
+const { dataMessage: receiveFragment, startLoop: parse } = Receiver.prototype;
+
+function startLoop(this: ReceiverInternals & Shared, callback: (error?: Error) => void): void {
+  parse.call(this, callback);
+  this[CONNECTION].intake.parsed();
+}
 
 function dataMessage(this: ReceiverInternals & Shared, callback: (error?: Error) => void): void {
   if (!this._fin) this[CONNECTION].intake.fragment();

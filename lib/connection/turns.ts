@@ -3,29 +3,35 @@ import type { Turns } from './context.js';
 
 /** Large messages, of all connections together, that one turn handles; at least one. */
 const LARGE_BYTES = 256 * 1024;
+/** Milliseconds for the others. */
+const TURN_MS = 2;
 
 /** One `setImmediate` for all connections that have something to do at the end of the turn. */
 export class EventLoopTurns implements Turns {
   private corked: Connection[] = [];
-  private waiting: Connection[] = [];
+  /** Those whose next message is small never wait for more than one large one. */
+  private readonly small: Connection[] = [];
+  private readonly large: Connection[] = [];
   private armed = false;
-  private large = 0;
+  private largeBytes = 0;
 
   uncork(connection: Connection): void {
     this.corked.push(connection);
     this.arm();
   }
 
-  resume(connection: Connection): void {
-    this.waiting.push(connection);
+  resume(connection: Connection, isLarge: boolean): void {
+    (isLarge ? this.large : this.small).push(connection);
     this.arm();
   }
 
-  takeLarge(size: number): boolean {
-    if (this.large > 0 && this.large + size > LARGE_BYTES) return false;
-    this.large += size;
+  hasRoomFor(size: number): boolean {
+    return this.largeBytes === 0 || this.largeBytes + size <= LARGE_BYTES;
+  }
+
+  took(size: number): void {
+    this.largeBytes += size;
     this.arm();
-    return true;
   }
 
   private arm(): void {
@@ -36,17 +42,21 @@ export class EventLoopTurns implements Turns {
 
   private readonly run = (): void => {
     this.armed = false;
-    this.large = 0;
-    const { corked, waiting } = this;
-    if (corked.length > 0) {
-      this.corked = [];
-      for (const connection of corked) connection.output.uncork();
-    }
-    if (waiting.length > 0) {
-      // One of them a turn, so that reads and the others' timers come in between.
-      const next = waiting.shift()!;
-      next.intake.goOn();
-      if (waiting.length > 0) this.arm();
-    }
+    this.largeBytes = 0;
+    const { corked, small, large } = this;
+    this.corked = [];
+    for (const connection of corked) connection.output.uncork();
+    if (small.length > 0) this.serve(small);
+    large.shift()?.intake.goOn();
+    if (small.length > 0 || large.length > 0) this.arm();
   };
+
+  /** Each connection once, for as long as the turn lasts. */
+  private serve(connections: Connection[]): void {
+    const until = performance.now() + TURN_MS;
+    for (let left = connections.length; left > 0; left--) {
+      connections.shift()!.intake.goOn();
+      if (performance.now() >= until) return;
+    }
+  }
 }

@@ -8,6 +8,7 @@ import * as ws from 'ws';
  */
 export interface ReceiverInternals extends NodeJS.EventEmitter {
   readonly writable: boolean;
+  readonly writableLength: number;
   write(chunk: Buffer): boolean;
   /** Chunks that were not consumed yet, and their bytes. */
   _buffers: Buffer[];
@@ -20,6 +21,13 @@ export interface ReceiverInternals extends NodeJS.EventEmitter {
   /** 0 before a frame, 5 while inflating. */
   readonly _state: number;
   readonly _fin: boolean;
+  readonly _errored: boolean;
+  /** Bytes that the frames of the message so far have announced. */
+  readonly _totalPayloadLength: number;
+  /** Of the frame whose payload is awaited. */
+  _mask: Buffer | undefined;
+  /** Parses what is buffered: after each chunk, and after each message that was inflated. */
+  startLoop(callback: (error?: Error) => void): void;
   dataMessage(callback: (error?: Error) => void): void;
 }
 

@@ -207,7 +207,6 @@ export class Opening extends Timed implements HeadHolder {
   private accept(passage: Passage): void {
     const head =
       this.early === undefined ? NOTHING : this.early.length === 1 ? this.early[0]! : Buffer.concat(this.early);
-    const paused = this.earlyBytes > MAX_EARLY;
     // The slot and the entry go with the connection from here on.
     const { reservation } = passage;
     passage.over = true;
@@ -222,7 +221,7 @@ export class Opening extends Timed implements HeadHolder {
     if (!this.welcomes(passage, head, release)) {
       release();
       this.destroy();
-    } else if (paused) this.socket.resume();
+    }
   }
 
   private welcomes(passage: Passage, head: Buffer, release: () => void): boolean {

@@ -1,0 +1,100 @@
+import type { Connection } from './connection.js';
+import { shifted } from './reading.js';
+import { GET_INFO, INFLATING, type ReceiverInternals } from './ws-internals.js';
+
+/** What an object that refers to bytes costs beside them. */
+export const OVERHEAD = 256;
+/** The slowest sender that is waited for: bytes per millisecond (16 KiB/s). */
+const SLOWEST = 16.384;
+const MANY_CHUNKS = 64;
+/** Memory that a view may keep alive beyond its own bytes: Node's pool for small buffers is no more. */
+const PINNED = 8 * 1024;
+const NEVER = Number.POSITIVE_INFINITY;
+
+/** The message that is being received: what it holds, and until when it must be complete. */
+export class Assembly {
+  /** When its first byte came; 0: there is none. */
+  private since = 0;
+
+  constructor(private readonly connection: Connection) {}
+
+  get isUnderWay(): boolean {
+    return this.since !== 0;
+  }
+
+  /** Bytes held, with what their objects cost. */
+  get held(): number {
+    const { receiver } = this.connection;
+    const objects = receiver._buffers.length + receiver._fragments.length;
+    // What was read while a message is inflated waits in the stream.
+    const unparsed = Math.max(receiver._bufferedBytes, receiver.writableLength);
+    return unparsed + receiver._messageLength + this.compressedBytes + objects * OVERHEAD;
+  }
+
+  /** When it must be complete; while it is inflated, the peer is not waited for. */
+  get by(): number {
+    const { receiver, context } = this.connection;
+    if (this.since === 0 || receiver._state === INFLATING) return NEVER;
+    const received = receiver._bufferedBytes + receiver._messageLength + this.compressedBytes;
+    return this.since + context.limits.assemblyTimeout + received / SLOWEST;
+  }
+
+  /** All that was read has been parsed. `completedOne`: what is unfinished now began with this read. */
+  parsed(now: number, completedOne: boolean): void {
+    const { receiver } = this.connection;
+    if (receiver._errored) this.forget();
+    if (receiver._state === GET_INFO && receiver._fragmented === 0 && receiver._bufferedBytes === 0) {
+      this.since = 0;
+      return;
+    }
+    if (this.since === 0 || completedOne) this.since = Math.max(now, 1);
+    compact(receiver);
+    this.connection.schedule(this.by);
+  }
+
+  standStill(silence: number, now: number): void {
+    if (this.since !== 0) this.since = shifted(this.since, silence, now);
+  }
+
+  forget(): void {
+    const { receiver, socket } = this.connection;
+    receiver._buffers = [];
+    receiver._bufferedBytes = 0;
+    receiver._fragments = [];
+    receiver._messageLength = 0;
+    socket.deflate?.forgetPartial();
+    this.since = 0;
+  }
+
+  private get compressedBytes(): number {
+    const { receiver, socket } = this.connection;
+    // A whole message that is being inflated has arrived as it was announced.
+    return receiver._state === INFLATING ? receiver._totalPayloadLength : (socket.deflate?.heldBytes ?? 0);
+  }
+}
+
+/** Lets go of the reads that an unfinished message would keep alive for a few bytes in them. */
+function compact(receiver: ReceiverInternals): void {
+  const { _buffers: buffers, _fragments: fragments, _mask: mask } = receiver;
+  if (buffers.length > MANY_CHUNKS) coalesce(buffers);
+  if (buffers.length > 0) buffers[0] = own(buffers[0]!);
+  // Reads after the first hold little but this message.
+  if (fragments.length > 0) fragments[0] = own(fragments[0]!);
+  if (mask !== undefined) receiver._mask = own(mask);
+}
+
+/** The same bytes, without a much larger memory that they may be a part of. */
+export function own(bytes: Buffer): Buffer {
+  if (bytes.buffer.byteLength <= 2 * bytes.length + PINNED) return bytes;
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  bytes.copy(copy);
+  return copy;
+}
+
+/** Puts small chunks together, each byte a logarithmic number of times. */
+function coalesce(buffers: Buffer[]): void {
+  let from = buffers.length - 1;
+  let size = buffers[from]!.length;
+  while (from > 0 && buffers[from - 1]!.length <= 2 * size) size += buffers[--from]!.length;
+  if (from < buffers.length - 1) buffers.splice(from, buffers.length - from, Buffer.concat(buffers.slice(from), size));
+}

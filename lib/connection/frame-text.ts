@@ -1,0 +1,11 @@
+/** Texts of up to this many bytes may be written as one string, from the stack, without an allocation. */
+export const LONGEST_STRING = 16_000;
+
+/** Heads of unmasked text frames (RFC 6455, section 5.2) of up to 125 bytes. */
+const SHORT_HEADS = Array.from({ length: 126 }, (_, length) => String.fromCharCode(0x81, length));
+
+/** A whole text frame, in latin1, of a text of ASCII that is no longer than {@link LONGEST_STRING}. */
+export const textFrame = (text: string): string =>
+  text.length < SHORT_HEADS.length
+    ? SHORT_HEADS[text.length]! + text
+    : String.fromCharCode(0x81, 126, text.length >> 8, text.length & 255) + text;
