@@ -1,0 +1,143 @@
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { WebSocket } from 'ws';
+import {
+  GET_INFO,
+  INFLATING,
+  internalsOf,
+  Receiver,
+  type ReceiverInternals,
+  Sender,
+} from '../../lib/connection/ws-internals.js';
+import { frame } from '../support/raw-client.js';
+
+/** What live connections use of `ws` beyond its types: a version that changes one of these must be noticed. */
+describe('ws on the server’s side, made from a socket', () => {
+  const ends: (() => void)[] = [];
+  let ws: WebSocket;
+  let raw: Socket;
+  let client: Socket;
+  let receiver: ReceiverInternals;
+  let held: ((error: Error | null, data: Buffer) => void)[];
+
+  beforeEach(async () => {
+    held = [];
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const accepted = new Promise<Socket>((resolve) => server.once('connection', resolve));
+    client = connect((server.address() as AddressInfo).port, '127.0.0.1').on('error', () => undefined);
+    raw = await accepted;
+    const options = { autoPong: false, allowSynchronousEvents: true, skipUTF8Validation: false, closeTimeout: 1000 };
+    ws = new WebSocket(null as unknown as string, undefined, options as object);
+    const internals = internalsOf(ws);
+    internals._extensions = {
+      'permessage-deflate': {
+        decompress: (_data: Buffer, _fin: boolean, done: (typeof held)[number]) => held.push(done),
+        cleanup: () => undefined,
+      },
+    };
+    internals._protocol = 'chat';
+    internals.setSocket(raw, Buffer.alloc(0), { ...options, maxBufferedChunks: 0, maxFragments: 4, maxPayload: 1000 });
+    receiver = internals._receiver;
+    ends.push(() => {
+      ws.terminate();
+      client.destroy();
+      server.close();
+    });
+  });
+  afterEach(() => {
+    for (const end of ends.splice(0)) end();
+  });
+
+  it('is open at once, with what was negotiated', () => {
+    expect([ws.readyState, ws.protocol, ws.extensions]).toEqual([WebSocket.OPEN, 'chat', 'permessage-deflate']);
+    expect(internalsOf(ws)._socket).toBe(raw);
+  });
+
+  it('has the fields of a receiver that are read and written', () => {
+    expect(receiver).toMatchObject({
+      _buffers: [],
+      _bufferedBytes: 0,
+      _fragments: [],
+      _messageLength: 0,
+      _fragmented: 0,
+      _state: GET_INFO,
+      _fin: false,
+      _errored: false,
+      _totalPayloadLength: 0,
+      writableLength: 0,
+      writable: true,
+    });
+    for (const name of ['_mask', '_fragmented']) expect(name in receiver).toBe(true);
+    for (const method of ['dataMessage', 'startLoop'] as const)
+      expect(typeof Receiver.prototype[method]).toBe('function');
+    expect(Receiver.prototype.dataMessage.length).toBe(1);
+    expect(Receiver.prototype.startLoop.length).toBe(1);
+    expect(Object.keys(internalsOf(ws)._sender)).toEqual(expect.arrayContaining(['_bufferedBytes', '_firstFragment']));
+  });
+
+  it('listens to the raw socket with its own data listener last, and to its receiver by these names', () => {
+    expect(raw.listeners('data')).toHaveLength(1);
+    expect(receiver.eventNames()).toEqual(
+      expect.arrayContaining(['message', 'ping', 'pong', 'error', 'conclude', 'drain']),
+    );
+  });
+
+  it('keeps count of what is unfinished', () => {
+    receiver.write(frame('abc', { fin: false }));
+    expect(receiver).toMatchObject({ _fragmented: 1, _messageLength: 3, _totalPayloadLength: 3, _state: GET_INFO });
+    expect(receiver._fragments).toHaveLength(1);
+    receiver.write(frame('defg', { opcode: 0 }).subarray(0, 8));
+    expect(receiver._state).not.toBe(GET_INFO);
+    expect(receiver._bufferedBytes).toBe(2);
+    expect(receiver._buffers).toHaveLength(1);
+    expect(receiver._mask).toHaveLength(4);
+  });
+
+  it('hands fragments and messages to dataMessage, which says by _fin whether it was the last', () => {
+    const seen: boolean[] = [];
+    const original = Receiver.prototype.dataMessage;
+    receiver.dataMessage = function (this: ReceiverInternals, callback) {
+      seen.push(this._fin);
+      original.call(this, callback);
+    };
+    const messages: string[] = [];
+    ws.on('message', (data) => messages.push(String(data)));
+    receiver.write(Buffer.concat([frame('a', { fin: false }), frame('b', { opcode: 0 })]));
+    expect([seen, messages]).toEqual([[false, true], ['ab']]);
+  });
+
+  it('inflates in a state of its own and gives control back through the callback', () => {
+    receiver.write(frame('x', { rsv1: true }));
+    expect(receiver._state).toBe(INFLATING);
+    const messages: string[] = [];
+    ws.on('message', (data) => messages.push(String(data)));
+    held[0]!(null, Buffer.from('inflated'));
+    expect([messages, receiver._state]).toEqual([['inflated'], GET_INFO]);
+  });
+
+  it('tells of its end through emitClose, with code and reason in these fields', async () => {
+    const closed = new Promise<void>((resolve) => {
+      const { emitClose } = internalsOf(ws);
+      internalsOf(ws).emitClose = function (this: unknown) {
+        emitClose.call(this as never);
+        resolve();
+      };
+    });
+    client.write(frame(Buffer.concat([Buffer.from([0x0f, 0xa0]), Buffer.from('bye')]), { opcode: 8 }));
+    client.on('data', () => client.end());
+    await closed;
+    expect(ws).toMatchObject({
+      _closeCode: 4000,
+      _closeMessage: Buffer.from('bye'),
+      _closeFrameReceived: true,
+      _closeFrameSent: true,
+    });
+  });
+
+  it('has bufferedAmount as a getter of the prototype, and frames by Sender.frame', () => {
+    expect(typeof Object.getOwnPropertyDescriptor(WebSocket.prototype, 'bufferedAmount')?.get).toBe('function');
+    const options = { fin: true, rsv1: true, opcode: 1, mask: false as const, readOnly: true };
+    expect(Buffer.concat(Sender.frame(Buffer.from('hi'), options)).toString('hex')).toBe('c1026869');
+  });
+});
