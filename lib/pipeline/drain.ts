@@ -1,4 +1,5 @@
 import type { Connection } from '../connection/connection.js';
+import type { Timed } from '../connection/wheel.js';
 import { CloseCode } from '../errors/close-codes.js';
 import { retryLater } from '../errors/refusals.js';
 import type { Port } from '../listener/port.js';
@@ -8,6 +9,9 @@ import type { Engine } from './engine.js';
 const AT_ONCE = 100;
 const SHUTDOWN = Object.freeze(retryLater('shutdown', 503, 1));
 
+/** Milliseconds in which sockets that were destroyed have told so. */
+const LAST_WORDS = 1000;
+
 /**
  * Says goodbye: newcomers are refused, peers are told 1001, handlers that run are awaited, what is left in the end is
  * terminated. Resolves as soon as all are gone.
@@ -16,31 +20,60 @@ export function drain(engine: Engine, ports: Iterable<Port>): Promise<void> {
   engine.draining = true;
   for (const port of ports) port.shutDown(SHUTDOWN);
   const { drainTimeout } = engine.settings.shutdown;
-  const now = engine.clock.now();
-  const until = now + drainTimeout;
-  [...engine.connections].forEach((connection, index) => {
-    if (drainTimeout === 0) connection.kill('shutdown');
-    else if (index < AT_ONCE) sayGoodbye(connection);
-    else engine.wheel.timer(() => sayGoodbye(connection), now + Math.random() * (drainTimeout / 2));
-  });
-  return new Promise((resolve) => {
-    const end = engine.wheel.timer(() => {
-      for (const connection of [...engine.connections]) connection.kill('shutdown');
-      for (const port of ports) port.dropAll();
-      engine.whenIdle = undefined;
-      resolve();
-    }, until);
-    engine.whenIdle = () => {
-      if (engine.connections.size > 0 || engine.runningTasks > 0) return;
-      engine.whenIdle = undefined;
-      engine.wheel.cancel(end);
-      resolve();
-    };
-    engine.whenIdle();
-  });
+  if (drainTimeout > 0) sayGoodbye(engine, drainTimeout);
+  return new Promise((resolve) => new Farewell(engine, ports, resolve).begin(drainTimeout));
 }
 
 /** A peer whose message is being handled gets its answer first. */
-function sayGoodbye(connection: Connection): void {
-  connection.goAway(CloseCode.GOING_AWAY, 'server shutdown');
+function sayGoodbye({ connections, wheel, clock }: Engine, drainTimeout: number): void {
+  const goodbye = (connection: Connection) => connection.goAway(CloseCode.GOING_AWAY, 'server shutdown');
+  [...connections].forEach((connection, index) => {
+    if (index < AT_ONCE) goodbye(connection);
+    else wheel.timer(() => goodbye(connection), clock.now() + Math.random() * (drainTimeout / 2));
+  });
+}
+
+/** Waits until nobody is left, and sees to it that nobody is. */
+class Farewell {
+  private timer: Timed | undefined;
+  private terminated = false;
+
+  constructor(
+    private readonly engine: Engine,
+    private readonly ports: Iterable<Port>,
+    private readonly resolve: () => void,
+  ) {}
+
+  begin(drainTimeout: number): void {
+    this.engine.whenIdle = () => this.look();
+    if (drainTimeout === 0) return this.terminate();
+    this.wait(drainTimeout, () => this.terminate());
+    this.look();
+  }
+
+  /** Handlers that are still not done are not waited for any longer. */
+  private terminate(): void {
+    this.terminated = true;
+    for (const connection of [...this.engine.connections]) connection.kill('shutdown');
+    for (const port of this.ports) port.dropAll();
+    this.wait(LAST_WORDS, () => this.end());
+    this.look();
+  }
+
+  private look(): void {
+    const { connections, runningTasks } = this.engine;
+    if (connections.size === 0 && (this.terminated || runningTasks === 0)) this.end();
+  }
+
+  private end(): void {
+    const { engine, timer } = this;
+    engine.whenIdle = undefined;
+    if (timer !== undefined) engine.wheel.cancel(timer);
+    this.resolve();
+  }
+
+  private wait(timeout: number, then: () => void): void {
+    const { wheel, clock } = this.engine;
+    this.timer = wheel.timer(then, clock.now() + timeout);
+  }
 }
