@@ -28,6 +28,8 @@ export interface Gateway {
 /** The gateways of one path of one port. */
 export interface EndpointPlan {
   readonly gateways: readonly Gateway[];
+  /** Paths of the options that they give. */
+  readonly own: readonly string[];
   readonly settings: GatewaySettings;
   readonly traits: (event: unknown) => HandlerTraits | undefined;
 }
@@ -86,7 +88,10 @@ export function planPorts(
         );
         const own = new Map([...shared.own, ...merged.own]);
         const settings = settle(app, { ...merged, own, noTls: shared.noTls }, problems);
-        return [path, { gateways: ofPath, settings, traits: traitsOf(ofPath, config, problems) }] as const;
+        return [
+          path,
+          { gateways: ofPath, own: [...own.keys()], settings, traits: traitsOf(ofPath, config, problems) },
+        ] as const;
       }),
     );
     const settings = settle(app, shared, problems);

@@ -19,6 +19,7 @@ export type { Refusal, RefusalReason } from './errors/refusals.js';
 export type { GuardLike, MessageParser } from './options/code-types.js';
 export type { Duration, List, Rate, Size } from './options/kinds.js';
 export { ConfigurationError } from './options/problems.js';
+export type { EffectiveSetting, SettingsReport } from './options/report.js';
 export type { SecureGatewayOptions, SecureWsOptions, Settings } from './options/settings.js';
 export { SecureWsAdapter } from './secure-ws.adapter.js';
 export { SecureWsModule } from './secure-ws.module.js';

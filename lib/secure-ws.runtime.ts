@@ -17,6 +17,7 @@ import { attachSecondaryServers } from './listener/secondary-servers.js';
 import { SharedPort, type WebServer } from './listener/shared-port.js';
 import { defaultEnvironment, type Environment, environmentOf, unknownVariables } from './options/environment.js';
 import { ConfigurationError } from './options/problems.js';
+import { memoryWarning, reportLine, reportSettings, type SettingsReport } from './options/report.js';
 import { normalisePath, readSettings } from './options/resolve.js';
 import type { SecureWsOptions, Settings } from './options/settings.js';
 import { drain } from './pipeline/drain.js';
@@ -54,6 +55,7 @@ export class SecureWsRuntime implements Audiences {
       );
     this.telemetry.subscribe(new SampledLog(this.logger, systemClock.now));
     this.telemetry.subscribe(stats);
+    stats.report = () => this.report();
   }
 
   /** All settings. Throws `ConfigurationError` with everything that is wrong. */
@@ -90,7 +92,17 @@ export class SecureWsRuntime implements Audiences {
       wrapFilters(type, module);
     }
     this.plans = plans;
+    if (gateways.length > 0) this.tell(this.report());
     return plans;
+  }
+
+  /** Every setting with where it came from, and the memory that they allow. */
+  report(): SettingsReport {
+    const { settings, sources } = this.read();
+    const parts = (this.plans ?? []).flatMap(({ port, endpoints }) =>
+      [...endpoints].map(([path, plan]) => ({ ...plan, name: port === 0 ? path : `${path} at port ${port}` })),
+    );
+    return reportSettings(settings, sources, parts);
   }
 
   /** The server of a path of a port; gateways that name both alike share it. Listens to nothing yet. */
@@ -150,6 +162,12 @@ export class SecureWsRuntime implements Audiences {
   async close(): Promise<void> {
     await this.drain();
     for (const port of this.ports.values()) await port.close();
+  }
+
+  private tell(report: SettingsReport): void {
+    this.logger.debug(reportLine(report));
+    const warning = memoryWarning(report);
+    if (warning !== undefined) this.logger.warn(warning);
   }
 
   private read(): ReturnType<typeof readSettings> {

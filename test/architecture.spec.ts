@@ -15,7 +15,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
   errors: { values: [] },
   request: { values: ['errors'] },
   stores: { values: [], types: ['admission'] },
-  telemetry: { values: ['errors'] },
+  telemetry: { values: ['errors'], types: ['options'] },
   admission: { values: ['errors', 'request', 'stores'], packages: ['ipaddr.js'] },
   // Lists are checked by the rooms that use them: they know what is wrong with an address or an origin.
   options: { values: ['admission', '.'], packages: ['@nestjs/config', 'class-validator'] },

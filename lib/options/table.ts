@@ -38,7 +38,8 @@ export const TABLE = {
   /** Admission guards, in order; those of the application run before a gateway's. */
   guards: optional(code<readonly GuardLike[]>('a list of guards', Array.isArray), {
     scope: 'ag',
-    means: 'admission guards, in order: classes, instances or functions. Code only',
+    means:
+      'admission guards, in order: classes, instances or functions; `beforeBuiltIn(guard)` runs before the built-in ones. Code only',
   }),
   /** Turns a message into `{ event, data }`; text arrives as a string, binary as a Buffer. */
   messageParser: optional(

@@ -1,4 +1,5 @@
 import type { RefusalReason } from '../errors/refusals.js';
+import type { SettingsReport } from '../options/report.js';
 import type { ClosedEvent, FaultEvent, FaultPlace, RefusedEvent, Subscriber } from './events.js';
 
 /** Figures as they are at the moment of asking. */
@@ -33,6 +34,14 @@ export class SecureWsStats implements Partial<Subscriber> {
   private readonly refusedBy: Partial<Record<RefusalReason, number>> = {};
   private readonly faultsBy: Partial<Record<FaultPlace, number>> = {};
   /** @internal */ gauges: () => Gauges = () => NOTHING;
+
+  /** @internal */ report: (() => SettingsReport) | undefined = undefined;
+
+  /** Every setting with where it came from, and the memory that they allow peers to take. */
+  settings(): SettingsReport {
+    if (this.report === undefined) throw new Error('SecureWsStats belongs to no SecureWsModule');
+    return this.report();
+  }
 
   /** Counters since the start, and figures of now. */
   snapshot(): StatsSnapshot {

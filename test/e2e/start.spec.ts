@@ -26,6 +26,7 @@ import {
   SecureWsModule,
   type SecureWsOptions,
   type SecureWsOptionsFactory,
+  SecureWsStats,
 } from 'nest-secure-ws';
 import { freePort, PLATFORMS, startApp, type TestApp } from '../support/app.js';
 import { RawClient, upgradeHead } from '../support/raw-client.js';
@@ -463,6 +464,35 @@ describe('settings', () => {
     setEnvironment('WEBSOCKETS_REQUIRE_TLS', 'false');
     await speaks((await start({ gateways: [EchoGateway] })).port);
   });
+});
+
+it('says every setting with its source, and warns of memory that is not there', async () => {
+  const [debug, warn] = (['debug', 'warn'] as const).map((level) =>
+    jest.spyOn(Logger.prototype, level).mockImplementation(() => undefined),
+  );
+  undo.push(() => jest.restoreAllMocks());
+  setEnvironment('WEBSOCKETS_MAX_QUEUE', '3');
+  const gateway = gatewayWith({ path: '/report', messages: { maxSize: '2kb' } });
+  const app = await start({
+    gateways: [gateway],
+    options: { buffers: { budget: '100000gb' }, tls: { key: 'a secret' } },
+  });
+  const { settings, worstCaseBytes, availableBytes } = app.app.get(SecureWsStats).settings();
+  const said = (path: string) =>
+    settings.filter((each) => each.path === path).map(({ value, source, gateway }) => [value, source, gateway]);
+  expect(said('messages.maxQueue')).toEqual([[3, 'environment', undefined]]);
+  expect(said('messages.maxSize')).toEqual([
+    [1_048_576, 'default', undefined],
+    [2048, 'gateway', '/report'],
+  ]);
+  expect(said('tls.key')).toEqual([['(not shown)', 'options', undefined]]);
+  expect(worstCaseBytes).toBe(100_000 * 1024 ** 3 + 10_000 * 16 * 1024);
+  expect(availableBytes).toBeLessThan(worstCaseBytes);
+  expect(debug).toHaveBeenCalledWith(
+    expect.stringMatching(/^settings: http\.maxLineLength=8192 \(default\), .*messages\.maxSize=2048 \(\/report\)/),
+  );
+  expect(JSON.stringify(debug!.mock.calls)).not.toContain('a secret');
+  expect(warn).toHaveBeenCalledWith(expect.stringContaining('connections.max and buffers.budget allow 102400157 MiB'));
 });
 
 it('two applications may share gateway classes', async () => {
