@@ -16,8 +16,9 @@ import { chargeAttempt } from './rate/charge.js';
 import { refuseAddress, refuseHost, refuseOrigin, refuseTls, type TransportFacts } from './transport.js';
 
 /**
- * The library's own guards in the order in which they run, each before any of the application's, with the stage at
- * which it does and the settings it enforces.
+ * The library's own guards in the order in which they run, with the stage and the settings that each enforces. The
+ * application's run behind them (stage 7), those of `forRoot` first; `beforeBuiltIn(guard)` puts one between the first
+ * of them, the rate, and the rest (behind stage 4, when the path is known).
  */
 export const BUILT_IN_GUARDS = Object.freeze([
   { name: 'rateGuard', stage: 2, settings: 'connections.rate' },

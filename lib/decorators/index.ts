@@ -23,7 +23,8 @@ export function SecureGateway(
 
 /**
  * Guards that decide before the upgrade, in order, behind those of `forRoot({ guards })`: classes (resolved through
- * dependency injection), instances or functions; Nest's own `CanActivate` guards too.
+ * dependency injection), instances or functions; Nest's own `CanActivate` guards too. `beforeBuiltIn(guard)` runs before
+ * the library's own checks.
  */
 export const UseAdmissionGuards = (...guards: GuardLike[]): ClassDecorator => SetMetadata(ADMISSION_GUARDS, guards);
 

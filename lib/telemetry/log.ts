@@ -19,7 +19,8 @@ interface Sample {
 
 /** Writes what happened: at most a line per reason and ten seconds, each at most 1 KiB and of one line. */
 export class SampledLog implements Partial<Subscriber> {
-  private readonly samples = new Map<string, Sample>();
+  private readonly refusals = new Map<string, Sample>();
+  private readonly faults = new Map<string, Sample>();
 
   constructor(
     private readonly lines: Lines,
@@ -27,7 +28,7 @@ export class SampledLog implements Partial<Subscriber> {
   ) {}
 
   refused(event: RefusedEvent): void {
-    const suppressed = this.admit(`refused ${event.reason}`);
+    const suppressed = this.admit(this.refusals, event.reason);
     if (suppressed === undefined) return;
     const path = pathOf(event);
     const detail = event.detail === undefined ? '' : `: ${event.detail}`;
@@ -37,7 +38,7 @@ export class SampledLog implements Partial<Subscriber> {
   fault(event: FaultEvent): void {
     // Its refusal says it, without what the request must keep to itself.
     if (event.where === 'guard') return;
-    const suppressed = this.admit(`fault ${event.where}`);
+    const suppressed = this.admit(this.faults, event.where);
     if (suppressed === undefined) return;
     const { where, error } = event;
     this.lines.error(
@@ -50,11 +51,11 @@ export class SampledLog implements Partial<Subscriber> {
   }
 
   /** How many of this kind were left out since the last line, or `undefined` where this one is to be left out too. */
-  private admit(kind: string): number | undefined {
+  private admit(samples: Map<string, Sample>, kind: string): number | undefined {
     const now = this.now();
-    const sample = this.samples.get(kind);
+    const sample = samples.get(kind);
     if (sample === undefined) {
-      this.samples.set(kind, { since: now, suppressed: 0 });
+      samples.set(kind, { since: now, suppressed: 0 });
       return 0;
     }
     if (now - sample.since < PERIOD) {

@@ -22,6 +22,7 @@ import {
   allow,
   refuse,
 } from '../../../lib/admission/guards.js';
+import { GuardResolver } from '../../../lib/guards.js';
 import { AddressTable } from '../../../lib/stores/address-table.js';
 import { MemoryStore } from '../../../lib/stores/memory-store.js';
 
@@ -462,5 +463,14 @@ describe('built-in guards, each alone', () => {
     }
     const guard = new TokenGuard();
     expect(status(askAlone((attempt) => guard.admit(attempt as UpgradeAttempt<{ id: number }>)))).toBe(401);
+  });
+});
+
+describe('a guard of Nest’s own', () => {
+  it('costs no promise where it answers at once', async () => {
+    const answers = [true, Promise.resolve(true)].map((answer) => ({ canActivate: () => answer }));
+    const { guards } = await new GuardResolver().resolve(answers, undefined as never, class {});
+    const attempt = new UpgradeAttempt({ path: '/', rawQuery: '', rawHeaders: [] } as never);
+    expect(guards.map((guard) => guard(attempt))).toEqual([true, expect.any(Promise)]);
   });
 });
