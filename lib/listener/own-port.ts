@@ -7,7 +7,6 @@ import { Port } from './port.js';
 import { interceptTls } from './tls-accept.js';
 import { TlsFiles } from './tls-files.js';
 
-const SOCKETS = { allowHalfOpen: true, noDelay: true };
 const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** A port of gateways' own: no HTTP server, only upgrades. Everything else is answered 426, and over. */
@@ -66,13 +65,14 @@ export class OwnPort extends Port {
   }
 
   private plain(): Server {
-    return createServer(SOCKETS, (socket) => this.accept(socket)?.read(socket));
+    return createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.accept(socket)?.read(socket));
   }
 
   private secure(files: TlsFiles): TlsServer {
     const { minVersion, requestCert } = this.settings.tls;
+    // No half-open sockets, as on Node's own HTTPS: who leaves in the middle of a TLS handshake has left.
     const server = createTlsServer({
-      ...SOCKETS,
+      noDelay: true,
       ...files.read(),
       minVersion,
       requestCert,

@@ -81,7 +81,12 @@ export class RawClient {
   error: Error | undefined;
   private readonly waiting = new Set<() => void>();
 
-  private constructor(readonly socket: Socket) {
+  private constructor(
+    readonly socket: Socket,
+    /** Below TLS, where there is TLS. */
+    private readonly tcp: Socket,
+  ) {
+    tcp.on('error', () => undefined);
     socket.on('data', (chunk: Buffer) => {
       this.total += chunk.length;
       this.received = Buffer.concat([this.received, chunk]);
@@ -103,15 +108,14 @@ export class RawClient {
 
   static connect({ port, host = '127.0.0.1', localAddress, tls }: RawOptions): Promise<RawClient> {
     return new Promise((resolve, reject) => {
-      const socket =
-        tls === undefined
-          ? tcpConnect({ port, host, localAddress, allowHalfOpen: true })
-          : tlsConnect({ ...(localAddress === undefined ? {} : { socket: tcpConnect({ port, host, localAddress }) }), port, host, rejectUnauthorized: false, ...tls });
+      const tcp = tcpConnect({ port, host, localAddress, allowHalfOpen: tls === undefined });
+      const socket = tls === undefined ? tcp : tlsConnect({ socket: tcp, host, rejectUnauthorized: false, ...tls });
+      tcp.once('error', reject);
       socket.setNoDelay();
       socket.once('error', reject);
       socket.once(tls === undefined ? 'connect' : 'secureConnect', () => {
         socket.removeListener('error', reject);
-        resolve(new RawClient(socket));
+        resolve(new RawClient(socket, tcp));
       });
     });
   }
@@ -209,7 +213,8 @@ export class RawClient {
 
   /** Sends a reset. */
   reset(): void {
-    this.socket.resetAndDestroy();
+    this.tcp.resetAndDestroy();
+    if (this.socket !== this.tcp) this.socket.destroy();
   }
 
   destroy(): void {

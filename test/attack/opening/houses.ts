@@ -74,11 +74,13 @@ export interface OpenOptions {
   /** Makes the gateways; default one at `/` that echoes. */
   readonly gateways?: (...place: [] | [port: number]) => Type[];
   readonly metadata?: ModuleMetadata;
+  /** `null`: the platform’s own default. */
+  readonly host?: null;
 }
 
 export async function open(
   house: House,
-  { options = {}, gateways = echoes, metadata }: OpenOptions = {},
+  { options = {}, gateways = echoes, metadata, host }: OpenOptions = {},
 ): Promise<OpenHouse> {
   const pair = house.tls ? selfSigned() : undefined;
   const ownPort = house.own ? freePort() : undefined;
@@ -92,6 +94,7 @@ export async function open(
     },
     ...(pair !== undefined && ownPort === undefined ? { https: pair } : {}),
     ...(metadata === undefined ? {} : { metadata }),
+    ...(host === undefined ? {} : { host }),
   });
   return new OpenHouse(test, house, ownPort ?? test.port);
 }
