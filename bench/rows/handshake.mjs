@@ -52,12 +52,23 @@ export async function refusals(bench) {
     unit: 'µs',
     limits: { ours: { goal: 0.4, accepted: 0.5 } },
   });
+  // A refused attempt is measured to its end: these compare it with an accepted one that is, too.
+  const cappedWhole = new Row({
+    id: 'handshake.429.whole',
+    title: 'CPU per refused attempt (429) against one accepted and ended by bare ws',
+    unit: 'µs',
+  });
+  const deniedWhole = new Row({
+    id: 'handshake.denied.whole',
+    title: 'CPU per denied address against one accepted and ended by bare ws',
+    unit: 'µs',
+  });
   const count = bench.quick ? 500 : 2000;
   await bench.withServers(['bare', 'ours', 'oursOwnPort'], { limits: refusingLimits(bench) }, async (servers) => {
     const turns = {
       bare: async (server) => {
-        const { opened } = await acceptedCpu(bench, server, count);
-        return { atCap: opened, atAccept: opened };
+        const { opened, ended } = await acceptedCpu(bench, server, count);
+        return { atCap: opened, atAccept: opened, whole: opened + ended };
       },
       ours: async (server) => ({
         atCap: await refusedCpu(bench, server, count, CAPPED, '429'),
@@ -68,12 +79,14 @@ export async function refusals(bench) {
     for (const server of servers) if (server.key !== 'bare') await fillCap(bench, server);
     await bench.warm(servers, turn);
     await bench.turns(7, servers, async (server) => {
-      const { atCap, atAccept } = await turn(server);
+      const { atCap, atAccept, whole } = await turn(server);
       capped.add(server.key, atCap / count);
       denied.add(server.key, atAccept / count);
+      cappedWhole.add(server.key, (whole ?? atCap) / count);
+      deniedWhole.add(server.key, (whole ?? atAccept) / count);
     });
   });
-  return [capped, denied];
+  return [capped, denied, cappedWhole, deniedWhole];
 }
 
 /** What 20 000 refused attempts leave in memory. */
