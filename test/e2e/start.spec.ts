@@ -13,11 +13,12 @@ import {
   type Type,
 } from '@nestjs/common';
 import { ConfigModule } from '@nestjs/config';
-import { NestFactory } from '@nestjs/core';
+import { ApplicationConfig, NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { WsAdapter } from '@nestjs/platform-ws';
 import { Test } from '@nestjs/testing';
 import { MessageBody, SubscribeMessage, WebSocketGateway } from '@nestjs/websockets';
+import { SocketModule } from '@nestjs/websockets/socket-module.js';
 import {
   MessageRate,
   SecureGateway,
@@ -276,6 +277,19 @@ describe('without a server of its own', () => {
     await expect(NestFactory.createApplicationContext(metadata(port, wrong), silent)).rejects.toThrow(
       'messages.maxSize (WEBSOCKETS_MAX_SIZE)',
     );
+  });
+
+  it('a microservice, which binds gateways without a server, starts', async () => {
+    const context = await NestFactory.createApplicationContext(metadata(freePort()), silent);
+    closing.push(context);
+    const { container } = context as unknown as { container: unknown };
+    const config = context.get(ApplicationConfig);
+
+    const sockets = new SocketModule();
+    const inspector = { insertEntrypointDefinition: () => undefined };
+    // What NestMicroservice does with the gateways of its modules.
+    await sockets.register(container as never, config, inspector as never, {} as never);
+    await sockets.close();
   });
 
   it('preview starts', async () => {
