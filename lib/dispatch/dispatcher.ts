@@ -223,6 +223,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
   private abandon(task: Task, connection: Connection): void {
     const { size } = task;
     this.tasks.unlink(task);
+    this.tasks.discount(task);
     this.giveUp(task);
     sendException(connection.socket, 'The handler took too long');
     connection.intake.finished(size);

@@ -24,6 +24,8 @@ export class Task implements RunningTask {
   remaining = 0;
   /** Its time is over, or its connection: results are forgotten. */
   abandoned = false;
+  /** A shutdown waits for it. */
+  counts = true;
   /** Observables that its handlers run in. */
   held: Set<Stream> | undefined = undefined;
   readonly onResult: (result: unknown) => void;
@@ -52,6 +54,7 @@ export class TaskPool {
     task.dueAt = dueAt;
     task.remaining = remaining;
     task.abandoned = false;
+    task.counts = true;
     task.next = connection.dispatch.tasks;
     connection.dispatch.tasks = task;
     return task;
@@ -73,7 +76,14 @@ export class TaskPool {
     task.connection = undefined as unknown as Connection;
     task.event = undefined;
     task.held = undefined;
+    this.discount(task);
     if (this.spare.length < MOST_SPARE) this.spare.push(task);
+  }
+
+  /** Nobody waits for it any longer. */
+  discount(task: Task): void {
+    if (!task.counts) return;
+    task.counts = false;
     this.owner.counted(-1);
   }
 }
