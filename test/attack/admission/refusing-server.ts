@@ -30,7 +30,10 @@ const connections = {
 };
 const guards = [({ headers }: UpgradeAttempt) => headers['authorization'] === undefined];
 
-@Module({ imports: [SecureWsModule.forRoot({ connections, guards })], providers: [Gateway] })
+/** The one connection that stays does not answer pings. */
+const keepalive = { pingInterval: null };
+
+@Module({ imports: [SecureWsModule.forRoot({ connections, guards, keepalive })], providers: [Gateway] })
 class AppModule {}
 
 const app = await NestFactory.create(AppModule, { logger: false });
