@@ -1,7 +1,7 @@
 // Installs and compiles what is missing or older than its sources. Uses nothing but Node until that is done.
 import { spawn } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -17,9 +17,13 @@ export async function install() {
 
 /** Compiles the library and these samples (all of them by default) where their sources are newer. */
 export async function build(samples = allSamples()) {
-  await compile('lib', 'lib/tsconfig.lib.json', 'dist/index.js');
-  for (const name of samples)
-    await compile(`sample/${name}`, `sample/${name}/tsconfig.app.json`, `sample/${name}/dist/main.js`);
+  await compile(['lib'], () => ['-p', 'lib/tsconfig.lib.json']);
+  // All in one go: they share what the compiler has read.
+  const projects = (folders) => folders.map((folder) => `${folder}/tsconfig.app.json`);
+  await compile(
+    samples.map((name) => `sample/${name}`),
+    (folders) => ['-b', '--force', ...projects(folders)],
+  );
 }
 
 export const allSamples = () => readdirSync(join(root, 'sample')).filter((name) => /^\d\d-/.test(name));
@@ -41,25 +45,33 @@ function packagesOf(lock) {
   }
 }
 
-async function compile(folder, project, output) {
-  const stamp = join(stamps, folder.replaceAll('/', '-'));
-  if (isThere(output) && modified(stamp) >= newest(join(root, folder))) return;
-  console.error(`Building ${folder} …`);
+/** Runs the compiler over those folders that need it, and notes when. */
+async function compile(folders, args) {
+  const outdated = folders.filter((folder) => !isBuilt(folder));
+  if (outdated.length === 0) return;
+  console.error(`Building ${outdated.join(', ')} …`);
   const begun = new Date();
-  await run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', project]);
+  await run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), ...args(outdated)]);
   mkdirSync(stamps, { recursive: true });
-  writeFileSync(stamp, '');
-  // What changed while it was compiled is newer than this.
-  utimesSync(stamp, begun, begun);
+  for (const folder of outdated) {
+    writeFileSync(stampOf(folder), '');
+    // What changed while it was compiled is newer than this.
+    utimesSync(stampOf(folder), begun, begun);
+  }
 }
 
-const isThere = (path) => modified(join(root, path)) > 0;
+function isBuilt(folder) {
+  const output = folder === 'lib' ? 'dist/index.js' : `${folder}/dist/main.js`;
+  return modified(join(root, output)) > 0 && modified(stampOf(folder)) >= newest(join(root, folder));
+}
+
+const stampOf = (folder) => join(stamps, folder.replaceAll('/', '-'));
 const modified = (path) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
 
 /** When the newest source of a folder was written. */
 function newest(folder) {
   const sources = readdirSync(folder, { withFileTypes: true, recursive: true }).filter(
-    ({ name, parentPath }) => /\.(ts|json)$/.test(name) && !/[\\/](dist|node_modules)([\\/]|$)/.test(parentPath),
+    ({ name, parentPath }) => /\.(ts|json)$/.test(name) && !/^dist\b/.test(relative(folder, parentPath)),
   );
   return Math.max(...sources.map(({ name, parentPath }) => modified(join(parentPath, name))));
 }
