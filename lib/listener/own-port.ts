@@ -58,12 +58,6 @@ export class OwnPort extends Port {
     });
   }
 
-  /** More connections than may ever become or be one: there is no place for an answer either. */
-  protected override isCrowded(): boolean {
-    const { max, maxPending } = this.engine.settings.connections;
-    return this.engine.connections.size + this.engine.pending.size >= max + 2 * maxPending;
-  }
-
   private plain(): Server {
     return createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.accept(socket)?.read(socket));
   }

@@ -44,7 +44,6 @@ export abstract class Port {
     const isProxy = engine.proxy.trusted.has(peer);
     if (!isProxy && !isAddressAllowed(peer, engine.addressRules))
       return this.reset(tcp, peer.text, REFUSALS.addressDenied);
-    if (this.closed || this.isCrowded()) return this.reset(tcp, peer.text, CROWDED);
     const opening = new Opening(this, tcp, peer, isProxy);
     this.openings.add(opening);
     this.makeRoom(opening);
@@ -79,10 +78,6 @@ export abstract class Port {
     this.dropAll();
   }
 
-  protected isCrowded(): boolean {
-    return false;
-  }
-
   private makeRoom(opening: Opening): void {
     for (
       let victim = this.engine.pending.victim(opening.place);
@@ -106,7 +101,5 @@ export abstract class Port {
     return undefined;
   }
 }
-
-const CROWDED: Refusal = Object.freeze({ reason: 'pending-full', status: 503, text: 'Service Unavailable' });
 
 function ignore(): void {}
