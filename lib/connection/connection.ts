@@ -105,7 +105,6 @@ export class Connection extends Timed {
   end(code: number, reason: string): void {
     if (!this.isOpen) return;
     this.cause ??= reason;
-    this.intake.drop();
     this.socket.close(code, reason);
   }
 
@@ -132,7 +131,6 @@ export class Connection extends Timed {
     // What was queued before a close frame is in the socket already: only its end frees that.
     if (!this.isOpen) return this.kill(cause);
     this.cause ??= cause;
-    this.intake.drop();
     this.output.drop();
     this.socket.close(CloseCode.TRY_AGAIN_LATER, cause);
     // What is being received belongs to nobody any more.
@@ -142,9 +140,10 @@ export class Connection extends Timed {
     this.settle();
   }
 
-  /** One way or the other it is closing: TCP must end in time. */
+  /** One way or the other it is closing: no message is handled any more, and TCP must end in time. */
   closing(): void {
     if (this.closeBy !== NEVER) return;
+    this.intake.drop();
     this.closeBy = this.context.clock.now() + this.context.limits.closeTimeout;
     this.schedule(this.closeBy);
   }

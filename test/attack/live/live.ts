@@ -1,10 +1,4 @@
-import {
-  ConnectedSocket,
-  MessageBody,
-  type OnGatewayConnection,
-  type OnGatewayDisconnect,
-  SubscribeMessage,
-} from '@nestjs/websockets';
+import { ConnectedSocket, MessageBody, type OnGatewayConnection, SubscribeMessage } from '@nestjs/websockets';
 import { MessageRate, SecureGateway, type SecureSocket, type SecureWsOptions } from 'nest-secure-ws';
 import { startApp, type TestApp } from '../../support/app.js';
 import { frame, type HeadOptions, RawClient, type RawOptions } from '../../support/raw-client.js';
