@@ -1,3 +1,4 @@
+import { Duplex } from 'node:stream';
 import { connect as tcpConnect, type Socket } from 'node:net';
 import { connect as tlsConnect, type ConnectionOptions } from 'node:tls';
 
@@ -71,6 +72,31 @@ export function frame(
   return Buffer.concat([Buffer.from(head), mask, body]);
 }
 
+/** A socket as a plain stream: TLS over it does not take it away, so that it can be reset below TLS. */
+class Wire extends Duplex {
+  constructor(private readonly tcp: Socket) {
+    super({ allowHalfOpen: false });
+    tcp.on('data', (chunk: Buffer) => this.push(chunk));
+    tcp.on('end', () => this.push(null));
+    tcp.on('close', () => this.destroy());
+  }
+
+  override _read(): void {}
+
+  override _write(chunk: Buffer, _: BufferEncoding, done: (error?: Error | null) => void): void {
+    this.tcp.write(chunk, done);
+  }
+
+  override _final(done: () => void): void {
+    this.tcp.end(done);
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    this.tcp.destroy();
+    done(error);
+  }
+}
+
 /** A client on a bare socket, that behaves only as well as it is told to. */
 export class RawClient {
   /** Everything received and not taken yet. */
@@ -109,9 +135,9 @@ export class RawClient {
   static connect({ port, host = '127.0.0.1', localAddress, tls }: RawOptions): Promise<RawClient> {
     return new Promise((resolve, reject) => {
       const tcp = tcpConnect({ port, host, localAddress, allowHalfOpen: tls === undefined });
-      const socket = tls === undefined ? tcp : tlsConnect({ socket: tcp, host, rejectUnauthorized: false, ...tls });
+      const socket = tls === undefined ? tcp : tlsConnect({ socket: new Wire(tcp), host, rejectUnauthorized: false, ...tls });
       tcp.once('error', reject);
-      socket.setNoDelay();
+      tcp.setNoDelay();
       socket.once('error', reject);
       socket.once(tls === undefined ? 'connect' : 'secureConnect', () => {
         socket.removeListener('error', reject);
@@ -214,11 +240,14 @@ export class RawClient {
   /** Sends a reset. */
   reset(): void {
     this.tcp.resetAndDestroy();
-    if (this.socket !== this.tcp) this.socket.destroy();
+    this.socket.destroy();
+    // Node keeps the handle of a socket that was being shut down when it is reset.
+    this.tcp.unref();
   }
 
   destroy(): void {
     this.socket.destroy();
+    this.tcp.destroy();
   }
 
   private wake(): void {
