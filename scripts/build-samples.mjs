@@ -2,4 +2,7 @@
 import { build } from './build.mjs';
 
 const names = process.argv.slice(2);
-await build(names.length > 0 ? names : undefined);
+await build(names.length > 0 ? names : undefined).catch((error) => {
+  console.error(error.message);
+  process.exit(1);
+});
