@@ -1,6 +1,6 @@
 import type { Connection } from './connection.js';
 import { shifted } from './reading.js';
-import { GET_INFO, INFLATING, type ReceiverInternals } from './ws-internals.js';
+import { GET_INFO, INFLATING, Receiver, type ReceiverInternals } from './ws-internals.js';
 
 /** What an object that refers to bytes costs beside them. */
 export const OVERHEAD = 256;
@@ -15,6 +15,8 @@ const NEVER = Number.POSITIVE_INFINITY;
 export class Assembly {
   /** When its first byte came; 0: there is none. */
   private since = 0;
+  /** A compressed message that is not inflated before it can be handled. */
+  private compressed: Compressed | undefined = undefined;
 
   constructor(private readonly connection: Connection) {}
 
@@ -52,6 +54,21 @@ export class Assembly {
     this.connection.schedule(this.by);
   }
 
+  /** Instead of inflating: a small read may hold messages that inflate to many times what may wait. */
+  postpone(data: Buffer, callback: Inflated): void {
+    this.compressed = { data, callback };
+  }
+
+  /** Goes on with what was postponed; where the connection ends, without the message. */
+  inflate(): void {
+    const { compressed, connection } = this;
+    if (compressed === undefined) return;
+    this.compressed = undefined;
+    const { data, callback } = compressed;
+    if (connection.isOpen) decompress.call(connection.receiver, data, callback);
+    else skip(connection.receiver, callback);
+  }
+
   standStill(silence: number, now: number): void {
     if (this.since !== 0) this.since = shifted(this.since, silence, now);
   }
@@ -71,6 +88,21 @@ export class Assembly {
     // A whole message that is being inflated has arrived as it was announced.
     return receiver._state === INFLATING ? receiver._totalPayloadLength : (socket.deflate?.heldBytes ?? 0);
   }
+}
+
+type Inflated = (error?: Error) => void;
+
+interface Compressed {
+  readonly data: Buffer;
+  readonly callback: Inflated;
+}
+
+const { decompress } = Receiver.prototype;
+
+/** As if an empty message had come, which nobody hears of: what is behind it may be a close frame. */
+function skip(receiver: ReceiverInternals, callback: Inflated): void {
+  receiver.dataMessage(callback);
+  receiver.startLoop(callback);
 }
 
 /** Lets go of the reads that an unfinished message would keep alive for a few bytes in them. */

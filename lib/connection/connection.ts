@@ -144,6 +144,7 @@ export class Connection extends Timed {
   closing(): void {
     if (this.closeBy !== NEVER) return;
     this.intake.drop();
+    this.intake.assembly.inflate();
     this.closeBy = this.context.clock.now() + this.context.limits.closeTimeout;
     this.schedule(this.closeBy);
   }
@@ -182,8 +183,8 @@ export class Connection extends Timed {
     if (!this.ready && now >= this.hooksBy) this.hooksOverdue();
     this.intake.reading.review(now);
     if (this.output.isStalled(now)) return this.gone('peer does not read');
-    if (this.output.pending > 0) this.output.review(now);
-    else this.settle();
+    this.output.review(now);
+    this.settle();
     if (this.isOpen && now >= this.assemblyBy) this.end(CloseCode.POLICY_VIOLATION, 'message took too long');
     const handlers = this.dispatch.tasks === undefined ? NEVER : this.context.handlerOverdue(this, now);
     const keepalive = this.isOpen ? this.keepalive.check(now) : NEVER;

@@ -10,6 +10,8 @@ export interface Holder {
   /** It was ended to free memory, and is chosen no more. */
   readonly isGivenUp: boolean;
   endForMemory(cause: string): void;
+  /** Ends it without a word. */
+  kill(cause: string): void;
 }
 
 /** A connection that holds less than this is never chosen to be ended for memory. */
@@ -22,6 +24,7 @@ export class Ledger {
   private total = 0;
   /** Of it, what belongs to connections that were given up: it comes free within a second. */
   private leaving = 0;
+  private readonly givenUp = new Set<Holder>();
   /** Those that may be chosen: few, because each holds 64 KiB or more. */
   private readonly large = new Set<Holder>();
   private relieving = false;
@@ -47,7 +50,7 @@ export class Ledger {
     holder.held = held;
     this.total += held - before;
     if (holder.account !== undefined) holder.account.heldBytes += held - before;
-    if (holder.isGivenUp) this.leaving += held - before;
+    if (holder.isGivenUp) this.noteLeaving(holder, held - before);
     if (held >= NEVER_CHOSEN && !holder.isGivenUp) this.large.add(holder);
     else this.large.delete(holder);
     if (held > before) this.defend(holder);
@@ -56,19 +59,32 @@ export class Ledger {
   /** It is ended, and chosen no more. Called once, before `isGivenUp` is true. */
   giveUp(holder: Holder): void {
     this.large.delete(holder);
-    this.leaving += holder.held;
+    this.noteLeaving(holder, holder.held);
   }
 
   /** Bytes that belong to no connection yet: heads. */
   adjust(delta: number): void {
     this.total += delta;
-    if (delta > 0 && this.staying > this.budget) this.relieve();
+    if (delta > 0) this.defendTotal();
   }
 
   private defend({ account }: Holder): void {
     if (account !== undefined && account.heldBytes > this.maxPerIp)
       this.largestOf(account)?.endForMemory('address over its share of the buffers');
+    this.defendTotal();
+  }
+
+  private defendTotal(): void {
+    if (this.total <= this.budget) return;
     if (this.staying > this.budget) this.relieve();
+    // No second for last words when there is no room for them.
+    if (this.total > this.budget) for (const holder of this.givenUp) holder.kill('buffer budget');
+  }
+
+  private noteLeaving(holder: Holder, delta: number): void {
+    this.leaving += delta;
+    if (holder.held > 0) this.givenUp.add(holder);
+    else this.givenUp.delete(holder);
   }
 
   private get staying(): number {

@@ -115,6 +115,7 @@ export class Output {
 
   /** Looks again at what is left; called on drain and by the wheel. */
   review(now: number): void {
+    if (!this.watching) return;
     if (this.outbox.length > 0) this.pour();
     if (this.pending <= this.connection.context.limits.writeLimit) this.answerPing();
     const { pending } = this;
@@ -224,7 +225,7 @@ export class Output {
   /** Below the socket's own mark nothing else tells that there is room again. */
   private get whenWritten(): () => void {
     this.onWritten ??= () => {
-      if (this.outbox.length > 0 && this.hasRoom) this.review(this.connection.context.clock.now());
+      if (this.watching && this.hasRoom) this.review(this.connection.context.clock.now());
     };
     return this.onWritten;
   }

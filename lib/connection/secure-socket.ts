@@ -6,10 +6,10 @@ import type { PeerDeflate } from '../compression/peer-deflate.js';
 import { defaultReason } from '../errors/close-codes.js';
 import { Connection } from './connection.js';
 import type { ConnectionContext, Peer } from './context.js';
-import { CONNECTION } from './output.js';
+import { shareListeners, stopListening } from './listeners.js';
 import { Pause } from './reading.js';
 import { type Sendable, type SendCallback, type SendOptions, sizeOf } from './sendable.js';
-import { internalsOf, Receiver, type ReceiverInternals } from './ws-internals.js';
+import { internalsOf } from './ws-internals.js';
 
 const SOCKET_OPTIONS = { autoPong: false, allowSynchronousEvents: true, skipUTF8Validation: false };
 const NOTHING = Buffer.alloc(0);
@@ -213,7 +213,7 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
   /** @internal Lets go of what was received of an unfinished message, and takes nothing more. */
   forgetInput(): void {
     const { raw, intake } = this.connection;
-    raw.removeListener('data', onData);
+    stopListening(raw);
     raw.resume();
     intake.assembly.forget();
   }
@@ -253,65 +253,3 @@ Object.defineProperty(SecureSocket.prototype, 'bufferedAmount', {
     return (amountInSocket.call(this) as number) + waitingBytes + lostBytes;
   },
 });
-
-/** In place of the listeners of `ws`, whose work ours do on the way. */
-function shareListeners(socket: SecureSocket, raw: Socket, receiver: ReceiverInternals): void {
-  raw.removeListener('data', raw.listeners('data').at(-1) as () => void);
-  raw.on('data', onData);
-  raw.on('end', onEnd);
-  const shared = receiver as ReceiverInternals & { [CONNECTION]?: Connection };
-  shared[CONNECTION] = socket.connection;
-  for (const event of REPLACED) receiver.removeListener(event, receiver.listeners(event)[0] as () => void);
-  receiver.on('message', onMessage);
-  receiver.on('ping', onPing);
-  receiver.on('pong', onPong);
-  receiver.dataMessage = dataMessage;
-  receiver.startLoop = startLoop;
-}
-
-const REPLACED = ['message', 'ping', 'pong'] as const;
-
-interface Shared {
-  readonly [CONNECTION]: Connection;
-}
-
-function onData(this: Socket, chunk: Buffer): void {
-  (this as unknown as Shared)[CONNECTION].intake.chunk(chunk);
-}
-
-/** The peer has half-closed: what is left to say to it must be said in time. */
-function onEnd(this: Socket): void {
-  (this as unknown as Shared)[CONNECTION].closing();
-}
-
-function onMessage(this: Shared, data: Buffer, isBinary: boolean): void {
-  const { socket, intake } = this[CONNECTION];
-  if (!intake.admit(data.length)) return;
-  if (socket.listenerCount('message') > 0) socket.emit('message', data, isBinary);
-  intake.take(data, isBinary);
-}
-
-function onPing(this: Shared, data: Buffer): void {
-  const connection = this[CONNECTION];
-  if (!connection.intake.controlFrame()) return;
-  connection.output.pong(data);
-  connection.socket.emit('ping', data);
-}
-
-function onPong(this: Shared, data: Buffer): void {
-  const connection = this[CONNECTION];
-  if (!connection.keepalive.pong(data) && !connection.intake.controlFrame()) return;
-  connection.socket.emit('pong', data);
-}
-
-const { dataMessage: receiveFragment, startLoop: parse } = Receiver.prototype;
-
-function startLoop(this: ReceiverInternals & Shared, callback: (error?: Error) => void): void {
-  parse.call(this, callback);
-  this[CONNECTION].intake.parsed();
-}
-
-function dataMessage(this: ReceiverInternals & Shared, callback: (error?: Error) => void): void {
-  if (!this._fin) this[CONNECTION].intake.fragment();
-  receiveFragment.call(this, callback);
-}

@@ -28,6 +28,8 @@ export interface ReceiverInternals extends NodeJS.EventEmitter {
   _mask: Buffer | undefined;
   /** Parses what is buffered: after each chunk, and after each message that was inflated. */
   startLoop(callback: (error?: Error) => void): void;
+  /** Inflates a payload, then goes on as after any other. */
+  decompress(data: Buffer, callback: (error?: Error) => void): void;
   dataMessage(callback: (error?: Error) => void): void;
 }
 
