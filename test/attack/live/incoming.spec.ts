@@ -275,6 +275,39 @@ describe('handlers in flight', () => {
     expect(LiveGateway.most).toBe(4);
   });
 
+  it('wait compressed: one read may hold a hundred messages that inflate a thousandfold', async () => {
+    await start({ messages: unmetered() });
+    LiveGateway.closeGate();
+    const client = await open({}, DEFLATE);
+    const bomb = frame(deflated(JSON.stringify({ event: 'wait', data: 'x'.repeat(MIB - 30) })), { rsv1: true });
+    client.write(Buffer.concat(Array.from({ length: 40 }, () => bomb)));
+    await eventually(() => LiveGateway.started === 1);
+    await sleep(200);
+    expect(app.stats().heldBytes).toBeGreaterThan(MIB / 2);
+    expect(app.stats().heldBytes).toBeLessThan(3 * MIB);
+    LiveGateway.openGate();
+    // Every reply goes through the thread pool, and every one lets the next be handled.
+    for (let at = 0; at < 40; at++) expect((await reply(client))?.rsv1).toBe(true);
+  });
+
+  it.each([
+    ['ends', (client: RawClient) => client.reset()],
+    ['is closed', () => LiveGateway.sockets[0]!.close(1000)],
+    ['is ended for memory', () => LiveGateway.sockets[0]!.connection.endForMemory('test')],
+  ])('that wait compressed are forgotten when the connection %s', async (_, end) => {
+    await start({ messages: unmetered(), keepalive: { closeTimeout: 1000 } });
+    LiveGateway.closeGate();
+    const client = await open({}, DEFLATE);
+    const waiting = frame(deflated(JSON.stringify({ event: 'wait', data: 'x'.repeat(900_000) })), { rsv1: true });
+    client.write(Buffer.concat([waiting, waiting, waiting, waiting]));
+    await eventually(() => LiveGateway.started === 1 && LiveGateway.sockets[0]!.connection.intake.reading.paused);
+    await sleep(50);
+    end(client);
+    client.destroy();
+    await eventually(() => isQuiet(app));
+    expect(LiveGateway.started).toBe(1);
+  });
+
   it('that never answer hold their own connection only, and not for ever', async () => {
     await start({ messages: { handlerTimeout: 400 } });
     const [stuck, other] = [await open(), await open()];
@@ -292,6 +325,25 @@ describe('handlers in flight', () => {
 });
 
 describe('fairness', () => {
+  it('a turn of the event loop handles no more than 256 KiB of large messages', async () => {
+    await start({ messages: unmetered() });
+    const peers: RawClient[] = [];
+    for (let i = 0; i < 20; i++) peers.push(await open());
+    const large = message('size', 'x'.repeat(60_000));
+    LiveGateway.inTurn = 0;
+    const next = () => {
+      if (LiveGateway.inTurn === undefined) return;
+      LiveGateway.inTurn = 0;
+      setImmediate(next);
+    };
+    next();
+    for (let i = 0; i < 5; i++) for (const peer of peers) peer.write(large);
+    for (let i = 0; i < 5; i++) for (const peer of peers) await said(peer);
+    LiveGateway.inTurn = undefined;
+    // One turn's worth when our setImmediate comes, and one that began before it.
+    expect(LiveGateway.most).toBeLessThanOrEqual(10);
+  });
+
   it('large messages of many peers do not keep a small one waiting', async () => {
     await start({ messages: unmetered(), buffers: { maxPerIp: '256mb' } });
     const keys = Object.fromEntries(Array.from({ length: 60_000 }, (_, at) => [`key${at}`, at]));

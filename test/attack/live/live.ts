@@ -13,6 +13,8 @@ export class LiveGateway implements OnGatewayConnection {
   static running = 0;
   static most = 0;
   static started = 0;
+  /** How many messages of `size` were handled in the turn that goes on; `undefined`: nobody counts. */
+  static inTurn: number | undefined;
 
   /** Handlers of `wait` wait until the gate is opened. */
   static closeGate(): void {
@@ -26,7 +28,7 @@ export class LiveGateway implements OnGatewayConnection {
   }
 
   static reset(): void {
-    Object.assign(LiveGateway, { sockets: [], left: [], running: 0, most: 0, started: 0 });
+    Object.assign(LiveGateway, { sockets: [], left: [], running: 0, most: 0, started: 0, inTurn: undefined });
   }
 
   handleConnection(socket: SecureSocket): void {
@@ -44,6 +46,7 @@ export class LiveGateway implements OnGatewayConnection {
 
   @SubscribeMessage('size')
   size(@MessageBody() data: unknown) {
+    if (LiveGateway.inTurn !== undefined) LiveGateway.most = Math.max(LiveGateway.most, ++LiveGateway.inTurn);
     return { event: 'size', data: JSON.stringify(data).length };
   }
 
