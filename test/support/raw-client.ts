@@ -90,11 +90,6 @@ class Wire extends Duplex {
   override _final(done: () => void): void {
     this.tcp.end(done);
   }
-
-  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
-    this.tcp.destroy();
-    done(error);
-  }
 }
 
 /** A client on a bare socket, that behaves only as well as it is told to. */
@@ -237,12 +232,11 @@ export class RawClient {
     });
   }
 
-  /** Sends a reset. */
+  /** Sends a reset; under TLS it ends TCP without a word of TLS. */
   reset(): void {
-    this.tcp.resetAndDestroy();
-    this.socket.destroy();
-    // Node keeps the handle of a socket that was being shut down when it is reset.
-    this.tcp.unref();
+    // A reset that crosses the peer's end leaves the handle open in Node. Under TLS it does: TCP just breaks off there.
+    if (this.socket === this.tcp) this.tcp.resetAndDestroy();
+    else this.tcp.destroy();
   }
 
   destroy(): void {
