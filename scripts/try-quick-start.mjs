@@ -26,9 +26,10 @@ const page = await fetch(`http://127.0.0.1:${port}/`);
 if (page.status !== 200 || !(await page.text()).includes('<html')) fail('no page at /');
 
 const socket = new WebSocket(`ws://127.0.0.1:${port}/`);
+const opened = once(socket, 'open');
 const [response] = await once(socket, 'upgrade');
 if (response.headers.server !== 'tried') fail(`Server is ${response.headers.server}`);
-await once(socket, 'open');
+await opened;
 socket.send(JSON.stringify({ event: 'echo', data: 'hello' }));
 const [message] = await once(socket, 'message');
 if (String(message) !== '{"event":"echo","data":"hello"}') fail(`unexpected answer ${message}`);
