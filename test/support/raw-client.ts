@@ -187,9 +187,10 @@ export class RawClient {
     return found.frame;
   }
 
-  /** The next frame of text, parsed. */
+  /** The next frame of text, parsed; pings in between are passed over. */
   async json(timeout = 5_000): Promise<unknown> {
-    const next = await this.frame(timeout);
+    let next = await this.frame(timeout);
+    while (next?.opcode === 9 || next?.opcode === 10) next = await this.frame(timeout);
     return next === undefined ? undefined : JSON.parse(next.payload.toString());
   }
 
