@@ -75,15 +75,6 @@ export class PendingRegistry<T> {
     return oldest.holder;
   }
 
-  /** The oldest of the address that has most: who must go when all together hold too much. It has left already. */
-  largestVictim(): T | undefined {
-    const largest = this.#largest();
-    const oldest = largest && first(this.#byEntry.get(largest));
-    if (oldest === undefined) return undefined;
-    this.leave(oldest);
-    return oldest.holder;
-  }
-
   #isCrowded(entry: AddressEntry): boolean {
     if (entry.isExempt || entry.pending === 0) return false;
     return entry.pending > this.limits.maxPerIp || (entry.site?.pending ?? 0) > this.limits.maxPerIp * SITE_FACTOR;
