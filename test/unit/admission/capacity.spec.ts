@@ -212,6 +212,14 @@ describe('PendingRegistry', () => {
     expect(victims).toEqual([undefined, undefined, undefined, '0', '1', '2']);
   });
 
+  it('forgets a crowd that has left', () => {
+    const { registry, enter } = setUp(3, 10);
+    for (const place of [1, 2, 3].map((n) => enter('6.6.6.6', `${n}`))) registry.leave(place);
+    const victims = [1, 2, 3, 4].map((n) => registry.victim(enter(`192.0.2.${n}`, `${n}`)));
+    expect(victims).toEqual([undefined, undefined, undefined, '1']);
+    expect(registry.size).toBe(3);
+  });
+
   it('holds an address to its own limit at its own cost, a /48 to eight times that', () => {
     const { registry, enter } = setUp(100, 2);
     expect([1, 2, 3].map((n) => registry.victim(enter('6.6.6.6', `${n}`)))).toEqual([undefined, undefined, '1']);
