@@ -91,6 +91,21 @@ describe('keepalive', () => {
     await client.untilClosed();
   });
 
+  it('looks at its deadlines again when reading goes on', async () => {
+    const client = await open({
+      messages: { maxQueue: 1 },
+      keepalive: { pingInterval: null, idleTimeout: 300 },
+    });
+    LiveGateway.closeGate();
+    client.send('wait', 1);
+    // The time comes, and passes, while we do not read.
+    await sleep(700);
+    expect(client.received.length).toBe(0);
+    LiveGateway.openGate();
+    expect(await said(client)).toEqual({ event: 'wait', data: 1 });
+    expect(await client.closeFrame()).toEqual({ code: 1000, reason: 'idle' });
+  });
+
   it.each([
     ['an idle peer', { idleTimeout: 250 }, { code: 1000, reason: 'idle' }],
     ['after its time', { maxLifetime: 300 }, { code: 1001, reason: 'connection lifetime reached' }],

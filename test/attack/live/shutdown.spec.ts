@@ -68,8 +68,29 @@ describe('shutdown', () => {
     client.write(frame(Buffer.from([3, 233]), { opcode: 8 }));
     await client.untilClosed();
     client.destroy();
-    await closing;
+    expect(await took(() => closing)).toBeLessThan(3000);
     expect(LiveGateway.started).toBe(1);
+  });
+
+  it('awaits the handlers of peers that have left, but not those that had their time', async () => {
+    const client = await open({ shutdown: { drainTimeout: '10s' }, messages: { handlerTimeout: 100 } });
+    client.send('never');
+    expect(await said(client)).toMatchObject({ event: 'exception' });
+    client.destroy();
+    expect(await took(() => app.close())).toBeLessThan(3000);
+    app = await startLive({ shutdown: { drainTimeout: '10s' } });
+    const other = await open();
+    LiveGateway.closeGate();
+    other.send('wait');
+    await eventually(() => LiveGateway.started === 1);
+    other.reset();
+    await eventually(() => app.stats().connections === 0);
+    let closed = false;
+    const closing = app.close().then(() => (closed = true));
+    await sleep(200);
+    expect(closed).toBe(false);
+    LiveGateway.openGate();
+    expect(await took(() => closing)).toBeLessThan(3000);
   });
 
   it('terminates what is left in the end: handleDisconnect has run then', async () => {
