@@ -52,7 +52,7 @@ export class Ledger {
     if (holder.account !== undefined) holder.account.heldBytes += held - before;
     if (holder.isGivenUp) this.noteLeaving(holder, held - before);
     if (held >= NEVER_CHOSEN && !holder.isGivenUp) this.large.add(holder);
-    else this.large.delete(holder);
+    else if (before >= NEVER_CHOSEN) this.large.delete(holder);
     if (held > before) this.defend(holder);
   }
 
