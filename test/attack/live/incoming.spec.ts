@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { type SecureWsOptions } from 'nest-secure-ws';
 import { eventually, type TestApp } from '../../support/app.js';
 import { frame, RawClient } from '../../support/raw-client.js';
-import { isQuiet, LiveGateway, message, openClient, reply, said, sleep, startLive, unmetered } from './live.js';
+import { Frames, isQuiet, LiveGateway, message, openClient, reply, said, sleep, startLive, unmetered } from './live.js';
 
 let app: TestApp;
 let clients: RawClient[] = [];
@@ -238,11 +238,14 @@ describe('handlers in flight', () => {
     expect(LiveGateway.started).toBe(1);
     expect(app.stats().heldBytes).toBeLessThan(400_000);
     expect(client.socket.writableLength).toBeGreaterThan(5 * MIB);
+    const order: number[] = [];
+    new Frames(client, (opcode, payload) => {
+      if (opcode === 1) order.push(Number(/\[(\d+)/.exec(payload.subarray(0, 40).toString())?.[1]));
+    });
     LiveGateway.openGate();
-    for (let at = 0; at < 5000; at++) {
-      const { data } = (await said(client)) as { data: [number] };
-      if (data[0] !== at) expect(data[0]).toBe(at);
-    }
+    await eventually(() => order.length === 5000, 20_000);
+    // A head that came alone tells nothing of its payload.
+    expect(order.every((number, at) => number === at || Number.isNaN(number))).toBe(true);
     expect(LiveGateway.most).toBe(1);
   });
 
@@ -349,11 +352,11 @@ describe('fairness', () => {
     const keys = Object.fromEntries(Array.from({ length: 60_000 }, (_, at) => [`key${at}`, at]));
     const large = message('size', keys);
     const greedy: RawClient[] = [];
-    for (let i = 0; i < 20; i++) greedy.push(await open());
+    for (let i = 0; i < 12; i++) greedy.push(await open());
     const honest = await open({ localAddress: '127.0.0.9' });
     for (const client of greedy) for (let i = 0; i < 2; i++) client.write(large);
     const waits: number[] = [];
-    for (let at = 0; at < 20; at++) {
+    for (let at = 0; at < 12; at++) {
       const begin = performance.now();
       honest.send('echo', at);
       await said(honest);
@@ -361,6 +364,6 @@ describe('fairness', () => {
     }
     for (const client of greedy) for (let i = 0; i < 2; i++) expect((await reply(client, 30_000))?.opcode).toBe(1);
     // In line behind all others it would wait for seconds.
-    expect(waits.sort((a, b) => a - b)[15]).toBeLessThan(700);
+    expect(waits.sort((a, b) => a - b)[9]).toBeLessThan(700);
   });
 });
