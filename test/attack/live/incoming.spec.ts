@@ -355,15 +355,14 @@ describe('fairness', () => {
     for (let i = 0; i < 12; i++) greedy.push(await open());
     const honest = await open({ localAddress: '127.0.0.9' });
     for (const client of greedy) for (let i = 0; i < 2; i++) client.write(large);
-    const waits: number[] = [];
-    for (let at = 0; at < 12; at++) {
-      const begin = performance.now();
+    const handled: number[] = [];
+    for (let at = 0; at < 6; at++) {
       honest.send('echo', at);
       await said(honest);
-      waits.push(performance.now() - begin);
+      handled.push(greedy.filter(({ received }) => received.length > 0).length);
     }
     for (const client of greedy) for (let i = 0; i < 2; i++) expect((await reply(client, 30_000))?.opcode).toBe(1);
-    // In line behind all others it would wait for seconds.
-    expect(waits.sort((a, b) => a - b)[9]).toBeLessThan(700);
+    // In line behind all others the first would come when every greedy peer had had its turn.
+    expect(handled[0]).toBeLessThan(greedy.length);
   });
 });
