@@ -47,7 +47,7 @@ const REQUESTS = group('attack/opening/requests.spec.ts', 'express, own port, pl
       "return byte === CR ? State.LineLf : this.fail('malformed');",
       "return byte === CR ? State.LineLf : byte === LF ? this.newLine() : this.fail('malformed');",
     ],
-    ['request/parse-head.ts', "([${FIELD}]*)\\\\r\\\\n`, 'y')", "([${FIELD}]*)\\\\r?\\\\n`, 'y')"],
+    ['request/parse-head.ts', "]*)\\\\r\\\\n`, 'y')", "]*)\\\\r?\\\\n`, 'y')"],
   ],
   [
     'no folded lines',
@@ -58,11 +58,7 @@ const REQUESTS = group('attack/opening/requests.spec.ts', 'express, own port, pl
       "if (TOKEN_BYTES[byte] !== 1) return this.fail('malformed');",
       "if (byte === SP) return State.Value;\n    if (TOKEN_BYTES[byte] !== 1) return this.fail('malformed');",
     ],
-    [
-      'request/parse-head.ts',
-      "([${FIELD}]*)\\\\r\\\\n`, 'y')",
-      "([${FIELD}]*(?:\\\\r\\\\n [${FIELD}]*)*)\\\\r\\\\n`, 'y')",
-    ],
+    ['request/parse-head.ts', "]*)\\\\r\\\\n`, 'y')", "]*(?:\\\\r\\\\n [^\\\\r\\\\n]*)*)\\\\r\\\\n`, 'y')"],
   ],
   [
     'no space before a colon',
@@ -73,7 +69,7 @@ const REQUESTS = group('attack/opening/requests.spec.ts', 'express, own port, pl
       "return byte === COLON ? State.Value : this.fail('malformed');",
       "return byte === COLON ? State.Value : byte === SP ? State.Name : this.fail('malformed');",
     ],
-    ['request/parse-head.ts', '`([${TCHAR}]+):([', '`([${TCHAR}]+) ?:(['],
+    ['request/parse-head.ts', ']+):([', ']+) ?:(['],
   ],
   [
     'no control characters in values',
@@ -534,7 +530,7 @@ const CAPACITY = group('attack/admission/capacity.spec.ts', '', [
     'the log shows no userinfo or query of an origin',
     'telemetry: no secrets',
     'what happened is counted, published, and in the log sampled',
-    ['admission/origin/judge-origin.ts', "`Origin '${shown(origin)}'", "`Origin '${origin}'"],
+    ['admission/origin/judge-origin.ts', 'shown(origin)', 'origin'],
   ],
 ]);
 

@@ -2,7 +2,7 @@
  * Takes each protection out in turn, in a copy of the repository, and runs the test that must notice.
  *
  *     node scripts/without.mjs               all of them; ends with 1 when one was not missed
- *     node scripts/without.mjs --only rate   those whose name holds "rate"
+ *     node scripts/without.mjs --only rate   those whose name matches /rate/
  *     node scripts/without.mjs --jobs 1      copies that work at the same time (default 2)
  *     node scripts/without.mjs --write       the table goes to test/PROTECTIONS.md too
  */
@@ -16,9 +16,8 @@ import { PROTECTIONS } from './protections.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const COPIED = ['lib', 'test', 'scripts', 'sample', 'package.json', 'jest.config.mjs', 'tsconfig.json', 'README.md'];
-/** Milliseconds for one run of Jest, and for one test in it. */
-const RUN_TIMEOUT = 120_000;
-const TEST_TIMEOUT = 15_000;
+/** Milliseconds for one run of one file. */
+const RUN_TIMEOUT = 180_000;
 /** What a mutation that is itself wrong ends in. */
 const OWN_FAULT = /^(?:ReferenceError|SyntaxError)\b/;
 
@@ -39,7 +38,10 @@ class Copy {
     symlinkSync(join(ROOT, 'node_modules'), join(this.root, 'node_modules'));
   }
 
-  async without({ edits, spec, test }) {
+  /** What became of the tests of some protections that are one and the same change. */
+  async without(protections) {
+    const [{ edits, spec }] = protections;
+    const tests = protections.map(({ test }) => test);
     const originals = new Map();
     try {
       for (const [file, find, replace] of edits) {
@@ -48,7 +50,8 @@ class Copy {
         if (!originals.has(path)) originals.set(path, text);
         writeFileSync(path, changed(text, find, replace, file));
       }
-      return verdictOf(await jest(this.root, [spec], pattern([test])), spec);
+      const report = await jest(this.root, [spec], pattern(tests), ['--runInBand']);
+      return tests.map((test) => verdictOf(report, spec, test));
     } finally {
       for (const [path, text] of originals) writeFileSync(path, text);
     }
@@ -94,16 +97,19 @@ const pattern = (names) => names.map((name) => name.replace(/[.*+?^${}()|[\]\\]/
 const testsOf = ({ testResults }, spec) => testResults.find(({ name }) => name.endsWith(spec))?.assertionResults ?? [];
 
 /** What became of the test without its protection. */
-function verdictOf(report, spec) {
+function verdictOf(report, spec, test) {
   if (report === undefined) return { outcome: 'broken', why: 'Jest came to no end' };
-  const failed = testsOf(report, spec).find(({ status }) => status === 'failed');
+  const tests = testsOf(report, spec).filter(({ fullName }) => fullName.includes(test));
+  const failed = tests.find(({ status }) => status === 'failed');
   if (failed === undefined)
-    return report.numPassedTests > 0 ? { outcome: 'survived' } : { outcome: 'broken', why: 'no test has run' };
+    return tests.some(({ status }) => status === 'passed')
+      ? { outcome: 'survived' }
+      : { outcome: 'broken', why: 'no test has run' };
   const why = plain(failed.failureMessages[0] ?? '').split('\n', 1)[0];
   return { outcome: OWN_FAULT.test(why) ? 'broken' : 'killed', test: failed.fullName, why };
 }
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: colours
+/** Without colours. */
 const plain = (text) => text.replace(/\x1b\[[0-9;]*m/g, '');
 
 /** With everything in its place all tests must pass, and every name must be that of a test. */
@@ -125,11 +131,26 @@ async function checkWhole(copy, protections) {
 async function work(copy, queue, results) {
   for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
     const since = performance.now();
-    const result = await copy.without(next).catch(({ message }) => ({ outcome: 'broken', why: message }));
-    results.set(next, result);
+    const found = await copy
+      .without(next)
+      .catch(({ message }) => next.map(() => ({ outcome: 'broken', why: message })));
     const seconds = ((performance.now() - since) / 1000).toFixed(1);
-    console.error(`${result.outcome.padEnd(8)} ${seconds.padStart(5)} s  ${next.name}  ${result.why ?? ''}`);
+    next.forEach((protection, at) => {
+      const result = found[at];
+      results.set(protection, result);
+      console.error(`${result.outcome.padEnd(8)} ${seconds.padStart(5)} s  ${protection.name}  ${result.why ?? ''}`);
+    });
   }
+}
+
+/** Those that are one and the same change, seen by the same file, together. */
+function together(protections) {
+  const groups = new Map();
+  for (const protection of protections) {
+    const key = JSON.stringify([protection.spec, protection.edits]);
+    groups.set(key, [...(groups.get(key) ?? []), protection]);
+  }
+  return [...groups.values()];
 }
 
 const cell = (text) => text.replaceAll('|', '\\|').replace(/\s+/g, ' ').trim();
@@ -159,13 +180,13 @@ ${rows.join('\n')}
 }
 
 async function main() {
-  const protections = PROTECTIONS.filter(({ name }) => name.includes(options.only ?? ''));
+  const protections = PROTECTIONS.filter(({ name }) => new RegExp(options.only ?? '').test(name));
   const copies = Array.from({ length: Number(options.jobs) }, () => new Copy());
   const results = new Map();
   try {
     const problems = await checkWhole(copies[0], protections);
     if (problems.length > 0) throw new Error(`before anything is taken out:\n${problems.join('\n')}`);
-    const queue = [...protections];
+    const queue = together(protections);
     await Promise.all(copies.map((copy) => work(copy, queue, results)));
   } finally {
     for (const copy of copies) copy.remove();
