@@ -187,7 +187,7 @@ const SHARED = group('attack/opening/http.spec.ts', 'express, shared port, plain
   [
     'no upgrade that our parser has not read (smuggling)',
     'Node’s own limits for every other head',
-    'answers an upgrade that is too late in its head with 431',
+    'takes no upgrade from a parser that overlooks what ours counts',
     ['listener/shared-port.ts', 'request[UNREAD] = isFirst', 'request[UNREAD] = false'],
   ],
 ]);

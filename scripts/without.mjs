@@ -4,6 +4,7 @@
  *     node scripts/without.mjs               all of them; ends with 1 when one was not missed
  *     node scripts/without.mjs --only rate   those whose name matches /rate/
  *     node scripts/without.mjs --jobs 1      copies that work at the same time (default 2)
+ *     node scripts/without.mjs --found a.json   what was found is kept there, and not looked for again
  *     node scripts/without.mjs --write       the table goes to test/PROTECTIONS.md too
  */
 import { spawn } from 'node:child_process';
@@ -25,6 +26,7 @@ const { values: options } = parseArgs({
   options: {
     only: { type: 'string' },
     jobs: { type: 'string', default: '2' },
+    found: { type: 'string' },
     write: { type: 'boolean', default: false },
   },
 });
@@ -81,10 +83,11 @@ function jest(root, specs, names, args = []) {
     timeout: RUN_TIMEOUT * specs.length,
     killSignal: 'SIGKILL',
   });
-  return new Promise((resolve) => child.once('close', () => resolve(reportOf(output))));
+  return new Promise((resolve) => child.once('close', () => resolve(parsed(output))));
 }
 
-function reportOf(output) {
+/** What a file of JSON holds; `undefined` where there is none. */
+function parsed(output) {
   try {
     return JSON.parse(readFileSync(output, 'utf8'));
   } catch {
@@ -137,11 +140,14 @@ async function work(copy, queue, results) {
     const seconds = ((performance.now() - since) / 1000).toFixed(1);
     next.forEach((protection, at) => {
       const result = found[at];
-      results.set(protection, result);
+      results.set(protection.name, result);
+      if (options.found !== undefined) writeFileSync(options.found, JSON.stringify([...results]));
       console.error(`${result.outcome.padEnd(8)} ${seconds.padStart(5)} s  ${protection.name}  ${result.why ?? ''}`);
     });
   }
 }
+
+const foundBefore = () => (options.found === undefined ? [] : (parsed(options.found) ?? []));
 
 /** Those that are one and the same change, seen by the same file, together. */
 function together(protections) {
@@ -163,15 +169,15 @@ function tableRow({ name, row, edits, spec }, { outcome, test, why }) {
 }
 
 function page(protections, results) {
-  const rows = protections.map((each) => tableRow(each, results.get(each)));
-  const killed = protections.filter((each) => results.get(each).outcome === 'killed');
+  const rows = protections.map((each) => tableRow(each, results.get(each.name)));
+  const killed = protections.filter((each) => results.get(each.name).outcome === 'killed');
   return `# Every protection, taken out
 
 Written by \`node scripts/without.mjs --write\`: in a copy of the repository each protection of \`scripts/protections.mjs\`
 is taken out by the change that is shown, and the test that is named must fail then, having passed before. Where two
 checks hold the same line, both are taken out.
 
-${killed.length} of ${protections.length} were missed by their test.
+Tests noticed ${killed.length} of ${protections.length}.
 
 | protection | option, or stage of the contract | what was changed | which test failed |
 |---|---|---|---|
@@ -182,11 +188,12 @@ ${rows.join('\n')}
 async function main() {
   const protections = PROTECTIONS.filter(({ name }) => new RegExp(options.only ?? '').test(name));
   const copies = Array.from({ length: Number(options.jobs) }, () => new Copy());
-  const results = new Map();
+  const results = new Map(foundBefore());
+  const missing = protections.filter(({ name }) => !results.has(name));
   try {
-    const problems = await checkWhole(copies[0], protections);
+    const problems = missing.length === 0 ? [] : await checkWhole(copies[0], missing);
     if (problems.length > 0) throw new Error(`before anything is taken out:\n${problems.join('\n')}`);
-    const queue = together(protections);
+    const queue = together(missing);
     await Promise.all(copies.map((copy) => work(copy, queue, results)));
   } finally {
     for (const copy of copies) copy.remove();
@@ -194,8 +201,8 @@ async function main() {
   const text = page(protections, results);
   console.log(text);
   if (options.write) writeFileSync(join(ROOT, 'test', 'PROTECTIONS.md'), text);
-  const missed = protections.filter((each) => results.get(each).outcome !== 'killed');
-  for (const each of missed) console.error(`${results.get(each).outcome}: ${each.name}`);
+  const missed = protections.filter((each) => results.get(each.name).outcome !== 'killed');
+  for (const each of missed) console.error(`${results.get(each.name).outcome}: ${each.name}`);
   process.exitCode = missed.length === 0 ? 0 : 1;
 }
 
