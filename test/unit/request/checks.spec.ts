@@ -182,7 +182,8 @@ describe('checkRequest', () => {
     setFlagsFromString('--expose-gc');
     const collect = runInNewContext('gc') as () => void;
     const held = (): number => {
-      collect();
+      // What one collection of Node 22 and 24 has found is given back by the next ones.
+      for (let i = 0; i < 3; i++) collect();
       const { heapUsed, external } = process.memoryUsage();
       return heapUsed + external;
     };
