@@ -42,8 +42,9 @@ export function refusalText(refusal: Refusal, server: string | null): string {
 }
 
 function writeRefusal({ status, text, headers = [] }: Refusal, server: string | null): string {
-  const body = `${text}\n`;
-  const length = Buffer.byteLength(body);
+  // All is written as latin1, so the bytes of the body are characters here.
+  const body = Buffer.from(`${text}\n`).toString('latin1');
+  const { length } = body;
   // An upgrade that is wanted is announced in Connection too (RFC 9110, section 7.8).
   const connection = headers.some(([name]) => name === 'Upgrade') ? 'Upgrade, close' : 'close';
   const type = headers.some(([name]) => name.toLowerCase() === 'content-type')

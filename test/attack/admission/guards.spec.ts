@@ -191,6 +191,13 @@ describe('a guard', () => {
     expect(await client.closeFrame()).toMatchObject({ code: 4401 });
   });
 
+  it('may refuse in any language: the length is that of the bytes', async () => {
+    const app = await guarded([() => refuse(403, 'nö – €')]);
+    const { headers, body } = await ask(app);
+    expect(headers['content-length']).toBe('12');
+    expect(Buffer.from(body, 'latin1').toString()).toBe('nö – €\n');
+  });
+
   it('runs behind the built-in ones, or before them where it is put there', async () => {
     const order: string[] = [];
     const noting = (name: string) => (attempt: UpgradeAttempt) => order.push(`${name} ${attempt.principal}`) > 0;
