@@ -20,7 +20,7 @@ import { HeldHeads } from './held-heads.js';
 import type { Opening } from './opening.js';
 import { ProxyHints } from './proxy-hints.js';
 
-/** Unfinished heads, and what came behind complete ones, hold at most this much together. */
+/** Heads, and what came behind them, hold at most this much together until the 101. */
 export const MAX_HEAD_BYTES = 16 * 1024 * 1024;
 
 /** What one application shares between its ports, gateways and connections. */

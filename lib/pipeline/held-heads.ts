@@ -9,8 +9,9 @@ export interface HeadHolder {
 }
 
 /**
- * What peers have sent before their 101: unfinished heads, and what came behind complete ones. When it is too much, the
- * largest of the address that holds most must go, until it is not: who sends little is never chosen before who sends much.
+ * What peers have sent before their 101: heads, complete ones too while guards think, and what came behind them. When
+ * it is too much, the largest of the address that holds most must go, until it is not: who sends little is never chosen
+ * before who sends much.
  */
 export class HeldHeads {
   private total = 0;

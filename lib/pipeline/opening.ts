@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { ClientAddress } from '../admission/address.js';
 import type { PendingPlace } from '../admission/capacity/pending.js';
 import { ABANDONED } from '../admission/guard-runner.js';
+import { own } from '../connection/assembly.js';
 import { Timed } from '../connection/wheel.js';
 import { REFUSALS, type Refusal } from '../errors/refusals.js';
 import { refusalText } from '../handshake/respond.js';
@@ -47,7 +48,10 @@ export class Opening extends Timed implements HeadHolder {
   private meter: HeadMeter | undefined = undefined;
   /** @internal For `HeldHeads`. */ heldBytes = 0;
   private passage: Passage | undefined = undefined;
+  /** The head as it came, until it is known to be ours: somebody else's parser may want it. */
+  private head: Buffer | undefined = undefined;
   private early: Buffer[] | undefined = undefined;
+  private headBytes = 0;
   private earlyBytes = 0;
   private discarded = 0;
   private received = false;
@@ -173,7 +177,6 @@ export class Opening extends Timed implements HeadHolder {
     const meter = this.meter!;
     const verdict = meter.push(chunk);
     if (verdict === MORE) return this.hold(meter.bytes);
-    this.hold(0);
     if (verdict === COMPLETE) this.onComplete(meter);
     else if (verdict === FAULT) this.refuse(refusalOf(meter.fault!));
     else this.handOver(meter.taken);
@@ -181,27 +184,36 @@ export class Opening extends Timed implements HeadHolder {
 
   private onComplete({ head, rest }: HeadMeter): void {
     const parsed = parseRequestHead(head);
-    if (isRefusal(parsed)) this.refuse(parsed);
-    else this.decide(parsed, rest, head);
+    if (isRefusal(parsed)) return this.refuse(parsed);
+    this.head = head;
+    this.decide(parsed, rest);
   }
 
-  private decide(head: RequestHead, rest: Buffer, bytes?: Buffer): void {
+  private decide(head: RequestHead, rest: Buffer): void {
     this.state = State.DECIDING;
     this.meter = undefined;
     const { engine } = this.port;
     const passage = new Passage(engine, this.port, this.socket, head, this.peer, this.entry, this);
     this.passage = passage;
     if (rest.length > 0) this.keepEarly(rest);
-    travel(passage, (stop) => this.settle(passage, stop, bytes));
+    travel(passage, (stop) => this.settle(passage, stop));
+    if (this.state === State.DECIDING) this.wait(passage);
   }
 
-  private settle(passage: Passage, stop: Stop | undefined, bytes: Buffer | undefined): void {
+  /** Somebody must be waited for: what the head says is held meanwhile, and counts. */
+  private wait({ endpoint, head }: Passage): void {
+    if (endpoint !== undefined) this.head = undefined;
+    this.headBytes = sizeOf(head) + (this.head?.length ?? 0);
+    this.hold(this.headBytes + this.earlyBytes);
+  }
+
+  private settle(passage: Passage, stop: Stop | undefined): void {
     if (passage.over) return;
     if (stop === undefined) this.accept(passage);
     else if (stop === ABANDONED) this.drop();
     else if (stop !== FOREIGN) this.refuse(stop as Refusal);
-    else if (bytes === undefined) this.refuse(REFUSALS.path);
-    else this.handOver(Buffer.concat([bytes, ...(this.early ?? [])]));
+    else if (this.head === undefined) this.refuse(REFUSALS.path);
+    else this.handOver(Buffer.concat([this.head, ...(this.early ?? [])]));
   }
 
   private accept(passage: Passage): void {
@@ -210,10 +222,13 @@ export class Opening extends Timed implements HeadHolder {
     // The slot and the entry go with the connection from here on.
     const { reservation } = passage;
     passage.over = true;
-    this.detach(READING);
+    this.detach();
     const { engine } = this.port;
     const held = passage.entry;
+    let isReleased = false;
     const release = () => {
+      if (isReleased) return;
+      isReleased = true;
       reservation?.release();
       engine.addresses.release(held);
     };
@@ -240,7 +255,7 @@ export class Opening extends Timed implements HeadHolder {
     this.chargeUnfinished();
     this.report(refusal);
     this.passage?.abandon('refused');
-    this.early = this.meter = undefined;
+    this.head = this.early = this.meter = undefined;
     this.state = State.LINGERING;
     this.deadline = engine.clock.now() + LINGER;
     engine.wheel.schedule(this, this.deadline);
@@ -268,14 +283,14 @@ export class Opening extends Timed implements HeadHolder {
   private handOver(bytes: Buffer): void {
     const { socket } = this;
     this.leave('ordinary');
-    this.detach(LISTENERS);
+    this.detach();
     this.port.handOver(socket, bytes);
   }
 
   private keepEarly(chunk: Buffer): void {
-    (this.early ??= []).push(chunk);
+    (this.early ??= []).push(own(chunk));
     this.earlyBytes += chunk.length;
-    this.hold(this.earlyBytes);
+    this.hold(this.headBytes + this.earlyBytes);
     if (this.earlyBytes > MAX_EARLY) this.socket.pause();
   }
 
@@ -309,7 +324,7 @@ export class Opening extends Timed implements HeadHolder {
     const { engine } = this.port;
     this.hold(0);
     this.state = State.DONE;
-    this.early = undefined;
+    this.head = this.early = undefined;
     engine.wheel.cancel(this);
     engine.pending.leave(this.place);
     if (this.account !== kept) engine.addresses.release(this.account);
@@ -318,9 +333,10 @@ export class Opening extends Timed implements HeadHolder {
     this.onLeft = undefined;
   }
 
-  /** Lets go of the socket. What listens to errors may stay: it does nothing any more, and none is ever nobody's. */
-  private detach(listeners: typeof LISTENERS | typeof READING): void {
-    for (const [event, listener] of listeners) this.socket.removeListener(event, listener);
+  /** Lets go of the socket. What listens to errors stays: it does nothing any more, and none is ever nobody's. */
+  private detach(): void {
+    this.socket.removeListener('data', onData);
+    this.socket.removeListener('end', onEnd);
     attach(this.socket, undefined);
     attach(this.tcp, undefined);
   }
@@ -367,8 +383,6 @@ function onClose(this: Socket): void {
   openingOf(this)?.onGone();
 }
 
-const READING = [
-  ['data', onData],
-  ['end', onEnd],
-] as const;
-const LISTENERS = [...READING, ['error', onError], ['close', onClose]] as const;
+/** Characters of a head. */
+const sizeOf = ({ target, rawHeaders }: RequestHead): number =>
+  rawHeaders.reduce((sum, text) => sum + text.length, target.length);

@@ -211,6 +211,21 @@ describe.each(LISTENERS.slice(0, 2))('memory for heads: $name', (house) => {
     for (const client of [honest, ...crowd]) client.destroy();
     await eventually(() => place.isEmpty);
   });
+
+  it('counts heads that are complete while guards think', async () => {
+    const place = await openHere(house, { options: { guards: [NEVER] } });
+    const honest = await place.connect('127.0.2.1');
+    honest.write(upgradeHead(place.port));
+    const headers = Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`x-${i}`, 'v'.repeat(7990)]));
+    const crowd = await Promise.all(Array.from({ length: 30 }, (_, i) => place.connect(`127.0.3.${i + 1}`)));
+    for (const client of crowd) client.write(upgradeHead(place.port, { headers }));
+    await eventually(() => crowd.filter(({ ended, closed }) => ended || closed).length >= 9, 10_000);
+    expect(place.test.stats().heldBytes).toBeLessThanOrEqual(16 * 1024 * 1024);
+    expect(place.test.stats().heldBytes).toBeGreaterThan(8 * 1024 * 1024);
+    expect(honest.closed || honest.ended).toBe(false);
+    for (const client of [honest, ...crowd]) client.destroy();
+    await eventually(() => place.isEmpty);
+  });
 });
 
 describe('memory for heads that break a limit', () => {
