@@ -287,7 +287,6 @@ const LIFE = group('attack/opening/life.spec.ts', '', [
     'the raw socket has an error listener from its first moment',
     'resets: express, own port, plaintext reset at every point',
     ['pipeline/opening.ts', "    tcp.on('error', onError);\n", ''],
-    ['pipeline/opening.ts', "READING, ['error', onError], ", 'READING, '],
   ],
 ]);
 
@@ -962,7 +961,7 @@ const LIFETIME = group('attack/live/lifetime.spec.ts', '', [
   [
     'half-closed peers end',
     'keepalive.closeTimeout',
-    'closing ends a peer that has half-closed',
+    'closing ends a peer that has half-closed and does not read what is left',
     ['connection/listeners.ts', '(this as unknown as Shared)[CONNECTION].closing();', ''],
     ['connection/connection.ts', 'if (!this.isOpen) this.closing();', ''],
     ['connection/limits.ts', 'Math.min(keepalive.closeTimeout, LONGEST_TIMER)', 'LONGEST_TIMER'],

@@ -20,7 +20,7 @@ const COPIED = ['lib', 'test', 'scripts', 'sample', 'package.json', 'jest.config
 /** Milliseconds for one run of one file. */
 const RUN_TIMEOUT = 180_000;
 /** What a mutation that is itself wrong ends in. */
-const OWN_FAULT = /^(?:ReferenceError|SyntaxError)\b/;
+const OWN_FAULT = /^ReferenceError\b/;
 
 const { values: options } = parseArgs({
   options: {

@@ -226,6 +226,16 @@ describe('closing', () => {
     expect(LiveGateway.left).toEqual([1006]);
   });
 
+  it('ends a peer that has half-closed and does not read what is left', async () => {
+    const client = await open({ keepalive: { closeTimeout: 300 }, buffers: { writeLimit: '2mb' } });
+    client.socket.pause();
+    await eventually(() => LiveGateway.sockets.length === 1);
+    while (socketOf().bufferedAmount < 500_000) socketOf().sendEvent('n', 'x'.repeat(50_000));
+    client.socket.end();
+    await eventually(() => app.stats().slots === 0);
+    expect(LiveGateway.left).toEqual([1006]);
+  });
+
   it('comes to its end although a handler is stuck and the queue is full', async () => {
     const client = await open({ messages: unmetered({ maxQueue: 1 }) });
     LiveGateway.closeGate();

@@ -308,6 +308,11 @@ describe('ports', () => {
     lookup.mockRestore();
     const tooLong = upgradeHead(place.port, { headers: { 'X-A': 'x'.repeat(8192) } });
     for (const host of ['127.0.0.1', '::1']) {
+      // Fastify passes upgrades on by itself: the protection begins at accept.
+      const silent = await RawClient.connect({ port: place.port, host });
+      await eventually(() => place.test.stats().pending === 1);
+      silent.destroy();
+      await eventually(() => place.test.stats().pending === 0);
       const client = await RawClient.open({ port: place.port, host });
       client.send('echo', host);
       expect(await client.json()).toEqual({ event: 'echo', data: host });
