@@ -23,7 +23,9 @@ export default {
   },
   moduleNameMapper: {
     '^(\\.{1,2}/.*)\\.js$': '$1',
-    ...(dist ? {} : { '^nest-secure-ws$': '<rootDir>/lib/index.ts', '^nest-secure-ws/testing$': '<rootDir>/lib/testing/index.ts' }),
+    ...(dist
+      ? {}
+      : { '^nest-secure-ws$': '<rootDir>/lib/index.ts', '^nest-secure-ws/testing$': '<rootDir>/lib/testing/index.ts' }),
   },
   coverageProvider: 'v8',
   collectCoverageFrom: ['lib/**/*.ts'],

@@ -2,7 +2,7 @@ import 'reflect-metadata';
 import type { INestApplication, ModuleMetadata, Type } from '@nestjs/common';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
-import { type SecureWsOptions, SecureWsModule, SecureWsStats, type StatsSnapshot } from 'nest-secure-ws';
+import { SecureWsModule, type SecureWsOptions, SecureWsStats, type StatsSnapshot } from 'nest-secure-ws';
 
 export type Platform = 'express' | 'fastify';
 export const PLATFORMS: readonly Platform[] = ['express', 'fastify'];
@@ -26,7 +26,14 @@ export interface TestApp {
 }
 
 /** A whole application on a free port. Logs nothing. */
-export async function startApp({ platform = 'express', options, gateways = [], metadata = {}, host = '127.0.0.1', https }: AppOptions): Promise<TestApp> {
+export async function startApp({
+  platform = 'express',
+  options,
+  gateways = [],
+  metadata = {},
+  host = '127.0.0.1',
+  https,
+}: AppOptions): Promise<TestApp> {
   const builder = Test.createTestingModule({
     ...metadata,
     imports: [SecureWsModule.forRoot(options), ...(metadata.imports ?? [])],

@@ -1,6 +1,6 @@
+import { type Socket, connect as tcpConnect } from 'node:net';
 import { Duplex } from 'node:stream';
-import { connect as tcpConnect, type Socket } from 'node:net';
-import { connect as tlsConnect, type ConnectionOptions } from 'node:tls';
+import { type ConnectionOptions, connect as tlsConnect } from 'node:tls';
 
 export interface RawOptions {
   readonly port: number;
@@ -53,7 +53,13 @@ export function upgradeHead(port: number, { path = '/', headers = {} }: HeadOpti
 /** A masked frame (RFC 6455, section 5.2); `length` lies about the payload's. */
 export function frame(
   payload: string | Buffer,
-  { opcode = 1, fin = true, rsv1 = false, masked = true, length }: { opcode?: number; fin?: boolean; rsv1?: boolean; masked?: boolean; length?: number | bigint } = {},
+  {
+    opcode = 1,
+    fin = true,
+    rsv1 = false,
+    masked = true,
+    length,
+  }: { opcode?: number; fin?: boolean; rsv1?: boolean; masked?: boolean; length?: number | bigint } = {},
 ): Buffer {
   const data = Buffer.from(payload as string);
   const declared = BigInt(length ?? data.length);
@@ -130,7 +136,8 @@ export class RawClient {
   static connect({ port, host = '127.0.0.1', localAddress, tls }: RawOptions): Promise<RawClient> {
     return new Promise((resolve, reject) => {
       const tcp = tcpConnect({ port, host, localAddress, allowHalfOpen: tls === undefined });
-      const socket = tls === undefined ? tcp : tlsConnect({ socket: new Wire(tcp), host, rejectUnauthorized: false, ...tls });
+      const socket =
+        tls === undefined ? tcp : tlsConnect({ socket: new Wire(tcp), host, rejectUnauthorized: false, ...tls });
       tcp.once('error', reject);
       tcp.setNoDelay();
       socket.once('error', reject);
@@ -162,7 +169,10 @@ export class RawClient {
   async response(timeout = 5_000): Promise<Response> {
     await this.until(() => this.received.includes('\r\n\r\n') || this.ended || this.closed, timeout);
     const end = this.received.indexOf('\r\n\r\n');
-    if (end < 0) throw new Error(`closed without an answer: ${JSON.stringify(this.received.toString('latin1'))} ${this.error ?? ''}`);
+    if (end < 0)
+      throw new Error(
+        `closed without an answer: ${JSON.stringify(this.received.toString('latin1'))} ${this.error ?? ''}`,
+      );
     const head = this.received.subarray(0, end).toString('latin1');
     const [line = '', ...lines] = head.split('\r\n');
     const headers: Record<string, string> = {};
@@ -221,7 +231,11 @@ export class RawClient {
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => {
         this.waiting.delete(check);
-        reject(new Error(`nothing happened for ${timeout} ms; received ${JSON.stringify(this.received.subarray(0, 300).toString('latin1'))}`));
+        reject(
+          new Error(
+            `nothing happened for ${timeout} ms; received ${JSON.stringify(this.received.subarray(0, 300).toString('latin1'))}`,
+          ),
+        );
       }, timeout);
       const check = () => {
         if (!condition()) return;
@@ -266,7 +280,12 @@ export class RawClient {
     if (received.length < offset + length) return undefined;
     const first = received[0]!;
     return {
-      frame: { fin: (first & 0x80) !== 0, rsv1: (first & 0x40) !== 0, opcode: first & 15, payload: received.subarray(offset, offset + length) },
+      frame: {
+        fin: (first & 0x80) !== 0,
+        rsv1: (first & 0x40) !== 0,
+        opcode: first & 15,
+        payload: received.subarray(offset, offset + length),
+      },
       size: offset + length,
     };
   }
