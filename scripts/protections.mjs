@@ -1018,7 +1018,7 @@ const DISPATCH = group('e2e/dispatch.spec.ts', '', [
   [
     'nobody is in a broadcast too early',
     'handleConnection has settled before the peer is in any broadcast',
-    'the broadcaster reaches those who are ready',
+    'the broadcaster reaches nobody whose handleConnection has not settled',
     [
       'pipeline/endpoint.ts',
       '    connection.whenReady(() => {\n      if (!connection.ended) this.server.clients.add(socket);\n    });',

@@ -327,6 +327,8 @@ class ParsedGateway {
 @SecureGateway({ path: '/rooms' })
 class RoomsGateway {
   async handleConnection(client: SecureSocket): Promise<void> {
+    client.join('left');
+    client.leave('left');
     await new Promise((resolve) => setTimeout(resolve, 5));
     client.join('all');
   }
@@ -645,6 +647,13 @@ describe('the broadcaster', () => {
     expect(broadcaster.disconnectSocket(id, 4000, 'bye')).toBe(true);
     expect(await two.closeFrame()).toEqual({ code: 4000, reason: 'bye' });
     for (const client of [one, two, other]) client.destroy();
+  });
+
+  it('reaches nobody whose handleConnection has not settled', async () => {
+    const client = await open('/never');
+    app.app.get(SecureWsBroadcaster).of(NeverGateway).emit('too early');
+    expect(await client.closeFrame()).toEqual({ code: 1011, reason: 'internal error' });
+    client.destroy();
   });
 
   it('knows no rooms without bounds', async () => {

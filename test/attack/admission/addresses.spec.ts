@@ -262,6 +262,7 @@ describe('origins', () => {
       'https://good.example:444',
       'http://good.example',
       `http://127.0.0.1:${running!.port}`,
+      'null',
     ]) {
       expect([value, await at('/', value)]).toEqual([value, 403]);
     }
