@@ -8,6 +8,7 @@ import type { SecureWsRuntime } from './secure-ws.runtime.js';
 
 /** Nest's view of this library: gateways in, their servers and connections out. The module registers it. */
 export class SecureWsAdapter implements WebSocketAdapter<WebSocketServer, SecureSocket, object> {
+  /** @hidden */
   constructor(private readonly runtime: SecureWsRuntime) {}
 
   /** Every setting of the application, resolved and frozen. Throws `ConfigurationError` where they are wrong. */
@@ -20,30 +21,35 @@ export class SecureWsAdapter implements WebSocketAdapter<WebSocketServer, Secure
     this.runtime.prepare();
   }
 
+  /** @hidden Called by Nest. */
   create(port: number, options: { path?: string } = {}): WebSocketServer {
     return this.runtime.serverFor(port, options.path);
   }
 
+  /** @hidden Called by Nest. */
   bindClientConnect(server: WebSocketServer, callback: ConnectListener): void {
     this.runtime.endpointOf(server)?.listeners.push(callback);
   }
 
+  /** @hidden Called by Nest. */
   bindClientDisconnect({ connection }: SecureSocket, callback: Disconnected): void {
     const state = connection.dispatch;
     if (state.disconnected === undefined) state.disconnected = callback;
     else state.disconnected = [state.disconnected, callback].flat();
   }
 
+  /** @hidden Called by Nest. */
   bindMessageHandlers({ connection }: SecureSocket, handlers: WsMessageHandler[]): void {
     const { dispatcher, traits } = connection.context as Endpoint;
     dispatcher.bind(connection, handlers, traits);
   }
 
-  /** Called for each server when the application closes. */
+  /** @hidden Called for each server when the application closes. */
   async close(): Promise<void> {
     await this.runtime.drain();
   }
 
+  /** @hidden Called by Nest. */
   async dispose(): Promise<void> {
     await this.runtime.close();
   }

@@ -1,17 +1,17 @@
-import { ConfigurableModuleBuilder } from '@nestjs/common';
+import { type ConfigurableModuleAsyncOptions, ConfigurableModuleBuilder } from '@nestjs/common';
 import type { SecureWsOptions } from './options/settings.js';
 
-export const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN, OPTIONS_TYPE, ASYNC_OPTIONS_TYPE } =
-  new ConfigurableModuleBuilder<SecureWsOptions>({
-    moduleName: 'SecureWs',
-  })
-    .setClassMethodName('forRoot')
-    .setFactoryMethodName('createSecureWsOptions')
-    .setExtras({}, (definition) => ({ ...definition, global: true }))
-    .build();
+export const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } = new ConfigurableModuleBuilder<SecureWsOptions>({
+  moduleName: 'SecureWs',
+})
+  .setClassMethodName('forRoot')
+  .setFactoryMethodName('createSecureWsOptions')
+  .setExtras({}, (definition) => ({ ...definition, global: true }))
+  .build();
 
 /** `forRootAsync({ imports, inject, useFactory | useClass | useExisting })`. */
-export type SecureWsModuleAsyncOptions = typeof ASYNC_OPTIONS_TYPE;
+export interface SecureWsModuleAsyncOptions
+  extends ConfigurableModuleAsyncOptions<SecureWsOptions, 'createSecureWsOptions'> {}
 
 /** For `useClass` and `useExisting`. */
 export interface SecureWsOptionsFactory {

@@ -43,6 +43,7 @@ export class SecureWsModule
   extends ConfigurableModuleClass
   implements OnModuleInit, OnApplicationBootstrap, OnModuleDestroy, BeforeApplicationShutdown
 {
+  /** @hidden */
   constructor(
     private readonly adapter: SecureWsAdapter,
     private readonly runtime: SecureWsRuntime,

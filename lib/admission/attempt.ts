@@ -40,6 +40,7 @@ export class UpgradeAttempt<P = unknown> {
     };
   }
 
+  /** @hidden Tests of guards make one with `attempt()` of `nest-secure-ws/testing`. */
   constructor(init: AttemptInit) {
     this.#init = init;
   }

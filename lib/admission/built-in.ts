@@ -2,7 +2,6 @@ import type { Refusal } from '../errors/refusals.js';
 import { AddressTable } from '../stores/address-table.js';
 import type { Awaitable } from '../stores/contract.js';
 import { MemoryStore } from '../stores/memory-store.js';
-import type { Rate } from '../stores/token-bucket.js';
 import { factsOf } from './attempt.js';
 import { BuiltInRefusal } from './built-in-refusal.js';
 import type { Capacity } from './capacity/capacity.js';
@@ -55,8 +54,11 @@ export function addressGuard(lists: {
   return named('addressGuard', (facts) => refuseAddress({ addresses: { allowed, denied } }, facts));
 }
 
-/** 429 with `Retry-After` past `rate` attempts of an address: a bucket beside that of `connections.rate`. */
-export function rateGuard(rate: Rate, now: () => number = () => performance.now()): AdmissionGuardFunction {
+/** 429 with `Retry-After` past `limit` attempts of an address in `window` milliseconds: beside `connections.rate`. */
+export function rateGuard(
+  rate: { readonly limit: number; readonly window: number },
+  now: () => number = () => performance.now(),
+): AdmissionGuardFunction {
   const table = new AddressTable({ now });
   const store = new MemoryStore(rate, now);
   return named('rateGuard', ({ address, entry: known }) => {

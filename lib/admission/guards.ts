@@ -1,4 +1,3 @@
-import type { Awaitable } from '../stores/contract.js';
 import type { UpgradeAttempt } from './attempt.js';
 
 /**
@@ -10,7 +9,7 @@ export interface AdmissionGuard {
 }
 
 /** A guard of any form, resolved: the class instantiated, the method bound. Its `name` is for the log. */
-export type AdmissionGuardFunction = (attempt: UpgradeAttempt) => Awaitable<Admission | boolean>;
+export type AdmissionGuardFunction = (attempt: UpgradeAttempt) => Admission | boolean | Promise<Admission | boolean>;
 
 /** Response headers by name; several values make several lines. */
 export type AdmissionHeaders = Readonly<Record<string, string | readonly string[]>>;
@@ -29,10 +28,12 @@ export interface AllowOptions {
   readonly subprotocol?: string;
 }
 
+/** Made by `allow()`. */
 export interface Allowed extends AllowOptions {
   readonly decision: 'allow';
 }
 
+/** Made by `refuse()`. */
 export interface Refused {
   readonly decision: 'refuse';
   /** 400 to 599, or 3xx with a `Location`. */

@@ -4,11 +4,9 @@ import type { ConnectionOptions } from 'node:tls';
 import { defaultEnvironment, type Environment } from '../options/environment.js';
 import { ConfigurationError } from '../options/problems.js';
 import { resolveSettings } from '../options/resolve.js';
-import type { InputOf } from '../options/row.js';
 import { ROWS, rowAt } from '../options/rows.js';
 import type { SecureWsOptions, Settings } from '../options/settings.js';
 import { suggest } from '../options/suggest.js';
-import type { CLIENT_ROWS } from '../options/table.client.js';
 import { TCHAR } from '../request/grammar.js';
 import { type HeadersInput, headerLines, headerText, type Line } from './request-head.js';
 import { parseUrl, type Target } from './target.js';
@@ -29,7 +27,7 @@ export interface ConnectionAgent {
  * (for pongs) and `stallTimeout`; all of `keepalive`. The rates `messages.rate`, `byteRate` and `controlRate` hold only
  * where the call itself names them: one chooses the servers that one dials.
  */
-export interface ConnectOptions extends InputOf<typeof CLIENT_ROWS> {
+export interface ConnectOptions extends NonNullable<SecureWsOptions['client']> {
   /** Further request headers; not the handshake's own. A `User-Agent` here replaces `userAgentHeader`. */
   readonly headers?: HeadersInput;
   /** The `Origin` header. Default: none. */

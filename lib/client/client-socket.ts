@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { WebSocket } from 'ws';
 import { EXTENSION_NAME } from '../compression/settings.js';
+import type { Sendable, SendCallback, SendOptions } from '../connection/sendable.js';
 import { internalsOf } from '../connection/ws-internals.js';
 import { CloseCode, defaultReason } from '../errors/close-codes.js';
 import type { Dialled } from './dial.js';
@@ -20,10 +21,6 @@ export interface Closed {
   /** Why we ended it, or what broke, where that was it. */
   readonly cause: string | undefined;
 }
-
-type Data = string | number | Buffer | ArrayBuffer | ArrayBufferView | Blob;
-type SendOptions = { binary?: boolean; compress?: boolean; fin?: boolean; mask?: boolean };
-type SendCallback = (error?: Error) => void;
 
 const SOCKET_OPTIONS = { autoPong: false, allowSynchronousEvents: true, skipUTF8Validation: false };
 const NO_OPTIONS: SendOptions = Object.freeze({});
@@ -47,7 +44,7 @@ export class ClientSocket extends WebSocket {
   private cause: string | undefined = undefined;
   private tellClosed!: (closed: Closed) => void;
 
-  /** @internal */
+  /** @hidden */
   constructor({ raw, rest, target, subprotocol, deflate }: Dialled, limits: ClientLimits, runtime: ClientRuntime) {
     super(null as unknown as string, undefined, { ...SOCKET_OPTIONS, closeTimeout: limits.closeTimeout } as object);
     this.closed = new Promise((resolve) => {
@@ -92,7 +89,7 @@ export class ClientSocket extends WebSocket {
     this.send(JSON.stringify({ event, data }));
   }
 
-  override send(data: Data, options?: SendOptions | SendCallback, callback?: SendCallback): void {
+  override send(data: Sendable | number, options?: SendOptions | SendCallback, callback?: SendCallback): void {
     if (typeof options === 'function') [options, callback] = [NO_OPTIONS, options];
     const before = this.bufferedAmount;
     super.send(data as Buffer, options ?? NO_OPTIONS, callback as (error?: Error) => void);

@@ -18,7 +18,7 @@ export class SecureWsConnector implements OnModuleDestroy {
   private readonly sockets = new Set<ClientSocket>();
   private readonly shutdown = new AbortController();
 
-  /** `settings`: the module's, asked for at each call. `onRetry`: told before `reconnecting` waits, for a log. */
+  /** @hidden `settings`: the module's, asked for at each call. `onRetry`: told before `reconnecting` waits, for a log. */
   constructor(
     private readonly settings: () => Settings,
     private readonly onRetry?: (event: RetryEvent) => void,

@@ -45,6 +45,7 @@ export class UnexpectedStatusError extends HandshakeError {
   /** By their names in lower case; lines of one name are joined with `, `. */
   readonly headers: Readonly<Record<string, string>>;
 
+  /** @hidden */
   constructor(
     head: ResponseHead,
     /** Up to `http.maxBodySize`; what had come where the server closed too early. */

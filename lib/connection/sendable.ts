@@ -1,11 +1,14 @@
+/** Called when the message was handed to the operating system, or with what came in between. */
 export type SendCallback = (error?: Error) => void;
+/** Options of a message, as of `ws`. */
 export interface SendOptions {
   binary?: boolean;
   compress?: boolean;
   fin?: boolean;
   mask?: boolean;
 }
-export type Sendable = string | Buffer | Uint8Array | ArrayBuffer | Blob;
+/** What can be sent: text, or bytes. */
+export type Sendable = string | ArrayBufferView | ArrayBuffer | Blob;
 
 /** Bytes of a payload. */
 export const sizeOf = (data: Sendable): number =>

@@ -4,18 +4,18 @@ import type { TABLE } from './table.js';
 type Table = typeof TABLE;
 
 /** The options of `SecureWsModule.forRoot()`: all optional; each wins over its environment variable. */
-export type SecureWsOptions = InputOf<Table>;
+export interface SecureWsOptions extends InputOf<Table> {}
 
 /** The options of `@SecureGateway()`: the path, and every setting that a gateway or its port may have of its own. */
-export type SecureGatewayOptions = Omit<InputOf<GatewayRows<Table>>, 'tls'> & {
+export interface SecureGatewayOptions extends Omit<InputOf<GatewayRows<Table>>, 'tls'> {
   /** Compared byte for byte with the request target up to `?`. Default `/`. */
   readonly path?: string;
   /** `null`: this port speaks no TLS even where the application's settings name certificates. */
-  readonly tls?: InputOf<Table['tls']> | null;
-};
+  readonly tls?: SecureWsOptions['tls'] | null;
+}
 
 /** Every setting, resolved and frozen. */
-export type Settings = ValuesOf<Table>;
+export interface Settings extends ValuesOf<Table> {}
 
 /** A gateway's settings: the application's with its own before them. */
 export interface GatewaySettings extends Settings {

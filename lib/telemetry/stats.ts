@@ -1,6 +1,6 @@
 import type { RefusalReason } from '../errors/refusals.js';
 import type { SettingsReport } from '../options/report.js';
-import type { ClosedEvent, FaultEvent, FaultPlace, RefusedEvent, Subscriber } from './events.js';
+import type { ClosedEvent, FaultEvent, FaultPlace, RefusedEvent } from './events.js';
 
 /** Figures as they are at the moment of asking. */
 export interface Gauges {
@@ -28,7 +28,7 @@ export interface StatsSnapshot extends Gauges {
 }
 
 /** Counters by bounded reason, and current figures. Injectable. */
-export class SecureWsStats implements Partial<Subscriber> {
+export class SecureWsStats {
   private openedCount = 0;
   private readonly closedBy: Record<string, number> = {};
   private readonly refusedBy: Partial<Record<RefusalReason, number>> = {};
