@@ -509,7 +509,11 @@ const CAPACITY = group('attack/admission/capacity.spec.ts', '', [
     'the oldest connection of a user is closed',
     'connections.onUserLimit',
     'a user may have the oldest closed instead',
-    ['pipeline/endpoint.ts', "oldest.end(CloseCode.POLICY_VIOLATION, 'too many connections of this user');", ''],
+    [
+      'pipeline/endpoint.ts',
+      "oldest.end(CloseCode.POLICY_VIOLATION, 'too many connections of this user');",
+      'void oldest;',
+    ],
   ],
   [
     'the log is sampled',
@@ -574,6 +578,8 @@ const GUARDS = group('attack/admission/guards.spec.ts', 'a guard ', [
     'a refused attempt leaves nothing behind',
     'that answers after the peer has left lets nobody in',
     ['pipeline/passage.ts', '    if (this.over) return;\n    this.over = true;', '    if (this.over) return;'],
+    ['admission/guard-runner.ts', 'onAttemptEnd(this.attempt, () => this.#finish(ABANDONED));', ''],
+    ['pipeline/welcome.ts', 'if (!socket.writable || !socket.readable) return false;', ''],
   ],
   [
     'a guard that throws lets nobody in',
@@ -1127,6 +1133,11 @@ const COMPRESSION = group('unit/compression/codec.spec.ts', 'bounds ', [
     'messages.maxSize after decompression',
     'inflates up to maxSize and not a byte more in shared mode',
     ['compression/inflate-context.ts', "if (produced > limit) return this.#fail('too-large');", ''],
+    [
+      'compression/inflate-context.ts',
+      "if (this.#total > this.#limit && this.#settle !== undefined) this.#finish('too-large');",
+      '',
+    ],
   ],
   [
     'large bombs are cut',
