@@ -21,6 +21,17 @@ export interface Audiences {
 
 /** Peers that are served before the event loop gets its turn. */
 const BATCH = 500;
+/** Bytes of broadcasts that may wait for their turn, with their lists of peers; beyond it whoever broadcasts waits. */
+const MOST_WAITING = 4 * 1024 * 1024;
+const PER_PEER = 8;
+
+/** A broadcast, and whom it has not reached yet. */
+interface Waiting {
+  readonly message: SharedMessage;
+  readonly peers: Iterator<SecureSocket>;
+  /** Bytes. */
+  readonly size: number;
+}
 
 /** Whom a message is for. */
 export interface BroadcastScope {
@@ -32,8 +43,11 @@ export interface BroadcastScope {
 
 /** Speaks to many peers at once, and ends connections by id or user. Inject it: it knows every gateway. */
 export class SecureWsBroadcaster implements BroadcastScope {
-  private readonly queue: { message: SharedMessage; peers: Iterator<SecureSocket> }[] = [];
+  private readonly queue: Waiting[] = [];
+  private waitingBytes = 0;
+  private isScheduled = false;
 
+  /** @hidden */
   constructor(private readonly audiences: Audiences) {}
 
   emit(event: string, data?: unknown): void {
@@ -76,23 +90,35 @@ export class SecureWsBroadcaster implements BroadcastScope {
       ...(room === undefined ? audience.server.clients : audience.rooms.in(room)),
     ]) as SecureSocket[];
     if (peers.length === 0) return;
-    this.queue.push({ message: new SharedMessage(JSON.stringify({ event, data })), peers: peers.values() });
+    const text = JSON.stringify({ event, data });
+    const size = text.length + peers.length * PER_PEER;
+    this.queue.push({ message: new SharedMessage(text), peers: peers.values(), size });
+    this.waitingBytes += size;
     // Behind one that has yielded: every peer gets broadcasts in their order.
-    if (this.queue.length === 1) this.proceed();
+    if (!this.isScheduled) this.proceed();
+    while (this.waitingBytes > MOST_WAITING) this.serve(Number.POSITIVE_INFINITY);
   }
 
   private readonly proceed = (): void => {
+    this.serve(BATCH);
+    this.isScheduled = this.queue.length > 0;
+    if (this.isScheduled) setImmediate(this.proceed);
+  };
+
+  /** Hands the oldest broadcast to so many more of its peers. */
+  private serve(most: number): void {
     const [first] = this.queue;
     if (first === undefined) return;
-    for (let served = 0; served < BATCH; served++) {
+    for (let served = 0; served < most; served++) {
       const { value, done } = first.peers.next();
-      if (done) {
-        this.queue.shift();
-        if (this.queue.length > 0) setImmediate(this.proceed);
-        return;
-      }
+      if (done) return this.finish(first);
       first.message.sendTo(value);
     }
-    setImmediate(this.proceed);
-  };
+  }
+
+  private finish(broadcast: Waiting): void {
+    if (this.queue[0] !== broadcast) return;
+    this.queue.shift();
+    this.waitingBytes -= broadcast.size;
+  }
 }
