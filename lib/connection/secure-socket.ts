@@ -31,7 +31,7 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
   private currentPrincipal: Principal;
   private uuid: string | undefined = undefined;
 
-  /** @internal */
+  /** @hidden */
   constructor({ context, raw, peer, extensions, subprotocol }: Open) {
     super(null as unknown as string, undefined, {
       ...SOCKET_OPTIONS,
@@ -120,8 +120,10 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
     }
   }
 
+  /** In its turn behind what {@link join} still waits for. */
   leave(room: string): void {
-    this.connection.context.rooms.leave(this as SecureSocket, room);
+    const { connection } = this;
+    connection.whenReady(() => connection.context.rooms.leave(this as SecureSocket, room));
   }
 
   /** The rooms it is in. */
