@@ -114,20 +114,20 @@ function asParts(raw: unknown): unknown[] | undefined {
 export const rate = (): Kind<Rate, ResolvedRate> => rateOf({}, '20/1s');
 export const byteRate = (): Kind<Rate, ResolvedRate> => rateOf(BYTES, '8mb/4s');
 
-const TRUTH: Record<string, boolean> = {
-  true: true,
-  false: false,
-  '1': true,
-  '0': false,
-  yes: true,
-  no: false,
-  on: true,
-  off: false,
-};
+const TRUTH: ReadonlyMap<string, boolean> = new Map([
+  ['true', true],
+  ['false', false],
+  ['1', true],
+  ['0', false],
+  ['yes', true],
+  ['no', false],
+  ['on', true],
+  ['off', false],
+]);
 
 export const boolean = (): Kind<boolean | string, boolean> => ({
   expected: 'true or false',
-  parse: (raw) => (typeof raw === 'boolean' ? raw : TRUTH[String(raw).trim().toLowerCase()]),
+  parse: (raw) => (typeof raw === 'object' ? undefined : TRUTH.get(String(raw).trim().toLowerCase())),
 });
 
 export const choice = <const T extends string>(...values: T[]): Kind<T, T> => ({

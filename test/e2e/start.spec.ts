@@ -387,6 +387,7 @@ describe('settings', () => {
   it('that are wrong appear all in one message, those of gateways too', async () => {
     setEnvironment('WEBSOCKETS_PING_INTERVAL', 'soon');
     setEnvironment('WEBSOCKETS_STRIKES', '');
+    setEnvironment('WEBSOCKETS_REQUIRE_TLS', 'constructor');
     @SecureGateway({ path: '/two words', keepalive: { closeTimeout: '1 fortnight' } })
     class WrongGateway {
       @MessageRate('often') @SubscribeMessage('x') x() {}
@@ -395,13 +396,14 @@ describe('settings', () => {
       { messages: { maxSize: 'lots\n', rate: null, concurrency: 0 }, connections: { max: 1.5 } },
       [WrongGateway],
     );
-    expect(problems).toHaveLength(8);
+    expect(problems).toHaveLength(9);
     for (const expected of [
       "messages.maxSize (WEBSOCKETS_MAX_SIZE) is 'lots\\x0a': expected a size in bytes or such as '64kb' from 1 to 1073741824",
       'messages.rate (WEBSOCKETS_MESSAGE_RATE) is null: expected a rate',
       'messages.concurrency (WEBSOCKETS_CONCURRENCY) is 0: expected a whole number from 1 to 10000',
       'connections.max (WEBSOCKETS_MAX_CONNECTIONS) is 1.5: expected a whole number',
       "keepalive.pingInterval (WEBSOCKETS_PING_INTERVAL) is 'soon': expected a duration in milliseconds or such as '10s' of at least 1, or null to remove it",
+      "proxy.requireTls (WEBSOCKETS_REQUIRE_TLS) is 'constructor': expected true or false",
       'path of WrongGateway must be a path',
       "keepalive.closeTimeout (WEBSOCKETS_CLOSE_TIMEOUT) of WrongGateway is '1 fortnight'",
       "@MessageRate of WrongGateway.x is 'often'",
