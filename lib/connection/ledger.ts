@@ -1,6 +1,10 @@
+import { SITE_FACTOR } from '../stores/address-entry.js';
+
 /** Bytes held for the peers of one address. */
 export interface HeldBytes {
   heldBytes: number;
+  /** Of the /48 around it, which may hold eight times as much. */
+  readonly site?: HeldBytes | undefined;
 }
 
 /** Somebody for whom bytes are held, and who can be ended to free them. */
@@ -49,7 +53,7 @@ export class Ledger {
     if (held === before) return;
     holder.held = held;
     this.total += held - before;
-    if (holder.account !== undefined) holder.account.heldBytes += held - before;
+    this.charge(holder.account, held - before);
     if (holder.isGivenUp) this.noteLeaving(holder, held - before);
     if (held >= NEVER_CHOSEN && !holder.isGivenUp) this.large.add(holder);
     else if (before >= NEVER_CHOSEN) this.large.delete(holder);
@@ -68,10 +72,23 @@ export class Ledger {
     if (delta > 0) this.defendTotal();
   }
 
+  private charge(account: HeldBytes | undefined, delta: number): void {
+    if (account === undefined) return;
+    account.heldBytes += delta;
+    if (account.site !== undefined) account.site.heldBytes += delta;
+  }
+
   private defend({ account }: Holder): void {
-    if (account !== undefined && account.heldBytes > this.maxPerIp)
-      this.largestOf(account)?.endForMemory('address over its share of the buffers');
+    if (account !== undefined) this.defendShare(account);
     this.defendTotal();
+  }
+
+  private defendShare(account: HeldBytes): void {
+    const { site } = account;
+    const share = 'address over its share of the buffers';
+    if (account.heldBytes > this.maxPerIp) this.largestOf(account)?.endForMemory(share);
+    if (site !== undefined && site.heldBytes > this.maxPerIp * SITE_FACTOR)
+      this.largest((holder) => holder.account?.site === site)?.endForMemory(share);
   }
 
   private defendTotal(): void {
@@ -107,10 +124,13 @@ export class Ledger {
   }
 
   private largestOf(account: HeldBytes | undefined): Holder | undefined {
+    return this.largest((holder) => holder.account === account);
+  }
+
+  private largest(isMeant: (holder: Holder) => boolean): Holder | undefined {
     let largest: Holder | undefined;
-    for (const holder of this.large) {
-      if (holder.account === account && (largest === undefined || holder.held > largest.held)) largest = holder;
-    }
+    for (const holder of this.large)
+      if (isMeant(holder) && (largest === undefined || holder.held > largest.held)) largest = holder;
     return largest;
   }
 

@@ -1,4 +1,4 @@
-import type { AddressEntry } from '../stores/address-entry.js';
+import { type AddressEntry, SITE_FACTOR } from '../stores/address-entry.js';
 import { debt, fits, spend } from '../stores/token-bucket.js';
 import type { Limits } from './limits.js';
 
@@ -32,12 +32,17 @@ export class Meters {
     return fits(this.strikes, now, strikes);
   }
 
-  /** Charges bytes to the connection and to its address; answers for how many milliseconds nothing may be read. */
+  /** Charges bytes to the connection, its address and the /48 around that; answers for how many milliseconds nothing may be read. */
   pauseFor(size: number, now: number, account: AddressEntry | undefined, limits: Limits): number {
     this.bytes = spend(this.bytes, now, size, limits.byteRate);
     const own = debt(this.bytes, now, limits.byteRate);
     if (account === undefined) return own;
-    account.bytes = spend(account.bytes, now, size, limits.byteRatePerIp);
-    return Math.max(own, debt(account.bytes, now, limits.byteRatePerIp));
+    const { byteRatePerIp } = limits;
+    account.bytes = spend(account.bytes, now, size, byteRatePerIp);
+    const shared = Math.max(own, debt(account.bytes, now, byteRatePerIp));
+    const { site } = account;
+    if (site === undefined) return shared;
+    site.bytes = spend(site.bytes, now, size / SITE_FACTOR, byteRatePerIp);
+    return Math.max(shared, debt(site.bytes, now, byteRatePerIp));
   }
 }

@@ -10,7 +10,7 @@ export class AddressEntry {
   connections = 0;
   /** Connections between accept and 101. */
   pending = 0;
-  /** Bytes held for its peers: heads, waiting messages, output. */
+  /** Bytes held for its open connections: incomplete and waiting messages, output. */
   heldBytes = 0;
   /** Bucket of `connections.rate` (see token-bucket.ts). */
   attempts = 0;

@@ -179,6 +179,19 @@ describe('the ledger', () => {
     expect(tiny.some(({ ended }) => ended !== undefined)).toBe(false);
   });
 
+  it('lets a /48 hold eight times as much as one of its prefixes', () => {
+    const ledger = new Ledger(10_000 * KIB, 200 * KIB);
+    const site = { heldBytes: 0 };
+    const peers = Array.from({ length: 9 }, () => new Peer(ledger, { heldBytes: 0, site }));
+    for (const peer of peers.slice(0, 8)) ledger.settle(peer, 199 * KIB);
+    expect(peers.some(({ ended }) => ended !== undefined)).toBe(false);
+    ledger.settle(peers[8]!, 100 * KIB);
+    expect(peers.filter(({ ended }) => ended !== undefined)).toHaveLength(1);
+    expect(site.heldBytes).toBeLessThanOrEqual(1600 * KIB);
+    for (const peer of peers) ledger.settle(peer, 0);
+    expect(site.heldBytes).toBe(0);
+  });
+
   it('defends the total at the cost of the address that holds most, down to nine tenths', () => {
     const ledger = new Ledger(1000 * KIB, 10_000 * KIB);
     const [greedy, honest] = [{ heldBytes: 0 }, { heldBytes: 0 }];
@@ -260,6 +273,11 @@ it('meters charge an address together, and fragments a sixteenth', () => {
   expect(one.pauseFor(10, 0, account, limits)).toBe(0);
   expect(other.pauseFor(10, 0, account, limits)).toBeCloseTo(333, 0);
   expect(other.pauseFor(10, 0, undefined, limits)).toBeCloseTo(1_000, 0);
+  const site = { bytes: 0 };
+  const neighbours = Array.from({ length: 20 }, () => ({ bytes: 0, site }) as never);
+  const waits = neighbours.map((each) => new Meters().pauseFor(10, 0, each, limits));
+  expect(waits.slice(0, 12)).toEqual(Array.from({ length: 12 }, () => 0));
+  expect(waits[12]).toBeGreaterThan(0);
   for (let i = 0; i < 160; i++) expect(one.fragment(0, limits)).toBe(true);
   expect(one.fragment(0, limits)).toBe(false);
 });
