@@ -31,10 +31,14 @@ const MAX_READ = 16 * 1024;
 const SECRET_HEADERS = /^(?:authorization|proxy-authorization|cookie|sec-websocket-protocol)$/i;
 /** Shorter words are no secrets, and stand in every sentence. */
 const SHORTEST_SECRET = 6;
+/** Bytes that are searched for secrets: a megabyte of cookies would hold the event loop for a tenth of a second. */
+const MOST_CARRIED = 32 * 1024;
+const NOT_SHOWN = '(its words are not shown: the request carries too much that they might repeat)';
 
 /** An error often repeats what it was about: a token, a cookie, a value of the query. */
 function withoutSecrets(words: string, { rawHeaders, rawQuery }: Pick<AttemptInit, 'rawHeaders' | 'rawQuery'>): string {
   const carriers = rawHeaders.filter((_, index) => index % 2 === 1 && SECRET_HEADERS.test(rawHeaders[index - 1]!));
+  if (carriers.reduce((sum, { length }) => sum + length, rawQuery.length) > MOST_CARRIED) return NOT_SHOWN;
   const secrets = [...carriers, rawQuery, decoded(rawQuery)]
     .flatMap((carrier) => [carrier, ...carrier.split(/[\s;,&=]+/)])
     .filter((secret) => secret.length >= SHORTEST_SECRET);

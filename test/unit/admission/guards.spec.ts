@@ -14,6 +14,7 @@ import { Capacity } from '../../../lib/admission/capacity/capacity.js';
 import { GatewayCapacity } from '../../../lib/admission/capacity/gateway-capacity.js';
 import type { Reservation } from '../../../lib/admission/capacity/reservation.js';
 import { userKeyOf } from '../../../lib/admission/guard-answer.js';
+import { refusalOfThrown } from '../../../lib/admission/guard-failure.js';
 import { ABANDONED, type GuardOutcome, runGuards } from '../../../lib/admission/guard-runner.js';
 import {
   type Admission,
@@ -278,6 +279,13 @@ describe('runGuards', () => {
         () => allow({ principal: {} }),
       ),
     ).toMatchObject({ userKey: undefined });
+  });
+
+  it('says nothing of what was thrown where the request carries more than can be looked through', () => {
+    const thrown = (cookie: string) =>
+      refusalOfThrown(new Error(`no session canary-1`), { rawHeaders: ['Cookie', cookie], rawQuery: '' }).detail;
+    expect(thrown('s=canary-1')).toMatch(/^Error: no session … at /);
+    expect(thrown(`s=canary-1; ${'a=bcdefg; '.repeat(4000)}`)).toMatch(/^\(its words are not shown: [^)]*\) at /);
   });
 
   it('turns a throw into 500, and takes from an HttpException nothing but its status', async () => {
