@@ -282,12 +282,6 @@ const LIFE = group('attack/opening/life.spec.ts', '', [
     'closing the application: express, own port, plaintext ends who is on the way in',
     ['pipeline/drain.ts', 'for (const port of ports) port.shutDown(SHUTDOWN);', ''],
   ],
-  [
-    'a reset is no error of nobody',
-    'the raw socket has an error listener from its first moment',
-    'resets: express, own port, plaintext reset at every point',
-    ['pipeline/opening.ts', "    tcp.on('error', onError);\n", ''],
-  ],
 ]);
 
 const ADDRESSES = group('attack/admission/addresses.spec.ts', '', [
@@ -685,6 +679,20 @@ const ADDRESS_UNITS = [
       ['admission/address.ts', 'if (embedded !== undefined) return fromIPv4(embedded, words);', ''],
     ],
   ]),
+  ...group('unit/connection/deadlines.spec.ts', 'the ledger ', [
+    [
+      'who holds little stays',
+      'buffers.budget: under 64 KiB is never chosen',
+      'ends the largest of an address that is past its share, and nobody under 64 KiB',
+      ['connection/ledger.ts', 'export const NEVER_CHOSEN = 64 * 1024;', 'export const NEVER_CHOSEN = 1;'],
+    ],
+    [
+      'memory of a /48',
+      'buffers.maxPerIp, connections.ipv6Prefix',
+      'lets a /48 hold eight times as much as one of its prefixes',
+      ['connection/ledger.ts', 'site !== undefined && site.heldBytes > this.maxPerIp * SITE_FACTOR', 'false'],
+    ],
+  ]),
   ...group('unit/stores/stores.spec.ts', 'AddressTable ', [
     [
       'what is remembered of addresses is bounded',
@@ -877,8 +885,8 @@ const BUDGET = group('attack/live/budget.spec.ts', 'the budget ', [
     ['connection/ledger.ts', 'if (account.heldBytes > this.maxPerIp)', 'if (false)'],
   ],
   [
-    'who holds little stays',
-    'buffers.budget: under 64 KiB is never chosen',
+    'the address that holds most goes first',
+    'buffers.budget: the largest of the address that holds most',
     'in all: at the cost of those who hold most',
     [
       'connection/ledger.ts',
@@ -979,6 +987,15 @@ const LIFETIME = group('attack/live/lifetime.spec.ts', '', [
     '1002',
     'closing says why: no mask',
     ['connection/listeners.ts', "const REPLACED = ['message',", "const REPLACED = ['conclude', 'error', 'message',"],
+  ],
+]);
+
+const SURVIVAL = group('e2e/survival.spec.ts', '', [
+  [
+    'a reset is no error of nobody',
+    'the raw socket has an error listener from its first moment',
+    'a process survives a reset at every point of a handshake and of a message',
+    ['pipeline/opening.ts', "    tcp.on('error', onError);\n", ''],
   ],
 ]);
 
@@ -1358,6 +1375,7 @@ export const PROTECTIONS = [
   ...BUDGET,
   ...LIFETIME,
   ...SHUTDOWN,
+  ...SURVIVAL,
   ...DISPATCH,
   ...COMPRESSION,
   ...CONTEXTS,
