@@ -1,4 +1,3 @@
-import { randomInt } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { CloseCode } from '../errors/close-codes.js';
 import type { AddressEntry } from '../stores/address-entry.js';
@@ -240,6 +239,3 @@ export class Connection extends Timed {
     this.becomeReady();
   }
 }
-
-/** A random part of `range`, so that what belongs to many connections does not happen at once. */
-export const jitter = (range: number): number => (range < 2 ** 47 ? randomInt(Math.max(1, Math.floor(range))) : 0);
