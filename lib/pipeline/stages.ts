@@ -1,3 +1,4 @@
+import { CAPACITY_REFUSALS } from '../admission/capacity/capacity.js';
 import type { Reservation } from '../admission/capacity/reservation.js';
 import type { GuardOutcome } from '../admission/guard-runner.js';
 import { ABANDONED, runGuards } from '../admission/guard-runner.js';
@@ -127,12 +128,10 @@ function scheduled({ wheel, clock }: Passage['engine'], expire: () => void, time
 function user({ endpoint, engine, admitted: { userKey } }: Passage): Stop | undefined {
   for (const { slots, limit } of endpoint.userLimits) {
     if (userKey === undefined) return REFUSALS.userKeyMissing;
-    if (limit.onLimit === 'refuse' && slots.count(userKey) >= limit.max) return USER_FULL;
+    if (limit.onLimit === 'refuse' && slots.count(userKey) >= limit.max) return CAPACITY_REFUSALS.user;
   }
   return engine.draining ? SHUTTING_DOWN : undefined;
 }
-
-const USER_FULL = Object.freeze(retryLater('connections-per-user', 429, 5));
 
 /** Sends a passage through the stages; at once, as long as no stage has to wait. Never throws, never rejects. */
 export function travel(passage: Passage, done: (stop: Stop | undefined) => void, from = 0): void {
