@@ -26,7 +26,10 @@ export function interceptTls(
     if (opening === undefined) return;
     const name = nameOf(tcp);
     waiting.set(name, opening);
-    opening.onLeft = () => waiting.delete(name);
+    opening.onLeft = () => {
+      // Another connection from the same port may have come before this one was known to be over.
+      if (waiting.get(name) === opening) waiting.delete(name);
+    };
     handshake.call(server, tcp);
   });
   server.prependListener('secureConnection', (socket: TLSSocket) => {
