@@ -494,11 +494,7 @@ const CAPACITY = group('attack/admission/capacity.spec.ts', '', [
     'connections of a user',
     'connections.maxPerUser',
     'a user has at most so many connections',
-    [
-      'pipeline/stages.ts',
-      "if (limit.onLimit === 'refuse' && slots.count(userKey) >= limit.max) return USER_FULL;",
-      '',
-    ],
+    ['pipeline/stages.ts', "limit.onLimit === 'refuse' && slots.count(userKey) >= limit.max", 'false'],
   ],
   [
     'the oldest connection of a user is closed',
