@@ -2,10 +2,10 @@
 export type SendCallback = (error?: Error) => void;
 /** Options of a message, as of `ws`. */
 export interface SendOptions {
-  binary?: boolean;
-  compress?: boolean;
-  fin?: boolean;
-  mask?: boolean;
+  binary?: boolean | undefined;
+  compress?: boolean | undefined;
+  fin?: boolean | undefined;
+  mask?: boolean | undefined;
 }
 /** What can be sent: text, or bytes. */
 export type Sendable = string | ArrayBufferView | ArrayBuffer | Blob;
