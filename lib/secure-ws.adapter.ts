@@ -32,14 +32,15 @@ export class SecureWsAdapter implements WebSocketAdapter<WebSocketServer, Secure
   }
 
   /** @hidden Called by Nest. */
-  bindClientDisconnect({ connection }: SecureSocket, callback: Disconnected): void {
-    const state = connection.dispatch;
+  bindClientDisconnect(client: SecureSocket, callback: Disconnected): void {
+    const state = client.connection.dispatch;
     if (state.disconnected === undefined) state.disconnected = callback;
     else state.disconnected = [state.disconnected, callback].flat();
   }
 
   /** @hidden Called by Nest. */
-  bindMessageHandlers({ connection }: SecureSocket, handlers: WsMessageHandler[]): void {
+  bindMessageHandlers(client: SecureSocket, handlers: WsMessageHandler[]): void {
+    const { connection } = client;
     const { dispatcher, traits } = connection.context as Endpoint;
     dispatcher.bind(connection, handlers, traits);
   }

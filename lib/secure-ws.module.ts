@@ -70,12 +70,12 @@ export class SecureWsModule
     return super.forRootAsync(options);
   }
 
-  /** @internal Checks the settings, in applications without a gateway or without HTTP too. */
+  /** @hidden Checks the settings, in applications without a gateway or without HTTP too. */
   onModuleInit(): void {
     this.runtime.prepare();
   }
 
-  /** @internal */
+  /** @hidden */
   async onApplicationBootstrap(): Promise<void> {
     if (this.config.getIoAdapter() !== this.adapter) {
       throw new Error(
@@ -86,12 +86,12 @@ export class SecureWsModule
     await this.runtime.start();
   }
 
-  /** @internal For applications without HTTP; others have begun earlier. */
+  /** @hidden For applications without HTTP; others have begun earlier. */
   async onModuleDestroy(): Promise<void> {
     await this.runtime.drain();
   }
 
-  /** @internal */
+  /** @hidden */
   async beforeApplicationShutdown(): Promise<void> {
     await this.runtime.close();
   }

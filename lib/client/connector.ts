@@ -41,7 +41,7 @@ export class SecureWsConnector implements OnModuleDestroy {
     return this.follow(resolveCall(url, options, this.settings()));
   }
 
-  /** @internal Called by Nest. */
+  /** @hidden Called by Nest. */
   async onModuleDestroy(): Promise<void> {
     this.shutdown.abort(new Error('the application is shutting down'));
     const sockets = [...this.sockets];

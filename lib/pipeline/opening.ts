@@ -46,7 +46,7 @@ export class Opening extends Timed implements HeadHolder {
   private socket: Socket;
   private state = State.TLS;
   private meter: HeadMeter | undefined = undefined;
-  /** @internal For `HeldHeads`. */ heldBytes = 0;
+  /** For `HeldHeads`. */ heldBytes = 0;
   private passage: Passage | undefined = undefined;
   /** The head as it came, until it is known to be ours: somebody else's parser may want it. */
   private head: Buffer | undefined = undefined;
