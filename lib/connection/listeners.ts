@@ -19,6 +19,7 @@ export function shareListeners(socket: SecureSocket, raw: Socket, receiver: Rece
   receiver.dataMessage = dataMessage;
   receiver.startLoop = startLoop;
   receiver.decompress = decompress;
+  receiver.end = end;
 }
 
 /** What is read from here on is discarded. */
@@ -66,7 +67,12 @@ function onPong(this: Shared, data: Buffer): void {
   connection.socket.emit('pong', data);
 }
 
-const { dataMessage: receiveFragment, startLoop: parse, decompress: inflate } = Receiver.prototype;
+const { dataMessage: receiveFragment, startLoop: parse, decompress: inflate, end: conclude } = Receiver.prototype;
+
+/** `ws` ends it with the peer's FIN and once more with the socket: for that a stream makes an `Error` each time. */
+function end(this: ReceiverInternals): void {
+  if (!this.writableEnded) conclude.call(this);
+}
 
 function decompress(this: ReceiverInternals & Shared, data: Buffer, callback: (error?: Error) => void): void {
   const { isOpen, intake } = this[CONNECTION];

@@ -11,7 +11,6 @@ import { Pause } from './reading.js';
 import { type Sendable, type SendCallback, type SendOptions, sizeOf } from './sendable.js';
 import { internalsOf } from './ws-internals.js';
 
-const SOCKET_OPTIONS = { autoPong: false, allowSynchronousEvents: true, skipUTF8Validation: false };
 const NOTHING = Buffer.alloc(0);
 const NO_OPTIONS: SendOptions = Object.freeze({});
 
@@ -33,17 +32,20 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
 
   /** @hidden */
   constructor({ context, raw, peer, extensions, subprotocol }: Open) {
-    super(null as unknown as string, undefined, {
-      ...SOCKET_OPTIONS,
-      closeTimeout: context.limits.closeTimeout,
-    } as object);
+    const { closeTimeout, maxSize, maxFragments } = context.limits;
+    super(null as unknown as string, undefined, { autoPong: false, closeTimeout } as object);
     this.currentPrincipal = peer.principal as Principal;
     const internals = internalsOf(this);
     if (extensions !== undefined) internals._extensions = extensions;
     if (subprotocol !== undefined) internals._protocol = subprotocol;
     this.connection = new Connection(context, this as SecureSocket, raw, peer);
-    const { maxSize, maxFragments } = context.limits;
-    internals.setSocket(raw, NOTHING, { ...SOCKET_OPTIONS, maxBufferedChunks: 0, maxFragments, maxPayload: maxSize });
+    internals.setSocket(raw, NOTHING, {
+      allowSynchronousEvents: true,
+      skipUTF8Validation: false,
+      maxBufferedChunks: 0,
+      maxFragments,
+      maxPayload: maxSize,
+    });
     shareListeners(this as SecureSocket, raw, internals._receiver);
   }
 

@@ -9,6 +9,8 @@ import * as ws from 'ws';
 export interface ReceiverInternals extends NodeJS.EventEmitter {
   readonly writable: boolean;
   readonly writableLength: number;
+  readonly writableEnded: boolean;
+  end(): void;
   write(chunk: Buffer): boolean;
   /** Chunks that were not consumed yet, and their bytes. */
   _buffers: Buffer[];

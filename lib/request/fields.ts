@@ -14,24 +14,29 @@ const NAMES = [
 /** The headers that the checks of a request look at. */
 export type FieldName = (typeof NAMES)[number];
 
-const SLOTS: ReadonlyMap<string, FieldName> = new Map(NAMES.map((name) => [name, name]));
-
-const NONE: readonly string[] = Object.freeze([]);
+/** By their lengths, so that most other headers need no look at their letters. */
+const BY_LENGTH: readonly (readonly FieldName[])[] = Array.from(
+  { length: 1 + Math.max(...NAMES.map((name) => name.length)) },
+  (_, length) => NAMES.filter((name) => name.length === length),
+);
 
 /** The lines of those headers, one value for each line, in their order; nothing is merged. */
 export class Fields {
-  private readonly lines = new Map<FieldName, string[]>();
+  /** Names and values in turn. */
+  private readonly lines: string[] = [];
 
   constructor(rawHeaders: readonly string[]) {
     for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
-      const name = SLOTS.get(rawHeaders[i]!.toLowerCase());
-      if (name !== undefined) this.add(name, rawHeaders[i + 1]!);
+      const name = known(rawHeaders[i]!);
+      if (name !== undefined) this.lines.push(name, rawHeaders[i + 1]!);
     }
   }
 
   /** Empty when the header is missing. */
-  all(name: FieldName): readonly string[] {
-    return this.lines.get(name) ?? NONE;
+  all(name: FieldName): string[] {
+    const values: string[] = [];
+    for (let i = 0; i < this.lines.length; i += 2) if (this.lines[i] === name) values.push(this.lines[i + 1]!);
+    return values;
   }
 
   /** The value where there is exactly one line. */
@@ -39,10 +44,11 @@ export class Fields {
     const values = this.all(name);
     return values.length === 1 ? values[0] : undefined;
   }
+}
 
-  private add(name: FieldName, value: string): void {
-    const values = this.lines.get(name);
-    if (values === undefined) this.lines.set(name, [value]);
-    else values.push(value);
-  }
+function known(name: string): FieldName | undefined {
+  const candidates = BY_LENGTH[name.length];
+  if (candidates === undefined || candidates.length === 0) return undefined;
+  const lower = name.toLowerCase();
+  return candidates.find((candidate) => candidate === lower);
 }

@@ -26,6 +26,7 @@ export const COLON = 0x3a;
 
 /** The first elements of a comma-separated list, without the white space around them; empty elements stay. */
 export function splitList(value: string, limit?: number): string[] {
+  if (!value.includes(',')) return [trimWhiteSpace(value)];
   const elements = value.split(',', limit);
   for (let i = 0; i < elements.length; i++) elements[i] = trimWhiteSpace(elements[i]!);
   return elements;

@@ -10,7 +10,7 @@ const REQUEST_LINE = new RegExp(`^([${TCHAR}]+) ([!-"$-~]+) HTTP/(\\d\\.\\d)\\r\
 const STATUS_LINE = new RegExp(`^HTTP/(1\\.[01]) ([1-9]\\d\\d)(?: ([${FIELD}]*))?\\r\\n`);
 
 /** `field-name ":" OWS field-value OWS CRLF` (RFC 9112, section 5). White space is taken off later, in linear time. */
-const HEADER_LINE = new RegExp(`([${TCHAR}]+):([${FIELD}]*)\\r\\n`, 'y');
+const HEADER_LINE = new RegExp(`[${TCHAR}]+:[${FIELD}]*\\r\\n`, 'y');
 
 /** Above it, all texts are copies: one that an application keeps does not hold the whole head. */
 const SMALL_HEAD = 2048;
@@ -53,10 +53,11 @@ export function parseResponseHead(bytes: Buffer): ResponseHead | 'malformed' {
 function parseHeaderLines(text: string, start: number): string[] | undefined {
   const rawHeaders: string[] = [];
   let end = start;
-  let line: RegExpExecArray | null;
   HEADER_LINE.lastIndex = start;
-  while ((line = HEADER_LINE.exec(text)) !== null) {
-    rawHeaders.push(keepable(line[1]!, text), keepable(trimWhiteSpace(line[2]!), text));
+  while (HEADER_LINE.test(text)) {
+    const colon = text.indexOf(':', end);
+    const value = trimWhiteSpace(text.slice(colon + 1, HEADER_LINE.lastIndex - 2));
+    rawHeaders.push(keepable(text.slice(end, colon), text), keepable(value, text));
     end = HEADER_LINE.lastIndex;
   }
   return text.length === end + 2 && text.endsWith('\r\n') ? rawHeaders : undefined;

@@ -10,6 +10,9 @@ export interface PendingLimits {
 /** One connection between accept and 101. */
 export class PendingPlace<T> {
   isHeld = true;
+  /** The places of one address are a ring, so that none needs a collection. */
+  next: PendingPlace<T> = this;
+  previous: PendingPlace<T> = this;
 
   constructor(
     public entry: AddressEntry,
@@ -23,8 +26,8 @@ export class PendingPlace<T> {
  */
 export class PendingRegistry<T> {
   #size = 0;
-  /** The places of each address, oldest first. */
-  readonly #byEntry = new Map<AddressEntry, Set<PendingPlace<T>>>();
+  /** The oldest place of each address. */
+  readonly #oldest = new Map<AddressEntry, PendingPlace<T>>();
   /** At index n the addresses with n places: finding the largest costs no search. */
   readonly #byCount: Set<AddressEntry>[] = [];
   #most = 0;
@@ -70,7 +73,7 @@ export class PendingRegistry<T> {
         ? this.#largest()
         : undefined;
     if (crowded === undefined) return undefined;
-    const oldest = first(this.#byEntry.get(crowded)) ?? place;
+    const oldest = this.#oldest.get(crowded) ?? place;
     this.leave(oldest);
     return oldest.holder;
   }
@@ -87,17 +90,23 @@ export class PendingRegistry<T> {
 
   #join(place: PendingPlace<T>): void {
     const { entry } = place;
-    const places = this.#byEntry.get(entry);
-    if (places === undefined) this.#byEntry.set(entry, new Set([place]));
-    else places.add(place);
+    const oldest = this.#oldest.get(entry);
+    if (oldest === undefined) this.#oldest.set(entry, place);
+    else {
+      place.next = oldest;
+      place.previous = oldest.previous;
+      oldest.previous.next = oldest.previous = place;
+    }
     this.#count(entry, 1);
   }
 
   #part(place: PendingPlace<T>): void {
-    const { entry } = place;
-    const places = this.#byEntry.get(entry)!;
-    places.delete(place);
-    if (places.size === 0) this.#byEntry.delete(entry);
+    const { entry, next, previous } = place;
+    if (next === place) this.#oldest.delete(entry);
+    else if (this.#oldest.get(entry) === place) this.#oldest.set(entry, next);
+    previous.next = next;
+    next.previous = previous;
+    place.next = place.previous = place;
     this.#count(entry, -1);
   }
 
