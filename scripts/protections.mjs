@@ -47,7 +47,7 @@ const REQUESTS = group('attack/opening/requests.spec.ts', 'express, own port, pl
       "return byte === CR ? State.LineLf : this.fail('malformed');",
       "return byte === CR ? State.LineLf : byte === LF ? this.newLine() : this.fail('malformed');",
     ],
-    ['request/parse-head.ts', "]*)\\\\r\\\\n`, 'y')", "]*)\\\\r?\\\\n`, 'y')"],
+    ['request/parse-head.ts', "]*\\\\r\\\\n`, 'y')", "]*\\\\r?\\\\n`, 'y')"],
   ],
   [
     'no folded lines',
@@ -58,7 +58,7 @@ const REQUESTS = group('attack/opening/requests.spec.ts', 'express, own port, pl
       "if (TOKEN_BYTES[byte] !== 1) return this.fail('malformed');",
       "if (byte === SP) return State.Value;\n    if (TOKEN_BYTES[byte] !== 1) return this.fail('malformed');",
     ],
-    ['request/parse-head.ts', "]*)\\\\r\\\\n`, 'y')", "]*(?:\\\\r\\\\n [^\\\\r\\\\n]*)*)\\\\r\\\\n`, 'y')"],
+    ['request/parse-head.ts', "]*\\\\r\\\\n`, 'y')", "]*(?:\\\\r\\\\n [^\\\\r\\\\n]*)*\\\\r\\\\n`, 'y')"],
   ],
   [
     'no space before a colon',
@@ -69,7 +69,7 @@ const REQUESTS = group('attack/opening/requests.spec.ts', 'express, own port, pl
       "return byte === COLON ? State.Value : this.fail('malformed');",
       "return byte === COLON ? State.Value : byte === SP ? State.Name : this.fail('malformed');",
     ],
-    ['request/parse-head.ts', ']+):([', ']+) ?:(['],
+    ['request/parse-head.ts', ']+:[', ']+ ?:['],
   ],
   [
     'no control characters in values',
@@ -727,7 +727,7 @@ const INCOMING = group('attack/live/incoming.spec.ts', '', [
     'number of fragments',
     'messages.maxFragments',
     'unfinished messages have a bounded number of fragments',
-    ['connection/secure-socket.ts', 'maxBufferedChunks: 0, maxFragments,', 'maxBufferedChunks: 0, maxFragments: 0,'],
+    ['connection/secure-socket.ts', '      maxFragments,', '      maxFragments: 0,'],
   ],
   [
     'fragments cost of the message rate',

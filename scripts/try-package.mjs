@@ -3,11 +3,11 @@
 //
 //     node scripts/try-package.mjs             with this Node
 //     node scripts/try-package.mjs 20 22 24    with these; the npm package `node` brings them
-import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { install, installNode, run, versionOf } from './node-versions.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const read = (path) => JSON.parse(readFileSync(path, 'utf8'));
@@ -24,7 +24,8 @@ try {
   checkContents(join(app, 'node_modules', manifest.name));
   for (const config of ['tsconfig.bundler.json', 'tsconfig.json']) compile(app, config);
   const wanted = process.argv.slice(2);
-  for (const node of wanted.length === 0 ? [process.execPath] : wanted.map(installNode)) tryWith(node, app);
+  for (const node of wanted.length === 0 ? [process.execPath] : wanted.map((major) => installNode(major, folder)))
+    tryWith(node, app);
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
@@ -66,28 +67,7 @@ function compile(app, config) {
   run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', config], app, 120);
 }
 
-/** A Node of this major version: its program. */
-function installNode(major) {
-  const place = join(folder, `node-${major}`);
-  mkdirSync(place);
-  writeFileSync(join(place, 'package.json'), JSON.stringify({ private: true, dependencies: { node: major } }));
-  install(place);
-  return join(place, 'node_modules', 'node', 'bin', 'node');
-}
-
-function install(place) {
-  run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error'], place, 300);
-}
-
 function tryWith(node, app) {
   run(node, ['dist/try.js'], app, 60);
-  const { stdout } = spawnSync(node, ['-v'], { encoding: 'utf8' });
-  console.log(`${manifest.name} ${manifest.version} works in a fresh application on Node ${stdout.trim()}`);
-}
-
-/** Runs a command to its end, and ends it after so many seconds. */
-function run(command, args, cwd, seconds) {
-  const shell = process.platform === 'win32' && command === 'npm';
-  const { status, signal, error } = spawnSync(command, args, { cwd, shell, stdio: 'inherit', timeout: seconds * 1000 });
-  if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${error ?? signal ?? status}`);
+  console.log(`${manifest.name} ${manifest.version} works in a fresh application on Node ${versionOf(node)}`);
 }

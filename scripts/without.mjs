@@ -5,7 +5,7 @@
  *     node scripts/without.mjs --only rate   those whose name matches /rate/
  *     node scripts/without.mjs --jobs 1      copies that work at the same time (default 2)
  *     node scripts/without.mjs --found a.json   what was found is kept there, and not looked for again
- *     node scripts/without.mjs --write       the table goes to test/PROTECTIONS.md too
+ *     node scripts/without.mjs --write       what was found goes into the table of test/PROTECTIONS.md
  */
 import { spawn } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -17,6 +17,7 @@ import { PROTECTIONS } from './protections.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const COPIED = ['lib', 'test', 'scripts', 'sample', 'package.json', 'jest.config.mjs', 'tsconfig.json', 'README.md'];
+const TABLE = join(ROOT, 'test', 'PROTECTIONS.md');
 /** Milliseconds for one run of one file. */
 const RUN_TIMEOUT = 180_000;
 /** What a mutation that is itself wrong ends in. */
@@ -168,16 +169,24 @@ function tableRow({ name, row, edits, spec }, { outcome, test, why }) {
   return `| ${cell(name)} | ${cell(row)} | ${mutation} | ${noticed} |`;
 }
 
-function page(protections, results) {
-  const rows = protections.map((each) => tableRow(each, results.get(each.name)));
-  const killed = protections.filter((each) => results.get(each.name).outcome === 'killed');
+/** The rows of the table as it stands, by name. */
+const rowsOf = (text) => new Map(text.split('\n').map((line) => [line.split(' | ', 1)[0].slice(2), line]));
+
+/** The table with what was found; rows of protections that were not tried stay as they are. */
+function page(results) {
+  const before = rowsOf(readFileSync(TABLE, 'utf8'));
+  const rows = PROTECTIONS.flatMap((each) => {
+    const result = results.get(each.name);
+    return result === undefined ? (before.get(cell(each.name)) ?? []) : tableRow(each, result);
+  });
+  const noticed = rows.filter((row) => !/ \| \*\*\w+\*\* [^|]*\|$/.test(row));
   return `# Every protection, taken out
 
 Written by \`node scripts/without.mjs --write\`: in a copy of the repository each protection of \`scripts/protections.mjs\`
 is taken out by the change that is shown, and the test that is named must fail then, having passed before. Where two
 checks hold the same line, both are taken out.
 
-Tests noticed ${killed.length} of ${protections.length}.
+Tests noticed ${noticed.length} of ${PROTECTIONS.length}.
 
 | protection | option, or stage of the contract | what was changed | which test failed |
 |---|---|---|---|
@@ -198,9 +207,8 @@ async function main() {
   } finally {
     for (const copy of copies) copy.remove();
   }
-  const text = page(protections, results);
-  console.log(text);
-  if (options.write) writeFileSync(join(ROOT, 'test', 'PROTECTIONS.md'), text);
+  for (const each of protections) console.log(tableRow(each, results.get(each.name)));
+  if (options.write) writeFileSync(TABLE, page(results));
   const missed = protections.filter((each) => results.get(each.name).outcome !== 'killed');
   for (const each of missed) console.error(`${results.get(each.name).outcome}: ${each.name}`);
   process.exitCode = missed.length === 0 ? 0 : 1;
