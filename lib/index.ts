@@ -41,7 +41,7 @@ export {
   TooManyRedirectsError,
   UnexpectedStatusError,
 } from './client/index.js';
-export { SecureSocket } from './connection/secure-socket.js';
+export { type Renewal, SecureSocket } from './connection/secure-socket.js';
 export type { Sendable, SendCallback, SendOptions } from './connection/sendable.js';
 export { ClientIp, MessageRate, Principal, SecureGateway, UseAdmissionGuards } from './decorators/index.js';
 export { type BroadcastScope, SecureWsBroadcaster } from './dispatch/broadcaster.js';

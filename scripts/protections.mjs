@@ -494,17 +494,13 @@ const CAPACITY = group('attack/admission/capacity.spec.ts', '', [
     'connections of a user',
     'connections.maxPerUser',
     'a user has at most so many connections',
-    ['pipeline/stages.ts', "limit.onLimit === 'refuse' && slots.count(userKey) >= limit.max", 'false'],
+    ['pipeline/user-caps.ts', "limit.onLimit === 'refuse' && slots.count(key!) >= limit.max", 'false'],
   ],
   [
     'the oldest connection of a user is closed',
     'connections.onUserLimit',
     'a user may have the oldest closed instead',
-    [
-      'pipeline/endpoint.ts',
-      "oldest.end(CloseCode.POLICY_VIOLATION, 'too many connections of this user');",
-      'void oldest;',
-    ],
+    ['pipeline/user-caps.ts', 'connection.end(CloseCode.POLICY_VIOLATION, TOO_MANY);', ''],
   ],
   [
     'the log is sampled',

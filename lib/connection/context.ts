@@ -21,6 +21,8 @@ export interface ConnectionContext {
   dispatch(connection: Connection, data: Buffer, isBinary: boolean): void;
   /** TCP has ended: the slot is free, the hooks may run. Called once. */
   closed(connection: Connection, code: number, reason: Buffer): void;
+  /** It is somebody else's from now on; throws a `RangeError`, and changes nothing, where that cannot be. */
+  changeUser(connection: Connection, principal: unknown, userKey: string | number | undefined): void;
   /** A handler has taken longer than it may. */
   handlerOverdue(connection: Connection, now: number): number;
 }
@@ -52,7 +54,8 @@ export interface Peer {
   readonly origin: string | undefined;
   readonly rawQuery: string;
   readonly principal: unknown;
-  readonly userKey: string | undefined;
+  /** Changes when the session is renewed for somebody else. */
+  userKey: string | undefined;
   /** Milliseconds since the epoch; `Infinity`: never. */
   readonly expiresAt: number;
   readonly address: AddressEntry;

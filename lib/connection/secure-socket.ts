@@ -22,6 +22,14 @@ interface Open {
   readonly subprotocol: string | undefined;
 }
 
+/** What may change of a session while it lasts. */
+export interface Renewal<Principal = unknown> {
+  readonly expiresAt?: Date | number | null | undefined;
+  readonly principal?: Principal | undefined;
+  /** What `maxPerUser` and `disconnectUser` know the user by. */
+  readonly userKey?: string | number | undefined;
+}
+
 /** A connected peer: a `WebSocket` of `ws`, with its limits kept and with what the handshake knew of it. */
 export class SecureSocket<Principal = unknown> extends WebSocket {
   /** @internal */ readonly connection: Connection;
@@ -134,16 +142,21 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
   }
 
   /**
-   * The session goes on: it will be closed with 4401 at `expiresAt` (a `Date`, or milliseconds since the epoch;
-   * `undefined`: never), and may from now on be somebody else's.
+   * The session goes on: it will be closed with 4401 at `expiresAt` (a `Date`, or milliseconds since the epoch; `null`:
+   * never; left out: as before), and is from now on `principal`'s. The user's key goes with the principal, as in
+   * `allow()`: `userKey`, else the principal if it is a string or a number, else its `id` or `sub`. Throws a
+   * `RangeError`, and changes nothing, where one of them is none, and where `maxPerUser` keeps one more connection of
+   * another user out.
    */
-  renew(session: { expiresAt?: Date | number | undefined; principal?: Principal }): void {
-    const { expiresAt } = session;
+  renew(session: Renewal<Principal>): void {
+    const { expiresAt, principal, userKey } = session;
     const at = expiresAt instanceof Date ? expiresAt.getTime() : expiresAt;
-    if (at !== undefined && !(Number.isFinite(at) && at >= 1e11))
+    if (at !== undefined && at !== null && !(Number.isFinite(at) && at >= 1e11))
       throw new RangeError('expiresAt must be a Date or milliseconds since the epoch');
-    if ('principal' in session) this.currentPrincipal = session.principal as Principal;
-    this.connection.keepalive.renew(at ?? Number.POSITIVE_INFINITY);
+    const { connection } = this;
+    if (principal !== undefined || userKey !== undefined) connection.context.changeUser(connection, principal, userKey);
+    if (principal !== undefined) this.currentPrincipal = principal;
+    if (at !== undefined) connection.keepalive.renew(at ?? Number.POSITIVE_INFINITY);
   }
 
   override send(data: Sendable | number, options?: SendOptions | SendCallback, callback?: SendCallback): void {

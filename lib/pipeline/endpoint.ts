@@ -2,7 +2,6 @@ import type { IncomingMessage } from 'node:http';
 import type { WebSocketServer } from 'ws';
 import type { GatewayType } from '../admission/attempt.js';
 import { GatewayCapacity } from '../admission/capacity/gateway-capacity.js';
-import { type UserLimit, UserSlots } from '../admission/capacity/user-slots.js';
 import type { AdmissionGuardFunction } from '../admission/guards.js';
 import { type AllowedOrigins, parseAllowedOrigins } from '../admission/origin/allowed-origins.js';
 import type { TransportRules } from '../admission/transport.js';
@@ -15,9 +14,9 @@ import type { Audience } from '../dispatch/broadcaster.js';
 import { Dispatcher } from '../dispatch/dispatcher.js';
 import type { HandlerTraits } from '../dispatch/handler-table.js';
 import { Rooms } from '../dispatch/rooms.js';
-import { CloseCode } from '../errors/close-codes.js';
 import type { GatewaySettings } from '../options/settings.js';
 import { compiled, type Engine } from './engine.js';
+import { UserCaps } from './user-caps.js';
 
 /** Called by Nest's bindings when a peer has connected. */
 export type ConnectListener = (socket: SecureSocket, request: IncomingMessage | undefined) => void;
@@ -31,8 +30,7 @@ export class Endpoint implements ConnectionContext, Audience {
   readonly dispatcher: Dispatcher;
   readonly rooms = new Rooms();
   readonly listeners: ConnectListener[] = [];
-  /** Caps per user: the application's, and the gateway's own. */
-  readonly userLimits: readonly { slots: UserSlots<Connection>; limit: UserLimit }[];
+  readonly users: UserCaps;
   /** Those before stage 5. Resolved by the time the port listens, as those of stage 7. */
   earlyGuards: readonly AdmissionGuardFunction[] = [];
   guards: readonly AdmissionGuardFunction[] = [];
@@ -49,12 +47,8 @@ export class Endpoint implements ConnectionContext, Audience {
     this.limits = limitsOf(settings);
     const { own, connections, proxy, compression, messages } = settings;
     this.capacity = new GatewayCapacity({ max: own.max, maxPerIp: own.maxPerIp });
-    this.userLimits = [
-      { slots: engine.users, max: engine.settings.connections.maxPerUser },
-      { slots: new UserSlots<Connection>(), max: own.maxPerUser },
-    ].flatMap(({ slots, max }) =>
-      max === undefined ? [] : [{ slots, limit: { max, onLimit: connections.onUserLimit } }],
-    );
+    const maxPerUser = { own: own.maxPerUser, application: engine.settings.connections.maxPerUser };
+    this.users = new UserCaps(engine.users, maxPerUser, connections.onUserLimit);
     this.transport = {
       requireTls: proxy.requireTls,
       hosts: engine.hosts,
@@ -123,6 +117,10 @@ export class Endpoint implements ConnectionContext, Audience {
     this.dispatcher.dispatch(connection, data, isBinary);
   }
 
+  changeUser(connection: Connection, principal: unknown, userKey: string | number | undefined): void {
+    this.users.move(connection, principal, userKey);
+  }
+
   handlerOverdue(connection: Connection, now: number): number {
     return this.dispatcher.overdue(connection, now);
   }
@@ -133,7 +131,7 @@ export class Endpoint implements ConnectionContext, Audience {
     this.engine.connections.add(connection);
     this.telemetry.opened({ ip: socket.ip, path: this.path });
     if (this.settings.keepRequest) socket.request = request;
-    if (connection.peer.userKey !== undefined) this.joinUser(connection.peer.userKey, connection);
+    if (connection.peer.userKey !== undefined) this.users.join(connection.peer.userKey, connection);
     connection.awaitHooks(this.hooks);
     connection.whenReady(() => {
       if (!connection.ended) this.server.clients.add(socket);
@@ -148,7 +146,7 @@ export class Endpoint implements ConnectionContext, Audience {
     this.server.clients.delete(socket);
     this.rooms.leaveAll(socket);
     const { userKey } = connection.peer;
-    if (userKey !== undefined) this.partFrom(userKey, connection);
+    if (userKey !== undefined) this.users.part(userKey, connection);
     this.dispatcher.release(connection);
     this.telemetry.closed({ ip: socket.ip, path: this.path, code, cause });
     const { disconnected } = connection.dispatch;
@@ -156,22 +154,6 @@ export class Endpoint implements ConnectionContext, Audience {
     if (typeof disconnected === 'function') this.tell(() => disconnected(code, reason));
     else for (const listener of disconnected ?? []) this.tell(() => listener(code, reason));
     this.engine.whenIdle?.();
-  }
-
-  /** The connection belongs to a user: those that are too many because of it are closed. */
-  private joinUser(key: string, connection: Connection): void {
-    if (!this.userLimits.some(({ slots }) => slots === this.engine.users)) this.engine.users.take(key, connection);
-    for (const { slots, limit } of this.userLimits) {
-      const excess = slots.take(key, connection, limit);
-      if (Array.isArray(excess))
-        for (const oldest of excess as Connection[])
-          oldest.end(CloseCode.POLICY_VIOLATION, 'too many connections of this user');
-    }
-  }
-
-  private partFrom(key: string, connection: Connection): void {
-    this.engine.users.release(key, connection);
-    for (const { slots } of this.userLimits) slots.release(key, connection);
   }
 
   private tell(action: () => void): void {

@@ -1,4 +1,3 @@
-import { CAPACITY_REFUSALS } from '../admission/capacity/capacity.js';
 import type { Reservation } from '../admission/capacity/reservation.js';
 import type { GuardOutcome } from '../admission/guard-runner.js';
 import { ABANDONED, runGuards } from '../admission/guard-runner.js';
@@ -126,11 +125,7 @@ function scheduled({ wheel, clock }: Passage['engine'], expire: () => void, time
 
 /** 8: how many connections has this user, in all and at this gateway. 429. The slots are taken with the 101. */
 function user({ endpoint, engine, admitted: { userKey } }: Passage): Stop | undefined {
-  for (const { slots, limit } of endpoint.userLimits) {
-    if (userKey === undefined) return REFUSALS.userKeyMissing;
-    if (limit.onLimit === 'refuse' && slots.count(userKey) >= limit.max) return CAPACITY_REFUSALS.user;
-  }
-  return engine.draining ? SHUTTING_DOWN : undefined;
+  return endpoint.users.breach(userKey) ?? (engine.draining ? SHUTTING_DOWN : undefined);
 }
 
 /** Sends a passage through the stages; at once, as long as no stage has to wait. Never throws, never rejects. */

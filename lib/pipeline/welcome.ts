@@ -43,7 +43,7 @@ class Welcomed implements Peer {
   readonly origin: string | undefined;
   readonly rawQuery: string;
   readonly principal: unknown;
-  readonly userKey: string | undefined;
+  userKey: string | undefined;
   readonly expiresAt: number;
   readonly address: Peer['address'];
 

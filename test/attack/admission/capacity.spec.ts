@@ -14,7 +14,7 @@ import {
   type UpgradeAttempt,
 } from 'nest-secure-ws';
 import { eventually, freePort, startApp, type TestApp } from '../../support/app.js';
-import { type HeadOptions, RawClient, upgradeHead } from '../../support/raw-client.js';
+import { frame, type HeadOptions, RawClient, upgradeHead } from '../../support/raw-client.js';
 
 let running: TestApp;
 let port = 0;
@@ -306,6 +306,27 @@ describe('a user', () => {
     expect(await first.client.closeFrame()).toMatchObject({ code: 1008 });
     expect(await status(user('anna'))).toBe(101);
     expect(await second.client.closeFrame()).toMatchObject({ code: 1008 });
+  });
+
+  it.each([
+    ['the gateway’s cap makes room for both', ['/', '/', '/one'], 2],
+    ['the application’s cap makes room for both', ['/one', '/', '/'], 0],
+  ])('has no more closed than must be: %s', async (_, paths, closed) => {
+    const one = { connections: { maxPerUser: 1 } };
+    await start({ maxPerUser: 3, onUserLimit: 'closeOldest' }, { guards: [byToken] }, { '/': {}, '/one': one });
+    const anna = user('anna');
+    const before = [];
+    for (const path of paths) before.push(await attempt({ ...anna, path }));
+    const newcomer = await attempt({ ...anna, path: '/one' });
+    expect(newcomer.status).toBe(101);
+    expect(await before[closed]!.client.closeFrame()).toMatchObject({ code: 1008 });
+    before[closed]!.client.destroy();
+    await eventually(() => running.stats().slots === 3);
+    const left = [...before.filter((_, index) => index !== closed), newcomer];
+    for (const { client } of left) {
+      client.write(frame('still here', { opcode: 9 }));
+      expect((await client.frame())?.opcode).toBe(10);
+    }
   });
 });
 

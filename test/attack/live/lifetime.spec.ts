@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { allow, type SecureWsOptions } from 'nest-secure-ws';
+import { allow, SecureWsBroadcaster, type SecureWsOptions, type UpgradeAttempt } from 'nest-secure-ws';
 import { eventually, type TestApp } from '../../support/app.js';
 import { frame, RawClient, upgradeHead } from '../../support/raw-client.js';
 import { Frames, isQuiet, LiveGateway, message, openClient, reply, said, sleep, startLive, unmetered } from './live.js';
@@ -165,7 +165,7 @@ describe('sessions', () => {
     await eventually(() => LiveGateway.sockets.length === 3);
     socketOf(0).renew({ expiresAt: Date.now() + 800, principal: 'somebody else' });
     socketOf(1).renew({ expiresAt: new Date(Date.now() + 100) });
-    socketOf(2).renew({ expiresAt: undefined });
+    socketOf(2).renew({ expiresAt: null });
     expect(socketOf(0).principal).toBe('somebody else');
     expect(await earlier.closeFrame()).toEqual({ code: 4401, reason: 'session expired' });
     await sleep(350);
@@ -181,7 +181,54 @@ describe('sessions', () => {
     await eventually(() => LiveGateway.left.length === 1);
     socketOf().renew({ expiresAt: Date.now() + 1e9 });
     expect(app.stats().deadlines).toBe(0);
+    socketOf().renew({ principal: 'anna' });
+    expect(app.app.get(SecureWsBroadcaster).disconnectUser('anna')).toBe(0);
     expect(() => socketOf().renew({ expiresAt: 3600 })).toThrow(RangeError);
+  });
+
+  it('keep their end unless another is named', async () => {
+    const client = await open(soon(300));
+    await eventually(() => LiveGateway.sockets.length === 1);
+    socketOf().renew({ principal: 'somebody else' });
+    socketOf().renew({ expiresAt: undefined });
+    expect(await client.closeFrame()).toEqual({ code: 4401, reason: 'session expired' });
+  });
+
+  it('may become another user’s, to caps and to disconnectUser', async () => {
+    const byToken = ({ headers }: UpgradeAttempt) => allow({ principal: headers['authorization'] });
+    const as = (name: string) => ({ headers: { Authorization: name } });
+    const options: SecureWsOptions = { guards: [byToken], connections: { maxPerUser: 1 } };
+    const [first, second] = [await open(options, as('anna')), await open(options, as('bert'))];
+    await eventually(() => LiveGateway.sockets.length === 2);
+    const users = app.app.get(SecureWsBroadcaster);
+    const [socket, other] = [socketOf(0), socketOf(1)];
+    // A full cap leaves everything as it was.
+    expect(() => socket.renew({ principal: 'bert', expiresAt: Date.now() + 200 })).toThrow(RangeError);
+    expect(() => socket.renew({ principal: {} })).toThrow(RangeError);
+    expect(() => socket.renew({ principal: 'x', userKey: '' })).toThrow(RangeError);
+    expect(socket.principal).toBe('anna');
+    socket.renew({ principal: { sub: 'carl' } });
+    await open(options, as('anna'));
+    await expect(open(options, as('carl'))).rejects.toThrow('429');
+    socket.renew({ principal: { id: 'carl' } });
+    other.renew({ principal: 'bert', userKey: 7 });
+    expect(users.disconnectUser('bert')).toBe(0);
+    expect([users.disconnectUser('carl'), users.disconnectUser(7)]).toEqual([1, 1]);
+    for (const client of [first, second]) expect(await client.closeFrame()).toMatchObject({ code: 1008 });
+  });
+
+  it('that become another user’s may close the oldest of his', async () => {
+    const options: SecureWsOptions = {
+      guards: [({ headers }) => allow({ principal: headers['authorization'] })],
+      connections: { maxPerUser: 1, onUserLimit: 'closeOldest' },
+    };
+    const oldest = await open(options, { headers: { Authorization: 'anna' } });
+    const renewed = await open(options, { headers: { Authorization: 'bert' } });
+    await eventually(() => LiveGateway.sockets.length === 2);
+    socketOf(1).renew({ principal: 'anna' });
+    expect(await oldest.closeFrame()).toMatchObject({ code: 1008 });
+    renewed.write(frame('still here', { opcode: 9 }));
+    expect((await renewed.frame())?.opcode).toBe(10);
   });
 });
 

@@ -1,0 +1,77 @@
+import { CAPACITY_REFUSALS } from '../admission/capacity/capacity.js';
+import { type UserLimit, UserSlots } from '../admission/capacity/user-slots.js';
+import { userKeyOf } from '../admission/guard-answer.js';
+import type { Connection } from '../connection/connection.js';
+import { CloseCode } from '../errors/close-codes.js';
+import { REFUSALS, type Refusal } from '../errors/refusals.js';
+import type { Endpoint } from './endpoint.js';
+
+interface Cap {
+  readonly slots: UserSlots<Connection>;
+  readonly limit: UserLimit;
+}
+
+const TOO_MANY = 'too many connections of this user';
+
+/** Who is connected to an endpoint, by user; and how many of one there may be: of the application, and here. */
+export class UserCaps {
+  /** The gateway's own first: what it closes makes room in the application's cap too. */
+  private readonly caps: readonly Cap[];
+
+  constructor(
+    /** Everybody in the application, whether there is a cap or not. */
+    private readonly everybody: UserSlots<Connection>,
+    max: { readonly own: number | undefined; readonly application: number | undefined },
+    onLimit: UserLimit['onLimit'],
+  ) {
+    this.caps = [
+      { slots: new UserSlots<Connection>(), max: max.own },
+      { slots: everybody, max: max.application },
+    ].flatMap((cap) => (cap.max === undefined ? [] : [{ slots: cap.slots, limit: { max: cap.max, onLimit } }]));
+  }
+
+  /** What keeps one more connection of a user out. */
+  breach(key: string | undefined): Refusal | undefined {
+    if (this.caps.length > 0 && key === undefined) return REFUSALS.userKeyMissing;
+    const isFull = this.caps.some(({ slots, limit }) => limit.onLimit === 'refuse' && slots.count(key!) >= limit.max);
+    return isFull ? CAPACITY_REFUSALS.user : undefined;
+  }
+
+  /** The connection belongs to a user: those that are too many because of it are closed. */
+  join(key: string, connection: Connection): void {
+    for (const { slots, limit } of this.caps) {
+      const excess = slots.take(key, connection, limit);
+      for (const oldest of Array.isArray(excess) ? (excess as Connection[]) : []) close(key, oldest);
+    }
+    this.everybody.take(key, connection);
+  }
+
+  /** Idempotent. */
+  part(key: string, connection: Connection): void {
+    this.everybody.release(key, connection);
+    for (const { slots } of this.caps) slots.release(key, connection);
+  }
+
+  /** The connection belongs to somebody else from now on. Throws a `RangeError` where that cannot be, and changes nothing. */
+  move(connection: Connection, principal: unknown, userKey: string | number | undefined): void {
+    const { peer } = connection;
+    const key = userKeyOf(userKey ?? principal);
+    if (key === undefined && userKey !== undefined)
+      throw new RangeError('userKey must be a number, or a string that is not empty');
+    if (key === peer.userKey || connection.ended) return;
+    const breach = this.breach(key);
+    if (breach !== undefined)
+      throw new RangeError(
+        breach === CAPACITY_REFUSALS.user ? TOO_MANY : 'maxPerUser needs a userKey, or a principal with an id or a sub',
+      );
+    if (peer.userKey !== undefined) this.part(peer.userKey, connection);
+    peer.userKey = key;
+    if (key !== undefined) this.join(key, connection);
+  }
+}
+
+/** It counts nowhere any more, though TCP may take its time. */
+function close(key: string, connection: Connection): void {
+  (connection.context as Endpoint).users.part(key, connection);
+  connection.end(CloseCode.POLICY_VIOLATION, TOO_MANY);
+}
