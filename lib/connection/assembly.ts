@@ -1,3 +1,4 @@
+import { compact } from './chunks.js';
 import type { Connection } from './connection.js';
 import { shifted } from './reading.js';
 import { GET_INFO, INFLATING, Receiver, type ReceiverInternals } from './ws-internals.js';
@@ -6,9 +7,6 @@ import { GET_INFO, INFLATING, Receiver, type ReceiverInternals } from './ws-inte
 export const OVERHEAD = 256;
 /** The slowest sender that is waited for: bytes per millisecond (16 KiB/s). */
 const SLOWEST = 16.384;
-const MANY_CHUNKS = 64;
-/** Memory that a view may keep alive beyond its own bytes: Node's pool for small buffers is no more. */
-const PINNED = 8 * 1024;
 const NEVER = Number.POSITIVE_INFINITY;
 
 /** The message that is being received: what it holds, and until when it must be complete. */
@@ -103,30 +101,4 @@ const { decompress } = Receiver.prototype;
 function skip(receiver: ReceiverInternals, callback: Inflated): void {
   receiver.dataMessage(callback);
   receiver.startLoop(callback);
-}
-
-/** Lets go of the reads that an unfinished message would keep alive for a few bytes in them. */
-function compact(receiver: ReceiverInternals): void {
-  const { _buffers: buffers, _fragments: fragments, _mask: mask } = receiver;
-  if (buffers.length > MANY_CHUNKS) coalesce(buffers);
-  if (buffers.length > 0) buffers[0] = own(buffers[0]!);
-  // Reads after the first hold little but this message.
-  if (fragments.length > 0) fragments[0] = own(fragments[0]!);
-  if (mask !== undefined) receiver._mask = own(mask);
-}
-
-/** The same bytes, without a much larger memory that they may be a part of. */
-export function own(bytes: Buffer): Buffer {
-  if (bytes.buffer.byteLength <= 2 * bytes.length + PINNED) return bytes;
-  const copy = Buffer.allocUnsafeSlow(bytes.length);
-  bytes.copy(copy);
-  return copy;
-}
-
-/** Puts small chunks together, each byte a logarithmic number of times. */
-function coalesce(buffers: Buffer[]): void {
-  let from = buffers.length - 1;
-  let size = buffers[from]!.length;
-  while (from > 0 && buffers[from - 1]!.length <= 2 * size) size += buffers[--from]!.length;
-  if (from < buffers.length - 1) buffers.splice(from, buffers.length - from, Buffer.concat(buffers.slice(from), size));
 }

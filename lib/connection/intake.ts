@@ -1,5 +1,6 @@
 import { CloseCode } from '../errors/close-codes.js';
-import { Assembly, OVERHEAD, own } from './assembly.js';
+import { Assembly, OVERHEAD } from './assembly.js';
+import { own } from './chunks.js';
 import type { Connection } from './connection.js';
 import { Fifo, type Waiting } from './fifo.js';
 import { Meters } from './meters.js';

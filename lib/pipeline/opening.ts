@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import type { ClientAddress } from '../admission/address.js';
 import type { PendingPlace } from '../admission/capacity/pending.js';
 import { ABANDONED } from '../admission/guard-runner.js';
-import { own } from '../connection/assembly.js';
+import { own } from '../connection/chunks.js';
 import { Timed } from '../connection/wheel.js';
 import { REFUSALS, type Refusal } from '../errors/refusals.js';
 import { refusalText } from '../handshake/respond.js';
