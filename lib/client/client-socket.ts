@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
 import { WebSocket } from 'ws';
+import type { PeerDeflate } from '../compression/peer-deflate.js';
 import { EXTENSION_NAME } from '../compression/settings.js';
 import type { Sendable, SendCallback, SendOptions } from '../connection/sendable.js';
-import { internalsOf } from '../connection/ws-internals.js';
 import { CloseCode, defaultReason } from '../errors/close-codes.js';
 import type { Dialled } from './dial.js';
 import type { Message } from './inbox.js';
@@ -31,11 +31,18 @@ type Linked = Socket & { [SELF]?: ClientSocket };
  * An open connection to a server: a `WebSocket` of `ws`, with the limits of the call kept.
  *
  * Messages wait, `messages.maxQueue` of them at most, until somebody listens to `'message'` or iterates; then reading
- * pauses, and with it what the server may be late with. An `'error'` without a listener is no end of the process:
- * how the connection ended is told by `closed`.
+ * pauses, and with it what the server may be late with. The rest of what was read waits as it came, compressed, and the
+ * end of the connection behind it: where the server closes, or TCP ends, whoever reads gets what was complete before,
+ * and then the end. What nobody takes for `keepalive.closeTimeout` after the end of TCP is dropped. Our own `close()`
+ * and `terminate()` drop at once what had not begun to wait for the iterator.
+ *
+ * An `'error'` without a listener is no end of the process: how the connection ended is told by `closed`.
  */
 export class ClientSocket extends WebSocket {
-  /** Fulfilled when TCP has ended; never rejected. */
+  /**
+   * Fulfilled when TCP has ended, and what came before its end has been taken, or no message of it for the close
+   * timeout; never rejected.
+   */
   readonly closed: Promise<Closed>;
   /** @internal */ readonly raw: Socket;
   /** @internal */ readonly intake: Intake;
@@ -61,9 +68,10 @@ export class ClientSocket extends WebSocket {
     if (deflate !== undefined) internals._extensions = { [EXTENSION_NAME]: deflate };
     const { maxSize, maxFragments } = limits;
     internals.setSocket(raw, rest, { ...SOCKET_OPTIONS, maxBufferedChunks: 0, maxFragments, maxPayload: maxSize });
+    this.intake.assembly.attach(internals._receiver);
     (raw as Linked)[SELF] = this;
-    raw.on('data', onData);
     raw.on('end', onEnd);
+    raw.on('close', onClose);
     this.on('newListener', onNewListener);
     this.lifeline.begin();
     // The handshake left it paused.
@@ -77,6 +85,11 @@ export class ClientSocket extends WebSocket {
 
   /** @internal */ get internals(): ClientInternals {
     return clientInternalsOf(this);
+  }
+
+  /** @internal What stands for compression here, where it was agreed. */
+  get deflate(): PeerDeflate | undefined {
+    return this.internals._extensions[EXTENSION_NAME] as PeerDeflate | undefined;
   }
 
   /** @internal Neither side has begun to close. */
@@ -101,14 +114,18 @@ export class ClientSocket extends WebSocket {
   override close(code?: number, reason?: string | Buffer): void {
     const wasOpen = this.isOpen;
     super.close(code, reason ?? defaultReason(code));
-    if (!wasOpen) return;
-    this.lifeline.closing();
-    this.intake.release();
+    if (wasOpen) this.lifeline.closing();
+    this.intake.leave();
+  }
+
+  override terminate(): void {
+    this.intake.leave();
+    super.terminate();
   }
 
   /** Stops reading until {@link resume}; reading also pauses by itself while messages wait. */
   override pause(): void {
-    if (this.isOpen) this.intake.pauseForUser();
+    if (this.readyState !== WebSocket.CLOSED) this.intake.pauseForUser();
   }
 
   override resume(): void {
@@ -171,7 +188,17 @@ export class ClientSocket extends WebSocket {
   /** @internal Ends it without a word. */
   kill(cause: string): void {
     this.cause ??= cause;
-    this.terminate();
+    if (this.raw.destroyed) this.terminate();
+    else super.terminate();
+  }
+
+  /** @internal A rate that the call names is not kept. */
+  breach(reason: string): void {
+    if (this.isOpen) this.end(CloseCode.POLICY_VIOLATION, reason);
+    else if (this.intake.keeps) {
+      this.cause ??= reason;
+      this.terminate();
+    }
   }
 
   /** @internal Too much waits for the server to read it. */
@@ -208,7 +235,7 @@ export class ClientSocket extends WebSocket {
     const waiting = intake.iterators === 0 && intake.inbox.length > 0;
     if (listened && !waiting) super.emit('message', data, isBinary);
     // After our own close() nobody is waited for any more.
-    if ((intake.iterators > 0 || !listened || waiting) && this.isOpen)
+    if ((intake.iterators > 0 || !listened || waiting) && intake.keeps)
       intake.keep(isBinary ? data : data.toString(), size);
     return true;
   }
@@ -220,15 +247,14 @@ export class ClientSocket extends WebSocket {
   }
 }
 
-/** After the listener of `ws`, which gives the chunk to the receiver. */
-function onData(this: Linked): void {
-  const socket = this[SELF]!;
-  socket.intake.chunk(internalsOf(socket)._receiver);
-}
-
 /** The server has half-closed: what is left to say to it must be said in time. */
 function onEnd(this: Linked): void {
   this[SELF]!.lifeline.closing();
+}
+
+/** After the listener of `ws`, which gives the receiver what had been read. */
+function onClose(this: Linked): void {
+  this[SELF]!.lifeline.linger();
 }
 
 /** What came before anybody listened is handed over once the listener is there. */

@@ -1,17 +1,16 @@
+import { Fifo, type Waiting } from '../connection/fifo.js';
+
 /** A received message: text as a string, binary as a `Buffer`. */
 export type Message = string | Buffer;
 
-interface Item {
+interface Item extends Waiting {
   readonly message: Message;
-  readonly size: number;
 }
 type Result = IteratorResult<Message, undefined>;
 
 /** Messages that wait for whoever asks for the next. How many may wait is for others to see to. */
 export class Inbox {
-  /** Bytes that wait. */
-  bytes = 0;
-  private items: Item[] = [];
+  private readonly items = new Fifo<Item>();
   private askers: ((result: Result) => void)[] = [];
   private ended = false;
 
@@ -23,17 +22,20 @@ export class Inbox {
     return this.items.length;
   }
 
+  /** Bytes that wait. */
+  get bytes(): number {
+    return this.items.bytes;
+  }
+
   push(message: Message, size: number): void {
     const asker = this.askers.shift();
-    if (asker !== undefined) return asker({ value: message, done: false });
-    this.items.push({ message, size });
-    this.bytes += size;
+    if (asker !== undefined) asker({ value: message, done: false });
+    else this.items.push({ message, size, next: undefined });
   }
 
   shift(): Message | undefined {
     const item = this.items.shift();
     if (item === undefined) return undefined;
-    this.bytes -= item.size;
     this.tookOne();
     return item.message;
   }
@@ -47,8 +49,7 @@ export class Inbox {
   }
 
   clear(): void {
-    this.items = [];
-    this.bytes = 0;
+    this.items.clear();
     this.tookOne();
   }
 

@@ -1,6 +1,5 @@
-import { GET_INFO, INFLATING, type ReceiverInternals } from '../connection/ws-internals.js';
-import { CloseCode } from '../errors/close-codes.js';
 import { debt, fits, spend } from '../stores/token-bucket.js';
+import { Assembly } from './assembly.js';
 import type { ClientSocket } from './client-socket.js';
 import { Inbox, type Message } from './inbox.js';
 import type { ClientLimits } from './limits.js';
@@ -10,23 +9,21 @@ const USER = 1;
 const INBOX = 2;
 const BYTES = 4;
 
-/** The slowest sender that is waited for: bytes per millisecond (16 KiB/s). */
-const SLOWEST = 16.384;
-const MANY_CHUNKS = 64;
 const NEVER = Number.POSITIVE_INFINITY;
 
 /** What comes from the server: metered, and kept for the iterator within bounds. */
 export class Intake {
-  readonly inbox = new Inbox(() => this.judgeInbox());
+  readonly inbox = new Inbox(() => this.tookOne());
+  readonly assembly: Assembly;
   /** Iterators at work. */
   iterators = 0;
   /** When reading may go on after too many bytes. */
   resumeAt = NEVER;
   private pauses = 0;
   private pausedAt = 0;
-  /** When the first byte of the unfinished message came; 0: there is none. */
-  private assemblySince = 0;
-  private completed = 0;
+  /** We have ended the connection: nobody is waited for any more. */
+  private left = false;
+  private deaf = false;
   private messages = 0;
   private bytes = 0;
   private control = 0;
@@ -34,34 +31,32 @@ export class Intake {
   constructor(
     private readonly socket: ClientSocket,
     private readonly limits: ClientLimits,
-  ) {}
+  ) {
+    this.assembly = new Assembly(socket, limits.assemblyTimeout);
+  }
 
   get paused(): boolean {
     return this.pauses !== 0;
   }
 
-  /** One read of the raw socket has been given to the receiver. */
-  chunk(receiver: ReceiverInternals): void {
-    const { completed } = this;
-    this.completed = 0;
-    const unfinished = receiver._state !== GET_INFO || receiver._fragmented !== 0 || receiver._bufferedBytes > 0;
-    if (!unfinished) {
-      this.assemblySince = 0;
-      return;
-    }
-    if (receiver._buffers.length > MANY_CHUNKS) coalesce(receiver);
-    if (this.assemblySince !== 0 && completed === 0) return;
-    this.assemblySince = Math.max(this.socket.lifeline.now(), 1);
-    this.socket.lifeline.lookAt(this.assemblyBy());
+  /** Messages are kept for who iterates. */
+  get keeps(): boolean {
+    return !this.left;
+  }
+
+  /** What still comes reaches nobody, and is not worth inflating. */
+  get isDeaf(): boolean {
+    return (this.deaf ||= this.left && this.socket.listenerCount('message') === 0);
   }
 
   /** A whole message; false when it must not reach anybody. */
   admit(size: number): boolean {
     const now = this.socket.lifeline.now();
-    this.completed++;
+    this.assembly.completed();
+    if (this.isDeaf) return false;
     const { rate, byteRate } = this.limits;
     if (rate !== undefined && !fits((this.messages = spend(this.messages, now, 1, rate)), now, rate)) {
-      this.socket.end(CloseCode.POLICY_VIOLATION, 'message rate exceeded');
+      this.socket.breach('message rate exceeded');
       return false;
     }
     if (byteRate !== undefined) this.meterBytes(size, now, byteRate);
@@ -75,7 +70,7 @@ export class Intake {
     const now = this.socket.lifeline.now();
     this.control = spend(this.control, now, 1, controlRate);
     if (fits(this.control, now, controlRate)) return true;
-    this.socket.end(CloseCode.POLICY_VIOLATION, 'control frame rate exceeded');
+    this.socket.breach('control frame rate exceeded');
     return false;
   }
 
@@ -84,20 +79,13 @@ export class Intake {
     this.judgeInbox();
   }
 
-  /** When the message that is being received must be complete. */
-  assemblyBy(): number {
-    const { _receiver: receiver } = this.socket.internals;
-    if (this.assemblySince === 0 || this.paused || receiver._state === INFLATING) return NEVER;
-    const received = receiver._bufferedBytes + receiver._messageLength;
-    return this.assemblySince + this.limits.assemblyTimeout + received / SLOWEST;
-  }
-
   pauseForUser(): void {
     this.pause(USER);
   }
 
   resumeForUser(): void {
     this.resume(USER);
+    this.socket.lifeline.tookOne();
   }
 
   /** Reads on after a pause for too many bytes. */
@@ -106,28 +94,36 @@ export class Intake {
     this.resume(BYTES);
   }
 
-  /** Whatever paused reading: the end of the connection must be read. */
-  release(): void {
+  /** We end the connection, or give it up: what is behind what waits must be read. */
+  leave(): void {
+    this.left = true;
     this.resume(USER | INBOX | BYTES);
+  }
+
+  private tookOne(): void {
+    this.socket.lifeline.tookOne();
+    this.judgeInbox();
   }
 
   private judgeInbox(): void {
     const { maxQueue, maxQueueBytes } = this.limits;
     const isFull = this.inbox.length >= maxQueue || this.inbox.bytes >= maxQueueBytes;
-    if (isFull && this.socket.isOpen) this.pause(INBOX);
+    if (isFull) this.pause(INBOX);
     else this.resume(INBOX);
   }
 
   private meterBytes(size: number, now: number, rate: NonNullable<ClientLimits['byteRate']>): void {
     this.bytes = spend(this.bytes, now, size, rate);
     const wait = debt(this.bytes, now, rate);
-    if (wait === 0) return;
+    // When TCP has ended, there is nobody to slow down.
+    if (wait === 0 || this.socket.raw.destroyed) return;
     this.resumeAt = now + wait;
     this.pause(BYTES);
     this.socket.lifeline.lookAt(this.resumeAt);
   }
 
   private pause(reason: number): void {
+    if (this.left) return;
     if (this.pauses === 0) {
       this.pausedAt = this.socket.lifeline.now();
       this.socket.stopReading();
@@ -139,18 +135,10 @@ export class Intake {
     if ((this.pauses & reason) === 0) return;
     this.pauses &= ~reason;
     if (this.pauses !== 0) return;
-    const silence = this.socket.lifeline.now() - this.pausedAt;
-    if (this.assemblySince !== 0) this.assemblySince += silence;
-    this.socket.lifeline.standStill(silence);
+    const now = this.socket.lifeline.now();
+    this.assembly.standStill(now - this.pausedAt, now);
+    this.socket.lifeline.standStill(now - this.pausedAt, now);
     this.socket.startReading();
+    this.assembly.proceed();
   }
-}
-
-/** Puts small chunks together, each byte a logarithmic number of times. */
-function coalesce(receiver: ReceiverInternals): void {
-  const buffers = receiver._buffers;
-  let from = buffers.length - 1;
-  let size = buffers[from]!.length;
-  while (from > 0 && buffers[from - 1]!.length <= 2 * size) size += buffers[--from]!.length;
-  if (from < buffers.length - 1) buffers.splice(from, buffers.length - from, Buffer.concat(buffers.slice(from), size));
 }

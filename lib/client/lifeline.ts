@@ -1,3 +1,4 @@
+import { shifted } from '../connection/reading.js';
 import { Timed } from '../connection/wheel.js';
 import { CloseCode } from '../errors/close-codes.js';
 import type { ClientSocket } from './client-socket.js';
@@ -20,6 +21,7 @@ export class Lifeline extends Timed {
   private pings: number;
   private pingedAt = 0;
   private goneBy = NEVER;
+  private lingers = false;
   private ended = false;
 
   constructor(
@@ -51,6 +53,7 @@ export class Lifeline extends Timed {
 
   messaged(): void {
     this.lastMessageAt = this.now();
+    this.tookOne();
   }
 
   /** True when it was the answer to our ping. */
@@ -62,9 +65,9 @@ export class Lifeline extends Timed {
   }
 
   /** Reading had paused for so long: what the server owes us may come as much later. */
-  standStill(silence: number): void {
-    this.lastMessageAt += silence;
-    if (this.awaited !== 0) this.pingedAt += silence;
+  standStill(silence: number, now: number): void {
+    this.lastMessageAt = shifted(this.lastMessageAt, silence, now);
+    if (this.awaited !== 0) this.pingedAt = shifted(this.pingedAt, silence, now);
   }
 
   /** One way or the other it is closing: TCP must end in time. */
@@ -78,7 +81,20 @@ export class Lifeline extends Timed {
     this.closing(MEMORY_GRACE);
   }
 
-  /** TCP has ended. */
+  /** TCP has ended, and messages that came before wait: as long as they are taken, there is time for the next. */
+  linger(): void {
+    if (this.ended) return;
+    this.lingers = true;
+    this.goneBy = this.now() + this.limits.closeTimeout;
+    this.lookAt(this.goneBy);
+  }
+
+  /** The application took a message, or asked for more. */
+  tookOne(): void {
+    if (this.lingers) this.linger();
+  }
+
+  /** It is over. */
   end(): void {
     this.ended = true;
     this.runtime.cancel(this);
@@ -87,8 +103,8 @@ export class Lifeline extends Timed {
   override onDue(now: number): number {
     if (this.ended) return NEVER;
     const { socket } = this;
-    if (now >= this.goneBy) return this.kill('close timeout');
-    if (socket.outflow.stalled(now)) return this.kill('the server does not read');
+    if (now >= this.goneBy) return this.kill(this.lingers ? 'messages were not read' : 'close timeout');
+    if (!this.lingers && socket.outflow.stalled(now)) return this.kill('the server does not read');
     if (now >= socket.intake.resumeAt) socket.intake.resumeAfterBytes();
     if (socket.isOpen) this.check(now);
     return this.ended ? NEVER : this.nextAt(now);
@@ -98,16 +114,16 @@ export class Lifeline extends Timed {
     const { socket } = this;
     if (now >= this.lifeEndsAt) socket.end(CloseCode.GOING_AWAY, 'connection lifetime reached');
     else if (now >= this.pongBy()) this.kill('no pong');
-    else if (now >= socket.intake.assemblyBy()) socket.end(CloseCode.POLICY_VIOLATION, 'message took too long');
+    else if (now >= socket.intake.assembly.by) socket.end(CloseCode.POLICY_VIOLATION, 'message took too long');
     else if (now >= this.idleBy()) socket.end(CloseCode.NORMAL, 'idle');
     else if (now >= this.pingAt) this.ping(now);
   }
 
   private nextAt(now: number): number {
     const { intake, outflow, isOpen } = this.socket;
-    const always = Math.min(this.goneBy, outflow.nextAt(now), intake.resumeAt);
+    const always = Math.min(this.goneBy, this.lingers ? NEVER : outflow.nextAt(now), intake.resumeAt);
     if (!isOpen) return always;
-    return Math.min(always, this.lifeEndsAt, this.pongBy(), this.idleBy(), this.pingAt, intake.assemblyBy());
+    return Math.min(always, this.lifeEndsAt, this.pongBy(), this.idleBy(), this.pingAt, intake.assembly.by);
   }
 
   private ping(now: number): void {

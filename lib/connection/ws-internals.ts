@@ -21,7 +21,7 @@ export interface ReceiverInternals extends NodeJS.EventEmitter {
   /** 0 outside of fragmented messages, else their opcode. */
   readonly _fragmented: number;
   /** 0 before a frame, 5 while inflating. */
-  readonly _state: number;
+  _state: number;
   readonly _fin: boolean;
   readonly _errored: boolean;
   /** Bytes that the frames of the message so far have announced. */

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
+import { constants, deflateRawSync } from 'node:zlib';
 
 /** A server made of raw sockets, which does as it is told with each request. */
 export interface RawServer {
@@ -88,6 +89,13 @@ export function frame(payload: Buffer | string, { opcode = 1, fin = true, rsv1 =
   head.writeUIntBE(data.length, 4, 6);
   return Buffer.concat([head, data]);
 }
+
+/** The line with which a server agrees to compress, without a context. */
+export const DEFLATE = 'Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover';
+
+/** The payload of a compressed message (RFC 7692, section 7.2.1). */
+export const deflated = (data: string | Buffer): Buffer =>
+  deflateRawSync(data, { finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, -4);
 
 /** What a promise is rejected with. */
 export async function rejection(promise: Promise<unknown>): Promise<unknown> {

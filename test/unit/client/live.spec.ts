@@ -4,7 +4,16 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import type { ConnectOptions } from '../../../lib/client/call.js';
 import type { ClientSocket } from '../../../lib/client/client-socket.js';
 import { connect } from '../../../lib/client/index.js';
-import { closeAll, frame, pour, type RawServer, rawServer, upgrade } from '../../attack/client/support.js';
+import {
+  closeAll,
+  DEFLATE,
+  deflated,
+  frame,
+  pour,
+  type RawServer,
+  rawServer,
+  upgrade,
+} from '../../attack/client/support.js';
 import { FakeClock, openWith, until } from './support.js';
 
 const KIB = 1024;
@@ -27,13 +36,13 @@ interface Pair {
 }
 
 /** An open connection to a raw server; `reads`: what the client sends is read and taken apart. */
-async function pair(options: ConnectOptions = {}, reads = true): Promise<Pair> {
+async function pair(options: ConnectOptions = {}, reads = true, ...lines: string[]): Promise<Pair> {
   const clock = new FakeClock();
   let peer: Socket | undefined;
   const frames: [number, Buffer][] = [];
   const server = await rawServer((socket, _request, key) => {
     peer = socket;
-    socket.write(upgrade(key));
+    socket.write(upgrade(key, ...lines));
     if (reads) collect(socket, frames);
     else socket.pause();
   });
@@ -167,6 +176,42 @@ describe('what comes in', () => {
     expect(String((await once(socket, 'message'))[0])).toBe('ab');
     clock.pass(60_000);
     expect(socket.readyState).toBe(socket.OPEN);
+  });
+
+  it('a compressed message that is complete takes no time either', async () => {
+    const { clock, socket, peer } = await pair(
+      { keepalive: { pingInterval: '1s', pingTimeout: '1h' }, compression: {} },
+      true,
+      DEFLATE,
+    );
+    peer.write(frame(deflated('a'.repeat(100)), { rsv1: true }));
+    expect(String((await once(socket, 'message'))[0])).toBe('a'.repeat(100));
+    clock.pass(60_000);
+    expect(socket.readyState).toBe(socket.OPEN);
+  });
+
+  it('a fragment does not keep the whole read that it came with', async () => {
+    const { socket, peer } = await pair();
+    const pongs = Buffer.concat(Array.from({ length: 25_000 }, () => frame('', { opcode: 10 })));
+    peer.write(frame('a', { fin: false }));
+    const fragments = (): Buffer[] => socket.internals._receiver._fragments;
+    for (let i = 0; i < 10; i++) {
+      peer.write(Buffer.concat([frame('b', { opcode: 0, fin: false }), pongs]));
+      await until(() => fragments().length === i + 2, 'a fragment');
+    }
+    expect(fragments().reduce((bytes, { buffer }) => bytes + buffer.byteLength, 0)).toBeLessThan(100 * KIB);
+  });
+
+  it('a ping sent while reading stands still has its time, and its latency is one', async () => {
+    const { clock, socket, peer, frames } = await pair();
+    socket.pause();
+    clock.pass(30_100);
+    await until(() => frames.length === 1, 'a ping');
+    socket.resume();
+    clock.pass(10);
+    peer.write(frame(frames[0]![1], { opcode: 10 }));
+    await until(() => socket.latency !== undefined, 'a latency');
+    expect(socket.latency).toBeGreaterThanOrEqual(0);
   });
 
   it('a message of single bytes is not kept as so many objects', async () => {
