@@ -280,7 +280,7 @@ const LIFE = group('attack/opening/life.spec.ts', '', [
     'nobody is left on the way in at the end',
     'closing the application also ends sockets that are still on this way',
     'closing the application: express, own port, plaintext ends who is on the way in',
-    ['pipeline/drain.ts', 'for (const port of ports) port.shutDown(SHUTDOWN);', ''],
+    ['pipeline/drain.ts', 'for (const port of ports) port.shutDown(REFUSALS.shutdown);', ''],
   ],
 ]);
 
@@ -1020,8 +1020,8 @@ const SHUTDOWN = group('attack/live/shutdown.spec.ts', 'shutdown ', [
     'nobody comes in during the shutdown',
     'shutdown: new upgrades 503',
     'awaits handlers that run',
-    ['pipeline/stages.ts', 'if (engine.draining) return SHUTTING_DOWN;', ''],
-    ['pipeline/stages.ts', 'return engine.draining ? SHUTTING_DOWN : undefined;', ''],
+    ['pipeline/stages.ts', 'if (engine.draining) return REFUSALS.shutdown;', ''],
+    ['pipeline/stages.ts', ' ?? (engine.draining ? REFUSALS.shutdown : undefined)', ''],
   ],
 ]);
 

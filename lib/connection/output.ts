@@ -157,8 +157,8 @@ export class Output {
     this.oversize = pending > this.connection.context.limits.maxBuffered ? pending : 0;
   }
 
-  /** Looks at what the socket did not take. */
-  private judge(): void {
+  /** Looks at what the socket did not take: to be called after every write. */
+  judge(): void {
     const { pending, connection } = this;
     if (pending === 0) return;
     const { limits, clock } = connection.context;
@@ -246,7 +246,7 @@ export class Output {
     this.connection.socket.pong(ping);
   }
 
-  private lose(data: Sendable, callback: SendCallback | undefined): void {
+  lose(data: Sendable, callback: SendCallback | undefined): void {
     this.lostBytes += sizeOf(data);
     if (callback !== undefined)
       process.nextTick(callback, new Error('WebSocket is not open: nothing more is sent to this peer'));

@@ -8,7 +8,7 @@ import { Connection } from './connection.js';
 import type { ConnectionContext, Peer } from './context.js';
 import { shareListeners, stopListening } from './listeners.js';
 import { Pause } from './reading.js';
-import { type Sendable, type SendCallback, type SendOptions, sizeOf } from './sendable.js';
+import { type ControlCallback, type Sendable, type SendCallback, type SendOptions, sizeOf } from './sendable.js';
 import { internalsOf } from './ws-internals.js';
 
 const NOTHING = Buffer.alloc(0);
@@ -164,6 +164,28 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
     const payload = typeof data === 'number' ? String(data) : data;
     this.connection.touch();
     this.connection.output.send(payload, options ?? NO_OPTIONS, callback);
+  }
+
+  override ping(data?: unknown, mask?: boolean | ControlCallback, callback?: ControlCallback): void {
+    if (this.isLate(data, mask, callback)) return;
+    super.ping(data, mask as boolean, callback);
+    this.connection.output.judge();
+  }
+
+  override pong(data?: unknown, mask?: boolean | ControlCallback, callback?: ControlCallback): void {
+    if (this.isLate(data, mask, callback)) return;
+    super.pong(data, mask as boolean, callback);
+    this.connection.output.judge();
+  }
+
+  /** Nothing more is written: a ping or pong is lost as a message is. Arguments as of `ws`. */
+  private isLate(...args: readonly unknown[]): boolean {
+    const { output, isOpen } = this.connection;
+    if (isOpen && !output.refused) return false;
+    const callback = args.find((each) => typeof each === 'function') as SendCallback | undefined;
+    const data = typeof args[0] === 'number' ? String(args[0]) : args[0];
+    output.lose(data === undefined || data === callback ? '' : (data as Sendable), callback);
+    return true;
   }
 
   /** @internal `send` for texts. */

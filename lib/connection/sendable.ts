@@ -1,5 +1,7 @@
 /** Called when the message was handed to the operating system, or with what came in between. */
 export type SendCallback = (error?: Error) => void;
+/** The same for a ping or a pong. */
+export type ControlCallback = (error: Error) => void;
 /** Options of a message, as of `ws`. */
 export interface SendOptions {
   binary?: boolean | undefined;

@@ -81,6 +81,7 @@ export const REFUSALS = Object.freeze({
   guard: define('guard', 403, 'Forbidden'),
   guardFailed: define('guard-failed', 500, 'Internal Server Error'),
   guardTimeout: define('guard-timeout', 503, 'Service Unavailable', RETRY_SOON),
+  shutdown: define('shutdown', 503, 'Service Unavailable', [['Retry-After', '1']]),
   userKeyMissing: define('user-key-missing', 500, 'Internal Server Error'),
 });
 

@@ -44,7 +44,7 @@ export abstract class Port {
     const isProxy = engine.proxy.trusted.has(peer);
     if (!isProxy && !isAddressAllowed(peer, engine.addressRules))
       return this.reset(tcp, peer.text, REFUSALS.addressDenied);
-    if (this.closed) return this.reset(tcp, peer.text, CLOSED);
+    if (this.closed) return this.reset(tcp, peer.text, REFUSALS.shutdown);
     const opening = new Opening(this, tcp, peer, isProxy);
     this.openings.add(opening);
     this.makeRoom(opening);
@@ -102,7 +102,5 @@ export abstract class Port {
     return undefined;
   }
 }
-
-const CLOSED: Refusal = Object.freeze({ reason: 'shutdown', status: 503, text: 'Service Unavailable' });
 
 function ignore(): void {}

@@ -1,13 +1,12 @@
 import type { Connection } from '../connection/connection.js';
 import type { Timed } from '../connection/wheel.js';
 import { CloseCode } from '../errors/close-codes.js';
-import { retryLater } from '../errors/refusals.js';
+import { REFUSALS } from '../errors/refusals.js';
 import type { Port } from '../listener/port.js';
 import type { Engine } from './engine.js';
 
 /** Peers that are told at once; the others are spread, so that they do not come back all together. */
 const AT_ONCE = 100;
-const SHUTDOWN = Object.freeze(retryLater('shutdown', 503, 1));
 
 /** Milliseconds in which sockets that were destroyed have told so. */
 const LAST_WORDS = 1000;
@@ -18,7 +17,7 @@ const LAST_WORDS = 1000;
  */
 export function drain(engine: Engine, ports: Iterable<Port>): Promise<void> {
   engine.draining = true;
-  for (const port of ports) port.shutDown(SHUTDOWN);
+  for (const port of ports) port.shutDown(REFUSALS.shutdown);
   const { drainTimeout } = engine.settings.shutdown;
   if (drainTimeout > 0) sayGoodbye(engine, drainTimeout);
   return new Promise((resolve) => new Farewell(engine, ports, resolve).begin(drainTimeout));

@@ -25,13 +25,12 @@ export type Stage = (passage: Passage) => Awaitable<Stop | undefined>;
  */
 export const STAGES: readonly Stage[] = [peer, request, route, earlyGuards, transport, capacity, guards, user];
 
-const SHUTTING_DOWN = Object.freeze(retryLater('shutdown', 503, 1));
 const NO_BUFFERS = Object.freeze(retryLater('buffer-budget', 503, 5));
 
 /** 2: who is it, through trusted proxies; the attempt is counted. 429. */
 function peer(passage: Passage): Awaitable<Stop | undefined> {
   const { engine, head } = passage;
-  if (engine.draining) return SHUTTING_DOWN;
+  if (engine.draining) return REFUSALS.shutdown;
   const client = routeOf(passage.peer, passage.tls, head.rawHeaders, engine.proxy);
   passage.route = client;
   if (client.strayHeaders) engine.hints.stray(client);
@@ -125,7 +124,7 @@ function scheduled({ wheel, clock }: Passage['engine'], expire: () => void, time
 
 /** 8: how many connections has this user, in all and at this gateway. 429. The slots are taken with the 101. */
 function user({ endpoint, engine, admitted: { userKey } }: Passage): Stop | undefined {
-  return endpoint.users.breach(userKey) ?? (engine.draining ? SHUTTING_DOWN : undefined);
+  return endpoint.users.breach(userKey) ?? (engine.draining ? REFUSALS.shutdown : undefined);
 }
 
 /** Sends a passage through the stages; at once, as long as no stage has to wait. Never throws, never rejects. */

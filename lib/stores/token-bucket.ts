@@ -30,7 +30,3 @@ export const fits = (full: number, now: number, rate: Rate): boolean =>
 /** Milliseconds until an overdrawn bucket has paid its debt; 0 where it has none. */
 export const debt = (full: number, now: number, rate: Rate): number =>
   fits(full, now, rate) ? 0 : full - now - rate.window;
-
-/** Tokens in the bucket now; negative when it is overdrawn. */
-export const tokens = (full: number, now: number, rate: Rate): number =>
-  rate.limit - ((full > now ? full - now : 0) * rate.limit) / rate.window;

@@ -1,5 +1,5 @@
 import { type Refusal, retryLater } from '../../errors/refusals.js';
-import { type AddressEntry, SITE_FACTOR } from '../../stores/address-entry.js';
+import type { AddressEntry } from '../../stores/address-entry.js';
 import type { AdmissionStore, Awaitable } from '../../stores/contract.js';
 import { GatewayCapacity } from './gateway-capacity.js';
 import { Reservation } from './reservation.js';
@@ -39,12 +39,6 @@ export class Capacity {
     return this.#used;
   }
 
-  /** What would refuse this address now, as far as this process knows: for a decision at accept. Reserves nothing. */
-  breach(entry: AddressEntry, gateway: GatewayCapacity): Refusal | undefined {
-    if (!entry.isExempt && isAddressFull(entry, this.limits.maxPerIp)) return CAPACITY_REFUSALS.address;
-    return this.#localBreach(entry, gateway);
-  }
-
   /** Takes one slot of the address, of its /48, of the gateway and of the total; all of them or none. */
   reserve(entry: AddressEntry, gateway: GatewayCapacity): Awaitable<Reservation | Refusal> {
     const taken = this.store.takeSlot(entry, this.limits.maxPerIp);
@@ -77,6 +71,3 @@ export class Capacity {
     return this.#used >= this.limits.max ? CAPACITY_REFUSALS.total : undefined;
   }
 }
-
-const isAddressFull = (entry: AddressEntry, max: number): boolean =>
-  entry.connections >= max || (entry.site !== undefined && entry.site.connections >= max * SITE_FACTOR);

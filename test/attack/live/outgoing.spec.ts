@@ -111,6 +111,34 @@ describe('a peer that does not read', () => {
     expect(app.stats().closed).toEqual({ 1006: 1 });
   });
 
+  it('gets no more pings and pongs of the application than messages', async () => {
+    const client = await open({ buffers: { maxBuffered: '256kb' } });
+    client.socket.pause();
+    await eventually(() => LiveGateway.sockets.length === 1);
+    const socket = LiveGateway.sockets[0]!;
+    await fill();
+    const payload = Buffer.alloc(125);
+    let sent = 0;
+    for (; socket.readyState === 1 && sent < 100_000; sent++) {
+      if (sent % 2 === 0) socket.ping(payload);
+      else socket.pong(payload);
+    }
+    expect(sent).toBeLessThan(10_000);
+    const [amount, { pending }] = [socket.bufferedAmount, connectionOf().output];
+    const errors: Error[] = [];
+    const failed = (error: Error) => errors.push(error);
+    socket.ping(payload, true, failed);
+    socket.pong('late', failed);
+    socket.ping(failed);
+    await eventually(() => errors.length === 3);
+    expect(socket.bufferedAmount).toBe(amount + 129);
+    expect(connectionOf().output.pending).toBe(pending);
+    client.socket.resume();
+    for (let next = await client.frame(); next !== undefined; next = await client.frame())
+      if (next.opcode !== 9 && next.opcode !== 10) break;
+    await eventually(() => app.stats().connections === 0);
+  });
+
   it('is told why, when it reads after all', async () => {
     const client = await open({ buffers: { maxBuffered: '100kb' } });
     client.socket.pause();

@@ -93,18 +93,8 @@ describe('Capacity', () => {
   it('exempts a trusted proxy from the caps per address, not from the total', () => {
     const { capacity, gateway, table } = setUp({ max: 3, maxPerIp: 1 }, { maxPerIp: 1 });
     const proxy = entryOf(table, '10.0.0.1', true);
-    expect(capacity.breach(proxy, gateway)).toBeUndefined();
     const reasons = [1, 2, 3, 4].map(() => reasonOf(capacity.reserve(proxy, gateway) as Reservation | Refusal));
     expect(reasons).toEqual(['reserved', 'reserved', 'reserved', 'connections']);
-    expect(capacity.breach(proxy, gateway)).toMatchObject({ reason: 'connections' });
-  });
-
-  it('tells a breach beforehand without reserving', () => {
-    const { capacity, gateway, table, reserve } = setUp({ maxPerIp: 1 });
-    const entry = entryOf(table, '192.0.2.1');
-    expect(capacity.breach(entry, gateway)).toBeUndefined();
-    reserve('192.0.2.1');
-    expect(capacity.breach(entry, gateway)).toMatchObject({ reason: 'connections-per-ip' });
   });
 
   it('works with a store that answers later, and gives back what a later check refuses', async () => {
