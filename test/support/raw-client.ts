@@ -152,8 +152,9 @@ export class RawClient {
   static async open(options: RawOptions, head: HeadOptions = {}): Promise<RawClient> {
     const client = await RawClient.connect(options);
     const response = await client.upgrade(upgradeHead(options.port, head));
-    if (response.status !== 101) throw new Error(`expected 101, got ${response.raw}`);
-    return client;
+    if (response.status === 101) return client;
+    client.destroy();
+    throw new Error(`expected 101, got ${response.raw}`);
   }
 
   write(data: string | Buffer): void {

@@ -7,7 +7,7 @@ import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { WebSocket, WebSocketServer } from 'ws';
 import { eventually, type Platform } from '../../support/app.js';
 import { selfSigned } from '../../support/certificates.js';
-import { RawClient, upgradeHead } from '../../support/raw-client.js';
+import { frame, RawClient, upgradeHead } from '../../support/raw-client.js';
 import { HOUSES, type House, type OpenHouse, open } from './houses.js';
 
 let answerSlow: () => void = () => undefined;
@@ -188,7 +188,10 @@ describe.each(HOUSES.filter(({ own }) => !own))('$name', (house) => {
     const clients = await Promise.all([1, 2, 3].map(() => other.connect()));
     for (const client of clients) await client.upgrade(get('/seen'));
     await other.close();
-    for (const client of clients) await client.untilClosed();
+    for (const client of clients) {
+      await client.untilClosed();
+      client.destroy();
+    }
   });
 });
 
@@ -239,7 +242,46 @@ describe('other upgrades on the same server', () => {
     await client.upgrade(get('/seen'));
     expect((await client.upgrade(upgradeHead(place.port, { path: '/nowhere' }))).status).toBe(404);
     client.destroy();
-    expect(seen).toEqual(['/nowhere websocket']);
+    expect(seen).toEqual([]);
+    await place.close();
+  });
+
+  it('see nothing of ours, not even in a later request of a connection', async () => {
+    const { place, seen } = await openBoth('express', 'auto');
+    const server = place.test.app.getHttpServer();
+    // It answers 400 to every upgrade for another path.
+    const other = new WebSocketServer({ server, path: '/foreign' });
+    other.on('connection', (peer) => peer.on('message', (data) => peer.send(`other ${data}`)));
+    const kept = await place.connect();
+    await kept.upgrade(get('/seen'));
+    expect((await kept.upgrade(upgradeHead(place.port))).status).toBe(101);
+    kept.send('echo', 1);
+    expect(await kept.json()).toEqual({ event: 'echo', data: 1 });
+    kept.destroy();
+    const pipelining = await place.connect();
+    expect((await pipelining.upgrade(`${get('/seen')}${upgradeHead(place.port)}`)).status).toBe(200);
+    expect((await pipelining.response()).status).toBe(400);
+    pipelining.destroy();
+    expect(seen).toEqual([]);
+    await place.close();
+  });
+
+  it('are still theirs in a later request of a connection', async () => {
+    const house = HOUSES.find((each) => each.platform === 'express' && !each.own && !each.tls)!;
+    const place = await open(house, { metadata: { controllers: [PagesController] } });
+    const other = new WebSocketServer({ server: place.test.app.getHttpServer(), path: '/other' });
+    other.on('connection', (peer) => peer.on('message', (data) => peer.send(JSON.stringify(`other ${data}`))));
+    const client = await place.connect();
+    await client.upgrade(get('/seen'));
+    expect((await client.upgrade(upgradeHead(place.port, { path: '/other' }))).status).toBe(101);
+    client.write(frame('x'));
+    expect(await client.json()).toBe('other x');
+    client.destroy();
+    const lost = await place.connect();
+    await lost.upgrade(get('/seen'));
+    expect((await lost.upgrade(upgradeHead(place.port, { path: '/nowhere' }))).status).toBe(400);
+    lost.destroy();
+    await eventually(() => place.isEmpty);
     await place.close();
   });
 });
