@@ -2,6 +2,7 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { WebSocket } from 'ws';
 import { clientInternalsOf } from '../../lib/client/ws-internals.js';
+import { GET_INFO, INFLATING, Receiver } from '../../lib/connection/ws-internals.js';
 
 /** What the outbound client uses of `ws` beyond its types: a version that changes one of these must be noticed. */
 describe('ws in client mode, made from a socket', () => {
@@ -92,5 +93,30 @@ describe('ws in client mode, made from a socket', () => {
     expect(receiver).toMatchObject({ _fragmented: 1, _messageLength: 2 });
     expect(receiver._state).not.toBe(0);
     expect(receiver._buffers).toHaveLength(1);
+  });
+
+  it('waits, with the end behind it, while its receiver is held at a complete message', async () => {
+    const { ws, raw, peer } = await made();
+    const receiver = clientInternalsOf(ws)._receiver;
+    const told: unknown[] = [];
+    ws.on('message', (data) => told.push(String(data)));
+    ws.on('close', (code) => told.push(code));
+    const held: ((error?: Error) => void)[] = [];
+    receiver.dataMessage = (callback) => {
+      receiver._state = INFLATING;
+      held.push(callback);
+    };
+    raw.resume();
+    (await peer).end(Buffer.from([0x81, 1, 0x62, 0x88, 2, 0x0f, 0xa0]));
+    while (!raw.destroyed) await new Promise((resolve) => setTimeout(resolve, 5));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect([told, held.length]).toEqual([[], 1]);
+    for (let at = 0; at < 2; at++) {
+      Receiver.prototype.dataMessage.call(receiver, held[at]!);
+      expect(receiver._state).toBe(GET_INFO);
+      receiver.startLoop(held[at]!);
+    }
+    while (told.length < 3) await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(told).toEqual(['a', 'b', 4000]);
   });
 });
