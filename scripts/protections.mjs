@@ -199,6 +199,12 @@ const FOREIGN = group('attack/opening/http.spec.ts', 'other upgrades on the same
     'are refused where that is asked for',
     ['listener/shared-port.ts', "this.engine.settings.foreignUpgrades === 'auto' && ", ''],
   ],
+  [
+    'what is ours is told to nobody else',
+    'foreignUpgrades',
+    'see nothing of ours',
+    ['listener/shared-port.ts', "(event === 'upgrade' && claimed(...args)) || ", ''],
+  ],
 ]);
 
 const LIFE = group('attack/opening/life.spec.ts', '', [

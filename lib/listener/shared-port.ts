@@ -26,9 +26,10 @@ export class SharedPort extends Port {
   ) {
     super(engine, settings);
     this.attach(server);
-    server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) =>
-      this.onUpgrade(request, socket, head),
-    );
+    server.on('upgrade', (request: Incoming, socket: Socket, rest: Buffer) => {
+      if (this.isOurs(request)) this.onUpgrade(request, socket, rest);
+    });
+    this.claimUpgrades(server);
   }
 
   get hasForeignUpgrades(): boolean {
@@ -99,11 +100,27 @@ export class SharedPort extends Port {
     else if (this.server.listenerCount('upgrade') === 1) request.upgrade = false;
   }
 
+  /** What is ours is told to nobody else: others who listen for upgrades would answer on the same socket. */
+  private claimUpgrades(server: WebServer): void {
+    const emit = server.emit as (this: WebServer, event: string, ...args: unknown[]) => boolean;
+    const claimed = (...[request, socket, rest]: unknown[]): boolean => {
+      if (!this.isOurs(request as Incoming)) return false;
+      this.onUpgrade(request as Incoming, socket as Socket, rest as Buffer);
+      return true;
+    };
+    server.emit = function (this: WebServer, event: string, ...args: unknown[]): boolean {
+      return (event === 'upgrade' && claimed(...args)) || emit.call(this, event, ...args);
+    };
+  }
+
+  private isOurs(request: Incoming): boolean {
+    if (!asksForWebSocket(request)) return false;
+    return !this.hasForeignUpgrades || this.endpoints.has((request.url ?? '').split('?', 1)[0]!);
+  }
+
   /** An upgrade that Node's parser has read: a later request of a keep-alive connection. */
   private onUpgrade(request: Incoming, socket: Socket, rest: Buffer): void {
-    if (!asksForWebSocket(request)) return;
     const { method = '', url = '', httpVersion, rawHeaders } = request;
-    if (this.hasForeignUpgrades && !this.endpoints.has(url.split('?', 1)[0]!)) return;
     const opening = this.accept(socket);
     if (opening === undefined) return;
     if (unanswered(socket) !== undefined) opening.refuseWhen((then) => whenAnswered(socket, then), REFUSALS.pipelined);
