@@ -5,7 +5,7 @@ import { EXTENSION_NAME } from '../compression/settings.js';
 import type { Sendable, SendCallback, SendOptions } from '../connection/sendable.js';
 import { CloseCode, defaultReason } from '../errors/close-codes.js';
 import type { Dialled } from './dial.js';
-import type { Message } from './inbox.js';
+import { bytesOf, type Message } from './inbox.js';
 import { Intake } from './intake.js';
 import { Lifeline } from './lifeline.js';
 import type { ClientLimits } from './limits.js';
@@ -228,7 +228,7 @@ export class ClientSocket extends WebSocket {
 
   private received(data: Buffer, isBinary: boolean): boolean {
     const { intake } = this;
-    const size = isBinary ? (data.length ?? (data as unknown as ArrayBuffer).byteLength ?? 0) : data.length;
+    const size = bytesOf(data);
     this.lifeline.messaged();
     if (!intake.admit(size)) return false;
     const listened = this.listenerCount('message') > 0;

@@ -3,7 +3,7 @@ import type { ConnectionOptions } from 'node:tls';
 import type { Call } from './call.js';
 import { closedEarly, during, Ending } from './ending.js';
 import { HandshakeError, RedirectRefusedError, TooManyRedirectsError, UnexpectedStatusError } from './errors.js';
-import { openSocket } from './open-socket.js';
+import { isReadOnly, openSocket } from './open-socket.js';
 import { newKey, requestHead } from './request-head.js';
 import { locationOf, type Response, ResponseReader } from './response-reader.js';
 import type { ClientRuntime } from './runtime.js';
@@ -68,18 +68,22 @@ function forStrangers(call: Call): Call {
 
 async function request(hop: Hop, runtime: ClientRuntime, ending: Ending): Promise<Dialled | Redirected> {
   const { call, target } = hop;
-  const { socket: raw, isPublic } = await openSocket(
-    { target, tls: call.tls, agent: call.agent, publicOnly: hop.publicOnly },
-    ending,
-  );
+  const way = { target, tls: call.tls, agent: call.agent, publicOnly: hop.publicOnly };
+  const reached = await openSocket(way, ending);
+  const { socket: raw, isPublic } = reached;
   try {
     const { settings } = call;
     const { compression, messages } = settings;
     const deflate = runtime.compression({ ...compression, maxSize: messages.maxSize }, compression.budget).offer();
     const asked = { key: newKey(), subprotocols: call.subprotocols, deflate };
     const userAgent = call.userAgent ?? settings.client.userAgentHeader ?? undefined;
-    raw.write(requestHead(target, asked.key, { ...call, userAgent, extensions: deflate.header }));
-    const response = await read(raw, new ResponseReader(settings.http), ending);
+    const refused = isReadOnly(raw);
+    if (!refused) raw.write(requestHead(target, asked.key, { ...call, userAgent, extensions: deflate.header }));
+    const answer = read(raw, new ResponseReader(settings.http), ending);
+    reached.announce?.();
+    const response = await answer;
+    // Whatever it is, it is not from the server: nothing that it says is followed.
+    if (refused) throw new UnexpectedStatusError(response.head, response.body);
     if (response.head.status !== 101) return redirectOf(raw, response, isPublic);
     const agreed = verifyUpgrade(response.head, asked);
     if (agreed instanceof HandshakeError) throw agreed;

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { Timed } from '../connection/wheel.js';
 import { OpenTimeoutError } from './errors.js';
 import type { ClientRuntime } from './runtime.js';
+import { onAbort } from './signals.js';
 
 const NEVER = Number.POSITIVE_INFINITY;
 
@@ -24,7 +25,7 @@ export class Ending extends Timed {
     if (signal?.aborted) this.fail(signal.reason);
     else {
       runtime.schedule(this, this.endsAt);
-      signal?.addEventListener('abort', this.aborted);
+      if (signal !== undefined) onAbort(signal, this.aborted);
     }
   }
 
@@ -120,6 +121,7 @@ export function during<T>(
     }, fail);
     try {
       ending.check();
+      if (socket.destroyed) closed();
     } catch (reason) {
       fail(reason);
     }

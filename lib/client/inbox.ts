@@ -66,3 +66,9 @@ export class Inbox {
 }
 
 const DONE: Result = Object.freeze({ value: undefined, done: true });
+
+/** Bytes of a message in any of the forms of `binaryType`. */
+export function bytesOf(data: Buffer | ArrayBuffer | Blob | Buffer[]): number {
+  if (Array.isArray(data)) return data.reduce((bytes, { length }) => bytes + length, 0);
+  return data instanceof Blob ? data.size : data.byteLength;
+}

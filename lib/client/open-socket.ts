@@ -24,6 +24,8 @@ export interface Reached {
   readonly socket: Socket;
   /** Nothing says that this is an address of a private network. */
   readonly isPublic: boolean;
+  /** Somebody listens to the socket: what a proxy said in place of the server is handed over only then. */
+  announce?(): void;
 }
 
 /** Loopback, link-local and private networks, and what else is nobody's on the internet (RFC 6890). */
@@ -79,13 +81,25 @@ async function encrypt(tcp: Socket, { target, tls }: Way, ending: Ending): Promi
 }
 
 /** No server name indication for addresses (RFC 6066, section 3). */
-const tlsOptions = ({ host, port }: Target, tls: ConnectionOptions): ConnectionOptions => ({
-  ALPNProtocols: ['http/1.1'],
-  servername: isIP(host) === 0 ? host : '',
-  ...tls,
-  host,
-  port,
-});
+function tlsOptions({ host, port }: Target, tls: ConnectionOptions): ConnectionOptions {
+  const servername = isIP(host) === 0 ? host : '';
+  return { ALPNProtocols: ['http/1.1'], servername, ...contained(tls), host, port };
+}
+
+/** Where Node has a default, it has none for what is there and undefined; what a check of names throws, it lets go by. */
+function contained(tls: ConnectionOptions): ConnectionOptions {
+  const options: ConnectionOptions = Object.fromEntries(Object.entries(tls).filter(([, value]) => value !== undefined));
+  const check = options.checkServerIdentity;
+  if (typeof check === 'function')
+    options.checkServerIdentity = (host, certificate) => {
+      try {
+        return check(host, certificate);
+      } catch (error) {
+        return error as Error;
+      }
+    };
+  return options;
+}
 
 /** From its first moment on, no error of a socket is without a listener. */
 function guard<S extends Socket>(socket: S): S {
@@ -96,17 +110,23 @@ function guard<S extends Socket>(socket: S): S {
 const ignore = (): void => {};
 
 async function throughAgent(way: Way, agent: ConnectionAgent, ending: Ending): Promise<Reached> {
-  const { target } = way;
-  const socket = guard(await ending.race(created(way, agent), (late) => guard(late).destroy()));
+  const request = new EventEmitter();
+  const socket = guard(await ending.race(created(way, agent, request), (late) => guard(late).destroy()));
+  const announce = (): void => void request.emit('socket', socket);
+  // A proxy has refused: there is an answer to read, and nobody to write to.
+  if (isReadOnly(socket)) return { socket, isPublic: true, announce };
   const tls = socket as TLSSocket & { secureConnecting?: boolean };
-  if (target.secure && tls.encrypted !== true) {
+  if (way.target.secure && tls.encrypted !== true) {
     socket.destroy();
     throw new TypeError('the agent gave a socket without TLS for a wss: URL');
   }
   if (tls.secureConnecting === true) await settle(socket, 'secureConnect', ending);
   else if (socket.connecting) await settle(socket, 'connect', ending);
-  return { socket, isPublic: !isPlain(agent) || isPublicAddress(socket.remoteAddress) };
+  return { socket, isPublic: !isPlain(agent) || isPublicAddress(socket.remoteAddress), announce };
 }
+
+/** Nothing can be sent there. */
+export const isReadOnly = (socket: Socket): boolean => !socket.writable && !socket.connecting && !socket.destroyed;
 
 /** Behind an agent of another kind may be a proxy, whose own address says nothing. */
 const isPlain = (agent: object): boolean => agent.constructor === HttpAgent || agent.constructor === HttpsAgent;
@@ -118,15 +138,13 @@ interface AgentInsides {
   connect?(request: EventEmitter, options: object): Promise<unknown> | unknown;
 }
 
-async function created({ target, tls }: Way, agent: ConnectionAgent): Promise<Socket> {
+async function created({ target, tls }: Way, agent: ConnectionAgent, request: EventEmitter): Promise<Socket> {
   const insides = agent as AgentInsides;
-  const options = {
-    ...(target.secure ? tlsOptions(target, tls) : { host: target.host, port: target.port }),
-    ...insides.options,
-  };
-  const endpoint = { ...options, host: target.host, port: target.port, secureEndpoint: target.secure };
-  if (typeof insides.connect === 'function') return asSocket(await insides.connect(new EventEmitter(), endpoint));
-  const protocol = target.secure ? 'https:' : 'http:';
+  const { host, port, secure } = target;
+  const options = secure ? tlsOptions(target, { ...tls, ...insides.options }) : { ...insides.options };
+  const endpoint = { ...options, host, port, secureEndpoint: secure };
+  if (typeof insides.connect === 'function') return asSocket(await insides.connect(request, endpoint));
+  const protocol = secure ? 'https:' : 'http:';
   if (insides.protocol !== undefined && insides.protocol !== protocol)
     throw new TypeError(`the agent is one for ${insides.protocol}, not for ${protocol}`);
   return new Promise<Duplex>((resolve, reject) => {

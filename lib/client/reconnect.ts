@@ -6,6 +6,7 @@ import type { ClientSocket, Closed } from './client-socket.js';
 import { HandshakeError, OpenTimeoutError, UnexpectedStatusError } from './errors.js';
 import { open } from './open.js';
 import type { ClientRuntime } from './runtime.js';
+import { onAbort } from './signals.js';
 
 /** `reconnecting` waits before it tries again. */
 export interface RetryEvent {
@@ -75,7 +76,7 @@ async function live(
 ): Promise<{ closed: Closed; lived: number }> {
   const since = clock.now();
   const leave = (): void => socket.close(CloseCode.GOING_AWAY);
-  signal.addEventListener('abort', leave);
+  onAbort(signal, leave);
   const closed = await socket.closed;
   signal.removeEventListener('abort', leave);
   return { closed, lived: clock.now() - since };
