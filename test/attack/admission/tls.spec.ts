@@ -122,6 +122,7 @@ describe('TLS on a port of our own', () => {
     ['what does not fit together', () => ({ cert: first.cert, key: second.key }), /cannot be used/],
     ['a CA that is none', () => ({ ...pems(first), ca: 'garbage', requestCert: true }), /cannot be used/],
     ['a file that is not there', () => ({ certFile: '/nowhere/cert.pem', keyFile: '/nowhere/key.pem' }), /ENOENT/],
+    ['both a key and its file', () => ({ ...pems(first), keyFile: '/nowhere/key.pem' }), /tls\.key and .* both set/],
     ['both a file and a value', () => ({ ...pems(first), certFile: '/nowhere/cert.pem' }), /both set/],
   ])('%s stops the start', async (_, tls, words) => {
     await expect(start(tls())).rejects.toThrow(words);

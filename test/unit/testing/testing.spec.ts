@@ -10,6 +10,7 @@ import {
 } from 'nest-secure-ws';
 import { attempt, connectTo } from 'nest-secure-ws/testing';
 import { freePort, startApp, type TestApp } from '../../support/app.js';
+import { selfSigned } from '../../support/certificates.js';
 
 class SessionGuard implements AdmissionGuard {
   admit({ cookies, query, ip }: UpgradeAttempt) {
@@ -68,9 +69,11 @@ describe('attempt()', () => {
       principal: 7,
     });
     expect(made.headers['x-many']).toBe('1, 2');
-    aborter.abort();
+    aborter.abort('no error');
     expect(made.signal.aborted).toBe(true);
+    expect(made.signal.reason).toMatchObject({ name: 'AbortError' });
     expect(() => attempt({ ip: 'nowhere' })).toThrow(TypeError);
+    expect(attempt({ ip: '' }).ip).toBe('');
   });
 });
 
@@ -86,6 +89,27 @@ describe('connectTo()', () => {
     socket.close();
     await socket.closed;
     await expect(connectTo(running.app, 'who')).rejects.toMatchObject({ status: 401 });
+  });
+
+  it.each([
+    ['all addresses', { host: '0.0.0.0' }],
+    ['all addresses of IPv6', { host: '::' }],
+    ['the loopback of IPv6', { host: '::1' }],
+    ['TLS', { https: selfSigned() }],
+  ])('finds an application that listens on %s', async (_, listening) => {
+    running = await startApp({ gateways: [WhoGateway], options: { proxy: { requireTls: false } }, ...listening });
+    const headers = { Cookie: 'session=a%20b' };
+    const socket = await connectTo(running.app, 'who', { headers, tls: { rejectUnauthorized: false } });
+    socket.close();
+    await socket.closed;
+  });
+
+  it('says when an application does not listen', async () => {
+    running = await startApp({ gateways: [WhoGateway] });
+    const { app } = running;
+    await running.close();
+    running = undefined;
+    await expect(connectTo(app, '/who')).rejects.toThrow('does not listen');
   });
 
   it('talks to a port of a gateway’s own', async () => {
