@@ -1351,9 +1351,49 @@ const REDIRECTS = group('attack/client/redirects.spec.ts', '', [
     'TLS verifies, names the server',
     [
       'client/open-socket.ts',
-      "  servername: isIP(host) === 0 ? host : '',\n  ...tls,",
-      "  servername: isIP(host) === 0 ? host : '',\n  ...tls,\n  rejectUnauthorized: false,",
+      '...contained(tls), host, port }',
+      '...contained(tls), host, port, rejectUnauthorized: false }',
     ],
+  ],
+]);
+
+const NO_POSTPONING = [
+  [
+    'client/assembly.ts',
+    'else if (receiver._fin && this.isPaused) this.postponed = { compressed: data, callback };',
+    '',
+  ],
+  ['client/assembly.ts', 'if (receiver._fin && this.isPaused) {', 'if (false) {'],
+];
+
+const WAITING = group('attack/client/waiting.spec.ts', '', [
+  [
+    'client: waiting messages stay compressed',
+    'messages.maxQueueBytes',
+    'one read of messages that inflate a thousandfold an application that never reads',
+    ...NO_POSTPONING,
+  ],
+  [
+    'client: messages of one read that wait',
+    'messages.maxQueue',
+    'one read of messages that inflate a thousandfold twenty thousand tiny ones, as they are',
+    ...NO_POSTPONING,
+  ],
+  [
+    'client: what nobody takes after the end is dropped',
+    'keepalive.closeTimeout',
+    'an end behind messages that wait FIN: where nobody reads',
+    ['client/client-socket.ts', 'this[SELF]!.lifeline.linger();', ''],
+    ['client/client-socket.ts', 'this[SELF]!.lifeline.closing();', ''],
+  ],
+]);
+
+const AGENTS = group('attack/client/life.spec.ts', '', [
+  [
+    'client: a proxy that refuses is not followed',
+    'agent of a call',
+    'an agent whose proxy answers in place of the server leads nowhere',
+    ['client/dial.ts', 'if (refused) throw new UnexpectedStatusError(response.head, response.body);', ''],
   ],
 ]);
 
@@ -1379,4 +1419,6 @@ export const PROTECTIONS = [
   ...CONTEXTS,
   ...CLIENT,
   ...REDIRECTS,
+  ...WAITING,
+  ...AGENTS,
 ];
