@@ -1,4 +1,8 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
+import { defaultEnvironment } from '../lib/options/environment.js';
 import { invalidValue } from '../lib/options/problems.js';
 import { resolveSettings } from '../lib/options/resolve.js';
 import { PATHS, ROWS, VARIABLES } from '../lib/options/rows.js';
@@ -172,6 +176,28 @@ describe('the table of options', () => {
     ]);
     expect([settings.messages.maxSize, settings.connections.allowedOrigins]).toEqual([1_048_576, undefined]);
     expect([sources.get('serverHeader'), sources.get('messages.maxSize')]).toEqual(['environment', 'default']);
+  });
+
+  it('what no JSON can say is refused by its name too', () => {
+    const circular: Record<string, unknown> = {};
+    circular['self'] = circular;
+    for (const written of [circular, 10n, () => 1, Symbol('x'), { toString: null }])
+      expect(() => resolveSettings({ messages: { maxSize: written as never } }, NOTHING)).toThrow('messages.maxSize');
+  });
+
+  it('a .env that cannot be read stops the start; none is none', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'nest-secure-ws-'));
+    try {
+      expect(defaultEnvironment(folder).get('WEBSOCKETS_MAX_SIZE')).toBeUndefined();
+      writeFileSync(join(folder, '.env'), 'WEBSOCKETS_MAX_SIZE=2kb\nOTHER=1\n');
+      expect(defaultEnvironment(folder)).toMatchObject({ names: expect.arrayContaining(['WEBSOCKETS_MAX_SIZE']) });
+      expect(defaultEnvironment(folder).get('WEBSOCKETS_MAX_SIZE')).toBe('2kb');
+      rmSync(join(folder, '.env'));
+      mkdirSync(join(folder, '.env'));
+      expect(() => defaultEnvironment(folder)).toThrow('EISDIR');
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 
   it('secrets are not shown', () => {

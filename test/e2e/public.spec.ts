@@ -55,12 +55,19 @@ class PublicGateway {
   }
 }
 
+@SecureGateway({ path: '/throws' })
+class ThrowsGateway {
+  handleConnection(): void {
+    throw new Error('nobody is welcome');
+  }
+}
+
 let app: TestApp;
 let client: RawClient;
 const headers = { Origin: 'http://app.example', 'X-Twice': ['1', '2'], 'X-UPPER': 'Value' };
 beforeAll(async () => {
   app = await startApp({
-    gateways: [PublicGateway],
+    gateways: [PublicGateway, ThrowsGateway],
     options: { connections: { allowedOrigins: ['http://app.example'] } },
   });
   client = await RawClient.open({ port: app.port }, { path: '/public?a=1&b=%20&a=2', headers });
@@ -94,6 +101,13 @@ describe('a connection', () => {
     expect(request.headers).toBe(request.headers);
     request.headers = { 'x-upper': 'other' };
     expect(request.headers).toEqual({ 'x-upper': 'other' });
+  });
+
+  it('ends with 1011 where a hook throws, with nothing of its words', async () => {
+    const other = await RawClient.open({ port: app.port }, { path: '/throws', headers });
+    expect(await other.closeFrame()).toEqual({ code: 1011, reason: 'internal error' });
+    other.destroy();
+    expect(app.stats().faults.handleConnection).toBe(1);
   });
 
   it('outlives listeners of the application that throw, which are counted', async () => {

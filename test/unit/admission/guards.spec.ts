@@ -288,6 +288,13 @@ describe('runGuards', () => {
     expect(thrown(`s=canary-1; ${'a=bcdefg; '.repeat(4000)}`)).toMatch(/^\(its words are not shown: [^)]*\) at /);
   });
 
+  it('says no query, also where that cannot be decoded', () => {
+    const said = (rawQuery: string, words: string) =>
+      refusalOfThrown(new Error(words), { rawHeaders: [], rawQuery }).detail;
+    expect(said('token=canary%2D1', 'no session canary-1')).not.toContain('canary');
+    expect(said('token=canary%ZZ', 'no session canary%ZZ, really')).toContain('no session …, really');
+  });
+
   it('turns a throw into 500, and takes from an HttpException nothing but its status', async () => {
     const exception = (status: unknown) =>
       Object.assign(new Error('secret'), { getStatus: () => status, getResponse: () => 'secret' });

@@ -70,6 +70,14 @@ describe('parseMessage', () => {
       }),
     );
   });
+
+  it('counts no depth in a string that never ends', () => {
+    const endless = `["${'['.repeat(1000)}`;
+    expect(isTooDeep(Buffer.from(endless))).toBe(false);
+    expect(isTooDeep(Buffer.from(`${endless}\\"`))).toBe(false);
+    expect(parseMessage(Buffer.from(endless))).toBeUndefined();
+    expect(isTooDeep(Buffer.from(`${endless}",${'['.repeat(256)}`))).toBe(true);
+  });
 });
 
 describe('readMessage', () => {
