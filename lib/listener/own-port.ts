@@ -25,6 +25,7 @@ export class OwnPort extends Port {
     const { tls } = settings;
     this.files = TlsFiles.areNamed(tls) ? new TlsFiles(tls, engine.telemetry) : undefined;
     this.server = this.files === undefined ? this.plain() : this.secure(this.files);
+    this.judgeEarly(this.server);
   }
 
   newMeter(): HeadMeter {

@@ -1,4 +1,5 @@
-import type { Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
+import { type ClientAddress, NO_ADDRESS, parseAddress } from '../admission/address.js';
 import { isAddressAllowed } from '../admission/ip/address-rules.js';
 import type { ClientRoute } from '../admission/proxy/client-route.js';
 import { REFUSALS, type Refusal } from '../errors/refusals.js';
@@ -9,6 +10,7 @@ import { Opening } from '../pipeline/opening.js';
 import { type Passage, peerAddress } from '../pipeline/passage.js';
 import type { HeadLimits } from '../request/head.js';
 import { HeadMeter } from '../request/head-meter.js';
+import { dropEarly } from './early-drop.js';
 
 /** One listening place and the paths on it. */
 export abstract class Port {
@@ -41,14 +43,24 @@ export abstract class Port {
   accept(tcp: Socket): Opening | undefined {
     const { engine } = this;
     const peer = peerAddress(tcp, engine.settings.connections.ipv6Prefix);
-    const isProxy = engine.proxy.trusted.has(peer);
-    if (!isProxy && !isAddressAllowed(peer, engine.addressRules))
-      return this.reset(tcp, peer.text, REFUSALS.addressDenied);
+    if (this.isDenied(peer)) return this.reset(tcp, peer.text, REFUSALS.addressDenied);
     if (this.closed) return this.reset(tcp, peer.text, REFUSALS.shutdown);
-    const opening = new Opening(this, tcp, peer, isProxy);
+    const opening = new Opening(this, tcp, peer, engine.proxy.trusted.has(peer));
     this.openings.add(opening);
     this.makeRoom(opening);
     return opening.place.isHeld ? opening : undefined;
+  }
+
+  /** … or earlier still, where this Node lets us. */
+  protected judgeEarly(server: Server): void {
+    const { allowedIps, deniedIps, ipv6Prefix } = this.engine.settings.connections;
+    if (allowedIps === undefined && deniedIps.length === 0) return;
+    dropEarly(server, (text) => {
+      const peer = parseAddress(text, ipv6Prefix) ?? NO_ADDRESS;
+      if (!this.isDenied(peer)) return false;
+      this.reportReset(peer.text, REFUSALS.addressDenied);
+      return true;
+    });
   }
 
   /** The client turned out to be another address than the peer: it counts from here on. */
@@ -79,6 +91,11 @@ export abstract class Port {
     this.dropAll();
   }
 
+  private isDenied(peer: ClientAddress): boolean {
+    const { proxy, addressRules } = this.engine;
+    return !proxy.trusted.has(peer) && !isAddressAllowed(peer, addressRules);
+  }
+
   private makeRoom(opening: Opening): void {
     for (
       let victim = this.engine.pending.victim(opening.place);
@@ -91,15 +108,15 @@ export abstract class Port {
 
   private reset(tcp: Socket, ip: string, refusal: Refusal): undefined {
     tcp.on('error', ignore);
-    tcp.resetAndDestroy();
-    this.engine.telemetry.refused({
-      reason: refusal.reason,
-      status: 0,
-      ip,
-      path: undefined,
-      detail: 'reset at accept',
-    });
+    // A Unix domain socket knows no reset: Node throws.
+    if (tcp.localPort === undefined) tcp.destroy();
+    else tcp.resetAndDestroy();
+    this.reportReset(ip, refusal);
     return undefined;
+  }
+
+  private reportReset(ip: string, { reason }: Refusal): void {
+    this.engine.telemetry.refused({ reason, status: 0, ip, path: undefined, detail: 'reset at accept' });
   }
 }
 

@@ -45,6 +45,7 @@ export class SharedPort extends Port {
   attach(server: WebServer): void {
     if (this.attached.has(server)) return;
     this.attached.add(server);
+    this.judgeEarly(server);
     if (server instanceof HttpsServer) this.attachSecure(server);
     else this.attachPlain(server);
   }

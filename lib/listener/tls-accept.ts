@@ -20,7 +20,7 @@ export function interceptTls(
   onSecure: (opening: Opening, socket: TLSSocket) => void,
 ): void {
   const handshake = takeListener(server, 'connection');
-  const waiting = new Map<string, Opening>();
+  const waiting = new Map<string | Socket, Opening>();
   server.prependListener('connection', (tcp: Socket) => {
     const opening = port.accept(tcp);
     if (opening === undefined) return;
@@ -44,8 +44,14 @@ export function interceptTls(
   });
 }
 
-/** Node does not say over which TCP socket a TLS socket runs; both ends of it do. */
-const nameOf = ({ remoteAddress, remotePort, localAddress, localPort }: Socket): string =>
-  `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
+/**
+ * Node does not document over which socket a TLS socket runs; both ends of TCP say so. Unix domain sockets have no such
+ * ends: there Node's own note of it is read.
+ */
+function nameOf(socket: Socket & { readonly _parent?: Socket | null }): string | Socket {
+  const { remoteAddress, remotePort, localAddress, localPort } = socket;
+  if (localPort === undefined) return socket._parent ?? socket;
+  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
+}
 
 function ignore(): void {}
