@@ -38,8 +38,11 @@ export class ClientAddress {
   }
 }
 
-/** A peer without an address, such as one of a Unix domain socket: on no list, and one client like any other. */
+/** A peer whose address is not known, such as one that has left already: on no list, and one client like any other. */
 export const NO_ADDRESS = new ClientAddress('', 4, '', 0, undefined);
+
+/** The peers of a Unix domain socket (a named pipe on Windows), which have no address: lists know them as `unix`. */
+export const UNIX_PEER = new ClientAddress('', 4, 'unix', 0, undefined);
 
 /**
  * Reads an address as a socket or a forwarding header gives it; `undefined` where it is none.

@@ -3,13 +3,13 @@ import { addressProblem, hostProblem, originProblem, subprotocolProblem } from '
 import { optional, row } from './row.js';
 
 export const PROXY_ROWS = {
-  trusted: row(list('CIDRs, addresses or loopback, linklocal, uniquelocal', addressProblem), {
+  trusted: row(list('CIDRs, addresses or loopback, linklocal, uniquelocal, unix', addressProblem), {
     scope: 'a',
     variable: 'WEBSOCKETS_TRUSTED_PROXIES',
     default: [],
     defaultText: 'none',
     means:
-      'CIDRs, or `loopback`, `linklocal`, `uniquelocal`, whose forwarding headers are believed. Trusted proxies are exempt from stage 0 and from limits per address',
+      'CIDRs, or `loopback`, `linklocal`, `uniquelocal`, or `unix` (all peers of a Unix domain socket), whose forwarding headers are believed. Trusted proxies are exempt from stage 0 and from limits per address',
   }),
   header: row(choice('x-forwarded', 'forwarded'), {
     scope: 'a',
@@ -85,14 +85,14 @@ export const CONNECTIONS_ROWS = {
     default: '5s',
     means: 'for the asynchronous guards together (503, their `AbortSignal` fires), and for `handleConnection` (1011)',
   }),
-  allowedIps: optional(list('CIDRs, addresses or loopback, linklocal, uniquelocal', addressProblem), {
+  allowedIps: optional(list('CIDRs, addresses or loopback, linklocal, uniquelocal, unix', addressProblem), {
     scope: 'a',
     variable: 'WEBSOCKETS_ALLOWED_IPS',
     defaultText: 'all',
     means:
-      "only these addresses. The socket's own address: dropped at accept, before TLS and HTTP, nothing written; an address behind a trusted proxy: 403",
+      "only these addresses. The socket's own address: dropped at accept, before TLS and HTTP, nothing written; an address behind a trusted proxy: 403, and where that names none its own counts",
   }),
-  deniedIps: row(list('CIDRs, addresses or loopback, linklocal, uniquelocal', addressProblem), {
+  deniedIps: row(list('CIDRs, addresses or loopback, linklocal, uniquelocal, unix', addressProblem), {
     scope: 'a',
     variable: 'WEBSOCKETS_DENIED_IPS',
     default: [],

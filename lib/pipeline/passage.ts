@@ -1,6 +1,6 @@
-import type { Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import type { PeerCertificate, TLSSocket } from 'node:tls';
-import { type ClientAddress, NO_ADDRESS, parseAddress } from '../admission/address.js';
+import { type ClientAddress, NO_ADDRESS, parseAddress, UNIX_PEER } from '../admission/address.js';
 import { abortAttempt, UpgradeAttempt } from '../admission/attempt.js';
 import type { Reservation } from '../admission/capacity/reservation.js';
 import type { Admitted } from '../admission/guard-answer.js';
@@ -80,6 +80,10 @@ function verifiedCertificate(socket: Socket): PeerCertificate | undefined {
   return Object.keys(certificate).length === 0 ? undefined : certificate;
 }
 
-/** The address of a socket's peer; a Unix domain socket has none. */
-export const peerAddress = (socket: Socket, ipv6Prefix: number): ClientAddress =>
-  (socket.remoteAddress === undefined ? undefined : parseAddress(socket.remoteAddress, ipv6Prefix)) ?? NO_ADDRESS;
+/** The address of a socket's peer. Without one it is one of a Unix domain socket, or one that has left already. */
+export function peerAddress(socket: Socket, ipv6Prefix: number): ClientAddress {
+  const { remoteAddress, server } = socket as Socket & { readonly server?: Server | null };
+  if (remoteAddress !== undefined) return parseAddress(remoteAddress, ipv6Prefix) ?? NO_ADDRESS;
+  // The server knows which: whoever resets TCP in time must not pass for a local peer.
+  return typeof server?.address() === 'string' ? UNIX_PEER : NO_ADDRESS;
+}

@@ -1,3 +1,4 @@
+import { type ClientAddress, UNIX_PEER } from '../admission/address.js';
 import { PRIVATE_ADDRESSES } from '../admission/ip/address-list.js';
 import type { ClientRoute } from '../admission/proxy/client-route.js';
 import type { Telemetry } from '../telemetry/events.js';
@@ -18,16 +19,17 @@ export class ProxyHints {
 
   /** A request came with forwarding headers from a peer that is not trusted. */
   stray({ address }: ClientRoute): void {
-    if (!this.said && PRIVATE_ADDRESSES.has(address)) this.say(address.text);
+    if (!this.said && (address === UNIX_PEER || PRIVATE_ADDRESSES.has(address))) this.say(nameOf(address));
   }
 
   /** Such a peer was refused for its address's limits. A majority vote: one counter, whoever comes. */
   refused({ address }: ClientRoute): void {
     if (this.said) return;
-    if (address.text === this.suspect) this.refusals++;
+    const name = nameOf(address);
+    if (name === this.suspect) this.refusals++;
     else if (this.refusals > 0) this.refusals--;
-    else [this.suspect, this.refusals] = [address.text, 1];
-    if (this.refusals >= MANY) this.say(address.text);
+    else [this.suspect, this.refusals] = [name, 1];
+    if (this.refusals >= MANY) this.say(name);
   }
 
   private say(address: string): void {
@@ -37,3 +39,6 @@ export class ProxyHints {
     );
   }
 }
+
+/** As in `proxy.trusted`. */
+const nameOf = (address: ClientAddress): string => (address === UNIX_PEER ? 'unix' : address.text);

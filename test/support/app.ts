@@ -14,6 +14,8 @@ export interface AppOptions {
   readonly metadata?: ModuleMetadata;
   /** Default 127.0.0.1; `null`: the platform's own default. */
   readonly host?: string | null;
+  /** Listens on a Unix domain socket instead. */
+  readonly unix?: string;
   /** Node's options of an HTTPS server. */
   readonly https?: object;
 }
@@ -32,6 +34,7 @@ export async function startApp({
   gateways = [],
   metadata = {},
   host = '127.0.0.1',
+  unix,
   https,
 }: AppOptions): Promise<TestApp> {
   const builder = Test.createTestingModule({
@@ -46,7 +49,8 @@ export async function startApp({
       ? testing.createNestApplication(new FastifyAdapter((https === undefined ? {} : { https }) as object), nestOptions)
       : testing.createNestApplication(nestOptions);
   try {
-    if (host === null) await app.listen(0);
+    if (unix !== undefined) await app.listen(unix);
+    else if (host === null) await app.listen(0);
     else await app.listen(0, host);
   } catch (error) {
     await app.close();

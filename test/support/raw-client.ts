@@ -8,6 +8,8 @@ export interface RawOptions {
   /** Source address, such as 127.0.0.7. */
   readonly localAddress?: string;
   readonly tls?: ConnectionOptions;
+  /** A Unix domain socket, instead of host and port. */
+  readonly unix?: string;
 }
 
 /** A frame as it came from the server. */
@@ -133,9 +135,12 @@ export class RawClient {
     });
   }
 
-  static connect({ port, host = '127.0.0.1', localAddress, tls }: RawOptions): Promise<RawClient> {
+  static connect({ port, host = '127.0.0.1', localAddress, tls, unix }: RawOptions): Promise<RawClient> {
     return new Promise((resolve, reject) => {
-      const tcp = tcpConnect({ port, host, localAddress, allowHalfOpen: tls === undefined });
+      const allowHalfOpen = tls === undefined;
+      const tcp = tcpConnect(
+        unix === undefined ? { port, host, localAddress, allowHalfOpen } : { path: unix, allowHalfOpen },
+      );
       const socket =
         tls === undefined ? tcp : tlsConnect({ socket: new Wire(tcp), host, rejectUnauthorized: false, ...tls });
       tcp.once('error', reject);

@@ -1,5 +1,5 @@
 import type { HostPort } from '../../request/host.js';
-import { isUnder, MAX_PORT, normalizeHost, wildcardSuffix } from './host-name.js';
+import { canonicalHost, isUnder, MAX_PORT, normalizeHost, wildcardSuffix } from './host-name.js';
 
 interface HostPattern {
   /** `.example.com` for names under it, else the whole name. */
@@ -17,7 +17,8 @@ export class AllowedHosts {
 }
 
 const matches = ({ name, port }: HostPattern, host: HostPort): boolean =>
-  (port === undefined || port === host.port) && (name.startsWith('.') ? isUnder(host.name, name) : name === host.name);
+  (port === undefined || port === host.port) &&
+  (name.startsWith('.') ? isUnder(host.name, name) : name === canonicalHost(host.name));
 
 /** `undefined` where the host is allowed, else what was compared, for the log. */
 export const judgeHost = (allowed: AllowedHosts | undefined, host: HostPort): string | undefined =>
@@ -37,6 +38,6 @@ function parseEntry(entry: string): HostPattern | string {
   const [, host = '', digits] = ENTRY.exec(entry) ?? [];
   const port = digits === undefined ? undefined : Number(digits);
   const name = host.startsWith('*.') ? wildcardSuffix(host) : normalizeHost(host);
-  if (name !== undefined && (port ?? 0) <= MAX_PORT) return { name, port };
+  if (name !== undefined && (port ?? 0) <= MAX_PORT) return { name: canonicalHost(name), port };
   return `'${entry}' is no host such as 'app.example', 'app.example:8443', '*.example.com' or '[::1]'`;
 }

@@ -1,3 +1,5 @@
+import { formatIPv6, parseIPv6 } from '../ipv6.js';
+
 const LABELS = /^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/;
 const NAME = /^(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\])$/;
 
@@ -12,6 +14,12 @@ export function normalizeHost(text: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** A name as it is, an IPv6 literal (in brackets) in its one canonical form: there are many ways to write it. */
+export function canonicalHost(host: string): string {
+  const words = host.startsWith('[') ? parseIPv6(host.slice(1, -1)) : undefined;
+  return words === undefined ? host : `[${formatIPv6(words)}]`;
 }
 
 /** Whether `host` is one or more whole labels before `suffix`, which begins with a dot. */

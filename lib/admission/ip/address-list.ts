@@ -1,4 +1,4 @@
-import type { ClientAddress } from '../address.js';
+import { type ClientAddress, UNIX_PEER } from '../address.js';
 import { parseIPv4 } from '../ipv4.js';
 import { embeddedIPv4, parseIPv6, prefixKey, type Words } from '../ipv6.js';
 
@@ -10,6 +10,9 @@ const NAMES = new Map(
   }),
 );
 
+/** Whoever comes over a Unix domain socket. */
+const UNIX = 'unix';
+
 /**
  * Addresses and networks, compiled so that a look-up costs one probe of a set per distinct prefix length,
  * however long the list is.
@@ -18,14 +21,20 @@ export class AddressList {
   /** Prefix length → the networks of that length, as the numbers their first bits make. */
   readonly #v4 = new Map<number, Set<number>>();
   readonly #v6 = new Map<number, Set<string>>();
+  #unix = false;
 
   get isEmpty(): boolean {
-    return this.#v4.size + this.#v6.size === 0;
+    return this.#v4.size + this.#v6.size === 0 && !this.#unix;
   }
 
   has(address: ClientAddress): boolean {
     if (address.family === 4 && address.text !== '' && this.#hasIPv4(address.value)) return true;
-    return address.words !== undefined && this.#hasIPv6(address.words);
+    if (address.words !== undefined && this.#hasIPv6(address.words)) return true;
+    return this.#unix && address === UNIX_PEER;
+  }
+
+  addUnix(): void {
+    this.#unix = true;
   }
 
   addIPv4(value: number, prefix: number): void {
@@ -57,7 +66,7 @@ function bucket<T>(networks: Map<number, Set<T>>, prefix: number): Set<T> {
 }
 
 /**
- * Compiles CIDRs, single addresses and the names `loopback`, `linklocal`, `uniquelocal`;
+ * Compiles CIDRs, single addresses and the names `loopback`, `linklocal`, `uniquelocal`, `unix`;
  * returns every problem instead, as a sentence each, where an entry is none of these.
  */
 export function parseAddressList(entries: readonly string[]): AddressList | string[] {
@@ -69,11 +78,15 @@ export function parseAddressList(entries: readonly string[]): AddressList | stri
 }
 
 function add(list: AddressList, entry: string): string | [] {
+  if (entry.toLowerCase() === UNIX) {
+    list.addUnix();
+    return [];
+  }
   const [, address = '', length] = /^([^/]*)(?:\/(.*))?$/s.exec(entry) ?? [];
   const value = parseIPv4(address);
   if (value !== undefined) return withPrefix(entry, length, 32, (prefix) => list.addIPv4(value, prefix));
   const words = address.includes('%') ? undefined : parseIPv6(address);
-  if (words === undefined) return `'${entry}' is no IP address, CIDR, or one of ${[...NAMES.keys()].join(', ')}`;
+  if (words === undefined) return `'${entry}' is no IP address, CIDR, or one of ${[...NAMES.keys(), UNIX].join(', ')}`;
   return withPrefix(entry, length, 128, (prefix) => addWords(list, words, prefix));
 }
 

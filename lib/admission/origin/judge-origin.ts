@@ -1,5 +1,6 @@
 import { isIPv4 } from 'node:net';
 import type { HostPort } from '../../request/host.js';
+import { canonicalHost } from '../host/host-name.js';
 import type { AllowedOrigins } from './allowed-origins.js';
 import { parseOrigin, type WebOrigin } from './serialized-origin.js';
 
@@ -39,7 +40,7 @@ function isSameOrigin(origin: WebOrigin, host: HostPort, secure: boolean | undef
   if (origin.scheme !== 'http' && origin.scheme !== 'https') return false;
   if (secure !== undefined && origin.scheme !== scheme(secure)) return false;
   const port = host.port ?? (origin.scheme === 'https' ? 443 : 80);
-  return origin.host === host.name && origin.port === port;
+  return origin.host === canonicalHost(host.name) && origin.port === port;
 }
 
 const scheme = (secure: boolean): string => (secure ? 'https' : 'http');

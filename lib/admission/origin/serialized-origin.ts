@@ -1,4 +1,4 @@
-import { MAX_PORT } from '../host/host-name.js';
+import { canonicalHost, MAX_PORT } from '../host/host-name.js';
 
 export interface WebOrigin {
   readonly scheme: string;
@@ -20,7 +20,7 @@ export function parseOrigin(text: string): WebOrigin | undefined {
   const [, scheme, host, digits] = ORIGIN.exec(text) ?? [];
   if (scheme === undefined || host === undefined) return undefined;
   const port = digits === undefined ? DEFAULT_PORTS.get(scheme) : Number(digits);
-  return (port ?? 0) > MAX_PORT ? undefined : { scheme, host, port };
+  return (port ?? 0) > MAX_PORT ? undefined : { scheme, host: canonicalHost(host), port };
 }
 
 export const sameOrigin = (a: WebOrigin, b: WebOrigin): boolean =>

@@ -1,4 +1,7 @@
-import { afterEach, describe, expect, it, jest } from '@jest/globals';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, describe, expect, it, jest } from '@jest/globals';
 import { Logger } from '@nestjs/common';
 import { SubscribeMessage } from '@nestjs/websockets';
 import { ClientIp, SecureGateway, type SecureWsOptions, type UpgradeAttempt } from 'nest-secure-ws';
@@ -111,6 +114,19 @@ describe('lists of addresses', () => {
     expect(await via('198.51.100.7')).toBe(101);
     expect(app.stats().refused).toEqual({ 'address-denied': 4 });
   });
+
+  it('judge a trusted proxy by its own address where it names no client', async () => {
+    const via = (headers: Record<string, string>) => status(from('127.0.0.2'), { headers });
+    const unnamed = [{}, { 'X-Forwarded-For': 'unknown' }, { Forwarded: 'for=198.51.100.7' }] as const;
+    const proxy = { trusted: ['127.0.0.2'] };
+    await start({ proxy, connections: { allowedIps: ['198.51.100.0/24'] } });
+    for (const headers of unnamed) expect(await via({ ...headers })).toBe(403);
+    expect(await via({ 'X-Forwarded-For': '198.51.100.7' })).toBe(101);
+    await stop();
+    await start({ proxy, connections: { allowedIps: ['198.51.100.0/24', '127.0.0.2'] } });
+    for (const headers of unnamed) expect(await via({ ...headers })).toBe(101);
+    expect(await via({ 'X-Forwarded-For': '203.0.113.5' })).toBe(403);
+  });
 });
 
 describe('forwarding headers', () => {
@@ -168,6 +184,68 @@ describe('forwarding headers', () => {
   });
 });
 
+describe.each(PLATFORMS)('a Unix domain socket on %s', (platform) => {
+  const folder = mkdtempSync(join(tmpdir(), 'nest-secure-ws-unix-'));
+  const unix = join(folder, `${platform}.sock`);
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  const listening = (options: SecureWsOptions, https?: object) => start(options, { platform, unix, https });
+  const forwarded = (ip: string, more = {}) => ({ headers: { 'X-Forwarded-For': ip, ...more } });
+  const local = { unix, port: 0 };
+
+  it('is a trusted proxy’s where that is said', async () => {
+    const app = await listening({
+      proxy: { trusted: ['unix'], requireTls: true },
+      connections: { maxPerIp: 1, deniedIps: ['203.0.113.0/24'] },
+    });
+    const https = { 'X-Forwarded-Proto': 'https' };
+    const client = await RawClient.open(local, forwarded('198.51.100.1', https));
+    clients.push(client);
+    client.send('ip');
+    expect(await client.json()).toEqual({ event: 'ip', data: '198.51.100.1' });
+    expect(await status(local, forwarded('198.51.100.1', https))).toBe(429);
+    expect(await status(local, forwarded('203.0.113.1', https))).toBe(403);
+    expect(await status(local, forwarded('198.51.100.2'))).toBe(403);
+    // The proxy itself, such as its health check.
+    expect([await status(local, { headers: https }), await status(local, { headers: https })]).toEqual([101, 101]);
+    expect(app.stats().refused).toEqual({ 'connections-per-ip': 1, 'address-denied': 1, 'tls-required': 1 });
+  });
+
+  it('is one client like any other where it is not, and the log says what to set', async () => {
+    const warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation(() => {});
+    await listening({ proxy: { trusted: ['loopback'] }, connections: { maxPerIp: 1 } });
+    const client = await RawClient.open(local, forwarded('198.51.100.1'));
+    clients.push(client);
+    client.send('ip');
+    expect(await client.json()).toEqual({ event: 'ip', data: '' });
+    expect(await status(local, forwarded('198.51.100.2'))).toBe(429);
+    expect(String(warn.mock.calls[0]![0])).toContain('WEBSOCKETS_TRUSTED_PROXIES=unix');
+  });
+
+  it('is on no list that does not name it', async () => {
+    await listening({ connections: { allowedIps: ['0.0.0.0/0', '::/0'] } });
+    expect(await status(local)).toBe(0);
+    await stop();
+    await listening({ connections: { allowedIps: ['unix'] } });
+    expect(await status(local)).toBe(101);
+    await stop();
+    await listening({ connections: { deniedIps: ['unix'] } });
+    expect(await status(local)).toBe(0);
+  });
+
+  it('may speak TLS, to many at once', async () => {
+    const app = await listening({ proxy: { trusted: ['unix'] } }, selfSigned());
+    const peers = Array.from({ length: 20 }, (_, i) => `198.51.100.${i + 1}`);
+    const said = peers.map(async (ip) => {
+      const client = await RawClient.open({ ...local, tls: {} }, forwarded(ip));
+      clients.push(client);
+      client.send('ip');
+      return ((await client.json()) as { data: string }).data;
+    });
+    expect(await Promise.all(said)).toEqual(peers);
+    expect(app.stats()).toMatchObject({ connections: 20, pending: 0 });
+  });
+});
+
 describe('requireTls', () => {
   it('refuses plaintext, and takes TLS on the shared port', async () => {
     await start({ proxy: { requireTls: true } });
@@ -205,11 +283,14 @@ describe('origins', () => {
     expect(await origin(`http://localhost:${port}`, `localhost:${port}`)).toBe(101);
     expect(await origin('http://a.localhost', 'a.localhost')).toBe(101);
     expect(await origin('http://[::1]', '[::1]:80')).toBe(101);
+    expect(await origin('http://[::1]', '[0:0:0:0:0:0:0:1]')).toBe(101);
+    expect(await origin('http://[::ffff:7f00:1]', '[::FFFF:127.0.0.1]')).toBe(101);
     // DNS rebinding: same origin in the browser's eyes.
     expect(await origin(`http://rebound.evil.test:${port}`, `rebound.evil.test:${port}`)).toBe(403);
     expect(String(warn.mock.calls[0]![0])).toContain('came from loopback, where rebound.evil.test is no local name');
     for (const [value, host] of [
       ['http://evil.test', undefined],
+      ['http://[::1]', '[::2]'],
       [`https://127.0.0.1:${port}`, undefined],
       [`http://127.0.0.1:${port + 1}`, undefined],
       ['http://127.0.0.1', undefined],
@@ -272,6 +353,11 @@ describe('origins', () => {
     await start({ connections: { allowedHosts: ['app.example'] } });
     expect(await status({}, { headers: { Host: 'app.example' } })).toBe(101);
     expect(await status({}, { headers: { Host: 'evil.test' } })).toBe(403);
+    await stop();
+    await start({ connections: { allowedHosts: ['[0:0::1]'], allowedOrigins: ['http://[0:0::1]'] } });
+    for (const Host of ['[::1]', '[0:0:0:0:0:0:0:1]'])
+      expect(await status({}, { headers: { Host, Origin: 'http://[::1]' } })).toBe(101);
+    expect(await status({}, { headers: { Host: '[::2]' } })).toBe(403);
   });
 });
 
