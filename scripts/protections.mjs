@@ -1383,8 +1383,8 @@ const WAITING = group('attack/client/waiting.spec.ts', '', [
     'client: what nobody takes after the end is dropped',
     'keepalive.closeTimeout',
     'an end behind messages that wait FIN: where nobody reads',
-    ['client/client-socket.ts', 'this[SELF]!.lifeline.linger();', ''],
-    ['client/client-socket.ts', 'this[SELF]!.lifeline.closing();', ''],
+    ['client/listeners.ts', 'this[SELF]!.lifeline.linger();', ''],
+    ['client/listeners.ts', 'this[SELF]!.lifeline.closing();', ''],
   ],
 ]);
 

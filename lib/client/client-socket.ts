@@ -9,6 +9,7 @@ import { bytesOf, type Message } from './inbox.js';
 import { Intake } from './intake.js';
 import { Lifeline } from './lifeline.js';
 import type { ClientLimits } from './limits.js';
+import { flushSoon, listen } from './listeners.js';
 import { Outflow } from './outflow.js';
 import type { ClientRuntime } from './runtime.js';
 import { type ClientInternals, clientInternalsOf } from './ws-internals.js';
@@ -24,8 +25,6 @@ export interface Closed {
 
 const SOCKET_OPTIONS = { autoPong: false, allowSynchronousEvents: true, skipUTF8Validation: false };
 const NO_OPTIONS: SendOptions = Object.freeze({});
-const SELF = Symbol('nest-secure-ws.client');
-type Linked = Socket & { [SELF]?: ClientSocket };
 
 /**
  * An open connection to a server: a `WebSocket` of `ws`, with the limits of the call kept.
@@ -69,10 +68,7 @@ export class ClientSocket extends WebSocket {
     const { maxSize, maxFragments } = limits;
     internals.setSocket(raw, rest, { ...SOCKET_OPTIONS, maxBufferedChunks: 0, maxFragments, maxPayload: maxSize });
     this.intake.assembly.attach(internals._receiver);
-    (raw as Linked)[SELF] = this;
-    raw.on('end', onEnd);
-    raw.on('close', onClose);
-    this.on('newListener', onNewListener);
+    listen(this, raw);
     this.lifeline.begin();
     // The handshake left it paused.
     raw.resume();
@@ -130,6 +126,7 @@ export class ClientSocket extends WebSocket {
 
   override resume(): void {
     this.intake.resumeForUser();
+    flushSoon(this);
   }
 
   /**
@@ -217,9 +214,9 @@ export class ClientSocket extends WebSocket {
 
   /** @internal Hands what waits to the listeners. */
   flush(): void {
-    const { inbox } = this.intake;
-    while (this.intake.iterators === 0 && this.listenerCount('message') > 0) {
-      const message = inbox.shift();
+    const { intake } = this;
+    while (intake.iterators === 0 && !intake.pausedByUser && this.listenerCount('message') > 0) {
+      const message = intake.inbox.shift();
       if (message === undefined) return;
       if (typeof message === 'string') super.emit('message', Buffer.from(message), false);
       else super.emit('message', message, true);
@@ -245,19 +242,4 @@ export class ClientSocket extends WebSocket {
     this.intake.inbox.end();
     this.tellClosed({ code, reason: reason.toString(), cause: this.cause });
   }
-}
-
-/** The server has half-closed: what is left to say to it must be said in time. */
-function onEnd(this: Linked): void {
-  this[SELF]!.lifeline.closing();
-}
-
-/** After the listener of `ws`, which gives the receiver what had been read. */
-function onClose(this: Linked): void {
-  this[SELF]!.lifeline.linger();
-}
-
-/** What came before anybody listened is handed over once the listener is there. */
-function onNewListener(this: WebSocket, event: string): void {
-  if (event === 'message') process.nextTick(() => (this as ClientSocket).flush());
 }

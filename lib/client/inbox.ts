@@ -1,3 +1,4 @@
+import { own } from '../connection/chunks.js';
 import { Fifo, type Waiting } from '../connection/fifo.js';
 
 /** A received message: text as a string, binary as a `Buffer`. */
@@ -30,7 +31,7 @@ export class Inbox {
   push(message: Message, size: number): void {
     const asker = this.askers.shift();
     if (asker !== undefined) asker({ value: message, done: false });
-    else this.items.push({ message, size, next: undefined });
+    else this.items.push({ message: Buffer.isBuffer(message) ? own(message) : message, size, next: undefined });
   }
 
   shift(): Message | undefined {

@@ -39,6 +39,10 @@ export class Intake {
     return this.pauses !== 0;
   }
 
+  get pausedByUser(): boolean {
+    return (this.pauses & USER) !== 0;
+  }
+
   /** Messages are kept for who iterates. */
   get keeps(): boolean {
     return !this.left;

@@ -316,6 +316,37 @@ describe('what comes in', () => {
     await until(() => received.length === 1, 'the message');
   });
 
+  it('a listener that pauses gets no more, of what waits neither', async () => {
+    const { socket, peer } = await pair();
+    peer.write(Buffer.concat(['1', '2', '3', '4'].map((text) => frame(text))));
+    await until(() => socket.intake.inbox.length === 4, 'four messages');
+    const received: string[] = [];
+    socket.on('message', (data) => {
+      received.push(String(data));
+      if (received.length === 2) socket.pause();
+    });
+    peer.write(frame('5'));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(received).toEqual(['1', '2']);
+    socket.resume();
+    await until(() => received.length === 5, 'the rest');
+    expect(received).toEqual(['1', '2', '3', '4', '5']);
+  });
+
+  it('a message that waits does not keep the whole read that it came with', async () => {
+    const { socket, peer } = await pair({ messages: { maxQueue: 100 } });
+    const pongs = Buffer.concat(Array.from({ length: 25_000 }, () => frame('', { opcode: 10 })));
+    for (let i = 1; i <= 10; i++) {
+      peer.write(Buffer.concat([frame(Buffer.from([i]), { opcode: 2 }), pongs]));
+      await until(() => socket.intake.inbox.length === i, 'a message');
+    }
+    socket.close();
+    let bytes = 0;
+    for (let message = socket.intake.inbox.shift(); message !== undefined; message = socket.intake.inbox.shift())
+      bytes += (message as Buffer).buffer.byteLength;
+    expect(bytes).toBeLessThan(100 * KIB);
+  });
+
   it.each([
     ['rate', { rate: '5/1m' }, Buffer.concat(Array.from({ length: 20 }, () => frame('a')))],
     ['controlRate', { controlRate: '5/1m' }, Buffer.concat(Array.from({ length: 20 }, () => frame('', { opcode: 9 })))],
