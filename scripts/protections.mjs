@@ -487,7 +487,7 @@ const CAPACITY = group('attack/admission/capacity.spec.ts', '', [
     [
       'admission/capacity/pending.ts',
       'return first(this.#byCount[this.#most]);',
-      'return first(new Set([...this.#byEntry.keys()].slice(-1)));',
+      'return first(new Set([...this.#oldest.keys()].slice(-1)));',
     ],
   ],
   [
