@@ -115,7 +115,10 @@ export class UpgradeAttempt<P = unknown> {
     return this.#principal;
   }
 
-  /** Fires when the guards' time is up, and when the peer leaves before they have decided. */
+  /**
+   * Fires when the guards' time is up, and when the peer leaves before they have decided. A listener that throws is an
+   * uncaught exception of its own, as on every `AbortSignal`: Node throws it where nobody else can catch it.
+   */
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();

@@ -260,6 +260,12 @@ export class RawClient {
     else this.tcp.destroy();
   }
 
+  /** A reset, under TLS too: only where the server is in a process of its own. */
+  resetTcp(): void {
+    this.tcp.resetAndDestroy();
+    this.socket.destroy();
+  }
+
   destroy(): void {
     this.socket.destroy();
     this.tcp.destroy();
