@@ -8,9 +8,10 @@ import { ExecutionContextHost } from '@nestjs/core/internal';
 import type { GatewayType, UpgradeAttempt } from './admission/attempt.js';
 import { EarlyGuard } from './admission/early-guard.js';
 import { type Admission, type AdmissionGuard, type AdmissionGuardFunction, allow } from './admission/guards.js';
+import { isObservable } from './dispatch/stream.js';
 import { type GuardRequest, refusingResponse, requestOf } from './handshake/guard-request.js';
 import type { GuardClass, GuardLike, PlainGuard } from './options/code-types.js';
-import type { Awaitable } from './stores/contract.js';
+import type { Awaitable } from './stores/awaitable.js';
 
 /** The guards of an endpoint as they are called: those before the built-in ones, and those behind. */
 export interface ResolvedGuards {
@@ -118,9 +119,6 @@ const admissionOf = (request: GuardRequest, allowed: unknown): Admission | boole
 
 /** What `getHandler()` answers: there is no handler before the 101. */
 function admit(): void {}
-
-const isObservable = (value: unknown): value is { subscribe(observer: object): unknown } =>
-  typeof (value as { subscribe?: unknown } | null | undefined)?.subscribe === 'function';
 
 const lastOf = (observable: { subscribe(observer: object): unknown }): Promise<boolean> =>
   new Promise((resolve, reject) => {

@@ -1,12 +1,13 @@
 import type { Refusal } from '../errors/refusals.js';
 import { AddressTable } from '../stores/address-table.js';
-import type { Awaitable } from '../stores/contract.js';
+import type { Awaitable } from '../stores/awaitable.js';
 import { MemoryStore } from '../stores/memory-store.js';
 import { factsOf } from './attempt.js';
 import { BuiltInRefusal } from './built-in-refusal.js';
 import type { Capacity } from './capacity/capacity.js';
 import type { GatewayCapacity } from './capacity/gateway-capacity.js';
 import { Reservation } from './capacity/reservation.js';
+import { compiled } from './compiled.js';
 import type { AdmissionGuardFunction } from './guards.js';
 import { parseAllowedHosts } from './host/allowed-hosts.js';
 import { parseAddressList } from './ip/address-list.js';
@@ -101,8 +102,3 @@ function named(name: string, check: Check): AdmissionGuardFunction {
 }
 
 const answer = (refusal: Refusal | undefined) => (refusal === undefined ? true : new BuiltInRefusal(refusal));
-
-function compiled<T extends object>(parsed: T | string[]): T {
-  if (Array.isArray(parsed)) throw new TypeError(parsed.join('; '));
-  return parsed;
-}

@@ -1,5 +1,5 @@
 import { REFUSALS, type Refusal, withDetail } from '../errors/refusals.js';
-import type { Awaitable } from '../stores/contract.js';
+import { type Awaitable, isThenable } from '../stores/awaitable.js';
 import { abortAttempt, factsOf, onAttemptEnd, setPrincipal, type UpgradeAttempt } from './attempt.js';
 import { type Admitted, checkAnswer } from './guard-answer.js';
 import { refusalOfThrown } from './guard-failure.js';
@@ -63,7 +63,7 @@ class GuardRun {
 
   start(): Awaitable<GuardOutcome> {
     const first = this.#advance();
-    return isPromise(first) ? this.#wait(first) : first;
+    return isThenable(first) ? this.#wait(first) : first;
   }
 
   /** Runs guards until one must be waited for, one refuses, or all have been heard. */
@@ -71,7 +71,7 @@ class GuardRun {
     for (let guard = this.guards[this.#next]; guard !== undefined; guard = this.guards[++this.#next]) {
       try {
         const answer = guard(this.attempt);
-        if (isPromise(answer)) return answer;
+        if (isThenable(answer)) return answer;
         const refusal = this.#hear(answer);
         if (refusal !== undefined) return refusal;
       } catch (error) {
@@ -127,7 +127,7 @@ class GuardRun {
     const refusal = this.#hear(answer);
     this.#next++;
     const next = refusal ?? this.#advance();
-    if (isPromise(next)) this.#follow(next);
+    if (isThenable(next)) this.#follow(next);
     else this.#finish(next);
   }
 
@@ -151,6 +151,3 @@ const merge = (before: Admitted, said: Admitted): Admitted => ({
   headers: [...before.headers, ...said.headers],
   subprotocol: said.subprotocol ?? before.subprotocol,
 });
-
-const isPromise = (value: unknown): value is PromiseLike<Answer> =>
-  typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { FIELD, TCHAR, trimWhiteSpace } from '../request/grammar.js';
 import type { Target } from './target.js';
 
@@ -71,10 +71,6 @@ export function headerText(value: unknown): string | undefined {
 
 /** A fresh `Sec-WebSocket-Key` (RFC 6455, section 4.1, 7). */
 export const newKey = (): string => randomBytes(16).toString('base64');
-
-/** The value that `Sec-WebSocket-Accept` must have (RFC 6455, section 4.2.2, 5.4). */
-export const acceptOf = (key: string): string =>
-  createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
 
 /** The bytes of the request (RFC 6455, section 4.1). */
 export function requestHead({ authority, path }: Target, key: string, greeting: Greeting): Buffer {

@@ -1,10 +1,10 @@
 import type { DeflateOffer } from '../compression/compression.js';
 import type { PeerDeflate } from '../compression/peer-deflate.js';
+import { acceptOf } from '../request/accept-value.js';
 import { parseExtensions } from '../request/extensions.js';
 import { listTokens } from '../request/headers.js';
 import type { ResponseHead } from '../request/parse-head.js';
 import { InvalidHandshakeError } from './errors.js';
-import { acceptOf } from './request-head.js';
 
 /** What we asked for, to which the 101 must fit. */
 export interface Asked {

@@ -5,12 +5,13 @@ import type { BoundHandler } from '../connection/context.js';
 import type { Wheel } from '../connection/wheel.js';
 import { CloseCode } from '../errors/close-codes.js';
 import type { MessageParser } from '../options/code-types.js';
+import { isThenable } from '../stores/awaitable.js';
 import type { Telemetry } from '../telemetry/events.js';
 import { sendException } from './exceptions.js';
 import { HandlerTable, type TraitsOf } from './handler-table.js';
 import type { Message } from './parse.js';
 import { readMessage } from './reader.js';
-import { Stream, type StreamOwner } from './stream.js';
+import { isObservable, Stream, type StreamOwner } from './stream.js';
 import { type Task, type TaskOwner, TaskPool } from './task.js';
 
 export interface DispatcherOptions {
@@ -253,9 +254,3 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     if (--task.remaining === 0) this.tasks.giveBack(task);
   }
 }
-
-const isThenable = (value: unknown): value is PromiseLike<unknown> =>
-  typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
-
-const isObservable = (value: unknown): value is Observable<unknown> =>
-  typeof value === 'object' && value !== null && typeof (value as { subscribe?: unknown }).subscribe === 'function';

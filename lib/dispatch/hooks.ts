@@ -4,6 +4,7 @@ import type { InstanceWrapper, Module } from '@nestjs/core/internal';
 import { BaseWsExceptionFilter } from '@nestjs/websockets';
 import { MESSAGE_MAPPING_METADATA } from '@nestjs/websockets/internal';
 import { SecureSocket } from '../connection/secure-socket.js';
+import { isThenable } from '../stores/awaitable.js';
 import { isOfConnection, LastResortFilter, sendException } from './exceptions.js';
 
 /**
@@ -161,6 +162,3 @@ function methodsOf(prototype: object): Map<string, Method> {
   }
   return methods;
 }
-
-const isThenable = (value: unknown): value is PromiseLike<unknown> =>
-  typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';

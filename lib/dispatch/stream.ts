@@ -55,3 +55,7 @@ export class Stream {
     this.subscription?.unsubscribe();
   }
 }
+
+/** Whether a value is one of RxJS, whoever's copy of it. */
+export const isObservable = (value: unknown): value is Observable<unknown> =>
+  typeof value === 'object' && value !== null && typeof (value as { subscribe?: unknown }).subscribe === 'function';

@@ -1,9 +1,6 @@
-import { hash } from 'node:crypto';
 import { STATUS_CODES } from 'node:http';
 import type { Refusal } from '../errors/refusals.js';
-
-/** RFC 6455, section 1.3. */
-const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
+import { acceptOf } from '../request/accept-value.js';
 
 export type HeaderLine = readonly [name: string, value: string];
 
@@ -17,12 +14,9 @@ export interface Acceptance {
   readonly headers: readonly HeaderLine[];
 }
 
-/** `Sec-WebSocket-Accept` for a key (RFC 6455, section 4.2.2, item 5.4). */
-export const acceptValue = (key: string): string => hash('sha1', key + GUID, 'base64');
-
 /** The 101 (RFC 6455, section 4.2.2). */
 export function acceptanceText({ key, server, subprotocol, extensions, headers }: Acceptance): string {
-  let text = `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${acceptValue(key)}\r\n`;
+  let text = `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${acceptOf(key)}\r\n`;
   if (subprotocol !== undefined) text += `Sec-WebSocket-Protocol: ${subprotocol}\r\n`;
   if (extensions !== undefined) text += `Sec-WebSocket-Extensions: ${extensions}\r\n`;
   return `${text}${headerLines(server, headers)}\r\n`;

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { WebSocketServer } from 'ws';
 import type { GatewayType } from '../admission/attempt.js';
 import { GatewayCapacity } from '../admission/capacity/gateway-capacity.js';
+import { compiled } from '../admission/compiled.js';
 import type { AdmissionGuardFunction } from '../admission/guards.js';
 import { type AllowedOrigins, parseAllowedOrigins } from '../admission/origin/allowed-origins.js';
 import type { TransportRules } from '../admission/transport.js';
@@ -15,7 +16,7 @@ import { Dispatcher } from '../dispatch/dispatcher.js';
 import type { HandlerTraits } from '../dispatch/handler-table.js';
 import { Rooms } from '../dispatch/rooms.js';
 import type { GatewaySettings } from '../options/settings.js';
-import { compiled, type Engine } from './engine.js';
+import type { Engine } from './engine.js';
 import { UserCaps } from './user-caps.js';
 
 /** Called by Nest's bindings when a peer has connected. */

@@ -1,6 +1,7 @@
 import { Capacity } from '../admission/capacity/capacity.js';
 import { PendingRegistry } from '../admission/capacity/pending.js';
 import { UserSlots } from '../admission/capacity/user-slots.js';
+import { compiled } from '../admission/compiled.js';
 import { type AllowedHosts, parseAllowedHosts } from '../admission/host/allowed-hosts.js';
 import { type AddressList, parseAddressList } from '../admission/ip/address-list.js';
 import type { AddressRules } from '../admission/ip/address-rules.js';
@@ -83,9 +84,3 @@ export class Engine {
 
 const addressList = (entries: readonly string[] | undefined): AddressList | undefined =>
   entries && compiled(parseAddressList(entries));
-
-/** Settings were checked at the start: what is still wrong here is a bug. */
-export function compiled<T extends object>(parsed: T | string[]): T {
-  if (Array.isArray(parsed)) throw new TypeError(parsed.join('; '));
-  return parsed;
-}

@@ -9,7 +9,7 @@ import { REFUSALS, type Refusal, retryLater } from '../errors/refusals.js';
 import { checkRequest } from '../request/checks.js';
 import { measureHead } from '../request/measure-head.js';
 import { isRefusal } from '../request/verdicts.js';
-import type { Awaitable } from '../stores/contract.js';
+import type { Awaitable } from '../stores/awaitable.js';
 import type { Passage } from './passage.js';
 
 /** A path that no gateway has, and that belongs to somebody else on the same server. */

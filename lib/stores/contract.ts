@@ -1,6 +1,5 @@
 import type { AddressEntry } from './address-entry.js';
-
-export type Awaitable<T> = T | Promise<T>;
+import type { Awaitable } from './awaitable.js';
 
 /**
  * What admission must remember from one attempt to the next. A store shared by several processes answers with

@@ -1,6 +1,7 @@
 import { type Refusal, retryLater } from '../../errors/refusals.js';
 import type { AddressEntry } from '../../stores/address-entry.js';
-import type { AdmissionStore, Awaitable } from '../../stores/contract.js';
+import type { Awaitable } from '../../stores/awaitable.js';
+import type { AdmissionStore } from '../../stores/contract.js';
 import { GatewayCapacity } from './gateway-capacity.js';
 import { Reservation } from './reservation.js';
 

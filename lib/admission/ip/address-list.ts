@@ -1,4 +1,5 @@
 import { type ClientAddress, UNIX_PEER } from '../address.js';
+import { compiled } from '../compiled.js';
 import { parseIPv4 } from '../ipv4.js';
 import { embeddedIPv4, parseIPv6, prefixKey, type Words } from '../ipv6.js';
 
@@ -110,11 +111,7 @@ function withPrefix(
 }
 
 /** A list of the library's own, known to be well-formed. */
-export function addressList(...entries: string[]): AddressList {
-  const list = parseAddressList(entries);
-  if (Array.isArray(list)) throw new TypeError(list.join('; '));
-  return list;
-}
+export const addressList = (...entries: string[]): AddressList => compiled(parseAddressList(entries));
 
 /** Addresses that are never a client's on the internet: loopback, link-local and private networks. */
 export const PRIVATE_ADDRESSES = addressList('loopback', 'linklocal', 'uniquelocal');

@@ -1,6 +1,7 @@
 import { type Refusal, retryLater } from '../../errors/refusals.js';
 import type { AddressEntry } from '../../stores/address-entry.js';
-import type { AdmissionStore, Awaitable } from '../../stores/contract.js';
+import type { Awaitable } from '../../stores/awaitable.js';
+import type { AdmissionStore } from '../../stores/contract.js';
 
 /** One day: a bucket that never fills must not say so in twenty digits. */
 const LONGEST_WAIT = 86_400;

@@ -4,12 +4,13 @@ import { backoffDelay, retryAfter } from '../../../lib/client/backoff.js';
 import { type ConnectOptions, resolveCall } from '../../../lib/client/call.js';
 import { BodyTooLargeError, HandshakeError } from '../../../lib/client/errors.js';
 import { isTemporary } from '../../../lib/client/reconnect.js';
-import { acceptOf, headerLines, newKey, requestHead } from '../../../lib/client/request-head.js';
+import { headerLines, newKey, requestHead } from '../../../lib/client/request-head.js';
 import { type Response, ResponseReader } from '../../../lib/client/response-reader.js';
 import { parseUrl } from '../../../lib/client/target.js';
 import { defaultEnvironment } from '../../../lib/options/environment.js';
 import { ConfigurationError } from '../../../lib/options/problems.js';
 import { resolveSettings } from '../../../lib/options/resolve.js';
+import { acceptOf } from '../../../lib/request/accept-value.js';
 import { VERSION } from '../../../lib/version.js';
 
 const GREETING = {
