@@ -52,7 +52,7 @@ const target: Check = (draft) => {
   const { target } = draft.head;
   if (!target.startsWith('/')) return BAD.target;
   const query = target.indexOf('?');
-  draft.path = detach(query < 0 ? target : target.slice(0, query));
+  draft.path = query < 0 ? target : target.slice(0, query);
   draft.rawQuery = query < 0 ? '' : detach(target.slice(query + 1));
   return undefined;
 };
@@ -60,7 +60,7 @@ const target: Check = (draft) => {
 /** Exactly one, valid (RFC 9112, section 3.2; RFC 6455, section 4.2.1, item 2). */
 const host: Check = (draft, fields) => {
   const value = fields.only('host');
-  const parsed = value === undefined ? undefined : parseHost(detach(value));
+  const parsed = value === undefined ? undefined : parseHost(value);
   if (parsed === undefined) return BAD.host;
   draft.host = parsed;
   return undefined;
@@ -68,10 +68,10 @@ const host: Check = (draft, fields) => {
 
 /** `websocket` in the list (RFC 6455, section 4.2.1, item 3; RFC 9110, section 7.8). */
 const upgrade: Check = (_, fields) => {
-  const wanted = fields
-    .all('upgrade')
-    .some((line) => splitList(line.toLowerCase(), MAX_ELEMENTS).includes('websocket'));
-  return wanted ? undefined : REFUSALS.notAnUpgrade;
+  for (const line of fields.all('upgrade')) {
+    if (splitList(line.toLowerCase(), MAX_ELEMENTS).includes('websocket')) return undefined;
+  }
+  return REFUSALS.notAnUpgrade;
 };
 
 /**
@@ -95,7 +95,7 @@ const connection: Check = (_, fields) => {
 const key: Check = (draft, fields) => {
   const value = fields.only('sec-websocket-key');
   if (value === undefined || !KEY.test(value)) return BAD.key;
-  draft.key = detach(value);
+  draft.key = value;
   return undefined;
 };
 
@@ -134,7 +134,7 @@ const protocols: Check = (draft, fields) => {
 
 /** The grammar only; what is in it is for negotiation (RFC 6455, section 9.1). */
 const extensions: Check = (draft, fields) => {
-  const offers = parseExtensions(fields.all('sec-websocket-extensions').map(detach));
+  const offers = parseExtensions(fields.all('sec-websocket-extensions'));
   if (offers === undefined) return BAD.extensions;
   draft.extensions = offers;
   return undefined;

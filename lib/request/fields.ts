@@ -14,6 +14,8 @@ const NAMES = [
 /** The headers that the checks of a request look at. */
 export type FieldName = (typeof NAMES)[number];
 
+const NONE: readonly string[] = Object.freeze([]);
+
 /** By their lengths, so that most other headers need no look at their letters. */
 const BY_LENGTH: readonly (readonly FieldName[])[] = Array.from(
   { length: 1 + Math.max(...NAMES.map((name) => name.length)) },
@@ -33,16 +35,21 @@ export class Fields {
   }
 
   /** Empty when the header is missing. */
-  all(name: FieldName): string[] {
-    const values: string[] = [];
-    for (let i = 0; i < this.lines.length; i += 2) if (this.lines[i] === name) values.push(this.lines[i + 1]!);
-    return values;
+  all(name: FieldName): readonly string[] {
+    let values: string[] | undefined;
+    for (let i = 0; i < this.lines.length; i += 2) if (this.lines[i] === name) (values ??= []).push(this.lines[i + 1]!);
+    return values ?? NONE;
   }
 
   /** The value where there is exactly one line. */
   only(name: FieldName): string | undefined {
-    const values = this.all(name);
-    return values.length === 1 ? values[0] : undefined;
+    let value: string | undefined;
+    for (let i = 0; i < this.lines.length; i += 2) {
+      if (this.lines[i] !== name) continue;
+      if (value !== undefined) return undefined;
+      value = this.lines[i + 1];
+    }
+    return value;
   }
 }
 

@@ -3,8 +3,8 @@ import type { RequestHead } from './head.js';
 import type { HostPort } from './host.js';
 
 /**
- * A request that asks for a WebSocket and may (RFC 6455, section 4.2.1). Its texts can be kept for as long as the
- * connection lives: none of them, `head` apart, holds the whole head in memory.
+ * A request that asks for a WebSocket and may (RFC 6455, section 4.2.1). What a connection keeps of it (query, origin,
+ * subprotocols) does not hold the head in memory; the other texts may, where the head is small.
  */
 export interface UpgradeRequest {
   readonly head: RequestHead;
