@@ -15,7 +15,7 @@ const group = (spec, prefix, rows) =>
 
 const NO_LINE_LENGTH = ['listener/port.ts', 'maxLineLength: http.maxLineLength', 'maxLineLength: Infinity'];
 const NO_LINE_NUMBER = ['listener/port.ts', 'maxNumHeaders: http.maxNumHeaders', 'maxNumHeaders: Infinity'];
-const ANY_NUMBER = ['request/fields.ts', 'values.length === 1 ? values[0] : undefined', 'values[0]'];
+const ANY_NUMBER = ['request/fields.ts', 'if (value !== undefined) return undefined;', ''];
 const transportWithout = (left) => [
   'admission/transport.ts',
   'const CHECKS = [refuseTls, refuseHost, refuseOrigin, refuseAddress]',
@@ -295,7 +295,7 @@ const ADDRESSES = group('attack/admission/addresses.spec.ts', '', [
     'denied addresses are dropped at accept',
     'connections.deniedIps; stage 0',
     'lists of addresses on express drop a denied address at accept',
-    ['listener/port.ts', 'if (!isProxy && !isAddressAllowed(peer, engine.addressRules))', 'if (false)'],
+    ['listener/port.ts', 'return !proxy.trusted.has(peer) && !isAddressAllowed(peer, addressRules);', 'return false;'],
   ],
   [
     'only allowed addresses connect',
