@@ -450,7 +450,7 @@ const CAPACITY = group('attack/admission/capacity.spec.ts', '', [
     'capacity is freed on every way out',
     ['admission/capacity/reservation.ts', '    this.#isHeld = false;\n', ''],
     ['connection/connection.ts', 'this.peer.release();', 'this.peer.release(); this.peer.release();'],
-    ['pipeline/opening.ts', 'if (isReleased) return;', ''],
+    ['pipeline/welcome.ts', 'if (isReleased) return;', ''],
   ],
   [
     'attempts of an address',
@@ -993,7 +993,7 @@ const SURVIVAL = group('e2e/survival.spec.ts', '', [
     'a reset is no error of nobody',
     'the raw socket has an error listener from its first moment',
     'a process survives a reset at every point of a handshake and of a message',
-    ['pipeline/opening.ts', "    tcp.on('error', onError);\n", ''],
+    ['pipeline/opening-sockets.ts', "    socket.on('error', onError);\n", ''],
   ],
 ]);
 
@@ -1363,7 +1363,7 @@ const NO_POSTPONING = [
     'else if (receiver._fin && this.isPaused) this.postponed = { compressed: data, callback };',
     '',
   ],
-  ['client/assembly.ts', 'if (receiver._fin && this.isPaused) {', 'if (false) {'],
+  ['client/assembly.ts', 'if (this._fin && !assembly.isPaused) receive', 'if (this._fin) receive'],
 ];
 
 const WAITING = group('attack/client/waiting.spec.ts', '', [

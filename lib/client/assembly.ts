@@ -56,9 +56,14 @@ export class Assembly {
     if (this.since !== 0) this.since = shifted(this.since, silence, now);
   }
 
-  /** Goes on, in a while, with what was postponed: whoever takes a message has it before the next one comes. */
-  proceed(): void {
-    if (this.postponed !== undefined) process.nextTick(goOn, this);
+  /**
+   * Goes on, in a while, with what was postponed, and then with reading: whoever takes a message has it before the
+   * next one comes. False: nothing was.
+   */
+  proceed(): boolean {
+    if (this.postponed === undefined) return false;
+    process.nextTick(goOn, this);
+    return true;
   }
 
   /** @internal */
@@ -72,6 +77,7 @@ export class Assembly {
       receiver.dataMessage(callback);
       if (receiver._state === GET_INFO) receiver.startLoop(callback);
     }
+    if (!this.isPaused) this.socket.startReading();
   }
 
   /** @internal All that was read has been parsed, as far as it can be. */
@@ -95,22 +101,25 @@ export class Assembly {
     else inflate.call(receiver, data, callback);
   }
 
-  /** @internal */
-  message(callback: Callback): void {
+  /** @internal A fragment, or a message that has to wait. */
+  hold(callback: Callback): void {
     const { receiver } = this;
-    if (!receiver._fin) disown(receiver._fragments);
-    if (receiver._fin && this.isPaused) {
+    if (receiver._fin) {
       this.postponed = { compressed: undefined, callback };
       receiver._state = INFLATING;
-    } else receive.call(receiver, callback);
+    } else {
+      disown(receiver._fragments);
+      receive.call(receiver, callback);
+    }
+  }
+
+  /** @internal */
+  get isPaused(): boolean {
+    return this.socket.intake.paused;
   }
 
   private get receiver(): ReceiverInternals {
     return this.socket.internals._receiver;
-  }
-
-  private get isPaused(): boolean {
-    return this.socket.intake.paused;
   }
 
   private get isDeaf(): boolean {
@@ -137,7 +146,9 @@ function decompress(this: Shared, data: Buffer, callback: Callback): void {
 }
 
 function dataMessage(this: Shared, callback: Callback): void {
-  this[SELF]!.message(callback);
+  const assembly = this[SELF]!;
+  if (this._fin && !assembly.isPaused) receive.call(this, callback);
+  else assembly.hold(callback);
 }
 
 /** A fragment of a few bytes does not keep the read that it came with: any number of pongs may have filled that. */

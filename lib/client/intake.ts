@@ -109,11 +109,12 @@ export class Intake {
     this.judgeInbox();
   }
 
+  /** Goes on when half of what may wait has been taken: to stop and go for each message would cost more than it. */
   private judgeInbox(): void {
     const { maxQueue, maxQueueBytes } = this.limits;
-    const isFull = this.inbox.length >= maxQueue || this.inbox.bytes >= maxQueueBytes;
-    if (isFull) this.pause(INBOX);
-    else this.resume(INBOX);
+    const { length, bytes } = this.inbox;
+    if (length >= maxQueue || bytes >= maxQueueBytes) this.pause(INBOX);
+    else if (2 * length <= maxQueue && 2 * bytes <= maxQueueBytes) this.resume(INBOX);
   }
 
   private meterBytes(size: number, now: number, rate: NonNullable<ClientLimits['byteRate']>): void {
@@ -142,7 +143,6 @@ export class Intake {
     const now = this.socket.lifeline.now();
     this.assembly.standStill(now - this.pausedAt, now);
     this.socket.lifeline.standStill(now - this.pausedAt, now);
-    this.socket.startReading();
-    this.assembly.proceed();
+    if (!this.assembly.proceed()) this.socket.startReading();
   }
 }
