@@ -133,7 +133,7 @@ describe('the files of lib/', () => {
 
   it('fit in two screens', () => {
     /** Longer, and known to be. It may become shorter, not longer. */
-    const long: Readonly<Record<string, number>> = { 'pipeline/opening.ts': 400, 'connection/secure-socket.ts': 330 };
+    const long: Readonly<Record<string, number>> = { 'pipeline/opening.ts': 278, 'connection/secure-socket.ts': 330 };
     const tooLong = files
       .map((file) => ({ file, lines: source(file).split('\n').length }))
       .filter(({ file, lines }) => lines > (long[file] ?? 265));

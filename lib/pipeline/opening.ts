@@ -2,8 +2,6 @@ import type { Socket } from 'node:net';
 import type { ClientAddress } from '../admission/address.js';
 import type { PendingPlace } from '../admission/capacity/pending.js';
 import { ABANDONED } from '../admission/guard-runner.js';
-import { own } from '../connection/chunks.js';
-import { Timed } from '../connection/wheel.js';
 import { REFUSALS, type Refusal } from '../errors/refusals.js';
 import { refusalText } from '../handshake/respond.js';
 import type { Port } from '../listener/port.js';
@@ -12,14 +10,12 @@ import { COMPLETE, FAULT, HeadMeter, MORE } from '../request/head-meter.js';
 import { parseRequestHead } from '../request/parse-head.js';
 import { isRefusal, refusalOf } from '../request/verdicts.js';
 import type { AddressEntry } from '../stores/address-entry.js';
-import type { HeadHolder } from './held-heads.js';
+import { OpeningBytes } from './opening-bytes.js';
 import { Passage } from './passage.js';
 import { FOREIGN, type Stop, travel } from './stages.js';
-import { welcome } from './welcome.js';
+import { enter } from './welcome.js';
 
 const NEVER = Number.POSITIVE_INFINITY;
-/** Bytes behind the head that are kept while the guards think; then TCP keeps them. */
-const MAX_EARLY = 16 * 1024;
 /** What is read and thrown away after a refusal, so that its answer arrives, and for how long. */
 const MAX_DISCARD = 64 * 1024;
 const LINGER = 1000;
@@ -40,19 +36,12 @@ enum State {
   DONE,
 }
 
-/** A raw connection on its way from accept to the 101, or out. All its sockets' listeners are shared by all openings. */
-export class Opening extends Timed implements HeadHolder {
+/** A raw connection on its way from accept to the 101, or out. */
+export class Opening extends OpeningBytes {
   readonly entry: AddressEntry;
-  private socket: Socket;
   private state = State.TLS;
   private meter: HeadMeter | undefined = undefined;
-  /** For `HeldHeads`. */ heldBytes = 0;
   private passage: Passage | undefined = undefined;
-  /** The head as it came, until it is known to be ours: somebody else's parser may want it. */
-  private head: Buffer | undefined = undefined;
-  private early: Buffer[] | undefined = undefined;
-  private headBytes = 0;
-  private earlyBytes = 0;
   private discarded = 0;
   private received = false;
   private deadline: number;
@@ -62,44 +51,31 @@ export class Opening extends Timed implements HeadHolder {
 
   constructor(
     readonly port: Port,
-    /** Below TLS, where there is TLS. */
-    private readonly tcp: Socket,
+    tcp: Socket,
     readonly peer: ClientAddress,
     isExempt: boolean,
   ) {
-    super();
+    super(tcp);
     const { engine } = port;
-    this.socket = tcp;
     this.entry = engine.addresses.acquire(peer, isExempt);
     this.place = engine.pending.enter(this.entry, this);
     this.deadline = engine.clock.now() + port.openTimeout;
     engine.wheel.schedule(this, this.deadline);
-    attach(tcp, this);
-    tcp.on('error', onError);
-    tcp.on('close', onClose);
   }
 
   /** Bytes of a head may come: plaintext, or TLS has been set up over the same connection. */
   read(socket: Socket): void {
     if (this.state !== State.TLS) return;
-    if (socket !== this.tcp) {
-      this.socket = socket;
-      attach(socket, this);
-      socket.on('error', onError);
-      socket.on('close', onClose);
-    }
     this.state = State.HEAD;
     this.meter = this.port.newMeter();
-    socket.on('data', onData);
-    socket.on('end', onEnd);
+    this.listen(socket);
   }
 
   /** A later request of a connection that Node has parsed so far. */
   resume(head: RequestHead, rest: Buffer): void {
     this.state = State.HEAD;
     this.received = true;
-    this.socket.on('data', onData);
-    this.socket.on('end', onEnd);
+    this.listen(this.socket);
     this.decide(head, rest);
   }
 
@@ -109,8 +85,7 @@ export class Opening extends Timed implements HeadHolder {
     this.deadline = NEVER;
     answered(() => {
       if (this.state !== State.WAITING) return;
-      this.socket.on('data', onData);
-      this.socket.on('end', onEnd);
+      this.listen(this.socket);
       this.refuse(refusal);
     });
   }
@@ -197,14 +172,9 @@ export class Opening extends Timed implements HeadHolder {
     this.passage = passage;
     if (rest.length > 0) this.keepEarly(rest);
     travel(passage, (stop) => this.settle(passage, stop));
-    if (this.state === State.DECIDING) this.wait(passage);
-  }
-
-  /** Somebody must be waited for: what the head says is held meanwhile, and counts. */
-  private wait({ endpoint, head }: Passage): void {
-    if (endpoint !== undefined) this.head = undefined;
-    this.headBytes = sizeOf(head) + (this.head?.length ?? 0);
-    this.hold(this.headBytes + this.earlyBytes);
+    if (this.state !== State.DECIDING) return;
+    if (passage.endpoint !== undefined) this.head = undefined;
+    this.holdHead(head);
   }
 
   private settle(passage: Passage, stop: Stop | undefined): void {
@@ -213,49 +183,26 @@ export class Opening extends Timed implements HeadHolder {
     else if (stop === ABANDONED) this.drop();
     else if (stop !== FOREIGN) this.refuse(stop as Refusal);
     else if (this.head === undefined) this.refuse(REFUSALS.path);
-    else this.handOver(Buffer.concat([this.head, ...(this.early ?? [])]));
+    else this.handOver(Buffer.concat([this.head, this.behindHead]));
   }
 
+  /** The slot and the entry go with the connection from here on. */
   private accept(passage: Passage): void {
-    const head =
-      this.early === undefined ? NOTHING : this.early.length === 1 ? this.early[0]! : Buffer.concat(this.early);
-    // The slot and the entry go with the connection from here on.
-    const { reservation } = passage;
+    const head = this.behindHead;
     passage.over = true;
     this.detach();
-    const { engine } = this.port;
-    const held = passage.entry;
-    let isReleased = false;
-    const release = () => {
-      if (isReleased) return;
-      isReleased = true;
-      reservation?.release();
-      engine.addresses.release(held);
-    };
-    this.finish(held);
-    if (!this.welcomes(passage, head, release)) {
-      release();
-      this.destroy();
-    }
-  }
-
-  private welcomes(passage: Passage, head: Buffer, release: () => void): boolean {
-    try {
-      return welcome(passage, head, release);
-    } catch (error) {
-      this.port.engine.telemetry.fault('internal', error);
-      return false;
-    }
+    this.finish(passage.entry);
+    if (!enter(passage, head)) this.destroy();
   }
 
   /** Answers, half-closes, and lingers for as long as the answer needs to arrive. */
   private refuse(refusal: Refusal): void {
     const { engine, serverHeader } = this.port;
-    this.hold(0);
+    this.forgetBytes();
     this.chargeUnfinished();
     this.report(refusal);
     this.passage?.abandon('refused');
-    this.head = this.early = this.meter = undefined;
+    this.meter = undefined;
     this.state = State.LINGERING;
     this.deadline = engine.clock.now() + LINGER;
     engine.wheel.schedule(this, this.deadline);
@@ -287,20 +234,9 @@ export class Opening extends Timed implements HeadHolder {
     this.port.handOver(socket, bytes);
   }
 
-  private keepEarly(chunk: Buffer): void {
-    (this.early ??= []).push(own(chunk));
-    this.earlyBytes += chunk.length;
-    this.hold(this.headBytes + this.earlyBytes);
-    if (this.earlyBytes > MAX_EARLY) this.socket.pause();
-  }
-
   private discard(chunk: Buffer): void {
     this.discarded += chunk.length;
     if (this.discarded > MAX_DISCARD) this.drop();
-  }
-
-  private hold(bytes: number): void {
-    this.port.engine.heads.settle(this, bytes);
   }
 
   /** Gives back everything but the socket. Idempotent. */
@@ -322,9 +258,8 @@ export class Opening extends Timed implements HeadHolder {
   /** `kept`: an address entry that somebody else will release. */
   private finish(kept: AddressEntry | undefined): void {
     const { engine } = this.port;
-    this.hold(0);
+    this.forgetBytes();
     this.state = State.DONE;
-    this.head = this.early = undefined;
     engine.wheel.cancel(this);
     engine.pending.leave(this.place);
     if (this.account !== kept) engine.addresses.release(this.account);
@@ -332,57 +267,11 @@ export class Opening extends Timed implements HeadHolder {
     this.onLeft?.();
     this.onLeft = undefined;
   }
-
-  /** Lets go of the socket. What listens to errors stays: it does nothing any more, and none is ever nobody's. */
-  private detach(): void {
-    this.socket.removeListener('data', onData);
-    this.socket.removeListener('end', onEnd);
-    attach(this.socket, undefined);
-    attach(this.tcp, undefined);
-  }
-
-  private destroy(): void {
-    this.socket.destroy();
-    if (this.socket !== this.tcp) this.tcp.destroy();
-  }
 }
 
-const NOTHING = Buffer.alloc(0);
 const CROWDED_OUT: Refusal = Object.freeze({
   reason: 'pending-full',
   status: 0,
   text: '',
   detail: 'dropped for newcomers',
 });
-const OPENING = Symbol('nest-secure-ws.opening');
-
-interface Attached {
-  [OPENING]?: Opening | undefined;
-}
-
-const attach = (socket: Socket, opening: Opening | undefined): void => {
-  (socket as Attached)[OPENING] = opening;
-};
-
-/** The opening that a socket belongs to. */
-export const openingOf = (socket: Socket): Opening | undefined => (socket as Attached)[OPENING];
-
-function onData(this: Socket, chunk: Buffer): void {
-  openingOf(this)?.onChunk(chunk);
-}
-
-function onEnd(this: Socket): void {
-  openingOf(this)?.onFin();
-}
-
-function onError(this: Socket): void {
-  openingOf(this)?.onGone();
-}
-
-function onClose(this: Socket): void {
-  openingOf(this)?.onGone();
-}
-
-/** Characters of a head. */
-const sizeOf = ({ target, rawHeaders }: RequestHead): number =>
-  rawHeaders.reduce((sum, text) => sum + text.length, target.length);

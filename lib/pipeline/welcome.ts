@@ -7,11 +7,33 @@ import { acceptanceText } from '../handshake/respond.js';
 import { chooseSubprotocol } from '../handshake/subprotocol.js';
 import type { Passage } from './passage.js';
 
+/** Makes a connection of a passage, to which its slot and its address entry belong then; false where that fails. */
+export function enter(passage: Passage, head: Buffer): boolean {
+  const release = releaseOf(passage);
+  try {
+    if (welcome(passage, head, release)) return true;
+  } catch (error) {
+    passage.engine.telemetry.fault('internal', error);
+  }
+  release();
+  return false;
+}
+
+function releaseOf({ engine, entry, reservation }: Passage): () => void {
+  let isReleased = false;
+  return () => {
+    if (isReleased) return;
+    isReleased = true;
+    reservation?.release();
+    engine.addresses.release(entry);
+  };
+}
+
 /**
  * 9: the handshake. Subprotocol, compression, the 101, and only then a `WebSocket`.
  * False where the socket has gone meanwhile; the caller still owns everything then.
  */
-export function welcome(passage: Passage, head: Buffer, release: () => void): boolean {
+function welcome(passage: Passage, head: Buffer, release: () => void): boolean {
   const { socket, endpoint, request, admitted, port } = passage;
   if (!socket.writable || !socket.readable) return false;
   const subprotocol = chooseSubprotocol(
