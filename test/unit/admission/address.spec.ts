@@ -1,8 +1,8 @@
-import { isIPv4, isIPv6 } from 'node:net';
+import { isIPv4, isIPv6, type Socket } from 'node:net';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import ipaddr from 'ipaddr.js';
-import { type ClientAddress, NO_ADDRESS, parseAddress } from '../../../lib/admission/address.js';
+import { type ClientAddress, NO_ADDRESS, parseAddress, UNIX_PEER } from '../../../lib/admission/address.js';
 import {
   AddressList,
   addressList,
@@ -11,8 +11,22 @@ import {
 } from '../../../lib/admission/ip/address-list.js';
 import { isAddressAllowed } from '../../../lib/admission/ip/address-rules.js';
 import { formatIPv4, parseIPv4 } from '../../../lib/admission/ipv4.js';
+import { peerAddress } from '../../../lib/pipeline/passage.js';
 
 const address = (text: string, prefix?: number): ClientAddress => parseAddress(text, prefix)!;
+
+describe('peerAddress', () => {
+  const peer = (remoteAddress: string | undefined, server?: object | null) =>
+    peerAddress({ remoteAddress, server } as unknown as Socket, 64);
+
+  it('takes for a peer of a Unix domain socket only who came to one', () => {
+    expect(peer(undefined, { address: () => '/run/app.sock' })).toBe(UNIX_PEER);
+    // Whoever has reset TCP has no address any more either.
+    for (const server of [{ address: () => ({ port: 80 }) }, { address: () => null }, null, undefined])
+      expect(peer(undefined, server)).toBe(NO_ADDRESS);
+    expect(peer('192.0.2.1', { address: () => '/run/app.sock' })?.text).toBe('192.0.2.1');
+  });
+});
 
 describe('parseAddress', () => {
   it.each([
@@ -123,6 +137,10 @@ describe('AddressList', () => {
     }
     expect(list.has(NO_ADDRESS)).toBe(false);
     expect(addressList('0.0.0.0/0').has(NO_ADDRESS)).toBe(false);
+    expect(addressList('0.0.0.0/0', '::/0').has(UNIX_PEER)).toBe(false);
+    expect(addressList('UNIX').has(UNIX_PEER)).toBe(true);
+    expect(addressList('unix').has(NO_ADDRESS)).toBe(false);
+    expect(addressList('unix').isEmpty).toBe(false);
   });
 
   it('matches an address that embeds IPv4 as IPv4, and as what it was on the wire', () => {
