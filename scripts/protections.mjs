@@ -656,7 +656,7 @@ const ADDRESS_UNITS = [
       'a /48 has eight times the slots of a prefix',
       'connections.ipv6Prefix',
       'caps an address with 429, an IPv6 prefix likewise, and a /48 at eight times as much',
-      ['stores/memory-store.ts', ' || (site !== undefined && site.connections >= max * SITE_FACTOR);', ';'],
+      ['stores/address-entry.ts', ' || (this.site !== undefined && this.site.connections >= max * SITE_FACTOR);', ';'],
     ],
   ]),
   ...group('unit/admission/address.spec.ts', '', [

@@ -4,6 +4,8 @@ import { Row } from './collector.mjs';
 const CAP = 2;
 const CAPPED = { net: 3, sources: 16 };
 const DENIED = { net: 4, sources: 16 };
+/** On a port of its own who has no room is reset at accept. */
+const REFUSED = { ours: ['429'], oursOwnPort: ['reset', 'closed'] };
 const KEYS = ['bare', 'ours', 'oursOwnPort', 'nestWs', 'nestIo'];
 
 /** CPU per accepted handshake: up to the last 101, and with the end of the connections in it. */
@@ -71,7 +73,7 @@ export async function refusals(bench) {
         return { atCap: opened, atAccept: opened, whole: opened + ended };
       },
       ours: async (server) => ({
-        atCap: await refusedCpu(bench, server, count, CAPPED, '429'),
+        atCap: await refusedCpu(bench, server, count, CAPPED, ...REFUSED[server.key]),
         atAccept: await refusedCpu(bench, server, count, DENIED, 'reset', 'closed'),
       }),
     };

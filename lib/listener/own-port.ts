@@ -1,5 +1,7 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls';
+import type { ClientAddress } from '../admission/address.js';
+import type { Refusal } from '../errors/refusals.js';
 import type { GatewaySettings } from '../options/settings.js';
 import type { Engine } from '../pipeline/engine.js';
 import { HeadMeter } from '../request/head-meter.js';
@@ -35,6 +37,17 @@ export class OwnPort extends Port {
   /** Nobody else is here. */
   handOver(socket: Socket): void {
     socket.destroy();
+  }
+
+  /** Here is nobody but upgrades: who has no room is reset, and costs neither TLS nor a head. */
+  protected override isFullFor(peer: ClientAddress): Refusal | undefined {
+    const { addresses, capacity, store } = this.engine;
+    const full = capacity.breach(addresses.live(peer));
+    if (full === undefined) return undefined;
+    const entry = addresses.acquire(peer);
+    void store.chargeAttempt(entry);
+    addresses.release(entry);
+    return full;
   }
 
   /** Resolves when it listens; rejects with Node's error when it cannot. */

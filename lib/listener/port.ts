@@ -45,10 +45,18 @@ export abstract class Port {
     const peer = peerAddress(tcp, engine.settings.connections.ipv6Prefix);
     if (this.isDenied(peer)) return this.reset(tcp, peer.text, REFUSALS.addressDenied);
     if (this.closed) return this.reset(tcp, peer.text, REFUSALS.shutdown);
-    const opening = new Opening(this, tcp, peer, engine.proxy.trusted.has(peer));
+    const isProxy = engine.proxy.trusted.has(peer);
+    const full = isProxy ? undefined : this.isFullFor(peer);
+    if (full !== undefined) return this.reset(tcp, peer.text, full);
+    const opening = new Opening(this, tcp, peer, isProxy);
     this.openings.add(opening);
     this.makeRoom(opening);
     return opening.place.isHeld ? opening : undefined;
+  }
+
+  /** Whether it is certain before anything was read that there is no room; an attempt then as any other. */
+  protected isFullFor(_peer: ClientAddress): Refusal | undefined {
+    return undefined;
   }
 
   /** … or earlier still, where this Node lets us. */

@@ -26,4 +26,10 @@ export class AddressEntry {
     /** A trusted proxy: it is counted, and no limit per address applies. */
     readonly isExempt: boolean = false,
   ) {}
+
+  /** Whether it, or the /48 around it, has as many connections as it may. */
+  isFull(max: number): boolean {
+    if (this.isExempt) return false;
+    return this.connections >= max || (this.site !== undefined && this.site.connections >= max * SITE_FACTOR);
+  }
 }

@@ -39,6 +39,11 @@ export class AddressTable {
     return this.#live.size + this.#idle.size + this.#shared.size;
   }
 
+  /** The entry of an address that has connections; nobody holds it by that. */
+  live(address: ClientAddress): AddressEntry | undefined {
+    return this.#live.get(address.key);
+  }
+
   /** The entry of an address, held until it is released. `isExempt` marks a trusted proxy. */
   acquire(address: ClientAddress, isExempt = false): AddressEntry {
     // By itself, lest strangers in a trusted proxy's IPv6 prefix share its exemption.

@@ -25,11 +25,9 @@ export class MemoryStore implements AdmissionStore {
   }
 
   takeSlot(address: AddressEntry, max: number): boolean {
-    const { site } = address;
-    const isFull = address.connections >= max || (site !== undefined && site.connections >= max * SITE_FACTOR);
-    if (isFull && !address.isExempt) return false;
+    if (address.isFull(max)) return false;
     address.connections++;
-    if (site !== undefined) site.connections++;
+    if (address.site !== undefined) address.site.connections++;
     return true;
   }
 

@@ -47,6 +47,12 @@ export class Capacity {
     return taken.then((isTaken) => this.#complete(isTaken, entry, gateway));
   }
 
+  /** Why there is no room whatever the request says, for ports that decide when they accept: of an address that is known. */
+  breach(entry: AddressEntry | undefined): Refusal | undefined {
+    if (entry?.isFull(this.limits.maxPerIp)) return CAPACITY_REFUSALS.address;
+    return this.#isFull ? CAPACITY_REFUSALS.total : undefined;
+  }
+
   /** For `Reservation.release()` only. */
   give(entry: AddressEntry, gateway: GatewayCapacity): void {
     this.#used--;
@@ -69,6 +75,10 @@ export class Capacity {
   #localBreach(entry: AddressEntry, gateway: GatewayCapacity): Refusal | undefined {
     if (gateway.isFullFor(entry)) return CAPACITY_REFUSALS.address;
     if (gateway.isFull) return CAPACITY_REFUSALS.gateway;
-    return this.#used >= this.limits.max ? CAPACITY_REFUSALS.total : undefined;
+    return this.#isFull ? CAPACITY_REFUSALS.total : undefined;
+  }
+
+  get #isFull(): boolean {
+    return this.#used >= this.limits.max;
   }
 }

@@ -14,6 +14,7 @@ import {
   type UpgradeAttempt,
 } from 'nest-secure-ws';
 import { eventually, freePort, startApp, type TestApp } from '../../support/app.js';
+import { selfSigned } from '../../support/certificates.js';
 import { frame, type HeadOptions, RawClient, upgradeHead } from '../../support/raw-client.js';
 
 let running: TestApp;
@@ -72,16 +73,13 @@ const settled = () => eventually(() => running.stats().pending === 0);
 const idle = () => eventually(() => running.stats().pending === 0 && running.stats().slots === 0);
 
 describe('capacity', () => {
-  const OWN = freePort();
   it.each([
-    ['max', { max: 50 }, 503, () => port],
-    ['maxPerIp', { maxPerIp: 50 }, 429, () => port],
-    ['max on an own port', { max: 50 }, 503, () => OWN],
-  ])('%s is exact: of 200 at once 50 get in, asynchronous guards or not', async (_, limits, refused, at) => {
+    ['max', { max: 50 }, 503],
+    ['maxPerIp', { maxPerIp: 50 }, 429],
+  ])('%s is exact: of 200 at once 50 get in, asynchronous guards or not', async (_, limits, refused) => {
     const guards: GuardLike[] = [() => new Promise<boolean>((resolve) => setImmediate(() => resolve(true)))];
-    await start({ ...limits, maxPendingPerIp: 500 }, { guards }, { '/': {}, '/own': { port: OWN } });
-    const path = at() === OWN ? '/own' : '/';
-    const answers = await Promise.all(Array.from({ length: 200 }, () => attempt({ at: at(), path })));
+    await start({ ...limits, maxPendingPerIp: 500 }, { guards });
+    const answers = await Promise.all(Array.from({ length: 200 }, () => attempt()));
     const statuses = answers.map(({ status: each }) => each);
     expect([count(statuses, 101), count(statuses, refused)]).toEqual([50, 150]);
     for (const { status: each, headers } of answers)
@@ -89,10 +87,77 @@ describe('capacity', () => {
     expect(running.stats()).toMatchObject({ slots: 50, connections: 50 });
     clients.find((client) => !client.closed && client.received.length === 0 && !client.ended)?.reset();
     await eventually(() => running.stats().slots === 49);
-    expect(await status({ at: at(), path })).toBe(101);
-    expect(await status({ at: at(), path })).toBe(refused);
+    expect(await status()).toBe(101);
+    expect(await status()).toBe(refused);
     leave();
     await idle();
+  });
+
+  /** What an attempt at an own port comes to: a status, or a connection that was reset with nothing written. */
+  async function outcome(at: number, ip = '127.0.0.1'): Promise<number | 'reset'> {
+    try {
+      return await status({ at, ip, path: '/own' });
+    } catch {
+      return 'reset';
+    }
+  }
+
+  it.each([
+    ['max', { max: 50 }, 'connections', { shared: 503, elsewhere: 'reset' }],
+    ['maxPerIp', { maxPerIp: 50 }, 'connections-per-ip', { shared: 429, elsewhere: 101 }],
+  ] as const)(
+    '%s is exact on an own port, where who has no room is reset at accept',
+    async (_, limits, reason, others) => {
+      const guards: GuardLike[] = [() => new Promise<boolean>((resolve) => setImmediate(() => resolve(true)))];
+      const own = freePort();
+      await start({ ...limits, maxPendingPerIp: 500 }, { guards }, { '/': {}, '/own': { port: own } });
+      const outcomes = await Promise.all(Array.from({ length: 200 }, () => outcome(own)));
+      // Those who came before the slots were taken are told by a status.
+      expect(outcomes.filter((each) => each === 101)).toHaveLength(50);
+      expect(outcomes.filter((each) => ![101, 429, 503, 'reset'].includes(each))).toEqual([]);
+      await settled();
+      expect(running.stats()).toMatchObject({ slots: 50, connections: 50 });
+      const refusals: RefusedEvent[] = [];
+      const hear = (event: unknown) => refusals.push(event as RefusedEvent);
+      diagnostics_channel.subscribe('nest-secure-ws:refused', hear);
+      expect(await outcome(own)).toBe('reset');
+      diagnostics_channel.unsubscribe('nest-secure-ws:refused', hear);
+      expect(refusals).toMatchObject([{ reason, status: 0, ip: '127.0.0.1' }]);
+      // Another address is not the one that is full, and a shared port still answers.
+      expect(await status()).toBe(others.shared);
+      expect(await outcome(own, '127.0.0.2')).toBe(others.elsewhere);
+      const { connections } = running.stats();
+      clients.find((client) => !client.closed && client.received.length === 0 && !client.ended)?.reset();
+      await eventually(() => running.stats().connections === connections - 1);
+      expect(await outcome(own)).toBe(101);
+      leave();
+      await idle();
+    },
+  );
+
+  it('of an own port costs who has no room no TLS, and the attempt is charged', async () => {
+    const own = freePort();
+    await start({ maxPerIp: 1, rate: '3/1h' }, {}, { '/own': { port: own, tls: selfSigned() } });
+    const tls = {};
+    const first = await RawClient.open({ port: own, tls }, { path: '/own' });
+    clients.push(first);
+    for (let i = 0; i < 3; i++) {
+      await expect(RawClient.connect({ port: own, tls })).rejects.toMatchObject({ code: 'ECONNRESET' });
+    }
+    expect(running.stats().refused).toMatchObject({ 'connections-per-ip': 3 });
+    first.reset();
+    await idle();
+    const again = await RawClient.connect({ port: own, tls });
+    clients.push(again);
+    expect((await again.upgrade(upgradeHead(own, { path: '/own' }))).status).toBe(429);
+  });
+
+  it('of an own port is told to trusted proxies, whose clients are not known at accept', async () => {
+    const own = freePort();
+    await start({ max: 1 }, { proxy: { trusted: ['127.0.0.9'] } }, { '/own': { port: own } });
+    expect(await outcome(own)).toBe(101);
+    expect(await outcome(own)).toBe('reset');
+    expect(await outcome(own, '127.0.0.9')).toBe(503);
   });
 
   it('is freed on every way out', async () => {
