@@ -32,13 +32,15 @@ export const CONNECTIONS_ROWS = {
     scope: 'ag',
     variable: 'WEBSOCKETS_MAX_CONNECTIONS',
     default: 10_000,
-    means: 'connections at once. 503 with `Retry-After`; on a port of its own a full house is reset at accept, before TLS',
+    means:
+      'connections at once. 503 with `Retry-After`; on a port of its own a full house is reset at accept, before TLS',
   }),
   maxPerIp: row(integer({ min: 1 }), {
     scope: 'ag',
     variable: 'WEBSOCKETS_MAX_CONNECTIONS_PER_IP',
     default: 100,
-    means: 'connections of one address. 429 with `Retry-After`; on a port of its own reset at accept, trusted proxies apart',
+    means:
+      'connections of one address. 429 with `Retry-After`; on a port of its own reset at accept, trusted proxies apart',
   }),
   ipv6Prefix: row(integer({ min: 48, max: 128 }), {
     scope: 'a',
