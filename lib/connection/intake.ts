@@ -5,13 +5,15 @@ import type { Connection } from './connection.js';
 import { Fifo, type Waiting } from './fifo.js';
 import { Meters } from './meters.js';
 import { Pause, Reading } from './reading.js';
-import { INFLATING } from './ws-internals.js';
+import { INFLATING, type ReceiverInternals } from './ws-internals.js';
 
 /** Work for one connection yields after this much. */
 const TURN_BYTES = 256 * 1024;
 const TURN_MS = 2;
 /** Messages from here on take turns with those of other connections. */
 const LARGE = 16 * 1024;
+/** Larger reads are given to the receiver as to any stream, which then pauses the socket for the rest of the turn. */
+const SMALL_READ = 16 * 1024;
 /** Frames that are read, and forgotten, after the connection began to close: the peer's close frame may be behind them. */
 const FRAMES_AFTER_END = 1000;
 
@@ -29,7 +31,8 @@ export class Intake {
   private runningBytes = 0;
   private readonly queue = new Fifo<Message>();
   private readonly meters = new Meters();
-  private turnStart = 0;
+  /** When the read, or the turn, began that is being worked on. */
+  turnStart = 0;
   private turnBytes = 0;
   /** Waits for its turn among the connections. */
   private yielded = false;
@@ -52,11 +55,13 @@ export class Intake {
 
   /** One read of the raw socket. */
   chunk(chunk: Buffer): void {
-    const { receiver, raw, context } = this.connection;
+    const { receiver, raw, socket, context } = this.connection;
     if (!receiver.writable) return;
     this.turnStart = context.clock.now();
     this.turnBytes = 0;
-    if (!receiver.write(chunk)) raw.pause();
+    // Without compression all is parsed before the call returns: a small read needs nothing of a stream's book-keeping.
+    if (chunk.length < SMALL_READ && socket.deflate === undefined) parse(receiver, chunk);
+    else if (!receiver.write(chunk)) raw.pause();
   }
 
   /** The receiver has parsed all that was read, as far as it can: at once, or once more after it has inflated a message. */
@@ -214,4 +219,18 @@ export class Intake {
     if (++this.framesAfterEnd > FRAMES_AFTER_END) this.reading.pause(Pause.CLOSING);
     return false;
   }
+}
+
+let failure: Error | undefined;
+const whenParsed = (error?: Error): void => {
+  failure = error;
+};
+
+/** What `receiver.write()` comes to where nothing is asynchronous. */
+function parse(receiver: ReceiverInternals, chunk: Buffer): void {
+  receiver._write(chunk, 'buffer', whenParsed);
+  if (failure === undefined) return;
+  const error = failure;
+  failure = undefined;
+  receiver.destroy(error);
 }

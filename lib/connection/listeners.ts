@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Connection } from './connection.js';
+import { writeJoined } from './joined-write.js';
 import { CONNECTION } from './output.js';
 import type { SecureSocket } from './secure-socket.js';
 import { Receiver, type ReceiverInternals } from './ws-internals.js';
@@ -7,6 +8,7 @@ import { Receiver, type ReceiverInternals } from './ws-internals.js';
 /** In place of the listeners of `ws`, whose work ours do on the way. */
 export function shareListeners(socket: SecureSocket, raw: Socket, receiver: ReceiverInternals): void {
   raw.removeListener('data', raw.listeners('data').at(-1) as () => void);
+  raw._writev = writeJoined;
   raw.on('data', onData);
   raw.on('end', onEnd);
   raw.on('close', onClose);

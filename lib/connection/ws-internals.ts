@@ -12,6 +12,9 @@ export interface ReceiverInternals extends NodeJS.EventEmitter {
   readonly writableEnded: boolean;
   end(): void;
   write(chunk: Buffer): boolean;
+  /** Takes and parses a chunk; calls back before it returns unless a message is to be inflated. */
+  _write(chunk: Buffer, encoding: 'buffer', callback: (error?: Error) => void): void;
+  destroy(error: Error): void;
   /** Chunks that were not consumed yet, and their bytes. */
   _buffers: Buffer[];
   _bufferedBytes: number;

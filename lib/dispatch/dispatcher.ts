@@ -54,7 +54,8 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     const message = this.read(connection, data, isBinary);
     const places = message && this.places(connection, message);
     if (message === undefined || places === undefined) return connection.intake.finished(length);
-    const dueAt = this.options.clock.now() + this.options.handlerTimeout;
+    // A message is begun within two milliseconds of it.
+    const dueAt = connection.intake.turnStart + this.options.handlerTimeout;
     const task = this.tasks.take(connection, message.event, length, dueAt, places.length);
     if (dueAt !== NEVER) this.options.wheel.schedule(connection, dueAt);
     for (const place of places) this.run(task, connection.dispatch.handlers![place]!, message);
@@ -118,7 +119,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
       if (connection.socket.listenerCount('message') === 0) this.strike(connection, 'Unknown event');
       return undefined;
     }
-    if (this.table.isWithinRates(connection, places, this.options.clock.now())) return places;
+    if (this.table.isWithinRates(connection, places, this.options.clock)) return places;
     sendException(connection.socket, 'Too many messages for this event');
     return undefined;
   }

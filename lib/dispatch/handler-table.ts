@@ -1,3 +1,4 @@
+import type { Clock } from '../connection/clock.js';
 import type { Connection } from '../connection/connection.js';
 import type { ResolvedRate } from '../options/kinds.js';
 import { fits, spend } from '../stores/token-bucket.js';
@@ -39,10 +40,11 @@ export class HandlerTable {
   }
 
   /** Counts one message of the connection's for each handler with a rate of its own; false where there were too many. */
-  isWithinRates({ dispatch }: Connection, places: readonly number[], now: number): boolean {
+  isWithinRates({ dispatch }: Connection, places: readonly number[], clock: Clock): boolean {
     for (const place of places) {
       const rate = this.traits[place]?.rate;
       if (rate === undefined) continue;
+      const now = clock.now();
       const buckets = (dispatch.rates ??= new Map());
       const next = spend(buckets.get(place) ?? 0, now, 1, rate);
       if (!fits(next, now, rate)) return false;

@@ -1,6 +1,7 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { WebSocket } from 'ws';
+import { writeJoined } from '../../lib/connection/joined-write.js';
 import {
   GET_INFO,
   INFLATING,
@@ -92,6 +93,42 @@ describe('ws on the server’s side, made from a socket', () => {
     expect(receiver._bufferedBytes).toBe(2);
     expect(receiver._buffers).toHaveLength(1);
     expect(receiver._mask).toHaveLength(4);
+  });
+
+  it('parses a chunk before the call returns where nothing is to be inflated, and says then what was wrong', () => {
+    const messages: string[] = [];
+    ws.on('message', (data) => messages.push(String(data)));
+    const said: (string | undefined)[] = [];
+    const hear = (error?: Error): number => said.push(error?.message);
+    receiver._write(Buffer.concat([frame('a'), frame('b')]), 'buffer', hear);
+    expect([messages, said]).toEqual([['a', 'b'], [undefined]]);
+    receiver._write(frame('c').subarray(0, 1), 'buffer', hear);
+    receiver._write(frame('c').subarray(1), 'buffer', hear);
+    expect([messages.length, said]).toEqual([3, [undefined, undefined, undefined]]);
+    receiver._write(Buffer.from([0xf1, 0x80]), 'buffer', hear);
+    expect(said).toHaveLength(4);
+    expect(said[3]).toMatch(/Invalid WebSocket frame/);
+  });
+
+  it('writes what was held together through _writev, of which one _write may be made', async () => {
+    const received: Buffer[] = [];
+    client.on('data', (chunk) => received.push(chunk));
+    raw._writev = writeJoined;
+    const callbacks: number[] = [];
+    raw.cork();
+    for (const [i, text] of ['one', '\x81two\xff', 'three'].entries())
+      raw.write(text, 'latin1', () => callbacks.push(i));
+    raw.uncork();
+    raw.cork();
+    raw.write('four', 'latin1');
+    raw.write(Buffer.from('five'));
+    raw.write('x'.repeat(20_000), 'latin1', () => callbacks.push(3));
+    raw.uncork();
+    const wanted = Buffer.from(`one\x81two\xffthreefourfive${'x'.repeat(20_000)}`, 'latin1');
+    for (let left = 200; Buffer.concat(received).length < wanted.length && left > 0; left--)
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(Buffer.concat(received).equals(wanted)).toBe(true);
+    expect(callbacks).toEqual([0, 1, 2, 3]);
   });
 
   it('hands fragments and messages to dataMessage, which says by _fin whether it was the last', () => {
