@@ -13,7 +13,7 @@ export async function broadcast(bench) {
         unit: 'µs',
         limits: { ours: { goal: 0.9, accepted: 1 } },
       }),
-      rounds: bench.quick ? 5 : 30,
+      rounds: 10,
       deflate: false,
     }),
   ];
@@ -29,7 +29,7 @@ export async function broadcastCompressed(bench) {
         unit: 'µs',
         limits: { ours: { goal: 0.2, accepted: 0.25 } },
       }),
-      rounds: bench.quick ? 3 : 15,
+      rounds: 5,
       deflate: true,
     }),
   ];

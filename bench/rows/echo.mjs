@@ -26,7 +26,7 @@ async function echoRow(bench, servers, { bytes, inFlight }) {
     unit: 'µs',
     limits: bytes === 64 ? { ours: LIMITS[inFlight] } : {},
   });
-  await bench.measure(row, servers, bench.quick ? 5000 : 20_000, (server, total) =>
+  await bench.measure(row, servers, 7000, (server, total) =>
     bench.load.call('echo', { group: server.key, bytes, inFlight, total }),
   );
   return row;
@@ -38,7 +38,7 @@ export async function echoCompressed(bench) {
   const config = { compression: true, limits: bench.limits.messages };
   await bench.withServers(['bare', 'tuned', 'ours', 'nestWs', 'nestIo'], config, async (servers) => {
     await bench.openOnAll(servers, { count: PEERS, deflate: true });
-    await bench.measure(row, servers, bench.quick ? 1000 : 6000, (server, total) =>
+    await bench.measure(row, servers, 2000, (server, total) =>
       bench.load.call('echo', { group: server.key, bytes: 1024, inFlight: 4, total }),
     );
   });

@@ -1,7 +1,10 @@
 import { startServer } from '../servers/index.mjs';
+import { TURNS } from '../support/bench.mjs';
 import { Row } from './collector.mjs';
 
 const CAP = 2;
+/** Connections of one turn. */
+const COUNT = 700;
 const CAPPED = { net: 3, sources: 16 };
 const DENIED = { net: 4, sources: 16 };
 /** On a port of its own who has no room is reset at accept. */
@@ -17,22 +20,21 @@ export async function handshake(bench) {
     limits: { ours: { goal: 0.9, accepted: 1.1 } },
   });
   const whole = new Row({ id: 'handshake.whole', title: 'CPU per accepted handshake and its end', unit: 'µs' });
-  const count = bench.quick ? 500 : 2000;
   await bench.withServers(KEYS, { limits: bench.limits.handshakes }, async (servers) => {
-    const turn = (server) => acceptedCpu(bench, server, count);
+    const turn = (server) => acceptedCpu(bench, server);
     await bench.warm(servers, turn);
-    await bench.turns(7, servers, async (server) => {
+    await bench.turns(TURNS, servers, async (server) => {
       const { opened, ended } = await turn(server);
-      accepted.add(server.key, opened / count);
-      whole.add(server.key, (opened + ended) / count);
+      accepted.add(server.key, opened / COUNT);
+      whole.add(server.key, (opened + ended) / COUNT);
     });
   });
   return [accepted, whole];
 }
 
-async function acceptedCpu(bench, server, count) {
+async function acceptedCpu(bench, server) {
   const { port, protocol } = server;
-  const opened = await server.cpuOf(() => bench.load.call('open', { group: 'accept', port, protocol, count }));
+  const opened = await server.cpuOf(() => bench.load.call('open', { group: 'accept', port, protocol, count: COUNT }));
   const ended = await server.cpuOf(async () => {
     await bench.load.call('close', { group: 'accept' });
     await server.drained();
@@ -65,27 +67,26 @@ export async function refusals(bench) {
     title: 'CPU per denied address against one accepted and ended by bare ws',
     unit: 'µs',
   });
-  const count = bench.quick ? 500 : 2000;
   await bench.withServers(['bare', 'ours', 'oursOwnPort'], { limits: refusingLimits(bench) }, async (servers) => {
     const turns = {
       bare: async (server) => {
-        const { opened, ended } = await acceptedCpu(bench, server, count);
+        const { opened, ended } = await acceptedCpu(bench, server);
         return { atCap: opened, atAccept: opened, whole: opened + ended };
       },
       ours: async (server) => ({
-        atCap: await refusedCpu(bench, server, count, CAPPED, ...REFUSED[server.key]),
-        atAccept: await refusedCpu(bench, server, count, DENIED, 'reset', 'closed'),
+        atCap: await refusedCpu(bench, server, COUNT, CAPPED, ...REFUSED[server.key]),
+        atAccept: await refusedCpu(bench, server, COUNT, DENIED, 'reset', 'closed'),
       }),
     };
     const turn = (server) => (turns[server.key] ?? turns.ours)(server);
     for (const server of servers) if (server.key !== 'bare') await fillCap(bench, server);
     await bench.warm(servers, turn);
-    await bench.turns(7, servers, async (server) => {
+    await bench.turns(TURNS, servers, async (server) => {
       const { atCap, atAccept, whole } = await turn(server);
-      capped.add(server.key, atCap / count);
-      denied.add(server.key, atAccept / count);
-      cappedWhole.add(server.key, (whole ?? atCap) / count);
-      deniedWhole.add(server.key, (whole ?? atAccept) / count);
+      capped.add(server.key, atCap / COUNT);
+      denied.add(server.key, atAccept / COUNT);
+      cappedWhole.add(server.key, (whole ?? atCap) / COUNT);
+      deniedWhole.add(server.key, (whole ?? atAccept) / COUNT);
     });
   });
   return [capped, denied, cappedWhole, deniedWhole];

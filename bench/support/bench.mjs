@@ -9,6 +9,9 @@ const LIMITS = {
   handshakes: { connections: { rate: '1000000/1s' } },
 };
 
+/** Many short turns: what a shared machine does meanwhile, it does to all servers of a turn. */
+export const TURNS = 21;
+const WARM = 3;
 const GENERATOR = fileURLToPath(new URL('../load/generator.mjs', import.meta.url));
 
 /** What a row needs: servers that take turns, one load generator, one way to measure. */
@@ -36,9 +39,9 @@ export class Bench {
     }
   }
 
-  /** One turn that is thrown away, so that every server is measured with its code compiled. */
+  /** Turns that are thrown away, so that every server is measured with its code compiled. */
   async warm(servers, turn) {
-    for (const server of servers) await turn(server);
+    for (let round = 0; round < WARM; round++) for (const server of servers) await turn(server);
   }
 
   async withServers(keys, config, use) {
@@ -66,10 +69,10 @@ export class Bench {
     }
   }
 
-  /** Adds to `row` the CPU per unit of `work(server, units)`: one turn to warm up, then seven that count. */
+  /** Adds to `row` the CPU per unit of `work(server, units)`, turn by turn. */
   async measure(row, servers, units, work) {
     await this.warm(servers, (server) => work(server, units));
-    await this.turns(7, servers, async (server) => {
+    await this.turns(TURNS, servers, async (server) => {
       row.add(server.key, (await server.cpuOf(() => work(server, units))) / units);
     });
   }

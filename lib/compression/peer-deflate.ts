@@ -104,6 +104,12 @@ export class PeerDeflate {
       });
   }
 
+  /** A whole message, compressed before this returns; `undefined` where that takes a context of the peer's own, or the pool. */
+  compressAtOnce(payload: Buffer): Buffer | undefined {
+    const isPossible = payload.length > 0 && this.broadcastBits !== undefined && deflatesAtOnce(payload.length);
+    return isPossible ? deflateShared(payload, true, this.profile.outgoing) : undefined;
+  }
+
   /** The connection has ended. Safe to call more than once; what still runs ends in callbacks that do no harm. */
   cleanup(): void {
     this.closed = true;

@@ -1,3 +1,7 @@
+import { Sender } from './ws-internals.js';
+
+const TEXT = 1;
+
 /** Texts of up to this many bytes may be written as one string, from the stack, without an allocation. */
 export const LONGEST_STRING = 16_000;
 
@@ -9,3 +13,7 @@ export const textFrame = (text: string): string =>
   text.length < SHORT_HEADS.length
     ? SHORT_HEADS[text.length]! + text
     : String.fromCharCode(0x81, 126, text.length >> 8, text.length & 255) + text;
+
+/** A whole text frame of any payload; `rsv1`: it is compressed (RFC 7692, section 6). */
+export const frameOf = (payload: Buffer, rsv1: boolean): Buffer =>
+  Buffer.concat(Sender.frame(payload, { fin: true, rsv1, opcode: TEXT, mask: false, readOnly: true }));

@@ -6,6 +6,7 @@ import type { PeerDeflate } from '../compression/peer-deflate.js';
 import { defaultReason } from '../errors/close-codes.js';
 import { Connection } from './connection.js';
 import type { ConnectionContext, Peer } from './context.js';
+import { frameOf } from './frame-text.js';
 import { shareListeners, stopListening } from './listeners.js';
 import { Pause } from './reading.js';
 import { type ControlCallback, type Sendable, type SendCallback, type SendOptions, sizeOf } from './sendable.js';
@@ -13,6 +14,7 @@ import { internalsOf } from './ws-internals.js';
 
 const NOTHING = Buffer.alloc(0);
 const NO_OPTIONS: SendOptions = Object.freeze({});
+const TEXT: SendOptions = Object.freeze({ binary: false });
 
 interface Open {
   readonly context: ConnectionContext;
@@ -190,9 +192,24 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
 
   /** @internal `send` for texts. */
   sendText(text: string): void {
-    const { connection } = this;
+    const { connection, deflate } = this;
     connection.touch();
-    connection.output.sendText(text);
+    if (deflate === undefined || text.length < deflate._threshold) connection.output.sendText(text);
+    else this.sendCompressed(Buffer.from(text), deflate);
+  }
+
+  /** As one frame past the sender of `ws`, where that holds nothing back. */
+  private sendCompressed(payload: Buffer, deflate: PeerDeflate): void {
+    const { output } = this.connection;
+    const compressed = this.isIdle && !output.refused ? deflate.compressAtOnce(payload) : undefined;
+    if (compressed === undefined) output.send(payload, TEXT, undefined);
+    else output.sendFrame(payload, frameOf(compressed, true));
+  }
+
+  /** Open, and the sender of `ws` has nothing to do. */
+  private get isIdle(): boolean {
+    const { _sender } = internalsOf(this);
+    return _sender._bufferedBytes === 0 && _sender._firstFragment && this.readyState === WebSocket.OPEN;
   }
 
   /** @internal Bytes that the sender of `ws` holds back while it compresses; with none, a frame may be written past it. */
@@ -202,8 +219,7 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
 
   /** @internal A text of so many bytes goes as it is, and may be written past the sender of `ws`. */
   sendsPlain(length: number): boolean {
-    const { _sender } = internalsOf(this);
-    if (_sender._bufferedBytes > 0 || !_sender._firstFragment || this.readyState !== WebSocket.OPEN) return false;
+    if (!this.isIdle) return false;
     const { deflate } = this;
     return deflate === undefined || length < deflate._threshold;
   }

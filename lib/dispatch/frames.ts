@@ -1,12 +1,7 @@
 import type { PeerDeflate } from '../compression/peer-deflate.js';
 import { compressShared, sharePayload } from '../compression/shared-payload.js';
+import { frameOf } from '../connection/frame-text.js';
 import type { SecureSocket } from '../connection/secure-socket.js';
-import { Sender } from '../connection/ws-internals.js';
-
-const TEXT = 1;
-
-const frameOf = (payload: Buffer, rsv1: boolean): Buffer =>
-  Buffer.concat(Sender.frame(payload, { fin: true, rsv1, opcode: TEXT, mask: false, readOnly: true }));
 
 /** One text message for many peers: serialised once, framed once, compressed once for each window that was agreed. */
 export class SharedMessage {
