@@ -408,17 +408,19 @@ const CAPACITY = group('attack/admission/capacity.spec.ts', '', [
     'connections in all',
     'connections.max',
     'capacity max is exact',
-    [
-      'admission/capacity/capacity.ts',
-      'this.#used >= this.limits.max ? CAPACITY_REFUSALS.total : undefined',
-      'undefined',
-    ],
+    ['admission/capacity/capacity.ts', 'return this.#used >= this.limits.max;', 'return false;'],
   ],
   [
     'connections of an address',
     'connections.maxPerIp',
     'capacity maxPerIp is exact',
-    ['stores/memory-store.ts', 'if (isFull && !address.isExempt) return false;', ''],
+    ['stores/memory-store.ts', 'if (address.isFull(max)) return false;', ''],
+  ],
+  [
+    'who has no room at an own port costs no TLS',
+    'stage 0: connection caps of own ports',
+    'capacity of an own port costs who has no room no TLS',
+    ['listener/own-port.ts', 'const full = capacity.breach(addresses.live(peer));', 'const full = undefined;'],
   ],
   [
     'connections of a gateway',
@@ -823,7 +825,7 @@ const INCOMING = group('attack/live/incoming.spec.ts', '', [
     'handlers have so much time',
     'messages.handlerTimeout',
     'handlers in flight that never answer hold their own connection only',
-    ['dispatch/dispatcher.ts', 'this.options.clock.now() + this.options.handlerTimeout', 'NEVER'],
+    ['dispatch/dispatcher.ts', 'connection.intake.turnStart + this.options.handlerTimeout', 'NEVER'],
   ],
   [
     'one peer does not hold the event loop',
