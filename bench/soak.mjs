@@ -19,11 +19,14 @@ const HEAP_SLACK = 2 * 1024 * 1024;
 const SETTLE = 40_000;
 const HONEST_EVERY = 4;
 
-/** Every deadline short, so that minutes hold thousands of them; the load comes from few addresses. */
+/**
+ * Every deadline short, so that minutes hold thousands of them; the load comes from few addresses, which would wait for their
+ * rate of bytes longer than we do.
+ */
 const LIMITS = {
   http: { openTimeout: '4s' },
   connections: { rate: '1000000/1s', maxPerIp: 1000, maxPendingPerIp: 1000 },
-  messages: { assemblyTimeout: '3s' },
+  messages: { assemblyTimeout: '3s', byteRatePerIp: '1gb/1s' },
   buffers: { stallTimeout: '3s', maxBuffered: '1mb' },
   keepalive: { pingInterval: '3s', pingTimeout: '2s', closeTimeout: '2s' },
 };
