@@ -6,6 +6,7 @@ import { Intake } from './intake.js';
 import { Keepalive } from './keepalive.js';
 import { CONNECTION, Output } from './output.js';
 import { shifted } from './reading.js';
+import { reset } from './reset.js';
 import type { SecureSocket } from './secure-socket.js';
 import { Timed } from './wheel.js';
 import { internalsOf, type ReceiverInternals } from './ws-internals.js';
@@ -118,6 +119,7 @@ export class Connection extends Timed {
     this.cause ??= cause;
     this.intake.drop();
     this.output.drop();
+    if (this.raw.writableLength > 0) reset(this.raw);
     this.socket.terminate();
     this.settle();
   }

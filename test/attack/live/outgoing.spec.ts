@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import type { SecureWsOptions } from 'nest-secure-ws';
 import { eventually, type TestApp } from '../../support/app.js';
@@ -167,7 +168,18 @@ describe('a peer that does not read', () => {
     await eventually(() => app.stats().connections === 0, 15_000);
     clearInterval(trickle);
     expect(LiveGateway.left).toEqual([1006]);
+    // The kernel offers it nothing any longer either.
+    if (existsSync('/proc/net/tcp')) expect(unfinished(app.port)).toEqual([]);
   });
+
+  /** States of the server's sockets that still have something to send, as the kernel lists them. */
+  const unfinished = (port: number): string[] =>
+    readFileSync('/proc/net/tcp', 'utf8')
+      .split('\n')
+      .map((line) => line.trim().split(/\s+/))
+      .filter(([, local, , , queues]) => local?.endsWith(`:${hex(port)}`) && !queues?.startsWith('00000000'))
+      .map(([, , , state]) => state!);
+  const hex = (port: number): string => port.toString(16).toUpperCase().padStart(4, '0');
 
   it('does not have its waiting messages handled', async () => {
     const client = await open({ messages: unmetered() });
