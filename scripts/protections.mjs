@@ -869,6 +869,12 @@ const OUTGOING = group('attack/live/outgoing.spec.ts', 'a peer that does not rea
     'is terminated when it takes nothing',
     ['connection/connection.ts', "if (this.output.isStalled(now)) return this.gone('peer does not read');", ''],
   ],
+  [
+    'the kernel keeps nothing for who does not read',
+    'terminated: by a reset',
+    'is terminated when it takes nothing',
+    ['connection/connection.ts', 'if (this.raw.writableLength > 0) reset(this.raw);', ''],
+  ],
 ]);
 
 const BUDGET = group('attack/live/budget.spec.ts', 'the budget ', [

@@ -103,7 +103,7 @@ export const BUFFERS_ROWS = {
     variable: 'WEBSOCKETS_STALL_TIMEOUT',
     default: '30s',
     means:
-      'the oldest queued byte must have left within it, plus the queue at 4 KiB/s: terminated, even if it answers pings',
+      'the oldest queued byte must have left within it, plus the queue at 4 KiB/s: terminated (TCP is reset), even if it answers pings',
   }),
   budget: row(size({ min: 1024 ** 2 }), {
     scope: 'a',
