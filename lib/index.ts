@@ -42,7 +42,7 @@ export {
   UnexpectedStatusError,
 } from './client/index.js';
 export { type Renewal, SecureSocket } from './connection/secure-socket.js';
-export type { Sendable, SendCallback, SendOptions } from './connection/sendable.js';
+export type { ControlCallback, Sendable, SendCallback, SendOptions } from './connection/sendable.js';
 export { ClientIp, MessageRate, Principal, SecureGateway, UseAdmissionGuards } from './decorators/index.js';
 export { type BroadcastScope, SecureWsBroadcaster } from './dispatch/broadcaster.js';
 export { UnsupportedDataError } from './dispatch/unsupported-data.error.js';
