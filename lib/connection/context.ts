@@ -76,6 +76,8 @@ export interface RunningTask {
 
 /** The part of a connection that belongs to the dispatcher. */
 export class DispatchState {
+  /** Nest has been told of the connection. */
+  known = false;
   /** The handlers of all its gateways, one after the other. */
   handlers: readonly BoundHandler[] | undefined = undefined;
   /** Handlers that run, newest first. */

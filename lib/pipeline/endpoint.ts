@@ -115,6 +115,7 @@ export class Endpoint implements ConnectionContext, Audience {
   }
 
   dispatch(connection: Connection, data: Buffer, isBinary: boolean): void {
+    if (!connection.dispatch.known) this.introduce(connection.socket, undefined);
     this.dispatcher.dispatch(connection, data, isBinary);
   }
 
@@ -137,12 +138,14 @@ export class Endpoint implements ConnectionContext, Audience {
     connection.whenReady(() => {
       if (!connection.ended) this.server.clients.add(socket);
     });
-    for (const listener of this.listeners) this.tell(() => listener(socket, request));
+    // Without a hook that waits for it, Nest has nothing to do with a connection before its first message, or its end.
+    if (this.hooks > 0) this.introduce(socket, request);
     if (this.server.listenerCount('connection') > 0) this.tell(() => this.server.emit('connection', socket, request));
   }
 
   closed(connection: Connection, code: number, reason: Buffer): void {
     const { socket, cause } = connection;
+    if (!connection.dispatch.known) this.introduce(socket, undefined);
     this.engine.connections.delete(connection);
     this.server.clients.delete(socket);
     this.rooms.leaveAll(socket);
@@ -155,6 +158,12 @@ export class Endpoint implements ConnectionContext, Audience {
     if (typeof disconnected === 'function') this.tell(() => disconnected(code, reason));
     else for (const listener of disconnected ?? []) this.tell(() => listener(code, reason));
     this.engine.whenIdle?.();
+  }
+
+  /** Tells Nest, which binds its handlers to the connection. */
+  private introduce(socket: SecureSocket, request: IncomingMessage | undefined): void {
+    socket.connection.dispatch.known = true;
+    for (const listener of this.listeners) this.tell(() => listener(socket, request));
   }
 
   private tell(action: () => void): void {
