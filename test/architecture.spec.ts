@@ -28,7 +28,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
     types: ['admission', 'options', 'telemetry'],
     packages: ['@nestjs/common', '@nestjs/core', '@nestjs/websockets', 'rxjs', 'secure-json-parse'],
   },
-  listener: { values: ['admission', 'errors', 'pipeline', 'request'], types: ['options', 'telemetry'] },
+  listener: { values: ['admission', 'connection', 'errors', 'pipeline', 'request'], types: ['options', 'telemetry'] },
   pipeline: {
     values: ['admission', 'compression', 'connection', 'dispatch', 'errors', 'handshake', 'request', 'stores'],
     types: ['listener', 'options', 'telemetry'],

@@ -5,6 +5,7 @@ import type { Socket } from 'node:net';
  * minutes to a peer that does not take it. Over TLS and Unix domain sockets, where Node has no reset, an ordinary end.
  */
 export function reset(socket: Socket): void {
-  if ('encrypted' in socket || socket.localPort === undefined) socket.destroy();
-  else socket.resetAndDestroy();
+  // By itself it would wait until all that is queued was taken.
+  if (!('encrypted' in socket) && socket.localPort !== undefined) socket.resetAndDestroy();
+  socket.destroy();
 }

@@ -2,6 +2,7 @@ import type { Server, Socket } from 'node:net';
 import { type ClientAddress, NO_ADDRESS, parseAddress } from '../admission/address.js';
 import { isAddressAllowed } from '../admission/ip/address-rules.js';
 import type { ClientRoute } from '../admission/proxy/client-route.js';
+import { reset } from '../connection/reset.js';
 import { REFUSALS, type Refusal } from '../errors/refusals.js';
 import type { GatewaySettings } from '../options/settings.js';
 import type { Endpoint } from '../pipeline/endpoint.js';
@@ -116,9 +117,7 @@ export abstract class Port {
 
   private reset(tcp: Socket, ip: string, refusal: Refusal): undefined {
     tcp.on('error', ignore);
-    // A Unix domain socket knows no reset: Node throws.
-    if (tcp.localPort === undefined) tcp.destroy();
-    else tcp.resetAndDestroy();
+    reset(tcp);
     this.reportReset(ip, refusal);
     return undefined;
   }
