@@ -98,7 +98,6 @@ export class Output {
     if (this.refused) return;
     if (this.pending > this.connection.context.limits.writeLimit) this.lastPing = Buffer.from(data);
     else this.connection.socket.pong(data);
-    this.judge();
   }
 
   /** Hands everything that waits to the socket: a close frame is to follow. */
