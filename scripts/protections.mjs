@@ -200,6 +200,12 @@ const FOREIGN = group('attack/opening/http.spec.ts', 'other upgrades on the same
     ['listener/shared-port.ts', "this.engine.settings.foreignUpgrades === 'auto' && ", ''],
   ],
   [
+    'an upgrade for others is no error of nobody',
+    'the raw socket has an error listener from its first moment to its last',
+    'are left to their listeners',
+    ['listener/shared-port.ts', "    socket.on('error', ignore);\n", ''],
+  ],
+  [
     'what is ours is told to nobody else',
     'foreignUpgrades',
     'see nothing of ours',
@@ -238,8 +244,8 @@ const LIFE = group('attack/opening/life.spec.ts', '', [
     'a refusal is final: express, shared port, plaintext takes nothing behind it',
     [
       'pipeline/opening.ts',
-      "    this.socket.end(refusalText(refusal, serverHeader), 'latin1');\n    this.socket.resume();",
-      "    this.socket.write(refusalText(refusal, serverHeader), 'latin1');\n    this.handOver(Buffer.alloc(0));",
+      '    if (!this.wire.conclude(refusalText(refusal, serverHeader))) this.drop();',
+      "    this.leave('refused');\n    const socket = this.wire.release()!;\n    socket.write(refusalText(refusal, serverHeader), 'latin1');\n    this.port.handOver(socket, Buffer.alloc(0));",
     ],
   ],
   [
@@ -295,7 +301,7 @@ const ADDRESSES = group('attack/admission/addresses.spec.ts', '', [
     'denied addresses are dropped at accept',
     'connections.deniedIps; stage 0',
     'lists of addresses on express drop a denied address at accept',
-    ['listener/port.ts', 'return !proxy.trusted.has(peer) && !isAddressAllowed(peer, addressRules);', 'return false;'],
+    ['listener/port.ts', 'if (!isProxy && !isAddressAllowed(peer, addressRules)) return REFUSALS.addressDenied;', ''],
   ],
   [
     'only allowed addresses connect',
@@ -574,7 +580,7 @@ const GUARDS = group('attack/admission/guards.spec.ts', 'a guard ', [
     'that answers after the peer has left lets nobody in',
     ['pipeline/passage.ts', '    if (this.over) return;\n    this.over = true;', '    if (this.over) return;'],
     ['admission/guard-runner.ts', 'onAttemptEnd(this.attempt, () => this.#finish(ABANDONED));', ''],
-    ['pipeline/welcome.ts', 'if (!socket.writable || !socket.readable) return false;', ''],
+    ['listener/handle-wire.ts', 'if (this.reader === undefined) return undefined;', ''],
   ],
   [
     'a guard that throws lets nobody in',
@@ -1000,8 +1006,27 @@ const SURVIVAL = group('e2e/survival.spec.ts', '', [
   [
     'a reset is no error of nobody',
     'the raw socket has an error listener from its first moment',
-    'a process survives a reset at every point of a handshake and of a message',
-    ['pipeline/opening-sockets.ts', "    socket.on('error', onError);\n", ''],
+    'a process survives a reset at every point of a handshake and of a message: front',
+    ['listener/socket-wire.ts', "    socket.on('error', onGone);\n", ''],
+  ],
+]);
+
+const ARRIVALS = group('attack/opening/arrivals.spec.ts', '', [
+  [
+    'a connection that another server gives away meets the limits',
+    'every head is held to the limits, whatever server it came to',
+    'a connection that comes from another server meets every limit',
+    [
+      'listener/shared-port.ts',
+      'if (!HandleWire.adopt(socket)) this.accept(socket)?.read();',
+      'if (!HandleWire.adopt(socket)) serve(socket);',
+    ],
+  ],
+  [
+    'a server’s own maxConnections holds at accept',
+    'an application’s HTTP server is as if we were not there',
+    'a server with maxConnections drops what is too much',
+    ['listener/port.ts', 'isTls || server.maxConnections > 0 || ', 'isTls || '],
   ],
 ]);
 
@@ -1422,6 +1447,7 @@ export const PROTECTIONS = [
   ...LIFETIME,
   ...SHUTDOWN,
   ...SURVIVAL,
+  ...ARRIVALS,
   ...DISPATCH,
   ...COMPRESSION,
   ...CONTEXTS,

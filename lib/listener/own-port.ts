@@ -5,6 +5,7 @@ import type { Refusal } from '../errors/refusals.js';
 import type { GatewaySettings } from '../options/settings.js';
 import type { Engine } from '../pipeline/engine.js';
 import { HeadMeter } from '../request/head-meter.js';
+import { HandleWire } from './handle-wire.js';
 import { Port } from './port.js';
 import { interceptTls } from './tls-accept.js';
 import { TlsFiles } from './tls-files.js';
@@ -27,7 +28,7 @@ export class OwnPort extends Port {
     const { tls } = settings;
     this.files = TlsFiles.areNamed(tls) ? new TlsFiles(tls, engine.telemetry) : undefined;
     this.server = this.files === undefined ? this.plain() : this.secure(this.files);
-    this.judgeEarly(this.server);
+    this.acceptEarly(this.server, this.files !== undefined);
   }
 
   newMeter(): HeadMeter {
@@ -73,7 +74,9 @@ export class OwnPort extends Port {
   }
 
   private plain(): Server {
-    return createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.accept(socket)?.read(socket));
+    return createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+      if (!HandleWire.adopt(socket)) this.accept(socket)?.read();
+    });
   }
 
   private secure(files: TlsFiles): TlsServer {

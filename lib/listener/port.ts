@@ -9,9 +9,12 @@ import type { Endpoint } from '../pipeline/endpoint.js';
 import type { Engine } from '../pipeline/engine.js';
 import { Opening } from '../pipeline/opening.js';
 import { type Passage, peerAddress } from '../pipeline/passage.js';
+import type { Wire } from '../pipeline/wire.js';
 import type { HeadLimits } from '../request/head.js';
 import { HeadMeter } from '../request/head-meter.js';
-import { dropEarly } from './early-drop.js';
+import { drop, intercept } from './handle.js';
+import { HandleWire } from './handle-wire.js';
+import { SocketWire } from './socket-wire.js';
 
 /** One listening place and the paths on it. */
 export abstract class Port {
@@ -42,34 +45,36 @@ export abstract class Port {
 
   /** 0: accept. Denied addresses and crowds are reset here, before anything is read or written. */
   accept(tcp: Socket): Opening | undefined {
-    const { engine } = this;
-    const peer = peerAddress(tcp, engine.settings.connections.ipv6Prefix);
-    if (this.isDenied(peer)) return this.reset(tcp, peer.text, REFUSALS.addressDenied);
-    if (this.closed) return this.reset(tcp, peer.text, REFUSALS.shutdown);
-    const isProxy = engine.proxy.trusted.has(peer);
-    const full = isProxy ? undefined : this.isFullFor(peer);
-    if (full !== undefined) return this.reset(tcp, peer.text, full);
-    const opening = new Opening(this, tcp, peer, isProxy);
-    this.openings.add(opening);
-    this.makeRoom(opening);
-    return opening.place.isHeld ? opening : undefined;
+    const peer = peerAddress(tcp, this.engine.settings.connections.ipv6Prefix);
+    const refusal = this.judge(peer);
+    if (refusal === undefined) return this.open(new SocketWire(tcp), peer);
+    tcp.on('error', ignore);
+    reset(tcp);
+    this.reportReset(peer, refusal);
+    return undefined;
+  }
+
+  /** … for all connections of a server before Node makes sockets of them; those over TLS become sockets then. */
+  protected acceptEarly(server: Server, isTls: boolean): void {
+    const { ipv6Prefix } = this.engine.settings.connections;
+    intercept(server, (address, client, proceed) => {
+      const peer = parseAddress(address, ipv6Prefix) ?? NO_ADDRESS;
+      const refusal = this.judge(peer);
+      if (refusal !== undefined) {
+        drop(client);
+        this.reportReset(peer, refusal);
+        return true;
+      }
+      // A server that counts its connections must see each of them.
+      if (isTls || server.maxConnections > 0 || !HandleWire.fits(client)) return false;
+      this.open(new HandleWire(client, proceed), peer)?.read();
+      return true;
+    });
   }
 
   /** Whether it is certain before anything was read that there is no room; an attempt then as any other. */
   protected isFullFor(_peer: ClientAddress): Refusal | undefined {
     return undefined;
-  }
-
-  /** … or earlier still, where this Node lets us. */
-  protected judgeEarly(server: Server): void {
-    const { allowedIps, deniedIps, ipv6Prefix } = this.engine.settings.connections;
-    if (allowedIps === undefined && deniedIps.length === 0) return;
-    dropEarly(server, (text) => {
-      const peer = parseAddress(text, ipv6Prefix) ?? NO_ADDRESS;
-      if (!this.isDenied(peer)) return false;
-      this.reportReset(peer.text, REFUSALS.addressDenied);
-      return true;
-    });
   }
 
   /** The client turned out to be another address than the peer: it counts from here on. */
@@ -100,9 +105,19 @@ export abstract class Port {
     this.dropAll();
   }
 
-  private isDenied(peer: ClientAddress): boolean {
+  private judge(peer: ClientAddress): Refusal | undefined {
     const { proxy, addressRules } = this.engine;
-    return !proxy.trusted.has(peer) && !isAddressAllowed(peer, addressRules);
+    const isProxy = proxy.trusted.has(peer);
+    if (!isProxy && !isAddressAllowed(peer, addressRules)) return REFUSALS.addressDenied;
+    if (this.closed) return REFUSALS.shutdown;
+    return isProxy ? undefined : this.isFullFor(peer);
+  }
+
+  private open(wire: Wire, peer: ClientAddress): Opening | undefined {
+    const opening = new Opening(this, wire, peer, this.engine.proxy.trusted.has(peer));
+    this.openings.add(opening);
+    this.makeRoom(opening);
+    return opening.place.isHeld ? opening : undefined;
   }
 
   private makeRoom(opening: Opening): void {
@@ -115,14 +130,7 @@ export abstract class Port {
     }
   }
 
-  private reset(tcp: Socket, ip: string, refusal: Refusal): undefined {
-    tcp.on('error', ignore);
-    reset(tcp);
-    this.reportReset(ip, refusal);
-    return undefined;
-  }
-
-  private reportReset(ip: string, { reason }: Refusal): void {
+  private reportReset({ text: ip }: ClientAddress, { reason }: Refusal): void {
     this.engine.telemetry.refused({ reason, status: 0, ip, path: undefined, detail: 'reset at accept' });
   }
 }

@@ -6,6 +6,7 @@ import { REFUSALS } from '../errors/refusals.js';
 import type { GatewaySettings } from '../options/settings.js';
 import type { Engine } from '../pipeline/engine.js';
 import { HeadMeter } from '../request/head-meter.js';
+import { HandleWire } from './handle-wire.js';
 import { Port } from './port.js';
 import { interceptTls, takeListener } from './tls-accept.js';
 
@@ -45,8 +46,9 @@ export class SharedPort extends Port {
   attach(server: WebServer): void {
     if (this.attached.has(server)) return;
     this.attached.add(server);
-    this.judgeEarly(server);
-    if (server instanceof HttpsServer) this.attachSecure(server);
+    const isTls = server instanceof HttpsServer;
+    this.acceptEarly(server, isTls);
+    if (isTls) this.attachSecure(server);
     else this.attachPlain(server);
   }
 
@@ -56,6 +58,8 @@ export class SharedPort extends Port {
       socket.destroy();
       return;
     }
+    // Node takes its own listener off where it hands an upgrade to others.
+    socket.on('error', ignore);
     socket.pause();
     if (bytes.length > 0) socket.unshift(bytes);
     serve(socket);
@@ -67,7 +71,7 @@ export class SharedPort extends Port {
     const serve = takeListener(server as unknown as TlsServer, 'connection').bind(server as unknown as TlsServer);
     (server as NetServer).prependListener('connection', (socket: Socket) => {
       (socket as Served)[SERVE] = serve;
-      this.accept(socket)?.read(socket);
+      if (!HandleWire.adopt(socket)) this.accept(socket)?.read();
     });
   }
 
@@ -154,3 +158,5 @@ function whenAnswered(socket: Socket, then: () => void): void {
   // 'close' comes after 'finish' has passed the socket on to the next response, if there is one.
   response.once('close', () => whenAnswered(socket, then));
 }
+
+function ignore(): void {}

@@ -1,16 +1,17 @@
 import { own } from '../connection/chunks.js';
+import { Timed } from '../connection/wheel.js';
 import type { Port } from '../listener/port.js';
 import type { RequestHead } from '../request/head.js';
 import type { AddressEntry } from '../stores/address-entry.js';
 import type { HeadHolder } from './held-heads.js';
-import { OpeningSockets } from './opening-sockets.js';
+import type { Wire } from './wire.js';
 
 /** Bytes behind the head that are kept while the guards think; then TCP keeps them. */
 const MAX_EARLY = 16 * 1024;
 const NOTHING = Buffer.alloc(0);
 
 /** What a peer has sent before its 101, and what is held of it. */
-export abstract class OpeningBytes extends OpeningSockets implements HeadHolder {
+export abstract class OpeningBytes extends Timed implements HeadHolder {
   /** For `HeldHeads`. */ heldBytes = 0;
   /** The head as it came, until it is known to be ours: somebody else's parser may want it. */
   protected head: Buffer | undefined = undefined;
@@ -19,6 +20,7 @@ export abstract class OpeningBytes extends OpeningSockets implements HeadHolder 
   private earlyBytes = 0;
 
   abstract readonly port: Port;
+  protected abstract readonly wire: Wire;
   abstract get account(): AddressEntry;
   abstract crowdedOut(): void;
 
@@ -36,7 +38,7 @@ export abstract class OpeningBytes extends OpeningSockets implements HeadHolder 
     (this.early ??= []).push(own(chunk));
     this.earlyBytes += chunk.length;
     this.hold(this.headBytes + this.earlyBytes);
-    if (this.earlyBytes > MAX_EARLY) this.socket.pause();
+    if (this.earlyBytes > MAX_EARLY) this.wire.pause();
   }
 
   /** What came behind the head, in one piece. */

@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import type { ClientAddress } from '../admission/address.js';
 import type { PendingPlace } from '../admission/capacity/pending.js';
 import { ABANDONED } from '../admission/guard-runner.js';
@@ -14,6 +14,7 @@ import { OpeningBytes } from './opening-bytes.js';
 import { Passage } from './passage.js';
 import { FOREIGN, type Stop, travel } from './stages.js';
 import { enter } from './welcome.js';
+import type { Wire, WireReader } from './wire.js';
 
 const NEVER = Number.POSITIVE_INFINITY;
 /** What is read and thrown away after a refusal, so that its answer arrives, and for how long. */
@@ -37,7 +38,7 @@ enum State {
 }
 
 /** A raw connection on its way from accept to the 101, or out. */
-export class Opening extends OpeningBytes {
+export class Opening extends OpeningBytes implements WireReader {
   readonly entry: AddressEntry;
   private state = State.TLS;
   private meter: HeadMeter | undefined = undefined;
@@ -51,11 +52,12 @@ export class Opening extends OpeningBytes {
 
   constructor(
     readonly port: Port,
-    tcp: Socket,
+    protected readonly wire: Wire,
     readonly peer: ClientAddress,
     isExempt: boolean,
   ) {
-    super(tcp);
+    super();
+    wire.attend(this);
     const { engine } = port;
     this.entry = engine.addresses.acquire(peer, isExempt);
     this.place = engine.pending.enter(this.entry, this);
@@ -63,19 +65,19 @@ export class Opening extends OpeningBytes {
     engine.wheel.schedule(this, this.deadline);
   }
 
-  /** Bytes of a head may come: plaintext, or TLS has been set up over the same connection. */
-  read(socket: Socket): void {
+  /** Bytes of a head may come: plaintext, or over `tls`, which has been set up over the same connection. */
+  read(tls?: TLSSocket): void {
     if (this.state !== State.TLS) return;
     this.state = State.HEAD;
     this.meter = this.port.newMeter();
-    this.listen(socket);
+    this.wire.read(tls);
   }
 
   /** A later request of a connection that Node has parsed so far. */
   resume(head: RequestHead, rest: Buffer): void {
     this.state = State.HEAD;
     this.received = true;
-    this.listen(this.socket);
+    this.wire.read();
     this.decide(head, rest);
   }
 
@@ -85,7 +87,7 @@ export class Opening extends OpeningBytes {
     this.deadline = NEVER;
     answered(() => {
       if (this.state !== State.WAITING) return;
-      this.listen(this.socket);
+      this.wire.read();
       this.refuse(refusal);
     });
   }
@@ -98,7 +100,7 @@ export class Opening extends OpeningBytes {
   /** Ends it without an answer. */
   drop(): void {
     this.leave('dropped');
-    this.destroy();
+    this.wire.destroy();
   }
 
   /** Others need the place. */
@@ -143,7 +145,7 @@ export class Opening extends OpeningBytes {
 
   /** @internal */ onGone(): void {
     this.leave('the peer has left');
-    this.destroy();
+    this.wire.destroy();
   }
 
   private onHead(chunk: Buffer): void {
@@ -168,7 +170,7 @@ export class Opening extends OpeningBytes {
     this.state = State.DECIDING;
     this.meter = undefined;
     const { engine } = this.port;
-    const passage = new Passage(engine, this.port, this.socket, head, this.peer, this.entry, this);
+    const passage = new Passage(engine, this.port, this.wire, head, this.peer, this.entry, this);
     this.passage = passage;
     if (rest.length > 0) this.keepEarly(rest);
     travel(passage, (stop) => this.settle(passage, stop));
@@ -190,9 +192,8 @@ export class Opening extends OpeningBytes {
   private accept(passage: Passage): void {
     const head = this.behindHead;
     passage.over = true;
-    this.detach();
     this.finish(passage.entry);
-    if (!enter(passage, head)) this.destroy();
+    if (!enter(passage, head)) this.wire.destroy();
   }
 
   /** Answers, half-closes, and lingers for as long as the answer needs to arrive. */
@@ -206,9 +207,7 @@ export class Opening extends OpeningBytes {
     this.state = State.LINGERING;
     this.deadline = engine.clock.now() + LINGER;
     engine.wheel.schedule(this, this.deadline);
-    if (!this.socket.writable) return this.drop();
-    this.socket.end(refusalText(refusal, serverHeader), 'latin1');
-    this.socket.resume();
+    if (!this.wire.conclude(refusalText(refusal, serverHeader))) this.drop();
   }
 
   private report(refusal: Refusal): void {
@@ -228,10 +227,10 @@ export class Opening extends OpeningBytes {
 
   /** Node's own parser goes on from the first byte. */
   private handOver(bytes: Buffer): void {
-    const { socket } = this;
     this.leave('ordinary');
-    this.detach();
-    this.port.handOver(socket, bytes);
+    const socket = this.wire.release();
+    if (socket === undefined) this.wire.destroy();
+    else this.port.handOver(socket, bytes);
   }
 
   private discard(chunk: Buffer): void {

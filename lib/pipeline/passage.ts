@@ -13,6 +13,7 @@ import type { AddressEntry } from '../stores/address-entry.js';
 import type { Endpoint } from './endpoint.js';
 import type { Engine } from './engine.js';
 import type { Opening } from './opening.js';
+import type { Wire } from './wire.js';
 
 /** One request for a WebSocket on its way through the stages; each adds what it found out. */
 export class Passage {
@@ -30,7 +31,7 @@ export class Passage {
   constructor(
     readonly engine: Engine,
     readonly port: Port,
-    readonly socket: Socket,
+    readonly wire: Wire,
     readonly head: RequestHead,
     readonly peer: ClientAddress,
     /** What the store remembers of the address that counts; at first the peer's own. */
@@ -39,12 +40,12 @@ export class Passage {
   ) {}
 
   get tls(): boolean {
-    return 'encrypted' in this.socket;
+    return this.wire.tls !== undefined;
   }
 
   /** The attempt as guards see it, made when the first of them asks. */
   toAttempt(): UpgradeAttempt {
-    const { request, route, socket } = this;
+    const { request, route, wire } = this;
     this.attempt = new UpgradeAttempt({
       address: route.address,
       peer: this.peer,
@@ -59,7 +60,7 @@ export class Passage {
       origin: request.origin,
       protocols: request.protocols,
       gateway: this.endpoint.gateway,
-      certificate: () => verifiedCertificate(socket),
+      certificate: () => verifiedCertificate(wire.tls),
     });
     return this.attempt;
   }
@@ -73,10 +74,9 @@ export class Passage {
   }
 }
 
-function verifiedCertificate(socket: Socket): PeerCertificate | undefined {
-  const { authorized, getPeerCertificate } = socket as Partial<TLSSocket>;
-  if (authorized !== true || getPeerCertificate === undefined) return undefined;
-  const certificate = getPeerCertificate.call(socket);
+function verifiedCertificate(tls: TLSSocket | undefined): PeerCertificate | undefined {
+  if (tls?.authorized !== true) return undefined;
+  const certificate = tls.getPeerCertificate();
   return Object.keys(certificate).length === 0 ? undefined : certificate;
 }
 

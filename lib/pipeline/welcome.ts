@@ -34,8 +34,9 @@ function releaseOf({ engine, entry, reservation }: Passage): () => void {
  * False where the socket has gone meanwhile; the caller still owns everything then.
  */
 function welcome(passage: Passage, head: Buffer, release: () => void): boolean {
-  const { socket, endpoint, request, admitted, port } = passage;
-  if (!socket.writable || !socket.readable) return false;
+  const { endpoint, request, admitted, port } = passage;
+  const socket = passage.wire.release();
+  if (socket === undefined) return false;
   const subprotocol = chooseSubprotocol(
     admitted.subprotocol,
     endpoint.settings.connections.subprotocols,

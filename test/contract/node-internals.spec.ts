@@ -1,26 +1,33 @@
 import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Server } from 'node:net';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { dropEarly } from '../../lib/listener/early-drop.js';
+import { drop, type Handle, handleOf, intercept, learnRequests } from '../../lib/listener/handle.js';
 
 let server: Server;
-let accepted = 0;
+let accepted: Socket[] = [];
 
 async function listen(prepare: (server: Server) => void): Promise<void> {
-  accepted = 0;
-  server = createServer((socket) => {
-    accepted++;
+  accepted = [];
+  server = createServer({ allowHalfOpen: true }, (socket) => {
+    accepted.push(socket);
     socket.on('error', () => undefined);
     socket.end('hello');
+    socket.resume();
   });
   prepare(server);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
 }
 
+function dial(from = '127.0.0.1'): Socket {
+  const socket = connect({ port: (server.address() as AddressInfo).port, host: '127.0.0.1', localAddress: from });
+  socket.on('error', () => undefined);
+  return socket;
+}
+
 /** What a client of that address gets: text, or the code of an error. */
 async function visit(from: string): Promise<string> {
-  const socket = connect({ port: (server.address() as AddressInfo).port, host: '127.0.0.1', localAddress: from });
+  const socket = dial(from);
   let text = '';
   let code: string | undefined;
   socket.on('data', (chunk) => (text += chunk.toString()));
@@ -29,33 +36,129 @@ async function visit(from: string): Promise<string> {
   return code ?? text;
 }
 
+const handles = (): number => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
+
 afterEach(async () => {
   await new Promise((resolve) => server.close(resolve));
 });
 
 describe('Node hands connections over before it makes sockets of them', () => {
-  it('so that denied ones are reset without one, and others do not notice', async () => {
+  it('so that some are reset without one, and others do not notice', async () => {
     const asked: string[] = [];
     await listen((each) =>
-      dropEarly(each, (address) => {
+      intercept(each, (address, client) => {
         asked.push(address);
+        if (address === '127.0.0.9') drop(client);
         return address === '127.0.0.9';
       }),
     );
     expect(await visit('127.0.0.9')).toBe('ECONNRESET');
-    expect(accepted).toBe(0);
+    expect(accepted).toEqual([]);
     expect(await new Promise((resolve) => server.getConnections((_, count) => resolve(count)))).toBe(0);
     expect(await visit('127.0.0.8')).toBe('hello');
-    expect(accepted).toBe(1);
+    expect(accepted).toHaveLength(1);
     expect(asked).toEqual(['127.0.0.9', '127.0.0.8']);
   });
 
   it('again after the server was closed and listens anew', async () => {
-    await listen((each) => dropEarly(each, () => true));
+    await listen((each) =>
+      intercept(each, (_, client) => {
+        drop(client);
+        return true;
+      }),
+    );
     await new Promise((resolve) => server.close(resolve));
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
     expect(await visit('127.0.0.9')).toBe('ECONNRESET');
-    expect(accepted).toBe(0);
+    expect(accepted).toEqual([]);
+  });
+});
+
+describe('a handle without a socket', () => {
+  /** Takes every connection, and resolves with the first. */
+  const met = (): Promise<{ client: Handle; proceed: (client: Handle) => void }> =>
+    new Promise((resolve) => {
+      void listen((each) =>
+        intercept(each, (_, client, proceed) => {
+          resolve({ client, proceed });
+          return true;
+        }),
+      ).then(() => dial().resume().end('0123456789'));
+    });
+
+  /** What it reads, chunk by chunk, and an empty one at the end. */
+  const readAll = (client: Handle): Promise<Buffer[]> =>
+    new Promise((resolve) => {
+      const chunks: Buffer[] = [];
+      client.onread = (bytes) => {
+        chunks.push(bytes === undefined ? Buffer.alloc(0) : Buffer.from(bytes));
+        if (bytes === undefined) resolve(chunks);
+      };
+      client.readStart();
+    });
+
+  it('hands over exactly what was read, and says when the peer has ended', async () => {
+    const before = handles();
+    const { client } = await met();
+    expect((await readAll(client)).map(String)).toEqual(['0123456789', '']);
+    expect(client.bytesRead).toBe(10);
+    client.close();
+    while (handles() > before) await new Promise((resolve) => setTimeout(resolve, 5));
+  });
+
+  it('becomes a socket of the server later, which reads what comes then', async () => {
+    const { client, proceed } = await met();
+    client.readStart();
+    client.reading = true;
+    proceed(client);
+    expect(accepted).toHaveLength(1);
+    expect(handleOf(accepted[0]!)).toBe(client);
+    const [chunk] = (await once(accepted[0]!, 'data')) as [Buffer];
+    expect(String(chunk)).toBe('0123456789');
+    await once(accepted[0]!, 'close');
+  });
+
+  it('writes, and half-closes behind what was written, with the requests that sockets use', async () => {
+    const { Write, Shutdown } = learnRequests()!;
+    expect([Write.name, Shutdown.name]).toEqual(['WriteWrap', 'ShutdownWrap']);
+    const taken: Handle[] = [];
+    await listen((each) => intercept(each, (_, client) => taken.push(client) > 0));
+    // More than the kernel takes at once: most of it is written later.
+    const text = 'é'.repeat(16 * 1024 * 1024);
+    const done: number[] = [];
+    const reader = dial();
+    let received = 0;
+    reader.on('data', (chunk) => (received += chunk.length));
+    await once(reader, 'connect');
+    while (taken.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    const [write, shutdown] = [new Write(), new Shutdown()];
+    write.oncomplete = shutdown.oncomplete = (status) => void done.push(status);
+    expect(taken[0]!.writeLatin1String(write, text)).toBe(0);
+    expect(taken[0]!.shutdown(shutdown)).toBe(0);
+    await once(reader, 'end');
+    expect(received).toBe(text.length);
+    while (done.length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(done).toEqual([0, 0]);
+    reader.destroy();
+    taken[0]!.close();
+  });
+
+  it('tells of a write that its end has cut off', async () => {
+    const { Write } = learnRequests()!;
+    const taken: Handle[] = [];
+    await listen((each) => intercept(each, (_, client) => taken.push(client) > 0));
+    const deaf = dial();
+    deaf.pause();
+    while (taken.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    const write = new Write();
+    const status = new Promise<number>((resolve) => {
+      write.oncomplete = resolve;
+    });
+    expect(taken[0]!.writeLatin1String(write, 'x'.repeat(64 * 1024 * 1024))).toBe(0);
+    taken[0]!.close();
+    taken[0]!.close();
+    expect(await status).toBeLessThan(0);
+    deaf.destroy();
   });
 });

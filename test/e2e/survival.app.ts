@@ -1,4 +1,5 @@
 import 'reflect-metadata';
+import { createServer } from 'node:net';
 import {
   Catch,
   type ExceptionFilter,
@@ -142,10 +143,14 @@ class AppModule {}
 
 const app = await NestFactory.create(AppModule, process.env['QUIET'] === '1' ? { logger: false } : {});
 await app.listen(0, '127.0.0.1');
+/** Gives its connections to the application's server, as multiplexers of ports do. */
+const front = createServer({ allowHalfOpen: true }, (socket) => app.getHttpServer().emit('connection', socket));
+await new Promise<void>((resolve) => front.listen(0, '127.0.0.1', resolve));
 const handlers = (name: string) => process.listenerCount(name);
 process.send?.({
   ready: {
     port: (app.getHttpServer().address() as { port: number }).port,
+    front: (front.address() as { port: number }).port,
     installed: handlers('uncaughtException') + handlers('unhandledRejection') + handlers('uncaughtExceptionMonitor'),
   },
 });

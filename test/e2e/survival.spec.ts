@@ -83,7 +83,8 @@ describe('a process survives', () => {
     await stillServes();
   });
 
-  it('a reset at every point of a handshake and of a message', async () => {
+  it.each(['port', 'front'] as const)('a reset at every point of a handshake and of a message: %s', async (way) => {
+    const { [way]: port } = child.ready as Record<typeof way, number>;
     const head = Buffer.from(upgradeHead(port, { path: '/handlers' }));
     const bytes = Buffer.concat([head, frame('{"event":"echo","data":"x"}'), frame('{"event":"rejects"}')]);
     for (let from = 0; from <= bytes.length; from += 20) {

@@ -81,8 +81,9 @@ describe('20 000 refused attempts', () => {
     const madeSince = await server.ask<Record<string, number>>(['made']);
     expect(madeSince['SecureSocket']).toBe(1);
     expect(madeSince['IncomingMessage'] ?? 0).toBe(made['IncomingMessage'] ?? 0);
-    // A denied address is reset before Node makes a socket for it.
-    expect(madeSince['Socket']! - made['Socket']!).toBe((TOTAL * 3) / 4);
+    // Nor a socket of Node's with its two streams: the one that was let in has one, and is seen.
+    expect(made['Socket']).toBeGreaterThan(0);
+    expect(madeSince['Socket']).toBe(made['Socket']);
 
     // Nor while they linger.
     const lingering = await Promise.all(Array.from({ length: 30 }, (_, i) => attempt(Object.values(WAYS)[i % 3]!)));

@@ -308,7 +308,8 @@ describe('a guard', () => {
     await nothingHeld(app);
     answers[0]!(true);
     expect(await ask(app, { headers: { Origin: 'null' } })).toMatchObject({ status: 403 });
-    expect(app.stats()).toMatchObject({ opened: 0, connections: 0 });
+    const { opened, connections, faults } = app.stats();
+    expect({ opened, connections, faults }).toEqual({ opened: 0, connections: 0, faults: {} });
   });
 });
 

@@ -1,0 +1,125 @@
+import type { Socket } from 'node:net';
+import type { Wire, WireReader } from '../pipeline/wire.js';
+import { type Handle, handleOf, learnRequests, type Request, type Requests } from './handle.js';
+
+/** Learned with the first connection; `null`: not to be had. */
+let requests: Requests | null | undefined;
+
+/** Nothing but Node's handle of a TCP connection: what is refused never becomes a socket. */
+export class HandleWire implements Wire {
+  /** @internal */ reader: WireReader | undefined = undefined;
+  private concluding = false;
+  private concluded = false;
+  private ended = false;
+  private socket: Socket | undefined = undefined;
+
+  constructor(
+    private readonly client: Handle,
+    /** Has Node make a socket of it, of which {@link adopt} is told. */
+    private readonly proceed: (client: Handle) => void,
+  ) {}
+
+  /** Whether this Node's handles are as we know them. */
+  static fits(client: Handle): boolean {
+    if (requests === undefined) requests = learnRequests() ?? null;
+    return requests !== null && typeof client.readStart === 'function' && 'onread' in client;
+  }
+
+  /** True where a socket that has come is that of a wire, which has asked for it. */
+  static adopt(socket: Socket): boolean {
+    const wire = (handleOf(socket) as Wired | undefined)?.[WIRE];
+    if (wire === undefined) return false;
+    wire.socket = socket;
+    return true;
+  }
+
+  get tls(): undefined {
+    return undefined;
+  }
+
+  attend(reader: WireReader): void {
+    this.reader = reader;
+    (this.client as Wired)[WIRE] = this;
+  }
+
+  read(): void {
+    this.client.onread = onRead;
+    this.start();
+  }
+
+  pause(): void {
+    this.client.reading = false;
+    this.client.readStop();
+  }
+
+  conclude(text: string): boolean {
+    const { client } = this;
+    this.concluding = true;
+    if (client.writeLatin1String(toRequest(requests!.Write, ignore), text) !== 0) return false;
+    const shutdown: Shutdown = toRequest(requests!.Shutdown, onShutdown);
+    shutdown[WIRE] = this;
+    const status = client.shutdown(shutdown);
+    if (status === 1) this.concluded = true;
+    if (!client.reading) this.start();
+    return status === 0 || status === 1;
+  }
+
+  release(): Socket | undefined {
+    if (this.reader === undefined) return undefined;
+    this.reader = undefined;
+    this.proceed(this.client);
+    (this.client as Wired)[WIRE] = undefined;
+    return this.socket;
+  }
+
+  destroy(): void {
+    this.reader = undefined;
+    if (this.socket === undefined) return this.client.close();
+    this.socket.on('error', ignore);
+    this.socket.destroy();
+  }
+
+  /** @internal The peer has ended the connection, or reset it: here that is the same. */
+  onEnd(): void {
+    if (!this.concluding) return this.reader?.onFin();
+    this.ended = true;
+    this.endTogether();
+  }
+
+  /** @internal All has been said. */
+  onConcluded(): void {
+    this.concluded = true;
+    this.endTogether();
+  }
+
+  private start(): void {
+    this.client.reading = true;
+    this.client.readStart();
+  }
+
+  private endTogether(): void {
+    if (this.ended && this.concluded) this.reader?.onGone();
+  }
+}
+
+const WIRE = Symbol('nest-secure-ws.wire');
+type Wired = Handle & { [WIRE]?: HandleWire | undefined };
+type Shutdown = Request & { [WIRE]?: HandleWire };
+
+function toRequest(Kind: new () => Request, oncomplete: Request['oncomplete']): Request {
+  const request = new Kind();
+  request.oncomplete = oncomplete;
+  return request;
+}
+
+function onRead(this: Wired, bytes?: ArrayBuffer): void {
+  const wire = this[WIRE];
+  if (bytes === undefined) wire?.onEnd();
+  else wire?.reader?.onChunk(Buffer.from(bytes));
+}
+
+function onShutdown(this: Shutdown): void {
+  this[WIRE]?.onConcluded();
+}
+
+function ignore(): void {}

@@ -1,0 +1,96 @@
+import { type Server, Socket } from 'node:net';
+
+/**
+ * What Node has of a TCP connection before it makes a socket, with its two streams, for it. None of this is documented:
+ * `test/contract/` pins it, and where a Node does it in another way, all connections come as sockets.
+ */
+export interface Handle {
+  /** Called with what was read, or with nothing at the end, be it orderly or not. */
+  onread?: (this: Handle, bytes?: ArrayBuffer) => void;
+  /** Node's socket looks at it to know whether it is being read from. */
+  reading?: boolean;
+  readonly bytesRead: number;
+  readStart(): number;
+  readStop(): number;
+  /** 0, or what kept it from being written; what does not fit at once is written later, and `request` told. */
+  writeLatin1String(request: Request, text: string): number;
+  /** 0: under way, behind what is being written. 1: done. Else what kept it from being done. */
+  shutdown(request: Request): number;
+  getpeername(name: { address?: string }): number;
+  reset(): number;
+  close(): void;
+}
+
+/** A write, or a shutdown, that may take its time. */
+export interface Request {
+  oncomplete(status: number): void;
+}
+
+type OnConnection = (this: unknown, error: number, client?: Partial<Handle>) => void;
+
+interface Listening {
+  readonly _handle?: { onconnection?: OnConnection } | null;
+}
+
+/**
+ * Takes each TCP connection of a server before Node makes a socket for it. `take` answers whether it has taken it; with
+ * `proceed` Node goes on as if nothing had been: a socket, and the server's 'connection'.
+ */
+export function intercept(
+  server: Server,
+  take: (address: string, client: Handle, proceed: (client: Handle) => void) => boolean,
+): void {
+  const install = (): void => {
+    const handle = (server as Listening)._handle;
+    const accept = handle?.onconnection;
+    if (typeof accept !== 'function') return;
+    const proceed = (client: Handle): void => accept.call(handle, 0, client);
+    handle!.onconnection = function (error, client) {
+      const address = error === 0 && client !== undefined ? addressOf(client) : undefined;
+      if (address === undefined || !take(address, client as Handle, proceed)) accept.call(this, error, client);
+    };
+  };
+  if (server.listening) install();
+  server.on('listening', install);
+}
+
+/** Ends it as if nobody was here. */
+export function drop(client: Handle): void {
+  if (client.reset?.() !== 0) client.close();
+}
+
+/** The handle under a socket. */
+export const handleOf = (socket: Socket): Handle | undefined =>
+  (socket as { readonly _handle?: Handle | null })._handle ?? undefined;
+
+/** `undefined`: no TCP, or gone again. */
+function addressOf(client: Partial<Handle>): string | undefined {
+  const name: { address?: string } = {};
+  return client.getpeername?.(name) === 0 ? name.address : undefined;
+}
+
+/** Makes of requests of this Node; `undefined`: it does it in another way. */
+export interface Requests {
+  readonly Write: new () => Request;
+  readonly Shutdown: new () => Request;
+}
+
+/** Node does not export its requests: a socket over a handle that only listens shows which ones it makes. */
+export function learnRequests(): Requests | undefined {
+  const seen: object[] = [];
+  const see = (request: object): number => seen.push(request) * 0;
+  const close = (then?: () => void): void => then?.();
+  const handle = { writeLatin1String: see, shutdown: see, close, readStart: () => 0, readStop: () => 0 };
+  try {
+    const socket: Socket = new Socket({ handle, readable: false } as object);
+    socket.write('.', 'latin1');
+    socket._final(() => undefined);
+    socket.destroy();
+    const [Write, Shutdown] = seen.map((request) => request.constructor);
+    return Write?.name === 'WriteWrap' && Shutdown?.name === 'ShutdownWrap'
+      ? ({ Write, Shutdown } as unknown as Requests)
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
