@@ -150,6 +150,30 @@ describe('listeners of the application for connections', () => {
   });
 });
 
+describe('a listener of the application that ends connections', () => {
+  it('leaves nothing behind, and no 101 is sent', async () => {
+    const test = await openApp();
+    serverOf(test).once('connection', (socket: Socket) => socket.destroy());
+    const client = await arrive(test.port, upgradeHead(test.port));
+    await client.untilClosed();
+    expect([client.total, test.stats().opened]).toEqual([0, 0]);
+    await eventually(() => isEmpty(test));
+    const next = await arrive(test.port);
+    expect((await next.upgrade(upgradeHead(test.port))).status).toBe(101);
+  });
+
+  it('that throws, likewise', async () => {
+    const test = await openApp();
+    serverOf(test).once('connection', () => {
+      throw new Error('a listener that throws');
+    });
+    const client = await arrive(test.port, upgradeHead(test.port));
+    await client.untilClosed();
+    expect([client.total, test.stats().opened, test.stats().faults]).toEqual([0, 0, { internal: 1 }]);
+    await eventually(() => isEmpty(test));
+  });
+});
+
 describe('a server with maxConnections', () => {
   it('drops what is too much for it at accept, as without us', async () => {
     const test = await openApp();
