@@ -1,6 +1,6 @@
 import { REFUSALS, type Refusal, withDetail } from '../errors/refusals.js';
 import { parseExtensions } from './extensions.js';
-import { Fields } from './fields.js';
+import { Fields, linesOf, only } from './fields.js';
 import { splitList, TCHAR } from './grammar.js';
 import type { RequestHead } from './head.js';
 import { type HostPort, parseHost } from './host.js';
@@ -59,7 +59,7 @@ const target: Check = (draft) => {
 
 /** Exactly one, valid (RFC 9112, section 3.2; RFC 6455, section 4.2.1, item 2). */
 const host: Check = (draft, fields) => {
-  const value = fields.only('host');
+  const value = only(fields.host);
   const parsed = value === undefined ? undefined : parseHost(value);
   if (parsed === undefined) return BAD.host;
   draft.host = parsed;
@@ -68,7 +68,8 @@ const host: Check = (draft, fields) => {
 
 /** `websocket` in the list (RFC 6455, section 4.2.1, item 3; RFC 9110, section 7.8). */
 const upgrade: Check = (_, fields) => {
-  for (const line of fields.all('upgrade')) {
+  if (fields.upgrade === 'websocket') return undefined;
+  for (const line of linesOf(fields.upgrade)) {
     if (splitList(line.toLowerCase(), MAX_ELEMENTS).includes('websocket')) return undefined;
   }
   return REFUSALS.notAnUpgrade;
@@ -79,8 +80,9 @@ const upgrade: Check = (_, fields) => {
  * RFC 9110, section 7.6.1).
  */
 const connection: Check = (_, fields) => {
+  if (fields.connection === 'Upgrade') return undefined;
   let wanted = false;
-  for (const line of fields.all('connection')) {
+  for (const line of linesOf(fields.connection)) {
     const options = splitList(line.toLowerCase(), MAX_ELEMENTS);
     if (options.length === MAX_ELEMENTS) return BAD.connection;
     for (const option of options) {
@@ -93,7 +95,7 @@ const connection: Check = (_, fields) => {
 
 /** Exactly one nonce of sixteen bytes (RFC 6455, section 4.2.1, item 5). */
 const key: Check = (draft, fields) => {
-  const value = fields.only('sec-websocket-key');
+  const value = only(fields.key);
   if (value === undefined || !KEY.test(value)) return BAD.key;
   draft.key = value;
   return undefined;
@@ -101,31 +103,30 @@ const key: Check = (draft, fields) => {
 
 /** Exactly one, 13 (RFC 6455, section 4.2.1, item 6; 4.2.2, item 4). */
 const webSocketVersion: Check = (_, fields) => {
-  const value = fields.only('sec-websocket-version');
+  const value = only(fields.version);
   if (value === undefined) return BAD.version;
   return value === '13' ? undefined : REFUSALS.websocketVersion;
 };
 
 /** No body, whichever way it is announced (RFC 9112, section 6); one `Content-Length: 0` announces none. */
-const body: Check = (_, fields) => {
-  const lengths = fields.all('content-length');
-  const announced = lengths.length > 1 || (lengths.length === 1 && lengths[0] !== '0');
-  return announced || fields.all('transfer-encoding').length > 0 ? BAD.body : undefined;
+const body: Check = (_, { contentLength, transferEncoding }) => {
+  const announced = contentLength !== undefined && contentLength !== '0';
+  return announced || transferEncoding !== undefined ? BAD.body : undefined;
 };
 
 /** At most one (RFC 6454, section 7.3; RFC 6455, section 4.2.1, item 7). */
 const origin: Check = (draft, fields) => {
-  const values = fields.all('origin');
-  if (values.length > 1) return BAD.origin;
-  draft.origin = values[0] === undefined ? undefined : detach(values[0]);
+  if (fields.origin === undefined) return undefined;
+  const value = only(fields.origin);
+  if (value === undefined) return BAD.origin;
+  draft.origin = detach(value);
   return undefined;
 };
 
 /** Different tokens, on one line or several (RFC 6455, section 4.1, item 10; 11.3.4). */
 const protocols: Check = (draft, fields) => {
-  const lines = fields.all('sec-websocket-protocol');
-  if (lines.length === 0) return undefined;
-  const offered = lines.flatMap((line) => splitList(line, MAX_ELEMENTS));
+  if (fields.protocol === undefined) return undefined;
+  const offered = linesOf(fields.protocol).flatMap((line) => splitList(line, MAX_ELEMENTS));
   if (offered.length > MAX_PROTOCOLS || new Set(offered).size < offered.length) return BAD.protocols;
   if (!offered.every((protocol) => TOKEN.test(protocol))) return BAD.protocols;
   draft.protocols = offered.map(detach);
@@ -134,7 +135,8 @@ const protocols: Check = (draft, fields) => {
 
 /** The grammar only; what is in it is for negotiation (RFC 6455, section 9.1). */
 const extensions: Check = (draft, fields) => {
-  const offers = parseExtensions(fields.all('sec-websocket-extensions'));
+  if (fields.extensions === undefined) return undefined;
+  const offers = parseExtensions(fields.extensions);
   if (offers === undefined) return BAD.extensions;
   draft.extensions = offers;
   return undefined;
@@ -171,8 +173,9 @@ export function checkRequest(head: RequestHead): UpgradeRequest | Refusal {
     extensions: NOTHING,
   };
   const fields = new Fields(head.rawHeaders);
-  for (const check of CHECKS) {
-    const refusal = check(draft, fields);
+  // By index: before it is compiled, and handshakes are rare enough for that, an iterator makes an object a step.
+  for (let i = 0; i < CHECKS.length; i++) {
+    const refusal = CHECKS[i]!(draft, fields);
     if (refusal !== undefined) return refusal;
   }
   return draft;

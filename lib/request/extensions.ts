@@ -1,3 +1,4 @@
+import { type Lines, linesOf } from './fields.js';
 import { TCHAR } from './grammar.js';
 
 /** One element of `Sec-WebSocket-Extensions`, as it was offered: repeated parameters stay, for negotiation to decline. */
@@ -13,11 +14,19 @@ export const MAX_OFFERS = 8;
 const NAME = new RegExp(`[\\t ]*([${TCHAR}]+)[\\t ]*`, 'y');
 const PARAM = new RegExp(`;[\\t ]*([${TCHAR}]+)(?:=(?:([${TCHAR}]+)|"((?:\\\\?[${TCHAR}])+)"))?[\\t ]*`, 'y');
 
+/** What browsers, and `ws`, offer: read once, and shared by all who do. */
+const USUAL = 'permessage-deflate; client_max_window_bits';
+const USUAL_OFFERS = offersOf([USUAL])!;
+
 /**
  * Parses the `Sec-WebSocket-Extensions` lines of a head (RFC 6455, section 9.1): a list that may span lines, each value
  * a token, quoted or not. Undefined when the grammar is broken or there are more than eight offers.
  */
-export function parseExtensions(lines: readonly string[]): ExtensionOffer[] | undefined {
+export function parseExtensions(lines: Lines): readonly ExtensionOffer[] | undefined {
+  return lines === USUAL ? USUAL_OFFERS : offersOf(linesOf(lines));
+}
+
+function offersOf(lines: readonly string[]): readonly ExtensionOffer[] | undefined {
   const offers: ExtensionOffer[] = [];
   for (const line of lines) if (!parseLine(line, offers)) return undefined;
   return offers;

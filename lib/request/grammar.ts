@@ -23,6 +23,15 @@ export const CR = 0x0d;
 export const SP = 0x20;
 export const COMMA = 0x2c;
 export const COLON = 0x3a;
+/** The bit that makes a small letter of a capital one. */
+export const LOWER_CASE = 0x20;
+
+/** The place of the first byte from `from` on that is not in a class. */
+export function skip(bytes: Uint8Array, table: Uint8Array, from: number): number {
+  let at = from;
+  while (at < bytes.length && table[bytes[at]!] === 1) at++;
+  return at;
+}
 
 /** The first elements of a comma-separated list, without the white space around them; empty elements stay. */
 export function splitList(value: string, limit?: number): string[] {

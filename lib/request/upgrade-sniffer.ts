@@ -1,4 +1,4 @@
-import { COLON, COMMA, CR, isWhiteSpace, LF, TOKEN_BYTES } from './grammar.js';
+import { COLON, COMMA, CR, isWhiteSpace, LF, LOWER_CASE, TOKEN_BYTES } from './grammar.js';
 
 enum State {
   Before,
@@ -15,7 +15,6 @@ enum State {
 
 const NAME = Buffer.from('upgrade');
 const TOKEN = Buffer.from('websocket');
-const LOWER_CASE = 0x20;
 /** Progress through the token when the current list element is another one. */
 const OTHER = -1;
 
