@@ -14,6 +14,10 @@ function byteTable(charClass: string): Uint8Array {
 
 export const TOKEN_BYTES = byteTable(TCHAR);
 export const PRINTABLE_BYTES = byteTable(' -~');
+/** What a request target may hold (RFC 9112, section 3.2): no space, no fragment. */
+export const TARGET_BYTES = byteTable('!-"$-~');
+export const BLANK_BYTES = byteTable('\\t ');
+export const DIGIT_BYTES = byteTable('0-9');
 export const FIELD_BYTES = byteTable(FIELD);
 export const NO_BYTES = new Uint8Array(256);
 
@@ -22,6 +26,7 @@ export const LF = 0x0a;
 export const CR = 0x0d;
 export const SP = 0x20;
 export const COMMA = 0x2c;
+export const DOT = 0x2e;
 export const COLON = 0x3a;
 /** The bit that makes a small letter of a capital one. */
 export const LOWER_CASE = 0x20;

@@ -1,19 +1,11 @@
-import { ByteStore } from './byte-store.js';
 import type { HeadLimits } from './head.js';
-import { type HeadFault, type HeadKind, LineMeter } from './line-meter.js';
-import { UpgradeSniffer } from './upgrade-sniffer.js';
+import { HeadPieces } from './head-pieces.js';
+import { COMPLETE, type HeadVerdict, MORE, ORDINARY } from './head-verdict.js';
+import type { HeadFault, HeadKind } from './line-meter.js';
+import { endOfWholeHead, NOT_OURS, skipEmptyLines, UNUSUAL } from './whole-head.js';
 
+export { COMPLETE, FAULT, type HeadVerdict, MORE, ORDINARY } from './head-verdict.js';
 export type { HeadFault, HeadKind } from './line-meter.js';
-
-/** The head is not complete and nothing is wrong with it so far. */
-export const MORE = 0;
-/** The head is complete: see `head` and `rest`. */
-export const COMPLETE = 1;
-/** The head breaks a limit or the grammar: see `fault`. */
-export const FAULT = 2;
-/** Shared ports only: not a WebSocket upgrade, or not one that may be judged here: see `taken`. */
-export const ORDINARY = 3;
-export type HeadVerdict = typeof MORE | typeof COMPLETE | typeof FAULT | typeof ORDINARY;
 
 export interface HeadMeterOptions {
   /** Default `request`. */
@@ -27,6 +19,7 @@ export interface HeadMeterOptions {
 }
 
 const NOTHING = Buffer.alloc(0);
+const DEFAULTS: HeadMeterOptions = Object.freeze({});
 
 /**
  * Takes the bytes of a request head (or, on the client, of a response head) as they arrive and says as early as
@@ -41,77 +34,62 @@ export class HeadMeter {
   /** After `ORDINARY`: all bytes so far, for Node's own parser. */
   taken: Buffer = NOTHING;
   private verdict: HeadVerdict = MORE;
-  private readonly lines: LineMeter;
-  private readonly store = new ByteStore();
-  private readonly ordinaryLimit: number;
-  /** There while nothing has been said on a shared port. */
-  private sniffer: UpgradeSniffer | undefined;
+  /** There once a head did not come whole, or something is wrong with it. */
+  private pieces: HeadPieces | undefined = undefined;
 
-  constructor(limits: HeadLimits, options: HeadMeterOptions = {}) {
-    this.lines = new LineMeter(limits, options.kind ?? 'request');
-    this.ordinaryLimit = options.ordinaryLimit ?? 0;
-    this.sniffer = options.ordinaryLimit === undefined ? undefined : new UpgradeSniffer();
-  }
+  constructor(
+    private readonly limits: HeadLimits,
+    private readonly options: HeadMeterOptions = DEFAULTS,
+  ) {}
 
   /** After `FAULT`: what was wrong. Of several faults the first, in the order of the bytes. */
   get fault(): HeadFault | undefined {
-    return this.verdict === FAULT ? this.lines.fault : undefined;
+    return this.pieces?.fault;
   }
 
   /** Whether it is known to be no ordinary request's: always on a port of our own. */
   get isOurs(): boolean {
-    return this.sniffer === undefined;
+    return this.pieces?.isOurs ?? (this.verdict === COMPLETE || this.options.ordinaryLimit === undefined);
   }
 
   /** Bytes of memory that an incomplete head holds, for budgets. */
   get bytes(): number {
-    return this.store.capacity;
+    return this.pieces?.bytes ?? 0;
   }
 
   push(chunk: Buffer): HeadVerdict {
-    if (this.verdict === MORE) this.verdict = this.judge(chunk);
+    if (this.verdict === MORE) this.verdict = this.pieces === undefined ? this.first(chunk) : this.later(chunk);
     return this.verdict;
   }
 
   /** After `COMPLETE`: starts over for the next head; what its lines count is counted together (1xx responses). */
   next(): void {
+    // What came whole was not counted.
+    if (this.pieces === undefined) this.later(this.head);
     this.head = this.rest = NOTHING;
     this.verdict = MORE;
-    this.lines.next();
+    this.pieces!.next();
   }
 
-  private judge(chunk: Buffer): HeadVerdict {
-    if (this.sniffer !== undefined && this.sniff(this.sniffer, chunk)) return this.giveUp(chunk);
-    const end = this.lines.read(chunk);
-    if (this.lines.complete) return this.finish(chunk, end);
-    if (this.lines.fault !== undefined && this.sniffer === undefined) return this.refuse();
-    this.store.append(chunk);
-    return MORE;
-  }
-
-  /** True when the head belongs to Node. */
-  private sniff(sniffer: UpgradeSniffer, chunk: Buffer): boolean {
-    const seen = this.store.length + sniffer.read(chunk);
-    if (sniffer.ordinary || seen > this.ordinaryLimit) return true;
-    if (sniffer.said) this.sniffer = undefined;
-    return false;
-  }
-
-  private finish(chunk: Buffer, end: number): HeadVerdict {
-    const before = this.store.length;
-    this.rest = chunk.subarray(end);
-    const all = this.store.take(chunk.subarray(0, end));
-    this.head = all.subarray(this.lines.leading, before + end);
+  private first(chunk: Buffer): HeadVerdict {
+    const { kind, ordinaryLimit } = this.options;
+    const end = kind === 'response' ? UNUSUAL : endOfWholeHead(chunk, this.limits, ordinaryLimit);
+    if (end === UNUSUAL) return this.later(chunk);
+    if (end === NOT_OURS) {
+      this.taken = chunk;
+      return ORDINARY;
+    }
+    this.head = chunk.subarray(skipEmptyLines(chunk), end);
+    if (end < chunk.length) this.rest = chunk.subarray(end);
     return COMPLETE;
   }
 
-  private refuse(): HeadVerdict {
-    this.store.drop();
-    return FAULT;
-  }
-
-  private giveUp(chunk: Buffer): HeadVerdict {
-    this.taken = this.store.take(chunk);
-    return ORDINARY;
+  private later(chunk: Buffer): HeadVerdict {
+    const pieces = (this.pieces ??= new HeadPieces(this.limits, this.options));
+    const verdict = pieces.push(chunk);
+    this.head = pieces.head;
+    this.rest = pieces.rest;
+    this.taken = pieces.taken;
+    return verdict;
   }
 }

@@ -60,6 +60,46 @@ export const headLike: fc.Arbitrary<string> = fc
       before + start + startEnd + lines.map(([line, le]) => line + le).join('') + end + tail,
   );
 
+const BROWSER = [
+  'GET /chat?room=a HTTP/1.1',
+  'Host: chat.example',
+  'Connection: keep-alive, Upgrade',
+  'Upgrade: websocket',
+  'Origin: https://chat.example',
+  'Sec-WebSocket-Version: 13',
+  'Cookie: a=b',
+  'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+  '\r\n',
+].join('\r\n');
+
+/** What makes another thing of a head where it is put in. */
+const PIECES = [
+  '\r',
+  '\n',
+  '\r\n',
+  '\r\n\r\n',
+  ' ',
+  '\t',
+  ':',
+  ',',
+  '#',
+  '\0',
+  '\x7f',
+  '\xe9',
+  'x',
+  'UPGRADE: WebSocket\r\n',
+];
+
+/** A browser's head in which one to three places are not as they were; it may go on behind its end. */
+export const nearlyValid: fc.Arbitrary<string> = fc
+  .array(fc.tuple(fc.nat(), fc.nat(2), fc.constantFrom('', ...PIECES)), { minLength: 0, maxLength: 3 })
+  .map((changes) =>
+    changes.reduce((head, [at, removed, put]) => {
+      const place = at % head.length;
+      return head.slice(0, place) + put + head.slice(place + removed);
+    }, BROWSER),
+  );
+
 /** Cuts bytes into chunks at arbitrary places; empty chunks happen. */
 export const cuts: fc.Arbitrary<readonly number[]> = fc.array(fc.nat({ max: 300 }), { maxLength: 12 });
 

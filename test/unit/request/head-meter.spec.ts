@@ -9,7 +9,8 @@ import {
   MORE,
   ORDINARY,
 } from '../../../lib/request/head-meter.js';
-import { cut, cuts, headLike, latin1 } from './arbitraries.js';
+import { HeadPieces } from '../../../lib/request/head-pieces.js';
+import { cut, cuts, headLike, latin1, nearlyValid } from './arbitraries.js';
 
 const LIMITS = { maxLineLength: 32, maxNumHeaders: 4 };
 const WIDE = { maxLineLength: 8192, maxNumHeaders: 128 };
@@ -281,9 +282,46 @@ describe('HeadMeter, shared port', () => {
 describe('HeadMeter, any port', () => {
   const modes: readonly HeadMeterOptions[] = [{}, SHARED, { ordinaryLimit: 60 }, { kind: 'response' }];
 
+  it('says of a head that comes whole what it says of it byte by byte', () => {
+    const limits = [LIMITS, WIDE, { maxLineLength: 48, maxNumHeaders: 8 }];
+    const seen = new Set<number>();
+    fc.assert(
+      fc.property(
+        fc.oneof(headLike, nearlyValid),
+        fc.constantFrom(...modes, { ordinaryLimit: 105 }, { ordinaryLimit: 106 }),
+        fc.constantFrom(...limits),
+        (text, options, lengths) => {
+          const meter = new HeadMeter(lengths, options);
+          const pieces = new HeadPieces(lengths, options);
+          const verdict = meter.push(latin1(text));
+          seen.add(verdict);
+          expect(verdict).toBe(pieces.push(latin1(text)));
+          for (const member of ['head', 'rest', 'taken'] as const)
+            expect(meter[member].toString('latin1')).toBe(pieces[member].toString('latin1'));
+          expect([meter.fault, meter.isOurs, meter.bytes]).toEqual([pieces.fault, pieces.isOurs, pieces.bytes]);
+        },
+      ),
+      { numRuns: 10_000 },
+    );
+    expect(seen).toEqual(new Set([MORE, COMPLETE, FAULT, ORDINARY]));
+  });
+
+  it('counts the lines of a head that came whole, for the next', () => {
+    fc.assert(
+      fc.property(fc.nat(5), fc.nat(5), (before, after) => {
+        const head = (lines: number): Buffer => latin1(`GET / HTTP/1.1\r\n${'a:b\r\n'.repeat(lines)}\r\n`);
+        const meter = new HeadMeter(LIMITS);
+        expect(meter.push(head(before))).toBe(before > 4 ? FAULT : COMPLETE);
+        if (before > 4) return;
+        meter.next();
+        expect(meter.push(head(after))).toBe(before + after > 4 ? FAULT : COMPLETE);
+      }),
+    );
+  });
+
   it('gives the same verdict however the bytes are cut', () => {
     fc.assert(
-      fc.property(headLike, cuts, fc.constantFrom(...modes), (text, places, options) => {
+      fc.property(fc.oneof(headLike, nearlyValid), cuts, fc.constantFrom(...modes), (text, places, options) => {
         const meter = new HeadMeter(LIMITS, options);
         let verdict: number = MORE;
         let left = '';

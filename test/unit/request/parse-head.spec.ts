@@ -10,9 +10,20 @@ import { listTokens } from '../../../lib/request/headers.js';
 import { measureHead } from '../../../lib/request/measure-head.js';
 import { parseRequestHead, parseResponseHead } from '../../../lib/request/parse-head.js';
 import { isRefusal, refusalOf } from '../../../lib/request/verdicts.js';
-import { headLike, latin1 } from './arbitraries.js';
+import { headLike, latin1, nearlyValid } from './arbitraries.js';
 
 const parse = (text: string): ReturnType<typeof parseRequestHead> => parseRequestHead(latin1(text));
+
+/** RFC 9112, sections 3 and 5, and RFC 9110, section 5.6.2, by the letter. */
+function readByPatterns(text: string): ReturnType<typeof parseRequestHead> {
+  const start = /^([\w!#$%&'*+\-.^`|~]+) ([!-"$-~]+) HTTP\/(\d\.\d)\r\n/.exec(text);
+  const lines = text.slice(start?.[0].length).split('\r\n');
+  const fields = lines.slice(0, -2).map((line) => /^([\w!#$%&'*+\-.^`|~]+):([\t -~\x80-\xff]*)$/.exec(line));
+  const isWhole = lines.length > 1 && lines.slice(-2).join('') === '';
+  if (start === null || !isWhole || fields.includes(null)) return REFUSALS.malformedHead;
+  const rawHeaders = fields.flatMap((field) => [field![1]!, field![2]!.replace(/^[\t ]+|[\t ]+$/g, '')]);
+  return { method: start[1]!, target: start[2]!, version: start[3]!, rawHeaders };
+}
 
 describe('parseRequestHead', () => {
   it('reads method, target, version and headers as they came (RFC 9112, 3 and 5)', () => {
@@ -69,6 +80,22 @@ describe('parseRequestHead', () => {
     const blanks = ' '.repeat(1_000_000);
     expect(parse(`${line}A: ${blanks}x${blanks}\r\n\r\n`)).toMatchObject({ rawHeaders: ['A', `x`] });
     expect(parse(`${line}A: ${blanks}x${blanks}\0\r\n\r\n`)).toBe(REFUSALS.malformedHead);
+  });
+
+  it('reads as regular expressions do that were copied from the RFCs', () => {
+    let accepted = 0;
+    const whole = fc.oneof(headLike, nearlyValid).map((text) => text.replace(/^(?:\r\n)+/, ''));
+    const large = fc.boolean().map((isLarge) => (isLarge ? `X: ${'x'.repeat(3000)}\r\n` : ''));
+    fc.assert(
+      fc.property(whole, large, (text, line) => {
+        const head = text.replace(/\r\n/, `\r\n${line}`);
+        const expected = readByPatterns(head);
+        expect(parse(head)).toEqual(expected);
+        if (!isRefusal(expected)) accepted++;
+      }),
+      { numRuns: 5000 },
+    );
+    expect(accepted).toBeGreaterThan(300);
   });
 
   it('accepts nothing that the meter does not call complete', () => {
