@@ -507,8 +507,8 @@ const CAPACITY = group('attack/admission/capacity.spec.ts', '', [
     'a house full of pending handshakes drops the oldest of the address that has most; everybody else gets in (own',
     [
       'admission/capacity/pending.ts',
-      'return first(this.#byCount[this.#most]);',
-      'return first(new Set([...this.#oldest.keys()].slice(-1)));',
+      'return this.#bySize[this.#most]?.first?.entry;',
+      'return this.#bySize.find((crowds) => crowds?.first !== undefined)?.first?.entry;',
     ],
   ],
   [

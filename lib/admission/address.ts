@@ -46,11 +46,13 @@ export const UNIX_PEER = new ClientAddress('', 4, 'unix', 0, undefined);
 
 /**
  * Reads an address as a socket or a forwarding header gives it; `undefined` where it is none.
- * `ipv6Prefix` (48–128 bits) says how much of an IPv6 address counts.
+ * `ipv6Prefix` (48–128 bits) says how much of an IPv6 address counts. IPv4 text is canonical as it is, and is kept:
+ * whoever cut it from a larger text gives a copy.
  */
 export function parseAddress(text: string, ipv6Prefix: number = DEFAULT_IPV6_PREFIX): ClientAddress | undefined {
-  const value = parseIPv4(text.startsWith('::ffff:') ? text.slice(7) : text);
-  if (value !== undefined) return fromIPv4(value);
+  const dotted = text.startsWith('::ffff:') ? text.slice(7) : text;
+  const value = parseIPv4(dotted);
+  if (value !== undefined) return new ClientAddress(dotted, 4, dotted, value, undefined);
   const words = parseIPv6(text);
   return words && fromWords(words, ipv6Prefix);
 }
@@ -61,8 +63,7 @@ function fromWords(words: Words, ipv6Prefix: number): ClientAddress {
   return new ClientAddress(formatIPv6(words), 6, prefixKey(words, ipv6Prefix), 0, words);
 }
 
-/** The text is built anew: a slice of a header would keep the whole header in memory. */
-function fromIPv4(value: number, words?: Words): ClientAddress {
+function fromIPv4(value: number, words: Words): ClientAddress {
   const text = formatIPv4(value);
   return new ClientAddress(text, 4, text, value, words);
 }

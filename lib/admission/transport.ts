@@ -30,8 +30,8 @@ export interface TransportFacts {
 const CHECKS = [refuseTls, refuseHost, refuseOrigin, refuseAddress];
 
 export function judgeTransport(rules: TransportRules, facts: TransportFacts): Refusal | undefined {
-  for (const check of CHECKS) {
-    const refusal = check(rules, facts);
+  for (let i = 0; i < CHECKS.length; i++) {
+    const refusal = CHECKS[i]!(rules, facts);
     if (refusal !== undefined) return refusal;
   }
   return undefined;
@@ -48,6 +48,7 @@ export function refuseHost(rules: Pick<TransportRules, 'hosts'>, facts: Transpor
 
 export function refuseOrigin(rules: Pick<TransportRules, 'origins'>, facts: TransportFacts): Refusal | undefined {
   const { origin, host, secure, peer, viaProxy } = facts;
+  if (origin === undefined) return undefined;
   const compared = judgeOrigin(rules.origins, { origin, host, secure, isLocalPeer: peer.isLoopback && !viaProxy });
   return compared === undefined ? undefined : withDetail(REFUSALS.origin, compared);
 }

@@ -14,9 +14,12 @@ export interface Acceptance {
   readonly headers: readonly HeaderLine[];
 }
 
+const SWITCHING =
+  'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ';
+
 /** The 101 (RFC 6455, section 4.2.2). */
 export function acceptanceText({ key, server, subprotocol, extensions, headers }: Acceptance): string {
-  let text = `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${acceptOf(key)}\r\n`;
+  let text = `${SWITCHING}${acceptOf(key)}\r\n`;
   if (subprotocol !== undefined) text += `Sec-WebSocket-Protocol: ${subprotocol}\r\n`;
   if (extensions !== undefined) text += `Sec-WebSocket-Extensions: ${extensions}\r\n`;
   return `${text}${headerLines(server, headers)}\r\n`;
@@ -48,6 +51,7 @@ function writeRefusal({ status, text, headers = [] }: Refusal, server: string | 
 }
 
 function headerLines(server: string | null, headers: readonly HeaderLine[]): string {
+  if (headers.length === 0) return server === null ? '' : `Server: ${server}\r\n`;
   const named = headers.some(([name]) => name.toLowerCase() === 'server');
   let text = server === null || named ? '' : `Server: ${server}\r\n`;
   for (const [name, value] of headers) text += `${name}: ${value}\r\n`;

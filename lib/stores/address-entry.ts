@@ -1,3 +1,6 @@
+import type { Crowd } from '../admission/capacity/pending.js';
+import type { RingMember } from './ring.js';
+
 /** How many times the limits of one IPv6 prefix a whole /48 may hold. */
 export const SITE_FACTOR = 8;
 
@@ -5,11 +8,13 @@ export const SITE_FACTOR = 8;
  * What is remembered of one address (an IPv6 prefix is one address), shared by all its connections: each keeps
  * one pointer to it. The counts are exact; whoever raises one lowers it again.
  */
-export class AddressEntry {
+export class AddressEntry implements RingMember<AddressEntry> {
   /** Live connections: reserved or open. */
   connections = 0;
   /** Connections between accept and 101. */
   pending = 0;
+  /** Those connections, where there are any. */
+  crowd: Crowd<unknown> | undefined = undefined;
   /** Bytes held for its open connections: incomplete and waiting messages, output. */
   heldBytes = 0;
   /** Bucket of `connections.rate` (see token-bucket.ts). */
@@ -18,6 +23,9 @@ export class AddressEntry {
   bytes = 0;
   /** How many hold this entry; at 0 it may be forgotten, once its buckets are full. */
   refs = 0;
+  /** In the ring of idle entries. */
+  next: AddressEntry = this;
+  previous: AddressEntry = this;
 
   constructor(
     readonly key: string,

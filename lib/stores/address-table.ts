@@ -1,5 +1,6 @@
 import type { ClientAddress } from '../admission/address.js';
 import { AddressEntry } from './address-entry.js';
+import { Ring } from './ring.js';
 import { SharedEntries } from './shared-entries.js';
 
 export interface AddressTableOptions {
@@ -21,10 +22,10 @@ const SWEEP_ON_FULL = 16;
  * When the table is full, an unknown address shares the bucket of its /24 or /48 until there is room.
  */
 export class AddressTable {
-  readonly #live = new Map<string, AddressEntry>();
-  readonly #idle = new Map<string, AddressEntry>();
-  /** Where the sweep goes on. Kept, since an iterator made anew walks over all that was deleted before it. */
-  #hand = this.#idle.values();
+  readonly #entries = new Map<string, AddressEntry>();
+  /** Those that nobody holds; the sweep goes on with the first. */
+  readonly #idle = new Ring<AddressEntry>();
+  #idleCount = 0;
   readonly #shared = new SharedEntries();
   readonly #maxIdle: number;
   readonly #now: () => number;
@@ -36,91 +37,95 @@ export class AddressTable {
 
   /** Entries held now: addresses, their /48 tiers, shared buckets. At most `maxIdle` beyond what is live, twice that with their tiers. */
   get size(): number {
-    return this.#live.size + this.#idle.size + this.#shared.size;
+    return this.#entries.size + this.#shared.size;
   }
 
   /** The entry of an address that has connections; nobody holds it by that. */
   live(address: ClientAddress): AddressEntry | undefined {
-    return this.#live.get(address.key);
+    const entry = this.#entries.get(address.key);
+    return entry !== undefined && entry.refs > 0 ? entry : undefined;
   }
 
   /** The entry of an address, held until it is released. `isExempt` marks a trusted proxy. */
   acquire(address: ClientAddress, isExempt = false): AddressEntry {
     // By itself, lest strangers in a trusted proxy's IPv6 prefix share its exemption.
     const key = isExempt ? `=${address.text}` : address.key;
-    const entry = this.#live.get(key) ?? this.#wake(key) ?? this.#admit(key, address, isExempt);
+    const entry = this.#known(key) ?? this.#admit(key, address, isExempt);
     entry.refs++;
     return entry;
   }
 
   /** Gives up one hold: exactly once for each `acquire`. */
   release(entry: AddressEntry): void {
-    this.#letGo(entry);
-    this.sweep(SWEEP_ON_IDLE);
+    const now = this.#now();
+    this.#letGo(entry, now);
+    this.#sweep(SWEEP_ON_IDLE, now);
   }
 
   /** Looks at up to `count` idle entries, each in its turn, and drops those whose buckets are full again. */
   sweep(count: number): void {
-    for (let left = Math.min(count, this.#idle.size); left > 0; left--) {
-      const entry = this.#nextIdle();
-      if (entry !== undefined && this.#isForgettable(entry)) this.#forget(entry);
+    this.#sweep(count, this.#now());
+  }
+
+  #sweep(count: number, now: number): void {
+    for (let left = Math.min(count, this.#idleCount); left > 0; left--) {
+      const entry = this.#idle.first;
+      if (entry === undefined) return;
+      this.#idle.first = entry.next;
+      if (isForgettable(entry, now)) {
+        this.#leaveIdle(entry);
+        this.#forget(entry, now);
+      }
     }
   }
 
-  #nextIdle(): AddressEntry | undefined {
-    const step = this.#hand.next();
-    if (!step.done) return step.value;
-    this.#hand = this.#idle.values();
-    return this.#hand.next().value;
+  #known(key: string): AddressEntry | undefined {
+    const entry = this.#entries.get(key);
+    if (entry?.refs === 0) this.#leaveIdle(entry);
+    return entry;
   }
 
-  #wake(key: string): AddressEntry | undefined {
-    const entry = this.#idle.get(key);
-    if (entry === undefined) return undefined;
-    this.#idle.delete(key);
-    this.#live.set(key, entry);
-    return entry;
+  #leaveIdle(entry: AddressEntry): void {
+    this.#idle.remove(entry);
+    this.#idleCount--;
   }
 
   #admit(key: string, address: ClientAddress, isExempt: boolean): AddressEntry {
     if (!isExempt && !this.#hasRoom()) return this.#shared.of(address.network);
     const entry = new AddressEntry(key, isExempt ? undefined : this.#site(address), isExempt);
-    this.#live.set(key, entry);
+    this.#entries.set(key, entry);
     return entry;
   }
 
   #site(address: ClientAddress): AddressEntry | undefined {
     const key = address.site;
     if (key === undefined) return undefined;
-    const site = this.#live.get(key) ?? this.#wake(key) ?? new AddressEntry(key);
-    this.#live.set(key, site);
+    let site = this.#known(key);
+    if (site === undefined) this.#entries.set(key, (site = new AddressEntry(key)));
     site.refs++;
     return site;
   }
 
   #hasRoom(): boolean {
-    if (this.#idle.size < this.#maxIdle) return true;
+    if (this.#idleCount < this.#maxIdle) return true;
     this.sweep(SWEEP_ON_FULL);
-    return this.#idle.size < this.#maxIdle;
+    return this.#idleCount < this.#maxIdle;
   }
 
-  #letGo(entry: AddressEntry): void {
-    // Shared buckets are in neither map: they stay.
-    if (--entry.refs > 0 || this.#live.get(entry.key) !== entry) return;
-    this.#live.delete(entry.key);
-    if (this.#isForgettable(entry)) this.#forget(entry);
-    else this.#idle.set(entry.key, entry);
-  }
-
-  /** Its buckets are full: a new entry would say the same. */
-  #isForgettable(entry: AddressEntry): boolean {
-    const now = this.#now();
-    return entry.attempts <= now && entry.bytes <= now;
+  #letGo(entry: AddressEntry, now: number): void {
+    // Shared buckets are not among them: they stay.
+    if (--entry.refs > 0 || this.#entries.get(entry.key) !== entry) return;
+    if (isForgettable(entry, now)) return this.#forget(entry, now);
+    this.#idle.add(entry);
+    this.#idleCount++;
   }
 
   /** An entry holds its /48 for as long as it is remembered. */
-  #forget(entry: AddressEntry): void {
-    this.#idle.delete(entry.key);
-    if (entry.site !== undefined) this.#letGo(entry.site);
+  #forget(entry: AddressEntry, now: number): void {
+    this.#entries.delete(entry.key);
+    if (entry.site !== undefined) this.#letGo(entry.site, now);
   }
 }
+
+/** Its buckets are full: a new entry would say the same. */
+const isForgettable = (entry: AddressEntry, now: number): boolean => entry.attempts <= now && entry.bytes <= now;

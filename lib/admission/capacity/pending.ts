@@ -1,4 +1,5 @@
 import { type AddressEntry, SITE_FACTOR } from '../../stores/address-entry.js';
+import { Ring, type RingMember } from '../../stores/ring.js';
 
 export interface PendingLimits {
   /** `connections.maxPending`. */
@@ -8,9 +9,9 @@ export interface PendingLimits {
 }
 
 /** One connection between accept and 101. */
-export class PendingPlace<T> {
+export class PendingPlace<T> implements RingMember<PendingPlace<T>> {
   isHeld = true;
-  /** The places of one address are a ring, so that none needs a collection. */
+  /** Among the places of its address. */
   next: PendingPlace<T> = this;
   previous: PendingPlace<T> = this;
 
@@ -20,16 +21,25 @@ export class PendingPlace<T> {
   ) {}
 }
 
+/** The places of one address, the oldest first. */
+export class Crowd<T> extends Ring<PendingPlace<T>> implements RingMember<Crowd<T>> {
+  /** Among the crowds of its size. */
+  next: Crowd<T> = this;
+  previous: Crowd<T> = this;
+
+  constructor(readonly entry: AddressEntry) {
+    super();
+  }
+}
+
 /**
  * The connections on their way in. There is always room for one more, at the cost of the oldest of its own address
  * when that has too many, else of the oldest of the address that has most: a crowd can only crowd out itself.
  */
 export class PendingRegistry<T> {
   #size = 0;
-  /** The oldest place of each address. */
-  readonly #oldest = new Map<AddressEntry, PendingPlace<T>>();
-  /** At index n the addresses with n places: finding the largest costs no search. */
-  readonly #byCount: Set<AddressEntry>[] = [];
+  /** At index n the crowds of n places: finding the largest costs no search. */
+  readonly #bySize: Ring<Crowd<T>>[] = [];
   #most = 0;
 
   constructor(private readonly limits: PendingLimits) {}
@@ -73,7 +83,7 @@ export class PendingRegistry<T> {
         ? this.#largest()
         : undefined;
     if (crowded === undefined) return undefined;
-    const oldest = this.#oldest.get(crowded) ?? place;
+    const oldest = crowdOf<T>(crowded)?.first ?? place;
     this.leave(oldest);
     return oldest.holder;
   }
@@ -84,40 +94,35 @@ export class PendingRegistry<T> {
   }
 
   #largest(): AddressEntry | undefined {
-    while (this.#most > 0 && !this.#byCount[this.#most]?.size) this.#most--;
-    return first(this.#byCount[this.#most]);
+    while (this.#most > 0 && this.#bySize[this.#most]?.first === undefined) this.#most--;
+    return this.#bySize[this.#most]?.first?.entry;
   }
 
   #join(place: PendingPlace<T>): void {
     const { entry } = place;
-    const oldest = this.#oldest.get(entry);
-    if (oldest === undefined) this.#oldest.set(entry, place);
-    else {
-      place.next = oldest;
-      place.previous = oldest.previous;
-      oldest.previous.next = oldest.previous = place;
-    }
-    this.#count(entry, 1);
+    const crowd = crowdOf<T>(entry) ?? new Crowd<T>(entry);
+    entry.crowd = crowd as Crowd<unknown>;
+    crowd.add(place);
+    this.#count(crowd, 1);
   }
 
   #part(place: PendingPlace<T>): void {
-    const { entry, next, previous } = place;
-    if (next === place) this.#oldest.delete(entry);
-    else if (this.#oldest.get(entry) === place) this.#oldest.set(entry, next);
-    previous.next = next;
-    next.previous = previous;
-    place.next = place.previous = place;
-    this.#count(entry, -1);
+    const { entry } = place;
+    const crowd = crowdOf<T>(entry)!;
+    crowd.remove(place);
+    this.#count(crowd, -1);
+    if (entry.pending === 0) entry.crowd = undefined;
   }
 
-  #count(entry: AddressEntry, change: 1 | -1): void {
-    this.#byCount[entry.pending]?.delete(entry);
+  #count(crowd: Crowd<T>, change: 1 | -1): void {
+    const { entry } = crowd;
+    if (entry.pending > 0) this.#bySize[entry.pending]!.remove(crowd);
     entry.pending += change;
     if (entry.site !== undefined) entry.site.pending += change;
     if (entry.pending === 0) return;
-    (this.#byCount[entry.pending] ??= new Set()).add(entry);
+    (this.#bySize[entry.pending] ??= new Ring()).add(crowd);
     this.#most = Math.max(this.#most, entry.pending);
   }
 }
 
-const first = <T>(set: Set<T> | undefined): T | undefined => set?.values().next().value;
+const crowdOf = <T>(entry: AddressEntry): Crowd<T> | undefined => entry.crowd as Crowd<T> | undefined;

@@ -14,18 +14,23 @@ const NAMES = new Map(
 /** Whoever comes over a Unix domain socket. */
 const UNIX = 'unix';
 
+/** The networks of one prefix length, by what their first bits make. */
+interface Networks<T> {
+  readonly prefix: number;
+  readonly keys: Set<T>;
+}
+
 /**
  * Addresses and networks, compiled so that a look-up costs one probe of a set per distinct prefix length,
- * however long the list is.
+ * however long the list is, and makes no object.
  */
 export class AddressList {
-  /** Prefix length → the networks of that length, as the numbers their first bits make. */
-  readonly #v4 = new Map<number, Set<number>>();
-  readonly #v6 = new Map<number, Set<string>>();
+  readonly #v4: Networks<number>[] = [];
+  readonly #v6: Networks<string>[] = [];
   #unix = false;
 
   get isEmpty(): boolean {
-    return this.#v4.size + this.#v6.size === 0 && !this.#unix;
+    return this.#v4.length + this.#v6.length === 0 && !this.#unix;
   }
 
   has(address: ClientAddress): boolean {
@@ -39,20 +44,26 @@ export class AddressList {
   }
 
   addIPv4(value: number, prefix: number): void {
-    bucket(this.#v4, prefix).add(leading(value, prefix));
+    keysOf(this.#v4, prefix).add(leading(value, prefix));
   }
 
   addIPv6(words: Words, prefix: number): void {
-    bucket(this.#v6, prefix).add(prefixKey(words, prefix));
+    keysOf(this.#v6, prefix).add(prefixKey(words, prefix));
   }
 
   #hasIPv4(value: number): boolean {
-    for (const [prefix, networks] of this.#v4) if (networks.has(leading(value, prefix))) return true;
+    for (let i = 0; i < this.#v4.length; i++) {
+      const { prefix, keys } = this.#v4[i]!;
+      if (keys.has(leading(value, prefix))) return true;
+    }
     return false;
   }
 
   #hasIPv6(words: Words): boolean {
-    for (const [prefix, networks] of this.#v6) if (networks.has(prefixKey(words, prefix))) return true;
+    for (let i = 0; i < this.#v6.length; i++) {
+      const { prefix, keys } = this.#v6[i]!;
+      if (keys.has(prefixKey(words, prefix))) return true;
+    }
     return false;
   }
 }
@@ -60,10 +71,12 @@ export class AddressList {
 /** A shift by 32 would be one by 0 in JavaScript. */
 const leading = (value: number, prefix: number): number => (prefix === 0 ? 0 : value >>> (32 - prefix));
 
-function bucket<T>(networks: Map<number, Set<T>>, prefix: number): Set<T> {
-  let set = networks.get(prefix);
-  if (set === undefined) networks.set(prefix, (set = new Set()));
-  return set;
+function keysOf<T>(lists: Networks<T>[], prefix: number): Set<T> {
+  const known = lists.find((networks) => networks.prefix === prefix);
+  if (known !== undefined) return known.keys;
+  const keys = new Set<T>();
+  lists.push({ prefix, keys });
+  return keys;
 }
 
 /**

@@ -1,3 +1,4 @@
+import { detach } from '../../request/text.js';
 import { type ClientAddress, parseAddress } from '../address.js';
 
 /** `_` and the characters of an obfuscated port (RFC 7239, section 6.3). */
@@ -9,7 +10,7 @@ const PORT = /^(?:\d{1,5}|_[A-Za-z0-9._-]+)$/;
  */
 export function parseHop(text: string, ipv6Prefix: number): ClientAddress | undefined {
   const host = hostOf(text);
-  return host === undefined ? undefined : parseAddress(host, ipv6Prefix);
+  return host === undefined ? undefined : parseAddress(detach(host), ipv6Prefix);
 }
 
 function hostOf(text: string): string | undefined {

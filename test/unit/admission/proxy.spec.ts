@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { parseAddress } from '../../../lib/admission/address.js';
@@ -149,6 +151,20 @@ describe('routeOf', () => {
       ).strayHeaders,
     ).toBe(false);
     expect(route(X, [client]).strayHeaders).toBe(false);
+  });
+
+  it('gives an address that does not keep the header in memory that named it', () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const held = (): number => {
+      for (let i = 0; i < 3; i++) collect();
+      return process.memoryUsage().heapUsed;
+    };
+    const header = (n: number) => Buffer.from(`${'x'.repeat(8000)}, 198.51.100.${100 + n}`).toString('latin1');
+    const before = held();
+    const kept = Array.from({ length: 100 }, (_, n) => route(X, [['X-Forwarded-For', header(n)]]).address);
+    expect(held() - before).toBeLessThan(200_000);
+    expect(kept[99]!.text).toBe('198.51.100.199');
   });
 
   it('ignores the other family', () => {

@@ -4,6 +4,7 @@ import { type ClientAddress, parseAddress } from '../../../lib/admission/address
 import { AddressEntry, SITE_FACTOR } from '../../../lib/stores/address-entry.js';
 import { AddressTable } from '../../../lib/stores/address-table.js';
 import { MemoryStore } from '../../../lib/stores/memory-store.js';
+import { Ring, type RingMember } from '../../../lib/stores/ring.js';
 import { debt, fits, spend } from '../../../lib/stores/token-bucket.js';
 
 const address = (text: string, prefix?: number): ClientAddress => parseAddress(text, prefix)!;
@@ -75,6 +76,37 @@ describe('token bucket', () => {
     let full = now;
     for (let i = 0; i < 100_000; i++) full = spend(full, now, 1, rate);
     expect(((full - now) * rate.limit) / rate.window).toBeGreaterThan(90_000);
+  });
+});
+
+describe('Ring', () => {
+  class Member implements RingMember<Member> {
+    next: Member = this;
+    previous: Member = this;
+  }
+
+  it('agrees with a plain list under any comings and goings', () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.boolean(), fc.nat(20)), { maxLength: 60 }), (steps) => {
+        const ring = new Ring<Member>();
+        const list: Member[] = [];
+        for (const [isComing, pick] of steps) {
+          if (isComing) {
+            list.push(new Member());
+            ring.add(list.at(-1)!);
+          } else if (list.length > 0) {
+            const [gone] = list.splice(pick % list.length, 1);
+            ring.remove(gone!);
+            expect([gone!.next, gone!.previous]).toEqual([gone, gone]);
+          }
+          expect(ring.first).toBe(list[0]);
+          for (const [i, member] of list.entries()) {
+            expect(member.next).toBe(list[(i + 1) % list.length]);
+            expect(member.next.previous).toBe(member);
+          }
+        }
+      }),
+    );
   });
 });
 
