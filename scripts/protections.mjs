@@ -521,7 +521,7 @@ const CAPACITY = group('attack/admission/capacity.spec.ts', '', [
     'connections of a user',
     'connections.maxPerUser',
     'a user has at most so many connections',
-    ['pipeline/user-caps.ts', "limit.onLimit === 'refuse' && slots.count(key!) >= limit.max", 'false'],
+    ['pipeline/user-caps.ts', "limit.onLimit === 'refuse' && slots.count(key) >= limit.max", 'false'],
   ],
   [
     'the oldest connection of a user is closed',

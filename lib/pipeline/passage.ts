@@ -6,8 +6,10 @@ import type { Reservation } from '../admission/capacity/reservation.js';
 import type { Admitted } from '../admission/guard-answer.js';
 import { NOTHING_SAID } from '../admission/guard-runner.js';
 import type { ClientRoute } from '../admission/proxy/client-route.js';
+import type { TransportFacts } from '../admission/transport.js';
 import type { Port } from '../listener/port.js';
 import type { RequestHead } from '../request/head.js';
+import type { HostPort } from '../request/host.js';
 import type { UpgradeRequest } from '../request/upgrade-request.js';
 import type { AddressEntry } from '../stores/address-entry.js';
 import type { Endpoint } from './endpoint.js';
@@ -15,8 +17,8 @@ import type { Engine } from './engine.js';
 import type { Opening } from './opening.js';
 import type { Wire } from './wire.js';
 
-/** One request for a WebSocket on its way through the stages; each adds what it found out. */
-export class Passage {
+/** One request for a WebSocket on its way through the stages; each adds what it found out, and reads the facts in it. */
+export class Passage implements TransportFacts {
   route!: ClientRoute;
   request!: UpgradeRequest;
   endpoint!: Endpoint;
@@ -43,21 +45,41 @@ export class Passage {
     return this.wire.tls !== undefined;
   }
 
+  get address(): ClientAddress {
+    return this.route.address;
+  }
+
+  get secure(): boolean | undefined {
+    return this.route.secure;
+  }
+
+  get viaProxy(): boolean {
+    return this.route.viaProxy;
+  }
+
+  get host(): HostPort {
+    return this.request.host;
+  }
+
+  get origin(): string | undefined {
+    return this.request.origin;
+  }
+
   /** The attempt as guards see it, made when the first of them asks. */
   toAttempt(): UpgradeAttempt {
-    const { request, route, wire } = this;
+    const { request, wire } = this;
     this.attempt = new UpgradeAttempt({
-      address: route.address,
+      address: this.address,
       peer: this.peer,
       entry: this.entry,
       tls: this.tls,
-      secure: route.secure,
-      viaProxy: route.viaProxy,
+      secure: this.secure,
+      viaProxy: this.viaProxy,
       path: request.path,
       rawQuery: request.rawQuery,
       rawHeaders: this.head.rawHeaders,
-      host: request.host,
-      origin: request.origin,
+      host: this.host,
+      origin: this.origin,
       protocols: request.protocols,
       gateway: this.endpoint.gateway,
       certificate: () => verifiedCertificate(wire.tls),

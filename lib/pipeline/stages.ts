@@ -62,15 +62,8 @@ function earlyGuards(passage: Passage): Awaitable<Stop | undefined> {
 }
 
 /** 5: TLS, host, origin, lists of addresses. 403. */
-function transport({
-  endpoint,
-  request: { host, origin },
-  route: client,
-  peer: remote,
-  tls,
-}: Passage): Stop | undefined {
-  const { address, secure, viaProxy } = client;
-  return judgeTransport(endpoint.transport, { address, peer: remote, viaProxy, tls, secure, host, origin });
+function transport(passage: Passage): Stop | undefined {
+  return judgeTransport(passage.endpoint.transport, passage);
 }
 
 /** 6: is there room: per address, per gateway, in total, in the buffers. Reserves a slot. 429, 503. */

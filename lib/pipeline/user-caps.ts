@@ -32,8 +32,9 @@ export class UserCaps {
 
   /** What keeps one more connection of a user out. */
   breach(key: string | undefined): Refusal | undefined {
-    if (this.caps.length > 0 && key === undefined) return REFUSALS.userKeyMissing;
-    const isFull = this.caps.some(({ slots, limit }) => limit.onLimit === 'refuse' && slots.count(key!) >= limit.max);
+    if (this.caps.length === 0) return undefined;
+    if (key === undefined) return REFUSALS.userKeyMissing;
+    const isFull = this.caps.some(({ slots, limit }) => limit.onLimit === 'refuse' && slots.count(key) >= limit.max);
     return isFull ? CAPACITY_REFUSALS.user : undefined;
   }
 
