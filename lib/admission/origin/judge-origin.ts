@@ -28,8 +28,8 @@ export function judgeOrigin(allowed: AllowedOrigins | undefined, facts: OriginFa
 
 function judgeSameOrigin(text: string, { host, secure, isLocalPeer }: OriginFacts): string | undefined {
   const origin = parseOrigin(text);
-  const expected = `${secure === undefined ? 'http(s)' : scheme(secure)}://${host.name}${host.port === undefined ? '' : `:${host.port}`}`;
-  if (origin === undefined || !isSameOrigin(origin, host, secure)) return told(text, `is not ${expected}`);
+  if (origin === undefined || !isSameOrigin(origin, host, secure))
+    return told(text, `is not ${originOf(host, secure)}`);
   // A name that a stranger's DNS points at 127.0.0.1 makes his page look same-origin.
   if (isLocalPeer && !isLocalName(host.name))
     return told(text, `came from loopback, where ${host.name} is no local name`);
@@ -42,6 +42,9 @@ function isSameOrigin(origin: WebOrigin, host: HostPort, secure: boolean | undef
   const port = host.port ?? (origin.scheme === 'https' ? 443 : 80);
   return origin.host === canonicalHost(host.name) && origin.port === port;
 }
+
+const originOf = ({ name, port }: HostPort, secure: boolean | undefined): string =>
+  `${secure === undefined ? 'http(s)' : scheme(secure)}://${name}${port === undefined ? '' : `:${port}`}`;
 
 const scheme = (secure: boolean): string => (secure ? 'https' : 'http');
 
