@@ -173,7 +173,7 @@ export function checkRequest(head: RequestHead): UpgradeRequest | Refusal {
     extensions: NOTHING,
   };
   const fields = new Fields(head.rawHeaders);
-  // By index: before it is compiled, and handshakes are rare enough for that, an iterator makes an object a step.
+  // By index: an iterator makes an object a step for as long as this is not compiled.
   for (let i = 0; i < CHECKS.length; i++) {
     const refusal = CHECKS[i]!(draft, fields);
     if (refusal !== undefined) return refusal;
