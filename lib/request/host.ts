@@ -17,15 +17,11 @@ const MAX_PORT = 65_535;
 /** Parses the value of a `Host` header; undefined when it is not one. An empty port counts as none. */
 export function parseHost(value: string): HostPort | undefined {
   if (!HOST.test(value)) return undefined;
-  const colon = portColon(value);
-  const name = value.slice(0, colon);
+  // Colons inside brackets are an address's.
+  const colon = value.indexOf(':', value.indexOf(']') + 1);
+  const name = colon < 0 ? value : value.slice(0, colon);
+  const digits = colon < 0 ? '' : value.slice(colon + 1);
   if (name.startsWith('[') && !isIPv6(name.slice(1, -1))) return undefined;
-  const port = colon + 1 < value.length ? Number(value.slice(colon + 1)) : undefined;
+  const port = digits === '' ? undefined : Number(digits);
   return port !== undefined && port > MAX_PORT ? undefined : { name: name.toLowerCase(), port };
-}
-
-/** Where the colon before a port is, or would be: those inside brackets are an address's. */
-function portColon(value: string): number {
-  const colon = value.lastIndexOf(':');
-  return colon > value.indexOf(']') ? colon : value.length;
 }
