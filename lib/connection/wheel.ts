@@ -1,8 +1,11 @@
 import type { Clock } from './clock.js';
 
+const NEVER = Number.POSITIVE_INFINITY;
+
 /** Something with deadlines: the wheel holds the nearest of them only, and asks again when it has come. */
 export abstract class Timed {
-  /** @internal */ dueAt = Number.POSITIVE_INFINITY;
+  /** @internal The tick to be asked at, while it waits: a small integer needs no box of its own, as a time would. */
+  dueTick = 0;
   /** @internal */ previous: Timed | undefined = undefined;
   /** @internal */ next: Timed | undefined = undefined;
   /** Acts on what is due and answers when to ask again; `Infinity`: never. */
@@ -12,7 +15,7 @@ export abstract class Timed {
 class Slot extends Timed {
   override previous: Timed = this;
   override next: Timed = this;
-  onDue = () => Number.POSITIVE_INFINITY;
+  onDue = () => NEVER;
 }
 
 /** A single call at a time. */
@@ -23,7 +26,7 @@ class Timer extends Timed {
 
   override onDue(): number {
     this.callback();
-    return Number.POSITIVE_INFINITY;
+    return NEVER;
   }
 }
 
@@ -55,10 +58,15 @@ export class Wheel {
 
   /** Makes sure that `timed` is asked at `at` or before. */
   schedule(timed: Timed, at: number): void {
-    if (timed.dueAt <= at || at === Number.POSITIVE_INFINITY) return;
-    if (timed.next !== undefined) this.unlink(timed);
+    if (at === NEVER) return;
+    // Never too early: the first tick that does not come before it.
+    const tick = Math.ceil(at / this.tick);
+    if (timed.next !== undefined) {
+      if (timed.dueTick <= tick) return;
+      this.unlink(timed);
+    }
     if (this.stop === undefined) this.start();
-    this.insert(timed, at);
+    this.insert(timed, tick);
   }
 
   /** Calls back once at `at`, unless what it returns was cancelled. */
@@ -70,7 +78,6 @@ export class Wheel {
 
   cancel(timed: Timed): void {
     if (timed.next !== undefined) this.unlink(timed);
-    timed.dueAt = Number.POSITIVE_INFINITY;
     if (this.count === 0) this.halt();
   }
 
@@ -80,11 +87,11 @@ export class Wheel {
     const target = Math.floor(now / this.tick);
     const first = Math.max(this.cursor + 1, target - SLOTS + 1);
     this.cursor = Math.max(target, this.cursor);
-    for (let at = first; at <= target; at++) this.visit(this.slots[at % SLOTS]!, now);
+    for (let at = first; at <= target; at++) this.visit(this.slots[at % SLOTS]!, target, now);
     if (this.count === 0) this.halt();
   }
 
-  private visit(slot: Slot, now: number): void {
+  private visit(slot: Slot, target: number, now: number): void {
     if (slot.next === slot) return;
     // Taken out as a whole: whoever is put back into this slot meanwhile belongs to a later round.
     const visited = this.visited;
@@ -94,30 +101,28 @@ export class Wheel {
     slot.next = slot.previous = slot;
     while (visited.next !== visited) {
       const timed = visited.next;
-      if (timed.dueAt <= now) this.ask(timed, now);
+      if (timed.dueTick <= target) this.ask(timed, now);
       else this.relink(timed);
     }
   }
 
   private ask(timed: Timed, now: number): void {
     this.unlink(timed);
-    timed.dueAt = Number.POSITIVE_INFINITY;
     const again = timed.onDue(now);
     // It may have scheduled itself meanwhile; the earlier one counts.
     this.schedule(timed, Math.max(again, now + 1));
   }
 
   private relink(timed: Timed): void {
-    const at = timed.dueAt;
     this.unlink(timed);
-    this.insert(timed, at);
+    this.insert(timed, timed.dueTick);
   }
 
-  private insert(timed: Timed, at: number): void {
-    // The slot after the deadline, so that nobody is asked too early; far ones wait at the horizon.
-    const index = Math.min(Math.max(Math.ceil(at / this.tick), this.cursor + 1), this.cursor + SLOTS - 1);
+  private insert(timed: Timed, tick: number): void {
+    // What is due already waits for the next tick; what is far away, at the horizon.
+    const index = Math.min(Math.max(tick, this.cursor + 1), this.cursor + SLOTS - 1);
     const slot = this.slots[index % SLOTS]!;
-    timed.dueAt = at;
+    timed.dueTick = tick;
     timed.previous = slot.previous;
     timed.next = slot;
     slot.previous.next = timed;
