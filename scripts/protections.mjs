@@ -727,13 +727,13 @@ const INCOMING = group('attack/live/incoming.spec.ts', '', [
     'size by declared length',
     'messages.maxSize: a declared length counts',
     'size is judged on the declared length: one byte more than allowed',
-    ['connection/secure-socket.ts', 'maxPayload: maxSize', 'maxPayload: 0'],
+    ['connection/receiver.ts', 'maxPayload: maxSize', 'maxPayload: 0'],
   ],
   [
     'size of all fragments',
     'messages.maxSize',
     'size is judged on the sum of fragments',
-    ['connection/secure-socket.ts', 'maxPayload: maxSize', 'maxPayload: 0'],
+    ['connection/receiver.ts', 'maxPayload: maxSize', 'maxPayload: 0'],
   ],
   [
     'size after decompression (bombs)',
@@ -744,19 +744,19 @@ const INCOMING = group('attack/live/incoming.spec.ts', '', [
       'return maxRatio === undefined ? maxSize :',
       'return maxRatio === undefined ? Infinity :',
     ],
-    ['connection/secure-socket.ts', 'maxPayload: maxSize', 'maxPayload: 0'],
+    ['connection/receiver.ts', 'maxPayload: maxSize', 'maxPayload: 0'],
   ],
   [
     'number of fragments',
     'messages.maxFragments',
     'unfinished messages have a bounded number of fragments',
-    ['connection/secure-socket.ts', '      maxFragments,', '      maxFragments: 0,'],
+    ['connection/receiver.ts', '      maxFragments,', '      maxFragments: 0,'],
   ],
   [
     'fragments cost of the message rate',
     'messages.maxFragments',
     'unfinished messages cost one message of the rate for every sixteen fragments',
-    ['connection/listeners.ts', 'if (!this._fin) this[CONNECTION].intake.fragment();', ''],
+    ['connection/receiver.ts', 'if (!this._fin) this.connection.intake.fragment();', ''],
   ],
   [
     'a message must be complete in time',
@@ -774,14 +774,14 @@ const INCOMING = group('attack/live/incoming.spec.ts', '', [
     'control rate: pings',
     'messages.controlRate',
     'rates of pings',
-    ['connection/listeners.ts', 'if (!connection.intake.controlFrame()) return;', ''],
+    ['connection/receiver.ts', 'if (!connection.intake.controlFrame()) return;', ''],
   ],
   [
     'control rate: unasked pongs',
     'messages.controlRate',
     'rates of pongs that nobody asked for',
     [
-      'connection/listeners.ts',
+      'connection/receiver.ts',
       'if (!connection.keepalive.pong(data) && !connection.intake.controlFrame()) return;',
       'connection.keepalive.pong(data);',
     ],
@@ -832,7 +832,7 @@ const INCOMING = group('attack/live/incoming.spec.ts', '', [
     'waiting messages stay compressed',
     'messages.maxQueueBytes',
     'handlers in flight wait compressed',
-    ['connection/listeners.ts', 'else if (intake.reading.paused) intake.assembly.postpone(data, callback);', ''],
+    ['connection/receiver.ts', 'else if (intake.reading.paused) intake.assembly.postpone(data, callback);', ''],
   ],
   [
     'handlers of a connection at once',
@@ -886,7 +886,7 @@ const OUTGOING = group('attack/live/outgoing.spec.ts', 'a peer that does not rea
     'the oldest byte must leave in time',
     'buffers.stallTimeout',
     'is terminated when it takes nothing',
-    ['connection/connection.ts', "if (this.output.isStalled(now)) return this.gone('peer does not read');", ''],
+    ['connection/connection.ts', "if (this.sending?.isStalled(now)) return this.gone('peer does not read');", ''],
   ],
   [
     'the kernel keeps nothing for who does not read',
@@ -960,7 +960,7 @@ const LIFETIME = group('attack/live/lifetime.spec.ts', '', [
     'keepalive does not count the time in which we did not read',
     [
       'connection/keepalive.ts',
-      'return this.awaited === 0 || this.connection.intake.reading.paused\n',
+      'return this.awaited === 0 || this.connection.isPaused\n',
       'return this.awaited === 0\n',
     ],
   ],
@@ -1003,7 +1003,7 @@ const LIFETIME = group('attack/live/lifetime.spec.ts', '', [
     'half-closed peers end',
     'keepalive.closeTimeout',
     'closing ends a peer that has half-closed and does not read what is left',
-    ['connection/listeners.ts', '(this as unknown as Shared)[CONNECTION].closing();', ''],
+    ['connection/listeners.ts', '  connection.closing();\n', ''],
     ['connection/connection.ts', 'if (!this.isOpen) this.closing();', ''],
     ['connection/limits.ts', 'Math.min(keepalive.closeTimeout, LONGEST_TIMER)', 'LONGEST_TIMER'],
   ],
@@ -1011,7 +1011,7 @@ const LIFETIME = group('attack/live/lifetime.spec.ts', '', [
     'what is no frame ends the connection',
     '1002',
     'closing says why: no mask',
-    ['connection/listeners.ts', "const REPLACED = ['message',", "const REPLACED = ['conclude', 'error', 'message',"],
+    ['connection/receiver.ts', "    else if (event === 'error') this.onError(first as Error);\n", ''],
   ],
 ]);
 
@@ -1054,7 +1054,7 @@ const SHUTDOWN = group('attack/live/shutdown.spec.ts', 'shutdown ', [
     'running handlers are awaited',
     'shutdown.drainTimeout',
     'awaits handlers that run',
-    ['connection/connection.ts', 'if (this.intake.running === 0) this.end(code, reason);', 'this.end(code, reason);'],
+    ['connection/connection.ts', 'if (!this.receiving?.running) this.end(code, reason);', 'this.end(code, reason);'],
   ],
   [
     'what is left is terminated',
@@ -1110,8 +1110,8 @@ const DISPATCH = group('e2e/dispatch.spec.ts', '', [
     'hooks that never settle close with 1011 in time',
     [
       'connection/connection.ts',
-      'if (!this.ready && now >= this.hooksBy) this.hooksOverdue();\n    this.intake',
-      'this.intake',
+      'if (!this.ready && now >= this.hooksBy) this.hooksOverdue();\n    this.receiving',
+      'this.receiving',
     ],
   ],
   [

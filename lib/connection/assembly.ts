@@ -1,7 +1,8 @@
 import { compact } from './chunks.js';
 import type { Connection } from './connection.js';
 import { shifted } from './reading.js';
-import { GET_INFO, INFLATING, Receiver, type ReceiverInternals } from './ws-internals.js';
+import type { PeerReceiver } from './receiver.js';
+import { GET_INFO, INFLATING } from './ws-internals.js';
 
 /** What an object that refers to bytes costs beside them. */
 export const OVERHEAD = 256;
@@ -16,7 +17,10 @@ export class Assembly {
   /** A compressed message that is not inflated before it can be handled. */
   private compressed: Compressed | undefined = undefined;
 
-  constructor(private readonly connection: Connection) {}
+  constructor(
+    private readonly connection: Connection,
+    private readonly receiver: PeerReceiver,
+  ) {}
 
   get isUnderWay(): boolean {
     return this.since !== 0;
@@ -24,7 +28,7 @@ export class Assembly {
 
   /** Bytes held, with what their objects cost. */
   get held(): number {
-    const { receiver } = this.connection;
+    const { receiver } = this;
     const objects = receiver._buffers.length + receiver._fragments.length;
     // What was read while a message is inflated waits in the stream.
     const unparsed = Math.max(receiver._bufferedBytes, receiver.writableLength);
@@ -33,15 +37,15 @@ export class Assembly {
 
   /** When it must be complete; while it is inflated, the peer is not waited for. */
   get by(): number {
-    const { receiver, context } = this.connection;
+    const { receiver } = this;
     if (this.since === 0 || receiver._state === INFLATING) return NEVER;
     const received = receiver._bufferedBytes + receiver._messageLength + this.compressedBytes;
-    return this.since + context.limits.assemblyTimeout + received / SLOWEST;
+    return this.since + this.connection.context.limits.assemblyTimeout + received / SLOWEST;
   }
 
   /** All that was read has been parsed. `completedOne`: what is unfinished now began with this read. */
   parsed(now: number, completedOne: boolean): void {
-    const { receiver } = this.connection;
+    const { receiver } = this;
     if (receiver._errored) this.forget();
     if (receiver._state === GET_INFO && receiver._fragmented === 0 && receiver._bufferedBytes === 0) {
       this.since = 0;
@@ -59,12 +63,12 @@ export class Assembly {
 
   /** Goes on with what was postponed; where the connection ends, without the message. */
   inflate(): void {
-    const { compressed, connection } = this;
+    const { compressed, receiver } = this;
     if (compressed === undefined) return;
     this.compressed = undefined;
     const { data, callback } = compressed;
-    if (connection.isOpen) decompress.call(connection.receiver, data, callback);
-    else skip(connection.receiver, callback);
+    if (this.connection.isOpen) receiver.inflate(data, callback);
+    else skip(receiver, callback);
   }
 
   standStill(silence: number, now: number): void {
@@ -72,7 +76,8 @@ export class Assembly {
   }
 
   forget(): void {
-    const { receiver, socket } = this.connection;
+    const { receiver } = this;
+    const { socket } = this.connection;
     receiver._buffers = [];
     receiver._bufferedBytes = 0;
     receiver._fragments = [];
@@ -82,7 +87,8 @@ export class Assembly {
   }
 
   private get compressedBytes(): number {
-    const { receiver, socket } = this.connection;
+    const { receiver } = this;
+    const { socket } = this.connection;
     // A whole message that is being inflated has arrived as it was announced.
     return receiver._state === INFLATING ? receiver._totalPayloadLength : (socket.deflate?.heldBytes ?? 0);
   }
@@ -95,10 +101,8 @@ interface Compressed {
   readonly callback: Inflated;
 }
 
-const { decompress } = Receiver.prototype;
-
 /** As if an empty message had come, which nobody hears of: what is behind it may be a close frame. */
-function skip(receiver: ReceiverInternals, callback: Inflated): void {
+function skip(receiver: PeerReceiver, callback: Inflated): void {
   receiver.dataMessage(callback);
   receiver.startLoop(callback);
 }

@@ -4,12 +4,11 @@ import type { AddressEntry } from '../stores/address-entry.js';
 import { type ConnectionContext, DispatchState, type Peer } from './context.js';
 import { Intake } from './intake.js';
 import { Keepalive } from './keepalive.js';
-import { CONNECTION, Output } from './output.js';
+import { Output } from './output.js';
 import { shifted } from './reading.js';
 import { reset } from './reset.js';
 import type { SecureSocket } from './secure-socket.js';
 import { Timed } from './wheel.js';
-import { internalsOf, type ReceiverInternals } from './ws-internals.js';
 
 /** How long a connection that ends for memory may take to send its close frame. */
 const MEMORY_GRACE = 1000;
@@ -17,8 +16,10 @@ const NEVER = Number.POSITIVE_INFINITY;
 
 /** One live peer: what it holds, what it waits for, how it ends. */
 export class Connection extends Timed {
-  readonly intake: Intake;
-  readonly output: Output;
+  /** What it receives with, once anything has come. */
+  receiving: Intake | undefined = undefined;
+  /** What it sends with, once anything was to be sent. */
+  sending: Output | undefined = undefined;
   readonly keepalive: Keepalive;
   /** Of the address; `undefined` for a trusted proxy, to which limits per address do not apply. */
   readonly account: AddressEntry | undefined;
@@ -52,14 +53,20 @@ export class Connection extends Timed {
     this.account = peer.address.isExempt ? undefined : peer.address;
     this.lastMessageAt = now;
     this.hooksBy = now + context.limits.hookTimeout;
-    this.intake = new Intake(this);
-    this.output = new Output(this);
     this.keepalive = new Keepalive(this, now);
-    (raw as { [CONNECTION]?: Connection })[CONNECTION] = this;
   }
 
-  get receiver(): ReceiverInternals {
-    return internalsOf(this.socket)._receiver;
+  get intake(): Intake {
+    return (this.receiving ??= new Intake(this));
+  }
+
+  get output(): Output {
+    return (this.sending ??= new Output(this));
+  }
+
+  /** Nothing is read at present: what the peer owes us stands still. */
+  get isPaused(): boolean {
+    return this.receiving?.reading.paused ?? false;
   }
 
   /** Neither side has begun to close. */
@@ -111,14 +118,14 @@ export class Connection extends Timed {
   /** Like `end`, but what is being handled is answered first. */
   goAway(code: number, reason: string): void {
     this.leaving ??= { code, reason };
-    if (this.intake.running === 0) this.end(code, reason);
+    if (!this.receiving?.running) this.end(code, reason);
   }
 
   /** Ends it without a word. */
   kill(cause: string): void {
     this.cause ??= cause;
-    this.intake.drop();
-    this.output.drop();
+    this.receiving?.drop();
+    this.sending?.drop();
     if (this.raw.writableLength > 0) reset(this.raw);
     this.socket.terminate();
     this.settle();
@@ -144,8 +151,8 @@ export class Connection extends Timed {
   /** One way or the other it is closing: no message is handled any more, and TCP must end in time. */
   closing(): void {
     if (this.closeBy !== NEVER) return;
-    this.intake.drop();
-    this.intake.assembly.inflate();
+    this.receiving?.drop();
+    this.receiving?.assembly.inflate();
     this.closeBy = this.context.clock.now() + this.context.limits.closeTimeout;
     this.schedule(this.closeBy);
   }
@@ -154,8 +161,8 @@ export class Connection extends Timed {
   close(code: number, reason: Buffer): void {
     if (this.ended) return;
     this.ended = true;
-    this.intake.drop();
-    this.output.drop();
+    this.receiving?.drop();
+    this.sending?.drop();
     this.context.wheel.cancel(this);
     this.context.ledger.settle(this, 0);
     this.peer.release();
@@ -166,15 +173,15 @@ export class Connection extends Timed {
 
   /** Tells the ledger what is held now. */
   settle(): void {
-    if (!this.ended) this.context.ledger.settle(this, this.intake.held + this.output.held);
+    if (!this.ended) this.context.ledger.settle(this, (this.receiving?.held ?? 0) + (this.sending?.held ?? 0));
   }
 
   /** Reading had paused for so long: what the peer owes us may come as much later. */
   standStill(silence: number, now: number): void {
     this.lastMessageAt = shifted(this.lastMessageAt, silence, now);
     this.keepalive.standStill(silence, now);
-    this.intake.assembly.standStill(silence, now);
-    this.schedule(Math.min(this.intake.assembly.by, this.keepalive.nextAt()));
+    this.receiving?.assembly.standStill(silence, now);
+    this.schedule(Math.min(this.receiving?.assembly.by ?? NEVER, this.keepalive.nextAt()));
   }
 
   override onDue(now: number): number {
@@ -182,9 +189,9 @@ export class Connection extends Timed {
     if (now >= this.goneBy || now >= this.closeBy) return this.gone();
     if (!this.isOpen) this.closing();
     if (!this.ready && now >= this.hooksBy) this.hooksOverdue();
-    this.intake.reading.review(now);
-    if (this.output.isStalled(now)) return this.gone('peer does not read');
-    this.output.review(now);
+    this.receiving?.reading.review(now);
+    if (this.sending?.isStalled(now)) return this.gone('peer does not read');
+    this.sending?.review(now);
     this.settle();
     if (this.isOpen && now >= this.assemblyBy) this.end(CloseCode.POLICY_VIOLATION, 'message took too long');
     const handlers = this.dispatch.tasks === undefined ? NEVER : this.context.handlerOverdue(this, now);
@@ -198,14 +205,15 @@ export class Connection extends Timed {
   }
 
   private get assemblyBy(): number {
-    return this.intake.reading.paused ? NEVER : this.intake.assembly.by;
+    return this.receiving === undefined || this.isPaused ? NEVER : this.receiving.assembly.by;
   }
 
   private nextAt(others: number): number {
     const hooks = this.ready ? NEVER : this.hooksBy;
     const assembly = this.isOpen ? this.assemblyBy : NEVER;
-    const { intake, output } = this;
-    return Math.min(others, assembly, hooks, intake.reading.resumeAt, output.nextAt, this.closeBy, this.goneBy);
+    const resume = this.receiving?.reading.resumeAt ?? NEVER;
+    const output = this.sending?.nextAt ?? NEVER;
+    return Math.min(others, assembly, hooks, resume, output, this.closeBy, this.goneBy);
   }
 
   private gone(cause = 'close timeout'): number {
@@ -220,7 +228,7 @@ export class Connection extends Timed {
     this.afterHooks = undefined;
     for (const action of actions ?? []) this.run(action);
     if (this.ended) this.context.wheel.cancel(this);
-    else this.intake.proceed();
+    else this.receiving?.proceed();
   }
 
   private run(action: () => void): void {

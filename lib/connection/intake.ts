@@ -5,7 +5,8 @@ import type { Connection } from './connection.js';
 import { Fifo, type Waiting } from './fifo.js';
 import { Meters } from './meters.js';
 import { Pause, Reading } from './reading.js';
-import { INFLATING, type ReceiverInternals } from './ws-internals.js';
+import { PeerReceiver } from './receiver.js';
+import { INFLATING } from './ws-internals.js';
 
 /** Work for one connection yields after this much. */
 const TURN_BYTES = 256 * 1024;
@@ -22,8 +23,9 @@ interface Message extends Waiting {
   readonly isBinary: boolean;
 }
 
-/** What comes from one peer: metered, queued, and handed to handlers in order. */
+/** What comes from one peer: metered, queued, and handed to handlers in order. There is none before the first byte. */
 export class Intake {
+  readonly receiver: PeerReceiver;
   readonly reading: Reading;
   readonly assembly: Assembly;
   /** Handlers that run. */
@@ -42,8 +44,9 @@ export class Intake {
   private framesAfterEnd = 0;
 
   constructor(private readonly connection: Connection) {
+    this.receiver = new PeerReceiver(connection);
     this.reading = new Reading(connection);
-    this.assembly = new Assembly(connection);
+    this.assembly = new Assembly(connection, this.receiver);
   }
 
   /** Bytes of the peer's that are held, with what their objects cost. */
@@ -55,7 +58,8 @@ export class Intake {
 
   /** One read of the raw socket. */
   chunk(chunk: Buffer): void {
-    const { receiver, raw, socket, context } = this.connection;
+    const { receiver } = this;
+    const { raw, socket, context } = this.connection;
     if (!receiver.writable) return;
     this.turnStart = context.clock.now();
     this.turnBytes = 0;
@@ -64,13 +68,28 @@ export class Intake {
     else if (!receiver.write(chunk)) raw.pause();
   }
 
+  /** What was still unread when TCP ended: a close frame may be in it. */
+  lastRead(rest: Buffer): void {
+    const { receiver } = this;
+    if (!receiver.writableEnded && !receiver._writableState.errorEmitted) receiver.write(rest);
+  }
+
+  /** TCP has ended, and nothing more comes. True when all has been parsed; else the receiver tells when it has. */
+  conclude(): boolean {
+    const { receiver, assembly } = this;
+    receiver.end();
+    const isDone = receiver.writableFinished || receiver._writableState.errorEmitted;
+    assembly.inflate();
+    return isDone;
+  }
+
   /** The receiver has parsed all that was read, as far as it can: at once, or once more after it has inflated a message. */
   parsed(): void {
     const { connection, queue } = this;
-    const { receiver, context, output } = connection;
-    this.assembly.parsed(this.completedOne ? this.turnStart : context.clock.now(), this.completedOne);
+    this.assembly.parsed(this.completedOne ? this.turnStart : connection.context.clock.now(), this.completedOne);
     this.completedOne = false;
-    if (this.running + queue.length > 1 || (this.isInflating && receiver._bufferedBytes > 0)) output.cork();
+    const moreToCome = this.isInflating && this.receiver._bufferedBytes > 0;
+    if (this.running + queue.length > 1 || moreToCome) connection.output.cork();
     if (this.assembly.isUnderWay || this.running > 0 || connection.held > 0) connection.settle();
   }
 
@@ -147,7 +166,7 @@ export class Intake {
       this.start(first.data, first.isBinary);
     }
     this.proceeding = false;
-    if (queue.length === 0 && this.running === 0) this.connection.output.uncork();
+    if (queue.length === 0 && this.running === 0) this.connection.sending?.uncork();
     this.judgeQueue();
   }
 
@@ -170,7 +189,7 @@ export class Intake {
   }
 
   private get isInflating(): boolean {
-    return this.connection.receiver._state === INFLATING;
+    return this.receiver._state === INFLATING;
   }
 
   private get hasPlace(): boolean {
@@ -227,7 +246,7 @@ const whenParsed = (error?: Error): void => {
 };
 
 /** What `receiver.write()` comes to where nothing is asynchronous. */
-function parse(receiver: ReceiverInternals, chunk: Buffer): void {
+function parse(receiver: PeerReceiver, chunk: Buffer): void {
   receiver._write(chunk, 'buffer', whenParsed);
   if (failure === undefined) return;
   const error = failure;

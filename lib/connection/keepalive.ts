@@ -37,7 +37,7 @@ export class Keepalive {
 
   nextAt(): number {
     const { idleTimeout } = this.connection.context.limits;
-    const idle = this.connection.intake.reading.paused ? NEVER : this.connection.lastMessageAt + idleTimeout;
+    const idle = this.connection.isPaused ? NEVER : this.connection.lastMessageAt + idleTimeout;
     return Math.min(this.pingAt, this.pongBy(), idle, this.lifeEndsAt, this.sessionEndsAt);
   }
 
@@ -48,7 +48,7 @@ export class Keepalive {
     if (now >= this.sessionEndsAt) connection.end(CloseCode.SESSION_EXPIRED, 'session expired');
     else if (now >= this.lifeEndsAt) connection.end(CloseCode.GOING_AWAY, 'connection lifetime reached');
     else if (now >= this.pongBy()) connection.kill('no pong');
-    else if (now >= connection.lastMessageAt + idleTimeout && !connection.intake.reading.paused)
+    else if (now >= connection.lastMessageAt + idleTimeout && !connection.isPaused)
       connection.end(CloseCode.NORMAL, 'idle');
     else if (now >= this.pingAt) this.ping(now);
     return connection.isOpen ? this.nextAt() : NEVER;
@@ -81,7 +81,7 @@ export class Keepalive {
   }
 
   private pongBy(): number {
-    return this.awaited === 0 || this.connection.intake.reading.paused
+    return this.awaited === 0 || this.connection.isPaused
       ? NEVER
       : this.pingedAt + this.connection.context.limits.pingTimeout;
   }

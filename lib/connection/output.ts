@@ -1,15 +1,18 @@
 import { OVERHEAD } from './assembly.js';
 import type { Connection } from './connection.js';
 import { LONGEST_STRING, textFrame } from './frame-text.js';
+import { writeJoined } from './joined-write.js';
+import { onDrain } from './listeners.js';
 import { Outbox } from './outbox.js';
 import { type Sendable, type SendCallback, type SendOptions, sizeOf } from './sendable.js';
+import type { PeerSender } from './sender.js';
 import { Stall } from './stall.js';
 
 /** Beyond this much in the socket, frames wait in the outbox: bytes, and frames however small. */
 const HIGH_WATER = 64 * 1024;
 const MOST_FRAMES = 256;
 
-/** What is on its way to one peer: bounded in bytes and in time. */
+/** What is on its way to one peer: bounded in bytes and in time. There is none before the first of it. */
 export class Output {
   /** Nothing more is sent: the stream must have no gap. */
   refused = false;
@@ -26,8 +29,17 @@ export class Output {
   /** The last ping that could not be answered yet. */
   private lastPing: Buffer | undefined = undefined;
   private onWritten: (() => void) | undefined = undefined;
+  /** Once something was sent that is neither a short text nor a frame that is ready. */
+  sender: PeerSender | undefined = undefined;
 
-  constructor(private readonly connection: Connection) {}
+  constructor(private readonly connection: Connection) {
+    connection.raw._writev = writeJoined;
+  }
+
+  /** Bytes that the sender of `ws` holds back while it compresses; with none, a frame may be written past it. */
+  get senderBytes(): number {
+    return this.sender?._bufferedBytes ?? 0;
+  }
 
   /** Bytes queued towards the peer, here and in the socket. */
   get pending(): number {
@@ -37,11 +49,6 @@ export class Output {
   /** Bytes held for the peer, with what their objects cost. */
   get held(): number {
     return this.pending + this.outbox.length * OVERHEAD;
-  }
-
-  /** Bytes that wait here, before the socket. */
-  get waitingBytes(): number {
-    return this.outbox.bytes;
   }
 
   /** When to look again. */
@@ -87,7 +94,7 @@ export class Output {
   sendFrame(payload: Buffer, frame: Buffer): void {
     if (this.refused) return;
     const { isShort } = this;
-    if (this.goesAtOnce && this.connection.socket.senderBytes === 0) this.writeRaw(frame);
+    if (this.goesAtOnce && this.senderBytes === 0) this.writeRaw(frame);
     else this.outbox.add(payload, TEXT, undefined, frame);
     if (isShort) this.takeWhole();
     this.judge();
@@ -130,7 +137,7 @@ export class Output {
   }
 
   private get inSocket(): number {
-    return this.connection.raw.writableLength + this.connection.socket.senderBytes;
+    return this.connection.raw.writableLength + this.senderBytes;
   }
 
   private get hasRoom(): boolean {
@@ -203,7 +210,7 @@ export class Output {
   private writeNext(): void {
     const { data, options, callback, frame } = this.outbox.shift()!;
     // What is being compressed must not be overtaken.
-    if (frame !== undefined && this.connection.socket.senderBytes === 0) this.writeRaw(frame);
+    if (frame !== undefined && this.senderBytes === 0) this.writeRaw(frame);
     else this.write(data, options, callback);
   }
 
@@ -253,11 +260,3 @@ export class Output {
 }
 
 const TEXT: SendOptions = Object.freeze({ binary: false });
-
-function onDrain(this: object): void {
-  const connection = (this as { [CONNECTION]?: Connection })[CONNECTION];
-  connection?.output.review(connection.context.clock.now());
-}
-
-/** Where a raw socket keeps its connection, so that all listeners can be shared. */
-export const CONNECTION = Symbol('nest-secure-ws.connection');

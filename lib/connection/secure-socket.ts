@@ -7,14 +7,15 @@ import { defaultReason } from '../errors/close-codes.js';
 import { Connection } from './connection.js';
 import type { ConnectionContext, Peer } from './context.js';
 import { frameOf } from './frame-text.js';
-import { shareListeners, stopListening } from './listeners.js';
+import { listen, stopListening } from './listeners.js';
 import { Pause } from './reading.js';
 import { type ControlCallback, type Sendable, type SendCallback, type SendOptions, sizeOf } from './sendable.js';
-import { internalsOf } from './ws-internals.js';
+import { PeerSender } from './sender.js';
+import { internalsOf, type ReceiverInternals, type SenderInternals } from './ws-internals.js';
 
-const NOTHING = Buffer.alloc(0);
 const NO_OPTIONS: SendOptions = Object.freeze({});
 const TEXT: SendOptions = Object.freeze({ binary: false });
+const NO_EXTENSIONS = Object.freeze({});
 
 interface Open {
   readonly context: ConnectionContext;
@@ -42,28 +43,39 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
 
   /** @hidden */
   constructor({ context, raw, peer, extensions, subprotocol }: Open) {
-    const { closeTimeout, maxSize, maxFragments } = context.limits;
+    const { closeTimeout } = context.limits;
     super(null as unknown as string, undefined, { autoPong: false, closeTimeout } as object);
     this.currentPrincipal = peer.principal as Principal;
     const internals = internalsOf(this);
-    if (extensions !== undefined) internals._extensions = extensions;
+    internals._extensions = extensions ?? NO_EXTENSIONS;
     if (subprotocol !== undefined) internals._protocol = subprotocol;
+    internals._socket = raw;
+    internals._readyState = WebSocket.OPEN;
     this.connection = new Connection(context, this as SecureSocket, raw, peer);
-    internals.setSocket(raw, NOTHING, {
-      allowSynchronousEvents: true,
-      skipUTF8Validation: false,
-      maxBufferedChunks: 0,
-      maxFragments,
-      maxPayload: maxSize,
-    });
-    shareListeners(this as SecureSocket, raw, internals._receiver);
+    listen(raw, this.connection);
   }
+
+  /** @internal For `ws`, whose own is made when it is needed. */
+  get _receiver(): ReceiverInternals {
+    return this.connection.intake.receiver;
+  }
+
+  /** For the constructor of `ws`: there is none yet. */
+  set _receiver(_none: ReceiverInternals | null) {}
+
+  /** @internal As {@link _receiver}. */
+  get _sender(): SenderInternals {
+    const { connection } = this;
+    return (connection.output.sender ??= new PeerSender(connection));
+  }
+
+  set _sender(_none: SenderInternals | null) {}
 
   /** @internal Everything is in its place: the bytes that came behind the head may be read. */
   begin(head: Buffer): void {
-    const { intake } = this.connection;
-    if (head.length > 0) intake.chunk(head);
-    if (!intake.reading.paused) this.startReading();
+    const { connection } = this;
+    if (head.length > 0) connection.intake.chunk(head);
+    if (!connection.isPaused) this.startReading();
   }
 
   /** Unguessable; the same for as long as the connection lives. */
@@ -208,13 +220,7 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
 
   /** Open, and the sender of `ws` has nothing to do. */
   private get isIdle(): boolean {
-    const { _sender } = internalsOf(this);
-    return _sender._bufferedBytes === 0 && _sender._firstFragment && this.readyState === WebSocket.OPEN;
-  }
-
-  /** @internal Bytes that the sender of `ws` holds back while it compresses; with none, a frame may be written past it. */
-  get senderBytes(): number {
-    return internalsOf(this)._sender._bufferedBytes;
+    return (this.connection.output.sender?.isIdle ?? true) && this.readyState === WebSocket.OPEN;
   }
 
   /** @internal A text of so many bytes goes as it is, and may be written past the sender of `ws`. */
@@ -243,7 +249,7 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
   }
 
   override close(code?: number, reason?: string | Buffer): void {
-    if (this.readyState === WebSocket.OPEN) this.connection.output.flush();
+    if (this.readyState === WebSocket.OPEN) this.connection.sending?.flush();
     super.close(code, reason === undefined || reason.length === 0 ? defaultReason(code) : reason);
     if (this.readyState === WebSocket.CLOSING) this.connection.closing();
   }
@@ -262,7 +268,10 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
   }
 
   /** @internal */ startReading(): void {
-    super.resume();
+    if (this.readyState === WebSocket.CLOSED) return;
+    const { raw, receiving } = this.connection;
+    internalsOf(this)._paused = false;
+    if (!receiving?.receiver._writableState.needDrain) raw.resume();
   }
 
   /** @internal Lets go of what was received of an unfinished message, and takes nothing more. */
@@ -285,26 +294,27 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
     }
   }
 
-  /** @internal Called by `ws` once TCP has ended. */
+  /** @internal TCP has ended, and all that came before is parsed. */
   emitClose(): void {
-    const { emitClose } = WebSocket.prototype as unknown as { emitClose(this: WebSocket): void };
+    if (this.readyState === WebSocket.CLOSED) return;
+    const internals = internalsOf(this);
+    const { _closeCode: code, _closeMessage: reason } = internals;
+    internals._readyState = WebSocket.CLOSED;
     try {
-      emitClose.call(this);
+      this.deflate?.cleanup();
+      this.emit('close', code, reason);
     } finally {
-      const { _closeCode, _closeMessage } = this as unknown as { _closeCode: number; _closeMessage: Buffer };
-      this.connection.close(_closeCode, _closeMessage);
+      this.connection.close(code, reason);
     }
   }
 }
-
-const amountInSocket = Object.getOwnPropertyDescriptor(WebSocket.prototype, 'bufferedAmount')!.get!;
 
 /** What waits in the socket and what waits before it. */
 Object.defineProperty(SecureSocket.prototype, 'bufferedAmount', {
   configurable: true,
   enumerable: true,
   get(this: SecureSocket): number {
-    const { waitingBytes, lostBytes } = this.connection.output;
-    return (amountInSocket.call(this) as number) + waitingBytes + lostBytes;
+    const { raw, sending } = this.connection;
+    return sending === undefined ? raw.writableLength : sending.pending + sending.lostBytes;
   },
 });

@@ -10,6 +10,8 @@ export interface ReceiverInternals extends NodeJS.EventEmitter {
   readonly writable: boolean;
   readonly writableLength: number;
   readonly writableEnded: boolean;
+  readonly writableFinished: boolean;
+  readonly _writableState: { readonly errorEmitted: boolean; readonly needDrain: boolean };
   end(): void;
   write(chunk: Buffer): boolean;
   /** Takes and parses a chunk; calls back before it returns unless a message is to be inflated. */
@@ -38,31 +40,68 @@ export interface ReceiverInternals extends NodeJS.EventEmitter {
   dataMessage(callback: (error?: Error) => void): void;
 }
 
+export interface SenderInternals {
+  /** Bytes that it holds back while it compresses. */
+  readonly _bufferedBytes: number;
+  readonly _firstFragment: boolean;
+  onerror(error: Error): void;
+}
+
 export interface WebSocketInternals {
+  readonly binaryType: string;
   readonly _receiver: ReceiverInternals;
-  /** Bytes that its sender holds back while it compresses. */
-  readonly _sender: { readonly _bufferedBytes: number; readonly _firstFragment: boolean };
-  readonly _socket: Socket;
-  _extensions: Record<string, unknown>;
+  readonly _sender: SenderInternals;
+  _socket: Socket;
+  _events: object | undefined;
+  _extensions: Readonly<Record<string, unknown>>;
+  _paused: boolean;
   _protocol: string;
+  _readyState: number;
   _closeFrameSent: boolean;
   _closeFrameReceived: boolean;
+  _closeCode: number;
+  _closeMessage: Buffer;
+  _closeTimer: NodeJS.Timeout | null;
+  _errorEmitted: boolean;
   setSocket(socket: Socket, head: Buffer, options: object): void;
   emitClose(): void;
 }
 
 export const GET_INFO = 0;
 export const INFLATING = 5;
+/** A `readyState`. */
+export const CLOSING = 2;
 
 export const internalsOf = (socket: WebSocket): WebSocketInternals => socket as unknown as WebSocketInternals;
 
+interface ReceiverOptions {
+  readonly allowSynchronousEvents: boolean;
+  readonly binaryType: string;
+  readonly extensions: object;
+  readonly isServer: boolean;
+  readonly maxBufferedChunks: number;
+  readonly maxFragments: number;
+  readonly maxPayload: number;
+  readonly skipUTF8Validation: boolean;
+}
+
 /** Exported by `ws`, not by its types. */
 export const { Receiver, Sender } = ws as unknown as {
-  readonly Receiver: { readonly prototype: ReceiverInternals };
+  readonly Receiver: { readonly prototype: ReceiverInternals; new (options: ReceiverOptions): ReceiverInternals };
   readonly Sender: {
+    new (socket: Socket, extensions: object): SenderInternals;
     frame(
       data: Buffer,
       options: { fin: boolean; rsv1: boolean; opcode: number; mask: false; readOnly: boolean },
     ): Buffer[];
   };
 };
+
+export const EMPTY = Buffer.alloc(0);
+
+type CreateError = (type: ErrorConstructor, message: string, prefix: boolean, status: number, code: string) => Error;
+
+/** Under which symbol an error of a receiver carries its close code: it is on one that is made for that. */
+export const STATUS_CODE: unique symbol = Object.getOwnPropertySymbols(
+  (Receiver.prototype as unknown as { createError: CreateError }).createError.call({}, Error, '', false, 1002, ''),
+)[0] as never;

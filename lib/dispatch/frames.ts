@@ -17,7 +17,7 @@ export class SharedMessage {
     if (socket.readyState !== 1) return;
     const { connection } = socket;
     connection.touch();
-    const frame = socket.senderBytes === 0 ? this.frameFor(socket) : undefined;
+    const frame = connection.output.senderBytes === 0 ? this.frameFor(socket) : undefined;
     if (frame !== undefined) connection.output.sendFrame(this.payload, frame);
     else connection.output.send(this.payload, { binary: false }, undefined);
   }

@@ -131,7 +131,7 @@ describe('unfinished messages', () => {
     const plain = await open();
     plain.write(Buffer.concat([message('sink', 'x'.repeat(60_000)), frame('x', { fin: false })]));
     await eventually(() => LiveGateway.started === 1);
-    const { receiver } = LiveGateway.sockets[1]!.connection;
+    const { receiver } = LiveGateway.sockets[1]!.connection.intake;
     await eventually(() => receiver._fragments.length === 1);
     expect(receiver._fragments[0]!.buffer.byteLength).toBeLessThan(10_000);
   });
@@ -141,7 +141,8 @@ describe('unfinished messages', () => {
     const client = await open();
     await eventually(() => LiveGateway.sockets.length === 1);
     const { connection } = LiveGateway.sockets[0]!;
-    const { intake, receiver } = connection;
+    const { intake } = connection;
+    const { receiver } = intake;
     const bytes = message('size', 'x'.repeat(MIB / 4));
     let chunks = 0;
     let held = 0;

@@ -9,11 +9,11 @@ function crowd() {
   const got: number[] = Array.from({ length: PEERS }, () => 0);
   const peers = got.map((_, at) => ({
     readyState: 1,
-    senderBytes: 0,
     deflate: undefined,
     connection: {
       touch: () => undefined,
       output: {
+        senderBytes: 0,
         sendFrame(payload: Buffer) {
           // {"event":"n","data":…}
           const data = Number(payload.toString('latin1', 20, payload.length - 1));
