@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { CloseCode } from '../errors/close-codes.js';
 import type { AddressEntry } from '../stores/address-entry.js';
 import { type ConnectionContext, DispatchState, type Peer } from './context.js';
+import { Hooks } from './hooks.js';
 import { Intake } from './intake.js';
 import { Keepalive } from './keepalive.js';
 import { Output } from './output.js';
@@ -21,26 +22,20 @@ export class Connection extends Timed {
   /** What it sends with, once anything was to be sent. */
   sending: Output | undefined = undefined;
   readonly keepalive: Keepalive;
-  /** Of the address; `undefined` for a trusted proxy, to which limits per address do not apply. */
-  readonly account: AddressEntry | undefined;
   /** @internal */ held = 0;
   /** @internal */ isGivenUp = false;
+  /** Noted only where there is an idle timeout. */
   lastMessageAt: number;
-  /** Every `handleConnection` has settled: messages may be handled. */
-  ready = false;
   /** TCP has ended. */
   ended = false;
   /** What we ended it for. */
   cause: string | undefined = undefined;
   /** It is to end as soon as no handler runs. */
   leaving: { readonly code: number; readonly reason: string } | undefined = undefined;
-  /** What the dispatcher knows of it. */
-  readonly dispatch = new DispatchState();
-  private hooks = 0;
-  private hooksBy: number;
-  private afterHooks: (() => void)[] | undefined = undefined;
-  private closeBy = NEVER;
-  private goneBy = NEVER;
+  private dispatched: DispatchState | undefined = undefined;
+  private hooks: Hooks | undefined = undefined;
+  /** One way or the other it is closing, and TCP must have ended by then. */
+  private goneBy: number | undefined = undefined;
 
   constructor(
     readonly context: ConnectionContext,
@@ -50,10 +45,19 @@ export class Connection extends Timed {
   ) {
     super();
     const now = context.clock.now();
-    this.account = peer.address.isExempt ? undefined : peer.address;
-    this.lastMessageAt = now;
-    this.hooksBy = now + context.limits.hookTimeout;
+    this.lastMessageAt = context.limits.idleTimeout === NEVER ? 0 : now;
     this.keepalive = new Keepalive(this, now);
+  }
+
+  /** Of the address; `undefined` for a trusted proxy, to which limits per address do not apply. */
+  get account(): AddressEntry | undefined {
+    const { address } = this.peer;
+    return address.isExempt ? undefined : address;
+  }
+
+  /** What the dispatcher knows of it. */
+  get dispatch(): DispatchState {
+    return (this.dispatched ??= new DispatchState());
   }
 
   get intake(): Intake {
@@ -74,27 +78,38 @@ export class Connection extends Timed {
     return this.socket.readyState === 1;
   }
 
-  /** Waits for as many `handleConnection` hooks; none: it is ready at once. */
+  /** One read of the raw socket. A pong is all that many ever say: nothing to receive more with is made for it. */
+  read(chunk: Buffer): void {
+    const pong = this.receiving === undefined ? this.keepalive.pongIn(chunk) : undefined;
+    if (pong === undefined) this.intake.chunk(chunk);
+    else this.socket.emit('pong', pong);
+  }
+
+  /** Every `handleConnection` has settled: messages may be handled. */
+  get ready(): boolean {
+    return this.hooks === undefined;
+  }
+
+  /** Waits for as many `handleConnection` hooks. */
   awaitHooks(count: number): void {
-    this.hooks = count;
-    if (count === 0) this.becomeReady();
-    this.context.wheel.schedule(this, Math.min(this.ready ? NEVER : this.hooksBy, this.keepalive.nextAt()));
+    const { clock, limits } = this.context;
+    if (count > 0) this.hooks = new Hooks(count, clock.now() + limits.hookTimeout);
+    this.schedule(Math.min(this.hooksBy, this.keepalive.nextAt()));
   }
 
   hookSettled(): void {
-    if (--this.hooks === 0) this.becomeReady();
+    if (this.hooks?.settle()) this.becomeReady();
   }
 
   hookFailed(error: unknown): void {
-    this.context.telemetry.fault('handleConnection', error, this.context.path);
-    this.end(CloseCode.INTERNAL_ERROR, 'internal error');
+    this.endForHook(error);
     this.hookSettled();
   }
 
   /** Runs `action` when the hooks have settled; at once where they have. */
   whenReady(action: () => void): void {
-    if (this.ready) action();
-    else (this.afterHooks ??= []).push(action);
+    if (this.hooks === undefined) action();
+    else this.hooks.add(action);
   }
 
   /** A message went one way or the other; looked at only where there is an idle timeout. */
@@ -143,18 +158,21 @@ export class Connection extends Timed {
     this.socket.close(CloseCode.TRY_AGAIN_LATER, cause);
     // What is being received belongs to nobody any more.
     this.socket.forgetInput();
-    this.goneBy = this.context.clock.now() + MEMORY_GRACE;
-    this.schedule(this.goneBy);
+    this.goneWithin(MEMORY_GRACE);
     this.settle();
   }
 
   /** One way or the other it is closing: no message is handled any more, and TCP must end in time. */
   closing(): void {
-    if (this.closeBy !== NEVER) return;
+    if (this.goneBy !== undefined) return;
     this.receiving?.drop();
     this.receiving?.assembly.inflate();
-    this.closeBy = this.context.clock.now() + this.context.limits.closeTimeout;
-    this.schedule(this.closeBy);
+    this.goneWithin(this.context.limits.closeTimeout);
+  }
+
+  private goneWithin(timeout: number): void {
+    this.goneBy = Math.min(this.goneBy ?? NEVER, this.context.clock.now() + timeout);
+    this.schedule(this.goneBy);
   }
 
   /** TCP has ended: nothing is held any more. */
@@ -168,7 +186,7 @@ export class Connection extends Timed {
     this.peer.release();
     this.context.closed(this, code, reason);
     // `handleDisconnect` waits for `handleConnection`, but not for ever.
-    if (!this.ready) this.context.wheel.schedule(this, this.hooksBy);
+    this.context.wheel.schedule(this, this.hooksBy);
   }
 
   /** Tells the ledger what is held now. */
@@ -178,7 +196,7 @@ export class Connection extends Timed {
 
   /** Reading had paused for so long: what the peer owes us may come as much later. */
   standStill(silence: number, now: number): void {
-    this.lastMessageAt = shifted(this.lastMessageAt, silence, now);
+    if (this.lastMessageAt !== 0) this.lastMessageAt = shifted(this.lastMessageAt, silence, now);
     this.keepalive.standStill(silence, now);
     this.receiving?.assembly.standStill(silence, now);
     this.schedule(Math.min(this.receiving?.assembly.by ?? NEVER, this.keepalive.nextAt()));
@@ -186,22 +204,22 @@ export class Connection extends Timed {
 
   override onDue(now: number): number {
     if (this.ended) return this.dueAfterEnd(now);
-    if (now >= this.goneBy || now >= this.closeBy) return this.gone();
+    if (now >= (this.goneBy ?? NEVER)) return this.gone();
     if (!this.isOpen) this.closing();
-    if (!this.ready && now >= this.hooksBy) this.hooksOverdue();
+    if (now >= this.hooksBy) this.hooksOverdue();
     this.receiving?.reading.review(now);
     if (this.sending?.isStalled(now)) return this.gone('peer does not read');
     this.sending?.review(now);
     this.settle();
     if (this.isOpen && now >= this.assemblyBy) this.end(CloseCode.POLICY_VIOLATION, 'message took too long');
-    const handlers = this.dispatch.tasks === undefined ? NEVER : this.context.handlerOverdue(this, now);
+    const handlers = this.dispatched?.tasks === undefined ? NEVER : this.context.handlerOverdue(this, now);
     const keepalive = this.isOpen ? this.keepalive.check(now) : NEVER;
     return this.ended ? NEVER : this.nextAt(Math.min(handlers, keepalive));
   }
 
   private dueAfterEnd(now: number): number {
-    if (!this.ready && now >= this.hooksBy) this.hooksOverdue();
-    return this.ready ? NEVER : this.hooksBy;
+    if (now >= this.hooksBy) this.hooksOverdue();
+    return this.hooksBy;
   }
 
   private get assemblyBy(): number {
@@ -209,11 +227,10 @@ export class Connection extends Timed {
   }
 
   private nextAt(others: number): number {
-    const hooks = this.ready ? NEVER : this.hooksBy;
     const assembly = this.isOpen ? this.assemblyBy : NEVER;
     const resume = this.receiving?.reading.resumeAt ?? NEVER;
     const output = this.sending?.nextAt ?? NEVER;
-    return Math.min(others, assembly, hooks, resume, output, this.closeBy, this.goneBy);
+    return Math.min(others, assembly, this.hooksBy, resume, output, this.goneBy ?? NEVER);
   }
 
   private gone(cause = 'close timeout'): number {
@@ -221,31 +238,25 @@ export class Connection extends Timed {
     return NEVER;
   }
 
+  private get hooksBy(): number {
+    return this.hooks?.by ?? NEVER;
+  }
+
   private becomeReady(): void {
-    if (this.ready) return;
-    this.ready = true;
-    const actions = this.afterHooks;
-    this.afterHooks = undefined;
-    for (const action of actions ?? []) this.run(action);
+    const { hooks } = this;
+    this.hooks = undefined;
+    hooks?.release((error) => this.context.telemetry.fault('socket', error, this.context.path));
     if (this.ended) this.context.wheel.cancel(this);
     else this.receiving?.proceed();
   }
 
-  private run(action: () => void): void {
-    try {
-      action();
-    } catch (error) {
-      this.context.telemetry.fault('socket', error, this.context.path);
-    }
+  private hooksOverdue(): void {
+    this.endForHook(new Error('handleConnection did not settle in time'));
+    this.becomeReady();
   }
 
-  private hooksOverdue(): void {
-    this.context.telemetry.fault(
-      'handleConnection',
-      new Error('handleConnection did not settle in time'),
-      this.context.path,
-    );
+  private endForHook(error: unknown): void {
+    this.context.telemetry.fault('handleConnection', error, this.context.path);
     this.end(CloseCode.INTERNAL_ERROR, 'internal error');
-    this.becomeReady();
   }
 }

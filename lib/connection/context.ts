@@ -53,14 +53,14 @@ export interface Peer {
   readonly secure: boolean;
   readonly origin: string | undefined;
   readonly rawQuery: string;
-  readonly principal: unknown;
-  /** Changes when the session is renewed for somebody else. */
+  /** Changes, as its key does, when the session is renewed for somebody else. */
+  principal: unknown;
   userKey: string | undefined;
-  /** Milliseconds since the epoch; `Infinity`: never. */
-  readonly expiresAt: number;
+  /** Of the session at first, in milliseconds since the epoch; `undefined`: never. */
+  readonly expiresAt: number | undefined;
   readonly address: AddressEntry;
   /** Gives the slot back; idempotent. */
-  readonly release: () => void;
+  release(): void;
 }
 
 /** A message handler as Nest binds it for one connection. */

@@ -14,6 +14,10 @@ export const textFrame = (text: string): string =>
     ? SHORT_HEADS[text.length]! + text
     : String.fromCharCode(0x81, 126, text.length >> 8, text.length & 255) + text;
 
+/** A whole ping frame, in latin1, whose payload are the four bytes of a number. */
+export const pingFrame = (number: number): string =>
+  String.fromCharCode(0x89, 4, number >>> 24, (number >> 16) & 255, (number >> 8) & 255, number & 255);
+
 /** A whole text frame of any payload; `rsv1`: it is compressed (RFC 7692, section 6). */
 export const frameOf = (payload: Buffer, rsv1: boolean): Buffer =>
   Buffer.concat(Sender.frame(payload, { fin: true, rsv1, opcode: TEXT, mask: false, readOnly: true }));

@@ -26,7 +26,7 @@ export function onDrain(this: Linked): void {
 }
 
 function onData(this: Linked, chunk: Buffer): void {
-  this[CONNECTION]?.intake.chunk(chunk);
+  this[CONNECTION]?.read(chunk);
 }
 
 /** The peer has half-closed: what is left to say to it must be said in time. */

@@ -22,6 +22,7 @@ export class PeerReceiver extends Receiver {
       maxPayload: maxSize,
       skipUTF8Validation: false,
     });
+    this._events = undefined;
   }
 
   override emit(event: string | symbol, ...args: unknown[]): boolean;

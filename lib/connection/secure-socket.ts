@@ -38,15 +38,15 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
   /** @internal */ readonly connection: Connection;
   /** The upgrade request, where `keepRequest` is set. */
   request: IncomingMessage | undefined = undefined;
-  private currentPrincipal: Principal;
   private uuid: string | undefined = undefined;
 
   /** @hidden */
   constructor({ context, raw, peer, extensions, subprotocol }: Open) {
     const { closeTimeout } = context.limits;
     super(null as unknown as string, undefined, { autoPong: false, closeTimeout } as object);
-    this.currentPrincipal = peer.principal as Principal;
     const internals = internalsOf(this);
+    // Node makes one with the first listener.
+    internals._events = undefined;
     internals._extensions = extensions ?? NO_EXTENSIONS;
     if (subprotocol !== undefined) internals._protocol = subprotocol;
     internals._socket = raw;
@@ -74,7 +74,7 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
   /** @internal Everything is in its place: the bytes that came behind the head may be read. */
   begin(head: Buffer): void {
     const { connection } = this;
-    if (head.length > 0) connection.intake.chunk(head);
+    if (head.length > 0) connection.read(head);
     if (!connection.isPaused) this.startReading();
   }
 
@@ -95,7 +95,7 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
 
   /** Who it is, as an admission guard said. */
   get principal(): Principal {
-    return this.currentPrincipal;
+    return this.connection.peer.principal as Principal;
   }
 
   /** The path of the gateway. */
@@ -169,8 +169,8 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
       throw new RangeError('expiresAt must be a Date or milliseconds since the epoch');
     const { connection } = this;
     if (principal !== undefined || userKey !== undefined) connection.context.changeUser(connection, principal, userKey);
-    if (principal !== undefined) this.currentPrincipal = principal;
-    if (at !== undefined) connection.keepalive.renew(at ?? Number.POSITIVE_INFINITY);
+    if (principal !== undefined) connection.peer.principal = principal;
+    if (at !== undefined) connection.keepalive.renew(at ?? undefined);
   }
 
   override send(data: Sendable | number, options?: SendOptions | SendCallback, callback?: SendCallback): void {

@@ -7,6 +7,7 @@ import * as ws from 'ws';
  * so that a new version of `ws` which changes one of them is noticed.
  */
 export interface ReceiverInternals extends NodeJS.EventEmitter {
+  _events: object | undefined;
   readonly writable: boolean;
   readonly writableLength: number;
   readonly writableEnded: boolean;

@@ -9,31 +9,21 @@ import type { Passage } from './passage.js';
 
 /** Makes a connection of a passage, to which its slot and its address entry belong then; false where that fails. */
 export function enter(passage: Passage, head: Buffer): boolean {
-  const release = releaseOf(passage);
+  const peer = new Welcomed(passage);
   try {
-    if (welcome(passage, head, release)) return true;
+    if (welcome(passage, head, peer)) return true;
   } catch (error) {
     passage.engine.telemetry.fault('internal', error);
   }
-  release();
+  peer.release();
   return false;
-}
-
-function releaseOf({ engine, entry, reservation }: Passage): () => void {
-  let isReleased = false;
-  return () => {
-    if (isReleased) return;
-    isReleased = true;
-    reservation?.release();
-    engine.addresses.release(entry);
-  };
 }
 
 /**
  * 9: the handshake. Subprotocol, compression, the 101, and only then a `WebSocket`.
  * False where the socket has gone meanwhile; the caller still owns everything then.
  */
-function welcome(passage: Passage, head: Buffer, release: () => void): boolean {
+function welcome(passage: Passage, head: Buffer, peer: Peer): boolean {
   const { endpoint, request, admitted, port } = passage;
   const socket = passage.wire.release();
   if (socket === undefined) return false;
@@ -52,7 +42,6 @@ function welcome(passage: Passage, head: Buffer, release: () => void): boolean {
   });
   socket.write(text, 'latin1');
   const extensions = deflate && { [EXTENSION_NAME]: deflate };
-  const peer = new Welcomed(passage, release);
   const webSocket = new SecureSocket({ context: endpoint, raw: socket, peer, extensions, subprotocol });
   endpoint.opened(webSocket, endpoint.needsRequest ? toIncomingMessage(passage.head, socket) : undefined);
   webSocket.begin(head);
@@ -65,22 +54,31 @@ class Welcomed implements Peer {
   readonly secure: boolean;
   readonly origin: string | undefined;
   readonly rawQuery: string;
-  readonly principal: unknown;
+  principal: unknown;
   userKey: string | undefined;
-  readonly expiresAt: number;
+  readonly expiresAt: number | undefined;
   readonly address: Peer['address'];
+  private readonly addresses: Passage['engine']['addresses'];
+  private readonly reservation: Passage['reservation'];
+  private isReleased = false;
 
-  constructor(
-    { route, tls, request, admitted, entry }: Passage,
-    readonly release: () => void,
-  ) {
+  constructor({ route, tls, request, admitted, entry, engine, reservation }: Passage) {
     this.ip = route.address.text;
     this.secure = tls || route.secure === true;
     this.origin = request.origin;
     this.rawQuery = request.rawQuery;
     this.principal = admitted.principal;
     this.userKey = admitted.userKey;
-    this.expiresAt = admitted.expiresAt;
+    this.expiresAt = admitted.expiresAt === Number.POSITIVE_INFINITY ? undefined : admitted.expiresAt;
     this.address = entry;
+    this.addresses = engine.addresses;
+    this.reservation = reservation;
+  }
+
+  release(): void {
+    if (this.isReleased) return;
+    this.isReleased = true;
+    this.reservation?.release();
+    this.addresses.release(this.address);
   }
 }

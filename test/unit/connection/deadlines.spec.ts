@@ -291,11 +291,14 @@ it('pings of ten thousand peers are spread, from the first and after the process
         clock,
         limits: { pingInterval: 20_000, pingTimeout: 1e9, idleTimeout: Number.POSITIVE_INFINITY, maxLifetime: 1e9 },
       },
-      peer: { expiresAt: Number.POSITIVE_INFINITY },
-      intake: { reading: { paused: false } },
+      peer: { expiresAt: undefined },
+      isPaused: false,
       isOpen: true,
       lastMessageAt: 0,
-      socket: { ping: (data: Buffer) => connection.answer(data) },
+      raw: {
+        writableLength: 0,
+        write: (frame: string) => connection.answer(Buffer.from(frame.slice(2), 'latin1')),
+      },
       answer: (_data: Buffer) => undefined as void,
     };
     const keepalive = new Keepalive(connection as never, clock.now());
