@@ -756,7 +756,7 @@ const INCOMING = group('attack/live/incoming.spec.ts', '', [
     'fragments cost of the message rate',
     'messages.maxFragments',
     'unfinished messages cost one message of the rate for every sixteen fragments',
-    ['connection/receiver.ts', 'if (!this._fin) this.connection.intake.fragment();', ''],
+    ['connection/receiver.ts', 'if (!this._fin) this.intake.fragment();', ''],
   ],
   [
     'a message must be complete in time',
@@ -774,7 +774,7 @@ const INCOMING = group('attack/live/incoming.spec.ts', '', [
     'control rate: pings',
     'messages.controlRate',
     'rates of pings',
-    ['connection/receiver.ts', 'if (!connection.intake.controlFrame()) return;', ''],
+    ['connection/receiver.ts', 'if (!this.intake.controlFrame()) return;', ''],
   ],
   [
     'control rate: unasked pongs',
@@ -782,7 +782,7 @@ const INCOMING = group('attack/live/incoming.spec.ts', '', [
     'rates of pongs that nobody asked for',
     [
       'connection/receiver.ts',
-      'if (!connection.keepalive.pong(data) && !connection.intake.controlFrame()) return;',
+      'if (!connection.keepalive.pong(data) && !this.intake.controlFrame()) return;',
       'connection.keepalive.pong(data);',
     ],
   ],
@@ -844,7 +844,7 @@ const INCOMING = group('attack/live/incoming.spec.ts', '', [
     'handlers have so much time',
     'messages.handlerTimeout',
     'handlers in flight that never answer hold their own connection only',
-    ['dispatch/dispatcher.ts', 'connection.intake.turnStart + this.options.handlerTimeout', 'NEVER'],
+    ['dispatch/dispatcher.ts', 'connection.receiving!.turnStart + this.options.handlerTimeout', 'NEVER'],
   ],
   [
     'one peer does not hold the event loop',
@@ -869,7 +869,7 @@ const OUTGOING = group('attack/live/outgoing.spec.ts', 'a peer that does not rea
     'who does not read is not read',
     'buffers.writeLimit',
     'does not have its waiting messages handled',
-    ['connection/output.ts', 'if (pending > context.limits.writeLimit) intake.pauseForOutput();\n    else', ''],
+    ['connection/output.ts', 'if (pending > context.limits.writeLimit) connection.intake.pauseForOutput();\n    else', ''],
   ],
   [
     'of many pings the last is answered',
@@ -880,7 +880,7 @@ const OUTGOING = group('attack/live/outgoing.spec.ts', 'a peer that does not rea
       'if (this.pending > this.connection.context.limits.writeLimit) this.lastPing = Buffer.from(data);\n    else ',
       '',
     ],
-    ['connection/output.ts', 'if (pending > context.limits.writeLimit) intake.pauseForOutput();\n    else', ''],
+    ['connection/output.ts', 'if (pending > context.limits.writeLimit) connection.intake.pauseForOutput();\n    else', ''],
   ],
   [
     'the oldest byte must leave in time',

@@ -78,13 +78,6 @@ export class Connection extends Timed {
     return this.socket.readyState === 1;
   }
 
-  /** One read of the raw socket. A pong is all that many ever say: nothing to receive more with is made for it. */
-  read(chunk: Buffer): void {
-    const pong = this.receiving === undefined ? this.keepalive.pongIn(chunk) : undefined;
-    if (pong === undefined) this.intake.chunk(chunk);
-    else this.socket.emit('pong', pong);
-  }
-
   /** Every `handleConnection` has settled: messages may be handled. */
   get ready(): boolean {
     return this.hooks === undefined;

@@ -44,7 +44,7 @@ export class Intake {
   private framesAfterEnd = 0;
 
   constructor(private readonly connection: Connection) {
-    this.receiver = new PeerReceiver(connection);
+    this.receiver = new PeerReceiver(connection, this);
     this.reading = new Reading(connection);
     this.assembly = new Assembly(connection, this.receiver);
   }

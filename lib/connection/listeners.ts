@@ -9,13 +9,14 @@ export function listen(raw: Socket, connection: Connection): void {
   if (raw.timeout) raw.setTimeout(0);
   raw.setNoDelay();
   raw.on('close', onClose);
-  raw.on('data', onData);
+  raw.on('data', onFirstData);
   raw.on('end', onEnd);
   raw.on('error', onError);
 }
 
 /** What is read from here on is discarded. */
 export const stopListening = (raw: Socket): void => {
+  raw.removeListener('data', onFirstData);
   raw.removeListener('data', onData);
 };
 
@@ -25,8 +26,23 @@ export function onDrain(this: Linked): void {
   connection?.output.review(connection.context.clock.now());
 }
 
+/** A pong is all that many ever say: nothing to receive more with is made for it. */
+function onFirstData(this: Linked, chunk: Buffer): void {
+  const connection = this[CONNECTION];
+  const pong = connection?.keepalive.pongIn(chunk);
+  if (pong !== undefined) connection?.socket.emit('pong', pong);
+  else startReceiving(this, chunk);
+}
+
+/** Apart from what runs for every read: V8 would compile the making of all this into that, again and again. */
+export function startReceiving(raw: Socket, chunk: Buffer): void {
+  raw.removeListener('data', onFirstData);
+  raw.on('data', onData);
+  (raw as Linked)[CONNECTION]?.intake.chunk(chunk);
+}
+
 function onData(this: Linked, chunk: Buffer): void {
-  this[CONNECTION]?.read(chunk);
+  this[CONNECTION]?.receiving?.chunk(chunk);
 }
 
 /** The peer has half-closed: what is left to say to it must be said in time. */

@@ -178,16 +178,17 @@ export class Output {
   }
 
   private watch(now: number, pending: number): void {
-    const { raw, context, intake } = this.connection;
+    const { connection } = this;
+    const { raw, context } = connection;
     if (!this.watching) {
       this.watching = true;
       raw.on('drain', onDrain);
     }
     this.stall.watch(raw, now, context.limits.stallTimeout, pending);
     // Below the socket's own mark there is no 'drain': look again at the next tick.
-    this.connection.schedule(raw.writableNeedDrain ? this.stall.by : now + 1);
-    if (pending > context.limits.writeLimit) intake.pauseForOutput();
-    else intake.resumeAfterOutput();
+    connection.schedule(raw.writableNeedDrain ? this.stall.by : now + 1);
+    if (pending > context.limits.writeLimit) connection.intake.pauseForOutput();
+    else connection.receiving?.resumeAfterOutput();
   }
 
   private rest(): void {
@@ -196,7 +197,7 @@ export class Output {
       this.watching = false;
       this.connection.raw.removeListener('drain', onDrain);
     }
-    this.connection.intake.resumeAfterOutput();
+    this.connection.receiving?.resumeAfterOutput();
   }
 
   private pour(): void {

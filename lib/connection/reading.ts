@@ -66,7 +66,7 @@ export class Reading {
     const now = this.connection.context.clock.now();
     this.connection.standStill(now - this.since, now);
     this.connection.socket.startReading();
-    this.connection.intake.assembly.inflate();
+    this.connection.receiving?.assembly.inflate();
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Connection } from './connection.js';
+import type { Intake } from './intake.js';
 import { isCut } from './link.js';
 import { EMPTY, internalsOf, Receiver, STATUS_CODE, type WebSocketInternals } from './ws-internals.js';
 
@@ -9,7 +10,10 @@ type Parsed = (error?: Error) => void;
 
 /** The parser of `ws` for one peer. What it finds goes to the connection without listeners, of which each would cost. */
 export class PeerReceiver extends Receiver {
-  constructor(private readonly connection: Connection) {
+  constructor(
+    private readonly connection: Connection,
+    private readonly intake: Intake,
+  ) {
     const { maxSize, maxFragments } = connection.context.limits;
     const { binaryType, _extensions } = internalsOf(connection.socket);
     super({
@@ -40,18 +44,18 @@ export class PeerReceiver extends Receiver {
   /** After each chunk, and after each message that was inflated. */
   override startLoop(callback: Parsed): void {
     super.startLoop(callback);
-    this.connection.intake.parsed();
+    this.intake.parsed();
   }
 
   override dataMessage(callback: Parsed): void {
-    if (!this._fin) this.connection.intake.fragment();
+    if (!this._fin) this.intake.fragment();
     super.dataMessage(callback);
   }
 
   override decompress(data: Buffer, callback: Parsed): void {
-    const { isOpen, intake } = this.connection;
+    const { intake } = this;
     // What comes after the end is not worth it.
-    if (!isOpen) this.dataMessage(callback);
+    if (!this.connection.isOpen) this.dataMessage(callback);
     else if (intake.reading.paused) intake.assembly.postpone(data, callback);
     else this.inflate(data, callback);
   }
@@ -66,7 +70,8 @@ export class PeerReceiver extends Receiver {
   }
 
   private onMessage(data: Buffer, isBinary: boolean): void {
-    const { socket, intake } = this.connection;
+    const { intake } = this;
+    const { socket } = this.connection;
     if (!intake.admit(data.length)) return;
     if (socket.listenerCount('message') > 0) socket.emit('message', data, isBinary);
     intake.take(data, isBinary);
@@ -74,14 +79,14 @@ export class PeerReceiver extends Receiver {
 
   private onPing(data: Buffer): void {
     const { connection } = this;
-    if (!connection.intake.controlFrame()) return;
+    if (!this.intake.controlFrame()) return;
     connection.output.pong(data);
     connection.socket.emit('ping', data);
   }
 
   private onPong(data: Buffer): void {
     const { connection } = this;
-    if (!connection.keepalive.pong(data) && !connection.intake.controlFrame()) return;
+    if (!connection.keepalive.pong(data) && !this.intake.controlFrame()) return;
     connection.socket.emit('pong', data);
   }
 

@@ -7,7 +7,7 @@ import { defaultReason } from '../errors/close-codes.js';
 import { Connection } from './connection.js';
 import type { ConnectionContext, Peer } from './context.js';
 import { frameOf } from './frame-text.js';
-import { listen, stopListening } from './listeners.js';
+import { listen, startReceiving, stopListening } from './listeners.js';
 import { Pause } from './reading.js';
 import { type ControlCallback, type Sendable, type SendCallback, type SendOptions, sizeOf } from './sendable.js';
 import { PeerSender } from './sender.js';
@@ -74,7 +74,7 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
   /** @internal Everything is in its place: the bytes that came behind the head may be read. */
   begin(head: Buffer): void {
     const { connection } = this;
-    if (head.length > 0) connection.read(head);
+    if (head.length > 0) startReceiving(connection.raw, head);
     if (!connection.isPaused) this.startReading();
   }
 
@@ -260,7 +260,7 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
   }
 
   override resume(): void {
-    this.connection.intake.reading.resume(Pause.USER);
+    this.connection.receiving?.reading.resume(Pause.USER);
   }
 
   /** @internal */ stopReading(): void {
@@ -276,10 +276,10 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
 
   /** @internal Lets go of what was received of an unfinished message, and takes nothing more. */
   forgetInput(): void {
-    const { raw, intake } = this.connection;
+    const { raw, receiving } = this.connection;
     stopListening(raw);
     raw.resume();
-    intake.assembly.forget();
+    receiving?.assembly.forget();
   }
 
   /** @internal An `'error'` without a listener is no end of the process, nor is a listener that throws. */

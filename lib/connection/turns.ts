@@ -45,9 +45,9 @@ export class EventLoopTurns implements Turns {
     this.largeBytes = 0;
     const { corked, small, large } = this;
     this.corked = [];
-    for (const connection of corked) connection.output.uncork();
+    for (const connection of corked) connection.sending?.uncork();
     if (small.length > 0) this.serve(small);
-    large.shift()?.intake.goOn();
+    large.shift()?.receiving?.goOn();
     if (small.length > 0 || large.length > 0) this.arm();
   };
 
@@ -55,7 +55,7 @@ export class EventLoopTurns implements Turns {
   private serve(connections: Connection[]): void {
     const until = performance.now() + TURN_MS;
     for (let left = connections.length; left > 0; left--) {
-      connections.shift()!.intake.goOn();
+      connections.shift()?.receiving?.goOn();
       if (performance.now() >= until) return;
     }
   }

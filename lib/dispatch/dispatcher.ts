@@ -53,9 +53,9 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     const { length } = data;
     const message = this.read(connection, data, isBinary);
     const places = message && this.places(connection, message);
-    if (message === undefined || places === undefined) return connection.intake.finished(length);
+    if (message === undefined || places === undefined) return connection.receiving!.finished(length);
     // A message is begun within two milliseconds of it.
-    const dueAt = connection.intake.turnStart + this.options.handlerTimeout;
+    const dueAt = connection.receiving!.turnStart + this.options.handlerTimeout;
     const task = this.tasks.take(connection, message.event, length, dueAt, places.length);
     if (dueAt !== NEVER) this.options.wheel.schedule(connection, dueAt);
     for (const place of places) this.run(task, connection.dispatch.handlers![place]!, message);
@@ -125,7 +125,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
   }
 
   private strike(connection: Connection, text: string): void {
-    if (connection.intake.strike()) sendException(connection.socket, text);
+    if (connection.receiving!.strike()) sendException(connection.socket, text);
   }
 
   private run(task: Task, handler: BoundHandler, { data, event }: Message): void {
@@ -228,7 +228,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     this.tasks.discount(task);
     this.giveUp(task);
     sendException(connection.socket, 'The handler took too long');
-    connection.intake.finished(size);
+    connection.receiving!.finished(size);
   }
 
   /** Whatever still comes of this task is forgotten. */
@@ -247,7 +247,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     const { connection, size } = task;
     this.tasks.unlink(task);
     this.tasks.giveBack(task);
-    connection.intake.finished(size);
+    connection.receiving!.finished(size);
   }
 
   /** A result that came too late. */
