@@ -1,4 +1,5 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { Duplex } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { WebSocket } from 'ws';
 import { writeJoined } from '../../lib/connection/joined-write.js';
@@ -9,6 +10,8 @@ import {
   Receiver,
   type ReceiverInternals,
   Sender,
+  type SenderInternals,
+  STATUS_CODE,
 } from '../../lib/connection/ws-internals.js';
 import { frame } from '../support/raw-client.js';
 
@@ -176,5 +179,151 @@ describe('ws on the server’s side, made from a socket', () => {
     expect(typeof Object.getOwnPropertyDescriptor(WebSocket.prototype, 'bufferedAmount')?.get).toBe('function');
     const options = { fin: true, rsv1: true, opcode: 1, mask: false as const, readOnly: true };
     expect(Buffer.concat(Sender.frame(Buffer.from('hi'), options)).toString('hex')).toBe('c1026869');
+  });
+});
+
+/** Halves of a `WebSocket` that are made when they are needed, in place of what `setSocket` makes at once. */
+describe('ws with a receiver and a sender of our own', () => {
+  class Halves extends WebSocket {
+    receiver: ReceiverInternals | undefined;
+    sender: SenderInternals | undefined;
+    readonly heard: unknown[][] = [];
+
+    constructor(raw: Socket) {
+      super(null as unknown as string, undefined, { autoPong: false, closeTimeout: 1000 } as object);
+      Object.assign(internalsOf(this), { _events: undefined, _socket: raw, _readyState: WebSocket.OPEN });
+    }
+
+    get _receiver(): ReceiverInternals {
+      return (this.receiver ??= Object.assign(
+        new Receiver({
+          allowSynchronousEvents: true,
+          binaryType: internalsOf(this).binaryType,
+          extensions: {},
+          isServer: true,
+          maxBufferedChunks: 0,
+          maxFragments: 4,
+          maxPayload: 1000,
+          skipUTF8Validation: false,
+        }),
+        { emit: (...args: unknown[]) => this.heard.push(args) > 0, _events: undefined },
+      ));
+    }
+    set _receiver(_none: null) {}
+
+    get _sender(): SenderInternals {
+      return (this.sender ??= new Sender(internalsOf(this)._socket, {}));
+    }
+    set _sender(_none: null) {}
+  }
+
+  const written: Buffer[] = [];
+  let raw: Duplex;
+  let ws: Halves;
+  const bytes = () => Buffer.concat(written.splice(0)).toString('hex');
+  const tick = () => new Promise((resolve) => setImmediate(resolve));
+
+  beforeEach(() => {
+    raw = new Duplex({
+      read: () => undefined,
+      write: (chunk: Buffer, _, done) => {
+        written.push(chunk);
+        done();
+      },
+    });
+    ws = new Halves(raw as Socket);
+  });
+  afterEach(() => {
+    clearTimeout(internalsOf(ws)._closeTimer ?? undefined);
+    raw.destroy();
+  });
+
+  it('makes neither in its constructor, and needs neither to be asked', () => {
+    expect([ws.readyState, ws.protocol, ws.extensions, ws.isPaused]).toEqual([WebSocket.OPEN, '', '', false]);
+    expect(internalsOf(ws)).toMatchObject({
+      _closeCode: 1006,
+      _closeFrameReceived: false,
+      _closeFrameSent: false,
+      _closeTimer: null,
+      _errorEmitted: false,
+      _paused: false,
+    });
+    ws.pause();
+    expect([ws.isPaused, raw.isPaused()]).toEqual([true, true]);
+    ws.terminate();
+    expect([ws.readyState, raw.destroyed]).toEqual([WebSocket.CLOSING, true]);
+    expect([ws.receiver, ws.sender]).toEqual([undefined, undefined]);
+  });
+
+  it('is an emitter without listeners, until the first', () => {
+    expect([ws.emit('close'), ws.listenerCount('close'), ws.listeners('close'), ws.eventNames()]).toEqual([
+      false,
+      0,
+      [],
+      [],
+    ]);
+    ws.removeAllListeners().off('close', () => undefined);
+    const codes: number[] = [];
+    ws.on('close', (code) => codes.push(code));
+    ws.emit('close', 1000);
+    expect(codes).toEqual([1000]);
+  });
+
+  it('sends with the sender that it is given, whose errors go to onerror', () => {
+    ws.send('hi', { compress: false });
+    ws.ping('p');
+    expect(bytes()).toBe(['81026869', '890170'].join(''));
+    expect(ws.sender).toMatchObject({ _bufferedBytes: 0, _firstFragment: true });
+    expect(typeof ws.sender!.onerror).toBe('function');
+    expect(ws.receiver).toBeUndefined();
+  });
+
+  it('closes with both: a timer, and the end of the socket once the peer has answered', async () => {
+    ws.close(4000, 'go');
+    expect([ws.readyState, bytes(), internalsOf(ws)._closeTimer === null]).toEqual([2, '88040fa0676f', false]);
+    await tick();
+    expect([internalsOf(ws)._closeFrameSent, raw.writableEnded]).toEqual([true, false]);
+    internalsOf(ws)._closeFrameReceived = true;
+    ws.close();
+    expect(raw.writableEnded).toBe(true);
+  });
+
+  it('has a receiver that tells all through emit', async () => {
+    const receiver = ws._receiver;
+    receiver.write(Buffer.concat([frame('a'), frame('b', { opcode: 9 }), frame('c', { opcode: 10 })]));
+    receiver.write(frame(Buffer.from([0x0f, 0xa0, 0x78]), { opcode: 8 }));
+    await tick();
+    expect(receiver).toMatchObject({ writableEnded: true, writableFinished: true });
+    expect(ws.heard.filter(([event]) => event !== 'prefinish' && event !== 'close')).toEqual([
+      ['message', Buffer.from('a'), false],
+      ['ping', Buffer.from('b')],
+      ['pong', Buffer.from('c')],
+      ['conclude', 4000, Buffer.from('x')],
+      ['finish'],
+    ]);
+  });
+
+  it('has a receiver whose errors carry their close code under a symbol', async () => {
+    expect(typeof STATUS_CODE).toBe('symbol');
+    ws._receiver.write(frame('x', { opcode: 3 }));
+    await tick();
+    const [event, error] = ws.heard.find(([name]) => name === 'error')!;
+    expect([event, (error as { [STATUS_CODE]: number })[STATUS_CODE]]).toEqual(['error', 1002]);
+    expect(ws._receiver._writableState.errorEmitted).toBe(true);
+  });
+
+  it('has a receiver that asks for patience with needDrain and drain', async () => {
+    let done: (() => void) | undefined;
+    const receiver = Object.assign(ws._receiver, {
+      startLoop: (callback: () => void) => {
+        done = callback;
+      },
+    });
+    expect(receiver.write(Buffer.alloc(100_000))).toBe(false);
+    expect(receiver._writableState.needDrain).toBe(true);
+    done!();
+    await tick();
+    expect(ws.heard).toEqual([['drain']]);
+    expect(receiver._writableState.needDrain).toBe(false);
   });
 });
