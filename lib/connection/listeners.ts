@@ -34,7 +34,7 @@ function onFirstData(this: Linked, chunk: Buffer): void {
   else startReceiving(this, chunk);
 }
 
-/** Apart from what runs for every read: V8 would compile the making of all this into that, again and again. */
+/** Makes what receives, apart from what runs for every read: V8 would compile the making into that, again and again. */
 export function startReceiving(raw: Socket, chunk: Buffer): void {
   raw.removeListener('data', onFirstData);
   raw.on('data', onData);

@@ -26,6 +26,7 @@ export class PeerReceiver extends Receiver {
       maxPayload: maxSize,
       skipUTF8Validation: false,
     });
+    // Nobody listens: see `emit`.
     this._events = undefined;
   }
 

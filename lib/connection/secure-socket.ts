@@ -45,7 +45,7 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
     const { closeTimeout } = context.limits;
     super(null as unknown as string, undefined, { autoPong: false, closeTimeout } as object);
     const internals = internalsOf(this);
-    // Node makes one with the first listener.
+    // None listens yet: Node makes it anew with the first that does.
     internals._events = undefined;
     internals._extensions = extensions ?? NO_EXTENSIONS;
     if (subprotocol !== undefined) internals._protocol = subprotocol;
@@ -60,7 +60,7 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
     return this.connection.intake.receiver;
   }
 
-  /** For the constructor of `ws`: there is none yet. */
+  /** @internal For the constructor of `ws`: there is none yet. */
   set _receiver(_none: ReceiverInternals | null) {}
 
   /** @internal As {@link _receiver}. */
@@ -69,6 +69,7 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
     return (connection.output.sender ??= new PeerSender(connection));
   }
 
+  /** @internal */
   set _sender(_none: SenderInternals | null) {}
 
   /** @internal Everything is in its place: the bytes that came behind the head may be read. */
