@@ -97,8 +97,7 @@ export class PeerReceiver extends Receiver {
     const { socket, raw } = this.connection;
     internals._closeFrameReceived = true;
     internals._closeCode = code;
-    // A copy that keeps alive neither what was read nor a pool.
-    internals._closeMessage = reason.length === 0 ? EMPTY : Buffer.concat([reason], reason.length);
+    internals._closeMessage = reason.length === 0 ? EMPTY : copied(reason);
     if (isCut(raw)) return;
     process.nextTick(resume, raw);
     if (code === 1005) socket.close();
@@ -136,4 +135,11 @@ export class PeerReceiver extends Receiver {
   private get internals(): WebSocketInternals {
     return internalsOf(this.connection.socket);
   }
+}
+
+/** Keeps alive neither what was read nor a pool. */
+function copied(bytes: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  bytes.copy(copy);
+  return copy;
 }
