@@ -869,7 +869,11 @@ const OUTGOING = group('attack/live/outgoing.spec.ts', 'a peer that does not rea
     'who does not read is not read',
     'buffers.writeLimit',
     'does not have its waiting messages handled',
-    ['connection/output.ts', 'if (pending > context.limits.writeLimit) connection.intake.pauseForOutput();\n    else', ''],
+    [
+      'connection/output.ts',
+      'if (pending > context.limits.writeLimit) connection.intake.pauseForOutput();\n    else',
+      '',
+    ],
   ],
   [
     'of many pings the last is answered',
@@ -880,7 +884,11 @@ const OUTGOING = group('attack/live/outgoing.spec.ts', 'a peer that does not rea
       'if (this.pending > this.connection.context.limits.writeLimit) this.lastPing = Buffer.from(data);\n    else ',
       '',
     ],
-    ['connection/output.ts', 'if (pending > context.limits.writeLimit) connection.intake.pauseForOutput();\n    else', ''],
+    [
+      'connection/output.ts',
+      'if (pending > context.limits.writeLimit) connection.intake.pauseForOutput();\n    else',
+      '',
+    ],
   ],
   [
     'the oldest byte must leave in time',
