@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Wire, WireReader } from '../pipeline/wire.js';
-import { type Handle, handleOf, learnRequests, type Request, type Requests } from './handle.js';
+import { type Handle, handleOf, learnRequests, type Request, type Requests, toRequest, writeText } from './handle.js';
 
 /** Learned with the first connection; `null`: not to be had. */
 let requests: Requests | null | undefined;
@@ -55,7 +55,7 @@ export class HandleWire implements Wire {
   conclude(text: string): boolean {
     const { client } = this;
     this.concluding = true;
-    if (client.writeLatin1String(toRequest(requests!.Write, ignore), text) !== 0) return false;
+    if (!writeText(client, requests!, text)) return false;
     const shutdown: Shutdown = toRequest(requests!.Shutdown, onShutdown);
     shutdown[WIRE] = this;
     const status = client.shutdown(shutdown);
@@ -106,12 +106,6 @@ export class HandleWire implements Wire {
 const WIRE = Symbol('nest-secure-ws.wire');
 type Wired = Handle & { [WIRE]?: HandleWire | undefined };
 type Shutdown = Request & { [WIRE]?: HandleWire };
-
-function toRequest(Kind: new () => Request, oncomplete: Request['oncomplete']): Request {
-  const request = new Kind();
-  request.oncomplete = oncomplete;
-  return request;
-}
 
 function onRead(this: Wired, bytes?: ArrayBuffer): void {
   const wire = this[WIRE];

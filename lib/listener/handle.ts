@@ -12,8 +12,11 @@ export interface Handle {
   readonly bytesRead: number;
   readStart(): number;
   readStop(): number;
-  /** 0, or what kept it from being written; what does not fit at once is written later, and `request` told. */
-  writeLatin1String(request: Request, text: string): number;
+  /**
+   * 0, or what kept it from being written; what does not fit at once is written later, and `request` told. Node 26 makes
+   * the request by itself, only then, and answers with it.
+   */
+  writeLatin1String(request: Request | null, text: string): number | Request;
   /** 0: under way, behind what is being written. 1: done. Else what kept it from being done. */
   shutdown(request: Request): number;
   getpeername(name: { address?: string }): number;
@@ -69,16 +72,20 @@ function addressOf(client: Partial<Handle>): string | undefined {
   return client.getpeername?.(name) === 0 ? name.address : undefined;
 }
 
-/** Makes of requests of this Node; `undefined`: it does it in another way. */
+/** The requests of this Node. */
 export interface Requests {
-  readonly Write: new () => Request;
+  /** `undefined`: it makes those of writes by itself. */
+  readonly Write: (new () => Request) | undefined;
   readonly Shutdown: new () => Request;
 }
 
-/** Node does not export its requests: a socket over a handle that only listens shows which ones it makes. */
+/**
+ * Node does not export its requests: a socket over a handle that only listens shows which ones it makes. `undefined`: it
+ * writes in a way that we do not know.
+ */
 export function learnRequests(): Requests | undefined {
-  const seen: object[] = [];
-  const see = (request: object): number => seen.push(request) * 0;
+  const seen: (object | null)[] = [];
+  const see = (request: object | null): number => seen.push(request) * 0;
   const close = (then?: () => void): void => then?.();
   const handle = { writeLatin1String: see, shutdown: see, close, readStart: () => 0, readStop: () => 0 };
   try {
@@ -86,11 +93,27 @@ export function learnRequests(): Requests | undefined {
     socket.write('.', 'latin1');
     socket._final(() => undefined);
     socket.destroy();
-    const [Write, Shutdown] = seen.map((request) => request.constructor);
-    return Write?.name === 'WriteWrap' && Shutdown?.name === 'ShutdownWrap'
-      ? ({ Write, Shutdown } as unknown as Requests)
-      : undefined;
+    const [Write, Shutdown] = seen.map((request) => request?.constructor);
+    const isKnown = (seen[0] === null || Write?.name === 'WriteWrap') && Shutdown?.name === 'ShutdownWrap';
+    return isKnown ? ({ Write, Shutdown } as unknown as Requests) : undefined;
   } catch {
     return undefined;
   }
 }
+
+/** Writes text, now or as soon as the peer takes it. False where it cannot be. */
+export function writeText(client: Handle, { Write }: Requests, text: string): boolean {
+  const written = client.writeLatin1String(Write === undefined ? null : toRequest(Write, ignore), text);
+  if (typeof written === 'number') return written === 0;
+  written.oncomplete = ignore;
+  return true;
+}
+
+/** `oncomplete` is called once it is done, or has failed. */
+export function toRequest(Kind: new () => Request, oncomplete: Request['oncomplete']): Request {
+  const request = new Kind();
+  request.oncomplete = oncomplete;
+  return request;
+}
+
+function ignore(): void {}

@@ -1,7 +1,15 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { drop, type Handle, handleOf, intercept, learnRequests } from '../../lib/listener/handle.js';
+import {
+  drop,
+  type Handle,
+  handleOf,
+  intercept,
+  learnRequests,
+  toRequest,
+  writeText,
+} from '../../lib/listener/handle.js';
 
 let server: Server;
 let accepted: Socket[] = [];
@@ -119,46 +127,55 @@ describe('a handle without a socket', () => {
     await once(accepted[0]!, 'close');
   });
 
-  it('writes, and half-closes behind what was written, with the requests that sockets use', async () => {
-    const { Write, Shutdown } = learnRequests()!;
-    expect([Write.name, Shutdown.name]).toEqual(['WriteWrap', 'ShutdownWrap']);
+  /** Takes the next connection, and resolves with its handle and what came to a peer that reads on demand. */
+  async function pair(): Promise<{ client: Handle; peer: Socket }> {
     const taken: Handle[] = [];
     await listen((each) => intercept(each, (_, client) => taken.push(client) > 0));
+    const peer = dial();
+    await once(peer, 'connect');
+    while (taken.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    return { client: taken[0]!, peer };
+  }
+
+  it('writes, and half-closes behind what was written, with the requests that sockets use', async () => {
+    const requests = learnRequests()!;
+    expect([undefined, 'WriteWrap']).toContain(requests.Write?.name);
+    expect(requests.Shutdown.name).toBe('ShutdownWrap');
+    const { client, peer } = await pair();
     // More than the kernel takes at once: most of it is written later.
     const text = 'é'.repeat(16 * 1024 * 1024);
-    const done: number[] = [];
-    const reader = dial();
     let received = 0;
-    reader.on('data', (chunk) => (received += chunk.length));
-    await once(reader, 'connect');
-    while (taken.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
-    const [write, shutdown] = [new Write(), new Shutdown()];
-    write.oncomplete = shutdown.oncomplete = (status) => void done.push(status);
-    expect(taken[0]!.writeLatin1String(write, text)).toBe(0);
-    expect(taken[0]!.shutdown(shutdown)).toBe(0);
-    await once(reader, 'end');
+    peer.on('data', (chunk) => (received += chunk.length));
+    expect(writeText(client, requests, text)).toBe(true);
+    const done = new Promise<number>((resolve) => {
+      expect(client.shutdown(toRequest(requests.Shutdown, resolve))).toBe(0);
+    });
+    await once(peer, 'end');
     expect(received).toBe(text.length);
-    while (done.length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
-    expect(done).toEqual([0, 0]);
-    reader.destroy();
-    taken[0]!.close();
+    expect(await done).toBe(0);
+    peer.destroy();
+    client.close();
   });
 
-  it('tells of a write that its end has cut off', async () => {
-    const { Write } = learnRequests()!;
-    const taken: Handle[] = [];
-    await listen((each) => intercept(each, (_, client) => taken.push(client) > 0));
-    const deaf = dial();
-    deaf.pause();
-    while (taken.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
-    const write = new Write();
+  it('may be closed while it writes, and again', async () => {
+    const requests = learnRequests()!;
+    const { client, peer } = await pair();
+    peer.pause();
+    expect(writeText(client, requests, 'x'.repeat(64 * 1024 * 1024))).toBe(true);
     const status = new Promise<number>((resolve) => {
-      write.oncomplete = resolve;
+      expect(client.shutdown(toRequest(requests.Shutdown, resolve))).toBe(0);
     });
-    expect(taken[0]!.writeLatin1String(write, 'x'.repeat(64 * 1024 * 1024))).toBe(0);
-    taken[0]!.close();
-    taken[0]!.close();
+    client.close();
+    client.close();
     expect(await status).toBeLessThan(0);
-    deaf.destroy();
+    peer.destroy();
+  });
+
+  it('says when nothing can be written any more', async () => {
+    const requests = learnRequests()!;
+    const { client, peer } = await pair();
+    client.close();
+    expect(writeText(client, requests, 'x')).toBe(false);
+    peer.destroy();
   });
 });
