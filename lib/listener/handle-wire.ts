@@ -69,8 +69,9 @@ export class HandleWire implements Wire {
     this.reader = undefined;
     this.proceed(this.client);
     (this.client as Wired)[WIRE] = undefined;
+    const { socket } = this;
     // A server may refuse what it has enough of, and the application's listeners may end what they do not like.
-    return this.socket?.destroyed === false ? this.socket : undefined;
+    return socket?.writable && socket.readable ? socket : undefined;
   }
 
   destroy(): void {

@@ -151,9 +151,9 @@ describe('listeners of the application for connections', () => {
 });
 
 describe('a listener of the application that ends connections', () => {
-  it('leaves nothing behind, and no 101 is sent', async () => {
+  it.each(['destroy', 'end'] as const)('leaves nothing behind, and no 101 is sent: %s', async (end) => {
     const test = await openApp();
-    serverOf(test).once('connection', (socket: Socket) => socket.destroy());
+    serverOf(test).once('connection', (socket: Socket) => socket[end]());
     const client = await arrive(test.port, upgradeHead(test.port));
     await client.untilClosed();
     expect([client.total, test.stats().opened]).toEqual([0, 0]);
