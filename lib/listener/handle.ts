@@ -43,10 +43,13 @@ export function intercept(
   server: Server,
   take: (address: string, client: Handle, proceed: (client: Handle) => void) => boolean,
 ): void {
+  let taken: unknown;
   const install = (): void => {
     const handle = (server as Listening)._handle;
     const accept = handle?.onconnection;
-    if (typeof accept !== 'function') return;
+    // A server listens for a moment before it says so: twice is once too often.
+    if (typeof accept !== 'function' || handle === taken) return;
+    taken = handle;
     const proceed = (client: Handle): void => accept.call(handle, 0, client);
     handle!.onconnection = function (error, client) {
       const address = error === 0 && client !== undefined ? addressOf(client) : undefined;

@@ -83,6 +83,19 @@ describe('Node hands connections over before it makes sockets of them', () => {
   });
 });
 
+describe('a server that listens already, and has not said so yet', () => {
+  it('hands each connection over once', async () => {
+    let asked = 0;
+    server = createServer((socket) => socket.end('hello'));
+    server.listen(0);
+    expect(server.listening).toBe(true);
+    intercept(server, () => ++asked > 1);
+    await once(server, 'listening');
+    expect(await visit('127.0.0.1')).toBe('hello');
+    expect(asked).toBe(1);
+  });
+});
+
 describe('a handle without a socket', () => {
   /** Takes every connection, and resolves with the first. */
   const met = (): Promise<{ client: Handle; proceed: (client: Handle) => void }> =>

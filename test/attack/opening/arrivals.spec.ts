@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import type { Server as HttpServer } from 'node:http';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from '@jest/globals';
-import type { SecureWsOptions } from 'nest-secure-ws';
+import { Test } from '@nestjs/testing';
+import { SecureWsModule, type SecureWsOptions } from 'nest-secure-ws';
 import { eventually, startApp, type TestApp } from '../../support/app.js';
 import { Child } from '../../support/child.js';
 import { frame, RawClient, upgradeHead } from '../../support/raw-client.js';
@@ -171,6 +172,24 @@ describe('a listener of the application that ends connections', () => {
     await client.untilClosed();
     expect([client.total, test.stats().opened, test.stats().faults]).toEqual([0, 0, { internal: 1 }]);
     await eventually(() => isEmpty(test));
+  });
+});
+
+describe('a server that was told to listen just before the application starts', () => {
+  it('is protected once', async () => {
+    const builder = Test.createTestingModule({
+      imports: [SecureWsModule.forRoot({ connections: ROOMY })],
+      providers: echoes(),
+    });
+    const app = (await builder.compile()).createNestApplication({ logger: false });
+    closing.push(() => app.close());
+    const server = app.getHttpServer() as HttpServer;
+    server.listen(0);
+    await app.init();
+    if (server.address() === null) await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const client = await arrive(port);
+    expect((await client.upgrade(upgradeHead(port))).status).toBe(101);
   });
 });
 
