@@ -1,6 +1,15 @@
 import type { Socket } from 'node:net';
 import type { Wire, WireReader } from '../pipeline/wire.js';
-import { type Handle, handleOf, learnRequests, type Request, type Requests, toRequest, writeText } from './handle.js';
+import {
+  type Gate,
+  type Handle,
+  handleOf,
+  learnRequests,
+  type Request,
+  type Requests,
+  toRequest,
+  writeText,
+} from './handle.js';
 
 /** Learned with the first connection; `null`: not to be had. */
 let requests: Requests | null | undefined;
@@ -11,13 +20,16 @@ export class HandleWire implements Wire {
   private concluding = false;
   private concluded = false;
   private ended = false;
+  private counted = true;
   private socket: Socket | undefined = undefined;
 
   constructor(
     private readonly client: Handle,
     /** Has Node make a socket of it, of which {@link adopt} is told. */
-    private readonly proceed: (client: Handle) => void,
-  ) {}
+    private readonly gate: Gate,
+  ) {
+    gate.count(1);
+  }
 
   /** Whether this Node's handles are as we know them. */
   static fits(client: Handle): boolean {
@@ -67,7 +79,8 @@ export class HandleWire implements Wire {
   release(): Socket | undefined {
     if (this.reader === undefined) return undefined;
     this.reader = undefined;
-    this.proceed(this.client);
+    this.counted = false;
+    this.gate.proceed(this.client);
     (this.client as Wired)[WIRE] = undefined;
     const { socket } = this;
     // A server may refuse what it has enough of, and the application's listeners may end what they do not like.
@@ -76,7 +89,7 @@ export class HandleWire implements Wire {
 
   destroy(): void {
     this.reader = undefined;
-    if (this.socket === undefined) return this.client.close();
+    if (this.socket === undefined) return this.close();
     this.socket.on('error', ignore);
     this.socket.destroy();
   }
@@ -92,6 +105,12 @@ export class HandleWire implements Wire {
   onConcluded(): void {
     this.concluded = true;
     this.endTogether();
+  }
+
+  private close(): void {
+    this.client.close();
+    if (this.counted) this.gate.count(-1);
+    this.counted = false;
   }
 
   private start(): void {

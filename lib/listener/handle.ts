@@ -31,18 +31,23 @@ export interface Request {
 
 type OnConnection = (this: unknown, error: number, client?: Partial<Handle>) => void;
 
-interface Listening {
+type Listening = Server & {
   readonly _handle?: { onconnection?: OnConnection } | null;
+  /** What `getConnections` answers, and `close` waits for. */
+  _connections: number;
+  _emitCloseIfDrained(): void;
+};
+
+/** Where connections that were taken have come in. */
+export interface Gate {
+  /** One more, or one less, that is no socket (yet): its server counts it all the same, and waits for it when it closes. */
+  count(change: 1 | -1): void;
+  /** Node goes on as if nothing had been: a socket, which it counts, and the server's 'connection'. */
+  proceed(client: Handle): void;
 }
 
-/**
- * Takes each TCP connection of a server before Node makes a socket for it. `take` answers whether it has taken it; with
- * `proceed` Node goes on as if nothing had been: a socket, and the server's 'connection'.
- */
-export function intercept(
-  server: Server,
-  take: (address: string, client: Handle, proceed: (client: Handle) => void) => boolean,
-): void {
+/** Takes each TCP connection of a server before Node makes a socket for it. `take` answers whether it has taken it. */
+export function intercept(server: Server, take: (address: string, client: Handle, gate: Gate) => boolean): void {
   let taken: unknown;
   const install = (): void => {
     const handle = (server as Listening)._handle;
@@ -50,15 +55,26 @@ export function intercept(
     // A server listens for a moment before it says so: twice is once too often.
     if (typeof accept !== 'function' || handle === taken) return;
     taken = handle;
-    const proceed = (client: Handle): void => accept.call(handle, 0, client);
+    const gate = gateOf(server as Listening, (client) => accept.call(handle, 0, client));
     handle!.onconnection = function (error, client) {
       const address = error === 0 && client !== undefined ? addressOf(client) : undefined;
-      if (address === undefined || !take(address, client as Handle, proceed)) accept.call(this, error, client);
+      if (address === undefined || !take(address, client as Handle, gate)) accept.call(this, error, client);
     };
   };
   if (server.listening) install();
   server.on('listening', install);
 }
+
+const gateOf = (server: Listening, accept: (client: Handle) => void): Gate => ({
+  count(change) {
+    server._connections += change;
+    if (change < 0 && !server.listening) server._emitCloseIfDrained();
+  },
+  proceed(client) {
+    server._connections--;
+    accept(client);
+  },
+});
 
 /** Ends it as if nobody was here. */
 export function drop(client: Handle): void {

@@ -57,7 +57,7 @@ export abstract class Port {
   /** … for all connections of a server before Node makes sockets of them; those over TLS become sockets then. */
   protected acceptEarly(server: Server, isTls: boolean): void {
     const { ipv6Prefix } = this.engine.settings.connections;
-    intercept(server, (address, client, proceed) => {
+    intercept(server, (address, client, gate) => {
       const peer = parseAddress(address, ipv6Prefix) ?? NO_ADDRESS;
       const refusal = this.judge(peer);
       if (refusal !== undefined) {
@@ -67,7 +67,7 @@ export abstract class Port {
       }
       // A server that counts its connections must see each of them.
       if (isTls || server.maxConnections > 0 || !HandleWire.fits(client)) return false;
-      this.open(new HandleWire(client, proceed), peer)?.read();
+      this.open(new HandleWire(client, gate), peer)?.read();
       return true;
     });
   }

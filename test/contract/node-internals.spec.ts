@@ -3,6 +3,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { afterEach, describe, expect, it } from '@jest/globals';
 import {
   drop,
+  type Gate,
   type Handle,
   handleOf,
   intercept,
@@ -98,11 +99,12 @@ describe('a server that listens already, and has not said so yet', () => {
 
 describe('a handle without a socket', () => {
   /** Takes every connection, and resolves with the first. */
-  const met = (): Promise<{ client: Handle; proceed: (client: Handle) => void }> =>
+  const met = (): Promise<{ client: Handle; gate: Gate }> =>
     new Promise((resolve) => {
       void listen((each) =>
-        intercept(each, (_, client, proceed) => {
-          resolve({ client, proceed });
+        intercept(each, (_, client, gate) => {
+          gate.count(1);
+          resolve({ client, gate });
           return true;
         }),
       ).then(() => dial().resume().end('0123456789'));
@@ -121,18 +123,34 @@ describe('a handle without a socket', () => {
 
   it('hands over exactly what was read, and says when the peer has ended', async () => {
     const before = handles();
-    const { client } = await met();
+    const { client, gate } = await met();
     expect((await readAll(client)).map(String)).toEqual(['0123456789', '']);
     expect(client.bytesRead).toBe(10);
     client.close();
+    gate.count(-1);
     while (handles() > before) await new Promise((resolve) => setTimeout(resolve, 5));
   });
 
+  it('is counted by its server, which closes when it has gone, and says so once', async () => {
+    const { client, gate } = await met();
+    const connections = () => new Promise((resolve) => server.getConnections((_, count) => resolve(count)));
+    expect(await connections()).toBe(1);
+    let closed = 0;
+    server.close();
+    server.on('close', () => closed++);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(closed).toBe(0);
+    client.close();
+    gate.count(-1);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect([closed, await connections()]).toEqual([1, 0]);
+  });
+
   it('becomes a socket of the server later, which reads what comes then', async () => {
-    const { client, proceed } = await met();
+    const { client, gate } = await met();
     client.readStart();
     client.reading = true;
-    proceed(client);
+    gate.proceed(client);
     expect(accepted).toHaveLength(1);
     expect(handleOf(accepted[0]!)).toBe(client);
     const [chunk] = (await once(accepted[0]!, 'data')) as [Buffer];

@@ -147,6 +147,8 @@ describe('listeners of the application for connections', () => {
       expect((socket as unknown as { server: Server }).server).toBe(serverOf(test));
       expect(socket.listenerCount('error')).toBeGreaterThan(0);
     }
+    refused.destroy();
+    await eventually(() => test.stats().pending === 0);
     expect(await new Promise((resolve) => serverOf(test).getConnections((_, count) => resolve(count)))).toBe(2);
   });
 });
@@ -172,6 +174,31 @@ describe('a listener of the application that ends connections', () => {
     await client.untilClosed();
     expect([client.total, test.stats().opened, test.stats().faults]).toEqual([0, 0, { internal: 1 }]);
     await eventually(() => isEmpty(test));
+  });
+});
+
+describe('a server that is closed while somebody is on the way in', () => {
+  it('has closed when the last has gone, says so once, and serves those that it had', async () => {
+    const test = await openApp({ http: { openTimeout: 500 } });
+    const server = serverOf(test);
+    const ordinary = await arrive(test.port, PLAIN.slice(0, -2));
+    const upgraded = await arrive(test.port, upgradeHead(test.port).slice(0, -2));
+    const silent = await arrive(test.port);
+    await eventually(() => test.stats().pending === 3);
+    const said: string[] = [];
+    server.on('close', () => said.push('close'));
+    server.close();
+    ordinary.write('\r\n');
+    upgraded.write('\r\n');
+    expect((await ordinary.response()).status).toBe(404);
+    expect((await upgraded.response()).status).toBe(101);
+    for (const client of [ordinary, upgraded]) client.destroy();
+    await eventually(() => test.stats().connections === 0);
+    said.push('only one is left');
+    await silent.untilClosed();
+    await eventually(() => said.length === 2);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(said).toEqual(['only one is left', 'close']);
   });
 });
 
