@@ -1044,6 +1044,19 @@ const ARRIVALS = group('attack/opening/arrivals.spec.ts', '', [
     ],
   ],
   [
+    'a server that listens already has its connections taken once',
+    'an application’s HTTP server is as if we were not there',
+    'a server that was told to listen just before the application starts is protected once',
+    ['listener/handle.ts', ' || handle === taken', ''],
+  ],
+  [
+    'a closed server waits for who is on the way in',
+    'an application’s HTTP server is as if we were not there',
+    'a server that is closed while somebody is on the way in has closed when the last has gone',
+    ['listener/handle.ts', '    server._connections += change;\n', ''],
+    ['listener/handle.ts', '    server._connections--;\n', ''],
+  ],
+  [
     'a server’s own maxConnections holds at accept',
     'an application’s HTTP server is as if we were not there',
     'a server with maxConnections drops what is too much',

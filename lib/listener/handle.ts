@@ -52,7 +52,7 @@ export function intercept(server: Server, take: (address: string, client: Handle
   const install = (): void => {
     const handle = (server as Listening)._handle;
     const accept = handle?.onconnection;
-    // A server listens for a moment before it says so: twice is once too often.
+    // A server listens for a moment before it says so.
     if (typeof accept !== 'function' || handle === taken) return;
     taken = handle;
     const gate = gateOf(server as Listening, (client) => accept.call(handle, 0, client));
