@@ -1,6 +1,6 @@
 import { compact, own } from '../connection/chunks.js';
 import { shifted } from '../connection/reading.js';
-import { GET_INFO, INFLATING, Receiver, type ReceiverInternals } from '../connection/ws-internals.js';
+import { GET_INFO, INFLATING, Receiver, type ReceiverInternals, writeUntilError } from '../connection/ws-internals.js';
 import type { ClientSocket } from './client-socket.js';
 
 /** The slowest sender that is waited for: bytes per millisecond (16 KiB/s). */
@@ -33,6 +33,7 @@ export class Assembly {
   /** What the receiver has parsed passes here from now on. */
   attach(receiver: ReceiverInternals): void {
     (receiver as Shared)[SELF] = this;
+    receiver._write = writeUntilError;
     receiver.startLoop = startLoop;
     receiver.decompress = decompress;
     receiver.dataMessage = dataMessage;

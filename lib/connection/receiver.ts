@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import type { Connection } from './connection.js';
 import type { Intake } from './intake.js';
 import { isCut } from './link.js';
-import { EMPTY, internalsOf, Receiver, STATUS_CODE, type WebSocketInternals } from './ws-internals.js';
+import { EMPTY, internalsOf, Receiver, STATUS_CODE, type WebSocketInternals, writeUntilError } from './ws-internals.js';
 
 const resume = (raw: Socket): unknown => raw.resume();
 
@@ -40,6 +40,10 @@ export class PeerReceiver extends Receiver {
     else if (event === 'drain') this.onDrain();
     else if (event === 'finish') this.onFinish();
     return true;
+  }
+
+  override _write(chunk: Buffer, encoding: 'buffer', callback: Parsed): void {
+    writeUntilError.call(this, chunk, encoding, callback);
   }
 
   /** After each chunk, and after each message that was inflated. */

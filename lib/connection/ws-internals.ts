@@ -98,6 +98,22 @@ export const { Receiver, Sender } = ws as unknown as {
   };
 };
 
+const { _write: parse } = Receiver.prototype;
+
+/**
+ * In place of a receiver's `_write`: a stream hands over all that it has kept while a message was inflated, although the
+ * first of it was no frame. Behind an error nothing is parsed.
+ */
+export function writeUntilError(
+  this: ReceiverInternals,
+  chunk: Buffer,
+  encoding: 'buffer',
+  callback: (error?: Error) => void,
+): void {
+  if (this._errored) callback();
+  else parse.call(this, chunk, encoding, callback);
+}
+
 export const EMPTY = Buffer.alloc(0);
 
 type CreateError = (type: ErrorConstructor, message: string, prefix: boolean, status: number, code: string) => Error;

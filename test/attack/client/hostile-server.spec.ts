@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import { deflateRawSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from '@jest/globals';
@@ -12,7 +13,18 @@ import {
   UnexpectedStatusError,
 } from '../../../lib/client/index.js';
 import { sharedRuntime } from '../../../lib/client/runtime.js';
-import { accept, closeAll, frame, pour, type RawServer, rawServer, rejection, upgrade } from './support.js';
+import {
+  accept,
+  closeAll,
+  DEFLATE,
+  deflated,
+  frame,
+  pour,
+  type RawServer,
+  rawServer,
+  rejection,
+  upgrade,
+} from './support.js';
 
 afterEach(closeAll);
 
@@ -372,6 +384,24 @@ describe('after the 101', () => {
     for await (const message of socket) received.push(message);
     expect(received).toEqual([]);
     expect((await socket.closed).cause).toBe('Max payload size exceeded');
+    await nothingLeft(server);
+  });
+
+  it('what is no frame is the last that is parsed, though it has waited with more until a message was inflated', async () => {
+    const server = await rawServer((socket, _request, key) => {
+      socket.write(upgrade(key, DEFLATE));
+      socket.on('data', () => socket.end());
+    });
+    const socket = await connect(server.url);
+    const received: unknown[] = [];
+    socket.on('message', (data) => received.push((data as Buffer).length));
+    const bad = frame('', { opcode: 3 });
+    const { _socket: raw } = socket as unknown as { _socket: Socket };
+    // Each in a read of its own.
+    for (const read of [frame(deflated('x'.repeat(500_000)), { rsv1: true }), bad, frame('two'), bad])
+      raw.emit('data', read);
+    expect((await socket.closed).cause).toBe('Invalid WebSocket frame: invalid opcode 3');
+    expect(received).toEqual([500_000]);
     await nothingLeft(server);
   });
 

@@ -73,6 +73,31 @@ describe('size', () => {
   });
 });
 
+describe('what is no frame', () => {
+  it.each([
+    ['no UTF-8', frame(Buffer.from([0xff])), 'Invalid WebSocket frame: invalid UTF-8 sequence'],
+    ['no close code', frame(Buffer.from([0, 1]), { opcode: 8 }), 'Invalid WebSocket frame: invalid status code 1'],
+    ['no opcode', frame('x', { opcode: 3 }), 'Invalid WebSocket frame: invalid opcode 3'],
+  ])(
+    'is the last that is parsed, though it has waited with more until a message was inflated: %s',
+    async (_, bad, why) => {
+      await start();
+      const client = await open({}, DEFLATE);
+      await eventually(() => LiveGateway.sockets.length === 1);
+      const socket = LiveGateway.sockets[0]!;
+      const heard: unknown[] = [];
+      socket.on('message', (data) => heard.push((data as Buffer).length));
+      socket.on('error', (error) => heard.push(error.message));
+      const first = JSON.stringify({ event: 'sink', data: 'x'.repeat(500_000) });
+      // Each in a read of its own.
+      const reads = [frame(deflated(first), { rsv1: true }), bad, message('sink'), message('sink')];
+      for (const read of reads) socket.connection.raw.emit('data', read);
+      expect([1002, 1007]).toContain((await client.closeFrame())?.code);
+      expect(heard).toEqual([first.length, why]);
+    },
+  );
+});
+
 describe('unfinished messages', () => {
   it('have a bounded number of fragments: 200 000 of one byte', async () => {
     await start({ messages: unmetered() });
