@@ -4,6 +4,8 @@ import type { Intake } from './intake.js';
 import { isCut } from './link.js';
 import { EMPTY, internalsOf, Receiver, STATUS_CODE, type WebSocketInternals, writeUntilError } from './ws-internals.js';
 
+const BYTES = 'nodebuffer';
+
 const resume = (raw: Socket): unknown => raw.resume();
 
 type Parsed = (error?: Error) => void;
@@ -15,10 +17,10 @@ export class PeerReceiver extends Receiver {
     private readonly intake: Intake,
   ) {
     const { maxSize, maxFragments } = connection.context.limits;
-    const { binaryType, _extensions } = internalsOf(connection.socket);
+    const { _extensions } = internalsOf(connection.socket);
     super({
       allowSynchronousEvents: true,
-      binaryType,
+      binaryType: BYTES,
       extensions: _extensions,
       isServer: true,
       maxBufferedChunks: 0,
@@ -29,6 +31,14 @@ export class PeerReceiver extends Receiver {
     // Nobody listens: see `emit`.
     this._events = undefined;
   }
+
+  /** Whatever the application wants to be told: all that measures, keeps and reads a message knows bytes only. */
+  get _binaryType(): string {
+    return BYTES;
+  }
+
+  /** For `ws`, whose `binaryType` sets it. */
+  set _binaryType(_told: string) {}
 
   override emit(event: string | symbol, ...args: unknown[]): boolean;
   override emit(event: string | symbol, first?: unknown, second?: unknown): boolean {
@@ -78,8 +88,16 @@ export class PeerReceiver extends Receiver {
     const { intake } = this;
     const { socket } = this.connection;
     if (!intake.admit(data.length)) return;
-    if (socket.listenerCount('message') > 0) socket.emit('message', data, isBinary);
+    if (socket.listenerCount('message') > 0) socket.emit('message', this.told(data, isBinary), isBinary);
     intake.take(data, isBinary);
+  }
+
+  /** A message in the form in which `ws` would tell of it. */
+  private told(data: Buffer, isBinary: boolean): unknown {
+    const { binaryType } = this.internals;
+    if (!isBinary || binaryType === BYTES) return data;
+    if (binaryType === 'blob') return new Blob([data]);
+    return binaryType === 'fragments' ? [data] : arrayBufferOf(data);
   }
 
   private onPing(data: Buffer): void {
@@ -139,6 +157,10 @@ export class PeerReceiver extends Receiver {
   private get internals(): WebSocketInternals {
     return internalsOf(this.connection.socket);
   }
+}
+
+function arrayBufferOf({ buffer, byteOffset, byteLength }: Buffer): ArrayBufferLike {
+  return byteLength === buffer.byteLength ? buffer : buffer.slice(byteOffset, byteOffset + byteLength);
 }
 
 /** Keeps alive neither what was read nor a pool. */

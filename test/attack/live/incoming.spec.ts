@@ -291,6 +291,33 @@ describe('handlers in flight', () => {
     for (let at = 0; at < 50; at++) await said(client);
   });
 
+  it.each([
+    ['arraybuffer', (told: unknown) => Buffer.from(told as ArrayBuffer)],
+    ['fragments', (told: unknown) => Buffer.concat(told as Buffer[])],
+    ['blob', async (told: unknown) => Buffer.from(await (told as Blob).arrayBuffer())],
+  ] as const)('wait, and are counted, as bytes where listeners are told of them as %s', async (type, bytesOf) => {
+    await start({ messages: unmetered({ byteRatePerIp: '8kb/1m' }) });
+    LiveGateway.closeGate();
+    const client = await open();
+    await eventually(() => LiveGateway.sockets.length === 1);
+    const socket = LiveGateway.sockets[0]!;
+    socket.binaryType = type as 'nodebuffer';
+    const told: unknown[] = [];
+    socket.on('message', (data) => told.push(data));
+    const sent = [1, 2].map((at) => JSON.stringify({ event: 'wait', data: [at, 'x'.repeat(5000)] }));
+    client.write(Buffer.concat(sent.map((text) => frame(text, { opcode: 2 }))));
+    await eventually(() => told.length === 2);
+    for (const [at, text] of sent.entries()) {
+      expect(Buffer.isBuffer(told[at])).toBe(false);
+      expect((await bytesOf(told[at])).toString()).toBe(text);
+    }
+    expect(app.stats().heldBytes).toBeGreaterThan(10_000);
+    // Past the rate nothing more is read.
+    expect(socket.isPaused).toBe(true);
+    LiveGateway.openGate();
+    for (const text of sent) expect(await said(client)).toEqual(JSON.parse(text));
+  });
+
   it('several at once where that is asked for', async () => {
     await start({ messages: unmetered({ concurrency: 4 }) });
     LiveGateway.closeGate();
