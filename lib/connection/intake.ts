@@ -89,8 +89,10 @@ export class Intake {
     this.assembly.parsed(this.completedOne ? this.turnStart : connection.context.clock.now(), this.completedOne);
     this.completedOne = false;
     const moreToCome = this.isInflating && this.receiver._bufferedBytes > 0;
-    if (this.running + queue.length > 1 || moreToCome) connection.output.cork();
-    if (this.assembly.isUnderWay || this.running > 0 || connection.held > 0) connection.settle();
+    // A message may wait for its turn although none is handled.
+    const messages = this.running + queue.length;
+    if (messages > 1 || moreToCome) connection.output.cork();
+    if (this.assembly.isUnderWay || messages > 0 || connection.held > 0) connection.settle();
   }
 
   /** A whole message, from the receiver; false when it is not to be handled. */

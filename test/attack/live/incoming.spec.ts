@@ -318,6 +318,19 @@ describe('handlers in flight', () => {
     for (const text of sent) expect(await said(client)).toEqual(JSON.parse(text));
   });
 
+  it('are counted, too, where the first had to wait for its turn', async () => {
+    await start({ messages: unmetered() });
+    LiveGateway.closeGate();
+    const client = await open();
+    await eventually(() => LiveGateway.sockets.length === 1);
+    LiveGateway.sockets[0]!.on('message', () => {
+      for (const until = performance.now() + 3; performance.now() < until; );
+    });
+    client.send('wait', 'x'.repeat(10_000));
+    await eventually(() => LiveGateway.started === 1);
+    expect(app.stats().heldBytes).toBeGreaterThan(10_000);
+  });
+
   it('several at once where that is asked for', async () => {
     await start({ messages: unmetered({ concurrency: 4 }) });
     LiveGateway.closeGate();
