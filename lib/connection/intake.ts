@@ -224,7 +224,10 @@ export class Intake {
   }
 
   private judgeQueue(): void {
-    const { limits } = this.connection.context;
+    const { isOpen, context } = this.connection;
+    // What still comes is read for the peer's close frame, and does not wait for handlers that go on.
+    if (!isOpen) return;
+    const { limits } = context;
     const full = this.running + this.queue.length >= limits.maxQueue;
     const heavy = this.queue.bytes + this.runningBytes >= limits.maxQueueBytes;
     if (full || heavy) this.reading.pause(Pause.QUEUE);

@@ -294,6 +294,24 @@ describe('closing', () => {
     await client.untilClosed(2_000);
   });
 
+  it.each([
+    ['a listener has begun it while the queue was full', message('echo'), 1],
+    ['handlers that go on fill the queue', Buffer.concat(['wait', 'wait', 'sink'].map((event) => message(event))), 3],
+  ])('comes to its end although %s', async (_, bytes, concurrency) => {
+    const client = await open({ messages: unmetered({ maxQueue: 1, concurrency }) });
+    LiveGateway.closeGate();
+    await eventually(() => LiveGateway.sockets.length === 1);
+    let seen = 0;
+    socketOf().on('message', () => ++seen === concurrency && socketOf().close(4000, 'go'));
+    client.write(bytes);
+    expect(await client.closeFrame()).toEqual({ code: 4000, reason: 'go' });
+    client.write(close(4000));
+    await client.untilClosed(2_000);
+    client.destroy();
+    await eventually(() => LiveGateway.left.length === 1);
+    expect(LiveGateway.left).toEqual([4000]);
+  });
+
   it('has what was queued before it delivered', async () => {
     const client = await open();
     client.socket.pause();
