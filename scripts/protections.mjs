@@ -724,6 +724,28 @@ const ADDRESS_UNITS = [
 
 const INCOMING = group('attack/live/incoming.spec.ts', '', [
   [
+    'behind an error nothing is parsed',
+    'nothing that a peer sends may end the process',
+    'what is no frame is the last that is parsed, though it has waited with more until a message was inflated: no UTF-8',
+    ['connection/ws-internals.ts', 'if (this._errored) callback();\n  else parse', 'parse'],
+  ],
+  [
+    'messages are measured as bytes, whatever form listeners are told them in',
+    'messages.byteRate, buffers.budget',
+    'handlers in flight wait, and are counted, as bytes',
+    [
+      'connection/receiver.ts',
+      '    return BYTES;\n',
+      '    return this.connection === undefined ? BYTES : this.internals.binaryType;\n',
+    ],
+  ],
+  [
+    'messages that wait for their turn are counted',
+    'buffers.budget: incomplete and waiting messages',
+    'handlers in flight are counted, too, where the first had to wait for its turn',
+    ['connection/intake.ts', 'isUnderWay || messages > 0 ||', 'isUnderWay || this.running > 0 ||'],
+  ],
+  [
     'size by declared length',
     'messages.maxSize: a declared length counts',
     'size is judged on the declared length: one byte more than allowed',
@@ -946,6 +968,12 @@ const BUDGET = group('attack/live/budget.spec.ts', 'the budget ', [
 ]);
 
 const LIFETIME = group('attack/live/lifetime.spec.ts', '', [
+  [
+    'the handshake of closing does not wait for handlers',
+    'keepalive.closeTimeout',
+    'closing comes to its end although a listener has begun it',
+    ['connection/intake.ts', '    if (!isOpen) return;\n    const { limits }', '    const { limits }'],
+  ],
   [
     'pings want their pong',
     'keepalive.pingTimeout',
