@@ -85,11 +85,12 @@ export function drop(client: Handle): void {
 export const handleOf = (socket: Socket): Handle | undefined =>
   (socket as { readonly _handle?: Handle | null })._handle ?? undefined;
 
+/** Filled in by Node, and read at once: one serves all. */
+const name: { address?: string } = {};
+
 /** `undefined`: no TCP, or gone again. */
-function addressOf(client: Partial<Handle>): string | undefined {
-  const name: { address?: string } = {};
-  return client.getpeername?.(name) === 0 ? name.address : undefined;
-}
+const addressOf = (client: Partial<Handle>): string | undefined =>
+  client.getpeername?.(name) === 0 ? name.address : undefined;
 
 /** The requests of this Node. */
 export interface Requests {

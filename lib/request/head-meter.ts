@@ -79,7 +79,8 @@ export class HeadMeter {
       this.taken = chunk;
       return ORDINARY;
     }
-    this.head = chunk.subarray(skipEmptyLines(chunk), end);
+    const start = skipEmptyLines(chunk);
+    this.head = start === 0 && end === chunk.length ? chunk : chunk.subarray(start, end);
     if (end < chunk.length) this.rest = chunk.subarray(end);
     return COMPLETE;
   }
