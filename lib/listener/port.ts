@@ -65,7 +65,7 @@ export abstract class Port {
         this.reportReset(peer, refusal);
         return true;
       }
-      // A server that counts its connections must see each of them.
+      // A server that has enough of them says so at accept.
       if (isTls || server.maxConnections > 0 || !HandleWire.fits(client)) return false;
       this.open(new HandleWire(client, gate), peer)?.read();
       return true;
