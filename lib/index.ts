@@ -8,7 +8,6 @@ export {
   rateGuard,
   tlsGuard,
 } from './admission/built-in.js';
-export { beforeBuiltIn, type EarlyGuard } from './admission/early-guard.js';
 export {
   type Admission,
   type AdmissionGuard,
@@ -17,9 +16,11 @@ export {
   type Allowed,
   type AllowOptions,
   allow,
+  beforeBuiltIn,
+  type EarlyGuard,
   type Refused,
   refuse,
-} from './admission/guards.js';
+} from './admission/guard.js';
 export {
   BodyTooLargeError,
   ClientSocket,
@@ -41,21 +42,21 @@ export {
   TooManyRedirectsError,
   UnexpectedStatusError,
 } from './client/index.js';
+export type { GuardClass, GuardLike, MessageParser, PlainGuard } from './config/code-types.js';
+export type { Duration, List, Rate, ResolvedRate, Size } from './config/kinds.js';
+export { ConfigurationError } from './config/problems.js';
+export type { EffectiveSetting, SettingsReport } from './config/report.js';
+export type { SecureGatewayOptions, SecureWsOptions, Settings, Source } from './config/settings.js';
 export { type Renewal, SecureSocket } from './connection/secure-socket.js';
 export type { ControlCallback, Sendable, SendCallback, SendOptions } from './connection/sendable.js';
-export { ClientIp, MessageRate, Principal, SecureGateway, UseAdmissionGuards } from './decorators/index.js';
 export { type BroadcastScope, SecureWsBroadcaster } from './dispatch/broadcaster.js';
-export { UnsupportedDataError } from './dispatch/unsupported-data.error.js';
-export { CloseCode } from './errors/close-codes.js';
-export type { Refusal, RefusalReason } from './errors/refusals.js';
-export type { GuardClass, GuardLike, MessageParser, PlainGuard } from './options/code-types.js';
-export type { Duration, List, Rate, ResolvedRate, Size } from './options/kinds.js';
-export { ConfigurationError } from './options/problems.js';
-export type { EffectiveSetting, SettingsReport } from './options/report.js';
-export type { SecureGatewayOptions, SecureWsOptions, Settings, Source } from './options/settings.js';
-export { SecureWsAdapter } from './secure-ws.adapter.js';
-export { SecureWsModule } from './secure-ws.module.js';
-export type { SecureWsModuleAsyncOptions, SecureWsOptionsFactory } from './secure-ws.module-definition.js';
+export { UnsupportedDataError } from './dispatch/message-parser.js';
+export type { Refusal, RefusalReason } from './http/refusal.js';
+export { SecureWsAdapter } from './nest/adapter.js';
+export { ClientIp, MessageRate, Principal, SecureGateway, UseAdmissionGuards } from './nest/decorators.js';
+export type { SecureWsModuleAsyncOptions, SecureWsOptionsFactory } from './nest/module-definition.js';
+export { SecureWsModule } from './nest/secure-ws.module.js';
+export { CloseCode } from './protocol/close-codes.js';
 export type {
   ClosedEvent,
   FaultEvent,

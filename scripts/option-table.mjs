@@ -1,4 +1,4 @@
-// Writes the README's table of options from lib/options: node scripts/option-table.mjs
+// Writes the README's table of options from lib/config: node scripts/option-table.mjs
 import { readFileSync, writeFileSync } from 'node:fs';
 import '../test/support/typescript.mjs';
 

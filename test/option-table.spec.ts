@@ -2,10 +2,10 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
-import { defaultEnvironment } from '../lib/options/environment.js';
-import { invalidValue } from '../lib/options/problems.js';
-import { resolveSettings } from '../lib/options/resolve.js';
-import { PATHS, ROWS, VARIABLES } from '../lib/options/rows.js';
+import { defaultEnvironment } from '../lib/config/environment.js';
+import { invalidValue } from '../lib/config/problems.js';
+import { resolveSettings } from '../lib/config/resolve.js';
+import { PATHS, ROWS, VARIABLES } from '../lib/config/rows.js';
 
 const NOTHING = { get: () => undefined, names: [] };
 /** Of all names: where a variable does not follow from the path, it is said here. */

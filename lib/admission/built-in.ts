@@ -1,18 +1,12 @@
-import type { Refusal } from '../errors/refusals.js';
-import { AddressTable } from '../stores/address-table.js';
-import type { Awaitable } from '../stores/awaitable.js';
-import { MemoryStore } from '../stores/memory-store.js';
+import type { Refusal } from '../http/refusal.js';
+import { compiled, parseAddressList } from '../net/address-list.js';
+import { AddressTable } from './address-table.js';
+import { type Awaitable, chargeAttempt, MemoryStore } from './admission-store.js';
 import { factsOf } from './attempt.js';
-import { BuiltInRefusal } from './built-in-refusal.js';
-import type { Capacity } from './capacity/capacity.js';
-import type { GatewayCapacity } from './capacity/gateway-capacity.js';
-import { Reservation } from './capacity/reservation.js';
-import { compiled } from './compiled.js';
-import type { AdmissionGuardFunction } from './guards.js';
-import { parseAllowedHosts } from './host/allowed-hosts.js';
-import { parseAddressList } from './ip/address-list.js';
-import { parseAllowedOrigins } from './origin/allowed-origins.js';
-import { chargeAttempt } from './rate/charge.js';
+import { type Capacity, type GatewayCapacity, Reservation } from './capacity.js';
+import { type AdmissionGuardFunction, BuiltInRefusal } from './guard.js';
+import { parseAllowedHosts } from './host.js';
+import { parseAllowedOrigins } from './origin.js';
 import { refuseAddress, refuseHost, refuseOrigin, refuseTls, type TransportFacts } from './transport.js';
 
 /**

@@ -1,7 +1,6 @@
 import { STATUS_CODES } from 'node:http';
-import { REFUSALS, type Refusal, withDetail } from '../errors/refusals.js';
-import { BuiltInRefusal } from './built-in-refusal.js';
-import type { Admission, AdmissionHeaders, Allowed, Refused } from './guards.js';
+import { REFUSALS, type Refusal, withDetail } from '../http/refusal.js';
+import { type Admission, type AdmissionHeaders, type Allowed, BuiltInRefusal, type Refused } from './guard.js';
 
 /** A yes whose parts are known to be fit for the wire; also what all guards together said. */
 export interface Admitted {

@@ -1,11 +1,20 @@
-import { REFUSALS, type Refusal, withDetail } from '../errors/refusals.js';
-import type { HostPort } from '../request/host.js';
-import type { ClientAddress } from './address.js';
-import { type AllowedHosts, judgeHost } from './host/allowed-hosts.js';
-import { type AddressRules, isAddressAllowed } from './ip/address-rules.js';
-import type { AllowedOrigins } from './origin/allowed-origins.js';
-import { judgeOrigin } from './origin/judge-origin.js';
-import { isTlsSatisfied } from './tls/require-tls.js';
+import type { HostPort } from '../http/host.js';
+import { REFUSALS, type Refusal, withDetail } from '../http/refusal.js';
+import type { ClientAddress } from '../net/address.js';
+import { type AddressRules, isAddressAllowed } from '../net/address-list.js';
+import { type AllowedHosts, judgeHost } from './host.js';
+import { type AllowedOrigins, judgeOrigin } from './origin.js';
+
+export interface TlsFacts {
+  /** TLS ends here. */
+  readonly tls: boolean;
+  /** What the nearest trusted proxy says of the client's side; `undefined` where nobody says anything. */
+  readonly secure: boolean | undefined;
+}
+
+/** `proxy.requireTls`: the connection is TLS here, or said to be TLS by the nearest trusted proxy. */
+export const isTlsSatisfied = (required: boolean, { tls, secure }: TlsFacts): boolean =>
+  !required || tls || secure === true;
 
 /** Stage 5 as rules: what must hold for every connection to a gateway. */
 export interface TransportRules {

@@ -1,5 +1,5 @@
-import { lowerCaseHeaders } from '../request/headers.js';
-import type { ResponseHead } from '../request/parse-head.js';
+import { lowerCaseHeaders } from '../http/fields.js';
+import type { ResponseHead } from '../http/head-parser.js';
 
 /** Finds the end of a response's body (RFC 9112, section 6.3). Keeps no byte of it. */
 export interface BodyReader {

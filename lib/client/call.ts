@@ -1,13 +1,12 @@
 import type { Agent } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { ConnectionOptions } from 'node:tls';
-import { defaultEnvironment, type Environment } from '../options/environment.js';
-import { ConfigurationError } from '../options/problems.js';
-import { resolveSettings } from '../options/resolve.js';
-import { ROWS, rowAt } from '../options/rows.js';
-import type { SecureWsOptions, Settings } from '../options/settings.js';
-import { suggest } from '../options/suggest.js';
-import { TCHAR } from '../request/grammar.js';
+import { defaultEnvironment, type Environment } from '../config/environment.js';
+import { ConfigurationError, suggest } from '../config/problems.js';
+import { resolveSettings } from '../config/resolve.js';
+import { ROWS, rowAt } from '../config/rows.js';
+import type { SecureWsOptions, Settings } from '../config/settings.js';
+import { TCHAR } from '../http/grammar.js';
 import { type HeadersInput, headerLines, headerText, type Line } from './request-head.js';
 import { parseUrl, type Target } from './target.js';
 

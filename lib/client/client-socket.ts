@@ -3,7 +3,7 @@ import { WebSocket } from 'ws';
 import type { PeerDeflate } from '../compression/peer-deflate.js';
 import { EXTENSION_NAME } from '../compression/settings.js';
 import type { Sendable, SendCallback, SendOptions } from '../connection/sendable.js';
-import { CloseCode, defaultReason } from '../errors/close-codes.js';
+import { CloseCode, defaultReason } from '../protocol/close-codes.js';
 import type { Dialled } from './dial.js';
 import { bytesOf, type Message } from './inbox.js';
 import { Intake } from './intake.js';

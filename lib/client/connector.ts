@@ -1,6 +1,6 @@
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
-import { CloseCode } from '../errors/close-codes.js';
-import type { Settings } from '../options/settings.js';
+import type { Settings } from '../config/settings.js';
+import { CloseCode } from '../protocol/close-codes.js';
 import { type Call, type ConnectOptions, resolveCall } from './call.js';
 import type { ClientSocket } from './client-socket.js';
 import { open } from './open.js';

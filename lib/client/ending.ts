@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { Timed } from '../connection/wheel.js';
+import { Timed } from '../net/timer-wheel.js';
 import { OpenTimeoutError } from './errors.js';
 import type { ClientRuntime } from './runtime.js';
 import { onAbort } from './signals.js';

@@ -1,5 +1,5 @@
-import { lowerCaseHeaders } from '../request/headers.js';
-import type { ResponseHead } from '../request/parse-head.js';
+import { lowerCaseHeaders } from '../http/fields.js';
+import type { ResponseHead } from '../http/head-parser.js';
 
 /** The server, or the way to it, did not lead to an open WebSocket. */
 export class HandshakeError extends Error {
@@ -85,6 +85,6 @@ export class OpenTimeoutError extends HandshakeError {
     /** Milliseconds. */
     readonly timeout: number,
   ) {
-    super(`the opening handshake was not complete within ${timeout} ms`);
+    super(`the handshake handshake was not complete within ${timeout} ms`);
   }
 }

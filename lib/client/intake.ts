@@ -1,4 +1,4 @@
-import { debt, fits, spend } from '../stores/token-bucket.js';
+import { debt, fits, spend } from '../net/token-bucket.js';
 import { Assembly } from './assembly.js';
 import type { ClientSocket } from './client-socket.js';
 import { Inbox, type Message } from './inbox.js';

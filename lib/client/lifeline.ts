@@ -1,6 +1,6 @@
 import { shifted } from '../connection/reading.js';
-import { Timed } from '../connection/wheel.js';
-import { CloseCode } from '../errors/close-codes.js';
+import { Timed } from '../net/timer-wheel.js';
+import { CloseCode } from '../protocol/close-codes.js';
 import type { ClientSocket } from './client-socket.js';
 import type { ClientLimits } from './limits.js';
 import type { ClientRuntime } from './runtime.js';

@@ -1,4 +1,4 @@
-import type { ResolvedRate } from '../options/kinds.js';
+import type { ResolvedRate } from '../config/kinds.js';
 import type { Call } from './call.js';
 
 /** What one connection may do: the settings in the form in which they are read. */

@@ -1,5 +1,5 @@
 import diagnostics_channel from 'node:diagnostics_channel';
-import { CloseCode } from '../errors/close-codes.js';
+import { CloseCode } from '../protocol/close-codes.js';
 import { backoffDelay, retryAfter, STABLE_AFTER } from './backoff.js';
 import type { Call } from './call.js';
 import type { ClientSocket, Closed } from './client-socket.js';

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { FIELD, TCHAR, trimWhiteSpace } from '../request/grammar.js';
+import { FIELD, TCHAR, trimWhiteSpace } from '../http/grammar.js';
 import type { Target } from './target.js';
 
 const NAME = new RegExp(`^[${TCHAR}]+$`);

@@ -1,8 +1,8 @@
-import { ByteStore } from '../request/byte-store.js';
-import { COMPLETE, FAULT, HeadMeter, MORE } from '../request/head-meter.js';
-import { lowerCaseHeaders } from '../request/headers.js';
-import type { HeadFault } from '../request/line-meter.js';
-import { parseResponseHead, type ResponseHead } from '../request/parse-head.js';
+import { lowerCaseHeaders } from '../http/fields.js';
+import { COMPLETE, FAULT, HeadMeter, MORE } from '../http/head-meter.js';
+import { parseResponseHead, type ResponseHead } from '../http/head-parser.js';
+import { ByteStore } from '../http/head-pieces.js';
+import type { HeadFault } from '../http/line-meter.js';
 import { type BodyReader, bodyReader } from './body-reader.js';
 import {
   BodyTooLargeError,

@@ -2,8 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Compression } from '../compression/compression.js';
 import { ContextBudget } from '../compression/context-budget.js';
 import type { CompressionSettings } from '../compression/settings.js';
-import { type Clock, systemClock } from '../connection/clock.js';
-import { type Timed, Wheel } from '../connection/wheel.js';
+import { type Clock, systemClock, type Timed, TimerWheel } from '../net/timer-wheel.js';
 
 /** The longest that a timer of Node's can wait; longer ones fire at once. */
 const LONGEST_TIMER = 2 ** 31 - 1;
@@ -14,7 +13,7 @@ const MAX_CODECS = 32;
 
 /** What all connections of the outbound client share; tests bring their own clock. */
 export class ClientRuntime {
-  private readonly wheel: Wheel;
+  private readonly wheel: TimerWheel;
   private readonly codecs = new Map<string, Compression>();
   private readonly budgets = new Map<number, ContextBudget>();
 
@@ -23,7 +22,7 @@ export class ClientRuntime {
     readonly random: () => number = Math.random,
     private readonly wait: (delay: number, signal: AbortSignal) => Promise<unknown> = waitFor,
   ) {
-    this.wheel = new Wheel(clock, TICK);
+    this.wheel = new TimerWheel(clock, TICK);
   }
 
   /** How many deadlines are waited for. */

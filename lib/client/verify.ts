@@ -1,9 +1,9 @@
 import type { DeflateOffer } from '../compression/compression.js';
 import type { PeerDeflate } from '../compression/peer-deflate.js';
-import { acceptOf } from '../request/accept-value.js';
-import { parseExtensions } from '../request/extensions.js';
-import { listTokens } from '../request/headers.js';
-import type { ResponseHead } from '../request/parse-head.js';
+import { parseExtensions } from '../http/extensions.js';
+import { listTokens } from '../http/fields.js';
+import type { ResponseHead } from '../http/head-parser.js';
+import { acceptOf } from '../http/upgrade-request.js';
 import { InvalidHandshakeError } from './errors.js';
 
 /** What we asked for, to which the 101 must fit. */

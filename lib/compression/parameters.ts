@@ -1,4 +1,4 @@
-import type { ExtensionOffer } from '../request/extensions.js';
+import type { ExtensionOffer } from '../http/extensions.js';
 import { EXTENSION_NAME } from './settings.js';
 
 export type { ExtensionOffer };

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
-import { CloseCode } from '../errors/close-codes.js';
-import type { AddressEntry } from '../stores/address-entry.js';
+import type { AddressEntry } from '../admission/address-table.js';
+import { Timed } from '../net/timer-wheel.js';
+import { CloseCode } from '../protocol/close-codes.js';
 import { type ConnectionContext, DispatchState, type Peer } from './context.js';
 import { Hooks } from './hooks.js';
 import { Intake } from './intake.js';
@@ -9,7 +10,6 @@ import { Output } from './output.js';
 import { shifted } from './reading.js';
 import { reset } from './reset.js';
 import type { SecureSocket } from './secure-socket.js';
-import { Timed } from './wheel.js';
 
 /** How long a connection that ends for memory may take to send its close frame. */
 const MEMORY_GRACE = 1000;
@@ -142,7 +142,7 @@ export class Connection extends Timed {
   /** Gives back at once what is held for this peer; the frame being written is followed by the close. */
   endForMemory(cause: string): void {
     if (this.ended || this.isGivenUp) return;
-    this.context.ledger.giveUp(this);
+    this.context.budget.giveUp(this);
     this.isGivenUp = true;
     // What was queued before a close frame is in the socket already: only its end frees that.
     if (!this.isOpen) return this.kill(cause);
@@ -175,7 +175,7 @@ export class Connection extends Timed {
     this.receiving?.drop();
     this.sending?.drop();
     this.context.wheel.cancel(this);
-    this.context.ledger.settle(this, 0);
+    this.context.budget.settle(this, 0);
     this.peer.release();
     this.context.closed(this, code, reason);
     // `handleDisconnect` waits for `handleConnection`, but not for ever.
@@ -184,7 +184,7 @@ export class Connection extends Timed {
 
   /** Tells the ledger what is held now. */
   settle(): void {
-    if (!this.ended) this.context.ledger.settle(this, (this.receiving?.held ?? 0) + (this.sending?.held ?? 0));
+    if (!this.ended) this.context.budget.settle(this, (this.receiving?.held ?? 0) + (this.sending?.held ?? 0));
   }
 
   /** Reading had paused for so long: what the peer owes us may come as much later. */

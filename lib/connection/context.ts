@@ -1,19 +1,18 @@
-import type { AddressEntry } from '../stores/address-entry.js';
+import type { AddressEntry } from '../admission/address-table.js';
+import type { Clock, TimerWheel } from '../net/timer-wheel.js';
 import type { Telemetry } from '../telemetry/events.js';
-import type { Clock } from './clock.js';
 import type { Connection } from './connection.js';
-import type { Ledger } from './ledger.js';
 import type { Limits } from './limits.js';
+import type { MemoryBudget } from './memory-budget.js';
 import type { SecureSocket } from './secure-socket.js';
-import type { Wheel } from './wheel.js';
 
 /** What all connections of a gateway share. */
 export interface ConnectionContext {
   readonly path: string;
   readonly limits: Limits;
   readonly clock: Clock;
-  readonly wheel: Wheel;
-  readonly ledger: Ledger;
+  readonly wheel: TimerWheel;
+  readonly budget: MemoryBudget;
   readonly telemetry: Telemetry;
   readonly turns: Turns;
   readonly rooms: RoomsOfGateway;

@@ -1,4 +1,4 @@
-import { CloseCode } from '../errors/close-codes.js';
+import { CloseCode } from '../protocol/close-codes.js';
 import { Assembly, OVERHEAD } from './assembly.js';
 import { own } from './chunks.js';
 import type { Connection } from './connection.js';

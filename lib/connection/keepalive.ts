@@ -1,4 +1,4 @@
-import { CloseCode } from '../errors/close-codes.js';
+import { CloseCode } from '../protocol/close-codes.js';
 import type { Connection } from './connection.js';
 import { pingFrame } from './frame-text.js';
 import { shifted } from './reading.js';

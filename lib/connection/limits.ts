@@ -1,5 +1,5 @@
-import type { ResolvedRate } from '../options/kinds.js';
-import type { GatewaySettings } from '../options/settings.js';
+import type { ResolvedRate } from '../config/kinds.js';
+import type { GatewaySettings } from '../config/settings.js';
 
 /** What one connection of a gateway may do: the settings in the form in which the hot path reads them, one object per gateway. */
 export interface Limits {

@@ -1,5 +1,5 @@
-import { type AddressEntry, SITE_FACTOR } from '../stores/address-entry.js';
-import { debt, fits, spend } from '../stores/token-bucket.js';
+import { type AddressEntry, SITE_FACTOR } from '../admission/address-table.js';
+import { debt, fits, spend } from '../net/token-bucket.js';
 import type { Limits } from './limits.js';
 
 /** A fragment costs a sixteenth of a message. */

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { WebSocket } from 'ws';
 import type { PeerDeflate } from '../compression/peer-deflate.js';
-import { defaultReason } from '../errors/close-codes.js';
+import { defaultReason } from '../protocol/close-codes.js';
 import { Connection } from './connection.js';
 import type { ConnectionContext, Peer } from './context.js';
 import { frameOf } from './frame-text.js';

@@ -1,9 +1,8 @@
 import type { GatewayType } from '../admission/attempt.js';
 import type { Connection } from '../connection/connection.js';
 import type { SecureSocket } from '../connection/secure-socket.js';
-import { CloseCode } from '../errors/close-codes.js';
-import { SharedMessage } from './frames.js';
-import type { Rooms } from './rooms.js';
+import { CloseCode } from '../protocol/close-codes.js';
+import { type Rooms, SharedMessage } from './rooms.js';
 
 /** A path with its peers, as the broadcaster needs it. */
 export interface Audience {

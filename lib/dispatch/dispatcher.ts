@@ -1,23 +1,20 @@
 import type { Observable } from 'rxjs';
-import type { Clock } from '../connection/clock.js';
+import { isThenable } from '../admission/admission-store.js';
+import type { MessageParser } from '../config/code-types.js';
 import type { Connection } from '../connection/connection.js';
 import type { BoundHandler } from '../connection/context.js';
-import type { Wheel } from '../connection/wheel.js';
-import { CloseCode } from '../errors/close-codes.js';
-import type { MessageParser } from '../options/code-types.js';
-import { isThenable } from '../stores/awaitable.js';
+import type { Clock, TimerWheel } from '../net/timer-wheel.js';
+import { CloseCode } from '../protocol/close-codes.js';
 import type { Telemetry } from '../telemetry/events.js';
 import { sendException } from './exceptions.js';
 import { HandlerTable, type TraitsOf } from './handler-table.js';
-import type { Message } from './parse.js';
-import { readMessage } from './reader.js';
-import { isObservable, Stream, type StreamOwner } from './stream.js';
-import { type Task, type TaskOwner, TaskPool } from './task.js';
+import { type Message, readMessage } from './message-parser.js';
+import { isObservable, Stream, type StreamOwner, type Task, type TaskOwner, TaskPool } from './task.js';
 
 export interface DispatcherOptions {
   readonly path: string;
   readonly clock: Clock;
-  readonly wheel: Wheel;
+  readonly wheel: TimerWheel;
   readonly telemetry: Telemetry;
   readonly parser: MessageParser | undefined;
   readonly maxStreams: number;

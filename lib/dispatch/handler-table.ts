@@ -1,7 +1,7 @@
-import type { Clock } from '../connection/clock.js';
+import type { ResolvedRate } from '../config/kinds.js';
 import type { Connection } from '../connection/connection.js';
-import type { ResolvedRate } from '../options/kinds.js';
-import { fits, spend } from '../stores/token-bucket.js';
+import type { Clock } from '../net/timer-wheel.js';
+import { fits, spend } from '../net/token-bucket.js';
 
 /** What a gateway's class says of one of its handlers. */
 export interface HandlerTraits {

@@ -1,5 +1,5 @@
 import diagnostics_channel from 'node:diagnostics_channel';
-import type { RefusalReason } from '../errors/refusals.js';
+import type { RefusalReason } from '../http/refusal.js';
 
 /** An opening handshake was turned away. */
 export interface RefusedEvent {

@@ -1,4 +1,4 @@
-import { errorPlace, errorWords } from '../errors/error-text.js';
+import { errorPlace, errorWords } from './error-text.js';
 import type { FaultEvent, NoticeEvent, RefusedEvent, Subscriber } from './events.js';
 
 /** What a log needs of Nest's logger. */

@@ -1,5 +1,5 @@
-import type { RefusalReason } from '../errors/refusals.js';
-import type { SettingsReport } from '../options/report.js';
+import type { SettingsReport } from '../config/report.js';
+import type { RefusalReason } from '../http/refusal.js';
 import type { ClosedEvent, FaultEvent, FaultPlace, RefusedEvent } from './events.js';
 
 /** Figures as they are at the moment of asking. */

@@ -1,7 +1,7 @@
 import type { PeerCertificate } from 'node:tls';
-import { NO_ADDRESS, parseAddress } from '../admission/address.js';
 import { abortAttempt, type GatewayType, setPrincipal, UpgradeAttempt } from '../admission/attempt.js';
-import { parseHost } from '../request/host.js';
+import { parseHost } from '../http/host.js';
+import { NO_ADDRESS, parseAddress } from '../net/address.js';
 
 /** What an attempt looks like to a guard under test. Everything has a default. */
 export interface AttemptOptions {

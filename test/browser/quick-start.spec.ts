@@ -1,4 +1,3 @@
-import 'reflect-metadata';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -11,6 +10,7 @@ import { AppModule } from '../../sample/01-quick-start/src/app.module.js';
 import { eventually } from '../support/app.js';
 import { hasChromium, launch } from './chromium.js';
 import { Relay } from './relay.js';
+import 'reflect-metadata';
 
 const start = async (): Promise<INestApplication> => {
   const app = await NestFactory.create(AppModule, { logger: false });

@@ -10,7 +10,7 @@ import {
   learnRequests,
   toRequest,
   writeText,
-} from '../../lib/listener/handle.js';
+} from '../../lib/compat/native-accept.js';
 
 let server: Server;
 let accepted: Socket[] = [];

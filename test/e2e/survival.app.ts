@@ -1,4 +1,3 @@
-import 'reflect-metadata';
 import { createServer } from 'node:net';
 import {
   Catch,
@@ -13,6 +12,7 @@ import {
 import { NestFactory } from '@nestjs/core';
 import { MessageBody, SubscribeMessage, WsException } from '@nestjs/websockets';
 import { SecureGateway, type SecureSocket, SecureWsModule } from 'nest-secure-ws';
+import 'reflect-metadata';
 import { Observable, of, throwError } from 'rxjs';
 import { map } from 'rxjs/operators';
 

@@ -1,8 +1,8 @@
-import 'reflect-metadata';
 import type { INestApplication, ModuleMetadata, Type } from '@nestjs/common';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
 import { SecureWsModule, type SecureWsOptions, SecureWsStats, type StatsSnapshot } from 'nest-secure-ws';
+import 'reflect-metadata';
 
 export type Platform = 'express' | 'fastify';
 export const PLATFORMS: readonly Platform[] = ['express', 'fastify'];

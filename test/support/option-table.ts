@@ -1,4 +1,4 @@
-import { type NamedRow, ROWS } from '../../lib/options/rows.js';
+import { type NamedRow, ROWS } from '../../lib/config/rows.js';
 
 const BEGIN = '<!-- options -->';
 const END = '<!-- /options -->';

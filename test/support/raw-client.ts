@@ -81,7 +81,7 @@ export function frame(
 }
 
 /** A socket as a plain stream: TLS over it does not take it away, so that it can be reset below TLS. */
-class Wire extends Duplex {
+class Transport extends Duplex {
   constructor(private readonly tcp: Socket) {
     super({ allowHalfOpen: false });
     tcp.on('data', (chunk: Buffer) => this.push(chunk));
@@ -142,7 +142,7 @@ export class RawClient {
         unix === undefined ? { port, host, localAddress, allowHalfOpen } : { path: unix, allowHalfOpen },
       );
       const socket =
-        tls === undefined ? tcp : tlsConnect({ socket: new Wire(tcp), host, rejectUnauthorized: false, ...tls });
+        tls === undefined ? tcp : tlsConnect({ socket: new Transport(tcp), host, rejectUnauthorized: false, ...tls });
       tcp.once('error', reject);
       tcp.setNoDelay();
       socket.once('error', reject);

@@ -6,8 +6,16 @@ import { RawClient, upgradeHead } from '../../support/raw-client.js';
 
 const TOTAL = 20_000;
 const AT_ONCE = 40;
-const CLASSES = ['SecureSocket', 'WebSocket', 'Connection', 'PeerDeflate', 'InflateRaw', 'DeflateRaw', 'Opening'];
-const OF_NEST = ['ExecutionContextHost', 'UpgradeAttempt', 'Reservation', 'Passage'];
+const CLASSES = [
+  'SecureSocket',
+  'WebSocket',
+  'Connection',
+  'PeerDeflate',
+  'InflateRaw',
+  'DeflateRaw',
+  'PendingHandshake',
+];
+const OF_NEST = ['ExecutionContextHost', 'UpgradeAttempt', 'Reservation', 'UpgradeContext'];
 
 let server: Child;
 let port: number;
@@ -64,7 +72,7 @@ describe('20 000 refused attempts', () => {
     const counted = await server.ask<Record<string, number>>(['counts', [...CLASSES, ...OF_NEST]]);
     const made = await server.ask<Record<string, number>>(['made']);
     // The one that was let in is seen: the counting counts.
-    expect(counted).toMatchObject({ SecureSocket: 1, Connection: 1, Opening: 0, ExecutionContextHost: 0 });
+    expect(counted).toMatchObject({ SecureSocket: 1, Connection: 1, PendingHandshake: 0, ExecutionContextHost: 0 });
     expect(counted['PeerDeflate']).toBeGreaterThan(0);
     expect(made).toMatchObject({ SecureSocket: 1 });
 
@@ -91,7 +99,7 @@ describe('20 000 refused attempts', () => {
     for (const socket of lingering) socket.destroy();
     const { SecureSocket, WebSocket, Connection, PeerDeflate } = counted;
     expect(during).toMatchObject({ SecureSocket, WebSocket, Connection, PeerDeflate });
-    expect(during['Opening']).toBeGreaterThan(0);
+    expect(during['PendingHandshake']).toBeGreaterThan(0);
     holder.destroy();
   }, 120_000);
 });

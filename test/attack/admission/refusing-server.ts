@@ -1,10 +1,10 @@
-import 'reflect-metadata';
 import { EventEmitter } from 'node:events';
 import { getHeapSnapshot } from 'node:v8';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { SubscribeMessage } from '@nestjs/websockets';
 import { SecureGateway, SecureWsModule, SecureWsStats, type UpgradeAttempt } from 'nest-secure-ws';
+import 'reflect-metadata';
 
 /** Every event emitter that is made, by class: sockets, requests, WebSockets, whether they live on or not. */
 const made = new Map<string, number>();

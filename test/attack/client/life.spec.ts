@@ -4,7 +4,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { ClientSocket, connect, reconnecting, SecureWsConnector } from '../../../lib/client/index.js';
 import { sharedRuntime } from '../../../lib/client/runtime.js';
-import { resolveSettings } from '../../../lib/options/resolve.js';
+import { resolveSettings } from '../../../lib/config/resolve.js';
 import { until } from '../../unit/client/support.js';
 import { authority, type Certificate } from './certificates.js';
 import { type Answer, closeAll, frame, rawServer, rejection, upgrade } from './support.js';

@@ -1,6 +1,6 @@
 import { deflateRawSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { type SecureWsOptions } from 'nest-secure-ws';
+import type { SecureWsOptions } from 'nest-secure-ws';
 import { eventually, type TestApp } from '../../support/app.js';
 import { frame, RawClient } from '../../support/raw-client.js';
 import { Frames, isQuiet, LiveGateway, message, openClient, reply, said, sleep, startLive, unmetered } from './live.js';

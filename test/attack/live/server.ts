@@ -1,8 +1,8 @@
-import 'reflect-metadata';
 import { Injectable, Module, type OnModuleDestroy } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { SecureWsModule, SecureWsStats } from 'nest-secure-ws';
 import { LiveGateway } from './live.js';
+import 'reflect-metadata';
 
 /** What handlers use while they finish: gone with the module's own end. */
 @Injectable()

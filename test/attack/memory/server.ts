@@ -1,8 +1,8 @@
-import 'reflect-metadata';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { MessageBody, SubscribeMessage } from '@nestjs/websockets';
 import { SecureGateway, SecureWsModule } from 'nest-secure-ws';
+import 'reflect-metadata';
 
 @SecureGateway()
 class EchoGateway {

@@ -1,9 +1,9 @@
-import 'reflect-metadata';
 import cluster, { type Worker } from 'node:cluster';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { SecureWsModule } from 'nest-secure-ws';
 import { echoes } from './houses.js';
+import 'reflect-metadata';
 
 /** A primary that accepts, and one worker, with the application, to which it gives the connections. */
 if (cluster.isPrimary) {

@@ -1,7 +1,7 @@
-import 'reflect-metadata';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { SecureGateway, SecureWsModule } from 'nest-secure-ws';
+import 'reflect-metadata';
 
 const ownPort = Number(process.argv[2]);
 

@@ -1,9 +1,9 @@
-import 'reflect-metadata';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { SubscribeMessage } from '@nestjs/websockets';
 import { SecureGateway, SecureWsModule, SecureWsStats } from 'nest-secure-ws';
 import { selfSigned } from '../../support/certificates.js';
+import 'reflect-metadata';
 
 /** A server with TLS on a shared and on an own port, in a process of its own: it must survive its peers. */
 const ownPort = Number(process.argv[2]);

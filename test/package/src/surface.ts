@@ -1,4 +1,3 @@
-// What the package promises to export, each as what it promises it to be: the compiler and `try.ts` hold it to that.
 import type {
   Admission,
   AdmissionGuard,
@@ -15,6 +14,8 @@ import type {
 } from 'nest-secure-ws';
 import * as library from 'nest-secure-ws';
 import * as testing from 'nest-secure-ws/testing';
+
+// What the package promises to export, each as what it promises it to be: the compiler and `try.ts` hold it to that.
 
 export type Types = [
   Admission,

@@ -1,4 +1,3 @@
-// Starts the application as a process of its own, talks to it, and ends it.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -7,6 +6,8 @@ import { CloseCode, connect, UnexpectedStatusError } from 'nest-secure-ws';
 import { attempt } from 'nest-secure-ws/testing';
 import { TokenGuard } from './app.module.js';
 import { CLASSES, CODES, FUNCTIONS, TEXTS } from './surface.js';
+
+// Starts the application as a process of its own, talks to it, and ends it.
 
 for (const each of CLASSES) assert.match(Function.prototype.toString.call(each), /^class\b/);
 for (const each of FUNCTIONS) assert.doesNotMatch(Function.prototype.toString.call(each), /^class\b/);

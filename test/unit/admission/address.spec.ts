@@ -2,16 +2,22 @@ import { isIPv4, isIPv6, type Socket } from 'node:net';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import ipaddr from 'ipaddr.js';
-import { type ClientAddress, NO_ADDRESS, parseAddress, UNIX_PEER } from '../../../lib/admission/address.js';
+import { peerAddress } from '../../../lib/handshake/upgrade-context.js';
+import {
+  type ClientAddress,
+  formatIPv4,
+  NO_ADDRESS,
+  parseAddress,
+  parseIPv4,
+  UNIX_PEER,
+} from '../../../lib/net/address.js';
 import {
   AddressList,
   addressList,
+  isAddressAllowed,
   PRIVATE_ADDRESSES,
   parseAddressList,
-} from '../../../lib/admission/ip/address-list.js';
-import { isAddressAllowed } from '../../../lib/admission/ip/address-rules.js';
-import { formatIPv4, parseIPv4 } from '../../../lib/admission/ipv4.js';
-import { peerAddress } from '../../../lib/pipeline/passage.js';
+} from '../../../lib/net/address-list.js';
 
 const address = (text: string, prefix?: number): ClientAddress => parseAddress(text, prefix)!;
 

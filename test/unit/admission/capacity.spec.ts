@@ -1,16 +1,18 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { parseAddress } from '../../../lib/admission/address.js';
-import { Capacity, type CapacityLimits } from '../../../lib/admission/capacity/capacity.js';
-import { GatewayCapacity, type GatewayLimits } from '../../../lib/admission/capacity/gateway-capacity.js';
-import { type PendingPlace, PendingRegistry } from '../../../lib/admission/capacity/pending.js';
-import { Reservation } from '../../../lib/admission/capacity/reservation.js';
-import { UserSlots } from '../../../lib/admission/capacity/user-slots.js';
-import type { Refusal } from '../../../lib/errors/refusals.js';
-import { type AddressEntry, SITE_FACTOR } from '../../../lib/stores/address-entry.js';
-import { AddressTable } from '../../../lib/stores/address-table.js';
-import type { AdmissionStore } from '../../../lib/stores/contract.js';
-import { MemoryStore } from '../../../lib/stores/memory-store.js';
+import { type AddressEntry, AddressTable, SITE_FACTOR } from '../../../lib/admission/address-table.js';
+import { type AdmissionStore, MemoryStore } from '../../../lib/admission/admission-store.js';
+import {
+  Capacity,
+  type CapacityLimits,
+  GatewayCapacity,
+  type GatewayLimits,
+  Reservation,
+} from '../../../lib/admission/capacity.js';
+import { type PendingPlace, PendingRegistry } from '../../../lib/admission/pending.js';
+import { UserSlots } from '../../../lib/admission/users.js';
+import type { Refusal } from '../../../lib/http/refusal.js';
+import { parseAddress } from '../../../lib/net/address.js';
 
 const now = () => 0;
 const newTable = () => new AddressTable({ now });

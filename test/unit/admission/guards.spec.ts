@@ -1,5 +1,6 @@
 import { describe, expect, it, jest } from '@jest/globals';
-import { parseAddress } from '../../../lib/admission/address.js';
+import { AddressTable } from '../../../lib/admission/address-table.js';
+import { MemoryStore } from '../../../lib/admission/admission-store.js';
 import { type AttemptInit, abortAttempt, UpgradeAttempt } from '../../../lib/admission/attempt.js';
 import {
   addressGuard,
@@ -10,22 +11,18 @@ import {
   rateGuard,
   tlsGuard,
 } from '../../../lib/admission/built-in.js';
-import { Capacity } from '../../../lib/admission/capacity/capacity.js';
-import { GatewayCapacity } from '../../../lib/admission/capacity/gateway-capacity.js';
-import type { Reservation } from '../../../lib/admission/capacity/reservation.js';
-import { userKeyOf } from '../../../lib/admission/guard-answer.js';
-import { refusalOfThrown } from '../../../lib/admission/guard-failure.js';
-import { ABANDONED, type GuardOutcome, runGuards } from '../../../lib/admission/guard-runner.js';
+import { Capacity, GatewayCapacity, type Reservation } from '../../../lib/admission/capacity.js';
 import {
   type Admission,
   type AdmissionGuard,
   type AdmissionGuardFunction,
   allow,
   refuse,
-} from '../../../lib/admission/guards.js';
-import { GuardResolver } from '../../../lib/guards.js';
-import { AddressTable } from '../../../lib/stores/address-table.js';
-import { MemoryStore } from '../../../lib/stores/memory-store.js';
+} from '../../../lib/admission/guard.js';
+import { userKeyOf } from '../../../lib/admission/guard-answer.js';
+import { ABANDONED, type GuardOutcome, refusalOfThrown, runGuards } from '../../../lib/admission/guard-runner.js';
+import { GuardResolver } from '../../../lib/nest/guard-resolver.js';
+import { parseAddress } from '../../../lib/net/address.js';
 
 class ChatGateway {}
 

@@ -2,10 +2,9 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { parseAddress } from '../../../lib/admission/address.js';
-import { addressList } from '../../../lib/admission/ip/address-list.js';
-import { MAX_HOPS, type ProxyRules, routeOf } from '../../../lib/admission/proxy/client-route.js';
-import { parseForwardedElement } from '../../../lib/admission/proxy/rfc7239.js';
+import { parseAddress } from '../../../lib/net/address.js';
+import { addressList } from '../../../lib/net/address-list.js';
+import { MAX_HOPS, type ProxyRules, parseForwardedElement, routeOf } from '../../../lib/net/forwarding.js';
 
 const PROXY = parseAddress('127.0.0.1')!;
 const STRANGER = parseAddress('203.0.113.9')!;

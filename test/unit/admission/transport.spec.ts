@@ -1,13 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { NO_ADDRESS, parseAddress } from '../../../lib/admission/address.js';
-import { AllowedHosts, judgeHost, parseAllowedHosts } from '../../../lib/admission/host/allowed-hosts.js';
-import { addressList } from '../../../lib/admission/ip/address-list.js';
-import { AllowedOrigins, parseAllowedOrigins } from '../../../lib/admission/origin/allowed-origins.js';
-import { judgeOrigin } from '../../../lib/admission/origin/judge-origin.js';
-import { isTlsSatisfied } from '../../../lib/admission/tls/require-tls.js';
-import { judgeTransport, type TransportFacts } from '../../../lib/admission/transport.js';
-import { parseHost } from '../../../lib/request/host.js';
+import { AllowedHosts, judgeHost, parseAllowedHosts } from '../../../lib/admission/host.js';
+import { AllowedOrigins, judgeOrigin, parseAllowedOrigins } from '../../../lib/admission/origin.js';
+import { isTlsSatisfied, judgeTransport, type TransportFacts } from '../../../lib/admission/transport.js';
+import { parseHost } from '../../../lib/http/host.js';
+import { NO_ADDRESS, parseAddress } from '../../../lib/net/address.js';
+import { addressList } from '../../../lib/net/address-list.js';
 
 const origins = (...entries: string[]): AllowedOrigins => parseAllowedOrigins(entries) as AllowedOrigins;
 const hosts = (...entries: string[]): AllowedHosts => parseAllowedHosts(entries) as AllowedHosts;

@@ -7,10 +7,10 @@ import { isTemporary } from '../../../lib/client/reconnect.js';
 import { headerLines, newKey, requestHead } from '../../../lib/client/request-head.js';
 import { type Response, ResponseReader } from '../../../lib/client/response-reader.js';
 import { parseUrl } from '../../../lib/client/target.js';
-import { defaultEnvironment } from '../../../lib/options/environment.js';
-import { ConfigurationError } from '../../../lib/options/problems.js';
-import { resolveSettings } from '../../../lib/options/resolve.js';
-import { acceptOf } from '../../../lib/request/accept-value.js';
+import { defaultEnvironment } from '../../../lib/config/environment.js';
+import { ConfigurationError } from '../../../lib/config/problems.js';
+import { resolveSettings } from '../../../lib/config/resolve.js';
+import { acceptOf } from '../../../lib/http/upgrade-request.js';
 import { VERSION } from '../../../lib/version.js';
 
 const GREETING = {

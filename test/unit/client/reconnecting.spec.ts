@@ -5,8 +5,8 @@ import type { ClientSocket } from '../../../lib/client/client-socket.js';
 import { connect, type RetryEvent, reconnecting, SecureWsConnector } from '../../../lib/client/index.js';
 import { reconnect } from '../../../lib/client/reconnect.js';
 import { ClientRuntime, sharedRuntime } from '../../../lib/client/runtime.js';
-import { defaultEnvironment } from '../../../lib/options/environment.js';
-import { resolveSettings } from '../../../lib/options/resolve.js';
+import { defaultEnvironment } from '../../../lib/config/environment.js';
+import { resolveSettings } from '../../../lib/config/resolve.js';
 import { closeAll, frame, type RawServer, rawServer, rejection, upgrade } from '../../attack/client/support.js';
 import { FakeClock, until } from './support.js';
 

@@ -2,7 +2,7 @@ import { type ConnectOptions, resolveCall } from '../../../lib/client/call.js';
 import type { ClientSocket } from '../../../lib/client/client-socket.js';
 import { open } from '../../../lib/client/open.js';
 import { ClientRuntime } from '../../../lib/client/runtime.js';
-import type { Clock } from '../../../lib/connection/clock.js';
+import type { Clock } from '../../../lib/net/timer-wheel.js';
 
 /** Time that passes when told to. */
 export class FakeClock implements Clock {

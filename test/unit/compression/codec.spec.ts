@@ -141,9 +141,9 @@ describe('what goes in comes out', () => {
                 last = cut;
               }
               parts.push(await deflated(from, data.subarray(last)));
-              const wire = Buffer.concat(parts);
-              const places = received.map((at) => Math.floor(at * wire.length));
-              expect((await inflatedInParts(to, wire, places)).equals(data)).toBe(true);
+              const transport = Buffer.concat(parts);
+              const places = received.map((at) => Math.floor(at * transport.length));
+              expect((await inflatedInParts(to, transport, places)).equals(data)).toBe(true);
             }
           }
           ours.cleanup();
@@ -169,9 +169,9 @@ describe('what goes in comes out', () => {
       textOf(1),
       textOf(70_000),
     ]) {
-      const wire = await deflated(ours, data);
+      const transport = await deflated(ours, data);
       const there = await new Promise<Buffer>((resolve, reject) =>
-        theirs.decompress(wire, true, (error, result) => (error ? reject(error) : resolve(result))),
+        theirs.decompress(transport, true, (error, result) => (error ? reject(error) : resolve(result))),
       );
       expect(there.equals(data)).toBe(true);
       const back = await new Promise<Buffer>((resolve) => theirs.compress(data, true, (_, result) => resolve(result)));
@@ -194,9 +194,9 @@ describe('what goes in comes out', () => {
     const far = Buffer.concat([noiseOf(300), Buffer.alloc(400, 'x'), noiseOf(300)]);
     for (const bits of [8, 9, 12]) {
       const context = new DeflateContext({ windowBits: bits, memLevel: 5, level: 6 }, 4096);
-      const wire = context.deflateSync(far, true);
-      expect(furthestBackReference(wire)).toBeLessThanOrEqual(2 ** bits);
-      expect((await inflated(peerWith(), wire)).equals(far)).toBe(true);
+      const transport = context.deflateSync(far, true);
+      expect(furthestBackReference(transport)).toBeLessThanOrEqual(2 ** bits);
+      expect((await inflated(peerWith(), transport)).equals(far)).toBe(true);
       context.close();
     }
   });
@@ -217,14 +217,14 @@ describe('broken data', () => {
     ['large text', compressed(textOf(SYNC_INFLATE_BYTES + 5000))],
   ];
 
-  it.each(samples)('is 1007 when %s is cut anywhere', async (_, wire) => {
-    const step = Math.max(1, Math.floor(wire.length / 400));
+  it.each(samples)('is 1007 when %s is cut anywhere', async (_, transport) => {
+    const step = Math.max(1, Math.floor(transport.length / 400));
     for (const mode of MODES) {
-      for (let cut = wire.length - 1; cut >= 0; cut -= cut > wire.length - 20 ? 1 : step) {
+      for (let cut = transport.length - 1; cut >= 0; cut -= cut > transport.length - 20 ? 1 : step) {
         const peer = peerWith({ mode });
         // One byte of a stored block is an empty message (7.2.3.6).
-        const code = cut === 1 && wire[0] === 0 ? 0 : 1007;
-        expect([cut, await closeCodeOf(inflated(peer, wire.subarray(0, cut)))]).toEqual([cut, code]);
+        const code = cut === 1 && transport[0] === 0 ? 0 : 1007;
+        expect([cut, await closeCodeOf(inflated(peer, transport.subarray(0, cut)))]).toEqual([cut, code]);
         peer.cleanup();
       }
     }
@@ -290,13 +290,13 @@ describe('bounds', () => {
   it.each(MODES)('inflates up to maxSize and not a byte more in %s mode', async (mode) => {
     for (const size of sizes) {
       for (const data of [Buffer.alloc(size, 'a'), noiseOf(size)]) {
-        const wire = compressed(data);
+        const transport = compressed(data);
         for (const [maxSize, code] of [
           [size, 0],
           [size - 1, 1009],
         ] as const) {
           const peer = peerWith({ mode, maxSize });
-          expect([size, maxSize, await closeCodeOf(inflated(peer, wire))]).toEqual([size, maxSize, code]);
+          expect([size, maxSize, await closeCodeOf(inflated(peer, transport))]).toEqual([size, maxSize, code]);
           peer.cleanup();
         }
       }
@@ -304,37 +304,37 @@ describe('bounds', () => {
   });
 
   it.each(MODES)('counts a fragmented message as one in %s mode', async (mode) => {
-    const wire = compressed(Buffer.alloc(5000, 'a'));
+    const transport = compressed(Buffer.alloc(5000, 'a'));
     const peer = peerWith({ mode, maxSize: 4999 });
-    expect(await closeCodeOf(inflatedInParts(peer, wire, [1, 2, 5]))).toBe(1009);
+    expect(await closeCodeOf(inflatedInParts(peer, transport, [1, 2, 5]))).toBe(1009);
     peer.cleanup();
   });
 
   it.each(MODES)('stops at maxRatio in %s mode', async (mode) => {
-    const wire = compressed(Buffer.alloc(20_000, 'a'));
-    const enough = Math.ceil(20_000 / wire.length);
+    const transport = compressed(Buffer.alloc(20_000, 'a'));
+    const enough = Math.ceil(20_000 / transport.length);
     for (const [maxRatio, code] of [
       [enough, 0],
       [enough - 1, 1009],
     ] as const) {
       const peer = peerWith({ mode, maxRatio });
-      expect(await closeCodeOf(inflated(peer, wire))).toBe(code);
+      expect(await closeCodeOf(inflated(peer, transport))).toBe(code);
       peer.cleanup();
     }
   });
 
   it('holds what came of a fragmented message, and nothing when it ended', async () => {
     const peer = peerWith();
-    const wire = compressed(textOf(1000));
+    const transport = compressed(textOf(1000));
     const slab = Buffer.alloc(65_536);
-    expect((await inflated(peer, slab.fill(wire.subarray(0, 1), 0, 1).subarray(0, 1), false)).length).toBe(0);
+    expect((await inflated(peer, slab.fill(transport.subarray(0, 1), 0, 1).subarray(0, 1), false)).length).toBe(0);
     slab.fill(0);
     expect(peer.heldBytes).toBe(1);
-    await inflated(peer, wire.subarray(1, 50), false);
+    await inflated(peer, transport.subarray(1, 50), false);
     expect(peer.heldBytes).toBe(50);
-    expect((await inflated(peer, wire.subarray(50))).equals(textOf(1000))).toBe(true);
+    expect((await inflated(peer, transport.subarray(50))).equals(textOf(1000))).toBe(true);
     expect(peer.heldBytes).toBe(0);
-    await inflated(peer, wire.subarray(0, 50), false);
+    await inflated(peer, transport.subarray(0, 50), false);
     peer.cleanup();
     expect(peer.heldBytes).toBe(0);
   });
@@ -358,7 +358,7 @@ describe('turns', () => {
 
   it('lets the event loop turn in a long chain of small messages', async () => {
     const peer = peerWith();
-    const wire = compressed(Buffer.alloc(10_000, 'a'));
+    const transport = compressed(Buffer.alloc(10_000, 'a'));
     let turns = 0;
     let running = true;
     const count = () => {
@@ -366,7 +366,7 @@ describe('turns', () => {
       if (running) setImmediate(count);
     };
     setImmediate(count);
-    for (let i = 0; i < 500; i++) await inflated(peer, wire);
+    for (let i = 0; i < 500; i++) await inflated(peer, transport);
     running = false;
     expect(turns).toBeGreaterThan(5);
   });
@@ -505,10 +505,10 @@ describe('what is used of Node beyond its public calls', () => {
       Buffer.from('f348cdc9c9070000', 'hex'),
       compressed(textOf(3000)).subarray(0, 99),
     ];
-    for (const wire of wires) {
+    for (const transport of wires) {
       const [atOnce, later] = [new InflateContext(12, 64, takesOver), new InflateContext(12, 64, takesOver)];
-      const expected = await new Promise<Inflated>((resolve) => later.inflate(wire, 5000, resolve));
-      expect(atOnce.inflateSync(wire, 5000)).toEqual(expected);
+      const expected = await new Promise<Inflated>((resolve) => later.inflate(transport, 5000, resolve));
+      expect(atOnce.inflateSync(transport, 5000)).toEqual(expected);
       atOnce.close();
       later.close();
     }

@@ -1,11 +1,11 @@
 /** The largest distance in raw DEFLATE of stored and fixed or dynamic blocks: the smallest window that inflates it. */
-export function furthestBackReference(wire: Buffer): number {
-  return distancesOf(wire).reduce((a, b) => Math.max(a, b), 0);
+export function furthestBackReference(transport: Buffer): number {
+  return distancesOf(transport).reduce((a, b) => Math.max(a, b), 0);
 }
 
 /** A plain decoder after RFC 1951, 3.2, that only notes distances. */
-function distancesOf(wire: Buffer): number[] {
-  const input = Buffer.concat([wire, Buffer.from([0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff])]);
+function distancesOf(transport: Buffer): number[] {
+  const input = Buffer.concat([transport, Buffer.from([0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff])]);
   const distances: number[] = [];
   let at = 0;
   const bits = (n: number): number => {

@@ -17,8 +17,8 @@ it.each(['shared', 'dedicated'] as const)('%s mode needs nothing but the public 
   const [sender, receiver] = [compression.accept(BROWSER_OFFER)!, compression.accept(BROWSER_OFFER)!];
   for (const length of [0, 1, 300, 300, 100_000, 300_000, 5]) {
     const data = Buffer.from('a1b2c3'.repeat(length)).subarray(0, length);
-    const wire = await deflated(sender, data);
-    expect((await inflated(receiver, wire)).equals(data)).toBe(true);
+    const transport = await deflated(sender, data);
+    expect((await inflated(receiver, transport)).equals(data)).toBe(true);
   }
   const bomb = await deflated(compression.accept(BROWSER_OFFER)!, Buffer.alloc(300_001));
   expect(await closeCodeOf(inflated(compression.accept(BROWSER_OFFER)!, bomb))).toBe(1009);

@@ -1,12 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
-import type { Clock } from '../../../lib/connection/clock.js';
 import { Fifo, type Waiting } from '../../../lib/connection/fifo.js';
 import { Keepalive } from '../../../lib/connection/keepalive.js';
-import { type HeldBytes, type Holder, Ledger } from '../../../lib/connection/ledger.js';
+import { type HeldBytes, type Holder, MemoryBudget } from '../../../lib/connection/memory-budget.js';
 import { Meters } from '../../../lib/connection/meters.js';
 import { shifted } from '../../../lib/connection/reading.js';
 import { Stall } from '../../../lib/connection/stall.js';
-import { Timed, Wheel } from '../../../lib/connection/wheel.js';
+import { type Clock, Timed, TimerWheel } from '../../../lib/net/timer-wheel.js';
 
 class ManualClock implements Clock {
   time = 1_000;
@@ -52,7 +51,7 @@ describe('the wheel', () => {
     'asks after %d ms, never too early and within a tick',
     (delay) => {
       const clock = new ManualClock();
-      const wheel = new Wheel(clock);
+      const wheel = new TimerWheel(clock);
       const timed = new Asked(clock);
       wheel.schedule(timed, clock.now() + delay);
       // A quarter of a year is walked through in steps that are longer than a round.
@@ -66,7 +65,7 @@ describe('the wheel', () => {
 
   it('asks everybody once after the process was held up for longer than a round', () => {
     const clock = new ManualClock();
-    const wheel = new Wheel(clock);
+    const wheel = new TimerWheel(clock);
     const all = Array.from({ length: 1000 }, (_, at) => {
       const timed = new Asked(clock);
       wheel.schedule(timed, clock.now() + at * 97);
@@ -78,7 +77,7 @@ describe('the wheel', () => {
 
   it('keeps the earlier of two deadlines, asks again when told to, and forgets the cancelled', () => {
     const clock = new ManualClock();
-    const wheel = new Wheel(clock);
+    const wheel = new TimerWheel(clock);
     const timed = new Asked(clock, (now) => (now < 3_000 ? now + 1_000 : Number.POSITIVE_INFINITY));
     wheel.schedule(timed, clock.now() + 5_000);
     wheel.schedule(timed, clock.now() + 500);
@@ -93,7 +92,7 @@ describe('the wheel', () => {
 
   it('lets whoever is asked schedule and cancel others, and itself', () => {
     const clock = new ManualClock();
-    const wheel = new Wheel(clock);
+    const wheel = new TimerWheel(clock);
     const victim = new Asked(clock);
     const late = new Asked(clock);
     const first: Asked = new Asked(clock, (now): number => {
@@ -112,7 +111,7 @@ describe('the wheel', () => {
 
   it('looks at nobody who is not due: 10 000 deadlines that are moved away cost a look each', () => {
     const clock = new ManualClock();
-    const wheel = new Wheel(clock);
+    const wheel = new TimerWheel(clock);
     const all = Array.from({ length: 10_000 }, (_, at) => {
       const timed = new Asked(clock);
       wheel.schedule(timed, clock.now() + 20_000 + (at % 20_000));
@@ -131,16 +130,16 @@ class Peer implements Holder {
   ended: string | undefined;
   killed = false;
   constructor(
-    private readonly ledger: Ledger,
+    private readonly budget: MemoryBudget,
     readonly account: HeldBytes | undefined,
     private readonly keeps = 0,
   ) {}
 
   endForMemory(cause: string): void {
-    this.ledger.giveUp(this);
+    this.budget.giveUp(this);
     this.isGivenUp = true;
     this.ended = cause;
-    this.ledger.settle(this, this.keeps);
+    this.budget.settle(this, this.keeps);
   }
 
   kill(): void {
@@ -152,74 +151,74 @@ const KIB = 1024;
 
 describe('the ledger', () => {
   it('sums, per address and in all, and is empty when all is given back', () => {
-    const ledger = new Ledger(1000 * KIB, 1000 * KIB);
+    const budget = new MemoryBudget(1000 * KIB, 1000 * KIB);
     const account = { heldBytes: 0 };
-    const peers = [new Peer(ledger, account), new Peer(ledger, account), new Peer(ledger, undefined)];
-    for (const [at, peer] of peers.entries()) ledger.settle(peer, (at + 1) * 70 * KIB);
-    expect([ledger.held, account.heldBytes]).toEqual([420 * KIB, 210 * KIB]);
-    for (const peer of peers) ledger.settle(peer, 0);
-    expect([ledger.held, account.heldBytes]).toEqual([0, 0]);
+    const peers = [new Peer(budget, account), new Peer(budget, account), new Peer(budget, undefined)];
+    for (const [at, peer] of peers.entries()) budget.settle(peer, (at + 1) * 70 * KIB);
+    expect([budget.held, account.heldBytes]).toEqual([420 * KIB, 210 * KIB]);
+    for (const peer of peers) budget.settle(peer, 0);
+    expect([budget.held, account.heldBytes]).toEqual([0, 0]);
   });
 
   it('ends the largest of an address that is past its share, and nobody under 64 KiB', () => {
-    const ledger = new Ledger(10_000 * KIB, 200 * KIB);
+    const budget = new MemoryBudget(10_000 * KIB, 200 * KIB);
     const account = { heldBytes: 0 };
-    const [small, large, middle] = [1, 2, 3].map(() => new Peer(ledger, account)) as [Peer, Peer, Peer];
-    ledger.settle(small, 63 * KIB);
-    ledger.settle(large, 100 * KIB);
-    ledger.settle(middle, 64 * KIB);
+    const [small, large, middle] = [1, 2, 3].map(() => new Peer(budget, account)) as [Peer, Peer, Peer];
+    budget.settle(small, 63 * KIB);
+    budget.settle(large, 100 * KIB);
+    budget.settle(middle, 64 * KIB);
     expect([small.ended, large.ended, middle.ended]).toEqual([
       undefined,
       'address over its share of the buffers',
       undefined,
     ]);
-    const tiny = Array.from({ length: 10 }, () => new Peer(ledger, account));
-    ledger.settle(middle, 0);
-    for (const peer of tiny) ledger.settle(peer, 63 * KIB);
+    const tiny = Array.from({ length: 10 }, () => new Peer(budget, account));
+    budget.settle(middle, 0);
+    for (const peer of tiny) budget.settle(peer, 63 * KIB);
     expect(tiny.some(({ ended }) => ended !== undefined)).toBe(false);
   });
 
   it('lets a /48 hold eight times as much as one of its prefixes', () => {
-    const ledger = new Ledger(10_000 * KIB, 200 * KIB);
+    const budget = new MemoryBudget(10_000 * KIB, 200 * KIB);
     const site = { heldBytes: 0 };
-    const peers = Array.from({ length: 9 }, () => new Peer(ledger, { heldBytes: 0, site }));
-    for (const peer of peers.slice(0, 8)) ledger.settle(peer, 199 * KIB);
+    const peers = Array.from({ length: 9 }, () => new Peer(budget, { heldBytes: 0, site }));
+    for (const peer of peers.slice(0, 8)) budget.settle(peer, 199 * KIB);
     expect(peers.some(({ ended }) => ended !== undefined)).toBe(false);
-    ledger.settle(peers[8]!, 100 * KIB);
+    budget.settle(peers[8]!, 100 * KIB);
     expect(peers.filter(({ ended }) => ended !== undefined)).toHaveLength(1);
     expect(site.heldBytes).toBeLessThanOrEqual(1600 * KIB);
-    for (const peer of peers) ledger.settle(peer, 0);
+    for (const peer of peers) budget.settle(peer, 0);
     expect(site.heldBytes).toBe(0);
   });
 
   it('defends the total at the cost of the address that holds most, down to nine tenths', () => {
-    const ledger = new Ledger(1000 * KIB, 10_000 * KIB);
+    const budget = new MemoryBudget(1000 * KIB, 10_000 * KIB);
     const [greedy, honest] = [{ heldBytes: 0 }, { heldBytes: 0 }];
-    const one = new Peer(ledger, honest);
-    ledger.settle(one, 300 * KIB);
-    const many = Array.from({ length: 10 }, () => new Peer(ledger, greedy));
-    for (const peer of many) ledger.settle(peer, 80 * KIB);
+    const one = new Peer(budget, honest);
+    budget.settle(one, 300 * KIB);
+    const many = Array.from({ length: 10 }, () => new Peer(budget, greedy));
+    for (const peer of many) budget.settle(peer, 80 * KIB);
     expect(one.ended).toBeUndefined();
     expect(many.filter(({ ended }) => ended === 'buffer budget').length).toBeGreaterThan(1);
-    expect(ledger.held).toBeLessThanOrEqual(1000 * KIB);
+    expect(budget.held).toBeLessThanOrEqual(1000 * KIB);
   });
 
   it('does not make others pay for what the given up still hold, nor waits for them', () => {
-    const ledger = new Ledger(1000 * KIB, 10_000 * KIB);
-    const honest = new Peer(ledger, { heldBytes: 0 });
-    ledger.settle(honest, 200 * KIB);
-    const stuck = new Peer(ledger, { heldBytes: 0 }, 900 * KIB);
-    ledger.settle(stuck, 900 * KIB);
+    const budget = new MemoryBudget(1000 * KIB, 10_000 * KIB);
+    const honest = new Peer(budget, { heldBytes: 0 });
+    budget.settle(honest, 200 * KIB);
+    const stuck = new Peer(budget, { heldBytes: 0 }, 900 * KIB);
+    budget.settle(stuck, 900 * KIB);
     expect([honest.ended, stuck.ended]).toEqual([undefined, 'buffer budget']);
     expect(stuck.killed).toBe(true);
-    ledger.settle(stuck, 0);
-    expect([ledger.held, ledger.full]).toEqual([200 * KIB, false]);
+    budget.settle(stuck, 0);
+    expect([budget.held, budget.full]).toEqual([200 * KIB, false]);
   });
 
   it('is full when nobody is left to choose', () => {
-    const ledger = new Ledger(100 * KIB, 10_000 * KIB);
-    for (let i = 0; i < 4; i++) ledger.settle(new Peer(ledger, { heldBytes: 0 }), 50 * KIB);
-    expect(ledger.full).toBe(true);
+    const budget = new MemoryBudget(100 * KIB, 10_000 * KIB);
+    for (let i = 0; i < 4; i++) budget.settle(new Peer(budget, { heldBytes: 0 }), 50 * KIB);
+    expect(budget.full).toBe(true);
   });
 });
 

@@ -1,7 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { isTooDeep, parseMessage } from '../../../lib/dispatch/parse.js';
-import { readMessage } from '../../../lib/dispatch/reader.js';
+import { isTooDeep, parseMessage, readMessage } from '../../../lib/dispatch/message-parser.js';
 
 const never = () => {
   throw new Error('not expected');

@@ -2,13 +2,12 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { REFUSALS, type Refusal } from '../../../lib/errors/refusals.js';
-import { checkRequest, type UpgradeRequest } from '../../../lib/request/checks.js';
-import { parseExtensions } from '../../../lib/request/extensions.js';
-import type { RequestHead } from '../../../lib/request/head.js';
-import { parseHost } from '../../../lib/request/host.js';
-import { parseRequestHead } from '../../../lib/request/parse-head.js';
-import { isRefusal } from '../../../lib/request/verdicts.js';
+import { parseExtensions } from '../../../lib/http/extensions.js';
+import type { RequestHead } from '../../../lib/http/head.js';
+import { parseRequestHead } from '../../../lib/http/head-parser.js';
+import { parseHost } from '../../../lib/http/host.js';
+import { isRefusal, REFUSALS, type Refusal } from '../../../lib/http/refusal.js';
+import { checkRequest, type UpgradeRequest } from '../../../lib/http/upgrade-request.js';
 
 type Lines = Record<string, string | readonly string[] | undefined>;
 

@@ -8,9 +8,9 @@ import {
   type HeadMeterOptions,
   MORE,
   ORDINARY,
-} from '../../../lib/request/head-meter.js';
-import { HeadPieces } from '../../../lib/request/head-pieces.js';
-import { endOfWholeHead, NOT_OURS, UNUSUAL } from '../../../lib/request/whole-head.js';
+} from '../../../lib/http/head-meter.js';
+import { HeadPieces } from '../../../lib/http/head-pieces.js';
+import { endOfWholeHead, NOT_OURS, UNUSUAL } from '../../../lib/http/whole-head.js';
 import { cut, cuts, headLike, latin1, nearlyValid } from './arbitraries.js';
 
 const LIMITS = { maxLineLength: 32, maxNumHeaders: 4 };

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { listTokens, lowerCaseHeaders, parseCookies } from '../../../lib/request/headers.js';
+import { listTokens, lowerCaseHeaders, parseCookies } from '../../../lib/http/fields.js';
 
 describe('lowerCaseHeaders', () => {
   it('joins repeated lines, cookies with semicolons, and keeps the first of what occurs once (RFC 9110, 5.3)', () => {

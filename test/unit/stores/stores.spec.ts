@@ -1,11 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { type ClientAddress, parseAddress } from '../../../lib/admission/address.js';
-import { AddressEntry, SITE_FACTOR } from '../../../lib/stores/address-entry.js';
-import { AddressTable } from '../../../lib/stores/address-table.js';
-import { MemoryStore } from '../../../lib/stores/memory-store.js';
-import { Ring, type RingMember } from '../../../lib/stores/ring.js';
-import { debt, fits, spend } from '../../../lib/stores/token-bucket.js';
+import { AddressEntry, AddressTable, SITE_FACTOR } from '../../../lib/admission/address-table.js';
+import { MemoryStore } from '../../../lib/admission/admission-store.js';
+import { type ClientAddress, parseAddress } from '../../../lib/net/address.js';
+import { Ring, type RingMember } from '../../../lib/net/ring.js';
+import { debt, fits, spend } from '../../../lib/net/token-bucket.js';
 
 const address = (text: string, prefix?: number): ClientAddress => parseAddress(text, prefix)!;
 const v4 = (n: number): ClientAddress => address(`${(n >>> 24) + 1}.${(n >>> 16) & 255}.${(n >>> 8) & 255}.${n & 255}`);

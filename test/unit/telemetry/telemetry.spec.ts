@@ -1,9 +1,9 @@
 import diagnostics_channel from 'node:diagnostics_channel';
 import { describe, expect, it } from '@jest/globals';
 import { SecureWsStats } from 'nest-secure-ws';
-import { parseAddress } from '../../../lib/admission/address.js';
-import type { ClientRoute } from '../../../lib/admission/proxy/client-route.js';
-import { ProxyHints } from '../../../lib/pipeline/proxy-hints.js';
+import { parseAddress } from '../../../lib/net/address.js';
+import type { ClientRoute } from '../../../lib/net/forwarding.js';
+import { UntrustedProxyDetector } from '../../../lib/net/untrusted-proxy-detector.js';
 import { Telemetry } from '../../../lib/telemetry/events.js';
 import { line, SampledLog } from '../../../lib/telemetry/log.js';
 
@@ -79,11 +79,11 @@ describe('the log', () => {
 
 describe('a proxy that nobody named', () => {
   const route = (text: string) => ({ address: parseAddress(text)!, viaProxy: false }) as ClientRoute;
-  function hints(): { hints: ProxyHints; notices: string[] } {
+  function hints(): { hints: UntrustedProxyDetector; notices: string[] } {
     const telemetry = new Telemetry();
     const notices: string[] = [];
     telemetry.subscribe({ notice: ({ message }) => void notices.push(message) });
-    return { hints: new ProxyHints(telemetry), notices };
+    return { hints: new UntrustedProxyDetector(telemetry), notices };
   }
 
   it('is told of once when its address is a private one', () => {

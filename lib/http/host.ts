@@ -1,0 +1,58 @@
+import { isIPv6 } from 'node:net';
+import { formatIPv6, parseIPv6 } from '../net/address.js';
+
+export interface HostPort {
+  /** In lower case; an IPv6 address keeps its brackets. */
+  readonly name: string;
+  readonly port: number | undefined;
+}
+
+/**
+ * `uri-host [ ":" port ]` (RFC 9110, section 7.2). Of a `reg-name` (RFC 3986, section 3.2.2) the sub-delimiters are
+ * left out: no name on a network has them, and a comma would let two names merged by a proxy pass for one.
+ */
+const HOST = /^(?:\[[0-9A-Fa-f:.]+\]|(?:[\w.~-]|%[0-9A-Fa-f]{2})+)(?::\d{0,5})?$/;
+
+/** Parses the value of a `Host` header; undefined when it is not one. An empty port counts as none. */
+export function parseHost(value: string): HostPort | undefined {
+  if (!HOST.test(value)) return undefined;
+  // Colons inside brackets are an address's.
+  const colon = value.indexOf(':', value.indexOf(']') + 1);
+  const name = colon < 0 ? value : value.slice(0, colon);
+  const digits = colon < 0 ? '' : value.slice(colon + 1);
+  if (name.startsWith('[') && !isIPv6(name.slice(1, -1))) return undefined;
+  const port = digits === '' ? undefined : Number(digits);
+  return port !== undefined && port > MAX_PORT ? undefined : { name: name.toLowerCase(), port };
+}
+
+const LABELS = /^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/;
+const NAME = /^(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\])$/;
+
+export const MAX_PORT = 65_535;
+
+/** A host as a browser writes it: lower case, IDNA in ASCII, an address in its canonical form; `undefined` for none. */
+export function normalizeHost(text: string): string | undefined {
+  if (/[\s/?#@\\%]/.test(text) || text === '') return undefined;
+  try {
+    const { hostname } = new URL(`http://${text}`);
+    return NAME.test(hostname) ? hostname : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A name as it is, an IPv6 literal (in brackets) in its one canonical form: there are many ways to write it. */
+export function canonicalHost(host: string): string {
+  const words = host.startsWith('[') ? parseIPv6(host.slice(1, -1)) : undefined;
+  return words === undefined ? host : `[${formatIPv6(words)}]`;
+}
+
+/** Whether `host` is one or more whole labels before `suffix`, which begins with a dot. */
+export const isUnder = (host: string, suffix: string): boolean =>
+  host.endsWith(suffix) && LABELS.test(host.slice(0, -suffix.length));
+
+/** The `.example.com` of `*.example.com`, normalised; `undefined` where the rest is no name. */
+export function wildcardSuffix(pattern: string): string | undefined {
+  const base = normalizeHost(pattern.slice(2));
+  return base === undefined || base.startsWith('[') || /^[\d.]+$/.test(base) ? undefined : `.${base}`;
+}
