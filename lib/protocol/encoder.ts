@@ -1,0 +1,138 @@
+import { closePayload } from './close-codes.js';
+import { FIN, MASK, Opcode, type Role, RSV1 } from './frame.js';
+import { applyMask, newMask } from './mask.js';
+
+/** Texts of up to this many bytes are written as one string, from the stack, without an allocation. */
+export const LONGEST_STRING = 16_000;
+
+/** Heads of unmasked text frames of up to 125 bytes. */
+const SHORT_HEADS = Array.from({ length: 126 }, (_, length) => String.fromCharCode(FIN | Opcode.TEXT, length));
+
+/** A whole text frame of a server, in latin1, of a text of ASCII that is no longer than {@link LONGEST_STRING}. */
+export const asciiFrame = (text: string): string =>
+  text.length < SHORT_HEADS.length
+    ? SHORT_HEADS[text.length]! + text
+    : String.fromCharCode(FIN | Opcode.TEXT, 126, text.length >> 8, text.length & 255) + text;
+
+/** A whole ping frame of a server, in latin1, whose payload are the four bytes of a number. */
+export const pingFrame = (number: number): string =>
+  String.fromCharCode(FIN | Opcode.PING, 4, number >>> 24, (number >> 16) & 255, (number >> 8) & 255, number & 255);
+
+const headerLength = (length: number): number => (length < 126 ? 2 : length < 0x10000 ? 4 : 10);
+
+/** Writes the head of a frame without its masking key (RFC 6455, 5.2); returns where it ends. */
+function writeHeader(target: Buffer, first: number, length: number, maskBit: number): number {
+  target[0] = first;
+  if (length < 126) {
+    target[1] = maskBit | length;
+    return 2;
+  }
+  if (length < 0x10000) {
+    target[1] = maskBit | 126;
+    target[2] = length >> 8;
+    target[3] = length & 255;
+    return 4;
+  }
+  target[1] = maskBit | 127;
+  target.writeUInt32BE(Math.floor(length / 2 ** 32), 2);
+  target.writeUInt32BE(length >>> 0, 6);
+  return 10;
+}
+
+/** The head of an unmasked frame, for payloads that are not worth a copy: `first` as {@link FrameEncoder.next} gives it. */
+export function frameHeader(first: number, length: number): Buffer {
+  const header = Buffer.allocUnsafe(headerLength(length));
+  writeHeader(header, first, length, 0);
+  return header;
+}
+
+/** A whole unmasked frame, for one peer or for many. */
+export function plainFrame(first: number, payload: Uint8Array): Buffer {
+  const frame = Buffer.allocUnsafe(headerLength(payload.length) + payload.length);
+  frame.set(payload, writeHeader(frame, first, payload.length, 0));
+  return frame;
+}
+
+/** A whole frame masked with a new key (RFC 6455, 5.3); the payload is not changed. */
+export function maskedFrame(first: number, payload: Uint8Array): Buffer {
+  const frame = Buffer.allocUnsafe(headerLength(payload.length) + 4 + payload.length);
+  const start = writeHeader(frame, first, payload.length, MASK) + 4;
+  frame.set(payload, start);
+  maskPayload(frame, start);
+  return frame;
+}
+
+/** Puts a new key before the payload that begins at `start`, and masks it. */
+function maskPayload(frame: Buffer, start: number): void {
+  const mask = newMask();
+  frame.writeInt32BE(mask, start - 4);
+  applyMask(frame, start, frame.length, mask);
+}
+
+/** What has been sent of a message whose last frame has not. */
+enum Open {
+  NOTHING,
+  FRAGMENTS,
+}
+
+/** Makes the frames of one side of a connection. It knows whether a message is open; masks where the side is a client. */
+export class FrameEncoder {
+  private open = Open.NOTHING;
+
+  constructor(private readonly role: Role) {}
+
+  /** A message was begun with a frame that was not its last. */
+  get isMidMessage(): boolean {
+    return this.open !== Open.NOTHING;
+  }
+
+  /**
+   * The first byte of the next data frame. Within a message that is open the opcode is that of a continuation, and
+   * RSV1 is clear, whatever the arguments say (RFC 6455, 5.4; RFC 7692, section 6).
+   */
+  next(isBinary: boolean, fin = true, isCompressed = false): number {
+    const isFirst = this.open === Open.NOTHING;
+    this.open = fin ? Open.NOTHING : Open.FRAGMENTS;
+    const bits = fin ? FIN : 0;
+    if (!isFirst) return bits | Opcode.CONTINUATION;
+    return bits | (isCompressed ? RSV1 : 0) | (isBinary ? Opcode.BINARY : Opcode.TEXT);
+  }
+
+  /** A frame of which {@link next} has made the first byte. */
+  frame(first: number, payload: Uint8Array): Buffer {
+    return this.role === 'server' ? plainFrame(first, payload) : maskedFrame(first, payload);
+  }
+
+  /** A frame of text, whose bytes are written once, into the frame. */
+  textFrame(first: number, text: string): Buffer {
+    const length = Buffer.byteLength(text);
+    const isClient = this.role === 'client';
+    const frame = Buffer.allocUnsafe(headerLength(length) + (isClient ? 4 : 0) + length);
+    const start = writeHeader(frame, first, length, isClient ? MASK : 0) + (isClient ? 4 : 0);
+    frame.write(text, start, length === text.length ? 'latin1' : 'utf8');
+    if (isClient) maskPayload(frame, start);
+    return frame;
+  }
+
+  /** A whole text message: of a server, and short and of ASCII, as a string to be written in latin1. */
+  text(text: string): string | Buffer {
+    const isShort = this.role === 'server' && text.length <= LONGEST_STRING && this.open === Open.NOTHING;
+    if (isShort && Buffer.byteLength(text) === text.length) return asciiFrame(text);
+    return this.textFrame(this.next(false), text);
+  }
+
+  /**
+   * A ping or a pong.
+   *
+   * @throws RangeError for a payload of more than 125 bytes.
+   */
+  control(opcode: typeof Opcode.PING | typeof Opcode.PONG, payload: Uint8Array): Buffer {
+    if (payload.length > 125) throw new RangeError('The data size must not be greater than 125 bytes');
+    return this.frame(FIN | opcode, payload);
+  }
+
+  /** A close frame; throws as `closePayload` does. */
+  close(code?: number, reason?: string | Uint8Array): Buffer {
+    return this.frame(FIN | Opcode.CLOSE, closePayload(code, reason));
+  }
+}

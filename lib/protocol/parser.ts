@@ -1,0 +1,457 @@
+import { constants, isAscii } from 'node:buffer';
+import { isCloseCode, NO_STATUS } from './close-codes.js';
+import {
+  Failure,
+  FIN,
+  MASK,
+  MAX_CONTROL_BYTES,
+  Opcode,
+  type ProtocolError,
+  type Role,
+  RSV1,
+  RSV2_AND_3,
+} from './frame.js';
+import { copied, grown, own } from './kept.js';
+import { applyMask, turnMask } from './mask.js';
+import { COMPLETE, checkUtf8, INVALID } from './utf8.js';
+
+/** What a peer may send; one object for all connections of a gateway. */
+export interface FrameLimits {
+  /** Bytes of a message as received, declared lengths counted: 1009 beyond it. */
+  readonly maxSize: number;
+  /** Data frames of one message: 1008 beyond it. */
+  readonly maxFragments: number;
+}
+
+/**
+ * What a parser finds, in the order in which it came. `Buffer`s are views of the chunk that was pushed, or of memory
+ * that the parser has let go of: they stay valid, and whoever keeps a small one may want a copy (see `own`).
+ */
+export interface FrameSink {
+  /**
+   * A whole message. `isCompressed`: it had RSV1 set, and `data` is to be inflated (RFC 7692, section 6). A text that
+   * is not compressed is valid UTF-8, and {@link FrameParser.isAscii} tells whether it is ASCII.
+   */
+  message(data: Buffer, isBinary: boolean, isCompressed: boolean): void;
+  /** A data frame that did not complete a message. */
+  fragment(): void;
+  ping(data: Buffer): void;
+  pong(data: Buffer): void;
+  /** The peer's close frame; 1005 where it had no code. Nothing behind it is read. */
+  close(code: number, reason: Buffer): void;
+  /** The peer broke the protocol or a limit. Nothing behind that is read. */
+  error(error: ProtocolError): void;
+}
+
+/** What the parser waits for. */
+enum State {
+  FIRST_BYTE,
+  SECOND_BYTE,
+  LENGTH_16,
+  LENGTH_64,
+  MASK,
+  PAYLOAD,
+  /** Behind a close frame, an error, or {@link FrameParser.end}. */
+  ENDED,
+}
+
+/** Chunks that wait are joined up to this size: a peer that sends byte by byte must not cost an object for each. */
+const JOIN_UP_TO = 4096;
+/** The upper half of a length below 2^53, which is the last exact number. */
+const MAX_HIGH_WORD = 2 ** 21 - 1;
+
+/**
+ * Reads frames from one peer (RFC 6455, section 5) and joins them to messages, without input or output of its own:
+ * bytes go in by {@link push}, what they mean goes to a {@link FrameSink} before `push` returns. Each limit is checked
+ * with the byte that breaks it, before anything is allocated for it. Payloads are unmasked in place.
+ */
+export class FrameParser {
+  /** Whether the uncompressed text that is being handed to the sink is ASCII: `latin1Slice` decodes it then. */
+  isAscii = true;
+  private state = State.FIRST_BYTE;
+  private stopped = false;
+  private running = false;
+  private discarding = false;
+  /** What is being read, and the chunks behind it. */
+  private chunk: Buffer | undefined = undefined;
+  private at = 0;
+  private waiting: Buffer[] | undefined = undefined;
+
+  /** Of the frame that is being read. */
+  private first = 0;
+  private length = 0;
+  /** Bytes still missing: of the extended length, of the masking key, or of the payload. */
+  private missing = 0;
+  private mask = 0;
+  /** The part of a control frame that has come. */
+  private control: Buffer | undefined = undefined;
+
+  /** Of the message that is being received: {@link Opcode.CONTINUATION} where there is none. */
+  private opcode: Opcode = Opcode.CONTINUATION;
+  private isCompressed = false;
+  private fragments = 0;
+  /** Bytes that its frames have announced, and those of them that are kept. */
+  private announced = 0;
+  private kept = 0;
+  private message: Buffer | undefined = undefined;
+  private utf8 = COMPLETE;
+
+  /** `allowsRsv1`: permessage-deflate was negotiated. */
+  constructor(
+    private readonly role: Role,
+    private readonly limits: FrameLimits,
+    private readonly sink: FrameSink,
+    private readonly allowsRsv1 = false,
+  ) {}
+
+  /** A message or a frame has begun and is not complete. */
+  get isMidMessage(): boolean {
+    return this.opcode !== Opcode.CONTINUATION || (this.state !== State.FIRST_BYTE && this.state !== State.ENDED);
+  }
+
+  /** Payload bytes received of the message under way. */
+  get received(): number {
+    return this.kept;
+  }
+
+  /** Stopped by {@link stop}. */
+  get isStopped(): boolean {
+    return this.stopped;
+  }
+
+  /** A close frame or an error was handed over, or {@link end} was called: nothing more is read. */
+  get hasEnded(): boolean {
+    return this.state === State.ENDED;
+  }
+
+  /** There are bytes that {@link stop} has left unread. */
+  get hasUnread(): boolean {
+    return this.chunk !== undefined;
+  }
+
+  /** Bytes of memory that the parser keeps alive: of unread chunks and of the unfinished message, at their real size. */
+  get heldBytes(): number {
+    let bytes = sizeOf(this.chunk) + sizeOf(this.message) + sizeOf(this.control);
+    if (this.waiting !== undefined) for (const chunk of this.waiting) bytes += sizeOf(chunk);
+    return bytes;
+  }
+
+  /** Objects that hold those bytes. */
+  get heldObjects(): number {
+    const own =
+      Number(this.chunk !== undefined) + Number(this.message !== undefined) + Number(this.control !== undefined);
+    return own + (this.waiting?.length ?? 0);
+  }
+
+  /** Parses a chunk in place: the parser owns it from here on. What {@link stop} leaves unread is kept. */
+  push(chunk: Buffer): void {
+    if (this.state === State.ENDED || chunk.length === 0) return;
+    if (this.chunk === undefined) this.chunk = chunk;
+    else this.wait(chunk);
+    this.run();
+  }
+
+  /** Reads nothing more until {@link resume}; from within a call of the sink: nothing behind this message or frame. */
+  stop(): void {
+    this.stopped = true;
+  }
+
+  /** Goes on with what was left unread; from within a call of the sink: takes back {@link stop}. */
+  resume(): void {
+    this.stopped = false;
+    this.run();
+  }
+
+  /** Hands over no more messages and keeps nothing of them: what follows is read for control frames only. */
+  discardMessages(): void {
+    this.discarding = true;
+    this.forgetMessage();
+  }
+
+  /** Reads nothing more, and lets go of everything. */
+  end(): void {
+    this.state = State.ENDED;
+    this.forgetMessage();
+    this.control = undefined;
+    this.chunk = undefined;
+    this.waiting = undefined;
+  }
+
+  private wait(chunk: Buffer): void {
+    const waiting = (this.waiting ??= []);
+    const last = waiting.at(-1);
+    if (last !== undefined && last.length + chunk.length <= JOIN_UP_TO) waiting.push(joined(waiting.pop()!, chunk));
+    else waiting.push(own(chunk));
+  }
+
+  private run(): void {
+    if (this.running) return;
+    this.running = true;
+    try {
+      while (this.chunk !== undefined && !this.stopped) {
+        if (this.at < this.chunk.length) this.step(this.chunk);
+        else this.nextChunk();
+      }
+    } finally {
+      this.running = false;
+      if (this.chunk !== undefined) this.releaseRead(this.chunk);
+    }
+  }
+
+  private nextChunk(): void {
+    this.at = 0;
+    this.chunk = this.waiting?.shift();
+    if (this.chunk === undefined) this.waiting = undefined;
+  }
+
+  /** Before it waits: the rest of a large read that is small is copied out of it. */
+  private releaseRead(chunk: Buffer): void {
+    if (this.at === chunk.length) return this.nextChunk();
+    const rest = chunk.subarray(this.at);
+    const kept = own(rest);
+    if (kept === rest) return;
+    this.chunk = kept;
+    this.at = 0;
+  }
+
+  private step(chunk: Buffer): void {
+    switch (this.state) {
+      case State.FIRST_BYTE:
+        return this.readFirstByte(chunk[this.at++]!);
+      case State.SECOND_BYTE:
+        return this.readSecondByte(chunk[this.at++]!);
+      case State.LENGTH_16:
+        return this.readLength16(chunk[this.at++]!);
+      case State.LENGTH_64:
+        return this.readLength64(chunk[this.at++]!);
+      case State.MASK:
+        return this.readMask(chunk);
+      case State.PAYLOAD:
+        return this.readPayload(chunk);
+    }
+  }
+
+  private readFirstByte(byte: number): void {
+    const opcode = byte & 0x0f;
+    if ((byte & RSV2_AND_3) !== 0) return this.fail(Failure.RSV2_3);
+    if ((byte & RSV1) !== 0 && !this.allowsRsv1) return this.fail(Failure.RSV1);
+    if (opcode >= Opcode.CLOSE) {
+      if (opcode > Opcode.PONG) return this.fail(Failure.OPCODE);
+      if ((byte & FIN) === 0) return this.fail(Failure.FIN);
+      // RSV1 belongs to the first frame of a message (RFC 7692, section 6).
+      if ((byte & RSV1) !== 0) return this.fail(Failure.RSV1);
+    } else if (opcode === Opcode.CONTINUATION) {
+      if ((byte & RSV1) !== 0) return this.fail(Failure.RSV1);
+      if (this.opcode === Opcode.CONTINUATION) return this.fail(Failure.OPCODE);
+    } else {
+      if (opcode > Opcode.BINARY || this.opcode !== Opcode.CONTINUATION) return this.fail(Failure.OPCODE);
+      this.opcode = opcode as Opcode;
+      this.isCompressed = (byte & RSV1) !== 0;
+      this.isAscii = true;
+    }
+    this.first = byte;
+    this.state = State.SECOND_BYTE;
+  }
+
+  private readSecondByte(byte: number): void {
+    const isMasked = (byte & MASK) !== 0;
+    if (isMasked !== (this.role === 'server')) return this.fail(isMasked ? Failure.MASK_SET : Failure.MASK_MISSING);
+    const length = byte & 0x7f;
+    if (this.isControl && (length > MAX_CONTROL_BYTES || (length === 1 && this.isClose)))
+      return this.fail(Failure.CONTROL_LENGTH);
+    if (length <= 125) return this.haveLength(length);
+    this.length = 0;
+    this.missing = length === 126 ? 2 : 8;
+    this.state = length === 126 ? State.LENGTH_16 : State.LENGTH_64;
+  }
+
+  private readLength16(byte: number): void {
+    this.length = this.length * 256 + byte;
+    if (--this.missing > 0) return;
+    if (this.length < 126) return this.fail(Failure.LENGTH_ENCODING);
+    this.haveLength(this.length);
+  }
+
+  private readLength64(byte: number): void {
+    this.length = this.length * 256 + byte;
+    if (--this.missing === 4 && this.length > MAX_HIGH_WORD) return this.fail(Failure.LENGTH);
+    if (this.missing > 0) return;
+    if (this.length < 0x10000) return this.fail(Failure.LENGTH_ENCODING);
+    this.haveLength(this.length);
+  }
+
+  private haveLength(length: number): void {
+    if (!this.isControl && !this.admit(length)) return;
+    this.length = length;
+    this.mask = 0;
+    if (this.role === 'client') return this.haveHeader();
+    this.missing = 4;
+    this.state = State.MASK;
+  }
+
+  /** Whether the message may have this frame (RFC 6455, 10.4). */
+  private admit(length: number): boolean {
+    const { maxSize, maxFragments } = this.limits;
+    this.announced += length;
+    if (this.announced > maxSize || this.announced > constants.MAX_LENGTH) return this.refuse(Failure.SIZE);
+    return ++this.fragments <= maxFragments || this.refuse(Failure.FRAGMENTS);
+  }
+
+  private readMask(chunk: Buffer): void {
+    const { at } = this;
+    if (this.missing === 4 && at + 4 <= chunk.length) {
+      this.mask = (chunk[at]! << 24) | (chunk[at + 1]! << 16) | (chunk[at + 2]! << 8) | chunk[at + 3]!;
+      this.at = at + 4;
+      return this.haveHeader();
+    }
+    this.mask = (this.mask << 8) | chunk[this.at++]!;
+    if (--this.missing === 0) this.haveHeader();
+  }
+
+  private haveHeader(): void {
+    this.missing = this.length;
+    if (this.length === 0) return this.isControl ? this.controlFrame(EMPTY) : this.dataFrame();
+    this.state = State.PAYLOAD;
+  }
+
+  private readPayload(chunk: Buffer): void {
+    const start = this.at;
+    const end = Math.min(start + this.missing, chunk.length);
+    this.at = end;
+    if (this.isControl) return this.readControl(chunk, start, end);
+    if (!this.discarding) {
+      const isAllAscii = this.unmask(chunk, start, end);
+      this.isAscii &&= isAllAscii;
+      if (!this.isTextSoFar(chunk, start, end, isAllAscii)) return this.fail(Failure.UTF8);
+      if (this.isWhole(end - start)) return this.wholeMessage(chunk.subarray(start, end));
+      this.keep(chunk, start, end);
+    }
+    this.missing -= end - start;
+    if (this.missing === 0) this.dataFrame();
+  }
+
+  private readControl(chunk: Buffer, start: number, end: number): void {
+    this.unmask(chunk, start, end);
+    const bytes = end - start;
+    if (bytes === this.length) return this.controlFrame(chunk.subarray(start, end));
+    this.control ??= Buffer.allocUnsafeSlow(this.length);
+    chunk.copy(this.control, this.length - this.missing, start, end);
+    this.missing -= bytes;
+    if (this.missing > 0) return;
+    const { control } = this;
+    this.control = undefined;
+    this.controlFrame(control);
+  }
+
+  /** Returns whether the bytes are ASCII, where that matters and costs little. */
+  private unmask(chunk: Buffer, start: number, end: number): boolean {
+    if (this.role === 'server') return applyMask(chunk, start, end, turnMask(this.mask, this.length - this.missing));
+    return this.isPlainText && isAsciiPart(chunk, start, end);
+  }
+
+  private isTextSoFar(chunk: Buffer, start: number, end: number, isAllAscii: boolean): boolean {
+    if (!this.isPlainText || (isAllAscii && this.utf8 === COMPLETE)) return true;
+    this.utf8 = checkUtf8(this.utf8, chunk, start, end);
+    return this.utf8 !== INVALID;
+  }
+
+  /** Whether so many bytes are a whole message in one frame. */
+  private isWhole(bytes: number): boolean {
+    return bytes === this.length && this.fragments === 1 && (this.first & FIN) !== 0;
+  }
+
+  /** Puts a part of a message behind what has come of it, in one buffer that grows. */
+  private keep(chunk: Buffer, start: number, end: number): void {
+    const kept = this.kept + end - start;
+    const most = (this.first & FIN) !== 0 ? this.announced : Number.POSITIVE_INFINITY;
+    const message = grown(this.message, this.kept, kept, most);
+    chunk.copy(message, this.kept, start, end);
+    this.message = message;
+    this.kept = kept;
+  }
+
+  /** A data frame is complete. */
+  private dataFrame(): void {
+    if ((this.first & FIN) !== 0) return this.wholeMessage(this.message?.subarray(0, this.kept) ?? EMPTY);
+    this.state = State.FIRST_BYTE;
+    this.sink.fragment();
+  }
+
+  private wholeMessage(data: Buffer): void {
+    if (this.utf8 !== COMPLETE) return this.fail(Failure.UTF8);
+    const { opcode, isCompressed } = this;
+    this.state = State.FIRST_BYTE;
+    this.opcode = Opcode.CONTINUATION;
+    this.fragments = 0;
+    this.announced = 0;
+    this.forgetMessage();
+    if (this.discarding) this.sink.fragment();
+    else this.sink.message(data, opcode === Opcode.BINARY, isCompressed);
+  }
+
+  private controlFrame(data: Buffer): void {
+    this.state = State.FIRST_BYTE;
+    const opcode = this.first & 0x0f;
+    if (opcode === Opcode.PING) this.sink.ping(data);
+    else if (opcode === Opcode.PONG) this.sink.pong(data);
+    else this.closeFrame(data);
+  }
+
+  private closeFrame(data: Buffer): void {
+    const code = data.length === 0 ? NO_STATUS : data.readUInt16BE(0);
+    if (data.length > 0 && !isCloseCode(code)) return this.fail(Failure.CLOSE_CODE);
+    if (checkUtf8(COMPLETE, data, 2, data.length) !== COMPLETE) return this.fail(Failure.UTF8);
+    const reason = data.length > 2 ? copied(data.subarray(2)) : EMPTY;
+    this.end();
+    this.sink.close(code, reason);
+  }
+
+  private get isControl(): boolean {
+    return (this.first & 0x08) !== 0;
+  }
+
+  private get isClose(): boolean {
+    return (this.first & 0x0f) === Opcode.CLOSE;
+  }
+
+  private get isPlainText(): boolean {
+    return this.opcode === Opcode.TEXT && !this.isCompressed;
+  }
+
+  private forgetMessage(): void {
+    this.message = undefined;
+    this.kept = 0;
+    this.utf8 = COMPLETE;
+  }
+
+  private refuse(error: ProtocolError): false {
+    this.fail(error);
+    return false;
+  }
+
+  private fail(error: ProtocolError): void {
+    this.end();
+    this.sink.error(error);
+  }
+}
+
+const EMPTY = Buffer.alloc(0);
+
+/** From this many bytes on, the native check is quicker. */
+const NATIVE_FROM = 64;
+
+function isAsciiPart(bytes: Buffer, start: number, end: number): boolean {
+  if (end - start >= NATIVE_FROM) return isAscii(bytes.subarray(start, end));
+  let seen = 0;
+  for (let at = start; at < end; at++) seen |= bytes[at]!;
+  return seen < 0x80;
+}
+
+const sizeOf = (bytes: Buffer | undefined): number => bytes?.buffer.byteLength ?? 0;
+
+function joined(first: Buffer, second: Buffer): Buffer {
+  const bytes = Buffer.allocUnsafeSlow(first.length + second.length);
+  first.copy(bytes);
+  second.copy(bytes, first.length);
+  return bytes;
+}
