@@ -236,10 +236,11 @@ describe('whatever the routes are', () => {
         const router = routerOf(...patterns);
         for (const each of paths) {
           const match = router.find(each);
-          expect(match === MALFORMED_PATH ? match : match?.value).toBe(findSlowly(patterns, each));
+          if (match === MALFORMED_PATH || match?.value !== findSlowly(patterns, each)) return false;
         }
+        return true;
       }),
-      { numRuns: 2000 },
+      { numRuns: 500 },
     );
   });
 
@@ -268,7 +269,8 @@ describe('whatever the routes are', () => {
     const router = routerOf(...patterns);
     for (let i = 0; i < 10_000; i++) {
       const path = i % 3 === 0 ? `/api/v${i}/users` : i % 3 === 1 ? `/api/v${i}/users/7` : `/api/v${i}/files/a/b`;
-      expect(router.find(path)).toMatchObject({ pattern: patterns[i] });
+      const match = router.find(path);
+      if (match === MALFORMED_PATH || match?.pattern !== patterns[i]) throw new Error(`${path} leads elsewhere`);
     }
     expect(router.find('/api/v10000/users')).toBeUndefined();
   });
