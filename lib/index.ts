@@ -1,5 +1,6 @@
 export type { GatewayType } from './admission/attempt.js';
 export { UpgradeAttempt } from './admission/attempt.js';
+export { type Ban, type BanOptions, type BanTarget, SecureWsBans } from './admission/bans.js';
 export {
   addressGuard,
   BUILT_IN_GUARDS,

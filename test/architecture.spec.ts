@@ -7,7 +7,7 @@ import { describe, expect, it } from '@jest/globals';
  * here is a decision.
  */
 const MODULES: Readonly<Record<string, readonly string[]>> = {
-  admission: ['connection', 'http', 'net', 'protocol', 'server', 'telemetry'],
+  admission: ['config', 'connection', 'http', 'net', 'protocol', 'server', 'telemetry'],
   client: ['compression', 'config', 'connection', 'http', 'net', 'protocol'],
   compat: ['handshake', 'server'],
   compression: ['http'],

@@ -135,3 +135,18 @@ export const CONNECTIONS_ROWS = {
     means: 'in order of preference; nothing offered is echoed unless listed or chosen by a guard',
   }),
 } as const;
+
+export const BANS_ROWS = {
+  time: row(duration({ min: 1 }), {
+    scope: 'a',
+    variable: 'WEBSOCKETS_BAN_TIME',
+    default: '15m',
+    means: 'how long a ban of `SecureWsBans` holds that says nothing else',
+  }),
+  max: row(integer({ min: 1 }), {
+    scope: 'a',
+    variable: 'WEBSOCKETS_MAX_BANS',
+    default: 10_000,
+    means: 'bans that are kept; past it those that end soonest are dropped',
+  }),
+} as const;

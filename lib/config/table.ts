@@ -2,7 +2,7 @@ import { IDENTITY } from '../version.js';
 import type { GuardLike, MessageParser } from './code-types.js';
 import { choice, code, headerValue } from './kinds.js';
 import { optional, removable, row } from './row.js';
-import { CONNECTIONS_ROWS, PROXY_ROWS } from './table.admission.js';
+import { BANS_ROWS, CONNECTIONS_ROWS, PROXY_ROWS } from './table.admission.js';
 import { CLIENT_ROWS } from './table.client.js';
 import { BUFFERS_ROWS, COMPRESSION_ROWS, KEEPALIVE_ROWS, MESSAGES_ROWS, SHUTDOWN_ROWS } from './table.connection.js';
 import { HTTP_ROWS, LISTEN_ROWS, TLS_ROWS } from './table.opening.js';
@@ -22,6 +22,7 @@ export const TABLE = {
   tls: TLS_ROWS,
   proxy: PROXY_ROWS,
   connections: CONNECTIONS_ROWS,
+  bans: BANS_ROWS,
   messages: MESSAGES_ROWS,
   buffers: BUFFERS_ROWS,
   keepalive: KEEPALIVE_ROWS,

@@ -24,7 +24,7 @@ export const STAGES: readonly Stage[] = [peer, request, route, earlyGuards, tran
 
 const NO_BUFFERS = Object.freeze(retryLater('buffer-budget', 503, 5));
 
-/** 2: who is it, through trusted proxies; the attempt is counted. 429. */
+/** 2: who is it, through trusted proxies, and is the address banned; the attempt is counted. 403, 429. */
 function peer(upgrade: UpgradeContext): Awaitable<Stop | undefined> {
   const { engine, head } = upgrade;
   if (engine.draining) return REFUSALS.shutdown;
@@ -32,6 +32,7 @@ function peer(upgrade: UpgradeContext): Awaitable<Stop | undefined> {
   upgrade.route = client;
   if (client.strayHeaders) engine.hints.stray(client);
   if (client.address !== upgrade.peer) upgrade.port.moveTo(upgrade, client);
+  if (!upgrade.entry.isExempt && engine.bans.ofAddress(client.address) !== undefined) return REFUSALS.banned;
   return chargeAttempt(engine.store, upgrade.entry);
 }
 
@@ -112,8 +113,9 @@ function scheduled({ wheel, clock }: UpgradeContext['engine'], expire: () => voi
   return () => wheel.cancel(timer);
 }
 
-/** 8: how many connections has this user, in all and at this gateway. 429. The slots are taken with the 101. */
+/** 8: is this user banned, how many connections has it, in all and at this gateway. 403, 429. The slots are taken with the 101. */
 function user({ endpoint, engine, admitted: { userKey } }: UpgradeContext): Stop | undefined {
+  if (engine.bans.ofUser(userKey) !== undefined) return REFUSALS.banned;
   return endpoint.users.breach(userKey) ?? (engine.draining ? REFUSALS.shutdown : undefined);
 }
 

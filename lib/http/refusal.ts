@@ -6,6 +6,7 @@ import type { HeadFault } from './line-meter.js';
  */
 export type RefusalReason =
   | 'address-denied'
+  | 'banned'
   | 'pending-full'
   | 'request-line-too-long'
   | 'header-line-too-long'
@@ -77,6 +78,7 @@ export const REFUSALS = Object.freeze({
   pipelined: define('pipelined', 400, 'Bad Request'),
   path: define('path', 404, 'Not Found'),
   tlsRequired: define('tls-required', 403, 'Forbidden'),
+  banned: define('banned', 403, 'Forbidden'),
   addressDenied: define('address-denied', 403, 'Forbidden'),
   host: define('host', 403, 'Forbidden'),
   origin: define('origin', 403, 'Forbidden'),

@@ -4,6 +4,7 @@ import { Inject, Injectable, Logger, Optional } from '@nestjs/common';
 import { ConfigModule, ConfigService } from '@nestjs/config';
 import { ApplicationConfig, HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
 import { WebSocketServer } from 'ws';
+import { type BanContext, BanList } from '../admission/bans.js';
 import { SecureWsConnector } from '../client/connector.js';
 import { defaultEnvironment, type Environment, environmentOf, unknownVariables } from '../config/environment.js';
 import { ConfigurationError } from '../config/problems.js';
@@ -37,7 +38,7 @@ import { MODULE_OPTIONS_TOKEN } from './module-definition.js';
 
 /** What one application has of this library, made when it is first needed: the settings, the ports, the connections. */
 @Injectable()
-export class SecureWsRuntime implements Audiences {
+export class SecureWsRuntime implements Audiences, BanContext {
   private readonly logger = new Logger('SecureWs');
   private readonly telemetry = new Telemetry();
   private readonly guards = new GuardResolver();
@@ -46,6 +47,7 @@ export class SecureWsRuntime implements Audiences {
   private resolved: ReturnType<typeof readSettings> | undefined;
   private plans: ListenerPlan[] | undefined;
   private engine: ServerContext | undefined;
+  private banList: BanList | undefined;
   private drained: Promise<void> | undefined;
 
   constructor(
@@ -75,6 +77,12 @@ export class SecureWsRuntime implements Audiences {
   /** Every endpoint that there is. */
   get endpoints(): Endpoint[] {
     return [...this.ports.values()].flatMap((port) => [...port.endpoints.values()]);
+  }
+
+  /** Who is kept out of this process. */
+  get bans(): BanList {
+    this.banList ??= new BanList(this.settings.bans.max);
+    return this.banList;
   }
 
   get connections(): Iterable<Connection> {
@@ -252,7 +260,7 @@ export class SecureWsRuntime implements Audiences {
 
   private engineOf(): ServerContext {
     if (this.engine === undefined) {
-      const engine = new ServerContext(this.settings, systemClock, this.telemetry);
+      const engine = new ServerContext(this.settings, systemClock, this.telemetry, this.bans);
       this.stats.gauges = () => engine.gauges();
       this.engine = engine;
     }

@@ -8,6 +8,7 @@ import {
   Optional,
 } from '@nestjs/common';
 import { ApplicationConfig, HttpAdapterHost, ModulesContainer } from '@nestjs/core';
+import { SecureWsBans } from '../admission/bans.js';
 import { SecureWsConnector } from '../client/connector.js';
 import type { SecureWsOptions } from '../config/settings.js';
 import { SecureWsBroadcaster } from '../dispatch/broadcaster.js';
@@ -32,12 +33,17 @@ import { SecureWsRuntime } from './runtime.js';
       inject: [SecureWsRuntime],
     },
     {
+      provide: SecureWsBans,
+      useFactory: (runtime: SecureWsRuntime) => new SecureWsBans(runtime),
+      inject: [SecureWsRuntime],
+    },
+    {
       provide: SecureWsConnector,
       useFactory: (runtime: SecureWsRuntime) => runtime.connector(),
       inject: [SecureWsRuntime],
     },
   ],
-  exports: [SecureWsAdapter, SecureWsStats, SecureWsBroadcaster, SecureWsConnector],
+  exports: [SecureWsAdapter, SecureWsStats, SecureWsBroadcaster, SecureWsBans, SecureWsConnector],
 })
 export class SecureWsModule
   extends ConfigurableModuleClass

@@ -3,6 +3,7 @@ import type { WebSocketServer } from 'ws';
 import type { GatewayType } from '../admission/attempt.js';
 import { GatewayCapacity } from '../admission/capacity.js';
 import type { AdmissionGuardFunction } from '../admission/guard.js';
+import { userKeyOf } from '../admission/guard-answer.js';
 import { type AllowedOrigins, parseAllowedOrigins } from '../admission/origin.js';
 import type { TransportRules } from '../admission/transport.js';
 import { UserCaps } from '../admission/users.js';
@@ -120,6 +121,8 @@ export class Endpoint implements ConnectionContext, Audience {
   }
 
   changeUser(connection: Connection, principal: unknown, userKey: string | number | undefined): void {
+    const key = userKeyOf(userKey ?? principal);
+    if (this.engine.bans.ofUser(key) !== undefined) throw new RangeError('this user is banned');
     this.users.move(connection, principal, userKey);
   }
 

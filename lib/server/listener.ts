@@ -109,6 +109,7 @@ export abstract class Listener {
     const { proxy, addressRules } = this.engine;
     const isProxy = proxy.trusted.has(peer);
     if (!isProxy && !isAddressAllowed(peer, addressRules)) return REFUSALS.addressDenied;
+    if (!isProxy && this.engine.bans.ofAddress(peer) !== undefined) return REFUSALS.banned;
     if (this.closed) return REFUSALS.shutdown;
     return isProxy ? undefined : this.isFullFor(peer);
   }

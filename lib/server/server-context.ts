@@ -1,5 +1,6 @@
 import { AddressTable } from '../admission/address-table.js';
 import { MemoryStore } from '../admission/admission-store.js';
+import type { BanList } from '../admission/bans.js';
 import { Capacity } from '../admission/capacity.js';
 import { type AllowedHosts, parseAllowedHosts } from '../admission/host.js';
 import { PendingRegistry } from '../admission/pending.js';
@@ -49,6 +50,7 @@ export class ServerContext {
     readonly settings: Settings,
     readonly clock: Clock,
     readonly telemetry: Telemetry,
+    readonly bans: BanList,
   ) {
     const { connections, proxy, buffers, compression } = settings;
     const now = () => clock.now();

@@ -1,0 +1,200 @@
+import { type Duration, duration as durationKind } from '../config/kinds.js';
+import type { ClientAddress } from '../net/address.js';
+import { type Network, NetworkMap, parseNetwork } from '../net/network-map.js';
+import { CloseCode } from '../protocol/close-codes.js';
+
+/** Whom a ban is for: exactly one of the three. */
+export type BanTarget =
+  | { readonly address: string; readonly cidr?: undefined; readonly userKey?: undefined }
+  | { readonly cidr: string; readonly address?: undefined; readonly userKey?: undefined }
+  | { readonly userKey: string | number; readonly address?: undefined; readonly cidr?: undefined };
+
+/** A ban as it holds. */
+export interface Ban {
+  /** `ip:192.0.2.7/32`, `ip:2001:db8::/64`, `user:alice`: what `unban` of the same target finds. */
+  readonly id: string;
+  /** Of an address or a network, in canonical form. */
+  readonly network: string | undefined;
+  readonly userKey: string | undefined;
+  /** Milliseconds since 1970. */
+  readonly since: number;
+  /** Milliseconds since 1970: it ends by itself then. */
+  readonly until: number;
+  readonly reason: string | undefined;
+}
+
+export const MAX_BAN_REASON = 256;
+const MAX_USER_KEY = 512;
+
+interface Resolved {
+  readonly id: string;
+  readonly network: Network | undefined;
+  readonly userKey: string | undefined;
+}
+
+/** Reads a target; throws a `RangeError` for one that is none. */
+export function resolveBanTarget(target: BanTarget, ipv6Prefix: number): Resolved {
+  const { address, cidr, userKey } = target ?? {};
+  if ([address, cidr, userKey].filter((each) => each !== undefined).length !== 1)
+    throw new RangeError('a ban needs exactly one of address, cidr, userKey');
+  if (userKey !== undefined) {
+    const key = typeof userKey === 'number' ? String(userKey) : userKey;
+    if (typeof key !== 'string' || key === '' || key.length > MAX_USER_KEY)
+      throw new RangeError(`the userKey of a ban must be a number, or a string of 1 to ${MAX_USER_KEY} characters`);
+    return { id: `user:${key}`, network: undefined, userKey: key };
+  }
+  const text = String(address ?? cidr);
+  // An IPv6 address stands for as much of it as counts as one client.
+  const network = address !== undefined && text.includes('/') ? undefined : parseNetwork(text, ipv6Prefix);
+  if (network === undefined)
+    throw new RangeError(`'${text.slice(0, 64)}' is no ${address === undefined ? 'CIDR' : 'IP address'}`);
+  return { id: `ip:${network.text}`, network, userKey: undefined };
+}
+
+/**
+ * The bans that hold in this process, bounded: where there are too many, those that end soonest are dropped. Asking
+ * whether an address is banned costs a probe per distinct prefix length, and nothing while there is no ban.
+ */
+export class BanList {
+  readonly #bans = new Map<string, Ban>();
+  readonly #networks = new NetworkMap<Ban>();
+  readonly #users = new Map<string, Ban>();
+
+  constructor(
+    /** `bans.max` */
+    private readonly max: number,
+    /** Milliseconds since 1970. */
+    private readonly now: () => number = Date.now,
+  ) {}
+
+  get size(): number {
+    return this.#bans.size;
+  }
+
+  /** The ban of an address, or of a network around it. */
+  ofAddress(address: ClientAddress): Ban | undefined {
+    if (this.#bans.size === 0) return undefined;
+    const now = this.now();
+    return this.#networks.find(address, ({ until }) => until > now);
+  }
+
+  ofUser(userKey: string | undefined): Ban | undefined {
+    if (userKey === undefined || this.#users.size === 0) return undefined;
+    const ban = this.#users.get(userKey);
+    return ban !== undefined && ban.until > this.now() ? ban : undefined;
+  }
+
+  get(id: string): Ban | undefined {
+    return this.#bans.get(id);
+  }
+
+  /** Puts a ban in the place of an earlier one of the same target. */
+  add(ban: Ban): void {
+    if (!this.#bans.has(ban.id) && this.#bans.size >= this.max) this.#makeRoom();
+    this.#bans.set(ban.id, ban);
+    if (ban.userKey !== undefined) this.#users.set(ban.userKey, ban);
+    const network = ban.network === undefined ? undefined : parseNetwork(ban.network);
+    if (network !== undefined) this.#networks.set(network, ban);
+  }
+
+  /** False where there is none. */
+  remove(id: string): boolean {
+    const ban = this.#bans.get(id);
+    if (ban === undefined) return false;
+    this.#bans.delete(id);
+    if (ban.userKey !== undefined) this.#users.delete(ban.userKey);
+    const network = ban.network === undefined ? undefined : parseNetwork(ban.network);
+    if (network !== undefined) this.#networks.delete(network);
+    return true;
+  }
+
+  /** Those that hold, without those that have ended meanwhile. */
+  list(): Ban[] {
+    this.#dropEnded();
+    return [...this.#bans.values()];
+  }
+
+  #dropEnded(): void {
+    const now = this.now();
+    for (const { id, until } of this.#bans.values()) if (until <= now) this.remove(id);
+  }
+
+  /** Several at once, so that a full list is not searched for each newcomer. */
+  #makeRoom(): void {
+    this.#dropEnded();
+    if (this.#bans.size < this.max) return;
+    const soonest = [...this.#bans.values()].sort((a, b) => a.until - b.until);
+    for (const { id } of soonest.slice(0, Math.max(1, this.max >> 6))) this.remove(id);
+  }
+}
+
+export interface BanOptions {
+  /** How long: milliseconds, or such as `'15m'`. Default `bans.time`. */
+  readonly for?: Duration;
+  /** For `list()` and the log; peers are not told. At most 256 characters. */
+  readonly reason?: string;
+}
+
+/** What the service needs of an application. */
+export interface BanContext {
+  readonly bans: BanList;
+  readonly settings: {
+    readonly bans: { readonly time: number };
+    readonly connections: { readonly ipv6Prefix: number };
+  };
+  connectionsOf(userKey: string): readonly { end(code: number, reason: string): void }[];
+  /** Tells the other processes, where there are any. */
+  readonly shared?: { banned(ban: Ban): void; unbanned(id: string): void };
+}
+
+const duration = durationKind({ min: 1, max: 10 * 365 * 86_400_000 });
+
+/**
+ * Keeps addresses, networks and users out for a time. A banned address is reset at accept (behind a trusted proxy, and
+ * on a connection that is open already, its upgrade is refused with 403); a banned user is refused with 403 behind the
+ * guards, and connections of the user are closed (1008). Trusted proxies are exempt. With `cluster` a ban holds in
+ * every process. Injectable.
+ *
+ * @example
+ * bans.ban({ address: '203.0.113.7' }, { for: '15m', reason: 'scraping' });
+ * bans.unban({ address: '203.0.113.7' });
+ */
+export class SecureWsBans {
+  /** @hidden */
+  constructor(private readonly context: BanContext) {}
+
+  /** Bans at once, in the place of an earlier ban of the same target. Throws a `RangeError` for what is no target. */
+  ban(target: BanTarget, options: BanOptions = {}): Ban {
+    const { settings } = this.context;
+    const { id, network, userKey } = resolveBanTarget(target, settings.connections.ipv6Prefix);
+    const time = options.for === undefined ? settings.bans.time : duration.parse(options.for);
+    if (time === undefined) throw new RangeError(`the time of a ban must be ${duration.expected}`);
+    const since = Date.now();
+    const reason = options.reason === undefined ? undefined : String(options.reason).slice(0, MAX_BAN_REASON);
+    const ban: Ban = Object.freeze({ id, network: network?.text, userKey, since, until: since + time, reason });
+    this.apply(ban);
+    this.context.shared?.banned(ban);
+    return ban;
+  }
+
+  /** Ends the ban of exactly this target; false where there is none. */
+  unban(target: BanTarget): boolean {
+    const { id } = resolveBanTarget(target, this.context.settings.connections.ipv6Prefix);
+    this.context.shared?.unbanned(id);
+    return this.context.bans.remove(id);
+  }
+
+  /** The bans that hold. */
+  list(): readonly Ban[] {
+    return this.context.bans.list();
+  }
+
+  /** @internal A ban of this process, or of another. */
+  apply(ban: Ban): void {
+    const { bans } = this.context;
+    bans.add(ban);
+    if (ban.userKey === undefined) return;
+    for (const connection of this.context.connectionsOf(ban.userKey))
+      connection.end(CloseCode.POLICY_VIOLATION, 'banned');
+  }
+}
