@@ -33,7 +33,7 @@ export interface SettingsReport {
 }
 
 /** What an open connection costs that holds nothing: socket, WebSocket, state of Nest and ours. Rounded up from measurement. */
-const PER_CONNECTION = 16 * 1024;
+export const PER_CONNECTION = 16 * 1024;
 
 /** Every setting with its source: the application's, then what gateways have of their own. */
 export function reportSettings(

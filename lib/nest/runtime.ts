@@ -96,11 +96,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
   /** Checks the settings and the gateways, and makes the gateways' hooks and filters known to us. Idempotent. */
   prepare(): ListenerPlan[] {
     if (this.plans !== undefined) return this.plans;
-    const { settings, sources, problems: found } = this.read();
-    const gateways = findGateways(this.modules);
-    const problems = [...found];
-    const plans = planListeners(gateways, settings, this.config, problems);
-    if (sources.get('proxy.requireTls') === 'default') problems.push(...this.tlsChoice(settings, plans));
+    const { gateways, plans, problems } = this.examine();
     if (problems.length > 0) throw new ConfigurationError(problems);
     for (const { type, wrapper, module } of gateways) {
       wrapHooks(wrapper);
@@ -111,13 +107,20 @@ export class SecureWsRuntime implements Audiences, BanContext {
     return plans;
   }
 
+  /** The settings, the gateways, and everything that is wrong with them: changes nothing and does not throw for them. */
+  examine() {
+    const { settings, sources, problems: found } = this.read();
+    const gateways = findGateways(this.modules);
+    const problems = [...found];
+    const plans = planListeners(gateways, settings, this.config, problems);
+    if (sources.get('proxy.requireTls') === 'default') problems.push(...this.tlsChoice(settings, plans));
+    return { settings, sources, gateways, plans, parts: partsOf(plans), problems };
+  }
+
   /** Every setting with where it came from, and the memory that they allow. */
   report(): SettingsReport {
     const { settings, sources } = this.read();
-    const parts = (this.plans ?? []).flatMap(({ port, endpoints }) =>
-      [...endpoints].map(([path, plan]) => ({ ...plan, name: port === 0 ? path : `${path} at port ${port}` })),
-    );
-    return reportSettings(settings, sources, parts);
+    return reportSettings(settings, sources, partsOf(this.plans ?? []));
   }
 
   /** The server of a path of a port; gateways that name both alike share it. Listens to nothing yet. */
@@ -267,3 +270,9 @@ export class SecureWsRuntime implements Audiences, BanContext {
     return this.engine;
   }
 }
+
+/** The gateways of a path as reports name them. */
+const partsOf = (plans: readonly ListenerPlan[]) =>
+  plans.flatMap(({ port, endpoints }) =>
+    [...endpoints].map(([path, plan]) => ({ ...plan, port, name: port === 0 ? path : `${path} at port ${port}` })),
+  );

@@ -1,0 +1,113 @@
+import { PER_CONNECTION } from '../../config/report.js';
+import { mebibytes, sizeText } from '../terminal.js';
+import type { Deployment } from './deployment.js';
+import { type Finding, set } from './finding.js';
+
+/** Files that a Nest application has open beside its sockets: modules, logs, database and DNS sockets. */
+const OTHER_DESCRIPTORS = 100;
+/** Connections that Node asks the kernel to queue (`backlog` of `server.listen()`). */
+const NODE_BACKLOG = 511;
+/** What a small Nest application takes before its first connection: measured 75–110 MiB, rounded up. */
+export const APPLICATION_MEMORY = 128 * 1024 ** 2;
+const MIB = 1024 ** 2;
+
+/** `connections.max` and `connections.maxPending` against the file descriptors of the process. */
+export function descriptors({ settings, machine }: Deployment): Finding[] | string {
+  const limit = machine.descriptors;
+  if (limit === undefined) return 'the limit of open files is not known on this platform';
+  const { max, maxPending } = settings.connections;
+  const needed = max + maxPending + OTHER_DESCRIPTORS;
+  if (needed <= limit) return [];
+  const fits = Math.floor(limit - maxPending - OTHER_DESCRIPTORS);
+  return [
+    {
+      check: 'descriptors',
+      severity: 'error',
+      what: `${max} connections, ${maxPending} pending handshakes and ${OTHER_DESCRIPTORS} other files need ${needed} file descriptors; the process may have ${limit}.`,
+      why: 'When they run out, accept, files and database connections fail with EMFILE, for everybody.',
+      fix: `Raise the limit (ulimit -n ${needed}; systemd: LimitNOFILE=${needed}; Docker: --ulimit nofile=${needed}), or lower the cap.`,
+      set: fits >= 1 ? [set('WEBSOCKETS_MAX_CONNECTIONS', fits)] : [],
+    },
+  ];
+}
+
+/** The kernel's queue of connections that nobody has accepted yet. */
+export function backlog({ settings, machine }: Deployment): Finding[] | string {
+  const { somaxconn } = machine;
+  if (somaxconn === undefined) return 'net.core.somaxconn is not known on this platform';
+  const wanted = Math.min(NODE_BACKLOG, settings.connections.maxPending);
+  if (somaxconn >= wanted) return [];
+  return [
+    {
+      check: 'backlog',
+      severity: 'warning',
+      what: `net.core.somaxconn is ${somaxconn}; Node asks for a queue of ${NODE_BACKLOG}, and connections.maxPending is ${settings.connections.maxPending}.`,
+      why: 'A burst of connections, such as all clients after a restart, overflows the queue: their SYNs are dropped and tried again seconds later.',
+      fix: 'sysctl -w net.core.somaxconn=4096 (in a container: --sysctl net.core.somaxconn=4096).',
+      set: [],
+    },
+  ];
+}
+
+/** The worst case of the settings against the memory of the container, or of the machine. */
+export function memory({ settings, report, machine }: Deployment): Finding[] {
+  const { memoryLimit, totalMemory } = machine;
+  const limit = Math.min(memoryLimit?.bytes ?? Number.POSITIVE_INFINITY, totalMemory);
+  const needed = report.worstCaseBytes + APPLICATION_MEMORY;
+  if (needed <= limit) return [];
+  const what =
+    memoryLimit !== undefined && memoryLimit.bytes <= totalMemory
+      ? `the container may have ${mebibytes(limit)} (cgroup v${memoryLimit.cgroup}, ${memoryLimit.file})`
+      : `the machine has ${mebibytes(limit)}`;
+  const { max } = settings.connections;
+  const { budget } = settings.buffers;
+  const fitting = lowered(max, budget, report.worstCaseBytes, limit);
+  return [
+    {
+      check: 'memory',
+      severity: 'error',
+      what: `Peers can make the process hold ${mebibytes(report.worstCaseBytes)}, and the application itself needs about ${mebibytes(APPLICATION_MEMORY)}; ${what}.`,
+      why: 'The kernel ends the process (OOM) under exactly the load that the limits are for.',
+      fix:
+        fitting === undefined
+          ? `Give the process at least ${mebibytes(needed)}.`
+          : `Give the process at least ${mebibytes(needed)}, or lower the caps.`,
+      set: fitting ?? [],
+    },
+  ];
+}
+
+const LEAST_BUDGET = 32 * MIB;
+
+/** The budget is lowered first, then the connections. `undefined` where nothing sensible fits. */
+function lowered(max: number, budget: number, worst: number, limit: number): Finding['set'] | undefined {
+  const room = limit * 0.95 - APPLICATION_MEMORY;
+  // What is neither connections nor budget (contexts of compression) is left as it is.
+  const rounded = (bytes: number) => Math.floor(bytes / MIB) * MIB;
+  const rest = Math.max(0, worst - budget - max * PER_CONNECTION);
+  const lower = Math.min(budget, Math.max(LEAST_BUDGET, rounded(room - rest - max * PER_CONNECTION)));
+  const connections = Math.min(max, Math.floor((room - rest - lower) / PER_CONNECTION));
+  if (connections < 100) return undefined;
+  const lines = [];
+  if (lower < budget) lines.push(set('WEBSOCKETS_BUFFER_BUDGET', sizeText(lower)));
+  if (connections < max) lines.push(set('WEBSOCKETS_MAX_CONNECTIONS', connections));
+  return lines;
+}
+
+/** V8's heap must end before the container does. */
+export function heap({ machine }: Deployment): Finding[] | string {
+  const { memoryLimit, heapLimit } = machine;
+  if (memoryLimit === undefined) return 'there is no container limit';
+  if (heapLimit <= memoryLimit.bytes * 0.9) return [];
+  const megabytes = Math.max(64, Math.floor((memoryLimit.bytes * 0.7) / MIB));
+  return [
+    {
+      check: 'heap',
+      severity: 'warning',
+      what: `V8 may let its heap grow to ${mebibytes(heapLimit)}; the container may have ${mebibytes(memoryLimit.bytes)}.`,
+      why: 'Garbage is collected too late: the kernel ends the process before V8 feels short of memory.',
+      fix: 'Tell V8 how much there is.',
+      set: [set('NODE_OPTIONS', `--max-old-space-size=${megabytes}`)],
+    },
+  ];
+}

@@ -1,0 +1,247 @@
+import ipaddr from 'ipaddr.js';
+import { sizeText } from '../terminal.js';
+import { type Deployment, everySettings } from './deployment.js';
+import { type Finding, type Severity, set } from './finding.js';
+
+const PRIVATE = [
+  '127.0.0.0/8',
+  '10.0.0.0/8',
+  '172.16.0.0/12',
+  '192.168.0.0/16',
+  '169.254.0.0/16',
+  // Shared address space of carriers and clouds (RFC 6598).
+  '100.64.0.0/10',
+  '::1/128',
+  'fc00::/7',
+  'fe80::/10',
+].map((network) => ipaddr.parseCIDR(network));
+
+/** Names stand for networks that are private. */
+const NAMES = new Set(['loopback', 'linklocal', 'uniquelocal', 'unix']);
+
+/** Ranges of `proxy.trusted` that people on the internet have. */
+export function trustedProxies({ settings }: Deployment): Finding[] {
+  return settings.proxy.trusted.flatMap((entry) => {
+    const size = NAMES.has(entry.toLowerCase()) ? 'private' : publicSize(entry);
+    if (size === 'private') return [];
+    const severity: Severity = size === 'everybody' ? 'error' : size === 'range' ? 'warning' : 'note';
+    return [
+      {
+        check: 'trusted-proxies',
+        severity,
+        what:
+          size === 'everybody'
+            ? `proxy.trusted contains ${entry}: that is everybody.`
+            : `proxy.trusted contains ${entry}, which ${size === 'range' ? 'is a range of public addresses' : 'is a public address'}.`,
+        why: 'Whoever connects from there chooses the address that is counted, allowed and logged, and is exempt from the limits per address.',
+        fix: 'Name the addresses of your proxies only. For a CDN, let a firewall admit its ranges alone to this port.',
+        set: [set('WEBSOCKETS_TRUSTED_PROXIES', remaining(settings.proxy.trusted, entry))],
+      },
+    ];
+  });
+}
+
+const remaining = (trusted: readonly string[], without: string): string =>
+  trusted.filter((each) => each !== without).join(',') || '10.0.0.0/8';
+
+/** Shorter prefixes than these are no data centre's. */
+const HUGE = { ipv4: 7, ipv6: 15 };
+
+function publicSize(entry: string): 'private' | 'everybody' | 'range' | 'address' {
+  const [network, bits] = ipaddr.parseCIDR(entry.includes('/') ? entry : `${entry}/${entry.includes(':') ? 128 : 32}`);
+  const [address, prefix] = unmapped(network, bits);
+  const inside = PRIVATE.some(
+    ([outer, length]) => outer.kind() === address.kind() && prefix >= length && address.match([outer, length] as never),
+  );
+  if (inside) return 'private';
+  if (prefix <= HUGE[address.kind()]) return 'everybody';
+  return prefix === (address.kind() === 'ipv4' ? 32 : 128) ? 'address' : 'range';
+}
+
+/** `::ffff:10.0.0.0/104` is `10.0.0.0/8`. */
+function unmapped(address: ipaddr.IPv4 | ipaddr.IPv6, bits: number): [ipaddr.IPv4 | ipaddr.IPv6, number] {
+  if (address.kind() !== 'ipv6' || bits < 96) return [address, bits];
+  const six = address as ipaddr.IPv6;
+  return six.isIPv4MappedAddress() ? [six.toIPv4Address(), bits - 96] : [address, bits];
+}
+
+/** What platforms set that put a proxy before every application. */
+const PLATFORMS: readonly (readonly [variable: string, name: string])[] = [
+  ['KUBERNETES_SERVICE_HOST', 'Kubernetes'],
+  ['DYNO', 'Heroku'],
+  ['FLY_APP_NAME', 'Fly.io'],
+  ['RENDER', 'Render'],
+  ['RAILWAY_ENVIRONMENT_NAME', 'Railway'],
+  ['K_SERVICE', 'Cloud Run'],
+  ['ECS_CONTAINER_METADATA_URI_V4', 'Amazon ECS'],
+];
+
+/** A proxy that is not trusted makes all clients one address. */
+export function behindProxy({ settings, variable }: Deployment): Finding[] {
+  const platform = PLATFORMS.find(([name]) => variable(name) !== undefined);
+  if (platform === undefined || settings.proxy.trusted.length > 0) return [];
+  return [
+    {
+      check: 'behind-proxy',
+      severity: 'warning',
+      what: `${platform[0]} says that this runs on ${platform[1]}, behind its proxy, and proxy.trusted is empty.`,
+      why: `All clients then count as the proxy's one address: connections.maxPerIp (${settings.connections.maxPerIp}) and connections.rate hold for all of them together.`,
+      fix: 'Trust the addresses from which the proxy connects.',
+      set: [set('WEBSOCKETS_TRUSTED_PROXIES', 'uniquelocal')],
+    },
+  ];
+}
+
+/** `*` in the allowed origins, and plaintext origins in production. */
+export function origins(deployment: Deployment): Finding[] {
+  const told = new Set<readonly string[]>();
+  return everySettings(deployment).flatMap(([where, settings]) => {
+    const { allowedOrigins } = settings.connections;
+    // A gateway that says nothing has the application's list: it is told of once.
+    if (allowedOrigins === undefined || told.has(allowedOrigins)) return [];
+    told.add(allowedOrigins);
+    const findings: Finding[] = [];
+    const check = { check: 'origins', where };
+    if (allowedOrigins.includes('*'))
+      findings.push({
+        ...check,
+        severity: 'warning',
+        what: 'connections.allowedOrigins contains *: pages of every site may connect.',
+        why: 'A browser sends the cookies of your users along: every page that they visit can speak in their names (cross-site WebSocket hijacking).',
+        fix: 'Name the origins of your own pages, or leave the option out: then only the same origin may.',
+        set: [set('WEBSOCKETS_ALLOWED_ORIGINS', 'https://app.example')],
+      });
+    const plain = allowedOrigins.filter((origin) => origin.startsWith('http://') && !isLocal(origin));
+    if (deployment.production && plain.length > 0)
+      findings.push({
+        ...check,
+        severity: 'warning',
+        what: `connections.allowedOrigins contains ${plain.join(', ')}, which is not HTTPS.`,
+        why: 'Whoever can change a plaintext page on its way to a user can connect in the name of that user.',
+        fix: 'Allow the https:// origin only.',
+        set: [
+          set(
+            'WEBSOCKETS_ALLOWED_ORIGINS',
+            allowedOrigins
+              .map((origin) => (plain.includes(origin) ? origin.replace('http:', 'https:') : origin))
+              .join(','),
+          ),
+        ],
+      });
+    return findings;
+  });
+}
+
+const isLocal = (origin: string): boolean => /^http:\/\/(localhost|127\.|\[::1\])/.test(origin);
+
+/** Plaintext in production. What would stop the start is among the problems already. */
+export function plaintext({ settings, gateways, httpsServer, production, tls }: Deployment): Finding[] | string {
+  if (!production) return 'NODE_ENV is not production';
+  const { trusted, requireTls } = settings.proxy;
+  const hasTls = httpsServer || tls.length > 0;
+  if (requireTls && trusted.length === 0 && !hasTls)
+    return [
+      {
+        check: 'plaintext',
+        severity: 'error',
+        what: 'proxy.requireTls is true, but there is neither TLS here nor a trusted proxy that could say that there is.',
+        why: 'Every connection is refused with 403.',
+        fix: 'Trust the proxy that ends TLS, configure a certificate, or pass --https to this command where main.ts gives httpsOptions.',
+        set: [set('WEBSOCKETS_TRUSTED_PROXIES', 'uniquelocal')],
+      },
+    ];
+  if (requireTls) return [];
+  const plainPorts = (gateways ?? []).filter(({ port, settings: own }) => port !== 0 && !namesTls(own.tls));
+  const isShared = gateways === undefined || gateways.some(({ port }) => port === 0);
+  if (plainPorts.length === 0 && (httpsServer || !isShared)) return [];
+  const which = plainPorts.length > 0 ? plainPorts.map(({ name }) => name).join(', ') : "the application's port";
+  return [
+    {
+      check: 'plaintext',
+      severity: 'warning',
+      what: `Connections without TLS are served in production (${which}): proxy.requireTls is false.`,
+      why: 'Messages, cookies and tokens can be read and changed on the way, and nobody notices when a proxy forwards plaintext.',
+      fix:
+        trusted.length > 0
+          ? 'Let the trusted proxy vouch for TLS.'
+          : 'Put a proxy with TLS before it, or configure tls.*.',
+      set: [set('WEBSOCKETS_REQUIRE_TLS', 'true')],
+    },
+  ];
+}
+
+export const namesTls = ({ cert, certFile }: Deployment['settings']['tls']): boolean =>
+  (cert ?? certFile) !== undefined;
+
+/** Several processes that know nothing of each other. */
+export function workers({ workers: count, clusterUrl, settings }: Deployment): Finding[] {
+  if (count < 2 || clusterUrl !== undefined) return [];
+  const { max, maxPerIp } = settings.connections;
+  return [
+    {
+      check: 'workers',
+      severity: 'warning',
+      what: `${count} processes run this application, and there is no cluster.`,
+      why: `Each counts for itself: together they admit ${max * count} connections and ${maxPerIp * count} of one address, and a broadcast reaches the connections of its own process only.`,
+      fix: 'Share the limits and broadcasts through Redis or Valkey, or divide the limits by the number of processes.',
+      set: [set('WEBSOCKETS_CLUSTER_URL', 'redis://redis.internal:6379')],
+    },
+  ];
+}
+
+/** Peers that are gone must be noticed. */
+export function deadPeers(deployment: Deployment): Finding[] {
+  const told = new Set<unknown>();
+  return everySettings(deployment).flatMap(([where, { keepalive }]) => {
+    if (told.has(keepalive)) return [];
+    told.add(keepalive);
+    const { pingInterval, pingTimeout, idleTimeout } = keepalive;
+    if ((pingInterval !== null && pingTimeout !== null) || idleTimeout !== undefined) return [];
+    return [
+      {
+        check: 'dead-peers',
+        severity: 'warning',
+        where,
+        what: 'keepalive.pingInterval or keepalive.pingTimeout is removed, and there is no keepalive.idleTimeout.',
+        why: 'A peer whose network has gone keeps its slot for as long as the kernel takes to notice: hours.',
+        fix: 'Ping, or end idle connections.',
+        set: [set('WEBSOCKETS_PING_INTERVAL', '20s'), set('WEBSOCKETS_PING_TIMEOUT', '20s')],
+      },
+    ];
+  });
+}
+
+/** Limits that contradict each other. */
+export function bounds(deployment: Deployment): Finding[] {
+  const { connections, buffers } = deployment.settings;
+  const findings: Finding[] = [];
+  if (connections.maxPerIp > connections.max)
+    findings.push({
+      check: 'bounds',
+      severity: 'warning',
+      what: `connections.maxPerIp is ${connections.maxPerIp}, connections.max is ${connections.max}.`,
+      why: 'One address can take every slot.',
+      fix: 'Let one address have a small part of all.',
+      set: [set('WEBSOCKETS_MAX_CONNECTIONS_PER_IP', Math.max(1, Math.floor(connections.max / 100)))],
+    });
+  const told = new Set<string>();
+  for (const [where, { messages, buffers: own }] of everySettings(deployment)) {
+    for (const [path, variable, bytes] of [
+      ['messages.maxSize', 'WEBSOCKETS_MAX_SIZE', messages.maxSize],
+      ['buffers.maxBuffered', 'WEBSOCKETS_MAX_BUFFERED', own.maxBuffered],
+    ] as const) {
+      if (bytes <= buffers.maxPerIp || told.has(`${path} ${bytes}`)) continue;
+      told.add(`${path} ${bytes}`);
+      findings.push({
+        check: 'bounds',
+        severity: 'warning',
+        where,
+        what: `${path} is ${sizeText(bytes)}, buffers.maxPerIp is ${sizeText(buffers.maxPerIp)}.`,
+        why: 'A connection that uses what it may have is ended (1013) for what its address holds.',
+        fix: 'Lower the one or raise the other.',
+        set: [set(variable, sizeText(buffers.maxPerIp))],
+      });
+    }
+  }
+  return findings;
+}

@@ -1,0 +1,261 @@
+import { durationText, mebibytes } from '../terminal.js';
+import type { Chain } from './certificates.js';
+import type { Deployment, TlsFacts } from './deployment.js';
+import { type Finding, type Severity, set } from './finding.js';
+
+const DAY = 86_400_000;
+const day = (time: number): string => new Date(time).toISOString().slice(0, 10);
+
+/** The last day of support of each major version of Node (nodejs/Release, schedule.json). */
+const NODE_END: Readonly<Record<number, string>> = {
+  20: '2026-04-30',
+  21: '2024-06-01',
+  22: '2027-04-30',
+  23: '2025-06-01',
+  24: '2028-04-30',
+  25: '2026-06-01',
+  26: '2029-04-30',
+};
+const NODE_WARN = 60 * DAY;
+
+/** Node's end of life. */
+export function node({ nodeVersion, now }: Deployment): Finding[] | string {
+  const major = Number(nodeVersion.replace(/^v/, '').split('.')[0]);
+  const end = NODE_END[major];
+  if (end === undefined) return `the end of life of Node ${major} is not known to this version`;
+  const left = Date.parse(end) + DAY - now;
+  if (left > NODE_WARN) return [];
+  return [
+    {
+      check: 'node',
+      severity: left > 0 ? 'note' : 'warning',
+      what: `Node ${nodeVersion} ${left > 0 ? `reaches its end of life on ${end}` : `has had no security fixes since ${end}`}.`,
+      why: 'Holes in its HTTP parser, TLS and zlib stay open, and this library builds on all three.',
+      fix: 'Run a version of Node that is supported: https://nodejs.org/en/about/previous-releases',
+      set: [],
+    },
+  ];
+}
+
+/** The oldest `ws` this library is tested with; older ones have known holes or other internals. */
+const WS_FLOOR = [8, 21] as const;
+
+/** The version of `ws`. Only its newest major version gets fixes. */
+export function ws({ wsVersion }: Deployment): Finding[] | string {
+  if (wsVersion === undefined) return 'ws is not installed where this library is';
+  const [major = 0, minor = 0] = wsVersion.split('.').map(Number);
+  if (major > WS_FLOOR[0] || (major === WS_FLOOR[0] && minor >= WS_FLOOR[1])) return [];
+  return [
+    {
+      check: 'ws',
+      severity: 'error',
+      what: `ws is ${wsVersion}${major < WS_FLOOR[0] ? ', a major version that gets no fixes any more' : ''}.`,
+      why: `Older ones than ${WS_FLOOR.join('.')} can be made to exhaust memory by peers, and are not tested with this library.`,
+      fix: 'npm install ws@8',
+      set: [],
+    },
+  ];
+}
+
+const CERTIFICATE_ERROR = 7 * DAY;
+const CERTIFICATE_WARNING = 21 * DAY;
+
+/** Expiry, chain, names and key of every certificate. */
+export function certificates({ tls, now, problems }: Deployment): Finding[] | string {
+  if (tls.length === 0) return 'no certificate is configured here';
+  // What stops the start is told as that already.
+  if (problems.length > 0) return 'the settings have problems';
+  return tls.flatMap((facts) => {
+    const file = facts.certFile ?? 'tls.cert';
+    const finding = (severity: Severity, what: string, why: string, fix: string): Finding => ({
+      check: 'certificates',
+      severity,
+      where: facts.where,
+      what: `${file}: ${what}`,
+      why,
+      fix,
+      set: [],
+    });
+    if (typeof facts.chain === 'string')
+      return [finding('error', facts.chain, 'The start fails.', 'Name a PEM file with WEBSOCKETS_TLS_CERT.')];
+    return [...validity(facts.chain, now, finding), ...trust(facts.chain, finding)];
+  });
+}
+
+type Make = (severity: Severity, what: string, why: string, fix: string) => Finding;
+
+function validity({ leaf, others }: Chain, now: number, finding: Make): Finding[] {
+  return [leaf, ...others].flatMap(({ subject, notBefore, notAfter }) => {
+    const left = notAfter - now;
+    const renew = 'Renew it; the files are re-read when they change.';
+    const refused = 'Clients refuse the connection.';
+    if (left <= 0) return [finding('error', `${subject} expired on ${day(notAfter)}.`, refused, renew)];
+    if (notBefore > now)
+      return [finding('error', `${subject} is not valid before ${day(notBefore)}.`, refused, 'Check the clock.')];
+    if (left > CERTIFICATE_WARNING) return [];
+    const days = Math.floor(left / DAY);
+    const severity = left <= CERTIFICATE_ERROR ? 'error' : 'warning';
+    return [
+      finding(severity, `${subject} expires on ${day(notAfter)}, in ${days} days.`, `${refused} from then on.`, renew),
+    ];
+  });
+}
+
+function trust({ leaf, state }: Chain, finding: Make): Finding[] {
+  const findings: Finding[] = [];
+  if (state === 'self-signed')
+    findings.push(
+      finding(
+        'warning',
+        'the certificate vouches for itself.',
+        'Browsers and other clients refuse it unless each of them was given it.',
+        'Take one from an authority, such as Let’s Encrypt.',
+      ),
+    );
+  if (state === 'incomplete')
+    findings.push(
+      finding(
+        'warning',
+        'the chain ends before an authority that Node knows.',
+        'Clients that do not happen to know the intermediate certificate refuse the connection.',
+        'Put the intermediate certificates behind the own one (fullchain.pem); end a private chain with its root.',
+      ),
+    );
+  if (state === 'unordered')
+    findings.push(
+      finding(
+        'error',
+        'a certificate is not issued by the one behind it.',
+        'Clients that do not sort chains refuse the connection (RFC 8446, section 4.4.2).',
+        'Put the own certificate first, then its issuer, and so on.',
+      ),
+    );
+  if (leaf.names.length === 0)
+    findings.push(
+      finding(
+        'error',
+        'there is no subjectAltName.',
+        'Clients refuse it whatever its subject says.',
+        'Renew it with its host names.',
+      ),
+    );
+  if (leaf.rsaBits !== undefined && leaf.rsaBits < 2048)
+    findings.push(
+      finding(
+        'error',
+        `the RSA key has ${leaf.rsaBits} bits.`,
+        'OpenSSL and browsers refuse it.',
+        'Use 2048 bits, or an EC key.',
+      ),
+    );
+  return findings;
+}
+
+/** A private key that everybody on the machine may read. */
+export function keyFile({ tls }: Deployment): Finding[] | string {
+  const files = tls.filter(({ keyMode }) => keyMode !== undefined);
+  if (files.length === 0) return 'no key file is configured here';
+  return files.filter(isOpen).map(({ where, keyFile: file, keyMode }) => ({
+    check: 'key-file',
+    severity: 'warning',
+    where,
+    what: `${file} can be read by every user of the machine (mode ${(keyMode! & 0o777).toString(8)}).`,
+    why: 'Whoever reads the key can pass for this server.',
+    fix: `chmod 640 ${file}`,
+    set: [],
+  }));
+}
+
+const isOpen = ({ keyMode }: TlsFacts): boolean => (keyMode! & 0o004) !== 0;
+
+const REDIS_FLOOR = [6, 2] as const;
+const CLOCK = 2000;
+
+/** Version, role, eviction, latency and clock of the cluster's Redis. */
+export function redis({ redis: look, settings }: Deployment): Finding[] | string {
+  if (look === undefined) return 'no cluster is configured';
+  const where = `Redis at ${look.address}`;
+  const finding = (
+    severity: Severity,
+    what: string,
+    why: string,
+    fix: string,
+    lines: Finding['set'] = [],
+  ): Finding => ({
+    check: 'redis',
+    severity,
+    where,
+    what,
+    why,
+    fix,
+    set: lines,
+  });
+  if ('failed' in look)
+    return [
+      finding(
+        'error',
+        `It could not be asked: ${look.failed}.`,
+        'Limits hold for each process alone, and broadcasts reach one process only.',
+        'Check the address, the password and the firewall.',
+      ),
+    ];
+  const timeout = (settings as { cluster?: { timeout?: number } }).cluster?.timeout ?? 100;
+  const findings: Finding[] = [];
+  const [major = 0, minor = 0] = look.version.split('.').map(Number);
+  if (look.server === 'redis' && (major < REDIS_FLOOR[0] || (major === REDIS_FLOOR[0] && minor < REDIS_FLOOR[1])))
+    findings.push(
+      finding(
+        'error',
+        `It is version ${look.version}.`,
+        `Commands that are used came with ${REDIS_FLOOR.join('.')}.`,
+        'Run Redis 7 or Valkey 8.',
+      ),
+    );
+  if (look.role !== 'master')
+    findings.push(
+      finding(
+        'error',
+        `It is a ${look.role}.`,
+        'A replica takes no writes: no connection can be counted.',
+        'Name the primary, or redis+sentinel://.',
+      ),
+    );
+  if (look.maxMemory > 0 && look.evictionPolicy !== 'noeviction')
+    findings.push(
+      finding(
+        'warning',
+        `maxmemory is ${mebibytes(look.maxMemory)} with maxmemory-policy ${look.evictionPolicy}.`,
+        'Under pressure it forgets counts, bans and tickets: limits are laxer than they say.',
+        'CONFIG SET maxmemory-policy noeviction, or give the limits a Redis of their own.',
+      ),
+    );
+  if (look.maxMemory > 0 && look.usedMemory > look.maxMemory * 0.9)
+    findings.push(
+      finding(
+        'warning',
+        `${mebibytes(look.usedMemory)} of ${mebibytes(look.maxMemory)} are in use.`,
+        'A full Redis refuses writes: the limits of each process alone are left.',
+        'Raise maxmemory.',
+      ),
+    );
+  if (look.latency > timeout / 4)
+    findings.push(
+      finding(
+        look.latency > timeout ? 'error' : 'warning',
+        `A round trip takes ${look.latency.toFixed(1)} ms; cluster.timeout is ${durationText(timeout)}.`,
+        'Every admission waits for one, and past the timeout the limits of each process alone are left.',
+        'Put Redis near the application.',
+        [set('WEBSOCKETS_CLUSTER_TIMEOUT', durationText(Math.ceil((look.latency * 4) / 100) * 100))],
+      ),
+    );
+  if (Math.abs(look.clockAhead) > CLOCK)
+    findings.push(
+      finding(
+        'warning',
+        `Its clock is ${Math.round(Math.abs(look.clockAhead) / 1000)} s ${look.clockAhead > 0 ? 'ahead of' : 'behind'} this machine's.`,
+        'Bans and tickets end at other moments than intended.',
+        'Run NTP on both.',
+      ),
+    );
+  return findings;
+}

@@ -1,0 +1,81 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { parseEnv } from 'node:util';
+import { type Environment, unknownVariables } from '../../config/environment.js';
+import { readSettings } from '../../config/resolve.js';
+import { tlsProblems } from '../../net/tls-files.js';
+import { CannotRun, type Io } from '../terminal.js';
+import type { DoctorRequest, Reading, Variables } from './collect.js';
+
+const FILE = '.env';
+
+/** The process's environment and the file behind it, as the library reads them. */
+export class DoctorVariables implements Variables {
+  private readonly file: Readonly<Record<string, string | undefined>>;
+  private readonly fileName: string;
+
+  /** A file that is named must be there; `.env` in the working directory may be. */
+  constructor(
+    private readonly io: Pick<Io, 'cwd' | 'env'>,
+    envFile: string | undefined,
+  ) {
+    this.fileName = envFile ?? FILE;
+    this.file = readFile(resolve(io.cwd, this.fileName), envFile !== undefined);
+  }
+
+  readonly get = (name: string): string | undefined => this.io.env[name] ?? this.file[name];
+
+  readonly source = (name: string): string | undefined => {
+    if (this.io.env[name] !== undefined) return 'environment';
+    return this.file[name] === undefined ? undefined : this.fileName;
+  };
+
+  get names(): string[] {
+    return [...new Set([...Object.keys(this.file), ...Object.keys(this.io.env)])];
+  }
+
+  /** Both as one environment, for the process that loads an application. */
+  get merged(): Record<string, string | undefined> {
+    return { ...this.file, ...this.io.env };
+  }
+}
+
+function readFile(path: string, required: boolean): Record<string, string | undefined> {
+  try {
+    return parseEnv(readFileSync(path, 'utf8'));
+  } catch (error) {
+    if (!required && (error as NodeJS.ErrnoException).code === 'ENOENT') return {};
+    throw new CannotRun(`${path} cannot be read: ${(error as Error).message}`);
+  }
+}
+
+/** The settings that these variables give to an application whose code says nothing. */
+export function readEnvironment(variables: DoctorVariables, request: DoctorRequest): Reading {
+  const environment: Environment = {
+    get: (name) => variables.get(name),
+    names: variables.names.filter((name) => name.startsWith('WEBSOCKETS_')),
+  };
+  const { settings, sources, problems } = readSettings({}, environment);
+  return {
+    settings,
+    sources,
+    problems: [...problems, ...tlsProblems(settings.tls, ''), ...tlsChoice(settings, sources, variables, request)],
+    warnings: unknownVariables(environment),
+    gateways: undefined,
+  };
+}
+
+/** As the start says it: under production, plaintext must be chosen. */
+function tlsChoice(
+  { proxy, tls }: Reading['settings'],
+  sources: Reading['sources'],
+  { get }: Variables,
+  { https, production }: DoctorRequest,
+): string[] {
+  const isProduction = production || get('NODE_ENV') === 'production';
+  const isChosen = sources.get('proxy.requireTls') !== 'default' || proxy.trusted.length > 0;
+  if (!isProduction || isChosen || https || (tls.cert ?? tls.certFile) !== undefined) return [];
+  return [
+    'proxy.requireTls (WEBSOCKETS_REQUIRE_TLS) must be chosen under NODE_ENV=production: there is neither TLS nor a trusted proxy',
+  ];
+}

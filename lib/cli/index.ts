@@ -1,0 +1,54 @@
+import { Command, CommanderError } from 'commander';
+import { VERSION } from '../version.js';
+import { loadApplication } from './doctor/application.js';
+import { addDoctor } from './doctor/command.js';
+import { CannotRun, Exit, type Io, painter } from './terminal.js';
+
+export type { Io, Output } from './terminal.js';
+
+/** Commands for processes that a command starts itself; no user writes them. */
+const INTERNAL: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
+  __application: loadApplication,
+};
+
+const HELP = `
+Examples:
+  npx nest-secure-ws doctor                      do the settings fit this machine?
+  npx nest-secure-ws probe ws://localhost:3000   what does an attacker get?
+  npx nest-secure-ws tune messages/              which compression fits these messages?
+
+Each command prints more with --help. Exit code: 0 fine, 1 findings, 2 could not run.`;
+
+/** Runs the command line; answers the exit code. Never throws for what a user or a peer does. */
+export async function main(args: readonly string[], io: Io): Promise<number> {
+  const internal = INTERNAL[args[0] ?? ''];
+  if (internal !== undefined) {
+    await internal(args.slice(1));
+    return Exit.FINE;
+  }
+  let code: number = Exit.FINE;
+  const program = new Command('nest-secure-ws')
+    .description('Examines a deployment of nest-secure-ws, attacks your own server, tunes compression.')
+    .version(VERSION)
+    .addHelpText('after', HELP)
+    .configureOutput({
+      writeOut: (text) => io.stdout.write(text),
+      writeErr: (text) => io.stderr.write(text),
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    })
+    .exitOverride();
+  const done = (result: number) => {
+    code = result;
+  };
+  addDoctor(program, io, done);
+  try {
+    await program.parseAsync(args as string[], { from: 'user' });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? Exit.FINE : Exit.COULD_NOT_RUN;
+    if (!(error instanceof CannotRun)) throw error;
+    io.stderr.write(`${painter({ stdout: io.stderr, env: io.env })('red', 'nest-secure-ws:')} ${error.message}\n`);
+    return Exit.COULD_NOT_RUN;
+  }
+}

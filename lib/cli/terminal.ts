@@ -1,0 +1,134 @@
+/** What a command writes to and reads from; the executable passes the process's own, tests pass values. */
+export interface Io {
+  readonly stdout: Output;
+  readonly stderr: Output;
+  /** The process's environment. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  /** Aborted by Ctrl-C. */
+  readonly signal: AbortSignal;
+  /** The executable, for commands that need a process of their own. */
+  readonly self: string;
+}
+
+export interface Output {
+  write(text: string): unknown;
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+}
+
+/** Exit codes of every command. */
+export const Exit = Object.freeze({ FINE: 0, FINDINGS: 1, COULD_NOT_RUN: 2 } as const);
+
+/** The command cannot run: its message is printed without a stack, and the exit code is 2. */
+export class CannotRun extends Error {
+  override readonly name = 'CannotRun';
+}
+
+export type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan';
+const CODES: Readonly<Record<Style, string>> = {
+  bold: '1',
+  dim: '2',
+  red: '31',
+  green: '32',
+  yellow: '33',
+  cyan: '36',
+};
+
+export type Paint = (style: Style, text: string) => string;
+
+/** Colours on a terminal, plain text elsewhere and where `NO_COLOR` or a dumb terminal asks for it. */
+export function painter({ stdout, env }: Pick<Io, 'stdout' | 'env'>): Paint {
+  const isColoured = stdout.isTTY === true && !env['NO_COLOR'] && env['TERM'] !== 'dumb';
+  return isColoured ? (style, text) => `\x1b[${CODES[style]}m${text}\x1b[0m` : (_, text) => text;
+}
+
+const MAX_WIDTH = 110;
+export const widthOf = ({ columns }: Output): number => Math.min(columns ?? MAX_WIDTH, MAX_WIDTH);
+
+/** Breaks text at spaces into lines of at most `width` characters, each behind `indent`. */
+export function wrap(text: string, width: number, indent = ''): string {
+  const room = Math.max(20, width - indent.length);
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    if (line !== '' && line.length + 1 + word.length > room) {
+      lines.push(line);
+      line = word;
+    } else line = line === '' ? word : `${line} ${word}`;
+  }
+  lines.push(line);
+  return lines.map((each) => `${indent}${each}`).join('\n');
+}
+
+/** Rows in columns; the last column is not padded. */
+export function columns(
+  rows: readonly (readonly string[])[],
+  indent = '  ',
+  align: readonly ('left' | 'right')[] = [],
+) {
+  const widths = (rows[0] ?? []).map((_, at) => Math.max(...rows.map((row) => row[at]?.length ?? 0)));
+  const cell = (text: string, at: number, last: boolean) => {
+    if (align[at] === 'right') return text.padStart(widths[at]!);
+    return last ? text : text.padEnd(widths[at]!);
+  };
+  return rows.map((row) =>
+    `${indent}${row.map((text, at) => cell(text, at, at === row.length - 1)).join('  ')}`.trimEnd(),
+  );
+}
+
+/** One line at the bottom of a terminal that is written over; nothing elsewhere. */
+export class Progress {
+  private shown = false;
+
+  constructor(private readonly output: Output) {}
+
+  show(text: string): void {
+    if (this.output.isTTY !== true) return;
+    this.output.write(`\r\x1b[2K${text.slice(0, Math.max(10, widthOf(this.output) - 1))}`);
+    this.shown = true;
+  }
+
+  clear(): void {
+    if (this.shown) this.output.write('\r\x1b[2K');
+    this.shown = false;
+  }
+}
+
+/** Text of others, made safe for a terminal: one line, no control characters, bounded. */
+export function safeText(text: string, max = 200): string {
+  const oneLine = text.replace(
+    /[\x00-\x1f\x7f-\x9f\u2028\u2029]/g,
+    (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );
+  return oneLine.length > max ? `${oneLine.slice(0, max - 1)}…` : oneLine;
+}
+
+/** Credentials inside URLs are not repeated. */
+export const withoutCredentials = (text: string): string => text.replace(/\/\/[^/@\s]*@/g, '//…@');
+
+const SIZES = [
+  ['gb', 1024 ** 3],
+  ['mb', 1024 ** 2],
+  ['kb', 1024],
+] as const;
+const DURATIONS = [
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['m', 60_000],
+  ['s', 1000],
+] as const;
+
+/** A size as a variable would say it: `64mb`. */
+export function sizeText(bytes: number): string {
+  const [unit, factor] = SIZES.find(([, each]) => bytes >= each && bytes % each === 0) ?? ['', 1];
+  return `${bytes / factor}${unit}`;
+}
+
+/** A duration as a variable would say it: `10s`. */
+export function durationText(milliseconds: number): string {
+  const [unit, factor] = DURATIONS.find(([, each]) => milliseconds >= each && milliseconds % each === 0) ?? ['ms', 1];
+  return `${milliseconds / factor}${unit}`;
+}
+
+export const mebibytes = (bytes: number): string => `${Math.ceil(bytes / 1024 ** 2)} MiB`;

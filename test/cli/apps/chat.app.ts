@@ -1,0 +1,34 @@
+import { Injectable, Module, type OnModuleInit } from '@nestjs/common';
+import { SubscribeMessage } from '@nestjs/websockets';
+import { SecureGateway, SecureWsModule } from 'nest-secure-ws';
+
+/** Says what a hook would do: doctor runs none. */
+@Injectable()
+class Hooked implements OnModuleInit {
+  constructor() {
+    console.log('constructed, with a secret: canary-of-stdout');
+    // What applications leave behind: it must not keep the command.
+    setInterval(() => undefined, 1000);
+  }
+
+  onModuleInit(): void {
+    process.exit(77);
+  }
+}
+
+@SecureGateway({ path: '/chat', messages: { maxSize: '2kb' }, connections: { allowedOrigins: ['*'] } })
+class ChatGateway {
+  @SubscribeMessage('echo')
+  echo(): string {
+    return 'echo';
+  }
+}
+
+@SecureGateway(18_443, { path: '/plain' })
+class PlainGateway {}
+
+@Module({
+  imports: [SecureWsModule.forRoot({ connections: { maxPerIp: 7 } })],
+  providers: [ChatGateway, PlainGateway, Hooked],
+})
+export class AppModule {}

@@ -1,0 +1,10 @@
+import { createServer } from 'node:net';
+import { Module } from '@nestjs/common';
+
+/** Listens while it is constructed. */
+@Module({})
+export class AppModule {
+  constructor() {
+    createServer().listen(Number(process.env['PORT']), '127.0.0.1');
+  }
+}

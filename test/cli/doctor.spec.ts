@@ -1,0 +1,614 @@
+import { describe, expect, it } from '@jest/globals';
+import { readChain } from '../../lib/cli/doctor/certificates.js';
+import type { Deployment, TlsFacts } from '../../lib/cli/doctor/deployment.js';
+import { CHECKS, examine, hasFindings } from '../../lib/cli/doctor/examine.js';
+import type { Finding } from '../../lib/cli/doctor/finding.js';
+import { type MachineReader, readMachine } from '../../lib/cli/doctor/machine.js';
+import { valueText } from '../../lib/cli/doctor/print.js';
+import { lookAtRedis, parseInfo, type RedisClient, type RedisFacts } from '../../lib/cli/doctor/redis.js';
+import { reportSettings } from '../../lib/config/report.js';
+import { readSettings, settingsOf } from '../../lib/config/resolve.js';
+import type { SecureWsOptions } from '../../lib/config/settings.js';
+import { issue, type Pair } from '../support/certificates.js';
+
+const MIB = 1024 ** 2;
+const GIB = 1024 ** 3;
+const DAY = 86_400_000;
+const NOW = Date.parse('2026-11-26T12:00:00Z');
+
+const REDIS: RedisFacts = {
+  address: 'redis.internal:6379',
+  server: 'redis',
+  version: '7.0.15',
+  role: 'master',
+  evictionPolicy: 'noeviction',
+  maxMemory: GIB,
+  usedMemory: 10 * MIB,
+  latency: 0.4,
+  clockAhead: 3,
+};
+
+const TLS: TlsFacts = {
+  where: 'gateway /feed at port 8443',
+  certFile: 'fullchain.pem',
+  keyFile: 'key.pem',
+  keyMode: 0o100640,
+  chain: {
+    state: 'public',
+    leaf: {
+      subject: 'CN=feed.example',
+      notBefore: NOW - 10 * DAY,
+      notAfter: NOW + 60 * DAY,
+      names: ['DNS:feed.example'],
+      selfSigned: false,
+      rsaBits: undefined,
+    },
+    others: [],
+  },
+};
+
+/** What a good deployment says for itself: behind a private proxy, in a container, with a cluster. */
+const GOOD: SecureWsOptions = {
+  proxy: { trusted: ['10.0.0.0/8'], requireTls: true },
+  connections: { allowedOrigins: ['https://app.example'] },
+};
+
+function deployment(options: SecureWsOptions = GOOD, facts: Partial<Deployment> = {}): Deployment {
+  const { settings, sources, problems } = readSettings(options, { get: () => undefined, names: [] });
+  return {
+    settings,
+    sources,
+    report: reportSettings(settings, sources, []),
+    problems,
+    warnings: [],
+    gateways: undefined,
+    httpsServer: false,
+    tls: [TLS],
+    machine: {
+      descriptors: 65_536,
+      somaxconn: 4096,
+      memoryLimit: { bytes: GIB, cgroup: 2, file: '/sys/fs/cgroup/memory.max' },
+      totalMemory: 16 * GIB,
+      heapLimit: 700 * MIB,
+    },
+    variable: (name) => ({ KUBERNETES_SERVICE_HOST: '10.0.0.1' })[name],
+    production: true,
+    workers: 4,
+    clusterUrl: 'redis://redis.internal:6379',
+    redis: REDIS,
+    nodeVersion: 'v24.4.0',
+    wsVersion: '8.23.0',
+    now: NOW,
+    ...facts,
+  };
+}
+
+const findings = (given: Deployment): readonly Finding[] => examine(given, []).findings;
+const machine = (part: Partial<Deployment['machine']>): Partial<Deployment> => ({
+  machine: { ...deployment().machine, ...part },
+});
+const chain = (part: object, state: 'public' | 'incomplete' | 'self-signed' | 'unordered' = 'public') => ({
+  tls: [
+    { ...TLS, chain: { state, others: [], leaf: { ...(TLS.chain as { leaf: object }).leaf, ...part } } } as TlsFacts,
+  ],
+});
+
+/** One fact of a good deployment changed, and what must be found then: check, severity, and words of it. */
+const PROVOKED: readonly (readonly [string, Deployment, string, Finding['severity'], RegExp, string?])[] = [
+  [
+    'a setting that is wrong',
+    deployment({ ...GOOD, messages: { maxSize: 'huge' } }),
+    'settings',
+    'error',
+    /messages\.maxSize \(WEBSOCKETS_MAX_SIZE\)/,
+  ],
+  [
+    'a variable that is unknown',
+    deployment(GOOD, { warnings: ['unknown variable WEBSOCKETS_MAX_SIZ'] }),
+    'settings',
+    'warning',
+    /MAX_SIZ/,
+  ],
+  [
+    'few descriptors',
+    deployment(GOOD, machine({ descriptors: 4096 })),
+    'descriptors',
+    'error',
+    /11100 file descriptors; the process may have 4096/,
+    'WEBSOCKETS_MAX_CONNECTIONS=2996',
+  ],
+  ['hardly any descriptors', deployment(GOOD, machine({ descriptors: 256 })), 'descriptors', 'error', /may have 256/],
+  [
+    'a short queue of the kernel',
+    deployment(GOOD, machine({ somaxconn: 128 })),
+    'backlog',
+    'warning',
+    /somaxconn is 128/,
+  ],
+  [
+    'a small container',
+    deployment(GOOD, machine({ memoryLimit: { bytes: 512 * MIB, cgroup: 1, file: 'f' }, heapLimit: 300 * MIB })),
+    'memory',
+    'error',
+    /cgroup v1/,
+    'WEBSOCKETS_BUFFER_BUDGET=202mb',
+  ],
+  [
+    'a tiny container',
+    deployment(GOOD, machine({ memoryLimit: { bytes: 128 * MIB, cgroup: 2, file: 'f' }, heapLimit: 64 * MIB })),
+    'memory',
+    'error',
+    /may have 128 MiB/,
+  ],
+  [
+    'a small machine',
+    deployment(GOOD, machine({ memoryLimit: undefined, totalMemory: 400 * MIB })),
+    'memory',
+    'error',
+    /the machine has 400 MiB/,
+  ],
+  [
+    'a heap larger than the container',
+    deployment(GOOD, machine({ heapLimit: 4 * GIB })),
+    'heap',
+    'warning',
+    /4096 MiB/,
+    'NODE_OPTIONS=--max-old-space-size=716',
+  ],
+  [
+    'everybody is a trusted proxy',
+    deployment({ ...GOOD, proxy: { trusted: ['0.0.0.0/0'], requireTls: true } }),
+    'trusted-proxies',
+    'error',
+    /that is everybody/,
+    'WEBSOCKETS_TRUSTED_PROXIES=10.0.0.0/8',
+  ],
+  [
+    '… of IPv6',
+    deployment({ ...GOOD, proxy: { trusted: ['::/0', 'loopback'], requireTls: true } }),
+    'trusted-proxies',
+    'error',
+    /that is everybody/,
+    'WEBSOCKETS_TRUSTED_PROXIES=loopback',
+  ],
+  [
+    '… in another form',
+    deployment({ ...GOOD, proxy: { trusted: ['::ffff:0.0.0.0/96'], requireTls: true } }),
+    'trusted-proxies',
+    'error',
+    /that is everybody/,
+  ],
+  [
+    'half of everybody',
+    deployment({ ...GOOD, proxy: { trusted: ['128.0.0.0/1'], requireTls: true } }),
+    'trusted-proxies',
+    'error',
+    /that is everybody/,
+  ],
+  [
+    'a private range with its public neighbours',
+    deployment({ ...GOOD, proxy: { trusted: ['172.16.0.0/11'], requireTls: true } }),
+    'trusted-proxies',
+    'warning',
+    /a range of public addresses/,
+  ],
+  [
+    'a public range of a CDN',
+    deployment({ ...GOOD, proxy: { trusted: ['104.16.0.0/13'], requireTls: true } }),
+    'trusted-proxies',
+    'warning',
+    /a range of public addresses/,
+  ],
+  [
+    'a public proxy',
+    deployment({ ...GOOD, proxy: { trusted: ['203.0.113.7'], requireTls: true } }),
+    'trusted-proxies',
+    'note',
+    /is a public address/,
+  ],
+  [
+    'no trusted proxy on Kubernetes',
+    deployment({ ...GOOD, proxy: { requireTls: true } }, { httpsServer: true }),
+    'behind-proxy',
+    'warning',
+    /Kubernetes/,
+    'WEBSOCKETS_TRUSTED_PROXIES=uniquelocal',
+  ],
+  ['all origins', deployment({ ...GOOD, connections: { allowedOrigins: ['*'] } }), 'origins', 'warning', /contains \*/],
+  [
+    'a plaintext origin',
+    deployment({ ...GOOD, connections: { allowedOrigins: ['http://app.example', 'https://b.example'] } }),
+    'origins',
+    'warning',
+    /not HTTPS/,
+    'WEBSOCKETS_ALLOWED_ORIGINS=https://app.example,https://b.example',
+  ],
+  [
+    'plaintext in production',
+    deployment({ ...GOOD, proxy: { trusted: ['10.0.0.0/8'] } }),
+    'plaintext',
+    'warning',
+    /without TLS are served in production/,
+    'WEBSOCKETS_REQUIRE_TLS=true',
+  ],
+  [
+    'TLS required where there can be none',
+    deployment({ proxy: { requireTls: true } }, { tls: [], variable: () => undefined }),
+    'plaintext',
+    'error',
+    /neither TLS here nor a trusted proxy/,
+  ],
+  [
+    'processes without a cluster',
+    deployment(GOOD, { clusterUrl: undefined, redis: undefined }),
+    'workers',
+    'warning',
+    /4 processes/,
+    'WEBSOCKETS_CLUSTER_URL=redis://redis.internal:6379',
+  ],
+  [
+    'no pings',
+    deployment({ ...GOOD, keepalive: { pingInterval: null } }),
+    'dead-peers',
+    'warning',
+    /pingInterval/,
+    'WEBSOCKETS_PING_INTERVAL=20s',
+  ],
+  [
+    'an address that may have more than all',
+    deployment({ ...GOOD, connections: { ...GOOD.connections, max: 50 } }),
+    'bounds',
+    'warning',
+    /maxPerIp is 100/,
+    'WEBSOCKETS_MAX_CONNECTIONS_PER_IP=1',
+  ],
+  [
+    'messages that no address can hold',
+    deployment({ ...GOOD, messages: { maxSize: '64mb' } }),
+    'bounds',
+    'warning',
+    /maxSize is 64mb/,
+    'WEBSOCKETS_MAX_SIZE=32mb',
+  ],
+  [
+    'an expired certificate',
+    deployment(GOOD, chain({ notAfter: NOW - DAY })),
+    'certificates',
+    'error',
+    /expired on 2026-11-25/,
+  ],
+  [
+    'one that expires in days',
+    deployment(GOOD, chain({ notAfter: NOW + 3 * DAY })),
+    'certificates',
+    'error',
+    /in 3 days/,
+  ],
+  [
+    'one that expires in weeks',
+    deployment(GOOD, chain({ notAfter: NOW + 15 * DAY })),
+    'certificates',
+    'warning',
+    /in 15 days/,
+  ],
+  ['one of tomorrow', deployment(GOOD, chain({ notBefore: NOW + DAY })), 'certificates', 'error', /not valid before/],
+  ['a self-signed one', deployment(GOOD, chain({}, 'self-signed')), 'certificates', 'warning', /vouches for itself/],
+  [
+    'an incomplete chain',
+    deployment(GOOD, chain({}, 'incomplete')),
+    'certificates',
+    'warning',
+    /ends before an authority/,
+  ],
+  [
+    'a chain out of order',
+    deployment(GOOD, chain({}, 'unordered')),
+    'certificates',
+    'error',
+    /not issued by the one behind it/,
+  ],
+  ['no names', deployment(GOOD, chain({ names: [] })), 'certificates', 'error', /subjectAltName/],
+  ['a short key', deployment(GOOD, chain({ rsaBits: 1024 })), 'certificates', 'error', /1024 bits/],
+  [
+    'a key that everybody reads',
+    deployment(GOOD, { tls: [{ ...TLS, keyMode: 0o100644 }] }),
+    'key-file',
+    'warning',
+    /mode 644/,
+  ],
+  [
+    'Redis is gone',
+    deployment(GOOD, { redis: { address: 'r:1', failed: 'ECONNREFUSED' } }),
+    'redis',
+    'error',
+    /could not be asked: ECONNREFUSED/,
+  ],
+  ['an old Redis', deployment(GOOD, { redis: { ...REDIS, version: '6.0.16' } }), 'redis', 'error', /version 6\.0\.16/],
+  ['a replica', deployment(GOOD, { redis: { ...REDIS, role: 'slave' } }), 'redis', 'error', /a slave/],
+  [
+    'a Redis that evicts',
+    deployment(GOOD, { redis: { ...REDIS, evictionPolicy: 'allkeys-lru' } }),
+    'redis',
+    'warning',
+    /allkeys-lru/,
+  ],
+  ['a full Redis', deployment(GOOD, { redis: { ...REDIS, usedMemory: 0.95 * GIB } }), 'redis', 'warning', /are in use/],
+  [
+    'a far Redis',
+    deployment(GOOD, { redis: { ...REDIS, latency: 40 } }),
+    'redis',
+    'warning',
+    /40\.0 ms/,
+    'WEBSOCKETS_CLUSTER_TIMEOUT=200ms',
+  ],
+  ['a Redis past the timeout', deployment(GOOD, { redis: { ...REDIS, latency: 150 } }), 'redis', 'error', /150\.0 ms/],
+  [
+    'a clock that is wrong',
+    deployment(GOOD, { redis: { ...REDIS, clockAhead: -7000 } }),
+    'redis',
+    'warning',
+    /7 s behind/,
+  ],
+  ['a Node without fixes', deployment(GOOD, { nodeVersion: 'v20.19.0' }), 'node', 'warning', /since 2026-04-30/],
+  [
+    'a Node that will have none soon',
+    deployment(GOOD, { nodeVersion: 'v22.1.0', now: Date.parse('2027-04-01'), tls: [] }),
+    'node',
+    'note',
+    /reaches its end of life/,
+  ],
+  ['an old ws', deployment(GOOD, { wsVersion: '8.17.0' }), 'ws', 'error', /8\.17\.0/],
+  ['an ancient ws', deployment(GOOD, { wsVersion: '7.5.10' }), 'ws', 'error', /no fixes any more/],
+];
+
+describe('the checks of doctor', () => {
+  it('find nothing in a good deployment, and each of them ran', () => {
+    const report = examine(deployment(), []);
+    expect(report.findings).toEqual([]);
+    expect(report.checks).toEqual(Object.keys(CHECKS).map((check) => ({ check, status: 'passed' })));
+    expect(hasFindings(report, true)).toBe(false);
+  });
+
+  it.each(PROVOKED.map((row) => [row[0], row] as const))('%s', (_, [, given, check, severity, words, line]) => {
+    const found = findings(given);
+    expect(found.map((each) => [each.check, each.severity])).toEqual([[check, severity]]);
+    const [finding] = found;
+    expect(finding!.what).toMatch(words);
+    for (const text of [finding!.why, finding!.fix]) expect(text.length).toBeGreaterThan(10);
+    if (line !== undefined) expect(finding!.set.map(({ variable, value }) => `${variable}=${value}`)).toContain(line);
+  });
+
+  it('each have a test that provokes them', () => {
+    expect([...new Set(PROVOKED.map(([, , check]) => check))].sort()).toEqual(Object.keys(CHECKS).sort());
+  });
+
+  it('what a finding says to set ends it', () => {
+    const first = deployment(
+      GOOD,
+      machine({ memoryLimit: { bytes: 512 * MIB, cgroup: 2, file: 'f' }, heapLimit: 300 * MIB }),
+    );
+    const said = Object.fromEntries(findings(first)[0]!.set.map(({ variable, value }) => [variable, value]));
+    const second = readSettings(GOOD, { get: (name) => said[name], names: [] });
+    expect(said).not.toEqual({});
+    expect(
+      findings({
+        ...first,
+        settings: second.settings,
+        report: reportSettings(second.settings, second.sources, []),
+      }),
+    ).toEqual([]);
+  });
+
+  it('a warning is a finding, a note only with --strict', () => {
+    const [warning, note] = [
+      deployment(GOOD, machine({ somaxconn: 128 })),
+      deployment({ ...GOOD, proxy: { trusted: ['203.0.113.7'], requireTls: true } }),
+    ].map((each) => examine(each, []));
+    expect([hasFindings(warning!, false), hasFindings(note!, false), hasFindings(note!, true)]).toEqual([
+      true,
+      false,
+      true,
+    ]);
+  });
+
+  it('look at gateways of their own', () => {
+    const base = deployment();
+    const gateway = (name: string, port: number, own: [string, unknown][]) => ({
+      name,
+      port,
+      settings: settingsOf(base.settings, { own: new Map(own), path: name, noTls: false }),
+    });
+    const gateways = [
+      gateway('/open', 0, [['connections.allowedOrigins', ['*']]]),
+      gateway('/kept', 0, []),
+      gateway('/silent', 0, [['keepalive.pingTimeout', null]]),
+    ];
+    expect(findings({ ...base, gateways }).map(({ check, where }) => [check, where])).toEqual([
+      ['origins', 'gateway /open'],
+      ['dead-peers', 'gateway /silent'],
+    ]);
+    const plain = deployment({ ...GOOD, proxy: { trusted: ['10.0.0.0/8'], requireTls: false } });
+    const ports = { ...plain, httpsServer: true, gateways: [gateway('/own at port 8080', 8080, [])] };
+    expect(findings(ports).map(({ check, what }) => [check, /\/own at port 8080/.test(what)])).toEqual([
+      ['plaintext', true],
+    ]);
+  });
+});
+
+describe('the machine', () => {
+  const reader = (files: Record<string, string>): MachineReader => ({
+    read: (path) => files[path],
+    totalMemory: 8 * GIB,
+    heapLimit: 2 * GIB,
+  });
+  const LIMITS =
+    'Limit                     Soft Limit           Hard Limit           Units\nMax open files            1024                 524288               files\n';
+
+  it.each([
+    ['nothing that can be read', {}, undefined, undefined],
+    ['the soft limit of open files', { '/proc/self/limits': LIMITS }, 1024, undefined],
+    [
+      'no limit of open files',
+      { '/proc/self/limits': LIMITS.replace('1024  ', 'unlimited') },
+      Number.POSITIVE_INFINITY,
+      undefined,
+    ],
+    [
+      'cgroup v2, seen from inside',
+      { '/proc/self/cgroup': '0::/\n', '/sys/fs/cgroup/memory.max': '536870912\n' },
+      undefined,
+      536870912,
+    ],
+    [
+      'cgroup v2 without a limit',
+      { '/proc/self/cgroup': '0::/\n', '/sys/fs/cgroup/memory.max': 'max\n' },
+      undefined,
+      undefined,
+    ],
+    [
+      'cgroup v2, the least of its parents',
+      {
+        '/proc/self/cgroup': '0::/kube/pod/app\n',
+        '/sys/fs/cgroup/kube/pod/app/memory.max': 'max',
+        '/sys/fs/cgroup/kube/pod/memory.max': '3000000',
+        '/sys/fs/cgroup/kube/memory.max': '9000000',
+      },
+      undefined,
+      3000000,
+    ],
+    [
+      'cgroup v2 that throttles before it ends',
+      {
+        '/proc/self/cgroup': '0::/a\n',
+        '/sys/fs/cgroup/a/memory.max': '5000000',
+        '/sys/fs/cgroup/a/memory.high': '4000000',
+      },
+      undefined,
+      4000000,
+    ],
+    [
+      'a hybrid hierarchy',
+      { '/proc/self/cgroup': '4:memory:/\n0::/x\n', '/sys/fs/cgroup/unified/x/memory.max': '7000000' },
+      undefined,
+      7000000,
+    ],
+    [
+      'cgroup v1',
+      {
+        '/proc/self/cgroup': '5:cpu,cpuacct:/d/1\n4:memory:/d/1\n',
+        '/sys/fs/cgroup/memory/d/1/memory.limit_in_bytes': '8000000',
+      },
+      undefined,
+      8000000,
+    ],
+    [
+      'cgroup v1, seen from inside under its outer name',
+      { '/proc/self/cgroup': '4:memory:/docker/ab\n', '/sys/fs/cgroup/memory/memory.limit_in_bytes': '6000000' },
+      undefined,
+      6000000,
+    ],
+    [
+      'cgroup v1 without a limit',
+      { '/proc/self/cgroup': '4:memory:/\n', '/sys/fs/cgroup/memory/memory.limit_in_bytes': '9223372036854771712' },
+      undefined,
+      undefined,
+    ],
+  ] as const)('%s', (_, files, descriptors, memory) => {
+    const read = readMachine(reader(files));
+    expect([read.descriptors, read.memoryLimit?.bytes]).toEqual([descriptors, memory]);
+  });
+
+  it('of a running process', () => {
+    const files = { '/proc/42/limits': LIMITS.replace('1024', '4096'), '/proc/sys/net/core/somaxconn': '4096\n' };
+    expect(readMachine(reader(files), 42)).toMatchObject({ descriptors: 4096, somaxconn: 4096 });
+    expect(readMachine(reader(files)).descriptors).toBeUndefined();
+  });
+});
+
+describe('certificates', () => {
+  let made: { root: Pair; leaf: Pair; other: Pair } | undefined;
+  const pairs = () => {
+    const root = issue('Root', { isCa: true });
+    return (made ??= { root, leaf: issue('leaf.example', { ca: root }), other: issue('other') });
+  };
+
+  it('are read with their chain', () => {
+    const { root, leaf, other } = pairs();
+    const none = () => [];
+    expect(readChain(leaf.cert, none)).toMatchObject({ state: 'incomplete', others: [] });
+    expect(readChain(leaf.cert + root.cert, none)).toMatchObject({ state: 'private' });
+    expect(readChain(leaf.cert + other.cert, none)).toMatchObject({ state: 'unordered' });
+    expect(readChain(root.cert + leaf.cert, none)).toMatchObject({ state: 'unordered' });
+    const { leaf: self, state } = readChain(other.cert, none);
+    expect(state).toBe('self-signed');
+    expect(self).toMatchObject({
+      subject: 'CN=other',
+      selfSigned: true,
+      names: expect.arrayContaining(['DNS:localhost']),
+    });
+    expect(self.notAfter).toBeGreaterThan(Date.now());
+    expect(() => readChain('nothing', none)).toThrow('no certificate');
+  });
+
+  it('are public where Node knows the authority', async () => {
+    const { X509Certificate } = await import('node:crypto');
+    const { root, leaf } = pairs();
+    const known = () => [new X509Certificate(root.cert)];
+    expect(readChain(leaf.cert, known).state).toBe('public');
+    expect(readChain(leaf.cert + root.cert, known).state).toBe('public');
+  });
+});
+
+describe('Redis', () => {
+  const client = (over: Partial<RedisClient> = {}): RedisClient => ({
+    connect: async () => undefined,
+    info: async () =>
+      '# Server\r\nredis_version:7.2.4\r\nvalkey_version:8.0.1\r\nrole:master\r\nmaxmemory:0\r\nused_memory:12\r\nmaxmemory_policy:noeviction\r\n',
+    ping: async () => 'PONG',
+    time: async () => [Math.floor(Date.now() / 1000) + 60, 0],
+    disconnect: () => undefined,
+    on: () => undefined,
+    ...over,
+  });
+
+  it('is read', async () => {
+    const look = await lookAtRedis('redis://user:secret@cache:6379/2', async () => client());
+    expect(look).toMatchObject({ address: 'cache:6379', server: 'valkey', version: '8.0.1', role: 'master' });
+    expect((look as RedisFacts).clockAhead).toBeGreaterThan(55_000);
+    expect(JSON.stringify(look)).not.toContain('secret');
+    expect(parseInfo('a:b:c\n# x\n').get('a')).toBe('b:c');
+  });
+
+  it('that fails is a value without secrets, and is let go', async () => {
+    let ended = 0;
+    const failing = client({
+      connect: () => Promise.reject(new Error('WRONGPASS for redis://user:secret@cache')),
+      disconnect: () => ended++,
+    });
+    expect(await lookAtRedis('redis://user:secret@cache:1', async () => failing)).toEqual({
+      address: 'cache:1',
+      failed: 'WRONGPASS for redis://…@cache',
+    });
+    expect(ended).toBe(1);
+    expect(await lookAtRedis('redis+cluster://h:1')).toMatchObject({
+      failed: expect.stringContaining('redis+cluster'),
+    });
+    expect(await lookAtRedis('no address')).toMatchObject({ failed: 'it is not a URL' });
+  });
+});
+
+describe('values are shown as one would write them', () => {
+  it.each([
+    ['http.openTimeout', 10_000, '10s'],
+    ['keepalive.maxLifetime', 90 * DAY, '90d'],
+    ['messages.maxSize', 1_048_576, '1mb'],
+    ['messages.maxSize', 1000, '1000'],
+    ['messages.rate', { limit: 1000, window: 5000 }, '1000/5s'],
+    ['messages.byteRate', { limit: 8 * MIB, window: 4000 }, '8mb/4s'],
+    ['connections.max', 10_000, '10000'],
+    ['connections.deniedIps', [], 'none'],
+    ['proxy.trusted', ['10.0.0.0/8', '::1'], '10.0.0.0/8,::1'],
+    ['serverHeader', null, 'removed'],
+    ['connections.allowedHosts', undefined, '–'],
+  ])('%s %j', (path, value, text) => expect(valueText({ path, value })).toBe(text));
+});
