@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { readChain } from '../../lib/cli/doctor/certificates.js';
+import { type Chain, readChain } from '../../lib/cli/doctor/certificates.js';
 import type { Deployment, TlsFacts } from '../../lib/cli/doctor/deployment.js';
 import { CHECKS, examine, hasFindings } from '../../lib/cli/doctor/examine.js';
 import type { Finding } from '../../lib/cli/doctor/finding.js';
@@ -87,10 +87,11 @@ const findings = (given: Deployment): readonly Finding[] => examine(given, []).f
 const machine = (part: Partial<Deployment['machine']>): Partial<Deployment> => ({
   machine: { ...deployment().machine, ...part },
 });
-const chain = (part: object, state: 'public' | 'incomplete' | 'self-signed' | 'unordered' = 'public') => ({
-  tls: [
-    { ...TLS, chain: { state, others: [], leaf: { ...(TLS.chain as { leaf: object }).leaf, ...part } } } as TlsFacts,
-  ],
+const chain = (
+  part: Partial<Chain['leaf']>,
+  state: 'public' | 'incomplete' | 'self-signed' | 'unordered' = 'public',
+) => ({
+  tls: [{ ...TLS, chain: { state, others: [], leaf: { ...(TLS.chain as Chain).leaf, ...part } } } as TlsFacts],
 });
 
 /** One fact of a good deployment changed, and what must be found then: check, severity, and words of it. */
