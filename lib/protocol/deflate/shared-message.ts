@@ -1,0 +1,41 @@
+import { plainFrame } from '../encoder.js';
+import { FIN, Opcode, RSV1 } from '../frame.js';
+import { type PerMessageDeflate, shareCompressed } from './per-message-deflate.js';
+import { tuningKey } from './settings.js';
+
+/** One message of a server for many peers: framed once, and compressed once for each tuning that was agreed. */
+export class SharedMessage {
+  private plain: Buffer | undefined = undefined;
+  private readonly compressed = new Map<number, Buffer | undefined>();
+
+  constructor(
+    readonly payload: Buffer,
+    private readonly isBinary = false,
+  ) {}
+
+  /**
+   * The whole frame for a peer; `undefined` where the peer's own codec has to compress the payload, in a context of its
+   * own or in the thread pool: send the {@link payload} as any other message then.
+   */
+  frameFor(deflate: PerMessageDeflate | undefined): Buffer | undefined {
+    if (deflate === undefined || !deflate.isWorth(this.payload.length)) {
+      this.plain ??= plainFrame(FIN | this.opcode, this.payload);
+      return this.plain;
+    }
+    return deflate.isShared ? this.compressedFor(deflate) : undefined;
+  }
+
+  private compressedFor(deflate: PerMessageDeflate): Buffer | undefined {
+    const key = tuningKey(deflate.profile.outgoing);
+    if (!this.compressed.has(key)) {
+      const payload = deflate.compressAtOnce(this.payload);
+      if (payload === undefined) shareCompressed(this.payload);
+      this.compressed.set(key, payload && plainFrame(FIN | RSV1 | this.opcode, payload));
+    }
+    return this.compressed.get(key);
+  }
+
+  private get opcode(): Opcode {
+    return this.isBinary ? Opcode.BINARY : Opcode.TEXT;
+  }
+}
