@@ -19,7 +19,7 @@ const MODULES: Readonly<Record<string, readonly string[]>> = {
   http: ['net'],
   nest: ['admission', 'client', 'config', 'connection', 'dispatch', 'handshake', 'net', 'server', 'telemetry'],
   net: ['compat', 'config', 'connection', 'http', 'telemetry'],
-  protocol: [],
+  protocol: ['compat', 'http'],
   server: [
     'admission',
     'compat',
