@@ -145,6 +145,13 @@ export const text = (expected = 'text'): Kind<string, string> => ({
   parse: (raw) => (typeof raw === 'string' && /^[\t\x20-\x7e\x80-\u{10ffff}]+$/u.test(raw) ? raw : undefined),
 });
 
+/** A secret that cannot be guessed: its length is all that can be checked. */
+export const secret = (min: number): Kind<string, string> => ({
+  expected: `a random secret of at least ${min} visible ASCII characters`,
+  parse: (raw) =>
+    typeof raw === 'string' && raw.length >= min && raw.length <= 1024 && /^[\x21-\x7e]+$/.test(raw) ? raw : undefined,
+});
+
 /** A header value that we send: visible ASCII and spaces (RFC 9110, section 5.5). */
 export const headerValue = (): Kind<string, string> => ({
   expected: 'a header value of visible ASCII characters',

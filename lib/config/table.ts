@@ -1,6 +1,6 @@
 import { IDENTITY } from '../version.js';
 import type { GuardLike, MessageParser } from './code-types.js';
-import { choice, code, headerValue } from './kinds.js';
+import { choice, code, headerValue, secret } from './kinds.js';
 import { optional, removable, row } from './row.js';
 import { BANS_ROWS, CONNECTIONS_ROWS, PROXY_ROWS } from './table.admission.js';
 import { CLIENT_ROWS } from './table.client.js';
@@ -28,6 +28,16 @@ export const TABLE = {
   keepalive: KEEPALIVE_ROWS,
   compression: COMPRESSION_ROWS,
   shutdown: SHUTDOWN_ROWS,
+  probe: {
+    /** Proves to `nest-secure-ws probe` that this server agrees to be attacked by it. */
+    token: optional(secret(32), {
+      scope: 'a',
+      variable: 'WEBSOCKETS_PROBE_TOKEN',
+      secret: true,
+      means:
+        'consent to be attacked by `nest-secure-ws probe` from other machines: an upgrade request with a nonce in `Nest-Secure-Ws-Probe` is answered there with its HMAC, whatever becomes of it. At least 32 characters; take it away when you are done',
+    }),
+  },
   /** Whose the upgrades are that ask for a path without a gateway. */
   foreignUpgrades: row(choice('auto', 'refuse'), {
     scope: 'a',

@@ -2,6 +2,7 @@ import { headerValue } from '../compression/parameters.js';
 import { EXTENSION_NAME } from '../compression/settings.js';
 import type { Peer } from '../connection/context.js';
 import { SecureSocket } from '../connection/secure-socket.js';
+import { consentLine } from '../http/probe-consent.js';
 import { acceptanceText } from '../http/response.js';
 import { toIncomingMessage } from './guard-request.js';
 import type { UpgradeContext } from './upgrade-context.js';
@@ -41,12 +42,13 @@ function completeUpgrade(upgrade: UpgradeContext, head: Buffer, peer: Peer): boo
     request.protocols,
   );
   const deflate = endpoint.compression.accept(request.extensions);
+  const consent = consentLine(upgrade.head.rawHeaders, upgrade.engine.settings.probe.token);
   const text = acceptanceText({
     key: request.key,
     server: port.serverHeader,
     subprotocol,
     extensions: deflate && headerValue(deflate.params),
-    headers: admitted.headers,
+    headers: consent === undefined ? admitted.headers : [...admitted.headers, consent],
   });
   socket.write(text, 'latin1');
   const extensions = deflate && { [EXTENSION_NAME]: deflate };

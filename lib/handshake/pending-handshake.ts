@@ -6,6 +6,7 @@ import { own } from '../connection/chunks.js';
 import type { RequestHead } from '../http/head.js';
 import { COMPLETE, FAULT, HeadMeter, MORE } from '../http/head-meter.js';
 import { parseRequestHead } from '../http/head-parser.js';
+import { consentLine } from '../http/probe-consent.js';
 import { isRefusal, REFUSALS, type Refusal, refusalOf } from '../http/refusal.js';
 import { refusalText } from '../http/response.js';
 import type { ClientAddress } from '../net/address.js';
@@ -261,7 +262,9 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
     this.state = State.LINGERING;
     this.deadline = engine.clock.now() + LINGER;
     engine.wheel.schedule(this, this.deadline);
-    if (!this.transport.conclude(refusalText(refusal, serverHeader))) this.drop();
+    const consent = this.upgrade && consentLine(this.upgrade.head.rawHeaders, engine.settings.probe.token);
+    const told = consent === undefined ? refusal : { ...refusal, headers: [...(refusal.headers ?? []), consent] };
+    if (!this.transport.conclude(refusalText(told, serverHeader))) this.drop();
   }
 
   private report(refusal: Refusal): void {

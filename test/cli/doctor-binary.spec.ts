@@ -119,6 +119,7 @@ describe('doctor on an environment', () => {
       'secret',
       `WEBSOCKETS_CLUSTER_URL=redis://user:${secret}@127.0.0.1:1/0`,
       `WEBSOCKETS_CLUSTER_SECRET=${secret}`,
+      `WEBSOCKETS_PROBE_TOKEN=${secret}`,
       `DATABASE_URL=${secret}`,
     );
     for (const args of [['doctor'], ['doctor', '--json']]) {

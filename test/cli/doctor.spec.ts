@@ -272,6 +272,13 @@ const PROVOKED: readonly (readonly [string, Deployment, string, Finding['severit
     'WEBSOCKETS_MAX_SIZE=32mb',
   ],
   [
+    'a consent to attacks that is still there',
+    deployment({ ...GOOD, probe: { token: 'x'.repeat(32) } }),
+    'probe-token',
+    'note',
+    /probe\.token is set/,
+  ],
+  [
     'an expired certificate',
     deployment(GOOD, chain({ notAfter: NOW - DAY })),
     'certificates',

@@ -245,3 +245,18 @@ export function bounds(deployment: Deployment): Finding[] {
   }
   return findings;
 }
+
+/** The consent to be attacked is for the time of an attack. */
+export function probeToken({ settings, production }: Deployment): Finding[] {
+  if (!production || settings.probe.token === undefined) return [];
+  return [
+    {
+      check: 'probe-token',
+      severity: 'note',
+      what: 'probe.token is set in production.',
+      why: 'Whoever has the token can run nest-secure-ws probe against this server from any machine.',
+      fix: 'Take WEBSOCKETS_PROBE_TOKEN away when you are done.',
+      set: [],
+    },
+  ];
+}

@@ -1,7 +1,16 @@
 import type { EffectiveSetting } from '../../config/report.js';
 import { VERSION } from '../../version.js';
 import { backlog, descriptors, heap, memory } from './checks.machine.js';
-import { behindProxy, bounds, deadPeers, origins, plaintext, trustedProxies, workers } from './checks.network.js';
+import {
+  behindProxy,
+  bounds,
+  deadPeers,
+  origins,
+  plaintext,
+  probeToken,
+  trustedProxies,
+  workers,
+} from './checks.network.js';
 import { certificates, keyFile, node, redis, ws } from './checks.versions.js';
 import type { Deployment } from './deployment.js';
 import { bySeverity, type CheckResult, type Finding, type Severity } from './finding.js';
@@ -42,6 +51,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   heap,
   bounds,
   'dead-peers': deadPeers,
+  'probe-token': probeToken,
   workers,
   redis,
   node,
