@@ -25,7 +25,11 @@ export default {
     '^(\\.{1,2}/.*)\\.js$': '$1',
     ...(dist
       ? {}
-      : { '^nest-secure-ws$': '<rootDir>/lib/index.ts', '^nest-secure-ws/testing$': '<rootDir>/lib/testing/index.ts' }),
+      : {
+          '^nest-secure-ws$': '<rootDir>/lib/index.ts',
+          '^nest-secure-ws/guards$': '<rootDir>/lib/guards/index.ts',
+          '^nest-secure-ws/testing$': '<rootDir>/lib/testing/index.ts',
+        }),
   },
   coverageProvider: 'v8',
   collectCoverageFrom: ['lib/**/*.ts'],

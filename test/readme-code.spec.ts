@@ -18,7 +18,11 @@ function compile(texts: readonly string[]): string[] {
     ...options,
     noUnusedLocals: false,
     noUnusedParameters: false,
-    paths: { 'nest-secure-ws': ['./lib/index.ts'], 'nest-secure-ws/testing': ['./lib/testing/index.ts'] },
+    paths: {
+      'nest-secure-ws': ['./lib/index.ts'],
+      'nest-secure-ws/guards': ['./lib/guards/index.ts'],
+      'nest-secure-ws/testing': ['./lib/testing/index.ts'],
+    },
   };
   const host = ts.createCompilerHost(settings);
   const { readFile, fileExists, getSourceFile } = host;

@@ -7,6 +7,8 @@ import type { UpgradeAttempt } from './attempt.js';
  */
 export interface AdmissionGuard {
   admit(attempt: UpgradeAttempt): Admission | boolean | Promise<Admission | boolean>;
+  /** Called once, before the gateways listen. A rejection fails the start. */
+  prepare?(): void | Promise<void>;
 }
 
 /** A guard of any form, resolved: the class instantiated, the method bound. Its `name` is for the log. */

@@ -26,6 +26,7 @@ export interface ResolvedGuards {
 /** Guards as written to guards as called: classes through dependency injection, each once per module. */
 export class GuardResolver {
   private readonly made = new Map<Module, Map<GuardClass, unknown>>();
+  private readonly prepared = new Set<unknown>();
 
   async resolve(guards: readonly GuardLike[], module: Module, gateway: GatewayType): Promise<ResolvedGuards> {
     const resolved = { early: [] as AdmissionGuardFunction[], guards: [] as AdmissionGuardFunction[] };
@@ -40,7 +41,16 @@ export class GuardResolver {
   private async toFunction(guard: PlainGuard, module: Module, gateway: GatewayType): Promise<AdmissionGuardFunction> {
     if (typeof guard === 'function' && !isGuardClass(guard)) return guard as AdmissionGuardFunction;
     const instance = isGuardClass(guard) ? await this.instantiate(guard, module) : guard;
-    return named(toFunction(instance, gateway), instance);
+    const called = named(toFunction(instance, gateway), instance);
+    await this.prepare(instance as AdmissionGuard);
+    return called;
+  }
+
+  /** Several gateways may have the same guard. */
+  private async prepare(guard: AdmissionGuard): Promise<void> {
+    if (typeof guard.prepare !== 'function' || this.prepared.has(guard)) return;
+    this.prepared.add(guard);
+    await guard.prepare();
   }
 
   /** The gateway's module's own provider, else anybody's, else one made there. */

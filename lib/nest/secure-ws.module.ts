@@ -12,6 +12,7 @@ import { SecureWsBans } from '../admission/bans.js';
 import { SecureWsConnector } from '../client/connector.js';
 import type { SecureWsOptions } from '../config/settings.js';
 import { SecureWsBroadcaster } from '../dispatch/broadcaster.js';
+import { MemoryTicketStore, SecureWsTickets } from '../guards/tickets.js';
 import { SecureWsStats } from '../telemetry/stats.js';
 import { SecureWsAdapter } from './adapter.js';
 import { ConfigurableModuleClass, type SecureWsModuleAsyncOptions } from './module-definition.js';
@@ -42,8 +43,9 @@ import { SecureWsRuntime } from './runtime.js';
       useFactory: (runtime: SecureWsRuntime) => runtime.connector(),
       inject: [SecureWsRuntime],
     },
+    { provide: SecureWsTickets, useFactory: () => new SecureWsTickets(new MemoryTicketStore()) },
   ],
-  exports: [SecureWsAdapter, SecureWsStats, SecureWsBroadcaster, SecureWsBans, SecureWsConnector],
+  exports: [SecureWsAdapter, SecureWsStats, SecureWsBroadcaster, SecureWsBans, SecureWsConnector, SecureWsTickets],
 })
 export class SecureWsModule
   extends ConfigurableModuleClass

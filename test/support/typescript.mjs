@@ -9,6 +9,7 @@ if (isMainThread) register(import.meta.url);
 const ROOT = new URL('../../', import.meta.url);
 const NAMES = {
   'nest-secure-ws': new URL('lib/index.ts', ROOT).href,
+  'nest-secure-ws/guards': new URL('lib/guards/index.ts', ROOT).href,
   'nest-secure-ws/testing': new URL('lib/testing/index.ts', ROOT).href,
 };
 const OPTIONS = {

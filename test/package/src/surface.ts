@@ -13,6 +13,7 @@ import type {
   StatsSnapshot,
 } from 'nest-secure-ws';
 import * as library from 'nest-secure-ws';
+import * as guards from 'nest-secure-ws/guards';
 import * as testing from 'nest-secure-ws/testing';
 
 // What the package promises to export, each as what it promises it to be: the compiler and `try.ts` hold it to that.
@@ -33,6 +34,10 @@ export type Types = [
 ];
 
 export const CLASSES: readonly (abstract new (...args: never[]) => object)[] = [
+  guards.JwtGuard,
+  guards.JwtRefusedError,
+  guards.SecureWsTickets,
+  guards.TicketsFullError,
   library.BodyTooLargeError,
   library.ClientSocket,
   library.ConfigurationError,
@@ -55,6 +60,9 @@ export const CLASSES: readonly (abstract new (...args: never[]) => object)[] = [
 ];
 
 export const FUNCTIONS: readonly ((...args: never[]) => unknown)[] = [
+  guards.jwtGuard,
+  guards.nestJwtOptions,
+  guards.ticketGuard,
   library.allow,
   library.beforeBuiltIn,
   library.ClientIp,
