@@ -54,7 +54,7 @@ export { type BroadcastScope, SecureWsBroadcaster } from './dispatch/broadcaster
 export { UnsupportedDataError } from './dispatch/message-parser.js';
 export type { Refusal, RefusalReason } from './http/refusal.js';
 export { SecureWsAdapter } from './nest/adapter.js';
-export { ClientIp, MessageRate, Principal, SecureGateway, UseAdmissionGuards } from './nest/decorators.js';
+export { ClientIp, MessageRate, PathParam, Principal, SecureGateway, UseAdmissionGuards } from './nest/decorators.js';
 export type { SecureWsModuleAsyncOptions, SecureWsOptionsFactory } from './nest/module-definition.js';
 export { SecureWsModule } from './nest/secure-ws.module.js';
 export { CloseCode } from './protocol/close-codes.js';

@@ -24,12 +24,18 @@ export interface AttemptInit {
   /** The raw request target up to `?`, and what follows it. */
   readonly path: string;
   readonly rawQuery: string;
+  /** The gateway's path: `path` itself, or the pattern that it fits. */
+  readonly route: string;
+  /** Decoded parameters of the path. */
+  readonly params: Readonly<Record<string, string>>;
   readonly rawHeaders: readonly string[];
   readonly host: HostPort;
   /** The value of `Origin`, where there is one. */
   readonly origin: string | undefined;
   /** The subprotocols that the client offers, in its order. */
   readonly protocols: readonly string[];
+  /** Those that the gateway chooses from. */
+  readonly subprotocols: readonly string[];
   readonly gateway: GatewayType;
   readonly certificate?: () => PeerCertificate | undefined;
 }
@@ -93,6 +99,16 @@ export class UpgradeAttempt<P = unknown> {
   /** The raw request target up to `?`. */
   get path(): string {
     return this.#init.path;
+  }
+
+  /** The path pattern of the gateway, such as `/rooms/:id`; its path where it has no parameters. */
+  get route(): string {
+    return this.#init.route;
+  }
+
+  /** Decoded values of the path's parameters, by name, without a prototype. A `*name` is the rest with its slashes. */
+  get params(): Readonly<Record<string, string>> {
+    return this.#init.params;
   }
 
   get query(): URLSearchParams {

@@ -8,6 +8,7 @@ import type { SecureSocket } from './secure-socket.js';
 
 /** What all connections of a gateway share. */
 export interface ConnectionContext {
+  /** The path of the gateway: a pattern where it has parameters. */
   readonly path: string;
   readonly limits: Limits;
   readonly clock: Clock;
@@ -52,6 +53,10 @@ export interface Peer {
   readonly secure: boolean;
   readonly origin: string | undefined;
   readonly rawQuery: string;
+  /** As it was asked for. */
+  readonly path: string;
+  /** Decoded parameters of the path. */
+  readonly params: Readonly<Record<string, string>>;
   /** Changes, as its key does, when the session is renewed for somebody else. */
   principal: unknown;
   userKey: string | undefined;

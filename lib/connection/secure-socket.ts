@@ -99,9 +99,19 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
     return this.connection.peer.principal as Principal;
   }
 
-  /** The path of the gateway. */
+  /** The path that was asked for, as it came. */
   get path(): string {
+    return this.connection.peer.path;
+  }
+
+  /** The path of the gateway: a pattern such as `/rooms/:id` where it has parameters. */
+  get route(): string {
     return this.connection.context.path;
+  }
+
+  /** Decoded values of the path's parameters, by name, without a prototype: `{ id: '5' }`. A `*name` is the rest. */
+  get params(): Readonly<Record<string, string>> {
+    return this.connection.peer.params;
   }
 
   /** The query of the request target; made anew at each call. */
@@ -290,7 +300,7 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
     try {
       return super.emit(event, ...args);
     } catch (error) {
-      this.connection.context.telemetry.fault('socket', error, this.path);
+      this.connection.context.telemetry.fault('socket', error, this.route);
       return true;
     }
   }

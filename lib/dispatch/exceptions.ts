@@ -49,7 +49,7 @@ export class LastResortFilter extends BaseWsExceptionFilter {
     if (!(socket instanceof SecureSocket)) return super.catch(exception, host);
     if (isOfConnection(host)) return socket.connection.hookFailed(exception);
     if (socket.readyState === 1) socket.send(exceptionText(publicPart(exception)));
-    if (isUnknown(exception)) socket.connection.context.telemetry.fault('handler', exception, socket.path);
+    if (isUnknown(exception)) socket.connection.context.telemetry.fault('handler', exception, socket.route);
   }
 }
 

@@ -1,4 +1,4 @@
-import type { UpgradeAttempt } from '../admission/attempt.js';
+import { factsOf, type UpgradeAttempt } from '../admission/attempt.js';
 import { BuiltInRefusal } from '../admission/guard.js';
 import { trimWhiteSpace } from '../http/grammar.js';
 
@@ -44,11 +44,11 @@ export class CredentialReader {
    * section 3), and the credential itself must not be repeated.
    */
   subprotocol(attempt: UpgradeAttempt, wanted: string | undefined): string | undefined {
-    const { protocols } = attempt;
+    const { protocols, subprotocols } = factsOf(attempt);
     if (wanted !== undefined) return protocols.includes(wanted) ? wanted : undefined;
-    return protocols.some((each) => this.isCredential(each))
-      ? protocols.find((each) => !this.isCredential(each))
-      : undefined;
+    const isGatewaysChoice = subprotocols.some((each) => protocols.includes(each));
+    if (isGatewaysChoice || !protocols.some((each) => this.isCredential(each))) return undefined;
+    return protocols.find((each) => !this.isCredential(each));
   }
 
   private isCredential(protocol: string): boolean {

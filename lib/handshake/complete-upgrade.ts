@@ -2,6 +2,7 @@ import { headerValue } from '../compression/parameters.js';
 import { EXTENSION_NAME } from '../compression/settings.js';
 import type { Peer } from '../connection/context.js';
 import { SecureSocket } from '../connection/secure-socket.js';
+import { detach } from '../http/grammar.js';
 import { consentLine } from '../http/probe-consent.js';
 import { acceptanceText } from '../http/response.js';
 import { toIncomingMessage } from './guard-request.js';
@@ -64,6 +65,8 @@ class Welcomed implements Peer {
   readonly secure: boolean;
   readonly origin: string | undefined;
   readonly rawQuery: string;
+  readonly path: string;
+  readonly params: Peer['params'];
   principal: unknown;
   userKey: string | undefined;
   readonly expiresAt: number | undefined;
@@ -72,11 +75,13 @@ class Welcomed implements Peer {
   private readonly reservation: UpgradeContext['reservation'];
   private isReleased = false;
 
-  constructor({ route, tls, request, admitted, entry, engine, reservation }: UpgradeContext) {
+  constructor({ route, tls, request, endpoint, params, admitted, entry, engine, reservation }: UpgradeContext) {
     this.ip = route.address.text;
     this.secure = tls || route.secure === true;
     this.origin = request.origin;
     this.rawQuery = request.rawQuery;
+    this.path = request.path === endpoint.path ? endpoint.path : detach(request.path);
+    this.params = params;
     this.principal = admitted.principal;
     this.userKey = admitted.userKey;
     this.expiresAt = admitted.expiresAt === Number.POSITIVE_INFINITY ? undefined : admitted.expiresAt;

@@ -33,7 +33,13 @@ export const toIncomingMessage = (head: RequestHead, socket: Socket): IncomingMe
   new UpgradeMessage(head, socket);
 
 /** The upgrade request as one of Nest's HTTP guards expects it; several guards of one attempt see the same one. */
-export type GuardRequest = IncomingMessage & { user?: unknown; ip?: string; protocol?: string; secure?: boolean };
+export type GuardRequest = IncomingMessage & {
+  params?: Record<string, string>;
+  user?: unknown;
+  ip?: string;
+  protocol?: string;
+  secure?: boolean;
+};
 
 const requests = new WeakMap<UpgradeAttempt, GuardRequest>();
 
@@ -54,6 +60,7 @@ function makeRequest(attempt: UpgradeAttempt): GuardRequest {
   request.rawHeaders = [...attempt.rawHeaders];
   request.headers = { ...attempt.headers };
   request.complete = true;
+  request.params = { ...attempt.params };
   if (attempt.principal !== undefined) request.user = attempt.principal;
   return request;
 }

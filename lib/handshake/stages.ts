@@ -4,9 +4,10 @@ import type { AdmissionGuardFunction } from '../admission/guard.js';
 import { ABANDONED, type GuardOutcome, runGuards } from '../admission/guard-runner.js';
 import { judgeTransport } from '../admission/transport.js';
 import { measureHead } from '../http/head-meter.js';
-import { isRefusal, REFUSALS, type Refusal, retryLater } from '../http/refusal.js';
+import { isRefusal, REFUSALS, type Refusal, retryLater, withDetail } from '../http/refusal.js';
 import { checkRequest } from '../http/upgrade-request.js';
 import { routeOf } from '../net/forwarding.js';
+import { MALFORMED_PATH } from './router.js';
 import type { UpgradeContext } from './upgrade-context.js';
 
 /** A path that no gateway has, and that belongs to somebody else on the same server. */
@@ -22,6 +23,7 @@ export type Stage = (upgrade: UpgradeContext) => Awaitable<Stop | undefined>;
  */
 export const STAGES: readonly Stage[] = [peer, request, route, earlyGuards, transport, capacity, guards, user];
 
+const BAD_PARAMETER = Object.freeze(withDetail(REFUSALS.malformedRequest, 'a parameter of the path'));
 const NO_BUFFERS = Object.freeze(retryLater('buffer-budget', 503, 5));
 
 /** 2: who is it, through trusted proxies, and is the address banned; the attempt is counted. 403, 429. */
@@ -45,11 +47,13 @@ function request(upgrade: UpgradeContext): Stop | undefined {
   return undefined;
 }
 
-/** 4: whose is the path, byte for byte. 404. */
+/** 4: whose is the path. 404, and 400 for a parameter that is malformed. */
 function route(upgrade: UpgradeContext): Stop | undefined {
-  const endpoint = upgrade.port.endpoints.get(upgrade.request.path);
-  if (endpoint === undefined) return upgrade.port.hasForeignUpgrades ? FOREIGN : REFUSALS.path;
-  upgrade.endpoint = endpoint;
+  const match = upgrade.port.router.find(upgrade.request.path);
+  if (match === undefined) return upgrade.port.hasForeignUpgrades ? FOREIGN : REFUSALS.path;
+  if (match === MALFORMED_PATH) return BAD_PARAMETER;
+  upgrade.endpoint = match.value;
+  upgrade.params = match.params;
   return undefined;
 }
 

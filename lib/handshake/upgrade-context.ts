@@ -16,12 +16,15 @@ import type { Endpoint } from '../server/endpoint.js';
 import type { Listener } from '../server/listener.js';
 import type { ServerContext } from '../server/server-context.js';
 import type { PendingHandshake } from './pending-handshake.js';
+import type { PathParams } from './router.js';
 
 /** One request for a WebSocket on its way through the stages; each adds what it found out, and reads the facts in it. */
 export class UpgradeContext implements TransportFacts {
   route!: ClientRoute;
   request!: UpgradeRequest;
   endpoint!: Endpoint;
+  /** Parameters of the path. */
+  params!: PathParams;
   attempt: UpgradeAttempt | undefined = undefined;
   admitted: Admitted = NOTHING_SAID;
   /** Milliseconds that asynchronous guards have taken. */
@@ -77,10 +80,13 @@ export class UpgradeContext implements TransportFacts {
       viaProxy: this.viaProxy,
       path: request.path,
       rawQuery: request.rawQuery,
+      route: this.endpoint.path,
+      params: this.params,
       rawHeaders: this.head.rawHeaders,
       host: this.host,
       origin: this.origin,
       protocols: request.protocols,
+      subprotocols: this.endpoint.settings.connections.subprotocols,
       gateway: this.endpoint.gateway,
       certificate: () => verifiedCertificate(transport.tls),
     });

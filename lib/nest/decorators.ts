@@ -43,3 +43,9 @@ export const Principal = createParamDecorator(
 
 /** The client's address: behind a trusted proxy the one that the proxy saw. */
 export const ClientIp = createParamDecorator((_: unknown, context: ExecutionContext): string => clientOf(context).ip);
+
+/** A parameter of the gateway's path, decoded: `@PathParam('id')` of `/rooms/:id`. Without a name: all of them. */
+export const PathParam = createParamDecorator((name: string | undefined, context: ExecutionContext): unknown => {
+  const { params } = clientOf(context);
+  return name === undefined ? params : params[name];
+});

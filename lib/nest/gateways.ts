@@ -11,6 +11,7 @@ import { type GatewayReading, readGateway, settingsOf } from '../config/resolve.
 import { rowAt } from '../config/rows.js';
 import type { GatewaySettings, SecureGatewayOptions, Settings } from '../config/settings.js';
 import type { HandlerTraits } from '../dispatch/handler-table.js';
+import { Router } from '../handshake/router.js';
 import { tlsProblems } from '../net/tls-files.js';
 import { ADMISSION_GUARDS, MESSAGE_RATE } from './decorators.js';
 import { messageHandlers } from './hooks.js';
@@ -32,6 +33,8 @@ export interface EndpointPlan {
   readonly own: readonly string[];
   readonly settings: GatewaySettings;
   readonly traits: (event: unknown) => HandlerTraits | undefined;
+  /** A gateway of a dedicated port named no path: it serves every one that no other gateway has. */
+  readonly isCatchAll: boolean;
 }
 
 export interface ListenerPlan {
@@ -79,6 +82,7 @@ export function planListeners(
       problems,
     );
     const paths = groupBy(ofPort, (gateway) => readings.get(gateway)!.path);
+    problems.push(...routeProblems(paths, port));
     const endpoints = new Map(
       [...paths].map(([path, ofPath]) => {
         const merged = mergeReadings(
@@ -90,7 +94,13 @@ export function planListeners(
         const settings = settle(app, { ...merged, own, noTls: shared.noTls }, problems);
         return [
           path,
-          { gateways: ofPath, own: [...own.keys()], settings, traits: traitsOf(ofPath, config, problems) },
+          {
+            gateways: ofPath,
+            own: [...own.keys()],
+            settings,
+            traits: traitsOf(ofPath, config, problems),
+            isCatchAll: isCatchAll(port, ofPath),
+          },
         ] as const;
       }),
     );
@@ -99,6 +109,20 @@ export function planListeners(
     return { port, settings, endpoints };
   });
 }
+
+/** Patterns that are none, and those that match the same paths. */
+function routeProblems(paths: ReadonlyMap<string, readonly Gateway[]>, port: number): string[] {
+  const router = new Router<string>();
+  return [...paths].flatMap(([path, gateways]) => {
+    const { name } = gateways[0]!.type;
+    const problem = isCatchAll(port, gateways) ? router.addPrefix(path, name) : router.add(path, name);
+    return problem === undefined ? [] : [`path of ${name}: ${problem}`];
+  });
+}
+
+/** As with Nest's own adapter, a port where a gateway names no path serves any. */
+const isCatchAll = (port: number, gateways: readonly Gateway[]): boolean =>
+  port !== 0 && gateways.some(({ options }) => !options.path);
 
 const portProblems = (port: unknown, gateways: readonly Gateway[]): string[] =>
   Number.isInteger(port) && (port as number) >= 0 && (port as number) <= 65_535

@@ -134,7 +134,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
     // An application without HTTP, such as a microservice: nobody will ever come.
     if (port === undefined) return new WebSocketServer({ noServer: true });
     let endpoint = port.endpoints.get(name);
-    if (endpoint === undefined) port.endpoints.set(name, (endpoint = this.endpointFor(endpointPlan)));
+    if (endpoint === undefined) port.add(name, (endpoint = this.endpointFor(endpointPlan)), endpointPlan.isCatchAll);
     return endpoint.server;
   }
 

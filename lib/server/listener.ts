@@ -3,6 +3,7 @@ import { drop, intercept } from '../compat/native-accept.js';
 import type { GatewaySettings } from '../config/settings.js';
 import { reset } from '../connection/reset.js';
 import { PendingHandshake } from '../handshake/pending-handshake.js';
+import { Router } from '../handshake/router.js';
 import { peerAddress, type UpgradeContext } from '../handshake/upgrade-context.js';
 import type { HeadLimits } from '../http/head.js';
 import { HeadMeter } from '../http/head-meter.js';
@@ -18,7 +19,9 @@ import type { ServerContext } from './server-context.js';
 
 /** One listening place and the paths on it. */
 export abstract class Listener {
+  /** By path, or pattern of paths. */
   readonly endpoints = new Map<string, Endpoint>();
+  readonly router = new Router<Endpoint>();
   readonly handshakes = new Set<PendingHandshake>();
   readonly headLimits: HeadLimits;
   readonly openTimeout: number;
@@ -33,6 +36,13 @@ export abstract class Listener {
     this.headLimits = { maxLineLength: http.maxLineLength, maxNumHeaders: http.maxNumHeaders };
     this.openTimeout = http.openTimeout;
     this.serverHeader = serverHeader;
+  }
+
+  /** Makes an endpoint known by its path; `isCatchAll`: by every path that no other endpoint has. */
+  add(path: string, endpoint: Endpoint, isCatchAll: boolean): void {
+    const problem = isCatchAll ? this.router.addPrefix(path, endpoint) : this.router.add(path, endpoint);
+    if (problem !== undefined) throw new Error(problem);
+    this.endpoints.set(path, endpoint);
   }
 
   /** Ours alone: every head is held to the limits. */

@@ -120,7 +120,7 @@ export class SharedListener extends Listener {
 
   private isOurs(request: Incoming): boolean {
     if (!asksForWebSocket(request)) return false;
-    return !this.hasForeignUpgrades || this.endpoints.has((request.url ?? '').split('?', 1)[0]!);
+    return !this.hasForeignUpgrades || this.router.find((request.url ?? '').split('?', 1)[0]!) !== undefined;
   }
 
   /** An upgrade that Node's parser has read: a later request of a keep-alive connection. */

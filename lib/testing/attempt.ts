@@ -21,6 +21,12 @@ export interface AttemptOptions {
   readonly host?: string;
   readonly protocols?: readonly string[];
   readonly certificate?: PeerCertificate;
+  /** What the gateway chooses from (`connections.subprotocols`). Default: none. */
+  readonly subprotocols?: readonly string[];
+  /** Decoded parameters of the path, such as `{ id: '5' }`. Default: none. */
+  readonly params?: Readonly<Record<string, string>>;
+  /** The gateway's path pattern. Default: the path. */
+  readonly route?: string;
   readonly gateway?: GatewayType;
   /** What earlier guards said. */
   readonly principal?: unknown;
@@ -38,18 +44,22 @@ export function attempt<P = unknown>(options: AttemptOptions = {}): UpgradeAttem
   const { ip = '127.0.0.1', path = '/', host = 'localhost', secure = false, protocols = [] } = options;
   const { remoteAddress = ip } = options;
   const query = path.indexOf('?');
+  const pathOnly = query < 0 ? path : path.slice(0, query);
   const made = new UpgradeAttempt<P>({
     address: addressOf(ip),
     peer: addressOf(remoteAddress),
     tls: secure && remoteAddress === ip,
     secure,
     viaProxy: remoteAddress !== ip,
-    path: query < 0 ? path : path.slice(0, query),
+    path: pathOnly,
     rawQuery: query < 0 ? '' : path.slice(query + 1),
+    route: options.route ?? pathOnly,
+    params: Object.assign(Object.create(null), options.params),
     rawHeaders: rawHeadersOf(options, host),
     host: valid(parseHost(host), `host '${host}'`),
     origin: options.origin,
     protocols,
+    subprotocols: options.subprotocols ?? [],
     gateway: options.gateway ?? AnyGateway,
     certificate: () => options.certificate,
   });

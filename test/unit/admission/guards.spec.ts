@@ -35,10 +35,13 @@ const init: AttemptInit = {
   viaProxy: true,
   path: '/chat',
   rawQuery: 'a=1&a=2',
+  route: '/chat',
+  params: {},
   rawHeaders: ['Host', 'App.example:8443', 'Cookie', 'sid=x; b=2', 'cookie', '__proto__=3', 'X-A', '1', 'x-a', '2'],
   host: { name: 'app.example', port: 8443 },
   origin: 'https://app.example:8443',
   protocols: ['chat', 'json'],
+  subprotocols: [],
   gateway: ChatGateway,
 };
 const newAttempt = (change: Partial<AttemptInit> = {}) => new UpgradeAttempt({ ...init, ...change });

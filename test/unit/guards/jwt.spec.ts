@@ -312,6 +312,15 @@ describe('where the token is', () => {
     expect((said as { subprotocol?: string }).subprotocol).toBe(chosen);
   });
 
+  it('the gateway chooses where one of its own is offered', async () => {
+    const protocols = ['evil', 'chat', `bearer.${await sign()}`];
+    const guard = ofSecret({ from: ['protocol'] });
+    const chosen = async (subprotocols: string[]) =>
+      ((await guard.admit(attempt({ protocols, subprotocols }))) as { subprotocol?: string }).subprotocol;
+    expect(await chosen(['chat'])).toBeUndefined();
+    expect(await chosen(['other'])).toBe('evil');
+  });
+
   it('a subprotocol is chosen only where the token is one', async () => {
     const guard = ofSecret({ from: ['header'] });
     const said = await guard.admit(
