@@ -171,6 +171,7 @@ export class FrameParser {
   /** Reads nothing more, and lets go of everything. */
   end(): void {
     this.state = State.ENDED;
+    this.opcode = Opcode.CONTINUATION;
     this.forgetMessage();
     this.control = undefined;
     this.chunk = undefined;

@@ -44,7 +44,286 @@ describe('messages', () => {
   });
 });
 
+describe('what is held', () => {
+  /** What a parser holds after these chunks, and after how many bytes. */
+  function held(chunks: readonly Buffer[], limits = {}) {
+    const recorder = new Recorder();
+    const parser = parserOf(recorder, { limits });
+    let sent = 0;
+    let worst = 0;
+    for (const chunk of chunks) {
+      parser.push(copy(chunk));
+      sent += chunk.length;
+      // The first few bytes cost a buffer, whatever they are.
+      if (sent >= 100) worst = Math.max(worst, parser.heldBytes / sent);
+    }
+    return { parser, recorder, sent, worst, bytes: parser.heldBytes, objects: parser.heldObjects };
+  }
+
+  it('is nothing between messages', () => {
+    const { parser, bytes, objects } = held([
+      frame('hello'),
+      frame('x'.repeat(1000), { opcode: 2 }),
+      frame('', { opcode: 9 }),
+    ]);
+    expect([bytes, objects, parser.isMidMessage, parser.received]).toEqual([0, 0, false, 0]);
+  });
+
+  it('is nothing within a header', () => {
+    for (const bytes of pieces(frame('x'.repeat(200)).subarray(0, 8)).map((_, i) => i + 1)) {
+      const { parser } = held([frame('x'.repeat(200)).subarray(0, bytes)]);
+      expect([bytes, parser.heldBytes, parser.isMidMessage]).toEqual([bytes, 0, true]);
+    }
+  });
+
+  it('is at most twice what has come, however small the fragments and the reads', () => {
+    const first = frame('x', { fin: false });
+    const next = frame('x', { fin: false, opcode: 0 });
+    const fragments = Buffer.concat([first, ...Array<Buffer>(999).fill(next)]);
+    const half = frame(Buffer.alloc(4000)).subarray(0, 2000);
+    for (const chunks of [pieces(fragments), [fragments], pieces(half), [half], pieces(half, 999)]) {
+      const { worst, objects } = held(chunks);
+      expect(worst).toBeLessThanOrEqual(2);
+      expect(objects).toBe(1);
+    }
+  });
+
+  it('is nothing of a declared length that has not come', () => {
+    const { bytes } = held([frame('', { length: 1024 * 1024 })]);
+    expect(bytes).toBe(0);
+    expect(held([frame('', { length: 1024 * 1024 }), Buffer.from('x')]).bytes).toBeLessThanOrEqual(64);
+  });
+
+  it('is no more than the message when its frame says how long it is', () => {
+    const { parser, recorder } = held(pieces(frame('x'.repeat(5000)).subarray(0, -1), 100));
+    expect(parser.heldBytes).toBe(5000);
+    expect(parser.received).toBe(4999);
+    parser.push(Buffer.from([0]));
+    expect(recorder.said.length).toBe(1);
+    expect(parser.heldBytes).toBe(0);
+  });
+
+  it('is given up with a close frame, an error, and the end', () => {
+    const begun = frame('x'.repeat(1000), { fin: false });
+    for (const last of [
+      frame('', { opcode: 8 }),
+      frame('', { opcode: 3 }),
+      frame(Buffer.from([0xff]), { opcode: 0 }),
+    ]) {
+      const { parser, bytes } = held([begun, Buffer.concat([last, frame('never read')])]);
+      expect([bytes, parser.hasEnded, parser.isMidMessage]).toEqual([0, true, false]);
+    }
+    const { parser, recorder } = held([begun]);
+    expect(parser.heldBytes).toBeGreaterThanOrEqual(1000);
+    parser.end();
+    parser.push(frame('never read', { opcode: 0 }));
+    expect([parser.heldBytes, parser.heldObjects, recorder.said]).toEqual([0, 0, [['fragment']]]);
+  });
+
+  it('is no more than a part of a control frame', () => {
+    const { parser } = held([frame('x'.repeat(100), { opcode: 9 }).subarray(0, 50)]);
+    expect([parser.heldBytes, parser.heldObjects]).toEqual([100, 1]);
+  });
+
+  it('of an unread rest is the read while that is most of it, and a copy when it is not', () => {
+    const messages = Array.from({ length: 1000 }, (_, i) => frame(`message ${i}`));
+    const read = copy(Buffer.concat(messages));
+    const memory = read.buffer;
+    const seen: Buffer[] = [];
+    const recorder = new Recorder(() => parser.stop());
+    const { message } = recorder;
+    recorder.message = (data, ...rest) => {
+      seen.push(data);
+      message.call(recorder, data, ...rest);
+    };
+    const parser = parserOf(recorder);
+    parser.push(read);
+    expect(parser.heldBytes).toBe(read.length);
+    let left = read.length - messages[0]!.length;
+    while (parser.hasUnread) {
+      expect(parser.heldBytes).toBeLessThanOrEqual(2 * left + 512);
+      parser.resume();
+      left -= messages[seen.length - 1]!.length;
+    }
+    expect(seen.length).toBe(1000);
+    // Half of the messages were parsed where they were read, and each was copied but a few times.
+    expect(seen.slice(0, 450).every(({ buffer }) => buffer === memory)).toBe(true);
+    expect(new Set(seen.map(({ buffer }) => buffer)).size).toBeLessThan(12);
+    expect(recorder.said.map(([, text]) => text)).toEqual(messages.map((_, i) => `message ${i}`));
+  });
+
+  it('while it is stopped is no object for each byte that comes', () => {
+    const recorder = new Recorder();
+    const parser = parserOf(recorder);
+    parser.stop();
+    const bytes = frame('x'.repeat(10_000));
+    for (const piece of pieces(bytes)) parser.push(copy(piece));
+    expect(recorder.said).toEqual([]);
+    expect(parser.heldObjects).toBeLessThan(5);
+    expect(parser.heldBytes).toBeLessThanOrEqual(2 * bytes.length);
+    parser.resume();
+    expect(recorder.said).toEqual([['text', 'x'.repeat(10_000)]]);
+    expect(parser.heldBytes).toBe(0);
+  });
+
+  it('of a small read that is stopped is no large memory', () => {
+    const slab = Buffer.alloc(65_536);
+    const small = slab.subarray(100, 100 + frame('hello').copy(slab, 100));
+    const recorder = new Recorder();
+    const parser = parserOf(recorder);
+    parser.stop();
+    parser.push(small);
+    expect(parser.heldBytes).toBeLessThan(20);
+    parser.resume();
+    expect(recorder.said).toEqual([['text', 'hello']]);
+  });
+
+  it('of the reason of a close frame is its own bytes', () => {
+    const slab = Buffer.alloc(65_536);
+    const length = frame(Buffer.concat([Buffer.from([3, 232]), Buffer.from('bye')]), { opcode: 8 }).copy(slab);
+    let reason: Buffer | undefined;
+    const recorder = new Recorder();
+    recorder.close = (_, bytes) => {
+      reason = bytes;
+    };
+    parserOf(recorder).push(slab.subarray(0, length));
+    expect([reason?.toString(), reason?.buffer.byteLength]).toEqual(['bye', 3]);
+  });
+});
+
+describe('limits', () => {
+  const SIZE = { maxSize: 1000, maxFragments: 3 };
+
+  it.each<[string, Buffer, number, number]>([
+    ['a length of one more', frame('', { length: 1001 }), 1009, 4],
+    ['2^31', frame('', { length: 2 ** 31 }), 1009, 10],
+    ['2^53 - 1', frame('', { length: 2n ** 53n - 1n }), 1009, 10],
+    ['2^53', frame('', { length: 2n ** 53n }), 1009, 6],
+    ['2^63', frame('', { length: 2n ** 63n }), 1009, 6],
+    [
+      'the sum of fragments',
+      Buffer.concat([frame('x'.repeat(600), { fin: false }), frame('', { opcode: 0, length: 401 })]),
+      1009,
+      612,
+    ],
+    [
+      'four frames, empty ones too',
+      Buffer.concat([0, 1, 2, 3].map((i) => frame('', { fin: false, opcode: i === 0 ? 1 : 0 }))),
+      1008,
+      20,
+    ],
+    ['a control frame of 126 bytes', frame('x'.repeat(126), { opcode: 9 }), 1002, 2],
+    ['a close frame of one byte', frame('x', { opcode: 8 }), 1002, 2],
+  ])('are judged with the byte that breaks them: %s', (_, bytes, code, places) => {
+    const recorder = new Recorder();
+    const parser = parserOf(recorder, { limits: SIZE });
+    let read = 0;
+    for (; read < bytes.length && recorder.lastError === undefined; read++)
+      parser.push(copy(bytes.subarray(read, read + 1)));
+    expect([recorder.lastError?.code, read, parser.heldBytes]).toEqual([code, places, 0]);
+  });
+
+  it('take what is just within them, again and again', () => {
+    const message = [
+      frame('x'.repeat(400), { fin: false }),
+      frame('', { fin: false, opcode: 0 }),
+      frame('x'.repeat(600), { opcode: 0 }),
+    ];
+    const said = parse([...message, frame('x'.repeat(1000)), ...message], { limits: SIZE });
+    expect(said.filter(([kind]) => kind === 'text').map(([, text]) => (text as string).length)).toEqual([
+      1000, 1000, 1000,
+    ]);
+    expect(said.at(-1)?.[0]).toBe('text');
+  });
+
+  it('count compressed bytes as they come', () => {
+    const said = parse([frame('x'.repeat(1001), { rsv1: true })], { limits: SIZE, deflate: true });
+    expect(said).toEqual([['error', 1009, 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH']]);
+  });
+
+  it('of a size without end are those of Node', () => {
+    const said = parse([frame('', { length: 2n ** 53n - 1n })], { limits: { maxSize: Number.POSITIVE_INFINITY } });
+    expect(said[0]?.slice(0, 2)).toEqual(['error', 1009]);
+  });
+});
+
+describe('texts', () => {
+  it('are known to be ASCII or not when they are handed over', () => {
+    const seen: [string, boolean][] = [];
+    for (const role of ['server', 'client'] as const) {
+      const recorder = new Recorder();
+      const parser = parserOf(recorder, { role });
+      recorder.message = (data) => seen.push([data.toString().slice(0, 8), parser.isAscii]);
+      const masked = role === 'server';
+      const long = 'x'.repeat(500);
+      for (const [first, second] of [
+        ['a', 'b'],
+        ['ü', 'b'],
+        ['a', 'ü'],
+        [long, long],
+        [`${long}ü`, long],
+      ] as const) {
+        parser.push(frame(first, { masked, fin: false }));
+        parser.push(frame(second, { masked, opcode: 0 }));
+        parser.push(frame(first + second, { masked }));
+      }
+    }
+    expect(seen.map(([, isAscii]) => isAscii)).toEqual(
+      [...Array(2)].flatMap(() => [true, true, false, false, false, false, true, true, false, false]),
+    );
+  });
+
+  it.each(['server', 'client'] as const)(
+    'are refused by a %s at the first wrong byte, within a frame and across frames',
+    (role) => {
+      const masked = role === 'server';
+      const wrong = Buffer.concat([Buffer.from('κόσμε'), Buffer.from([0xf4, 0x90]), Buffer.alloc(300, 'x')]);
+      const bytes = frame(wrong, { masked });
+      const header = bytes.length - wrong.length;
+      const places = [
+        [frame(wrong, { masked })],
+        pieces(bytes),
+        [frame(wrong.subarray(0, 11), { masked, fin: false }), frame(wrong.subarray(11), { masked, opcode: 0 })],
+      ];
+      for (const chunks of places)
+        expect(parse(chunks, { role }).at(-1)).toEqual(['error', 1007, 'WS_ERR_INVALID_UTF8']);
+      const recorder = new Recorder();
+      const parser = parserOf(recorder, { role });
+      for (let at = 0; at < bytes.length && recorder.lastError === undefined; at++) {
+        parser.push(copy(bytes.subarray(at, at + 1)));
+        if (recorder.lastError !== undefined) expect(at).toBe(header + Buffer.byteLength('κόσμε') + 1);
+      }
+      expect(recorder.lastError?.code).toBe(1007);
+    },
+  );
+
+  it('that end within a character are refused with their last frame', () => {
+    const half = Buffer.from('€').subarray(0, 2);
+    expect(parse([frame(half)])).toEqual([['error', 1007, 'WS_ERR_INVALID_UTF8']]);
+    expect(parse([frame(half, { fin: false }), frame('', { opcode: 0 })]).at(-1)?.[1]).toBe(1007);
+    expect(parse([frame(half, { fin: false }), frame(Buffer.from([0xac]), { opcode: 0 })]).at(-1)).toEqual([
+      'text',
+      '€',
+    ]);
+    expect(parse([frame(half, { opcode: 2 })])).toEqual([['binary', half.toString('hex')]]);
+  });
+
+  it('are not judged while they are compressed', () => {
+    const said = parse([frame(Buffer.from([0xff, 0xfe]), { rsv1: true })], { deflate: true });
+    expect(said).toEqual([['compressed', 'fffe', 'text']]);
+  });
+});
+
 describe('stop and resume', () => {
+  const all = [
+    frame('one'),
+    frame('ping', { opcode: 9 }),
+    frame('tw', { fin: false }),
+    frame('pong', { opcode: 10 }),
+    frame('o', { opcode: 0 }),
+    frame(Buffer.from([0x03, 0xe8]), { opcode: 8 }),
+  ];
+
   it('leave what is behind a message unread, however often', () => {
     const recorder = new Recorder(() => parser.stop());
     const parser = parserOf(recorder);
@@ -56,5 +335,96 @@ describe('stop and resume', () => {
     for (let i = 0; i < 3; i++) parser.resume();
     expect(recorder.said).toEqual(['a', 'b', 'c', 'd'].map((text) => ['text', text]));
     expect(parser.hasUnread).toBe(false);
+  });
+
+  it('hold at any frame, and say the same as without', () => {
+    for (const size of [1, 5, 1000]) {
+      const recorder = new Recorder(() => parser.stop());
+      const parser = parserOf(recorder);
+      let resumed = 0;
+      for (const piece of pieces(Buffer.concat(all), size)) parser.push(copy(piece));
+      for (; parser.isStopped; resumed++) parser.resume();
+      expect(recorder.said).toEqual(parse(all));
+      expect(resumed).toBe(recorder.said.length);
+    }
+  });
+
+  it('may come from within the same call', () => {
+    const recorder = new Recorder(() => {
+      parser.stop();
+      parser.resume();
+    });
+    const parser = parserOf(recorder);
+    parser.push(copy(Buffer.concat(all)));
+    expect(recorder.said).toEqual(parse(all));
+  });
+
+  it('take what is pushed from within a call behind what is there', () => {
+    let pushed = false;
+    const recorder = new Recorder(() => {
+      if (!pushed) parser.push(copy(frame('last')));
+      pushed = true;
+    });
+    const parser = parserOf(recorder);
+    parser.push(copy(Buffer.concat([frame('first'), frame('second')])));
+    expect(recorder.said.map(([, text]) => text)).toEqual(['first', 'second', 'last']);
+  });
+
+  it('go on behind a message whose listener threw', () => {
+    let left = 1;
+    const recorder = new Recorder(() => {
+      if (left-- > 0) throw new Error('from a listener');
+    });
+    const parser = parserOf(recorder);
+    expect(() => parser.push(copy(Buffer.concat([frame('a'), frame('b')])))).toThrow('from a listener');
+    expect(parser.hasUnread).toBe(true);
+    parser.push(copy(frame('c')));
+    expect(recorder.said.map(([, text]) => text)).toEqual(['a', 'b', 'c']);
+    expect(parser.heldBytes).toBe(0);
+  });
+
+  it('end with the connection', () => {
+    const recorder = new Recorder(() => parser.end());
+    const parser = parserOf(recorder);
+    parser.push(copy(Buffer.concat(all)));
+    parser.resume();
+    expect(recorder.said).toEqual([['text', 'one']]);
+    expect(parser.heldBytes).toBe(0);
+  });
+});
+
+describe('messages that nobody wants any more', () => {
+  it('are read past, neither kept nor checked, and control frames are not', () => {
+    const recorder = new Recorder();
+    const parser = parserOf(recorder);
+    parser.push(copy(frame(Buffer.from([0x61, 0xe2]), { fin: false })));
+    parser.discardMessages();
+    expect([parser.heldBytes, parser.received]).toEqual([0, 0]);
+    for (const chunk of [
+      ...pieces(frame(Buffer.alloc(500, 0xff), { fin: false, opcode: 0 }), 100),
+      frame('ping', { opcode: 9 }),
+      frame('end', { opcode: 0 }),
+      frame('whole'),
+      frame('x'.repeat(900)).subarray(0, 500),
+    ]) {
+      parser.push(copy(chunk));
+      expect(parser.heldBytes).toBe(0);
+    }
+    expect(recorder.said.map(([kind]) => kind)).toEqual(['fragment', 'fragment', 'ping', 'fragment', 'fragment']);
+    expect(parser.isMidMessage).toBe(true);
+  });
+
+  it('still keep to the protocol and the limits', () => {
+    for (const [bytes, code] of [
+      [frame('', { opcode: 0 }), 1002],
+      [frame('', { length: 2 ** 21 }), 1009],
+      [frame('x', { masked: false }), 1002],
+    ] as const) {
+      const recorder = new Recorder();
+      const parser = parserOf(recorder);
+      parser.discardMessages();
+      parser.push(copy(bytes));
+      expect(recorder.lastError?.code).toBe(code);
+    }
   });
 });
