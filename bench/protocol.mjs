@@ -49,7 +49,7 @@ const ways = {
     receiver.on('message', sink.message);
     for (const chunk of chunks) receiver.write(chunk);
   },
-  'FrameParser': (chunks) => {
+  FrameParser: (chunks) => {
     parser = new FrameParser('server', LIMITS, sink);
     for (const chunk of chunks) parser.push(chunk);
   },
@@ -63,17 +63,15 @@ const socket = { cork() {}, uncork() {}, write: (data) => (received += data.leng
 const writers = {
   'ws Sender': (text) => {
     const sender = new Sender(socket);
-    for (let i = 0; i < MESSAGES; i++)
-      sender.send(text, { binary: false, compress: false, fin: true, mask: false });
+    for (let i = 0; i < MESSAGES; i++) sender.send(text, { binary: false, compress: false, fin: true, mask: false });
   },
-  'FrameEncoder': (text) => {
+  FrameEncoder: (text) => {
     const encoder = new FrameEncoder('server');
     for (let i = 0; i < MESSAGES; i++) socket.write(encoder.text(text));
   },
   'ws Sender, client': (text) => {
     const sender = new Sender(socket);
-    for (let i = 0; i < MESSAGES; i++)
-      sender.send(text, { binary: false, compress: false, fin: true, mask: true });
+    for (let i = 0; i < MESSAGES; i++) sender.send(text, { binary: false, compress: false, fin: true, mask: true });
   },
   'FrameEncoder, client': (text) => {
     const encoder = new FrameEncoder('client');
@@ -110,7 +108,16 @@ for (const [length, perRead] of [
   [1024, 1],
 ]) {
   const payload = Buffer.from(text(length));
-  report(`read ${length} B, ${perRead} per read`, measure(ways, () => reads(payload, perRead)), 'ws Receiver');
+  report(
+    `read ${length} B, ${perRead} per read`,
+    measure(ways, () => reads(payload, perRead)),
+    'ws Receiver',
+  );
 }
-for (const length of [64, 1024]) report(`write ${length} B`, measure(writers, () => text(length)), 'ws Sender');
+for (const length of [64, 1024])
+  report(
+    `write ${length} B`,
+    measure(writers, () => text(length)),
+    'ws Sender',
+  );
 if (received === 0) throw new Error('nothing was received');
