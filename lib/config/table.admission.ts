@@ -10,7 +10,7 @@ import {
   rate,
   subprotocolProblem,
 } from './kinds.js';
-import { optional, row } from './row.js';
+import { optional, removable, row } from './row.js';
 
 export const PROXY_ROWS = {
   trusted: row(list('CIDRs, addresses or loopback, linklocal, uniquelocal, unix', addressProblem), {
@@ -137,11 +137,19 @@ export const CONNECTIONS_ROWS = {
 } as const;
 
 export const BANS_ROWS = {
+  failures: removable(rate(), {
+    scope: 'a',
+    variable: 'WEBSOCKETS_BAN_FAILURES',
+    defaultText: 'off',
+    means:
+      'attempts that guards may refuse with 401 or 403 per address, and eight times as many per /48, before it is banned for `bans.time`; `10/10m` is a good value where `proxy.trusted` names every proxy, as all users behind another one share an address. Removable',
+  }),
   time: row(duration({ min: 1 }), {
     scope: 'a',
     variable: 'WEBSOCKETS_BAN_TIME',
     default: '15m',
-    means: 'how long a ban of `SecureWsBans` holds that says nothing else',
+    means:
+      'how long a ban of `SecureWsBans` holds that says nothing else, and the first ban after failures, which doubles up to 24h',
   }),
   max: row(integer({ min: 1 }), {
     scope: 'a',

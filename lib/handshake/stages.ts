@@ -107,10 +107,17 @@ function ask(upgrade: UpgradeContext, asked: readonly AdmissionGuardFunction[]):
 }
 
 function hear(upgrade: UpgradeContext, outcome: GuardOutcome): Stop | undefined {
-  if (outcome.reason !== undefined) return outcome;
+  if (outcome.reason !== undefined) {
+    if (isFailure(outcome) && !upgrade.entry.isExempt) upgrade.engine.failures.failed(upgrade.address);
+    return outcome;
+  }
   upgrade.admitted = outcome;
   return undefined;
 }
+
+/** A guard knows the peer not to be whom it claims to be, or not to be allowed. */
+const isFailure = (outcome: Refusal | typeof ABANDONED): boolean =>
+  outcome.reason === 'guard' && (outcome.status === 401 || outcome.status === 403);
 
 function scheduled({ wheel, clock }: UpgradeContext['engine'], expire: () => void, timeout: number): () => void {
   const timer = wheel.timer(expire, clock.now() + timeout);

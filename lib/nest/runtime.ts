@@ -4,7 +4,7 @@ import { Inject, Injectable, Logger, Optional } from '@nestjs/common';
 import { ConfigModule, ConfigService } from '@nestjs/config';
 import { ApplicationConfig, HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
 import { WebSocketServer } from 'ws';
-import { type BanContext, BanList } from '../admission/bans.js';
+import { type BanContext, BanList, SecureWsBans } from '../admission/bans.js';
 import { SecureWsConnector } from '../client/connector.js';
 import { defaultEnvironment, type Environment, environmentOf, unknownVariables } from '../config/environment.js';
 import { ConfigurationError } from '../config/problems.js';
@@ -263,7 +263,9 @@ export class SecureWsRuntime implements Audiences, BanContext {
 
   private engineOf(): ServerContext {
     if (this.engine === undefined) {
-      const engine = new ServerContext(this.settings, systemClock, this.telemetry, this.bans);
+      const engine = new ServerContext(this.settings, systemClock, this.telemetry, this.bans, (target, options) =>
+        new SecureWsBans(this).ban(target, options),
+      );
       this.stats.gauges = () => engine.gauges();
       this.engine = engine;
     }

@@ -2,6 +2,7 @@ import { AddressTable } from '../admission/address-table.js';
 import { MemoryStore } from '../admission/admission-store.js';
 import type { BanList } from '../admission/bans.js';
 import { Capacity } from '../admission/capacity.js';
+import { FailureBans, type FailureBansOptions } from '../admission/failure-bans.js';
 import { type AllowedHosts, parseAllowedHosts } from '../admission/host.js';
 import { PendingRegistry } from '../admission/pending.js';
 import { UserSlots } from '../admission/users.js';
@@ -39,6 +40,7 @@ export class ServerContext {
   readonly addressRules: AddressRules;
   readonly hosts: AllowedHosts | undefined;
   readonly hints: UntrustedProxyDetector;
+  readonly failures: FailureBans;
   /** Shutting down: nobody is let in any more. */
   draining = false;
   /** Handlers whose result is still to come. */
@@ -51,6 +53,8 @@ export class ServerContext {
     readonly clock: Clock,
     readonly telemetry: Telemetry,
     readonly bans: BanList,
+    /** Bans an address here, and wherever else bans are shared. */
+    ban: FailureBansOptions['ban'],
   ) {
     const { connections, proxy, buffers, compression } = settings;
     const now = () => clock.now();
@@ -66,6 +70,8 @@ export class ServerContext {
     this.addressRules = { allowed: addressList(connections.allowedIps), denied: addressList(connections.deniedIps) };
     this.hosts = connections.allowedHosts && compiled(parseAllowedHosts(connections.allowedHosts));
     this.hints = new UntrustedProxyDetector(telemetry);
+    const { failures: rate, time, max } = settings.bans;
+    this.failures = new FailureBans({ rate, time, max, now, ban });
   }
 
   gauges(): Gauges {

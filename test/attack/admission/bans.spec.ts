@@ -1,6 +1,14 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { SubscribeMessage } from '@nestjs/websockets';
-import { allow, SecureGateway, SecureWsBans, type SecureWsOptions, type UpgradeAttempt } from 'nest-secure-ws';
+import {
+  allow,
+  beforeBuiltIn,
+  refuse,
+  SecureGateway,
+  SecureWsBans,
+  type SecureWsOptions,
+  type UpgradeAttempt,
+} from 'nest-secure-ws';
 import { eventually, PLATFORMS, startApp, type TestApp } from '../../support/app.js';
 import { type HeadOptions, RawClient, upgradeHead } from '../../support/raw-client.js';
 
@@ -81,5 +89,77 @@ describe.each(PLATFORMS)('bans on %s', (platform) => {
     expect(await status(await open('127.0.0.1'), { headers: { 'X-User': 'carol' } })).toBe(101);
     expect(bob.closed).toBe(false);
     await eventually(() => app.stats().connections === 2 && app.stats().slots === 2);
+  });
+});
+
+describe('refusals by guards', () => {
+  const tokens = [({ headers }: UpgradeAttempt) => (headers['x-token'] === 'good' ? true : refuse(401))];
+  const bad = { headers: { 'X-Token': 'bad' } };
+  const good = { headers: { 'X-Token': 'good' } };
+
+  /** 0: reset, at accept or later. */
+  const attempt = async (localAddress: string, head: HeadOptions): Promise<number> => {
+    const client = await open(localAddress).catch(() => undefined);
+    return client === undefined ? 0 : status(client, head);
+  };
+
+  it('ban an address that fails ten times, before anything of it is read, and nobody else', async () => {
+    const bans = await start('express', { guards: tokens, bans: { failures: '10/10m' } });
+    for (let i = 0; i < 10; i++) expect(await attempt('127.0.7.1', bad)).toBe(401);
+    expect(await attempt('127.0.7.1', good)).toBe(0);
+    expect(await attempt('127.0.7.2', good)).toBe(101);
+    expect(bans.list()).toMatchObject([{ id: 'ip:127.0.7.1/32', reason: 'too many refusals by guards' }]);
+    const { since, until } = bans.list()[0]!;
+    expect(until - since).toBe(15 * 60_000);
+    bans.unban({ address: '127.0.7.1' });
+    expect(await attempt('127.0.7.1', good)).toBe(101);
+    await eventually(() => app.stats().pending === 0 && app.stats().slots === 2);
+  });
+
+  it('count whatever guard it was, and count nothing else', async () => {
+    class Forbidden {
+      canActivate() {
+        return false;
+      }
+    }
+    const fails = [
+      beforeBuiltIn(({ query }: UpgradeAttempt) => !query.has('early')),
+      ({ query }: UpgradeAttempt) => {
+        if (query.has('throws')) throw new Error('a fault of ours');
+        return query.has('busy') ? refuse(503) : query.has('later') ? Promise.resolve(refuse(403)) : true;
+      },
+      new Forbidden(),
+    ];
+    const bans = await start('express', { guards: fails, bans: { failures: '4/10m' } });
+    for (const path of ['/?throws', '/?busy', '/?throws', '/?busy', '/nowhere', '/nowhere'])
+      expect(await attempt('127.0.7.1', { path })).toBeGreaterThanOrEqual(404);
+    for (let i = 0; i < 5; i++)
+      expect(await attempt('127.0.7.1', { headers: { Origin: 'https://evil.example' } })).toBe(403);
+    for (const path of ['/?early', '/?later', '/']) expect(await attempt('127.0.7.1', { path })).toBe(403);
+    expect(bans.list()).toEqual([]);
+    expect(await attempt('127.0.7.1', { path: '/' })).toBe(403);
+    expect(bans.list()).toHaveLength(1);
+  });
+
+  it('behind a trusted proxy ban the client that it names, with 403, and never the proxy', async () => {
+    const bans = await start('fastify', {
+      guards: tokens,
+      proxy: { trusted: ['127.0.5.1'] },
+      bans: { failures: '3/10m' },
+    });
+    const through = (client: string, token: string) =>
+      attempt('127.0.5.1', { headers: { 'X-Forwarded-For': client, 'X-Token': token } });
+    for (let i = 0; i < 3; i++) expect(await through('203.0.113.7', 'bad')).toBe(401);
+    expect(await through('203.0.113.7', 'good')).toBe(403);
+    expect(await through('203.0.113.8', 'good')).toBe(101);
+    for (let i = 0; i < 9; i++) expect(await attempt('127.0.5.1', bad)).toBe(401);
+    expect(await attempt('127.0.5.1', good)).toBe(101);
+    expect(bans.list().map(({ id }) => id)).toEqual(['ip:203.0.113.7/32']);
+  });
+
+  it('ban nobody unless that is configured', async () => {
+    const bans = await start('express', { guards: tokens });
+    for (let i = 0; i < 20; i++) expect(await attempt('127.0.7.1', bad)).toBe(401);
+    expect(bans.list()).toEqual([]);
   });
 });
