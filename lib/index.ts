@@ -47,7 +47,13 @@ export type { GuardClass, GuardLike, MessageParser, PlainGuard } from './config/
 export type { Duration, List, Rate, ResolvedRate, Size } from './config/kinds.js';
 export { ConfigurationError } from './config/problems.js';
 export type { EffectiveSetting, SettingsReport } from './config/report.js';
-export type { SecureGatewayOptions, SecureWsOptions, Settings, Source } from './config/settings.js';
+export type {
+  SecureGatewayOptions,
+  SecurePortOptions,
+  SecureWsOptions,
+  Settings,
+  Source,
+} from './config/settings.js';
 export { type Renewal, SecureSocket } from './connection/secure-socket.js';
 export type { ControlCallback, Sendable, SendCallback, SendOptions } from './connection/sendable.js';
 export { type BroadcastScope, SecureWsBroadcaster } from './dispatch/broadcaster.js';

@@ -1,7 +1,10 @@
-// Writes the README's table of options from lib/config: node scripts/option-table.mjs
-import { readFileSync, writeFileSync } from 'node:fs';
+// Writes what is made from the option table (lib/config/table*.ts): the option interfaces, .env.example, the JSON schema
+// and the table of options: node scripts/option-table.mjs
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import '../test/support/typescript.mjs';
 
-const { withTable } = await import('../test/support/option-table.ts');
-const readme = new URL('../README.md', import.meta.url);
-writeFileSync(readme, withTable(readFileSync(readme, 'utf8')));
+const { OPTION_FILES } = await import('../test/support/option-files.ts');
+for (const [name, written] of Object.entries(OPTION_FILES)) {
+  const file = new URL(`../${name}`, import.meta.url);
+  writeFileSync(file, written(existsSync(file) ? readFileSync(file, 'utf8') : ''));
+}

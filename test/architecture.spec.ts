@@ -12,7 +12,7 @@ const MODULES: Readonly<Record<string, readonly string[]>> = {
   client: ['compression', 'config', 'connection', 'http', 'net', 'protocol'],
   compat: ['handshake', 'server'],
   compression: ['http'],
-  config: ['.', 'admission', 'net'],
+  config: ['.', 'admission', 'compat', 'net'],
   connection: ['admission', 'compression', 'config', 'net', 'protocol', 'telemetry'],
   dispatch: ['admission', 'compression', 'config', 'connection', 'net', 'protocol', 'telemetry'],
   guards: ['admission', 'config', 'http', 'net', 'telemetry'],

@@ -22,14 +22,16 @@ const CODE_ONLY = [
 describe('the table of options', () => {
   it.each(ROWS.map((entry) => [entry.path, entry] as const))('%s is said completely', (path, entry) => {
     const { row } = entry;
-    expect(row.means).toMatch(/^\S.*[^.]$|[a-z0-9`)]\.?$/);
-    expect(row.expected.length).toBeGreaterThan(0);
+    expect(row.means).toMatch(/^[A-Z`].*[.)]$/);
+    expect(row.means).not.toMatch(/Removable|Code only/);
     if (row.variable === undefined) expect(CODE_ONLY).toContain(path);
     else expect(row.variable).toMatch(/^WEBSOCKETS_[A-Z0-9]+(_[A-Z0-9]+)*$/);
     if (row.default !== undefined) expect(row.parse(row.default)).not.toBeUndefined();
-    expect(row.removable).toBe(/Removable/.test(row.means));
+    const value = row.parse(row.default);
+    if (row.variable !== undefined && value !== undefined && row.type !== 'List')
+      expect(row.parse(row.show(value))).toEqual(value);
     const problem = invalidValue(entry, Symbol('x'), '');
-    for (const part of [path, row.variable ?? '', row.expected]) expect(problem).toContain(part);
+    for (const part of [path, row.variable ?? '', row.noun, row.expected ?? '']) expect(problem).toContain(part);
   });
 
   it('names nothing twice', () => {
@@ -167,15 +169,34 @@ describe('the table of options', () => {
     expect(() => resolveSettings(options, NOTHING)).toThrow(path);
   });
 
-  it('empty variables remove where that is possible, and are not set elsewhere', () => {
-    const { settings, sources } = resolveSettings({}, { get: () => '', names: [] });
-    expect([settings.serverHeader, settings.keepalive.pingInterval, settings.messages.handlerTimeout]).toEqual([
-      null,
-      null,
-      null,
-    ]);
-    expect([settings.messages.maxSize, settings.connections.allowedOrigins]).toEqual([1_048_576, undefined]);
-    expect([sources.get('serverHeader'), sources.get('messages.maxSize')]).toEqual(['environment', 'default']);
+  it.each(['', ' ', '\t'])(
+    'an empty variable (%j) removes the identification headers, and is not set elsewhere',
+    (empty) => {
+      const { settings, sources } = resolveSettings({}, { get: () => empty, names: [] });
+      const defaults = resolveSettings({}, NOTHING).settings;
+      expect(settings).toEqual({
+        ...defaults,
+        serverHeader: null,
+        client: { ...defaults.client, userAgentHeader: null },
+      });
+      expect([...sources].filter(([, source]) => source !== 'default').map(([path]) => path)).toEqual([
+        'serverHeader',
+        'client.userAgentHeader',
+      ]);
+    },
+  );
+
+  it.each(['none', ' None '])('%j in a variable removes what is removable', (none) => {
+    const removable = ROWS.filter(({ row }) => row.removable);
+    expect(removable.map(({ path }) => path)).toEqual(
+      expect.arrayContaining(['serverHeader', 'messages.handlerTimeout', 'keepalive.pingInterval']),
+    );
+    const variables = new Set(removable.map(({ row }) => row.variable));
+    const { settings } = resolveSettings({}, { get: (name) => (variables.has(name) ? none : undefined), names: [] });
+    for (const { path } of removable) expect([path, at(settings, path)]).toEqual([path, null]);
+    expect(() =>
+      resolveSettings({}, { get: (name) => (name === 'WEBSOCKETS_MAX_SIZE' ? none : undefined), names: [] }),
+    ).toThrow('WEBSOCKETS_MAX_SIZE (messages.maxSize)');
   });
 
   it('what no JSON can say is refused by its name too', () => {
@@ -201,7 +222,9 @@ describe('the table of options', () => {
   });
 
   it('secrets are not shown', () => {
-    expect(() => resolveSettings({ tls: { key: 7 as never } }, NOTHING)).toThrow('tls.key is (a value not shown)');
+    expect(() => resolveSettings({ tls: { key: 7 as never } }, NOTHING)).toThrow(
+      'tls.key: the value (not shown) is not a PEM text or Buffer',
+    );
   });
 });
 

@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
-import { optionTable, tableIn, withTable } from './support/option-table.js';
+import { OPTION_FILES, withTable } from './support/option-files.js';
 
-describe('the README', () => {
-  it('has the table of options that the code has: `node scripts/option-table.mjs` writes it', () => {
-    expect(tableIn(readFileSync('README.md', 'utf8'))).toBe(optionTable());
+describe('what is written from the option table', () => {
+  it.each(Object.keys(OPTION_FILES))('%s is up to date: `node scripts/option-table.mjs` writes it', (name) => {
+    const text = readFileSync(name, 'utf8');
+    expect(text).toBe(OPTION_FILES[name]!(text));
   });
 
   it('keeps what stands around the table', () => {
@@ -13,6 +14,6 @@ describe('the README', () => {
     expect(written.startsWith('before\n<!-- options -->\n|')).toBe(true);
     expect(written.endsWith('|\n<!-- /options -->\nafter\n')).toBe(true);
     expect(withTable(written)).toBe(written);
-    expect(() => withTable('nothing')).toThrow('the README needs a line <!-- options -->');
+    expect(() => withTable('nothing')).toThrow('the text needs a line <!-- options -->');
   });
 });

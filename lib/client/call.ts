@@ -2,6 +2,7 @@ import type { Agent } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { ConnectionOptions } from 'node:tls';
 import { defaultEnvironment, type Environment } from '../config/environment.js';
+import { nearVariable } from '../config/near-names.js';
 import { ConfigurationError, suggest } from '../config/problems.js';
 import { resolveSettings } from '../config/resolve.js';
 import { ROWS, rowAt } from '../config/rows.js';
@@ -135,7 +136,10 @@ const NO_ENVIRONMENT: Environment = { get: () => undefined, names: [] };
 /** Only the variables that mean something to a client: what is wrong with a server's does not concern it. */
 function clientEnvironment(): Environment {
   const all = defaultEnvironment();
-  return { get: (variable) => (OUR_VARIABLES.has(variable) ? all.get(variable) : undefined), names: [] };
+  return {
+    get: (variable) => (OUR_VARIABLES.has(variable) ? all.get(variable) : undefined),
+    names: all.names.filter((name) => OUR_VARIABLES.has(nearVariable(name))),
+  };
 }
 
 function namedBy(options: ConnectOptions): ReadonlySet<string> {

@@ -3,26 +3,26 @@ import type { NamedRow } from './rows.js';
 /** One thing that is wrong with the configuration: a line of the one message that the start fails with. */
 export type Problem = string;
 
-/** The configuration does not hold; `message` lists everything that is wrong with it. */
+/** The configuration is invalid. `message` lists all problems together, one a line. */
 export class ConfigurationError extends Error {
   override readonly name = 'ConfigurationError';
 
   constructor(readonly problems: readonly Problem[]) {
     super(
-      `nest-secure-ws: ${problems.length} setting(s) to mend:\n${problems.map((line) => `  - ${line}`).join('\n')}`,
+      `nest-secure-ws: ${problems.length} invalid ${problems.length === 1 ? 'setting' : 'settings'}:\n${problems.map((line) => `  - ${line}`).join('\n')}`,
     );
   }
 }
 
 /** A value as a log line may hold it: one line, no control characters, not too long. */
 export function printable(value: unknown): string {
-  const text = typeof value === 'string' ? `'${value}'` : (safeJson(value) ?? String(value));
-  const oneLine = text.replace(
-    /[\x00-\x1f\x7f-\x9f\u2028\u2029]/g,
-    (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`,
-  );
+  const oneLine = escaped(typeof value === 'string' ? JSON.stringify(value) : (safeJson(value) ?? String(value)));
   return oneLine.length > 120 ? `${oneLine.slice(0, 117)}…` : oneLine;
 }
+
+/** Text without characters that a terminal or a log reader would interpret. */
+export const escaped = (text: string): string =>
+  text.replace(/[\x00-\x1f\x7f-\x9f\u2028\u2029]/g, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`);
 
 function safeJson(value: unknown): string | undefined {
   try {
@@ -32,14 +32,23 @@ function safeJson(value: unknown): string | undefined {
   }
 }
 
-/** "messages.maxSize (WEBSOCKETS_MAX_SIZE) is 'lots': expected a size …". */
-export function invalidValue(entry: NamedRow, value: unknown, where: string): Problem {
-  const { row, path } = entry;
-  const name = row.variable === undefined ? path : `${path} (${row.variable})`;
-  const removal = row.removable ? ', or null to remove it' : '';
-  const why = row.why?.(value);
-  const shown = row.secret ? '(a value not shown)' : printable(value);
-  return `${name}${where} is ${shown}: expected ${row.expected}${removal}${why === undefined ? '' : ` (${why})`}`;
+/** `WEBSOCKETS_MAX_SIZE (messages.maxSize)`, or the other way round where the option was written in code. */
+export function nameOf({ path, row }: NamedRow, isVariable = false): string {
+  if (row.variable === undefined) return path;
+  return isVariable ? `${row.variable} (${path})` : `${path} (${row.variable})`;
+}
+
+/** `WEBSOCKETS_MAX_SIZE (messages.maxSize): "abc" is not a size; expected bytes or '64kb'`. */
+export function invalidValue(entry: NamedRow, value: unknown, where: string, isVariable = false): Problem {
+  const { row } = entry;
+  const shown = row.secret ? 'the value (not shown)' : printable(value);
+  const expected = [row.expected, row.removable && (isVariable ? "'none' to remove it" : 'null to remove it')]
+    .filter(Boolean)
+    .join(', or ');
+  const why = row.secret ? undefined : row.why?.(value);
+  return escaped(
+    `${nameOf(entry, isVariable)}${where}: ${shown} is not ${row.noun}${expected && `; expected ${expected}`}${why === undefined ? '' : ` (${why})`}`,
+  );
 }
 
 /** Names that users bring along from elsewhere, and ours. */
@@ -74,15 +83,19 @@ export function suggest(name: string, known: readonly string[]): string | undefi
   return best !== undefined && best.distance <= Math.max(2, Math.floor(name.length / 4)) ? best.candidate : undefined;
 }
 
-/** Levenshtein's distance, one row at a time; names are short. */
-function editDistance(a: string, b: string): number {
+/** Edits (insertions, deletions, substitutions, swaps of neighbours) between two short names. */
+export function editDistance(a: string, b: string): number {
+  let before: number[] = [];
   let previous = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 1; i <= a.length; i++) {
     const current = [i];
     for (let j = 1; j <= b.length; j++) {
       const substitution = previous[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
-      current[j] = Math.min(substitution, previous[j]! + 1, current[j - 1]! + 1);
+      const isSwap = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      const swap = isSwap ? before[j - 2]! + 1 : Number.POSITIVE_INFINITY;
+      current[j] = Math.min(substitution, swap, previous[j]! + 1, current[j - 1]! + 1);
     }
+    before = previous;
     previous = current;
   }
   return previous[b.length]!;

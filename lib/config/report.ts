@@ -1,5 +1,6 @@
 import { totalmem } from 'node:os';
 import { getHeapStatistics } from 'node:v8';
+import { showSize } from './kinds.js';
 import { printable } from './problems.js';
 import { ROWS, rowAt } from './rows.js';
 import type { GatewaySettings, Settings, Source } from './settings.js';
@@ -11,9 +12,13 @@ export interface EffectiveSetting {
   readonly variable: string | undefined;
   /** Resolved: milliseconds, bytes. Secrets are not shown. */
   readonly value: unknown;
+  /** The value as one would write it, in one printable line: `64kb`. Secrets are not shown. */
+  readonly text: string;
   readonly source: Source;
   /** Path and port of the gateway, where the source is one. */
   readonly gateway: string | undefined;
+  /** The value is a secret, and neither `value` nor `text` holds it. */
+  readonly secret: boolean;
 }
 
 /** What a gateway has said for itself. */
@@ -52,20 +57,35 @@ export function reportSettings(
   };
 }
 
+const NOT_SHOWN = '(not shown)';
+
 function setting(path: string, settings: Settings, source: Source, gateway: string | undefined): EffectiveSetting {
   const { group, key, row } = rowAt(path)!;
   const holder = (group === undefined ? settings : settings[group as keyof Settings]) as Record<string, unknown>;
-  const value = row.secret && holder[key] !== undefined ? '(not shown)' : holder[key];
-  return { path, variable: row.variable, value, source, gateway };
+  const value = row.secret && holder[key] !== undefined ? NOT_SHOWN : holder[key];
+  return { path, variable: row.variable, value, text: textOf(row, value), source, gateway, secret: row.secret };
 }
 
-/** Connections × what one costs, the budget of all that is held for peers, and that of compression contexts. */
+function textOf(row: (typeof ROWS)[number]['row'], value: unknown): string {
+  if (value === undefined) return 'not set';
+  if (value === null) return 'none';
+  if (value === NOT_SHOWN) return NOT_SHOWN;
+  const text = row.show(value);
+  // Quotes are only needed around what they escape.
+  return /^[\x21-\x7e]{1,116}$/.test(text) ? text : printable(text);
+}
+
+/**
+ * What peers can make the process hold: connections and pending handshakes at what each costs, the budget of all bytes
+ * that are held for them (the nodes of parsed messages included), and that of compression contexts.
+ */
 function worstCase(settings: Settings, gateways: readonly GatewayPart[]): number {
   const { connections, buffers, compression } = settings;
   const dedicated = [settings, ...gateways.map((each) => each.settings)].some(
     ({ compression }) => compression.mode === 'dedicated',
   );
-  return connections.max * PER_CONNECTION + buffers.budget + (dedicated ? compression.budget : 0);
+  const attempts = connections.max + connections.maxPending;
+  return attempts * PER_CONNECTION + buffers.budget + (dedicated ? compression.budget : 0);
 }
 
 function available(): number {
@@ -74,14 +94,30 @@ function available(): number {
   return Math.min(getHeapStatistics().heap_size_limit, container, totalmem());
 }
 
-/** The report as one line. */
-export const reportLine = ({ settings }: SettingsReport): string =>
-  `settings: ${settings.map(({ path, value, source, gateway }) => `${path}=${printable(value)} (${gateway ?? source})`).join(', ')}`;
+/** The start's words about settings: what differs from the defaults, by who said it, and the memory that all allow. */
+export function reportLines({ settings, worstCaseBytes, availableBytes }: SettingsReport): string[] {
+  const places = new Map<string, string[]>();
+  for (const { path, text, source, gateway } of settings) {
+    if (source === 'default') continue;
+    const place = gateway === undefined ? source : `gateway ${gateway}`;
+    const said = places.get(place);
+    if (said === undefined) places.set(place, [`${path}=${text}`]);
+    else said.push(`${path}=${text}`);
+  }
+  const differing = [...places].map(([place, said]) => `settings from ${place}: ${said.join(', ')}`);
+  const memory = `peers can make this process hold ${inMiB(worstCaseBytes)} of the ${inMiB(availableBytes)} that it may use`;
+  return [
+    ...differing.map((text) => (text.length > LONGEST_LINE ? `${text.slice(0, LONGEST_LINE - 1)}…` : text)),
+    `${differing.length === 0 ? 'all settings have their defaults' : 'all other settings have their defaults'} (SecureWsStats.settings() lists them); ${memory}`,
+  ];
+}
 
-const inMiB = (bytes: number): string => `${Math.ceil(bytes / 1024 ** 2)} MiB`;
+const LONGEST_LINE = 1000;
+
+const inMiB = (bytes: number): string => showSize(Math.ceil(bytes / 1024 ** 2) * 1024 ** 2);
 
 /** A warning where the settings allow more than there is. */
 export function memoryWarning({ worstCaseBytes, availableBytes }: SettingsReport): string | undefined {
   if (worstCaseBytes <= availableBytes) return undefined;
-  return `connections.max and buffers.budget allow ${inMiB(worstCaseBytes)}, the process can have ${inMiB(availableBytes)}: lower them, or raise its limit`;
+  return `connections.max (WEBSOCKETS_MAX_CONNECTIONS) and buffers.budget (WEBSOCKETS_BUFFER_BUDGET) allow peers to make this process hold ${inMiB(worstCaseBytes)}, it can have ${inMiB(availableBytes)}: lower them, or raise its memory limit`;
 }

@@ -1,9 +1,17 @@
 import { ValidateBy, type ValidationError, validateSync } from 'class-validator';
-import type { Environment } from './environment.js';
-import { ConfigurationError, invalidValue, suggest } from './problems.js';
+import { type Environment, fromEnvironment, lostVariables } from './environment.js';
+import { foreignNames } from './near-names.js';
+import { ConfigurationError, escaped, invalidValue, nameOf, printable, suggest } from './problems.js';
 import { type Group, isRow } from './row.js';
 import { type NamedRow, PATHS, ROWS, rowAt } from './rows.js';
-import type { GatewaySettings, SecureGatewayOptions, SecureWsOptions, Settings, Source } from './settings.js';
+import type {
+  GatewaySettings,
+  SecureGatewayOptions,
+  SecurePortOptions,
+  SecureWsOptions,
+  Settings,
+  Source,
+} from './settings.js';
 import { TABLE } from './table.js';
 
 export interface Resolved<T> {
@@ -33,7 +41,7 @@ function flattenGroup(
 ): void {
   if (value === undefined) return;
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    problems.push(`${group}${where} must be an object of settings`);
+    problems.push(`${group}${where}: ${printable(value)} is not an object of settings`);
     return;
   }
   for (const [key, inner] of Object.entries(value)) {
@@ -45,15 +53,7 @@ function flattenGroup(
 
 function unknownOption(path: string, where: string): string {
   const near = suggest(path, PATHS);
-  return `unknown option '${path}'${where}${near === undefined ? '' : `, did you mean '${near}'?`}`;
-}
-
-/** What the environment says of a row; an empty variable removes where that is possible, else it is not set. */
-function fromEnvironment(entry: NamedRow, environment: Environment): unknown {
-  if (entry.row.variable === undefined) return undefined;
-  const value = environment.get(entry.row.variable);
-  if (value !== '') return value;
-  return entry.row.removable ? null : undefined;
+  return escaped(`unknown option '${path}'${where}${near === undefined ? '' : `, did you mean '${near}'?`}`);
 }
 
 /** Options, then environment, then default. Throws a `ConfigurationError` with all problems at once. */
@@ -63,11 +63,14 @@ export function resolveSettings(options: SecureWsOptions, environment: Environme
   return resolved;
 }
 
-/** The same, for a caller that has more to check: what is wrong is a problem, and has its default. */
-export function readSettings(
-  options: SecureWsOptions,
-  environment: Environment,
-): Resolved<Settings> & { readonly problems: readonly string[] } {
+export interface Reading extends Resolved<Settings> {
+  /** The start fails with them. */
+  readonly problems: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+/** The same, for a caller that has more to check: a setting with a problem has its default. */
+export function readSettings(options: SecureWsOptions, environment: Environment): Reading {
   const problems: string[] = [];
   const given = flatten(options, problems, '');
   const candidates = new Map<string, Candidate>();
@@ -77,10 +80,20 @@ export function readSettings(
     const raw = option === undefined ? fromEnvironment(entry, environment) : option;
     sources.set(entry.path, option !== undefined ? 'options' : raw !== undefined ? 'environment' : 'default');
     const value = raw === undefined ? entry.row.default : raw;
-    if (value !== undefined) candidates.set(entry.path, { raw: value, where: '' });
+    const isVariable = option === undefined;
+    if (value !== undefined) candidates.set(entry.path, { raw: value, where: '', isVariable });
   }
   problems.push(...validate(candidates));
-  return { settings: assemble((path) => candidates.get(path)?.raw), sources, problems };
+  const { near, unknown } = foreignNames(environment);
+  const lost = lostVariables(environment);
+  const textsOf = (restricts: boolean) =>
+    lost.filter(({ entry }) => entry.row.restricts === restricts).map(({ text }) => text);
+  return {
+    settings: assemble((path) => candidates.get(path)?.raw),
+    sources,
+    problems: [...problems, ...near, ...textsOf(true)],
+    warnings: [...unknown, ...textsOf(false)],
+  };
 }
 
 /** Each row's resolved value in its group, frozen. */
@@ -117,17 +130,21 @@ export interface GatewayReading {
 }
 
 /** Reads a gateway's options. Problems are returned, so that those of all gateways appear at once. */
-export function readGateway(options: SecureGatewayOptions, gateway: string, ownPort: boolean): GatewayReading {
+export function readGateway(
+  options: SecureGatewayOptions | SecurePortOptions,
+  gateway: string,
+  ownPort: boolean,
+): GatewayReading {
   const problems: string[] = [];
   const where = ` of ${gateway}`;
-  const { tls, ...rest } = options;
+  const { tls, ...rest } = options as SecurePortOptions;
   const written = Object.fromEntries(Object.entries(rest).filter(([key]) => !NOT_SETTINGS.has(key)));
   const own = flatten(tls ? { ...written, tls } : written, problems, where);
   for (const [path, value] of own) {
     if (value === undefined) own.delete(path);
     else problems.push(...scopeProblems(path, where, ownPort));
   }
-  const candidates = new Map([...own].map(([path, raw]) => [path, { raw, where }]));
+  const candidates = new Map([...own].map(([path, raw]) => [path, { raw, where, isVariable: false }]));
   problems.push(...validate(candidates), ...pathProblems(options.path, where));
   return { own, path: normalisePath(options.path), noTls: tls === null, problems };
 }
@@ -161,17 +178,19 @@ const NO_TLS = {
 };
 
 function scopeProblems(path: string, where: string, ownPort: boolean): string[] {
-  const scope = rowAt(path)?.row.scope;
-  if (scope === 'a')
-    return [`${path}${where} can only be set for the whole application, in forRoot() or the environment`];
+  const entry = rowAt(path);
+  if (entry?.row.scope === 'a')
+    return [
+      `${nameOf(entry)}${where}: a gateway cannot have its own; set it in forRoot()${entry.row.variable === undefined ? '' : ' or the environment'}`,
+    ];
   const needsOwnPort = path.startsWith('tls.') || path.startsWith('listen.');
-  return needsOwnPort && !ownPort ? [`${path}${where} needs a port of its own: @SecureGateway(port, { … })`] : [];
+  return needsOwnPort && !ownPort ? [`${path}${where}: needs a dedicated port, @SecureGateway(port, { … })`] : [];
 }
 
 const pathProblems = (path: unknown, where: string): string[] =>
   path === undefined || (typeof path === 'string' && /^\/?[\x21-\x22\x24-\x3e\x40-\x7e]*$/.test(path))
     ? []
-    : [`path${where} must be a path of visible ASCII characters without '?' and '#'`];
+    : [`path${where}: ${printable(path)} is not a path of visible ASCII characters without '?' and '#'`];
 
 /** As Nest's adapters do: a leading slash, no trailing one. */
 export function normalisePath(path: string | undefined): string {
@@ -184,6 +203,8 @@ export function normalisePath(path: string | undefined): string {
 export interface Candidate {
   readonly raw: unknown;
   readonly where: string;
+  /** The value is a variable's. */
+  readonly isVariable: boolean;
 }
 
 /** One property per row, each a candidate; the constraint of a row is its kind. */
@@ -202,8 +223,8 @@ for (const entry of ROWS) {
     validator: {
       validate: (candidate?: Candidate) => candidate === undefined || accepts(entry.row, candidate.raw),
       defaultMessage: (args) => {
-        const { raw, where } = args!.value as Candidate;
-        return invalidValue(entry, raw, where);
+        const { raw, where, isVariable } = args!.value as Candidate;
+        return invalidValue(entry, raw, where, isVariable);
       },
     },
   })(Candidates.prototype, entry.path);

@@ -1,5 +1,5 @@
 import { type Group, isRow, type Row } from './row.js';
-import { TABLE } from './table.js';
+import { OTHER_VARIABLES, TABLE } from './table.js';
 
 /** A row with its path: `messages.maxSize`. */
 export interface NamedRow {
@@ -19,8 +19,10 @@ function* named(group: Group, name?: string): Generator<NamedRow> {
 /** All rows of the table, in its order. */
 export const ROWS: readonly NamedRow[] = [...named(TABLE as unknown as Group)];
 export const PATHS: readonly string[] = ROWS.map(({ path }) => path);
-export const VARIABLES: readonly string[] = ROWS.flatMap(({ row }) =>
-  row.variable === undefined ? [] : [row.variable],
-);
+/** The variables of all settings, and what else of the library reads one. */
+export const VARIABLES: readonly string[] = [
+  ...ROWS.flatMap(({ row }) => (row.variable === undefined ? [] : [row.variable])),
+  ...OTHER_VARIABLES,
+];
 const BY_PATH = new Map(ROWS.map((entry) => [entry.path, entry]));
 export const rowAt = (path: string): NamedRow | undefined => BY_PATH.get(path);

@@ -5,18 +5,22 @@ import { optional, removable, row } from './row.js';
 import { BANS_ROWS, CONNECTIONS_ROWS, PROXY_ROWS } from './table.admission.js';
 import { CLIENT_ROWS } from './table.client.js';
 import { BUFFERS_ROWS, COMPRESSION_ROWS, KEEPALIVE_ROWS, MESSAGES_ROWS, SHUTDOWN_ROWS } from './table.connection.js';
-import { HTTP_ROWS, LISTEN_ROWS, TLS_ROWS } from './table.opening.js';
+import { HTTP_ROWS, LISTEN_ROWS, TLS_ROWS } from './table.handshake.js';
 
-/** Every setting there is. The types, the checks, the error texts and the README's table are made from this. */
+/**
+ * Every setting. `node scripts/option-table.mjs` writes from it: the option interfaces (`options.ts`), the reference,
+ * `.env.example` and the JSON schema.
+ */
 export const TABLE = {
   http: HTTP_ROWS,
-  /** The `Server` header; `null` removes it. */
   serverHeader: removable(headerValue(), {
     scope: 'p',
     variable: 'WEBSOCKETS_SERVER',
     default: IDENTITY,
     defaultText: '`Node.js/x.y.z nest-secure-ws/X.Y`',
-    means: '`Server` on the 101 and on every refusal. Removable',
+    restricts: false,
+    emptyRemoves: true,
+    means: '`Server` header of the 101 and of every refusal. An empty variable removes it too.',
   }),
   listen: LISTEN_ROWS,
   tls: TLS_ROWS,
@@ -29,46 +33,46 @@ export const TABLE = {
   compression: COMPRESSION_ROWS,
   shutdown: SHUTDOWN_ROWS,
   probe: {
-    /** Proves to `nest-secure-ws probe` that this server agrees to be attacked by it. */
     token: optional(secret(32), {
       scope: 'a',
       variable: 'WEBSOCKETS_PROBE_TOKEN',
       secret: true,
+      restricts: false,
       means:
-        'consent to be attacked by `nest-secure-ws probe` from other machines: an upgrade request with a nonce in `Nest-Secure-Ws-Probe` is answered there with its HMAC, whatever becomes of it. At least 32 characters; take it away when you are done',
+        'Consent to be attacked by `nest-secure-ws probe` from other machines: an upgrade request with a nonce in `Nest-Secure-Ws-Probe` is answered with its HMAC, whatever becomes of it. Remove it when you are done.',
     }),
   },
-  /** Whose the upgrades are that ask for a path without a gateway. */
   foreignUpgrades: row(choice('auto', 'refuse'), {
     scope: 'a',
     variable: 'WEBSOCKETS_FOREIGN_UPGRADES',
     default: 'auto',
     means:
-      '`auto`: unknown paths go to other `upgrade` listeners of the server where there are any, else 404; `refuse`: 404',
+      'Upgrades for a path without a gateway. `auto`: they go to other `upgrade` listeners of the server where there are any, else 404; `refuse`: 404.',
   }),
-  /** Admission guards, in order; those of the application run before a gateway's. */
-  guards: optional(code<readonly GuardLike[]>('a list of guards', Array.isArray), {
+  guards: optional(code<readonly GuardLike[]>('a list of guards', 'readonly GuardLike[]', Array.isArray), {
     scope: 'ag',
     means:
-      'admission guards, in order: classes, instances or functions; `beforeBuiltIn(guard)` runs before the built-in ones. Code only',
+      "Admission guards in order: classes, instances or functions. The application's run before a gateway's; `beforeBuiltIn(guard)` runs before the built-in checks.",
   }),
-  /** Turns a message into `{ event, data }`; text arrives as a string, binary as a Buffer. */
   messageParser: optional(
-    code<MessageParser>('a function', (value) => typeof value === 'function'),
+    code<MessageParser>('a function', 'MessageParser', (value) => typeof value === 'function'),
     {
       scope: 'ag',
       defaultText: 'JSON',
-      means: "as of Nest's `WsAdapter`; one that returns nothing drops the message in silence. Code only",
+      means:
+        "Turns a message (text as a string, binary as a Buffer) into `{ event, data }`, as with Nest's `WsAdapter`. A message for which it returns nothing is dropped without an answer.",
     },
   ),
-  /** Keep the upgrade request reachable as `socket.request`. */
   keepRequest: row(
-    code<boolean>('true or false', (value) => typeof value === 'boolean'),
+    code<boolean>('true or false', 'boolean', (value) => typeof value === 'boolean'),
     {
       scope: 'ag',
       default: false,
-      means: 'keeps the upgrade request reachable as `socket.request`. Code only',
+      means: 'Keeps the upgrade request as `socket.request`, which costs memory per connection.',
     },
   ),
   client: CLIENT_ROWS,
 } as const;
+
+/** Variables of the library that are no settings of this table. */
+export const OTHER_VARIABLES = ['WEBSOCKETS_DASHBOARD_TOKEN'] as const;

@@ -2,7 +2,7 @@ import { createParamDecorator, type ExecutionContext, SetMetadata } from '@nestj
 import { WebSocketGateway } from '@nestjs/websockets';
 import type { GuardLike } from '../config/code-types.js';
 import type { Rate } from '../config/kinds.js';
-import type { SecureGatewayOptions } from '../config/settings.js';
+import type { SecureGatewayOptions, SecurePortOptions } from '../config/settings.js';
 import type { SecureSocket } from '../connection/secure-socket.js';
 
 /** Keys under which decorators leave what the module reads. */
@@ -10,14 +10,20 @@ export const ADMISSION_GUARDS = 'nest-secure-ws:admission-guards';
 export const MESSAGE_RATE = 'nest-secure-ws:message-rate';
 
 /**
- * A `@WebSocketGateway()` whose options are those of this library, checked at the start. With a port first it listens
- * there by itself, else it shares the application's.
+ * A `@WebSocketGateway()` whose options are those of this library, checked at start. With a port it listens there by
+ * itself and may have TLS and a host of its own; without one it shares the application's port.
+ *
+ * @example
+ * ```ts
+ * @SecureGateway({ path: '/chat', messages: { maxSize: '64kb' } })
+ * @SecureGateway(8443, { path: '/feed', tls: { certFile: 'server.pem', keyFile: 'server.key' } })
+ * ```
  */
-export function SecureGateway(port: number, options?: SecureGatewayOptions): ClassDecorator;
+export function SecureGateway(port: number, options?: SecurePortOptions): ClassDecorator;
 export function SecureGateway(options?: SecureGatewayOptions): ClassDecorator;
 export function SecureGateway(
   portOrOptions?: number | SecureGatewayOptions,
-  options: SecureGatewayOptions = {},
+  options: SecurePortOptions = {},
 ): ClassDecorator {
   return typeof portOrOptions === 'number'
     ? WebSocketGateway(portOrOptions, options)

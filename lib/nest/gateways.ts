@@ -127,7 +127,7 @@ const isCatchAll = (port: number, gateways: readonly Gateway[]): boolean =>
 const portProblems = (port: unknown, gateways: readonly Gateway[]): string[] =>
   Number.isInteger(port) && (port as number) >= 0 && (port as number) <= 65_535
     ? []
-    : gateways.map(({ type }) => `the port of ${type.name} is ${printable(port)}: expected 0 to 65535`);
+    : gateways.map(({ type }) => `the port of ${type.name}: ${printable(port)} is not a port from 0 to 65535`);
 
 /** Values that are wrong were reported already: settings are made of what is right. */
 function settle(
@@ -204,7 +204,7 @@ function readRate(method: object, name: string, problems: string[]): ResolvedRat
   const kind = rate();
   const resolved = kind.parse(written);
   if (resolved === undefined)
-    problems.push(`@MessageRate of ${name} is ${printable(written)}: expected ${kind.expected}`);
+    problems.push(`@MessageRate of ${name}: ${printable(written)} is not ${kind.noun}; expected ${kind.expected}`);
   return resolved;
 }
 

@@ -6,10 +6,11 @@ import { ApplicationConfig, HttpAdapterHost, ModuleRef, ModulesContainer } from 
 import { WebSocketServer } from 'ws';
 import { type BanContext, BanList, SecureWsBans } from '../admission/bans.js';
 import { SecureWsConnector } from '../client/connector.js';
-import { defaultEnvironment, type Environment, environmentOf, unknownVariables } from '../config/environment.js';
+import { inconsistencies, speaksTls } from '../config/consistency.js';
+import { defaultEnvironment, type Environment, environmentOf } from '../config/environment.js';
 import { ConfigurationError } from '../config/problems.js';
-import { memoryWarning, reportLine, reportSettings, type SettingsReport } from '../config/report.js';
-import { normalisePath, readSettings } from '../config/resolve.js';
+import { memoryWarning, reportLines, reportSettings, type SettingsReport } from '../config/report.js';
+import { normalisePath, type Reading, readSettings } from '../config/resolve.js';
 import type { SecureWsOptions, Settings } from '../config/settings.js';
 import type { Connection } from '../connection/connection.js';
 import type { Audiences } from '../dispatch/broadcaster.js';
@@ -44,7 +45,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
   private readonly guards = new GuardResolver();
   private readonly ports = new Map<number, Listener>();
   private readonly gatewaysOf = new Map<Endpoint, readonly Gateway[]>();
-  private resolved: ReturnType<typeof readSettings> | undefined;
+  private resolved: Reading | undefined;
   private plans: ListenerPlan[] | undefined;
   private engine: ServerContext | undefined;
   private banList: BanList | undefined;
@@ -96,8 +97,9 @@ export class SecureWsRuntime implements Audiences, BanContext {
   /** Checks the settings and the gateways, and makes the gateways' hooks and filters known to us. Idempotent. */
   prepare(): ListenerPlan[] {
     if (this.plans !== undefined) return this.plans;
-    const { gateways, plans, problems } = this.examine();
+    const { gateways, plans, problems, warnings } = this.examine();
     if (problems.length > 0) throw new ConfigurationError(problems);
+    for (const warning of warnings) this.logger.warn(warning);
     for (const { type, wrapper, module } of gateways) {
       wrapHooks(wrapper);
       wrapFilters(type, module);
@@ -109,12 +111,15 @@ export class SecureWsRuntime implements Audiences, BanContext {
 
   /** The settings, the gateways, and everything that is wrong with them: changes nothing and does not throw for them. */
   examine() {
-    const { settings, sources, problems: found } = this.read();
+    const { settings, sources, problems: found, warnings } = this.read();
     const gateways = findGateways(this.modules);
     const problems = [...found];
     const plans = planListeners(gateways, settings, this.config, problems);
     if (sources.get('proxy.requireTls') === 'default') problems.push(...this.tlsChoice(settings, plans));
-    return { settings, sources, gateways, plans, parts: partsOf(plans), problems };
+    const parts = partsOf(plans);
+    const findings = inconsistencies({ settings, sources, gateways: parts, httpsServer: this.httpsServer });
+    problems.push(...findings.problems);
+    return { settings, sources, gateways, plans, parts, problems, warnings: [...warnings, ...findings.warnings] };
   }
 
   /** Every setting with where it came from, and the memory that they allow. */
@@ -183,17 +188,13 @@ export class SecureWsRuntime implements Audiences, BanContext {
   }
 
   private tell(report: SettingsReport): void {
-    this.logger.debug(reportLine(report));
+    for (const text of reportLines(report)) this.logger.log(text);
     const warning = memoryWarning(report);
     if (warning !== undefined) this.logger.warn(warning);
   }
 
-  private read(): ReturnType<typeof readSettings> {
-    if (this.resolved === undefined) {
-      const environment = this.environment();
-      this.resolved = readSettings(this.options, environment);
-      for (const warning of unknownVariables(environment)) this.logger.warn(warning);
-    }
+  private read(): Reading {
+    this.resolved ??= readSettings(this.options, this.environment());
     return this.resolved;
   }
 
@@ -203,21 +204,19 @@ export class SecureWsRuntime implements Audiences, BanContext {
     return configured ? environmentOf(this.moduleRef.get(ConfigService, { strict: false })) : defaultEnvironment();
   }
 
-  private tlsChoice({ proxy, tls }: Settings, plans: readonly ListenerPlan[]): string[] {
-    const isProduction = this.environment().get('NODE_ENV') === 'production';
-    const hasTls = [tls, ...plans.map(({ settings }) => settings.tls)].some(
-      ({ cert, certFile }) => (cert ?? certFile) !== undefined,
-    );
-    if (
-      !isProduction ||
-      plans.length === 0 ||
-      proxy.trusted.length > 0 ||
-      hasTls ||
-      this.host?.httpAdapter?.getHttpServer() instanceof HttpsServer
-    )
-      return [];
+  /** The application's own server speaks TLS. */
+  private get httpsServer(): boolean {
+    return this.host?.httpAdapter?.getHttpServer() instanceof HttpsServer;
+  }
+
+  /** Under production, plaintext must be chosen. */
+  private tlsChoice({ proxy }: Settings, plans: readonly ListenerPlan[]): string[] {
+    if (this.environment().get('NODE_ENV') !== 'production' || proxy.trusted.length > 0) return [];
+    const plain = plans.filter((plan) => !speaksTls(plan, this.httpsServer));
+    if (plain.length === 0) return [];
+    const where = plain.map(({ port }) => (port === 0 ? "the application's port" : `port ${port}`)).join(', ');
     return [
-      'proxy.requireTls (WEBSOCKETS_REQUIRE_TLS) must be chosen under NODE_ENV=production: there is neither TLS nor a trusted proxy. Configure tls.* or proxy.trusted, or set it to true, or to false to serve plaintext',
+      `proxy.requireTls (WEBSOCKETS_REQUIRE_TLS): must be chosen under NODE_ENV=production, because ${where} has neither TLS nor a trusted proxy; name the proxy in proxy.trusted (WEBSOCKETS_TRUSTED_PROXIES), configure TLS, or set it to false to serve plaintext`,
     ];
   }
 

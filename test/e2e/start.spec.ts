@@ -91,7 +91,8 @@ async function problemsOf(
     (error: Error) => error,
   );
   const [first, ...lines] = error.message.split('\n');
-  if (lines.length > 0) expect(first).toBe(`nest-secure-ws: ${lines.length} setting(s) to mend:`);
+  const settings = lines.length === 1 ? 'setting' : 'settings';
+  if (lines.length > 0) expect(first).toBe(`nest-secure-ws: ${lines.length} invalid ${settings}:`);
   return lines.length > 0 ? lines.map((line) => line.replace(/^ {2}- /, '')) : [first!];
 }
 
@@ -398,15 +399,15 @@ describe('settings', () => {
     );
     expect(problems).toHaveLength(9);
     for (const expected of [
-      "messages.maxSize (WEBSOCKETS_MAX_SIZE) is 'lots\\x0a': expected a size in bytes or such as '64kb' from 1 to 1073741824",
-      'messages.rate (WEBSOCKETS_MESSAGE_RATE) is null: expected a rate',
-      'messages.concurrency (WEBSOCKETS_CONCURRENCY) is 0: expected a whole number from 1 to 10000',
-      'connections.max (WEBSOCKETS_MAX_CONNECTIONS) is 1.5: expected a whole number',
-      "keepalive.pingInterval (WEBSOCKETS_PING_INTERVAL) is 'soon': expected a duration in milliseconds or such as '10s' of at least 1, or null to remove it",
-      "proxy.requireTls (WEBSOCKETS_REQUIRE_TLS) is 'constructor': expected true or false",
-      'path of WrongGateway must be a path',
-      "keepalive.closeTimeout (WEBSOCKETS_CLOSE_TIMEOUT) of WrongGateway is '1 fortnight'",
-      "@MessageRate of WrongGateway.x is 'often'",
+      'messages.maxSize (WEBSOCKETS_MAX_SIZE): "lots\\n" is not a size from 1 to 1gb; expected bytes or \'64kb\'',
+      "messages.rate (WEBSOCKETS_MESSAGE_RATE): null is not a rate; expected '20/1s'",
+      'messages.concurrency (WEBSOCKETS_CONCURRENCY): 0 is not a whole number from 1 to 10000',
+      'connections.max (WEBSOCKETS_MAX_CONNECTIONS): 1.5 is not a whole number of at least 1',
+      "WEBSOCKETS_PING_INTERVAL (keepalive.pingInterval): \"soon\" is not a duration of at least 1ms; expected milliseconds or '10s', or 'none' to remove it",
+      "WEBSOCKETS_REQUIRE_TLS (proxy.requireTls): \"constructor\" is not 'true' or 'false'",
+      'path of WrongGateway: "/two words" is not a path',
+      'keepalive.closeTimeout (WEBSOCKETS_CLOSE_TIMEOUT) of WrongGateway: "1 fortnight" is not a duration',
+      '@MessageRate of WrongGateway.x: "often" is not a rate',
     ])
       expect(problems.join('\n')).toContain(expected);
   });
@@ -418,7 +419,7 @@ describe('settings', () => {
     [{ messages: { maxsize: 1 } }, "unknown option 'messages.maxsize', did you mean 'messages.maxSize'?"],
     [{ maxPerIp: 1 }, "unknown option 'maxPerIp', did you mean 'connections.maxPerIp'?"],
     [{ constructor: 1 }, "unknown option 'constructor'"],
-    [{ messages: 7 }, 'messages must be an object of settings'],
+    [{ messages: 7 }, 'messages: 7 is not an object of settings'],
   ])('unknown options: %j', async (options, expected) => {
     expect(await problemsOf(options)).toEqual([expected]);
   });
@@ -427,13 +428,13 @@ describe('settings', () => {
     [gatewayWith({ namespace: 'x' }), "unknown option 'namespace' of SomeGateway, did you mean 'path'?"],
     [
       gatewayWith({ proxy: { trusted: 'loopback' } }),
-      'proxy.trusted of SomeGateway can only be set for the whole application, in forRoot() or the environment',
+      'proxy.trusted (WEBSOCKETS_TRUSTED_PROXIES) of SomeGateway: a gateway cannot have its own; set it in forRoot() or the environment',
     ],
     [
       gatewayWith({ listen: { host: '::1' } }),
-      'listen.host of SomeGateway needs a port of its own: @SecureGateway(port, { … })',
+      'listen.host of SomeGateway: needs a dedicated port, @SecureGateway(port, { … })',
     ],
-    [gatewayWith({}, 70_000), 'the port of SomeGateway is 70000: expected 0 to 65535'],
+    [gatewayWith({}, 70_000), 'the port of SomeGateway: 70000 is not a port from 0 to 65535'],
   ])('what a gateway may not say: %#', async (gateway, expected) => {
     expect(await problemsOf({}, [gateway])).toEqual([expected]);
   });
@@ -452,7 +453,7 @@ describe('settings', () => {
       gatewayWith({ path: '/chat/', messages: { maxSize: '2' } }, undefined, 'Two'),
     ];
     expect(await problemsOf({}, [one, two])).toEqual([
-      "messages.maxSize of Two is '2', of One it is 1: both are on path /chat",
+      'messages.maxSize of Two is "2", of One it is 1: both are on path /chat',
     ]);
     const port = freePort();
     const [three, four] = [
@@ -460,55 +461,80 @@ describe('settings', () => {
       gatewayWith({ path: '/4', serverHeader: 'b' }, port, 'Four'),
     ];
     expect(await problemsOf({}, [three, four])).toEqual([
-      `serverHeader of Four is 'b', of Three it is 'a': both are on port ${port}`,
+      `serverHeader of Four is "b", of Three it is "a": both are on port ${port}`,
     ]);
   });
 
-  it('unknown variables are a warning with the nearest name', async () => {
+  it('a variable that is nearly ours stops the start with the right name; others that begin so are a warning', async () => {
     const warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation(() => undefined);
     undo.push(() => warn.mockRestore());
-    setEnvironment('WEBSOCKETS_MAXSIZE', '1');
+    setEnvironment('WEBSOCKETS_PUBLIC_ADDRESS_OF_US', 'x');
     await start({});
-    expect(warn).toHaveBeenCalledWith('unknown variable WEBSOCKETS_MAXSIZE, did you mean WEBSOCKETS_MAX_SIZE?');
+    expect(warn.mock.calls).toEqual([['WEBSOCKETS_PUBLIC_ADDRESS_OF_US: unknown variable']]);
+    setEnvironment('WEBSOCKETS_MAX_CONECTIONS', '1');
+    setEnvironment('WEBSOCKET_MAX_SIZE', '1');
+    expect(await problemsOf({})).toEqual([
+      'WEBSOCKETS_MAX_CONECTIONS: there is no such variable; WEBSOCKETS_MAX_CONNECTIONS is the name, correct it or unset it',
+      'WEBSOCKET_MAX_SIZE: there is no such variable; WEBSOCKETS_MAX_SIZE is the name, correct it or unset it',
+    ]);
   });
 
   it('NODE_ENV=production asks for a choice about TLS', async () => {
     setEnvironment('NODE_ENV', 'production');
     expect(await problemsOf({}, [EchoGateway])).toEqual([
-      expect.stringContaining('proxy.requireTls (WEBSOCKETS_REQUIRE_TLS) must be chosen'),
+      expect.stringContaining('proxy.requireTls (WEBSOCKETS_REQUIRE_TLS): must be chosen'),
+    ]);
+    // Certificates that no port uses are no TLS.
+    expect(await problemsOf({ tls: { certFile: 'server.pem', keyFile: 'server.key' } }, [EchoGateway])).toEqual([
+      expect.stringContaining("because the application's port has neither TLS nor a trusted proxy"),
+    ]);
+    setEnvironment('WEBSOCKETS_REQUIRE_TLS', 'true');
+    expect(await problemsOf({}, [EchoGateway])).toEqual([
+      expect.stringContaining('every connection is refused with 403'),
     ]);
     setEnvironment('WEBSOCKETS_REQUIRE_TLS', 'false');
     await speaks((await start({ gateways: [EchoGateway] })).port);
   });
 });
 
-it('says every setting with its source, and warns of memory that is not there', async () => {
-  const [debug, warn] = (['debug', 'warn'] as const).map((level) =>
+it('says in a few lines what is not at its default, and all of it on request; warns of memory that is not there', async () => {
+  const [log, warn] = (['log', 'warn'] as const).map((level) =>
     jest.spyOn(Logger.prototype, level).mockImplementation(() => undefined),
   );
   undo.push(() => jest.restoreAllMocks());
   setEnvironment('WEBSOCKETS_MAX_QUEUE', '3');
-  const gateway = gatewayWith({ path: '/report', messages: { maxSize: '2kb' } });
+  const gateway = gatewayWith({ path: '/report', messages: { maxSize: '2kb' }, keepRequest: true });
   const app = await start({
     gateways: [gateway],
-    options: { buffers: { budget: '100000gb' }, tls: { key: 'a secret' } },
+    options: { buffers: { budget: '100000gb' }, tls: { key: 'a secret' }, keepalive: { pingTimeout: null } },
   });
   const { settings, worstCaseBytes, availableBytes } = app.app.get(SecureWsStats).settings();
   const said = (path: string) =>
-    settings.filter((each) => each.path === path).map(({ value, source, gateway }) => [value, source, gateway]);
-  expect(said('messages.maxQueue')).toEqual([[3, 'environment', undefined]]);
+    settings
+      .filter((each) => each.path === path)
+      .map(({ value, text, source, gateway, secret }) => [value, text, source, gateway, secret]);
+  expect(said('messages.maxQueue')).toEqual([[3, '3', 'environment', undefined, false]]);
   expect(said('messages.maxSize')).toEqual([
-    [1_048_576, 'default', undefined],
-    [2048, 'gateway', '/report'],
+    [1_048_576, '1mb', 'default', undefined, false],
+    [2048, '2kb', 'gateway', '/report', false],
   ]);
-  expect(said('tls.key')).toEqual([['(not shown)', 'options', undefined]]);
-  expect(worstCaseBytes).toBe(100_000 * 1024 ** 3 + 10_000 * 16 * 1024);
+  expect(said('tls.key')).toEqual([['(not shown)', '(not shown)', 'options', undefined, true]]);
+  expect(worstCaseBytes).toBe(100_000 * 1024 ** 3 + 11_000 * 16 * 1024);
   expect(availableBytes).toBeLessThan(worstCaseBytes);
-  expect(debug).toHaveBeenCalledWith(
-    expect.stringMatching(/^settings: http\.maxLineLength=8192 \(default\), .*messages\.maxSize=2048 \(\/report\)/),
-  );
-  expect(JSON.stringify(debug!.mock.calls)).not.toContain('a secret');
-  expect(warn).toHaveBeenCalledWith(expect.stringContaining('connections.max and buffers.budget allow 102400157 MiB'));
+  const lines = log!.mock.calls.map(([text]) => String(text)).filter((text) => text.includes('settings'));
+  expect(lines).toEqual([
+    'settings from options: tls.key=(not shown), buffers.budget=100000gb, keepalive.pingTimeout=none',
+    'settings from environment: messages.maxQueue=3',
+    'settings from gateway /report: messages.maxSize=2kb, keepRequest=true',
+    expect.stringMatching(
+      /^all other settings have their defaults \(SecureWsStats\.settings\(\) lists them\); peers can make this process hold \d+mb of the \d+[mg]b that it may use$/,
+    ),
+  ]);
+  expect(JSON.stringify([...log!.mock.calls, ...warn!.mock.calls])).not.toContain('a secret');
+  expect(warn!.mock.calls.map(([text]) => String(text))).toEqual([
+    expect.stringContaining('tls.key has no effect: no gateway has a dedicated port'),
+    expect.stringContaining('allow peers to make this process hold 102400172mb'),
+  ]);
 });
 
 it('two applications may share gateway classes', async () => {

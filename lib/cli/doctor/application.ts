@@ -8,7 +8,6 @@ import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { NestApplicationOptions } from '@nestjs/common';
 import type { AbstractHttpAdapter } from '@nestjs/core';
-import { unknownVariables } from '../../config/environment.js';
 import { SecureWsRuntime } from '../../nest/runtime.js';
 import { CannotRun, type Io, safeText, withoutCredentials } from '../terminal.js';
 import { type DoctorRequest, diagnose, type Reading } from './collect.js';
@@ -93,13 +92,11 @@ async function construct(request: DoctorRequest, variables: DoctorVariables): Pr
     ...(request.https ? { httpsOptions: {} } : {}),
   };
   const app = await NestFactory.create(module, await adapterFor(file, request.https), options);
-  return diagnose(request, read(app.get(SecureWsRuntime, { strict: false }), variables), variables);
+  return diagnose(request, read(app.get(SecureWsRuntime, { strict: false })), variables);
 }
 
-function read(runtime: SecureWsRuntime, variables: DoctorVariables): Reading {
-  const { settings, sources, problems, parts } = runtime.examine();
-  const names = variables.names.filter((name) => name.startsWith('WEBSOCKETS_'));
-  const warnings = unknownVariables({ get: variables.get, names });
+function read(runtime: SecureWsRuntime): Reading {
+  const { settings, sources, problems, warnings, parts } = runtime.examine();
   return { settings, sources, problems, warnings, gateways: parts };
 }
 

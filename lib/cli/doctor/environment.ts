@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseEnv } from 'node:util';
-import { type Environment, unknownVariables } from '../../config/environment.js';
+import type { Environment } from '../../config/environment.js';
 import { readSettings } from '../../config/resolve.js';
 import { tlsProblems } from '../../net/tls-files.js';
 import { CannotRun, type Io } from '../terminal.js';
@@ -53,14 +53,14 @@ function readFile(path: string, required: boolean): Record<string, string | unde
 export function readEnvironment(variables: DoctorVariables, request: DoctorRequest): Reading {
   const environment: Environment = {
     get: (name) => variables.get(name),
-    names: variables.names.filter((name) => name.startsWith('WEBSOCKETS_')),
+    names: variables.names,
   };
-  const { settings, sources, problems } = readSettings({}, environment);
+  const { settings, sources, problems, warnings } = readSettings({}, environment);
   return {
     settings,
     sources,
     problems: [...problems, ...tlsProblems(settings.tls, ''), ...tlsChoice(settings, sources, variables, request)],
-    warnings: unknownVariables(environment),
+    warnings,
     gateways: undefined,
   };
 }

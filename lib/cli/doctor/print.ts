@@ -1,5 +1,5 @@
 import { rowAt } from '../../config/rows.js';
-import { columns, durationText, type Io, type Paint, painter, safeText, sizeText, widthOf, wrap } from '../terminal.js';
+import { columns, type Io, type Paint, painter, safeText, widthOf, wrap } from '../terminal.js';
 import type { DoctorReport, ShownSetting } from './examine.js';
 import type { Finding, Severity } from './finding.js';
 
@@ -48,15 +48,9 @@ const sourceText = ({ source, gateway, variable }: ShownSetting): string => {
 export function valueText({ path, value }: Pick<ShownSetting, 'path' | 'value'>): string {
   if (value === undefined) return '–';
   if (value === null) return 'removed';
-  const expected = rowAt(path)?.row.expected ?? '';
-  const quantity = expected.startsWith('a size') || expected.includes('mb/') ? sizeText : String;
-  if (typeof value === 'number') return expected.startsWith('a duration') ? durationText(value) : quantity(value);
-  if (Array.isArray(value)) return value.length === 0 ? 'none' : safeText(value.join(','), 60);
-  if (typeof value === 'object') {
-    const { limit, window } = value as { limit?: unknown; window?: unknown };
-    if (typeof limit === 'number' && typeof window === 'number') return `${quantity(limit)}/${durationText(window)}`;
-    return safeText(JSON.stringify(value), 60);
-  }
+  const row = rowAt(path)?.row;
+  if (row !== undefined && (typeof value === 'number' || typeof value === 'object'))
+    return safeText(row.show(value), 60);
   return safeText(String(value), 60);
 }
 

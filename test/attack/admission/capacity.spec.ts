@@ -9,7 +9,7 @@ import {
   type OpenedEvent,
   type RefusedEvent,
   SecureGateway,
-  type SecureGatewayOptions,
+  type SecurePortOptions,
   type SecureWsOptions,
   type UpgradeAttempt,
 } from 'nest-secure-ws';
@@ -34,7 +34,7 @@ const leave = () => {
 async function start(
   connections: NonNullable<SecureWsOptions['connections']>,
   more: Omit<SecureWsOptions, 'connections'> = {},
-  gateways: Record<string, SecureGatewayOptions & { port?: number }> = { '/': {} },
+  gateways: Record<string, SecurePortOptions & { port?: number }> = { '/': {} },
 ): Promise<TestApp> {
   const classes = Object.entries(gateways).map(([path, { port: own, ...options }]) => {
     class Gateway {

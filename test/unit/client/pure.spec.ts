@@ -152,12 +152,12 @@ describe('options of a call', () => {
       /unknown option 'maxPayload', did you mean 'messages.maxSize'/,
       /unknown option 'maxRedirect', did you mean 'maxRedirects'/,
       /unknown option 'pingInterval', did you mean 'keepalive.pingInterval'/,
-      /^backoffFactor .*is 0: expected a number/,
+      /^backoffFactor .*: 0 is not a number from 1 to 100$/,
       /^userAgentHeader/,
-      /^http.openTimeout .*is 'soon'/,
+      /^http.openTimeout .*: "soon" is not a duration/,
       /unknown option 'http.openTimout', did you mean 'http.openTimeout'/,
       /^messages.maxSize/,
-      /^keepalive must be an object/,
+      /^keepalive: 5 is not an object/,
       /^subprotocols/,
       /^origin/,
       /^agent/,
@@ -167,6 +167,17 @@ describe('options of a call', () => {
       expect(problems).toContainEqual(expect.stringMatching(expected));
     }
     expect(problems).toHaveLength(15);
+  });
+
+  it('a variable of the client that is nearly ours is a problem, one of the server is not', () => {
+    process.env['WEBSOCKETS_MAX_SIEZ'] = '1kb';
+    process.env['WEBSOCKETS_MAX_CONECTIONS'] = '5';
+    try {
+      expect(problemsOf('ws://h', {})).toEqual([expect.stringMatching(/^WEBSOCKETS_MAX_SIEZ: .*WEBSOCKETS_MAX_SIZE/)]);
+    } finally {
+      delete process.env['WEBSOCKETS_MAX_SIEZ'];
+      delete process.env['WEBSOCKETS_MAX_CONECTIONS'];
+    }
   });
 
   it('only one of two that say the same', () => {

@@ -1,0 +1,284 @@
+import { parseAddress } from '../net/address.js';
+import { compiled, parseAddressList } from '../net/address-list.js';
+import { showDuration } from './kinds.js';
+import { nameOf } from './problems.js';
+import { rowAt } from './rows.js';
+import type { GatewaySettings, Settings, Source } from './settings.js';
+
+/** The settings of a whole application, some of which may make no sense beside others. */
+export interface Deployment {
+  readonly settings: Settings;
+  readonly sources: ReadonlyMap<string, Source>;
+  readonly gateways: readonly GatewaySettingsAt[];
+  /** The application's own server speaks TLS. */
+  readonly httpsServer: boolean;
+}
+
+export interface GatewaySettingsAt {
+  readonly name: string;
+  /** 0: the application's. */
+  readonly port: number;
+  readonly settings: GatewaySettings;
+  /** Paths of the options that it gave. */
+  readonly own: Iterable<string>;
+}
+
+export interface Findings {
+  /** It cannot work: the start fails. */
+  readonly problems: readonly string[];
+  /** It works, but not as the settings suggest. */
+  readonly warnings: readonly string[];
+}
+
+/** A rule about settings that one place has together. */
+interface Rule {
+  /** The settings that it compares: a gateway that gave none of them is not told again what the application was told. */
+  readonly paths: readonly string[];
+  /** Holds for the application alone. */
+  readonly application?: boolean;
+  /** They cannot work together. */
+  readonly fatal?: boolean;
+  /** What is wrong, or nothing. */
+  find(settings: Settings): string | undefined;
+}
+
+function raw(settings: Settings, path: string): unknown {
+  const { group, key } = rowAt(path)!;
+  return ((group === undefined ? settings : settings[group as keyof Settings]) as Record<string, unknown>)[key];
+}
+
+/** As one would write it. */
+function shown(settings: Settings, path: string): string {
+  const value = raw(settings, path);
+  return value === undefined || value === null ? 'not set' : rowAt(path)!.row.show(value);
+}
+
+const name = (path: string): string => nameOf(rowAt(path)!);
+const is = (settings: Settings, path: string): string => `${name(path)} is ${shown(settings, path)}`;
+
+/** A number to compare; of a rate its burst. */
+function amount(settings: Settings, path: string): number | undefined {
+  const value = raw(settings, path);
+  if (typeof value === 'number') return value;
+  return typeof value === 'object' && value !== null ? (value as { limit?: number }).limit : undefined;
+}
+
+/** `path` must not be above `other`. */
+const above = (
+  path: string,
+  other: string,
+  consequence: string | ((settings: Settings) => string),
+  details: Pick<Rule, 'application' | 'fatal'> = {},
+): Rule => ({
+  ...details,
+  paths: [path, other],
+  find(settings) {
+    const [value, bound] = [amount(settings, path), amount(settings, other)];
+    if (value === undefined || bound === undefined || value <= bound) return undefined;
+    const text = typeof consequence === 'string' ? consequence : consequence(settings);
+    return `${is(settings, path)}, above ${name(other)}, which is ${shown(settings, other)}: ${text}`;
+  },
+});
+
+/** How long reading pauses after one message of the largest size. */
+const pauses =
+  (path: 'byteRate' | 'byteRatePerIp') =>
+  ({ messages }: Settings): string => {
+    const { limit, window } = messages[path];
+    const pause = Math.ceil(((messages.maxSize - limit) * window) / limit / 1000);
+    return `after one message of that size nothing is read for ${showDuration(pause * 1000)}`;
+  };
+
+const BYTES_PER_NODE = 64;
+/** What all unfinished heads may hold together. */
+const HEADS = 16 * 1024 ** 2;
+/** One dedicated context with the smallest window and memory; see bench/compression/results.md. */
+const SMALLEST_CONTEXT = 98 * 1024;
+const ADDRESS_FIRST = 'the limit per address is reached first';
+
+const RULES: readonly Rule[] = [
+  above('messages.maxSize', 'buffers.maxPerIp', 'a message of that size can never be received', { fatal: true }),
+  above('messages.maxSize', 'buffers.budget', 'a message of that size can never be received', { fatal: true }),
+  {
+    paths: ['messages.maxSize', 'buffers.maxPerIp'],
+    find(settings) {
+      const { messages, buffers } = settings;
+      const { maxNodes = 0 } = messages as { maxNodes?: number };
+      const cost = messages.maxSize + BYTES_PER_NODE * Math.min(maxNodes, messages.maxSize);
+      if (cost * 2 <= buffers.maxPerIp || messages.maxSize > buffers.maxPerIp) return undefined;
+      return `${is(settings, 'messages.maxSize')}, more than half of ${name('buffers.maxPerIp')}, which is ${shown(settings, 'buffers.maxPerIp')}: a message of that size and an answer as large end the connection with 1013; raise the latter or lower the former`;
+    },
+  },
+  above('messages.maxQueueBytes', 'buffers.maxPerIp', ADDRESS_FIRST),
+  above(
+    'messages.maxSize',
+    'messages.maxQueueBytes',
+    'one message fills the queue, and the next is read once it was handled',
+  ),
+  above('messages.maxSize', 'messages.byteRate', pauses('byteRate')),
+  above('messages.maxSize', 'messages.byteRatePerIp', pauses('byteRatePerIp')),
+  {
+    paths: ['messages.byteRate', 'messages.byteRatePerIp'],
+    find(settings) {
+      const { byteRate: own, byteRatePerIp: shared } = settings.messages;
+      if (own.limit / own.window <= shared.limit / shared.window) return undefined;
+      return `${is(settings, 'messages.byteRate')}, faster than ${name('messages.byteRatePerIp')}, which is ${shown(settings, 'messages.byteRatePerIp')}: ${ADDRESS_FIRST}`;
+    },
+  },
+  above('messages.concurrency', 'messages.maxQueue', 'no more handlers run at once than the queue holds messages'),
+  above('buffers.writeLimit', 'buffers.maxBuffered', 'a slow reader is ended before reading from it pauses'),
+  above('buffers.maxBuffered', 'buffers.maxPerIp', ADDRESS_FIRST),
+  above('buffers.maxPerIp', 'buffers.budget', 'one address can hold the whole budget', { application: true }),
+  above('connections.maxPerIp', 'connections.max', 'one address can hold every connection', { application: true }),
+  above('connections.maxPerUser', 'connections.max', 'one user can hold every connection', { application: true }),
+  above('connections.maxPending', 'connections.max', 'more handshakes are begun than can be admitted', {
+    application: true,
+  }),
+  above('connections.maxPendingPerIp', 'connections.maxPending', 'one address can hold every pending handshake', {
+    application: true,
+  }),
+  above('connections.guardTimeout', 'http.openTimeout', 'the open timeout ends guards first'),
+  {
+    paths: ['http.maxLineLength', 'http.maxNumHeaders'],
+    find(settings) {
+      const { maxLineLength, maxNumHeaders } = settings.http;
+      if (maxLineLength * maxNumHeaders <= HEADS) return undefined;
+      return `${is(settings, 'http.maxLineLength')} and ${is(settings, 'http.maxNumHeaders')}: a head that uses both is above 16mb, which is all that unfinished heads may hold together, and is dropped`;
+    },
+  },
+  above('keepalive.idleTimeout', 'keepalive.maxLifetime', 'connections end before they can be idle for so long'),
+  above('keepalive.pingInterval', 'keepalive.maxLifetime', 'connections end before they are pinged'),
+  {
+    paths: ['compression.mode', 'compression.budget'],
+    find(settings) {
+      const { mode, budget } = settings.compression;
+      if (mode !== 'dedicated' || budget >= SMALLEST_CONTEXT) return undefined;
+      return `${is(settings, 'compression.mode')} and ${is(settings, 'compression.budget')}: that is less than one context takes, every connection gets shared compression`;
+    },
+  },
+  above('client.backoffInitialDelay', 'client.backoffMaxDelay', 'the longest delay holds for the first too', {
+    application: true,
+  }),
+  above('client.backoffMinDelay', 'client.backoffMaxDelay', 'every delay is the longest', { application: true }),
+  {
+    paths: ['connections.allowedIps', 'connections.deniedIps'],
+    fatal: true,
+    application: true,
+    find({ connections: { allowedIps, deniedIps } }) {
+      if (allowedIps === undefined || allowedIps.length === 0) return undefined;
+      if (!allowedIps.every((entry) => deniedIps.some((denied) => covers(denied, entry)))) return undefined;
+      return `${name('connections.deniedIps')} covers all of ${name('connections.allowedIps')}: nobody can connect`;
+    },
+  },
+  {
+    paths: ['proxy.trusted'],
+    application: true,
+    find({ proxy }) {
+      const everybody = proxy.trusted.find((entry) => /\/0+$/.test(entry));
+      if (everybody === undefined) return undefined;
+      return `${name('proxy.trusted')} names ${everybody}: every peer can say which address it has, and no limit per address holds; name the proxies only`;
+    },
+  },
+];
+
+/** Whether one entry of a list of addresses covers another. Names are compared as names. */
+function covers(outer: string, inner: string): boolean {
+  if (outer.toLowerCase() === inner.toLowerCase()) return true;
+  const [address, length] = inner.split('/') as [string, string?];
+  const parsed = parseAddress(address);
+  if (parsed === undefined || !compiled(parseAddressList([outer])).has(parsed)) return false;
+  const bits = (text: string | undefined) => (text === undefined ? Number.POSITIVE_INFINITY : Number(text));
+  return bits(outer.split('/')[1]) <= bits(length);
+}
+
+/** Problems and warnings of settings that are each valid. */
+export function inconsistencies(deployment: Deployment): Findings {
+  const { settings, gateways } = deployment;
+  const problems: string[] = [];
+  const warnings: string[] = [];
+  const note = (rule: Rule, text: string) => (rule.fatal ? problems : warnings).push(text);
+  for (const rule of RULES) {
+    const text = rule.find(settings);
+    if (text !== undefined) note(rule, text);
+  }
+  for (const { name, settings, own } of gateways) {
+    const given = new Set(own);
+    for (const rule of RULES) {
+      if (rule.application || !rule.paths.some((path) => given.has(path))) continue;
+      const text = rule.find(settings);
+      if (text !== undefined) note(rule, `gateway ${name}: ${text}`);
+    }
+  }
+  problems.push(...plaintextOnly(deployment));
+  warnings.push(...beyondTotals(deployment), ...withoutEffect(deployment));
+  return { problems, warnings };
+}
+
+/** What a gateway caps above the application's total. */
+function beyondTotals({ settings, gateways }: Deployment): string[] {
+  return gateways.flatMap(({ name: gateway, settings: { own } }) =>
+    (['max', 'maxPerIp', 'maxPerUser'] as const).flatMap((key) => {
+      const [cap, total] = [own[key], settings.connections[key]];
+      if (cap === undefined || total === undefined || cap <= total) return [];
+      return [
+        `gateway ${gateway}: ${name(`connections.${key}`)} is ${cap}, above the application's, which is ${total}: the latter is reached first`,
+      ];
+    }),
+  );
+}
+
+/** Whether what listens at a gateway's port speaks TLS. */
+export const speaksTls = (
+  { port, settings: { tls } }: Pick<GatewaySettingsAt, 'port' | 'settings'>,
+  httpsServer: boolean,
+): boolean => (port === 0 ? httpsServer : (tls.cert ?? tls.certFile) !== undefined);
+
+function plaintextOnly({ settings: { proxy }, gateways, httpsServer }: Deployment): string[] {
+  if (!proxy.requireTls || proxy.trusted.length > 0) return [];
+  const plain = gateways.filter((gateway) => !speaksTls(gateway, httpsServer));
+  return plain.map(
+    ({ name: gateway }) =>
+      `${name('proxy.requireTls')} is true, and gateway ${gateway} has neither TLS nor a trusted proxy: every connection is refused with 403; configure tls.* on a dedicated port, httpsOptions for the application's port, or ${name('proxy.trusted')}`,
+  );
+}
+
+/** Settings that somebody chose and that change nothing. */
+function withoutEffect({ settings, sources, gateways }: Deployment): string[] {
+  const isSet = (path: string) => (sources.get(path) ?? 'default') !== 'default';
+  const all: readonly Settings[] = gateways.length > 0 ? gateways.map((each) => each.settings) : [settings];
+  const modes = new Set(all.map(({ compression }) => compression.mode));
+  const isOff = modes.size === 1 && modes.has('off');
+  const isDedicated = gateways.some(({ port }) => port !== 0);
+  const cases: readonly (readonly [applies: boolean, paths: readonly string[], why: string])[] = [
+    [
+      gateways.length > 0 && !isDedicated,
+      ['tls.certFile', 'tls.keyFile', 'tls.caFile', 'tls.cert', 'tls.key', 'tls.ca', 'tls.requestCert'],
+      "no gateway has a dedicated port; TLS of the application's port comes from the httpsOptions of NestFactory.create()",
+    ],
+    [gateways.length > 0 && !isDedicated, ['listen.host'], 'no gateway has a dedicated port'],
+    [
+      settings.proxy.trusted.length === 0,
+      ['proxy.header'],
+      `${name('proxy.trusted')} names no proxy, and no forwarding header is read`,
+    ],
+    [
+      all.every(({ connections }) => connections.maxPerUser === undefined),
+      ['connections.onUserLimit'],
+      `${name('connections.maxPerUser')} is not set`,
+    ],
+    [
+      all.every(({ keepalive }) => keepalive.pingInterval === null),
+      ['keepalive.pingTimeout'],
+      `${name('keepalive.pingInterval')} is removed, and no pong is awaited`,
+    ],
+    [
+      isOff,
+      ['windowBits', 'memLevel', 'level', 'threshold', 'maxRatio'].map((key) => `compression.${key}`),
+      `${name('compression.mode')} is off`,
+    ],
+    [!modes.has('dedicated'), ['compression.budget'], `${name('compression.mode')} is dedicated nowhere`],
+  ];
+  return cases.flatMap(([applies, paths, why]) =>
+    applies ? paths.filter(isSet).map((path) => `${name(path)} has no effect: ${why}`) : [],
+  );
+}

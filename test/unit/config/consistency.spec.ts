@@ -1,0 +1,278 @@
+import { describe, expect, it } from '@jest/globals';
+import type { SecureGatewayOptions, SecurePortOptions, SecureWsOptions } from 'nest-secure-ws';
+import { type GatewaySettingsAt, inconsistencies } from '../../../lib/config/consistency.js';
+import { readGateway, resolveSettings, settingsOf } from '../../../lib/config/resolve.js';
+
+const NOTHING = { get: () => undefined, names: [] };
+
+interface GatewayAt {
+  readonly port?: number;
+  readonly options?: SecureGatewayOptions | SecurePortOptions;
+}
+
+function findings(options: SecureWsOptions, gateways: readonly GatewayAt[] = [{}], httpsServer = false) {
+  const { settings, sources } = resolveSettings(options, NOTHING);
+  const parts = gateways.map(({ port = 0, options = {} }): GatewaySettingsAt => {
+    const reading = readGateway(options, 'Gateway', port !== 0);
+    expect(reading.problems).toEqual([]);
+    return {
+      name: `${reading.path}${port === 0 ? '' : ` at port ${port}`}`,
+      port,
+      settings: settingsOf(settings, reading),
+      own: reading.own.keys(),
+    };
+  });
+  return inconsistencies({ settings, sources, gateways: parts, httpsServer });
+}
+
+const NONE = { problems: [], warnings: [] };
+const text = (...parts: string[]): unknown =>
+  expect.stringMatching(new RegExp(parts.map((part) => part.replace(/[.()*]/g, '\\$&')).join('.*')));
+
+describe('settings that cannot work together', () => {
+  it('are none of the defaults', () => {
+    expect(findings({})).toEqual(NONE);
+    expect(findings({}, [])).toEqual(NONE);
+    expect(findings({ compression: { mode: 'dedicated' } }, [{ port: 8443 }])).toEqual(NONE);
+  });
+
+  it.each<[string, SecureWsOptions, string[]]>([
+    [
+      'a message above the share of its address',
+      { messages: { maxSize: '40mb' } },
+      [
+        'messages.maxSize (WEBSOCKETS_MAX_SIZE) is 40mb, above buffers.maxPerIp (WEBSOCKETS_BUFFERS_PER_IP), which is 32mb',
+        'can never be received',
+      ],
+    ],
+    [
+      'a message above the budget',
+      { messages: { maxSize: '2mb' }, buffers: { budget: '1mb', maxPerIp: '8mb' } },
+      ['messages.maxSize', 'above buffers.budget'],
+    ],
+    [
+      'all allowed addresses denied',
+      { connections: { allowedIps: '10.1.0.0/16, 10.2.0.1, ::1, loopback', deniedIps: '10.0.0.0/8, ::/0, loopback' } },
+      ['connections.deniedIps (WEBSOCKETS_DENIED_IPS) covers all of connections.allowedIps', 'nobody can connect'],
+    ],
+    [
+      'TLS required where there is none',
+      { proxy: { requireTls: true } },
+      ['proxy.requireTls (WEBSOCKETS_REQUIRE_TLS) is true', 'gateway / has neither TLS nor a trusted proxy', '403'],
+    ],
+  ])('%s', (_, options, parts) => {
+    expect(findings(options).problems).toEqual([text(...parts)]);
+  });
+
+  it.each<[string, SecureWsOptions, GatewayAt[]?, boolean?]>([
+    [
+      'an allowed address that is not denied',
+      { connections: { allowedIps: '10.0.0.0/8, 11.0.0.1', deniedIps: '10.0.0.0/8' } },
+    ],
+    ['a denied part of an allowed network', { connections: { allowedIps: '10.0.0.0/8', deniedIps: '10.0.0.0/16' } }],
+    ['required TLS behind a proxy', { proxy: { requireTls: true, trusted: '10.0.0.0/8' } }],
+    ['required TLS over HTTPS', { proxy: { requireTls: true } }, [{}], true],
+    [
+      'required TLS on a dedicated port with TLS',
+      { proxy: { requireTls: true } },
+      [{ port: 8443, options: { tls: { certFile: 'a', keyFile: 'b' } } }],
+    ],
+  ])('%s is fine', (...[, options, gateways, https]) => {
+    expect(findings(options, gateways, https)).toEqual(NONE);
+  });
+
+  it('a gateway is told what it adds, and not again what the application was told', () => {
+    const big = { options: { path: '/big', messages: { maxSize: '40mb' } } };
+    expect(findings({}, [big, {}])).toEqual({
+      problems: [text('gateway /big: messages.maxSize (WEBSOCKETS_MAX_SIZE) is 40mb, above buffers.maxPerIp')],
+      warnings: [
+        text('gateway /big: messages.maxSize (WEBSOCKETS_MAX_SIZE) is 40mb, above messages.byteRate'),
+        text('gateway /big: messages.maxSize (WEBSOCKETS_MAX_SIZE) is 40mb, above messages.byteRatePerIp'),
+      ],
+    });
+    expect(findings({ messages: { maxSize: '40mb' } }, [{}, { options: { path: '/2' } }]).problems).toHaveLength(1);
+  });
+
+  it('plaintext of one port of several is named', () => {
+    const tls = { certFile: 'a', keyFile: 'b' };
+    expect(
+      findings({ proxy: { requireTls: true } }, [{ port: 8443, options: { tls } }, { port: 8080 }]).problems,
+    ).toEqual([text('gateway / at port 8080 has neither TLS')]);
+  });
+});
+
+describe('settings that are wasted beside others', () => {
+  it.each<[string, SecureWsOptions, string[]]>([
+    [
+      'a message above half of the share',
+      { messages: { maxSize: '20mb', byteRate: '64mb/4s', byteRatePerIp: '64mb/4s' } },
+      [
+        'messages.maxSize (WEBSOCKETS_MAX_SIZE) is 20mb, more than half of buffers.maxPerIp (WEBSOCKETS_BUFFERS_PER_IP), which is 32mb',
+        '1013',
+      ],
+    ],
+    [
+      'maxSize > maxQueueBytes',
+      { messages: { maxQueueBytes: '64kb' } },
+      ['messages.maxSize', 'above messages.maxQueueBytes', '64kb'],
+    ],
+    [
+      'maxQueueBytes > maxPerIp',
+      { messages: { maxQueueBytes: '64mb' } },
+      ['messages.maxQueueBytes', 'above buffers.maxPerIp'],
+    ],
+    [
+      'maxSize > byteRate',
+      { messages: { byteRate: '64kb/1s' } },
+      ['messages.maxSize', 'above messages.byteRate', 'nothing is read for 15s'],
+    ],
+    [
+      'maxSize > byteRatePerIp',
+      { messages: { byteRate: '1mb/8s', byteRatePerIp: '512kb/1s' } },
+      ['messages.maxSize', 'messages.byteRatePerIp', '1s'],
+    ],
+    [
+      'byteRate > byteRatePerIp',
+      { messages: { byteRate: '8mb/1s' } },
+      ['messages.byteRate', 'faster than messages.byteRatePerIp'],
+    ],
+    [
+      'concurrency > maxQueue',
+      { messages: { concurrency: 20 } },
+      ['messages.concurrency (WEBSOCKETS_CONCURRENCY) is 20, above messages.maxQueue'],
+    ],
+    [
+      'writeLimit > maxBuffered',
+      { buffers: { writeLimit: '8mb' } },
+      ['buffers.writeLimit', 'above buffers.maxBuffered'],
+    ],
+    ['maxBuffered > maxPerIp', { buffers: { maxBuffered: '64mb' } }, ['buffers.maxBuffered', 'above buffers.maxPerIp']],
+    ['maxPerIp > budget', { buffers: { budget: '16mb' } }, ['buffers.maxPerIp', 'above buffers.budget']],
+    [
+      'maxPerIp > max',
+      { connections: { maxPerIp: 20_000 } },
+      ['connections.maxPerIp', 'above connections.max', 'one address'],
+    ],
+    [
+      'maxPerUser > max',
+      { connections: { maxPerUser: 20_000 } },
+      ['connections.maxPerUser', 'above connections.max', 'one user'],
+    ],
+    ['maxPending > max', { connections: { maxPending: 20_000 } }, ['connections.maxPending', 'above connections.max']],
+    [
+      'maxPendingPerIp > maxPending',
+      { connections: { maxPendingPerIp: 2000 } },
+      ['connections.maxPendingPerIp', 'above connections.maxPending'],
+    ],
+    [
+      'guardTimeout > openTimeout',
+      { connections: { guardTimeout: '30s' } },
+      ['connections.guardTimeout (WEBSOCKETS_GUARD_TIMEOUT) is 30s, above http.openTimeout'],
+    ],
+    [
+      'a head above all heads',
+      { http: { maxLineLength: '256kb' } },
+      ['http.maxLineLength', 'http.maxNumHeaders', '16mb'],
+    ],
+    [
+      'idleTimeout > maxLifetime',
+      { keepalive: { idleTimeout: '2h', maxLifetime: '1h' } },
+      ['keepalive.idleTimeout', 'above keepalive.maxLifetime'],
+    ],
+    [
+      'pingInterval > maxLifetime',
+      { keepalive: { maxLifetime: '10s' } },
+      ['keepalive.pingInterval', 'above keepalive.maxLifetime'],
+    ],
+    [
+      'dedicated contexts without room',
+      { compression: { mode: 'dedicated', budget: '64kb' } },
+      ['compression.mode', 'compression.budget', 'less than one context'],
+    ],
+    [
+      'backoffInitialDelay > backoffMaxDelay',
+      { client: { backoffInitialDelay: '2m' } },
+      ['client.backoffInitialDelay', 'above client.backoffMaxDelay'],
+    ],
+    [
+      'backoffMinDelay > backoffMaxDelay',
+      { client: { backoffMinDelay: '2m' } },
+      ['client.backoffMinDelay', 'above client.backoffMaxDelay'],
+    ],
+    [
+      'everybody trusted',
+      { proxy: { trusted: '10.0.0.0/8, 0.0.0.0/0' } },
+      ['proxy.trusted (WEBSOCKETS_TRUSTED_PROXIES) names 0.0.0.0/0'],
+    ],
+    ['everybody trusted over IPv6', { proxy: { trusted: '::/0' } }, ['proxy.trusted', 'names ::/0']],
+    [
+      'TLS files that no port uses',
+      { tls: { certFile: 'server.pem' } },
+      ['tls.certFile (WEBSOCKETS_TLS_CERT) has no effect: no gateway has a dedicated port', 'httpsOptions'],
+    ],
+    ['a host that no port uses', { listen: { host: '::1' } }, ['listen.host (WEBSOCKETS_HOST) has no effect']],
+    [
+      'a header of nobody',
+      { proxy: { header: 'forwarded' } },
+      ['proxy.header (WEBSOCKETS_PROXY_HEADER) has no effect: proxy.trusted'],
+    ],
+    [
+      'a way out of a limit that is not set',
+      { connections: { onUserLimit: 'closeOldest' } },
+      ['connections.onUserLimit', 'connections.maxPerUser', 'not set'],
+    ],
+    [
+      'pongs without pings',
+      { keepalive: { pingInterval: null, pingTimeout: '5s' } },
+      ['keepalive.pingTimeout', 'no effect'],
+    ],
+    [
+      'a level of no compression',
+      { compression: { mode: 'off', level: 9 } },
+      ['compression.level', 'no effect', 'off'],
+    ],
+    [
+      'a budget of no contexts',
+      { compression: { budget: '1mb' } },
+      ['compression.budget', 'no effect', 'dedicated nowhere'],
+    ],
+  ])('%s', (_, options, parts) => {
+    expect(findings(options)).toEqual({ problems: [], warnings: [text(...parts)] });
+  });
+
+  it.each<[string, SecureWsOptions, GatewayAt[]]>([
+    [
+      'TLS files of a dedicated port',
+      { tls: { certFile: 'a', keyFile: 'b' }, listen: { host: '::1' } },
+      [{ port: 8443 }],
+    ],
+    ['TLS files in an application without gateways', { tls: { certFile: 'a', keyFile: 'b' } }, []],
+    [
+      'a way out of a gateway’s own limit',
+      { connections: { onUserLimit: 'closeOldest' } },
+      [{ options: { connections: { maxPerUser: 2 } } }],
+    ],
+    [
+      'a budget of a gateway’s contexts',
+      { compression: { budget: '1mb' } },
+      [{ options: { compression: { mode: 'dedicated' } } }],
+    ],
+    [
+      'a level that one gateway does not use',
+      { compression: { level: 9 } },
+      [{}, { options: { path: '/2', compression: { mode: 'off' } } }],
+    ],
+    ['an equal pair', { connections: { max: 100, maxPending: 100 }, buffers: { budget: '32mb' } }, [{}]],
+  ])('%s is fine', (_, options, gateways) => {
+    expect(findings(options, gateways)).toEqual(NONE);
+  });
+
+  it('what a gateway caps above the application', () => {
+    const options = { path: '/x', connections: { max: 20_000, maxPerIp: 10 } };
+    expect(findings({}, [{ options }]).warnings).toEqual([
+      text(
+        "gateway /x: connections.max (WEBSOCKETS_MAX_CONNECTIONS) is 20000, above the application's, which is 10000",
+      ),
+    ]);
+  });
+});

@@ -1,0 +1,205 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { Module } from '@nestjs/common';
+import { ConfigModule, type ConfigModuleOptions, ConfigService } from '@nestjs/config';
+import { NestFactory } from '@nestjs/core';
+import { defaultEnvironment, environmentOf } from '../../../lib/config/environment.js';
+import { nearVariable } from '../../../lib/config/near-names.js';
+import { readSettings } from '../../../lib/config/resolve.js';
+import { VARIABLES } from '../../../lib/config/rows.js';
+
+describe('a name that is nearly a variable', () => {
+  it.each([
+    ['WEBSOCKETS_MAX_CONECTIONS', 'WEBSOCKETS_MAX_CONNECTIONS'],
+    ['WEBSOCKET_MAX_SIZE', 'WEBSOCKETS_MAX_SIZE'],
+    ['WEBSOCKETS_MAXSIZE', 'WEBSOCKETS_MAX_SIZE'],
+    ['websockets_allowed_ips', 'WEBSOCKETS_ALLOWED_IPS'],
+    ['WebSockets_Allowed_Ips', 'WEBSOCKETS_ALLOWED_IPS'],
+    ['websocketsAllowedIps', 'WEBSOCKETS_ALLOWED_IPS'],
+    ['WEBSOCKETS-ALLOWED-IPS', 'WEBSOCKETS_ALLOWED_IPS'],
+    ['WEBSOCKETS.ALLOWED.IPS', 'WEBSOCKETS_ALLOWED_IPS'],
+    ['WEB_SOCKETS_ALLOWED_IPS', 'WEBSOCKETS_ALLOWED_IPS'],
+    ['WEBSOKCETS_ALLOWED_IPS', 'WEBSOCKETS_ALLOWED_IPS'],
+    ['WEBSOCKETS_ALLOWED_IP', 'WEBSOCKETS_ALLOWED_IPS'],
+    ['WEBSOCKETS_ALOWED_ORIGIN', 'WEBSOCKETS_ALLOWED_ORIGINS'],
+    ['WEBSOCKETS__MAX_SIZE', 'WEBSOCKETS_MAX_SIZE'],
+    ['WEBSOCKETS_MAX_SIZE_', 'WEBSOCKETS_MAX_SIZE'],
+    ['WEBSOCKETS_CONNECTIONS_MAX', 'WEBSOCKETS_MAX_CONNECTIONS'],
+    ['WEBSOCKETS_MESSAGES_MAX_SIZE', 'WEBSOCKETS_MAX_SIZE'],
+    ['WEBSOCKETS_BUFFERS_MAX_PER_IP', 'WEBSOCKETS_BUFFERS_PER_IP'],
+    ['WEBSOCKETS_PROXY_TRUSTED', 'WEBSOCKETS_TRUSTED_PROXIES'],
+    ['WEBSOCKETS_TLS_CERT_FILE', 'WEBSOCKETS_TLS_CERT'],
+    ['WEBSOCKETS_MAX_SIEZ', 'WEBSOCKETS_MAX_SIZE'],
+    ['WEBSOCKETS_HSOT', 'WEBSOCKETS_HOST'],
+    ['WEBSOCKET_SERVER', 'WEBSOCKETS_SERVER'],
+  ])('%s means %s', (name, variable) => {
+    expect(nearVariable(name)).toBe(variable);
+  });
+
+  it('is found for every variable with a letter dropped, swapped or doubled, and in lower case', () => {
+    for (const variable of VARIABLES) {
+      const end = variable.length - 2;
+      // One letter away from two of ours, either is right.
+      for (const name of [
+        variable.toLowerCase(),
+        variable.replaceAll('_', '-'),
+        variable.replace('WEBSOCKETS', 'WEBSOCKET'),
+        `${variable.slice(0, end)}${variable.slice(end + 1)}`,
+        `${variable.slice(0, end)}${variable.charAt(end)}${variable.slice(end)}`,
+      ])
+        expect([name, nearVariable(name) ?? 'nothing']).not.toEqual([name, 'nothing']);
+    }
+  });
+
+  it.each([
+    'WEBSOCKETS_PORT',
+    'WEBSOCKETS_URL',
+    'WEBSOCKETS_PATH',
+    'WEBSOCKETS_ENABLED',
+    'WEBSOCKETS_',
+    'WEBSOCKETS',
+    'WEBSOCKET',
+    'WEBSOCKET_URL',
+    'WEBPACK_MODE',
+    'WEB_CONCURRENCY',
+    'PATH',
+    'HOST',
+    'MAX_SIZE',
+    'SOCKETS_MAX_SIZE',
+    '',
+    `WEBSOCKETS_${'X'.repeat(10_000)}`,
+  ])('%.40s is none', (name) => {
+    expect(nearVariable(name)).toBeUndefined();
+  });
+
+  it('costs little beside a large environment', () => {
+    const names = Array.from({ length: 2000 }, (_, index) => `SERVICE_${index}_PORT_8080_TCP_ADDR`);
+    const begun = process.cpuUsage();
+    readSettings({}, { get: () => undefined, names });
+    expect(process.cpuUsage(begun).user / 1000).toBeLessThan(500);
+  });
+
+  it('is shown escaped and short', () => {
+    const { warnings } = readSettings({}, { get: () => undefined, names: [`WEBSOCKETS_\n\x1b[2J${'x'.repeat(1000)}`] });
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).not.toMatch(/[\x00-\x1f]/);
+    expect(warnings[0]!.length).toBeLessThan(200);
+  });
+});
+
+describe('variables that ConfigService does not give', () => {
+  let folder: string;
+  let before: NodeJS.ProcessEnv;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'nest-secure-ws-'));
+    before = { ...process.env };
+  });
+  afterEach(() => {
+    rmSync(folder, { recursive: true, force: true });
+    for (const name of Object.keys(process.env)) if (!(name in before)) delete process.env[name];
+  });
+
+  /** What an application's ConfigModule makes of files and environment. */
+  async function reading(options: ConfigModuleOptions, files: Record<string, string>, environment: object = {}) {
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
+    Object.assign(process.env, environment);
+    const envFilePath = [options.envFilePath ?? '.env'].flat().map((file) => join(folder, file));
+    @Module({ imports: [ConfigModule.forRoot({ ...options, envFilePath })] })
+    class AppModule {}
+    const context = await NestFactory.createApplicationContext(AppModule, { logger: false });
+    const { problems, warnings, settings } = readSettings({}, environmentOf(context.get(ConfigService), folder));
+    await context.close();
+    return { problems, warnings, settings };
+  }
+
+  const RESTRICTING = 'WEBSOCKETS_ALLOWED_IPS=10.0.0.0/8\nWEBSOCKETS_SERVER=x\n';
+  const named = {
+    problems: [expect.stringMatching(/^WEBSOCKETS_ALLOWED_IPS \(connections\.allowedIps\): \.env has it, /)],
+    warnings: [expect.stringMatching(/^WEBSOCKETS_SERVER \(serverHeader\): \.env has it, /)],
+  };
+  const keepsPort = (all: Record<string, unknown>) => ({ PORT: all['PORT'] });
+  const schema = {
+    '~standard': { version: 1, vendor: 'test', validate: (value: unknown) => ({ value: keepsPort(value as never) }) },
+  } as never;
+
+  it('are named where `validate` drops them, as an error where they restrict', async () => {
+    expect(await reading({ validate: keepsPort }, { '.env': RESTRICTING })).toMatchObject(named);
+  });
+
+  it('are named where the file is ignored, or another is read', async () => {
+    expect(await reading({ ignoreEnvFile: true }, { '.env': RESTRICTING })).toMatchObject(named);
+    const files = { '.env': RESTRICTING, 'other.env': 'WEBSOCKETS_SERVER=y' };
+    expect(await reading({ envFilePath: 'other.env' }, files)).toMatchObject({
+      problems: named.problems,
+      warnings: [],
+    });
+  });
+
+  it('are named where the process has them and is not asked', async () => {
+    const { problems } = await reading({ skipProcessEnv: true }, {}, { WEBSOCKETS_MAX_CONNECTIONS: '5' });
+    expect(problems).toEqual([
+      expect.stringContaining("WEBSOCKETS_MAX_CONNECTIONS (connections.max): the process's environment has it"),
+    ]);
+  });
+
+  it.each<[string, ConfigModuleOptions, Record<string, string>]>([
+    ['nothing special', {}, { '.env': RESTRICTING }],
+    [
+      'a validationSchema that drops them, which Nest merges back',
+      { validationSchema: schema },
+      { '.env': RESTRICTING },
+    ],
+    ['another file', { envFilePath: 'other.env' }, { 'other.env': RESTRICTING }],
+    ['expanded variables', { expandVariables: true }, { '.env': `A=10.0.0.0/8\nWEBSOCKETS_ALLOWED_IPS=\${A}\n` }],
+    [
+      '`load`',
+      { ignoreEnvFile: true, load: [() => ({ WEBSOCKETS_ALLOWED_IPS: ['10.0.0.0/8'] })] },
+      { '.env': 'WEBSOCKETS_ALLOWED_IPS=::1' },
+    ],
+    [
+      'typed values',
+      { validate: () => ({ WEBSOCKETS_ALLOWED_IPS: ['10.0.0.0/8'] }) },
+      { '.env': 'WEBSOCKETS_ALLOWED_IPS=10.0.0.0/8' },
+    ],
+  ])('are not lost: %s', async (_, options, files) => {
+    expect(await reading(options, files)).toMatchObject({
+      problems: [],
+      warnings: [],
+      settings: { connections: { allowedIps: ['10.0.0.0/8'] } },
+    });
+  });
+
+  it('empty ones are nobody’s loss; near names are found in files and in `load`', async () => {
+    expect(
+      await reading({ ignoreEnvFile: true }, { '.env': 'WEBSOCKETS_ALLOWED_IPS=\nWEBSOCKETS_SERVER= \n' }),
+    ).toMatchObject({
+      problems: [],
+      warnings: [],
+    });
+    const { problems } = await reading(
+      { ignoreEnvFile: true, load: [() => ({ WEBSOCKETS_MAX_CONECTIONS: 1, websocketsServer: {}, websockets: {} })] },
+      { '.env': 'WEBSOCKETS_ALOWED_IPS=::1' },
+    );
+    expect(problems).toEqual([
+      expect.stringMatching(/^WEBSOCKETS_ALOWED_IPS: .* WEBSOCKETS_ALLOWED_IPS is the name/),
+      expect.stringMatching(/^WEBSOCKETS_MAX_CONECTIONS: .* WEBSOCKETS_MAX_CONNECTIONS is the name/),
+    ]);
+  });
+
+  it('a service of another shape is asked for its values only', () => {
+    const config = { get: () => undefined } as unknown as ConfigService;
+    Object.assign(process.env, { WEBSOCKETS_MAX_QUEUE: '5' });
+    expect(readSettings({}, environmentOf(config, folder)).problems).toEqual([
+      expect.stringContaining('WEBSOCKETS_MAX_QUEUE'),
+    ]);
+  });
+
+  it('without a ConfigModule near names in `.env` are found too', () => {
+    writeFileSync(join(folder, '.env'), 'WEBSOCKETS_ALOWED_IPS=::1');
+    expect(readSettings({}, defaultEnvironment(folder)).problems).toEqual([
+      expect.stringContaining('WEBSOCKETS_ALOWED_IPS'),
+    ]);
+  });
+});
