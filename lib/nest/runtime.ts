@@ -212,11 +212,9 @@ export class SecureWsRuntime implements Audiences, BanContext {
   /** Under production, plaintext must be chosen. */
   private tlsChoice({ proxy }: Settings, plans: readonly ListenerPlan[]): string[] {
     if (this.environment().get('NODE_ENV') !== 'production' || proxy.trusted.length > 0) return [];
-    const plain = plans.filter((plan) => !speaksTls(plan, this.httpsServer));
-    if (plain.length === 0) return [];
-    const where = plain.map(({ port }) => (port === 0 ? "the application's port" : `port ${port}`)).join(', ');
+    if (plans.length === 0 || plans.some((plan) => speaksTls(plan, this.httpsServer))) return [];
     return [
-      `proxy.requireTls (WEBSOCKETS_REQUIRE_TLS): must be chosen under NODE_ENV=production, because ${where} has neither TLS nor a trusted proxy; name the proxy in proxy.trusted (WEBSOCKETS_TRUSTED_PROXIES), configure TLS, or set it to false to serve plaintext`,
+      'proxy.requireTls (WEBSOCKETS_REQUIRE_TLS): must be chosen under NODE_ENV=production, because no port of a gateway has TLS and no proxy is trusted; name the proxy in proxy.trusted (WEBSOCKETS_TRUSTED_PROXIES), configure TLS, or set it to false to serve plaintext',
     ];
   }
 

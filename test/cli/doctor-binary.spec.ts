@@ -47,6 +47,8 @@ describe('doctor on an environment', () => {
       path: 'connections.max',
       variable: 'WEBSOCKETS_MAX_CONNECTIONS',
       value: 500,
+      text: '500',
+      secret: false,
       source: '.env',
     });
     expect(setting(json, 'messages.maxSize')).toMatchObject({ source: 'default', value: 1_048_576 });
@@ -194,7 +196,7 @@ const app = (name: string): string => resolve('test/cli/apps', `${name}.app.ts`)
     const { json, code } = await doctor(['--app', app('broken')], { cwd: directory('app-broken') });
     expect(json.findings.filter(({ check }) => check === 'settings').map(({ what }) => what)).toEqual([
       expect.stringContaining("unknown option 'maxPayload'"),
-      expect.stringContaining("messages.maxSize (WEBSOCKETS_MAX_SIZE) is 'huge'"),
+      expect.stringContaining('messages.maxSize (WEBSOCKETS_MAX_SIZE): "huge" is not a size'),
     ]);
     expect(code).toBe(1);
   });

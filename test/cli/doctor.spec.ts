@@ -132,7 +132,7 @@ const PROVOKED: readonly (readonly [string, Deployment, string, Finding['severit
     'memory',
     'error',
     /cgroup v1/,
-    'WEBSOCKETS_BUFFER_BUDGET=202mb',
+    'WEBSOCKETS_BUFFER_BUDGET=186mb',
   ],
   [
     'a tiny container',

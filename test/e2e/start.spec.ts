@@ -486,7 +486,7 @@ describe('settings', () => {
     ]);
     // Certificates that no port uses are no TLS.
     expect(await problemsOf({ tls: { certFile: 'server.pem', keyFile: 'server.key' } }, [EchoGateway])).toEqual([
-      expect.stringContaining("because the application's port has neither TLS nor a trusted proxy"),
+      expect.stringContaining('because no port of a gateway has TLS and no proxy is trusted'),
     ]);
     setEnvironment('WEBSOCKETS_REQUIRE_TLS', 'true');
     expect(await problemsOf({}, [EchoGateway])).toEqual([
