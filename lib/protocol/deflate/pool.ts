@@ -77,9 +77,45 @@ export class WasteAllowance {
   }
 }
 
-/** A group, or a user in it: whoever has used least goes next. Who comes anew starts level with the least of those present. */
+/** A group, or a user in it: whoever has used least time goes next. */
 interface Share {
   used: number;
+}
+
+/** Shares that compete, and the time that each of them would have had by now, had all been there from the start. */
+class Competition<Key, Entrant extends Share> {
+  private readonly entrants = new Map<Key, Entrant>();
+  private level = 0;
+
+  get size(): number {
+    return this.entrants.size;
+  }
+
+  get(key: Key): Entrant | undefined {
+    return this.entrants.get(key);
+  }
+
+  values(): IterableIterator<Entrant> {
+    return this.entrants.values();
+  }
+
+  /** Who comes anew, or again, starts level with the others: neither before those who wait, nor behind all of them. */
+  enter(key: Key, entrant: Entrant): Entrant {
+    let most = 0;
+    for (const { used } of this.entrants.values()) most = Math.max(most, used);
+    entrant.used = Math.min(this.level, most);
+    this.entrants.set(key, entrant);
+    return entrant;
+  }
+
+  charge(entrant: Entrant, millis: number): void {
+    entrant.used += millis;
+    this.level += millis / this.entrants.size;
+  }
+
+  leave(key: Key): void {
+    this.entrants.delete(key);
+  }
 }
 
 interface UserShare extends Share {
@@ -90,7 +126,7 @@ interface UserShare extends Share {
 
 interface GroupShare extends Share {
   readonly key: unknown;
-  readonly users: Map<PoolUser, UserShare>;
+  readonly users: Competition<PoolUser, UserShare>;
 }
 
 /**
@@ -101,7 +137,7 @@ interface GroupShare extends Share {
 export class ZlibPool {
   /** Of the calling thread. */
   readonly waste: WasteAllowance;
-  private readonly groups = new Map<unknown, GroupShare>();
+  private readonly groups = new Competition<unknown, GroupShare>();
   private running = 0;
   private isStarting = false;
 
@@ -122,16 +158,9 @@ export class ZlibPool {
 
   add(user: PoolUser, task: PoolTask): void {
     const key = user.poolGroup ?? user;
-    let group = this.groups.get(key);
-    if (group === undefined) {
-      group = { key, used: least(this.groups.values()), users: new Map() };
-      this.groups.set(key, group);
-    }
-    let share = group.users.get(user);
-    if (share === undefined) {
-      share = { user, used: least(group.users.values()), tasks: [], isRunning: false };
-      group.users.set(user, share);
-    }
+    const group =
+      this.groups.get(key) ?? this.groups.enter(key, { key, used: 0, users: new Competition<PoolUser, UserShare>() });
+    const share = group.users.get(user) ?? group.users.enter(user, { user, used: 0, tasks: [], isRunning: false });
     share.tasks.push(task);
     this.start();
   }
@@ -166,11 +195,11 @@ export class ZlibPool {
       isCalled = true;
       this.running--;
       share.isRunning = false;
-      share.used += millis;
-      group.used += millis;
+      group.users.charge(share, millis);
+      this.groups.charge(group, millis);
       if (isDone) share.tasks.shift();
-      if (share.tasks.length === 0) group.users.delete(share.user);
-      if (group.users.size === 0) this.groups.delete(group.key);
+      if (share.tasks.length === 0) group.users.leave(share.user);
+      if (group.users.size === 0) this.groups.leave(group.key);
       this.start();
     });
   }
@@ -181,12 +210,6 @@ function leastIdle(shares: Iterable<UserShare>): UserShare | undefined {
   for (const share of shares)
     if (!share.isRunning && (chosen === undefined || share.used < chosen.used)) chosen = share;
   return chosen;
-}
-
-function least(shares: Iterable<Share>): number {
-  let used = Number.POSITIVE_INFINITY;
-  for (const share of shares) used = Math.min(used, share.used);
-  return used === Number.POSITIVE_INFINITY ? 0 : used;
 }
 
 /** That of the process: there is one thread pool. */

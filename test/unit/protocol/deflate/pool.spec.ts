@@ -1,0 +1,291 @@
+import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
+import { constants, deflateRawSync } from 'node:zlib';
+import { describe, expect, it } from '@jest/globals';
+import { chargedBytes, SYNC_INFLATE_BYTES } from '../../../../lib/protocol/deflate/per-message-deflate.js';
+import {
+  type PoolTask,
+  type PoolUser,
+  WasteAllowance,
+  workMillis,
+  ZlibPool,
+} from '../../../../lib/protocol/deflate/pool.js';
+import { slowDeflate } from '../../../support/slow-deflate.js';
+import { noiseOf, peerWith, resultOf, textOf, userOf } from './support.js';
+
+const compressed = (data: Buffer): Buffer =>
+  deflateRawSync(data, { windowBits: 12, finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, -4);
+
+/** A pool of which the test ends each step. */
+class Bench {
+  readonly pool: ZlibPool;
+  /** Names of steps in the order in which they began. */
+  readonly began: string[] = [];
+  private readonly open: { readonly name: string; end(): void }[] = [];
+
+  constructor(maxJobs = 1) {
+    this.pool = new ZlibPool(() => 0, maxJobs);
+  }
+
+  /** A task of so many steps, each of so many milliseconds. */
+  add(user: PoolUser, name: string, steps = 1, millis = 10): void {
+    let left = steps;
+    const task: PoolTask = {
+      step: (next) => {
+        this.began.push(name);
+        this.open.push({ name, end: () => next(--left === 0, millis) });
+      },
+    };
+    this.pool.add(user, task);
+  }
+
+  /** Ends the oldest step that is under way. */
+  endOne(): void {
+    this.open.shift()!.end();
+  }
+
+  endAll(): void {
+    while (this.open.length > 0) this.endOne();
+  }
+
+  get running(): readonly string[] {
+    return this.open.map(({ name }) => name);
+  }
+}
+
+describe('the queue in front of the thread pool', () => {
+  it('has so many running at once, and one of a user, in order', () => {
+    const bench = new Bench(2);
+    const [a, b] = [userOf(), userOf()];
+    for (const name of ['a1', 'a2', 'a3']) bench.add(a, name);
+    expect(bench.running).toEqual(['a1']);
+    bench.add(b, 'b1');
+    bench.add(b, 'b2');
+    expect(bench.running).toEqual(['a1', 'b1']);
+    bench.endAll();
+    expect(bench.began.filter((name) => name.startsWith('a'))).toEqual(['a1', 'a2', 'a3']);
+    expect(bench.began.filter((name) => name.startsWith('b'))).toEqual(['b1', 'b2']);
+    expect(bench.pool.users).toBe(0);
+  });
+
+  it('gives groups the same time, however many users and steps they bring', () => {
+    const bench = new Bench();
+    for (let i = 0; i < 30; i++) bench.add(userOf('attacker'), 'attacker', 100, 10);
+    for (let i = 0; i < 7; i++) bench.endOne();
+    bench.add(userOf('honest'), 'honest', 8, 1);
+    const before = bench.began.length;
+    for (let i = 0; i < 12; i++) bench.endOne();
+    // Its eight steps of a millisecond cost less than the one of ten that the attacker gets first.
+    expect(bench.began.slice(before, before + 9).filter((name) => name === 'honest').length).toBe(8);
+    bench.endAll();
+  });
+
+  it('gives the users of a group the same time', () => {
+    const bench = new Bench();
+    const [large, small] = [userOf('address'), userOf('address')];
+    bench.add(large, 'large', 50, 10);
+    bench.add(small, 'small', 5, 2);
+    const before = bench.began.length;
+    for (let i = 0; i < 8; i++) bench.endOne();
+    expect(bench.began.slice(before).filter((name) => name === 'small').length).toBe(5);
+    bench.endAll();
+  });
+
+  it('lets nobody wait for ever, however many come anew', () => {
+    const bench = new Bench();
+    bench.add(userOf('a'), 'a', 3, 10);
+    bench.add(userOf('b'), 'b', 3, 10);
+    for (let i = 0; i < 40; i++) {
+      bench.add(userOf(`new ${i}`), 'new', 1, 10);
+      bench.endOne();
+    }
+    expect(bench.began.filter((name) => name === 'a').length).toBe(3);
+    expect(bench.began.filter((name) => name === 'b').length).toBe(3);
+    bench.endAll();
+  });
+
+  it('gives those who leave and come back no more than the others', () => {
+    const bench = new Bench();
+    const [greedy, honest] = ['greedy', 'honest'].map((group) => userOf(group));
+    bench.add(greedy!, 'greedy');
+    bench.add(honest!, 'honest', 20);
+    for (let i = 0; i < 30; i++) {
+      bench.endOne();
+      bench.add(greedy!, 'greedy');
+    }
+    const served = bench.began.filter((name) => name === 'honest').length;
+    expect(served).toBeGreaterThanOrEqual(13);
+    for (let i = 0; i < 100; i++) if (bench.running.length > 0) bench.endOne();
+  });
+
+  it('takes a user without a group for a group of its own', () => {
+    const bench = new Bench();
+    bench.add(userOf(), 'a', 9);
+    bench.add(userOf(), 'b', 9);
+    for (let i = 0; i < 8; i++) bench.endOne();
+    expect(bench.began.filter((name) => name === 'b').length).toBe(4);
+    bench.endAll();
+  });
+
+  it('has no deeper stack for tasks that are done at once, and counts a step once', () => {
+    const pool = new ZlibPool(() => 0, 1);
+    const held: ((isDone: boolean, millis: number) => void)[] = [];
+    const user = userOf();
+    pool.add(user, { step: (next) => held.push(next) });
+    let done = 0;
+    for (let i = 0; i < 50_000; i++)
+      pool.add(user, {
+        step: (next) => {
+          done++;
+          next(true, 0);
+          next(true, 0);
+        },
+      });
+    held[0]!(true, 0);
+    expect([done, pool.users]).toEqual([50_000, 0]);
+  });
+});
+
+describe('time wasted on the calling thread', () => {
+  function allowance() {
+    let now = 1000;
+    const waste = new WasteAllowance(() => now);
+    return {
+      waste,
+      /** Works for so long on so many bytes, if it may. */
+      work: (millis: number, input: number, output: number): number | undefined => {
+        if (!waste.allows(input)) return undefined;
+        const started = waste.begin(input);
+        now += millis;
+        return waste.end(started, input, output);
+      },
+      pass: (millis: number) => {
+        now += millis;
+      },
+    };
+  }
+
+  it('is bounded: what yields nothing goes to the pool after some milliseconds, and may come back later', () => {
+    const { work, pass } = allowance();
+    let times = 0;
+    while (work(1.2, 4096, 0) !== undefined && times < 100) times++;
+    expect(times).toBeGreaterThan(5);
+    expect(times).toBeLessThan(15);
+    pass(10_000);
+    expect(work(1.2, 4096, 0)).toBeDefined();
+  });
+
+  it('is none where output explains it, nor where zlib cannot have taken so long', () => {
+    const { work } = allowance();
+    for (let i = 0; i < 10_000; i++) expect(work(0.6, 4096, 65_536)).toBeCloseTo(0.6);
+    for (let i = 0; i < 10_000; i++) expect(work(1000, 300, 3000)).toBeCloseTo(workMillis(1000, 300, 3000));
+  });
+
+  it('is not measured where a message is tiny', () => {
+    const { work } = allowance();
+    while (work(1.2, 4096, 0) !== undefined);
+    expect(work(5, 256, 0)).toBe(0);
+    expect(work(5, 257, 0)).toBeUndefined();
+  });
+});
+
+describe('compressed input that yields nothing', () => {
+  it('is inflated to nothing, as zlib has it', async () => {
+    for (const bytes of [12, 100, 4000, 70_000]) {
+      const { data, error, outputBytes } = await resultOf(peerWith(), slowDeflate(bytes));
+      expect([bytes, data?.length, error, outputBytes]).toEqual([bytes, 0, undefined, 0]);
+    }
+  });
+
+  it('is inflated on the calling thread up to a few KiB, and in the pool beyond', () => {
+    for (const mode of ['shared', 'dedicated'] as const) {
+      const peer = peerWith({ mode }, undefined, new ZlibPool(() => 0));
+      expect(peer.inflate(slowDeflate(SYNC_INFLATE_BYTES - 64), false, userOf(), () => {})).toBeDefined();
+      expect(peer.inflate(slowDeflate(SYNC_INFLATE_BYTES + 16), false, userOf(), () => {})).toBeUndefined();
+      peer.close();
+    }
+  });
+
+  it('goes to the pool when there has been too much of it', () => {
+    let now = 0;
+    const pool = new ZlibPool(() => (now += 2));
+    const peer = peerWith({}, undefined, pool);
+    const slow = slowDeflate(4000);
+    let atOnce = 0;
+    while (peer.inflate(slow, false, userOf(), () => {}) !== undefined && atOnce < 1000) atOnce++;
+    expect(atOnce).toBeGreaterThan(2);
+    expect(atOnce).toBeLessThan(50);
+    peer.close();
+  });
+
+  it('is charged for the time it takes', async () => {
+    for (const bytes of [3000, 65_536, 300_000]) {
+      const result = await resultOf(peerWith(), slowDeflate(bytes));
+      expect(result.inputBytes).toBe(slowDeflate(bytes).length);
+      expect(chargedBytes(result)).toBeGreaterThan(1.5 * bytes);
+    }
+  });
+
+  it('and what yields much is charged by what came out, noise by what came in', async () => {
+    const pool = new ZlibPool(() => 0);
+    const text = compressed(textOf(500_000));
+    const result = await resultOf(peerWith({}, undefined, pool), text);
+    expect([result.inputBytes, result.outputBytes, chargedBytes(result)]).toEqual([text.length, 500_000, 500_000]);
+    const noise = compressed(noiseOf(3000));
+    expect(chargedBytes(await resultOf(peerWith({}, undefined, pool), noise))).toBe(noise.length);
+    expect(chargedBytes({ inputBytes: 10, outputBytes: 20, millis: 2 })).toBe(65_536);
+  });
+
+  it('is read in steps, so that others get their turn in between', async () => {
+    const order: string[] = [];
+    const pool = new ZlibPool(undefined, 1);
+    const slow = slowDeflate(600_000);
+    const attackers = Array.from({ length: 4 }, () => {
+      const peer = peerWith({}, undefined, pool);
+      return resultOf(peer, slow, false, userOf('attacker')).then(() => order.push('attacker'));
+    });
+    const honest = resultOf(peerWith({}, undefined, pool), compressed(noiseOf(40_000)), false, userOf('honest'));
+    await honest.then(() => order.push('honest'));
+    expect(order).toEqual(['honest']);
+    await Promise.all(attackers);
+  });
+
+  it('that never ends is refused: a message must be whole', async () => {
+    const cut = slowDeflate(20_000).subarray(0, 10_000);
+    expect((await resultOf(peerWith(), cut)).error?.code).toBe(1007);
+  });
+});
+
+describe('whoever waits for the pool', () => {
+  it('is called back in its own async context, whoever called, was before it, or made the stream', async () => {
+    const storage = new AsyncLocalStorage<string>();
+    const seen: string[] = [];
+    const work: Promise<void>[] = [];
+    for (const mode of ['shared', 'dedicated'] as const) {
+      for (let i = 0; i < 6; i++) {
+        const name = `${mode} ${i}`;
+        const resource = storage.run(name, () => new AsyncResource('TestConnection'));
+        const user: PoolUser = { poolGroup: i % 2, runInContext: (callback) => resource.runInAsyncScope(callback) };
+        const peer = peerWith({ mode });
+        const note = (what: string) => seen.push(`${name} ${storage.getStore() === name} ${what}`);
+        // Called in the context of somebody else.
+        storage.run('a stranger', () => {
+          work.push(
+            new Promise((resolve) => {
+              peer.inflate(compressed(noiseOf(100_000)), false, user, () => {
+                note('inflated');
+                peer.compress(noiseOf(100_000), true, user, () => {
+                  note('compressed');
+                  peer.close();
+                  resolve();
+                });
+              });
+            }),
+          );
+        });
+      }
+    }
+    await Promise.all(work);
+    expect(seen.length).toBe(24);
+    expect(seen.filter((each) => !each.includes(' true '))).toEqual([]);
+  });
+});
