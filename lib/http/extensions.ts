@@ -8,10 +8,12 @@ export interface ExtensionOffer {
   readonly params: readonly (readonly [name: string, value: string | true])[];
 }
 
-/** More offers than these are no honest list. */
+/** More offers than these are no honest list, nor are more empty elements in a line. */
 export const MAX_OFFERS = 8;
 
 const NAME = new RegExp(`[\\t ]*([${TCHAR}]+)[\\t ]*`, 'y');
+/** An element without anything in it, up to and with the comma behind it. */
+const EMPTY = /[\t ]*(?:,|$)/y;
 const PARAM = new RegExp(`;[\\t ]*([${TCHAR}]+)(?:=(?:([${TCHAR}]+)|"((?:\\\\?[${TCHAR}])+)"))?[\\t ]*`, 'y');
 
 /** What browsers, and `ws`, offer: read once, and shared by all who do. */
@@ -20,7 +22,8 @@ const USUAL_OFFERS = offersOf([USUAL])!;
 
 /**
  * Parses the `Sec-WebSocket-Extensions` lines of a head (RFC 6455, section 9.1): a list that may span lines, each value
- * a token, quoted or not. Undefined when the grammar is broken or there are more than eight offers.
+ * a token, quoted or not. Empty elements, and so an empty line, are no offer (RFC 9110, 5.6.1.2). Undefined when the grammar
+ * is broken or there are more than eight offers.
  */
 export function parseExtensions(lines: Lines): readonly ExtensionOffer[] | undefined {
   return lines === USUAL ? USUAL_OFFERS : offersOf(linesOf(lines));
@@ -33,16 +36,23 @@ function offersOf(lines: readonly string[]): readonly ExtensionOffer[] | undefin
 }
 
 function parseLine(line: string, offers: ExtensionOffer[]): boolean {
-  for (let at = 0; ; at++) {
+  let at = 0;
+  for (let empty = 0; at < line.length; ) {
+    EMPTY.lastIndex = at;
+    if (EMPTY.test(line)) {
+      at = EMPTY.lastIndex;
+      if (++empty > MAX_OFFERS) return false;
+      continue;
+    }
     NAME.lastIndex = at;
     const name = NAME.exec(line)?.[1];
     if (name === undefined || offers.length === MAX_OFFERS) return false;
     const params: [string, string | true][] = [];
     at = parseParams(line, NAME.lastIndex, params);
     offers.push({ name, params });
-    if (at === line.length) return true;
-    if (line[at] !== ',') return false;
+    if (at < line.length && line[at++] !== ',') return false;
   }
+  return true;
 }
 
 /** Reads parameters as long as there are any; returns the place behind the last. */

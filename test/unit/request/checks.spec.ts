@@ -78,6 +78,7 @@ describe('checkRequest', () => {
     ['an Origin of null', { Origin: 'null' }],
     ['sixteen protocols', { 'Sec-WebSocket-Protocol': list(16, (i) => `p${i}`) }],
     ['protocols over two lines', { 'Sec-WebSocket-Protocol': ['a', 'b,c'] }],
+    ['an empty list of extensions', { 'Sec-WebSocket-Extensions': '' }],
     ['eight extensions', { 'Sec-WebSocket-Extensions': [list(7, (i) => `x${i}`), 'constructor; __proto__'] }],
   ])('accepts %s', (_, lines) => {
     expect(isRefusal(checkRequest(headWith(lines)))).toBe(false);
@@ -347,13 +348,17 @@ describe('parseExtensions (RFC 6455, 9.1)', () => {
     expect(parseExtensions(lines)).toEqual(offers);
   });
 
+  it.each(['', ' ', '\t', ',', ' , ,', 'a,', ',a', 'a, ,', ',,,a', ',,,,,,,,a'])(
+    'takes empty elements for no offer: %j',
+    (line) => {
+      const offers = line.includes('a') ? [{ name: 'a', params: [] }] : [];
+      expect(parseExtensions(line)).toEqual(offers);
+      expect(parseExtensions([line, 'b'])).toEqual([...offers, { name: 'b', params: [] }]);
+    },
+  );
+
   it.each([
-    '',
-    ' ',
-    ',',
-    'a,',
-    ',a',
-    'a,,b',
+    ',,,,,,,,,a',
     'a;',
     'a;;b',
     'a;=1',
@@ -381,6 +386,8 @@ describe('parseExtensions (RFC 6455, 9.1)', () => {
     expect(parseExtensions([`a${' '.repeat(many)}x`])).toBeUndefined();
     expect(parseExtensions([`a;b="${'\\x'.repeat(many)}`])).toBeUndefined();
     expect(parseExtensions([`a${'; b'.repeat(many)};`])).toBeUndefined();
+    expect(parseExtensions([`${' ,'.repeat(many)}a`])).toBeUndefined();
+    expect(parseExtensions([`${' '.repeat(many)};`])).toBeUndefined();
   });
 
   it('reads back what was written', () => {
