@@ -126,6 +126,12 @@ export class AddressTable {
     return entry;
   }
 
+  /** Holds an entry that somebody else holds already, until the answer is called. */
+  hold(entry: AddressEntry): () => void {
+    entry.refs++;
+    return () => this.release(entry);
+  }
+
   /** Gives up one hold: exactly once for each `acquire`. */
   release(entry: AddressEntry): void {
     const now = this.#now();

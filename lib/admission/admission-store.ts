@@ -4,10 +4,6 @@ import { type AddressEntry, SITE_FACTOR } from './address-table.js';
 
 export type Awaitable<T> = T | Promise<T>;
 
-/** Whether a value must be waited for, whoever made its promise. */
-export const isThenable = (value: unknown): value is PromiseLike<unknown> =>
-  typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
-
 /**
  * What admission must remember from one attempt to the next. A store shared by several processes answers with
  * promises, the one in memory at once. `address.key` and `address.site?.key` name what is counted;

@@ -38,6 +38,16 @@ export interface AttemptInit {
   readonly subprotocols: readonly string[];
   readonly gateway: GatewayType;
   readonly certificate?: () => PeerCertificate | undefined;
+  /** Ports, and our own address, of the TCP connection of `peer`; nothing where they are not known. */
+  readonly ends?: () => SocketEnds | undefined;
+}
+
+/** Both ends of a TCP connection as `net.Socket` names them, its peer's address apart. */
+export interface SocketEnds {
+  readonly remotePort: number;
+  readonly localAddress: string;
+  readonly localPort: number;
+  readonly localFamily: string;
 }
 
 let initOf: (attempt: UpgradeAttempt<unknown>) => AttemptInit;

@@ -1,20 +1,43 @@
 import { STATUS_CODES } from 'node:http';
 import { REFUSALS, type Refusal, withDetail } from '../http/refusal.js';
-import { errorPlace, errorWords, MAX_WORDS } from '../telemetry/error-text.js';
-import { type Awaitable, isThenable } from './admission-store.js';
-import { type AttemptInit, abortAttempt, factsOf, onAttemptEnd, setPrincipal, type UpgradeAttempt } from './attempt.js';
+import { type AsyncContext, enterContext, runInFork } from '../net/async-context.js';
+import { errorText, errorWords } from '../telemetry/error-text.js';
+import type { RequestValues } from '../telemetry/redact.js';
+import type { Awaitable } from './admission-store.js';
+import { abortAttempt, factsOf, onAttemptEnd, setPrincipal, type UpgradeAttempt } from './attempt.js';
 import type { Admission, AdmissionGuardFunction } from './guard.js';
 import { type Admitted, checkAnswer } from './guard-answer.js';
+import { isThenable } from './user-values.js';
 
 /**
  * The refusal for what a guard threw: 500, or the status of what looks like an `HttpException`, and of that nothing
- * but the status. The words are for the log.
+ * but the status. Its words are for the log, without any value of the request, and are only made up for it.
  */
-export function refusalOfThrown(error: unknown, facts: Pick<AttemptInit, 'rawHeaders' | 'rawQuery'>): Refusal {
-  const words = withoutSecrets(errorWords(error, MAX_READ), facts).slice(0, MAX_WORDS);
+export function refusalOfThrown(error: unknown, request: RequestValues, guard?: string): Refusal {
   const status = statusOf(error);
-  if (status === undefined) return withDetail(REFUSALS.guardFailed, `${words} ${errorPlace(error)}`.trimEnd());
-  return { reason: 'guard', status, text: STATUS_CODES[status] ?? 'Refused', detail: words };
+  return new ThrownRefusal(status, () => {
+    const text = status === undefined ? errorText(error, request) : errorWords(error, request);
+    return guard === undefined ? text : `${guard}: ${text}`;
+  });
+}
+
+class ThrownRefusal implements Refusal {
+  readonly reason: 'guard' | 'guard-failed';
+  readonly status: number;
+  readonly text: string;
+  #detail: string | undefined;
+  readonly #makeDetail: () => string;
+
+  constructor(status: number | undefined, makeDetail: () => string) {
+    this.reason = status === undefined ? 'guard-failed' : 'guard';
+    this.status = status ?? REFUSALS.guardFailed.status;
+    this.text = status === undefined ? REFUSALS.guardFailed.text : (STATUS_CODES[status] ?? 'Refused');
+    this.#makeDetail = makeDetail;
+  }
+
+  get detail(): string {
+    return (this.#detail ??= this.#makeDetail());
+  }
 }
 
 function statusOf(error: unknown): number | undefined {
@@ -26,33 +49,6 @@ function statusOf(error: unknown): number | undefined {
       : undefined;
   } catch {
     return undefined;
-  }
-}
-
-/** Cut only after the secrets are out: half of one is one too. */
-const MAX_READ = 16 * 1024;
-const SECRET_HEADERS = /^(?:authorization|proxy-authorization|cookie|sec-websocket-protocol)$/i;
-/** Shorter words are no secrets, and stand in every sentence. */
-const SHORTEST_SECRET = 6;
-/** Bytes that are searched for secrets: a megabyte of cookies would hold the event loop for a tenth of a second. */
-const MOST_CARRIED = 32 * 1024;
-const NOT_SHOWN = '(its words are not shown: the request carries too much that they might repeat)';
-
-/** An error often repeats what it was about: a token, a cookie, a value of the query. */
-function withoutSecrets(words: string, { rawHeaders, rawQuery }: Pick<AttemptInit, 'rawHeaders' | 'rawQuery'>): string {
-  const carriers = rawHeaders.filter((_, index) => index % 2 === 1 && SECRET_HEADERS.test(rawHeaders[index - 1]!));
-  if (carriers.reduce((sum, { length }) => sum + length, rawQuery.length) > MOST_CARRIED) return NOT_SHOWN;
-  const secrets = [...carriers, rawQuery, decoded(rawQuery)]
-    .flatMap((carrier) => [carrier, ...carrier.split(/[\s;,&=]+/)])
-    .filter((secret) => secret.length >= SHORTEST_SECRET);
-  return secrets.reduce((text, secret) => text.replaceAll(secret, '…'), words);
-}
-
-function decoded(query: string): string {
-  try {
-    return decodeURIComponent(query);
-  } catch {
-    return '';
   }
 }
 
@@ -71,6 +67,10 @@ export interface GuardContext {
   readonly now: () => number;
   /** What earlier guards of the same attempt have said. */
   readonly said?: Admitted;
+  /** What earlier guards of the same attempt have entered. */
+  readonly asyncContext?: AsyncContext;
+  /** Told what the guards of this run have entered besides. */
+  readonly onContext?: (asyncContext: AsyncContext) => void;
   /** Told what a guard threw, `HttpException`s apart. */
   readonly onThrown?: (error: unknown) => void;
 }
@@ -103,6 +103,7 @@ class GuardRun {
   #merged: Admitted;
   #settle: ((outcome: GuardOutcome) => void) | undefined;
   #stopClock: (() => void) | undefined;
+  #asyncContext: AsyncContext;
 
   constructor(
     private readonly guards: readonly AdmissionGuardFunction[],
@@ -110,6 +111,7 @@ class GuardRun {
     private readonly context: GuardContext,
   ) {
     this.#merged = context.said ?? NOTHING_SAID;
+    this.#asyncContext = context.asyncContext;
   }
 
   start(): Awaitable<GuardOutcome> {
@@ -121,7 +123,7 @@ class GuardRun {
   #advance(): GuardOutcome | PromiseLike<Answer> {
     for (let guard = this.guards[this.#next]; guard !== undefined; guard = this.guards[++this.#next]) {
       try {
-        const answer = guard(this.attempt);
+        const answer = this.#ask(guard);
         if (isThenable(answer)) return answer;
         const refusal = this.#hear(answer);
         if (refusal !== undefined) return refusal;
@@ -130,6 +132,18 @@ class GuardRun {
       }
     }
     return this.#merged;
+  }
+
+  /** Each guard sees what those before it have entered of the attempt's async context. */
+  #ask(guard: AdmissionGuardFunction): ReturnType<AdmissionGuardFunction> {
+    return enterContext(
+      this.#asyncContext,
+      () => guard(this.attempt),
+      (asyncContext) => {
+        this.#asyncContext = asyncContext;
+        this.context.onContext?.(asyncContext);
+      },
+    );
   }
 
   #hear(answer: Answer): Refusal | undefined {
@@ -142,15 +156,24 @@ class GuardRun {
   }
 
   #thrown(error: unknown): Refusal {
-    const refusal = refusalOfThrown(error, factsOf(this.attempt));
+    const refusal = refusalOfThrown(error, factsOf(this.attempt), this.#name);
     if (refusal.reason === 'guard-failed') this.context.onThrown?.(error);
-    return this.#signed(refusal);
+    return refusal;
   }
 
   /** Says in the detail whose refusal it is. */
   #signed(refusal: Refusal): Refusal {
-    const name = this.guards[this.#next]?.name || 'a guard';
+    const name = this.#name;
     return withDetail(refusal, refusal.detail === undefined ? name : `${name}: ${refusal.detail}`);
+  }
+
+  /** A function's name may be anything. */
+  get #name(): string {
+    try {
+      return String(this.guards[this.#next]?.name || 'a guard');
+    } catch {
+      return 'a guard';
+    }
   }
 
   #wait(first: PromiseLike<Answer>): Promise<GuardOutcome> {
@@ -184,7 +207,8 @@ class GuardRun {
 
   #expire(): void {
     this.#finish(this.#signed(REFUSALS.guardTimeout));
-    abortAttempt(this.attempt, new DOMException('the guards took too long', 'TimeoutError'));
+    const reason = new DOMException('the guards took too long', 'TimeoutError');
+    runInFork(this.#asyncContext, abortAttempt, undefined, this.attempt, reason);
   }
 
   #finish(outcome: GuardOutcome): void {

@@ -19,9 +19,17 @@ export interface Handle {
   writeLatin1String(request: Request | null, text: string): number | Request;
   /** 0: under way, behind what is being written. 1: done. Else what kept it from being done. */
   shutdown(request: Request): number;
-  getpeername(name: { address?: string }): number;
+  getpeername(name: HandleAddress): number;
+  getsockname?(name: HandleAddress): number;
   reset(): number;
   close(): void;
+}
+
+/** Filled in by `getpeername` and `getsockname`. */
+export interface HandleAddress {
+  address?: string;
+  port?: number;
+  family?: string;
 }
 
 /** A write, or a shutdown, that may take its time. */

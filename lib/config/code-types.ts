@@ -15,4 +15,4 @@ export type PlainGuard =
 export type GuardLike = PlainGuard | EarlyGuard<PlainGuard>;
 
 /** Turns a received message into an event for a handler; nothing drops the message in silence. */
-export type MessageParser = (data: string | Buffer) => { event: string; data?: unknown } | null | undefined | void;
+export type MessageParser = (data: string | Buffer) => { event: unknown; data?: unknown } | null | undefined | void;

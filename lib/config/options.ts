@@ -262,6 +262,14 @@ export interface MessagesOptions {
    */
   readonly maxSize?: Size;
   /**
+   * Most values and keys of a JSON message, counted before it is parsed; a message with more is malformed. Each counts
+   * as 64 bytes in byte rates, queue and buffer budgets until its handler has settled. With a `messageParser`, text
+   * that begins as a JSON object or array is counted.
+   *
+   * Default: `10000`. Variable: `WEBSOCKETS_MAX_NODES`. Scope: gateway.
+   */
+  readonly maxNodes?: number | string;
+  /**
    * Most fragments of a message; more: 1008. Every 16 fragments cost one message of `messages.rate`.
    *
    * Default: `1024`. Variable: `WEBSOCKETS_MAX_FRAGMENTS`. Scope: gateway.
@@ -618,6 +626,7 @@ export interface SecureGatewayOptions {
   readonly messages?: Pick<
     MessagesOptions,
     | 'maxSize'
+    | 'maxNodes'
     | 'maxFragments'
     | 'assemblyTimeout'
     | 'rate'

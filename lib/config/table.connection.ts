@@ -9,6 +9,13 @@ export const MESSAGES_ROWS = {
     means:
       'Largest message, after decompression and reassembly; a declared length counts before its bytes arrive. A larger one ends the connection with 1009.',
   }),
+  maxNodes: row(integer({ min: 1, max: 100_000_000 }), {
+    scope: 'g',
+    variable: 'WEBSOCKETS_MAX_NODES',
+    default: 10_000,
+    means:
+      'Most values and keys of a JSON message, counted before it is parsed; a message with more is malformed. Each counts as 64 bytes in byte rates, queue and buffer budgets until its handler has settled. With a `messageParser`, text that begins as a JSON object or array is counted.',
+  }),
   maxFragments: row(integer({ min: 1, max: 1_000_000 }), {
     scope: 'g',
     variable: 'WEBSOCKETS_MAX_FRAGMENTS',

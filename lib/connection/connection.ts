@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { AddressEntry } from '../admission/address-table.js';
 import { Timed } from '../net/timer-wheel.js';
 import { CloseCode } from '../protocol/close-codes.js';
+import type { RequestValues } from '../telemetry/redact.js';
 import { type ConnectionContext, DispatchState, type Peer } from './context.js';
 import { Hooks } from './hooks.js';
 import { Intake } from './intake.js';
@@ -94,8 +95,8 @@ export class Connection extends Timed {
     if (this.hooks?.settle()) this.becomeReady();
   }
 
-  hookFailed(error: unknown): void {
-    this.endForHook(error);
+  hookFailed(error: unknown, request?: RequestValues): void {
+    this.endForHook(error, request);
     this.hookSettled();
   }
 
@@ -176,8 +177,8 @@ export class Connection extends Timed {
     this.sending?.drop();
     this.context.wheel.cancel(this);
     this.context.budget.settle(this, 0);
-    this.peer.release();
     this.context.closed(this, code, reason);
+    this.peer.release();
     // `handleDisconnect` waits for `handleConnection`, but not for ever.
     this.context.wheel.schedule(this, this.hooksBy);
   }
@@ -248,8 +249,8 @@ export class Connection extends Timed {
     this.becomeReady();
   }
 
-  private endForHook(error: unknown): void {
-    this.context.telemetry.fault('handleConnection', error, this.context.path);
+  private endForHook(error: unknown, request?: RequestValues): void {
+    this.context.telemetry.fault('handleConnection', error, this.context.path, request);
     this.end(CloseCode.INTERNAL_ERROR, 'internal error');
   }
 }

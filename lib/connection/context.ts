@@ -1,4 +1,5 @@
 import type { AddressEntry } from '../admission/address-table.js';
+import type { AsyncContext } from '../net/async-context.js';
 import type { Clock, TimerWheel } from '../net/timer-wheel.js';
 import type { Telemetry } from '../telemetry/events.js';
 import type { Connection } from './connection.js';
@@ -63,8 +64,12 @@ export interface Peer {
   /** Of the session at first, in milliseconds since the epoch; `undefined`: never. */
   readonly expiresAt: number | undefined;
   readonly address: AddressEntry;
+  /** What its guards and hooks have entered; callbacks of the connection run in copies of it. */
+  asyncContext: AsyncContext;
   /** Gives the slot back; idempotent. */
   release(): void;
+  /** Keeps what is remembered of the address beyond {@link release}, until the answer is called. */
+  keepAddress(): () => void;
 }
 
 /** A message handler as Nest binds it for one connection. */
@@ -80,6 +85,8 @@ export interface RunningTask {
 
 /** The part of a connection that belongs to the dispatcher. */
 export class DispatchState {
+  /** The application has listened to 'message' itself: it speaks a language of its own, which is not judged. */
+  isRead = false;
   /** Nest has been told of the connection. */
   known = false;
   /** The handlers of all its gateways, one after the other. */

@@ -138,6 +138,21 @@ export class Intake {
     return this.meters.strike(context.clock.now(), context.limits) || this.breach('too many malformed messages');
   }
 
+  /**
+   * The structure of a message that is being handled takes so much memory beside its bytes: counted as they are, until
+   * {@link finished} gives it back with them.
+   */
+  charge(bytes: number): void {
+    const { connection } = this;
+    const { limits, clock } = connection.context;
+    this.runningBytes += bytes;
+    const now = clock.now();
+    const wait = this.meters.pauseFor(bytes, now, connection.account, limits);
+    if (wait > 0) this.reading.pauseUntil(now + wait);
+    this.judgeQueue();
+    connection.settle();
+  }
+
   /** A handler is done, or has had its time: the place of its message is free. */
   finished(size: number): void {
     const { connection } = this;

@@ -72,6 +72,15 @@ export class MemoryBudget {
     if (delta > 0) this.defendTotal();
   }
 
+  /** Bytes that belong to an address but to no connection: what handlers of peers that have left still hold. */
+  hold(account: HeldBytes | undefined, delta: number): void {
+    this.charge(account, delta);
+    this.total += delta;
+    if (delta <= 0) return;
+    if (account !== undefined) this.defendShare(account);
+    this.defendTotal();
+  }
+
   private charge(account: HeldBytes | undefined, delta: number): void {
     if (account === undefined) return;
     account.heldBytes += delta;

@@ -88,7 +88,10 @@ export class PeerReceiver extends Receiver {
     const { intake } = this;
     const { socket } = this.connection;
     if (!intake.admit(data.length)) return;
-    if (socket.listenerCount('message') > 0) socket.emit('message', this.told(data, isBinary), isBinary);
+    if (socket.listenerCount('message') > 0) {
+      this.connection.dispatch.isRead = true;
+      socket.emit('message', this.told(data, isBinary), isBinary);
+    }
     intake.take(data, isBinary);
   }
 

@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { WebSocket } from 'ws';
 import type { PeerDeflate } from '../compression/peer-deflate.js';
+import { runInFork } from '../net/async-context.js';
 import { defaultReason } from '../protocol/close-codes.js';
 import { Connection } from './connection.js';
 import type { ConnectionContext, Peer } from './context.js';
@@ -296,9 +297,9 @@ export class SecureSocket<Principal = unknown> extends WebSocket {
   /** @internal An `'error'` without a listener is no end of the process, nor is a listener that throws. */
   override emit(event: string | symbol, ...args: unknown[]): boolean {
     if (event === 'error') this.connection.cause ??= args[0] instanceof Error ? args[0].message : 'error';
-    if (event === 'error' && this.listenerCount('error') === 0) return false;
+    if (this.listenerCount(event) === 0) return false;
     try {
-      return super.emit(event, ...args);
+      return runInFork(this.connection.peer.asyncContext, super.emit, this, event, ...args);
     } catch (error) {
       this.connection.context.telemetry.fault('socket', error, this.route);
       return true;

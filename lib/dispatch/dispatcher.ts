@@ -1,15 +1,16 @@
 import type { Observable } from 'rxjs';
-import { isThenable } from '../admission/admission-store.js';
+import { isObservable, isThenable, whenSettled } from '../admission/user-values.js';
 import type { MessageParser } from '../config/code-types.js';
 import type { Connection } from '../connection/connection.js';
 import type { BoundHandler } from '../connection/context.js';
+import { runInFork } from '../net/async-context.js';
 import type { Clock, TimerWheel } from '../net/timer-wheel.js';
 import { CloseCode } from '../protocol/close-codes.js';
 import type { Telemetry } from '../telemetry/events.js';
-import { sendException } from './exceptions.js';
+import { sendException, UNKNOWN_ERROR } from './exceptions.js';
 import { HandlerTable, type TraitsOf } from './handler-table.js';
 import { type Message, readMessage } from './message-parser.js';
-import { isObservable, Stream, type StreamOwner, type Task, type TaskOwner, TaskPool } from './task.js';
+import { type Orphan, Stream, type StreamOwner, type Task, type TaskOwner, TaskPool } from './task.js';
 
 export interface DispatcherOptions {
   readonly path: string;
@@ -17,103 +18,77 @@ export interface DispatcherOptions {
   readonly wheel: TimerWheel;
   readonly telemetry: Telemetry;
   readonly parser: MessageParser | undefined;
+  readonly maxNodes: number;
   readonly maxStreams: number;
   readonly handlerTimeout: number;
   readonly counted: (change: 1 | -1) => void;
 }
 
 const NEVER = Number.POSITIVE_INFINITY;
+/** Bytes that a value or key of a message is counted as, beside the message's own. */
+const NODE_BYTES = 64;
+/** Less than this is not held for a handler that nobody waits for: its message was smaller than a connection is. */
+const SMALLEST_ORPHAN = 4096;
 
-/** Messages of one path to the handlers of its gateways, and what they return back to the peer. */
+/**
+ * Messages of one path to the handlers of its gateways, and what they return back to the peer. A message is read,
+ * its handlers are found and called, their results awaited and sent, and its place in the queue is given back.
+ */
 export class Dispatcher implements TaskOwner, StreamOwner {
   private readonly table = new HandlerTable();
   private readonly tasks = new TaskPool(this);
 
   constructor(private readonly options: DispatcherOptions) {}
 
-  counted(change: 1 | -1): void {
-    this.options.counted(change);
-  }
-
   /** Handlers that one gateway has for one connection, as Nest bound them; the same ones in the same order each time. */
   bind(connection: Connection, handlers: readonly (BoundHandler & { message: unknown })[], traits: TraitsOf): void {
     const state = connection.dispatch;
     const offset = state.handlers?.length ?? 0;
     state.handlers = state.handlers === undefined ? handlers : [...state.handlers, ...handlers];
-    for (let at = this.table.size; at < state.handlers.length; at++) {
-      const event = handlers[at - offset]!.message;
-      this.table.add(event, traits(event));
-    }
+    if (this.table.size < state.handlers.length) this.table.add(handlers, traits, this.table.size - offset);
   }
 
+  /**
+   * Handles one message; `connection.receiving.finished()` follows when its place in the queue is free. Each message has
+   * an async context of its own, a copy of its connection's: what a handler enters does not reach the next message.
+   */
   dispatch(connection: Connection, data: Buffer, isBinary: boolean): void {
+    runInFork(connection.peer.asyncContext, this.handle, this, connection, data, isBinary);
+  }
+
+  private handle(connection: Connection, data: Buffer, isBinary: boolean): void {
     const { length } = data;
     const message = this.read(connection, data, isBinary);
-    const places = message && this.places(connection, message);
+    const places = message && this.find(connection, message.event);
     if (message === undefined || places === undefined) return connection.receiving!.finished(length);
+    const charge = message.nodes * NODE_BYTES;
+    connection.receiving!.charge(charge);
+    // It may have been too much for its address or for all together.
+    if (!connection.isOpen) return connection.receiving!.finished(length + charge);
     // A message is begun within two milliseconds of it.
     const dueAt = connection.receiving!.turnStart + this.options.handlerTimeout;
-    const task = this.tasks.take(connection, message.event, length, dueAt, places.length);
+    const task = this.tasks.take(connection, message.event, length + charge, charge, dueAt, places.length);
     if (dueAt !== NEVER) this.options.wheel.schedule(connection, dueAt);
     for (const place of places) this.run(task, connection.dispatch.handlers![place]!, message);
   }
 
-  settled(task: Task, result: unknown): void {
-    if (task.abandoned) return this.forget(task);
-    if (isObservable(result)) return this.follow(task, result);
-    if (result !== undefined && result !== null) this.reply(task.connection, result);
-    this.finish(task);
-  }
-
-  failed(task: Task, error: unknown): void {
-    if (!task.abandoned) this.report(task.connection, error);
-    else this.options.telemetry.fault('handler', error, this.options.path);
-    this.finish(task);
-  }
-
-  /** Frees the places of handlers that took too long; answers when to look again. */
-  overdue(connection: Connection, now: number): number {
-    let nearest = NEVER;
-    for (let task = connection.dispatch.tasks as Task | undefined; task !== undefined; ) {
-      const following = task.next as Task | undefined;
-      if (task.dueAt <= now) this.abandon(task, connection);
-      else nearest = Math.min(nearest, task.dueAt);
-      task = following;
-    }
-    return nearest;
-  }
-
-  /** The connection has ended: nothing of it is followed any longer. */
-  release(connection: Connection): void {
-    const state = connection.dispatch;
-    let task = state.tasks as Task | undefined;
-    state.tasks = undefined;
-    while (task !== undefined) {
-      const following = task.next as Task | undefined;
-      task.next = undefined;
-      this.giveUp(task);
-      task = following;
-    }
-    const { streams } = state;
-    state.streams = undefined;
-    for (const stream of streams ?? []) this.unsubscribe(stream);
-  }
-
+  /** The message, if it is one. */
   private read(connection: Connection, data: Buffer, isBinary: boolean): Message | undefined {
-    const message = readMessage(data, isBinary, this.options.parser, this.parserFailed);
+    const { parser, maxNodes } = this.options;
+    const message = readMessage(data, isBinary, parser, maxNodes, this.parserFailed);
     if (typeof message === 'object') return message;
-    if (message === 'malformed') this.strike(connection, 'Malformed message');
+    if (message === 'malformed') this.reject(connection, 'Malformed message');
     if (message === 'unsupported') connection.end(CloseCode.UNSUPPORTED_DATA, 'unsupported data');
     return undefined;
   }
 
   private readonly parserFailed = (error: unknown) => this.options.telemetry.fault('parser', error, this.options.path);
 
-  private places(connection: Connection, { event }: Message): readonly number[] | undefined {
+  /** The handlers of an event, where it has any and this peer may call them now. */
+  private find(connection: Connection, event: unknown): readonly number[] | undefined {
     const places = this.table.placesOf(event);
     if (places === undefined) {
-      // An application that listens to 'message' itself speaks a language of its own.
-      if (connection.socket.listenerCount('message') === 0) this.strike(connection, 'Unknown event');
+      this.reject(connection, 'Unknown event');
       return undefined;
     }
     if (this.table.isWithinRates(connection, places, this.options.clock)) return places;
@@ -121,19 +96,46 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     return undefined;
   }
 
-  private strike(connection: Connection, text: string): void {
+  /** An application that reads messages itself speaks a language of its own: what Nest does not know is its. */
+  private reject(connection: Connection, text: string): void {
+    if (connection.dispatch.isRead || connection.socket.listenerCount('message') > 0) return;
     if (connection.receiving!.strike()) sendException(connection.socket, text);
   }
 
+  /** Calls one handler. What it answers is the application's: each look at it may throw. */
   private run(task: Task, handler: BoundHandler, { data, event }: Message): void {
     let result: unknown;
+    let isPromise: boolean;
     try {
       result = handler.callback(data, event);
+      isPromise = isThenable(result);
     } catch (error) {
       return this.failed(task, error);
     }
-    if (isThenable(result)) result.then(task.onResult, task.onError);
-    else this.settled(task, result);
+    if (!isPromise) return this.settled(task, result);
+    task.awaits(result as PromiseLike<unknown>);
+    whenSettled(result as PromiseLike<unknown>, task.onResult, task.onError);
+  }
+
+  /** A handler has answered. */
+  settled(task: Task, result: unknown): void {
+    if (task.abandoned) return this.forget(task);
+    let follows: boolean;
+    try {
+      follows = isObservable(result);
+    } catch (error) {
+      return this.failed(task, error);
+    }
+    if (follows) return this.follow(task, result as Observable<unknown>);
+    if (result !== undefined && result !== null) this.reply(task.connection, result);
+    this.finish(task);
+  }
+
+  /** A handler has thrown or rejected, and no filter has answered: the peer learns that there was an error. */
+  failed(task: Task, error: unknown): void {
+    if (!task.abandoned) this.report(task.connection, error);
+    else this.options.telemetry.fault('handler', error, this.options.path);
+    this.finish(task);
   }
 
   private reply(connection: Connection, result: unknown): void {
@@ -146,10 +148,9 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     }
   }
 
-  /** An error that no filter has answered: the peer learns that there was one. */
   private report(connection: Connection, error: unknown): void {
     this.options.telemetry.fault('handler', error, this.options.path);
-    sendException(connection.socket, 'Internal server error');
+    sendException(connection.socket, UNKNOWN_ERROR);
   }
 
   /** An intercepted handler runs inside its observable, which therefore keeps the place of its message. */
@@ -165,6 +166,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     this.finish(task);
   }
 
+  /** A stream has emitted a value: one reply more. */
   spoke(stream: Stream, value: unknown): void {
     if (value !== undefined && value !== null) this.reply(stream.connection, value);
     if (stream.begun) return;
@@ -205,41 +207,9 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     this.finish(task);
   }
 
-  /** One result less to wait for. */
+  /** One result less to wait for; after the last one the place of the message is free. */
   private finish(task: Task): void {
-    if (task.abandoned) this.forget(task);
-    else this.done(task);
-  }
-
-  private unsubscribe(stream: { unsubscribe(): void }): void {
-    try {
-      stream.unsubscribe();
-    } catch (error) {
-      this.options.telemetry.fault('handler', error, this.options.path);
-    }
-  }
-
-  private abandon(task: Task, connection: Connection): void {
-    const { size } = task;
-    this.tasks.unlink(task);
-    this.tasks.discount(task);
-    this.giveUp(task);
-    sendException(connection.socket, 'The handler took too long');
-    connection.receiving!.finished(size);
-  }
-
-  /** Whatever still comes of this task is forgotten. */
-  private giveUp(task: Task): void {
-    const { held } = task;
-    task.abandoned = true;
-    task.held = undefined;
-    for (const stream of held ?? []) {
-      this.unsubscribe(stream);
-      this.forget(task);
-    }
-  }
-
-  private done(task: Task): void {
+    if (task.abandoned) return this.forget(task);
     if (--task.remaining > 0) return;
     const { connection, size } = task;
     this.tasks.unlink(task);
@@ -249,6 +219,86 @@ export class Dispatcher implements TaskOwner, StreamOwner {
 
   /** A result that came too late. */
   private forget(task: Task): void {
-    if (--task.remaining === 0) this.tasks.giveBack(task);
+    if (--task.remaining === 0 && task.orphan !== undefined) this.tasks.giveBack(task);
+  }
+
+  counted(change: 1 | -1): void {
+    this.options.counted(change);
+  }
+
+  /** Frees the places of handlers that took too long; answers when to look again. */
+  overdue(connection: Connection, now: number): number {
+    let nearest = NEVER;
+    for (let task = connection.dispatch.tasks as Task | undefined; task !== undefined; ) {
+      const following = task.next as Task | undefined;
+      if (task.dueAt <= now) this.expire(task, connection);
+      else nearest = Math.min(nearest, task.dueAt);
+      task = following;
+    }
+    return nearest;
+  }
+
+  private expire(task: Task, connection: Connection): void {
+    const { size } = task;
+    this.tasks.unlink(task);
+    this.tasks.discount(task);
+    this.abandon(task);
+    sendException(connection.socket, 'The handler took too long');
+    connection.receiving!.finished(size);
+  }
+
+  /** The connection has ended: nothing of it is followed any longer. */
+  release(connection: Connection): void {
+    const state = connection.dispatch;
+    let task = state.tasks as Task | undefined;
+    state.tasks = undefined;
+    while (task !== undefined) {
+      const following = task.next as Task | undefined;
+      task.next = undefined;
+      this.abandon(task);
+      task = following;
+    }
+    const { streams } = state;
+    state.streams = undefined;
+    for (const stream of streams ?? []) this.unsubscribe(stream as Stream);
+  }
+
+  /** Whatever still comes of this task is forgotten; what its message takes is held until its handlers have settled. */
+  private abandon(task: Task): void {
+    const { held } = task;
+    task.held = undefined;
+    this.tasks.abandon(task, this.orphanOf(task));
+    for (const stream of held ?? []) {
+      this.unsubscribe(stream);
+      this.forget(task);
+    }
+  }
+
+  /** A shutdown waits for it for as long as the handler may take, and not for ever. */
+  private orphanOf(task: Task): Orphan {
+    const { connection, charge, dueAt, counts } = task;
+    const { wheel } = this.options;
+    const { account, peer } = connection;
+    const { budget } = connection.context;
+    const timer = counts && dueAt !== NEVER ? wheel.timer(() => this.tasks.discount(task), dueAt) : undefined;
+    const held = charge >= SMALLEST_ORPHAN ? charge : 0;
+    const releaseAddress = held > 0 ? peer.keepAddress() : undefined;
+    budget.hold(account, held);
+    return {
+      end() {
+        budget.hold(account, -held);
+        releaseAddress?.();
+        if (timer !== undefined) wheel.cancel(timer);
+      },
+    };
+  }
+
+  /** The teardown of an observable is the application's, and may be called from anybody's turn. */
+  private unsubscribe(stream: Stream): void {
+    try {
+      runInFork(stream.connection.peer.asyncContext, stream.unsubscribe, stream);
+    } catch (error) {
+      this.options.telemetry.fault('handler', error, this.options.path);
+    }
   }
 }

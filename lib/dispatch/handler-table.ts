@@ -23,12 +23,15 @@ export class HandlerTable {
     return this.traits.length;
   }
 
-  /** The handler at the next place. */
-  add(event: unknown, traits: HandlerTraits | undefined): void {
-    const places = this.events.get(event);
-    if (places === undefined) this.events.set(event, [this.traits.length]);
-    else places.push(this.traits.length);
-    this.traits.push(traits);
+  /** The handlers of one more gateway, from the place `from` of its list on. Of two for one event the last counts, as in Nest. */
+  add(handlers: readonly { readonly message: unknown }[], traits: TraitsOf, from: number): void {
+    const first = this.traits.length;
+    for (const { message: event } of handlers.slice(from)) {
+      const place = this.traits.length;
+      this.traits.push(traits(event));
+      const places = this.events.get(event) ?? [];
+      this.events.set(event, [...places.filter((other) => other < first), place]);
+    }
   }
 
   placesOf(event: unknown): readonly number[] | undefined {

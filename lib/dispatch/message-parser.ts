@@ -1,5 +1,6 @@
-import secureJson from 'secure-json-parse';
+import { isThenable } from '../admission/user-values.js';
 import type { MessageParser } from '../config/code-types.js';
+import { measureStructure, REFUSED } from './json-structure.js';
 
 /** Thrown by a `messageParser`: this peer sends what cannot be understood here. The connection is closed with 1003. */
 export class UnsupportedDataError extends Error {
@@ -8,77 +9,55 @@ export class UnsupportedDataError extends Error {
 
 /** What a message says: which event, with what data. */
 export interface Message {
+  /** Any JSON value; what a `@SubscribeMessage()` names is found by it, as `Map.get` finds a key. */
   readonly event: unknown;
-  readonly data?: unknown;
+  readonly data: unknown;
+  /** Values and keys of the message. */
+  readonly nodes: number;
 }
 
-/** Deeper than any honest message; code that walks a value recursively still has room. */
-const MAX_DEPTH = 256;
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
+/** A frame that is no message: in silence, as an invalid message, or as data that is not spoken here. */
+export type NoMessage = 'dropped' | 'malformed' | 'unsupported';
 
 /**
- * `{ "event": "…", "data": … }`, or `undefined` where it is anything else: no JSON, another shape, nested more than
- * 256 deep, or with a key that would reach a prototype.
+ * `{ "event": …, "data": … }`, or `undefined` where it is anything else: no JSON, another shape, more than `maxNodes`
+ * values and keys, nested more than 256 deep, or with a key that would reach a prototype.
  */
-export function parseMessage(data: Buffer): Message | undefined {
-  if (data.length > MAX_DEPTH && isTooDeep(data)) return undefined;
-  const value: unknown = parseJson(data.toString());
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
-  return typeof (value as Message).event === 'string' ? (value as Message) : undefined;
+export function parseMessage(data: Buffer, maxNodes: number): Message | undefined {
+  const nodes = measureStructure(data, maxNodes);
+  if (nodes === REFUSED) return undefined;
+  const value = parseJson(data.toString());
+  if (typeof value !== 'object' || value === null || !Object.hasOwn(value, 'event')) return undefined;
+  const { event, data: content } = value as Message;
+  return { event, data: content, nodes };
 }
 
 function parseJson(text: string): unknown {
   try {
-    return secureJson.parse(text, PARSE_OPTIONS);
+    return JSON.parse(text);
   } catch {
     return undefined;
   }
 }
 
-const PARSE_OPTIONS = { protoAction: 'error', constructorAction: 'error' } as const;
-
-/** Counts open brackets outside of strings, on the bytes: no character of UTF-8 hides one. */
-export function isTooDeep(data: Buffer): boolean {
-  let depth = 0;
-  for (let i = 0; i < data.length; i++) {
-    const byte = data[i]!;
-    if (byte === QUOTE) {
-      i = endOfString(data, i + 1);
-      if (i < 0) return false;
-    } else if (byte === 0x5b || byte === 0x7b) {
-      if (++depth > MAX_DEPTH) return true;
-    } else if (byte === 0x5d || byte === 0x7d) depth--;
-  }
-  return false;
-}
-
-/** The place of the quote that ends a string, or -1. */
-function endOfString(data: Buffer, from: number): number {
-  for (let at = data.indexOf(QUOTE, from); at >= 0; at = data.indexOf(QUOTE, at + 1)) {
-    let slashes = 0;
-    while (at - 1 - slashes >= from && data[at - 1 - slashes] === BACKSLASH) slashes++;
-    if (slashes % 2 === 0) return at;
-  }
-  return -1;
-}
-
-/** A frame that is no message: in silence, as a strike, or as data that is not spoken here. */
-export type NoMessage = 'dropped' | 'malformed' | 'unsupported';
-
-/** Reads `{ event, data }`, with the application's own parser where it has one. `failed` is told what that one throws. */
+/** Reads a message, with the application's own parser where it has one. `failed` is told what that one throws. */
 export function readMessage(
   data: Buffer,
   isBinary: boolean,
   parser: MessageParser | undefined,
+  maxNodes: number,
   failed: (error: unknown) => void,
 ): Message | NoMessage {
-  if (parser === undefined) return parseMessage(data) ?? 'malformed';
+  if (parser === undefined) return parseMessage(data, maxNodes) ?? 'malformed';
+  // What a parser makes of binary data, or of text in another language, cannot be known before it has run.
+  const nodes = !isBinary && looksLikeJson(data) ? measureStructure(data, maxNodes) : 0;
+  if (nodes === REFUSED) return 'malformed';
   try {
     const message: unknown = parser(isBinary ? data : data.toString());
     if (typeof message !== 'object' || message === null) return 'dropped';
-    if ('then' in message) disown(message as Promise<unknown>);
-    return message as Message;
+    if (isThenable(message)) return disown(message);
+    const { event, data: content } = message as Message;
+    return { event, data: content, nodes };
   } catch (error) {
     if (error instanceof UnsupportedDataError) return 'unsupported';
     failed(error);
@@ -86,8 +65,15 @@ export function readMessage(
   }
 }
 
+/** It begins as a JSON object or array does. */
+function looksLikeJson(data: Buffer): boolean {
+  let at = 0;
+  while (at < data.length && data[at]! <= 0x20) at++;
+  return data[at] === 0x7b || data[at] === 0x5b;
+}
+
 /** An asynchronous parser is a mistake of the application's; its rejection must not end the process. */
-function disown(promise: Promise<unknown>): never {
-  promise.then(undefined, () => undefined);
+function disown(promise: PromiseLike<unknown>): never {
+  Promise.resolve(promise).then(undefined, () => undefined);
   throw new TypeError('messageParser returned a promise: it must be synchronous');
 }

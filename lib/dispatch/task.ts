@@ -27,7 +27,7 @@ export class Stream {
     try {
       this.subscription = source.subscribe(this);
       // It may have been ended before `subscribe` has returned.
-      if (this.closed) this.subscription.unsubscribe();
+      if (this.closed) this.subscription?.unsubscribe();
     } catch (error) {
       this.error(error);
     }
@@ -56,10 +56,6 @@ export class Stream {
   }
 }
 
-/** Whether a value is one of RxJS, whoever's copy of it. */
-export const isObservable = (value: unknown): value is Observable<unknown> =>
-  typeof value === 'object' && value !== null && typeof (value as { subscribe?: unknown }).subscribe === 'function';
-
 /** What becomes of a handler's result. */
 export interface TaskOwner {
   /** One more handler runs, or one less. */
@@ -76,7 +72,10 @@ export class Task implements RunningTask {
   connection!: Connection;
   next: RunningTask | undefined = undefined;
   event: unknown = undefined;
+  /** Bytes that are held for it: those of its message and those of the message's structure. */
   size = 0;
+  /** Of them, those of the structure: they are held until its handlers have settled, whatever becomes of the peer. */
+  charge = 0;
   dueAt = 0;
   /** Results that are still to come. */
   remaining = 0;
@@ -86,6 +85,10 @@ export class Task implements RunningTask {
   counts = true;
   /** Observables that its handlers run in. */
   held: Set<Stream> | undefined = undefined;
+  /** What its handlers have promised, for as long as it may still be abandoned. */
+  promises: PromiseLike<unknown>[] | PromiseLike<unknown> | undefined = undefined;
+  /** Once abandoned, the deadline after which a shutdown does not wait for it, and the bytes that it still holds. */
+  orphan: Orphan | undefined = undefined;
   readonly onResult: (result: unknown) => void;
   readonly onError: (error: unknown) => void;
 
@@ -93,6 +96,20 @@ export class Task implements RunningTask {
     this.onResult = (result) => owner.settled(this, result);
     this.onError = (error) => owner.failed(this, error);
   }
+
+  /** A handler has promised its result. */
+  awaits(promise: PromiseLike<unknown>): void {
+    const { promises } = this;
+    if (promises === undefined) this.promises = promise;
+    else if (Array.isArray(promises)) promises.push(promise);
+    else this.promises = [promises, promise];
+  }
+}
+
+/** What an abandoned task leaves behind until its handlers have settled. */
+export interface Orphan {
+  /** Gives back what is still held for it. Called once. */
+  end(): void;
 }
 
 const MOST_SPARE = 1024;
@@ -100,15 +117,20 @@ const MOST_SPARE = 1024;
 /** Tasks that wait to be used again. */
 export class TaskPool {
   private readonly spare: Task[] = [];
+  /** Promises of abandoned tasks: one that was collected as garbage will never settle. */
+  private readonly collected = new FinalizationRegistry<{ orphan: Orphan; left: number; task: Task }>((watched) => {
+    if (--watched.left === 0 && watched.task.orphan === watched.orphan) this.giveBack(watched.task);
+  });
 
   constructor(private readonly owner: TaskOwner) {}
 
-  take(connection: Connection, event: unknown, size: number, dueAt: number, remaining: number): Task {
+  take(connection: Connection, event: unknown, size: number, charge: number, dueAt: number, remaining: number): Task {
     this.owner.counted(1);
     const task = this.spare.pop() ?? new Task(this.owner);
     task.connection = connection;
     task.event = event;
     task.size = size;
+    task.charge = charge;
     task.dueAt = dueAt;
     task.remaining = remaining;
     task.abandoned = false;
@@ -130,15 +152,31 @@ export class TaskPool {
     task.next = undefined;
   }
 
+  /** Its handlers still run, and nobody waits for their results: `orphan` ends when they have settled, or cannot any more. */
+  abandon(task: Task, orphan: Orphan): void {
+    const { promises } = task;
+    task.abandoned = true;
+    task.orphan = orphan;
+    task.promises = undefined;
+    const all = promises === undefined ? [] : Array.isArray(promises) ? promises : [promises];
+    const watched = { orphan, left: all.length, task };
+    for (const promise of all) this.collected.register(promise, watched);
+  }
+
   giveBack(task: Task): void {
+    const { orphan } = task;
     task.connection = undefined as unknown as Connection;
     task.event = undefined;
     task.held = undefined;
+    task.promises = undefined;
+    task.orphan = undefined;
+    orphan?.end();
     this.discount(task);
-    if (this.spare.length < MOST_SPARE) this.spare.push(task);
+    // The functions of an abandoned one may still be called.
+    if (orphan === undefined && this.spare.length < MOST_SPARE) this.spare.push(task);
   }
 
-  /** Nobody waits for it any longer. */
+  /** A shutdown waits for it no longer. */
   discount(task: Task): void {
     if (!task.counts) return;
     task.counts = false;

@@ -5,7 +5,7 @@ import { SecureSocket } from '../connection/secure-socket.js';
 import { detach } from '../http/grammar.js';
 import { consentLine } from '../http/probe-consent.js';
 import { acceptanceText } from '../http/response.js';
-import { toIncomingMessage } from './guard-request.js';
+import { toIncomingMessage } from './incoming-message.js';
 import type { UpgradeContext } from './upgrade-context.js';
 
 /** The subprotocol for the 101: what a guard chose, else the first of ours that was offered (RFC 6455, section 4.2.2, item 5.5). */
@@ -71,11 +71,23 @@ class Welcomed implements Peer {
   userKey: string | undefined;
   readonly expiresAt: number | undefined;
   readonly address: Peer['address'];
+  asyncContext: Peer['asyncContext'];
   private readonly addresses: UpgradeContext['engine']['addresses'];
   private readonly reservation: UpgradeContext['reservation'];
   private isReleased = false;
 
-  constructor({ route, tls, request, endpoint, params, admitted, entry, engine, reservation }: UpgradeContext) {
+  constructor({
+    route,
+    tls,
+    request,
+    endpoint,
+    params,
+    admitted,
+    entry,
+    engine,
+    reservation,
+    asyncContext,
+  }: UpgradeContext) {
     this.ip = route.address.text;
     this.secure = tls || route.secure === true;
     this.origin = request.origin;
@@ -86,6 +98,7 @@ class Welcomed implements Peer {
     this.userKey = admitted.userKey;
     this.expiresAt = admitted.expiresAt === Number.POSITIVE_INFINITY ? undefined : admitted.expiresAt;
     this.address = entry;
+    this.asyncContext = asyncContext;
     this.addresses = engine.addresses;
     this.reservation = reservation;
   }
@@ -95,5 +108,9 @@ class Welcomed implements Peer {
     this.isReleased = true;
     this.reservation?.release();
     this.addresses.release(this.address);
+  }
+
+  keepAddress(): () => void {
+    return this.addresses.hold(this.address);
   }
 }

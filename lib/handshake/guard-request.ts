@@ -1,87 +1,182 @@
-import { type IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
-import { Socket } from 'node:net';
+import { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { parse as parseQuery } from 'node:querystring';
 import { factsOf, type UpgradeAttempt } from '../admission/attempt.js';
-import { lowerCaseHeaders } from '../http/fields.js';
-import type { RequestHead } from '../http/head.js';
 
-/** An upgrade request as hooks know it: its headers are sorted when they are first read. Its body is empty. */
-class UpgradeMessage extends IncomingMessage {
-  sorted: IncomingHttpHeaders | undefined = undefined;
+/**
+ * The upgrade request as one of Nest's HTTP guards expects it: an `IncomingMessage` with what Express and Fastify add,
+ * as the admission decided it. What they have and we do not, and whatever a middleware would have added, throws when it
+ * is read: a guard that decides by it must not take it for absent. `user` is the guard's to set.
+ */
+export type GuardRequest = IncomingMessage & { user?: unknown };
 
-  constructor({ method, target, version, rawHeaders }: RequestHead, socket: Socket) {
-    super(socket);
-    this.method = method;
-    this.url = target;
-    this.httpVersion = version;
-    this.httpVersionMajor = this.httpVersionMinor = 1;
-    this.rawHeaders = rawHeaders as string[];
-    this.complete = true;
-  }
+/** The stand-ins of one attempt: several guards see the same ones. */
+interface StandIns {
+  readonly request: GuardRequest;
+  readonly response: ServerResponse;
 }
 
-Object.defineProperty(UpgradeMessage.prototype, 'headers', {
-  configurable: true,
-  get(this: { sorted: IncomingHttpHeaders | undefined; rawHeaders: string[] }): IncomingHttpHeaders {
-    return (this.sorted ??= { ...lowerCaseHeaders(this.rawHeaders) });
-  },
-  set(this: { sorted: IncomingHttpHeaders | undefined }, headers: IncomingHttpHeaders) {
-    this.sorted = headers;
-  },
-});
+const standIns = new WeakMap<UpgradeAttempt, StandIns>();
 
-export const toIncomingMessage = (head: RequestHead, socket: Socket): IncomingMessage =>
-  new UpgradeMessage(head, socket);
+function standInsOf(attempt: UpgradeAttempt): StandIns {
+  let made = standIns.get(attempt);
+  if (made === undefined) {
+    const request = makeRequest(attempt);
+    standIns.set(attempt, (made = { request, response: makeResponse(request) }));
+    (request as { res?: unknown }).res = made.response;
+  }
+  return made;
+}
 
-/** The upgrade request as one of Nest's HTTP guards expects it; several guards of one attempt see the same one. */
-export type GuardRequest = IncomingMessage & {
-  params?: Record<string, string>;
-  user?: unknown;
-  ip?: string;
-  protocol?: string;
-  secure?: boolean;
-};
+export const requestOf = (attempt: UpgradeAttempt): GuardRequest => standInsOf(attempt).request;
 
-const requests = new WeakMap<UpgradeAttempt, GuardRequest>();
+/** A response that cannot be written: an admission guard answers by what it returns or throws. */
+export const responseOf = (attempt: UpgradeAttempt): ServerResponse => standInsOf(attempt).response;
 
-export function requestOf(attempt: UpgradeAttempt): GuardRequest {
-  let request = requests.get(attempt);
-  if (request === undefined) requests.set(attempt, (request = makeRequest(attempt)));
-  return request;
+/** Looked for on any object by promises, `JSON.stringify`, and Node's inspection: absent is the truth. */
+const PROBED = new Set(['then', 'toJSON', 'inspect']);
+/** Read by passport before it writes them itself. */
+const WRITTEN_BY_PASSPORT = new Set(['login', 'logIn', 'logout', 'logOut', 'isAuthenticated', 'isUnauthenticated']);
+
+/**
+ * An object of which nothing but what it has can be read; writing is as ever. Methods of its class are called on the
+ * object itself.
+ */
+function strict<T extends object>(target: T, what: string): T {
+  return new Proxy(target, {
+    get(_, name) {
+      if (!(name in target)) return absent(what, name);
+      const value: unknown = Reflect.get(target, name, target);
+      const isOwn = Object.hasOwn(target, name);
+      return typeof value === 'function' && !isOwn && name !== 'constructor' ? value.bind(target) : value;
+    },
+    set: (_, name, value) => Reflect.set(target, name, value, target),
+  });
+}
+
+function absent(what: string, name: string | symbol): undefined {
+  if (typeof name === 'symbol' || PROBED.has(name) || WRITTEN_BY_PASSPORT.has(name)) return undefined;
+  throw new Error(
+    `${what}.${name} is not known before the upgrade: read the UpgradeAttempt in an AdmissionGuard, or leave it to a guard of the message handlers`,
+  );
+}
+
+/** Its body is empty, and its end is nobody's. */
+class UpgradeRequest extends IncomingMessage {
+  override _read(): void {
+    this.push(null);
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    done(error);
+  }
 }
 
 function makeRequest(attempt: UpgradeAttempt): GuardRequest {
-  const { path, rawQuery } = factsOf(attempt);
-  // A socket of its own: what a guard does to it reaches nobody.
-  const request: GuardRequest = new IncomingMessage(new Socket());
-  request.method = 'GET';
-  request.url = rawQuery === '' ? path : `${path}?${rawQuery}`;
-  request.httpVersion = '1.1';
-  request.httpVersionMajor = request.httpVersionMinor = 1;
-  request.rawHeaders = [...attempt.rawHeaders];
-  request.headers = { ...attempt.headers };
-  request.complete = true;
-  request.params = { ...attempt.params };
-  if (attempt.principal !== undefined) request.user = attempt.principal;
-  return request;
+  const { path, rawQuery, protocols, viaProxy } = factsOf(attempt);
+  const target = rawQuery === '' ? path : `${path}?${rawQuery}`;
+  const request = new UpgradeRequest(undefined as unknown as Socket);
+  // What a guard destroys it with reaches nobody.
+  request.on('error', () => undefined);
+  const headers = { ...attempt.headers };
+  const proxy = strict(request, 'request') as GuardRequest;
+  const socket = socketOf(attempt);
+  const facts = {
+    socket,
+    client: socket,
+    method: 'GET',
+    url: target,
+    originalUrl: target,
+    baseUrl: '',
+    httpVersion: '1.1',
+    httpVersionMajor: 1,
+    httpVersionMinor: 1,
+    rawHeaders: [...attempt.rawHeaders],
+    headers,
+    complete: true,
+    upgrade: true,
+    body: undefined,
+    params: { ...attempt.params },
+    path,
+    query: parseQuery(rawQuery),
+    cookies: { ...attempt.cookies },
+    ip: attempt.ip,
+    ips: viaProxy ? [attempt.ip] : [],
+    protocol: attempt.secure ? 'https' : 'http',
+    secure: attempt.secure,
+    host: attempt.host,
+    hostname: hostnameOf(attempt),
+    port: factsOf(attempt).host.port ?? null,
+    xhr: headers['x-requested-with']?.toLowerCase() === 'xmlhttprequest',
+    user: attempt.principal,
+    raw: proxy,
+    get: (name: string) => header(headers, name),
+    header: (name: string) => header(headers, name),
+    // Without a body, it is of no type.
+    is: () => null,
+    protocols: [...protocols],
+  };
+  for (const [name, value] of Object.entries(facts))
+    Object.defineProperty(request, name, { value, configurable: true, enumerable: true, writable: true });
+  return proxy;
 }
 
-/** A response that cannot be written: an admission guard answers by what it returns or throws. */
-export function refusingResponse(): ServerResponse {
-  const response = new ServerResponse(new IncomingMessage(new Socket()));
-  for (const method of [
-    'write',
-    'end',
-    'writeHead',
-    'setHeader',
-    'appendHeader',
-    'flushHeaders',
-    'writeContinue',
-    'writeProcessing',
-    'writeEarlyHints',
-  ] as const) {
-    Object.defineProperty(response, method, { value: refuseWrite });
-  }
-  return response;
+/** As in Express, with both spellings of `Referer`. */
+function header(headers: Readonly<Record<string, string>>, name: string): string | undefined {
+  if (typeof name !== 'string' || name === '') throw new TypeError('the name of a header must be a string');
+  const lower = name.toLowerCase();
+  if (lower === 'referer' || lower === 'referrer') return headers['referrer'] || headers['referer'];
+  return Object.hasOwn(headers, lower) ? headers[lower] : undefined;
+}
+
+const hostnameOf = (attempt: UpgradeAttempt): string => factsOf(attempt).host.name;
+
+/** Both ends of TCP as far as they are known, and TLS. There is nothing to write to. */
+function socketOf(attempt: UpgradeAttempt): object {
+  const { tls, ends } = factsOf(attempt);
+  const { remoteAddress } = attempt;
+  const { certificate } = attempt;
+  const known = {
+    remoteAddress,
+    remoteFamily: remoteAddress.includes(':') ? 'IPv6' : 'IPv4',
+    ...ends?.(),
+    encrypted: tls,
+    ...(tls && {
+      authorized: certificate !== undefined,
+      getPeerCertificate: () => certificate ?? {},
+    }),
+    destroyed: false,
+  };
+  return strict(known, 'request.socket');
+}
+
+const WRITING = [
+  'write',
+  'end',
+  'writeHead',
+  'setHeader',
+  'setHeaders',
+  'appendHeader',
+  'removeHeader',
+  'flushHeaders',
+  'addTrailers',
+  'writeContinue',
+  'writeProcessing',
+  'writeInformation',
+  'writeEarlyHints',
+  'assignSocket',
+  'pipe',
+] as const;
+
+function makeResponse(request: GuardRequest): ServerResponse {
+  const { socket } = request;
+  const response = new ServerResponse({ method: 'GET', httpVersionMajor: 1, httpVersionMinor: 1 } as IncomingMessage);
+  for (const name of WRITING) Object.defineProperty(response, name, { value: refuseWrite });
+  for (const [name, value] of Object.entries({ req: request, socket }))
+    Object.defineProperty(response, name, { value, configurable: true, enumerable: true, writable: true });
+  const proxy: ServerResponse = strict(response, 'response');
+  Object.defineProperty(response, 'raw', { value: proxy });
+  return new Proxy(proxy, { set: refuseWrite });
 }
 
 function refuseWrite(): never {

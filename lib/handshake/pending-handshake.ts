@@ -276,7 +276,10 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
       status: refusal.status,
       ip,
       path: upgrade?.request?.path,
-      detail: refusal.detail,
+      // A thrown error is put into words only where somebody reads them.
+      get detail() {
+        return refusal.detail;
+      },
     });
     const forAddress = refusal.reason === 'connection-rate' || refusal.reason === 'connections-per-ip';
     if (forAddress && upgrade?.route?.strayHeaders) engine.hints.refused(upgrade.route);

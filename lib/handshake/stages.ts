@@ -97,6 +97,10 @@ function ask(upgrade: UpgradeContext, asked: readonly AdmissionGuardFunction[]):
     schedule: (expire, timeout) => scheduled(engine, expire, timeout),
     now: Date.now,
     said: admitted,
+    asyncContext: upgrade.asyncContext,
+    onContext: (asyncContext) => {
+      upgrade.asyncContext = asyncContext;
+    },
     onThrown: (error) => engine.telemetry.fault('guard', error, endpoint.path),
   });
   if (!(outcome instanceof Promise)) return hear(upgrade, outcome);

@@ -1,7 +1,7 @@
 import type { Server, Socket } from 'node:net';
 import type { PeerCertificate, TLSSocket } from 'node:tls';
 import type { AddressEntry } from '../admission/address-table.js';
-import { abortAttempt, UpgradeAttempt } from '../admission/attempt.js';
+import { abortAttempt, type SocketEnds, UpgradeAttempt } from '../admission/attempt.js';
 import type { Reservation } from '../admission/capacity.js';
 import type { Admitted } from '../admission/guard-answer.js';
 import { NOTHING_SAID } from '../admission/guard-runner.js';
@@ -10,6 +10,7 @@ import type { RequestHead } from '../http/head.js';
 import type { HostPort } from '../http/host.js';
 import type { UpgradeRequest } from '../http/upgrade-request.js';
 import { type ClientAddress, NO_ADDRESS, parseAddress, UNIX_PEER } from '../net/address.js';
+import { type AsyncContext, runInFork } from '../net/async-context.js';
 import type { ClientRoute } from '../net/forwarding.js';
 import type { Transport } from '../net/transport.js';
 import type { Endpoint } from '../server/endpoint.js';
@@ -27,6 +28,8 @@ export class UpgradeContext implements TransportFacts {
   params!: PathParams;
   attempt: UpgradeAttempt | undefined = undefined;
   admitted: Admitted = NOTHING_SAID;
+  /** What its guards have entered. */
+  asyncContext: AsyncContext = undefined;
   /** Milliseconds that asynchronous guards have taken. */
   guardTime = 0;
   reservation: Reservation | undefined = undefined;
@@ -89,15 +92,25 @@ export class UpgradeContext implements TransportFacts {
       subprotocols: this.endpoint.settings.connections.subprotocols,
       gateway: this.endpoint.gateway,
       certificate: () => verifiedCertificate(transport.tls),
+      ends: () => this.ends(),
     });
     return this.attempt;
+  }
+
+  /** Nothing of a connection whose peer is somebody else than the one that is judged. */
+  private ends(): SocketEnds | undefined {
+    const ends = this.transport.ends();
+    if (ends === undefined || parseAddress(ends.remoteAddress)?.text !== this.peer.text) return undefined;
+    const { remotePort, localAddress, localPort, localFamily } = ends;
+    return { remotePort, localAddress, localPort, localFamily };
   }
 
   /** Ends it, whoever still works on it; gives the slot back. */
   abandon(reason: string): void {
     if (this.over) return;
     this.over = true;
-    if (this.attempt !== undefined) abortAttempt(this.attempt, new DOMException(reason, 'AbortError'));
+    if (this.attempt !== undefined)
+      runInFork(this.asyncContext, abortAttempt, undefined, this.attempt, new DOMException(reason, 'AbortError'));
     this.reservation?.release();
   }
 }

@@ -2,7 +2,13 @@ import { isDeepStrictEqual } from 'node:util';
 import { INTERCEPTORS_METADATA } from '@nestjs/common/internal';
 import type { ApplicationConfig, ModulesContainer } from '@nestjs/core';
 import type { InstanceWrapper, Module } from '@nestjs/core/internal';
-import { GATEWAY_METADATA, GATEWAY_OPTIONS, MESSAGE_METADATA, PORT_METADATA } from '@nestjs/websockets/internal';
+import {
+  GATEWAY_METADATA,
+  GATEWAY_OPTIONS,
+  MESSAGE_MAPPING_METADATA,
+  MESSAGE_METADATA,
+  PORT_METADATA,
+} from '@nestjs/websockets/internal';
 import type { GatewayType } from '../admission/attempt.js';
 import type { GuardLike } from '../config/code-types.js';
 import { type ResolvedRate, rate } from '../config/kinds.js';
@@ -14,7 +20,6 @@ import type { HandlerTraits } from '../dispatch/handler-table.js';
 import { Router } from '../handshake/router.js';
 import { tlsProblems } from '../net/tls-files.js';
 import { ADMISSION_GUARDS, MESSAGE_RATE } from './decorators.js';
-import { messageHandlers } from './hooks.js';
 
 /** A gateway as Nest knows it. */
 export interface Gateway {
@@ -193,6 +198,30 @@ function traitsOf(gateways: readonly Gateway[], config: ApplicationConfig, probl
     }
   }
   return (event) => traits.get(event);
+}
+
+type Method = (...args: never[]) => unknown;
+
+/** The methods of a gateway that handle messages, inherited ones too. */
+const messageHandlers = (prototype: object): Method[] =>
+  [...methodsOf(prototype)]
+    .map(([, method]) => method)
+    .filter((method) => Reflect.getMetadata(MESSAGE_MAPPING_METADATA, method) !== undefined);
+
+/** Methods by name, nearest first. */
+export function methodsOf(prototype: object): Map<string, Method> {
+  const methods = new Map<string, Method>();
+  for (
+    let holder = prototype;
+    holder && holder !== Object.prototype;
+    holder = Object.getPrototypeOf(holder) as object
+  ) {
+    for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(holder))) {
+      if (typeof value === 'function' && name !== 'constructor' && !methods.has(name))
+        methods.set(name, value as Method);
+    }
+  }
+  return methods;
 }
 
 const has = (key: string, target: object): boolean =>

@@ -13,9 +13,9 @@ import {
   allow,
   EarlyGuard,
 } from '../admission/guard.js';
+import { isObservable, isThenable } from '../admission/user-values.js';
 import type { GuardClass, GuardLike, PlainGuard } from '../config/code-types.js';
-import { isObservable } from '../dispatch/task.js';
-import { type GuardRequest, refusingResponse, requestOf } from '../handshake/guard-request.js';
+import { type GuardRequest, requestOf, responseOf } from '../handshake/guard-request.js';
 
 /** The guards of an endpoint as they are called: those before the built-in ones, and those behind. */
 export interface ResolvedGuards {
@@ -120,22 +120,28 @@ const named = (guard: AdmissionGuardFunction, instance: unknown): AdmissionGuard
 /** One of Nest's own guards, over the upgrade request: what it leaves as `request.user` becomes the principal. */
 function activate(guard: CanActivate, attempt: UpgradeAttempt, gateway: GatewayType): Awaitable<Admission | boolean> {
   const request = requestOf(attempt);
-  const context = new ExecutionContextHost([request, refusingResponse()], gateway as never, admit);
+  const context = new ExecutionContextHost([request, responseOf(attempt), noNext], gateway as never, admit);
   context.setType('http');
-  const answer: unknown = guard.canActivate(context);
-  if (isObservable(answer)) return lastOf(answer).then((allowed) => admissionOf(request, allowed));
-  if (answer instanceof Promise) return answer.then((allowed: unknown) => admissionOf(request, allowed));
-  return admissionOf(request, answer);
+  return admissionOf(request, guard.canActivate(context));
 }
 
-const admissionOf = (request: GuardRequest, allowed: unknown): Admission | boolean =>
-  allowed ? request.user === undefined || allow({ principal: request.user }) : false;
+/** As Nest judges a guard's answer: a promise or an observable is waited for, also one in the other. */
+function admissionOf(request: GuardRequest, answer: unknown): Awaitable<Admission | boolean> {
+  if (isThenable(answer)) return Promise.resolve(answer).then((settled) => admissionOf(request, settled));
+  if (isObservable(answer)) return lastOf(answer).then((last) => admissionOf(request, last));
+  return answer ? request.user === undefined || allow({ principal: request.user }) : false;
+}
 
 /** What `getHandler()` answers: there is no handler before the 101. */
 function admit(): void {}
 
-const lastOf = (observable: { subscribe(observer: object): unknown }): Promise<boolean> =>
+function noNext(): never {
+  throw new Error('There is nothing behind an admission guard: return true or false');
+}
+
+/** Its last value; `false` where there is none. */
+const lastOf = (observable: { subscribe(observer: object): unknown }): Promise<unknown> =>
   new Promise((resolve, reject) => {
-    let last = false;
-    observable.subscribe({ next: (value: boolean) => (last = value), error: reject, complete: () => resolve(last) });
+    let last: unknown = false;
+    observable.subscribe({ next: (value: unknown) => (last = value), error: reject, complete: () => resolve(last) });
   });

@@ -25,6 +25,7 @@ import { SharedListener, type WebServer } from '../server/shared-listener.js';
 import { Telemetry } from '../telemetry/events.js';
 import { line, SampledLog } from '../telemetry/log.js';
 import { SecureWsStats } from '../telemetry/stats.js';
+import { wrapFilters } from './filters.js';
 import {
   type EndpointPlan,
   findGateways,
@@ -34,7 +35,7 @@ import {
   planListeners,
 } from './gateways.js';
 import { GuardResolver } from './guard-resolver.js';
-import { hasConnectionHook, wrapFilters, wrapHooks } from './hooks.js';
+import { hasConnectionHook, wrapHooks } from './hooks.js';
 import { MODULE_OPTIONS_TOKEN } from './module-definition.js';
 
 /** What one application has of this library, made when it is first needed: the settings, the ports, the connections. */
@@ -101,7 +102,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
     if (problems.length > 0) throw new ConfigurationError(problems);
     for (const warning of warnings) this.logger.warn(warning);
     for (const { type, wrapper, module } of gateways) {
-      wrapHooks(wrapper);
+      wrapHooks(wrapper, this.telemetry);
       wrapFilters(type, module);
     }
     this.plans = plans;

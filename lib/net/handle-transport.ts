@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import {
   type Gate,
   type Handle,
+  type HandleAddress,
   handleOf,
   learnRequests,
   type Request,
@@ -9,7 +10,7 @@ import {
   toRequest,
   writeText,
 } from '../compat/native-accept.js';
-import type { Transport, TransportReader } from './transport.js';
+import type { Ends, Transport, TransportReader } from './transport.js';
 
 /** Learned with the first connection; `null`: not to be had. */
 let requests: Requests | null | undefined;
@@ -92,6 +93,19 @@ export class HandleTransport implements Transport {
     if (this.socket === undefined) return this.close();
     this.socket.on('error', ignore);
     this.socket.destroy();
+  }
+
+  ends(): Ends | undefined {
+    const remote: HandleAddress = {};
+    const local: HandleAddress = {};
+    if (this.client.getpeername(remote) !== 0 || this.client.getsockname?.(local) !== 0) return undefined;
+    return {
+      remoteAddress: remote.address!,
+      remotePort: remote.port!,
+      localAddress: local.address!,
+      localPort: local.port!,
+      localFamily: local.family!,
+    };
   }
 
   /** @internal The peer has ended the connection, or reset it: here that is the same. */

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import type { Transport, TransportReader } from './transport.js';
+import type { Ends, Transport, TransportReader } from './transport.js';
 
 /** A socket of Node's, and the one of TLS over it. All listeners are shared by all wires. */
 export class SocketTransport implements Transport {
@@ -56,6 +56,12 @@ export class SocketTransport implements Transport {
   destroy(): void {
     this.socket.destroy();
     if (this.socket !== this.tcp) this.tcp.destroy();
+  }
+
+  ends(): Ends | undefined {
+    const { remoteAddress, remotePort, localAddress, localPort, localFamily } = this.tcp;
+    if (remoteAddress === undefined || localAddress === undefined) return undefined;
+    return { remoteAddress, remotePort: remotePort!, localAddress, localPort: localPort!, localFamily: localFamily! };
   }
 
   private attach(socket: Socket): void {

@@ -24,4 +24,15 @@ export interface Transport {
   release(): Socket | undefined;
   /** Ends it; nobody is told. */
   destroy(): void;
+  /** Addresses of both ends; `undefined` where they are not known any more, or never were. */
+  ends(): Ends | undefined;
+}
+
+/** Both ends of a TCP connection, as `net.Socket` names them. */
+export interface Ends {
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly localAddress: string;
+  readonly localPort: number;
+  readonly localFamily: string;
 }

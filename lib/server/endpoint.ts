@@ -68,6 +68,7 @@ export class Endpoint implements ConnectionContext, Audience {
       wheel: engine.wheel,
       telemetry: engine.telemetry,
       parser: settings.messageParser,
+      maxNodes: messages.maxNodes,
       maxStreams: messages.maxStreams,
       handlerTimeout: this.limits.handlerTimeout,
       counted: (change) => {

@@ -1,5 +1,6 @@
 import diagnostics_channel from 'node:diagnostics_channel';
 import type { RefusalReason } from '../http/refusal.js';
+import type { RequestValues } from './redact.js';
 
 /** An opening handshake was turned away. */
 export interface RefusedEvent {
@@ -26,14 +27,17 @@ export interface ClosedEvent {
   readonly cause: string | undefined;
 }
 
-/** Something of the application, or of the peer's, went wrong where nobody awaits it. */
+/** Something went wrong in code of the application's, or in ours, of which no caller hears. */
 export interface FaultEvent {
   readonly where: FaultPlace;
   readonly error: unknown;
   readonly path: string | undefined;
+  /** What the code that failed had seen of the peer's request: the log repeats nothing of it. */
+  readonly request?: RequestValues;
 }
 export type FaultPlace =
   | 'guard'
+  | 'afterInit'
   | 'handleConnection'
   | 'handleDisconnect'
   | 'handler'
@@ -75,8 +79,8 @@ export class Telemetry {
     if (CLOSED.hasSubscribers) CLOSED.publish(event);
   }
 
-  fault(where: FaultPlace, error: unknown, path?: string): void {
-    const event: FaultEvent = { where, error, path };
+  fault(where: FaultPlace, error: unknown, path?: string, request?: RequestValues): void {
+    const event: FaultEvent = request === undefined ? { where, error, path } : { where, error, path, request };
     for (const subscriber of this.subscribers) subscriber.fault?.(event);
     if (FAULT.hasSubscribers) FAULT.publish(event);
   }

@@ -1,4 +1,4 @@
-import { errorPlace, errorWords } from './error-text.js';
+import { errorText } from './error-text.js';
 import type { FaultEvent, NoticeEvent, RefusedEvent, Subscriber } from './events.js';
 
 /** What a log needs of Nest's logger. */
@@ -7,20 +7,29 @@ export interface Lines {
   error(message: string): void;
 }
 
+/** Of each kind, so many lines are written at once; then one in so many milliseconds. */
+const FIRST = 5;
 const PERIOD = 10_000;
+/** After this silence a kind is as new. */
+const FORGOTTEN = 10 * PERIOD;
+/** Kinds that are told apart by their path; peers choose paths. */
+const MAX_KINDS = 256;
 const MAX_LINE = 1024;
 /** Of a path: what is said after it must still fit. */
 const MAX_PATH = 256;
 
 interface Sample {
+  lines: number;
   since: number;
   suppressed: number;
 }
 
-/** Writes what happened: at most a line per reason and ten seconds, each at most 1 KiB and of one line. */
+/**
+ * Writes what happened: of each reason and path the first five lines, then one in ten seconds, which says how many were
+ * left out. A line is at most 1 KiB and has no control characters.
+ */
 export class SampledLog implements Partial<Subscriber> {
-  private readonly refusals = new Map<string, Sample>();
-  private readonly faults = new Map<string, Sample>();
+  private readonly samples = new Map<string, Sample>();
 
   constructor(
     private readonly lines: Lines,
@@ -28,44 +37,67 @@ export class SampledLog implements Partial<Subscriber> {
   ) {}
 
   refused(event: RefusedEvent): void {
-    const suppressed = this.admit(this.refusals, event.reason);
+    // A path that no gateway has is only the peer's.
+    const suppressed = this.admit(event.reason, event.reason === 'path' ? undefined : event.path);
     if (suppressed === undefined) return;
-    const path = pathOf(event);
     const detail = event.detail === undefined ? '' : `: ${event.detail}`;
-    this.lines.warn(line(`refused ${event.status} ${event.reason} ip=${event.ip}${path}${detail}${also(suppressed)}`));
-  }
-
-  fault(event: FaultEvent): void {
-    // Its refusal says it, without what the request must keep to itself.
-    if (event.where === 'guard') return;
-    const suppressed = this.admit(this.faults, event.where);
-    if (suppressed === undefined) return;
-    const { where, error } = event;
-    this.lines.error(
-      line(`${where} failed${pathOf(event)}: ${errorWords(error)} ${errorPlace(error)}${also(suppressed)}`),
+    this.write(
+      'warn',
+      `refused ${event.status} ${event.reason} ip=${event.ip}${pathOf(event)}${detail}${also(suppressed)}`,
     );
   }
 
+  fault(event: FaultEvent): void {
+    // Its refusal says it.
+    if (event.where === 'guard') return;
+    const suppressed = this.admit(`fault ${event.where}`, event.path);
+    if (suppressed === undefined) return;
+    const { where, error, request } = event;
+    this.write('error', `${where} failed${pathOf(event)}: ${errorText(error, request)}${also(suppressed)}`);
+  }
+
   notice(event: NoticeEvent): void {
-    this.lines.warn(line(event.message));
+    this.write('warn', event.message);
+  }
+
+  /** A logger of the application's that throws must not end what it is told of. */
+  private write(level: keyof Lines, text: string): void {
+    try {
+      this.lines[level](line(text));
+    } catch {}
   }
 
   /** How many of this kind were left out since the last line, or `undefined` where this one is to be left out too. */
-  private admit(samples: Map<string, Sample>, kind: string): number | undefined {
+  private admit(kind: string, path: string | undefined): number | undefined {
     const now = this.now();
-    const sample = samples.get(kind);
-    if (sample === undefined) {
-      samples.set(kind, { since: now, suppressed: 0 });
-      return 0;
-    }
-    if (now - sample.since < PERIOD) {
+    const sample = this.sampleOf(kind, path, now);
+    if (now - sample.since >= FORGOTTEN) sample.lines = 0;
+    if (sample.lines >= FIRST && now - sample.since < PERIOD) {
       sample.suppressed++;
       return undefined;
     }
     const { suppressed } = sample;
+    sample.lines++;
     sample.since = now;
     sample.suppressed = 0;
     return suppressed;
+  }
+
+  private sampleOf(kind: string, path: string | undefined, now: number): Sample {
+    const name = path === undefined ? kind : `${kind} ${path.slice(0, MAX_PATH)}`;
+    const known = this.samples.get(name);
+    if (known !== undefined) return known;
+    if (path !== undefined && this.samples.size >= MAX_KINDS && !this.forget(now))
+      return this.sampleOf(kind, undefined, now);
+    const sample = { lines: 0, since: now, suppressed: 0 };
+    this.samples.set(name, sample);
+    return sample;
+  }
+
+  /** Makes room: true where there were kinds that nothing was heard of for long. */
+  private forget(now: number): boolean {
+    for (const [name, { since }] of this.samples) if (now - since >= FORGOTTEN) this.samples.delete(name);
+    return this.samples.size < MAX_KINDS;
   }
 }
 

@@ -23,6 +23,7 @@ import { userKeyOf } from '../../../lib/admission/guard-answer.js';
 import { ABANDONED, type GuardOutcome, refusalOfThrown, runGuards } from '../../../lib/admission/guard-runner.js';
 import { GuardResolver } from '../../../lib/nest/guard-resolver.js';
 import { parseAddress } from '../../../lib/net/address.js';
+import { attempt } from '../../../lib/testing/attempt.js';
 
 class ChatGateway {}
 
@@ -485,7 +486,7 @@ describe('a guard of Nest’s own', () => {
   it('costs no promise where it answers at once', async () => {
     const answers = [true, Promise.resolve(true)].map((answer) => ({ canActivate: () => answer }));
     const { guards } = await new GuardResolver().resolve(answers, undefined as never, class {});
-    const attempt = new UpgradeAttempt({ path: '/', rawQuery: '', rawHeaders: [] } as never);
-    expect(guards.map((guard) => guard(attempt))).toEqual([true, expect.any(Promise)]);
+    const made = attempt();
+    expect(guards.map((guard) => guard(made))).toEqual([true, expect.any(Promise)]);
   });
 });

@@ -1,6 +1,18 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { isTooDeep, parseMessage, readMessage } from '../../../lib/dispatch/message-parser.js';
+import { measureStructure, REFUSED } from '../../../lib/dispatch/json-structure.js';
+import { parseMessage, readMessage } from '../../../lib/dispatch/message-parser.js';
+
+const MANY = 1_000_000;
+const count = (text: string, max = MANY) => measureStructure(Buffer.from(text), max);
+const isRefused = (text: string) => count(text) === REFUSED;
+/** The values and keys of what `JSON.parse` gives. */
+const nodesOf = (value: unknown): number =>
+  typeof value !== 'object' || value === null
+    ? 1
+    : Array.isArray(value)
+      ? value.reduce((sum: number, item) => sum + nodesOf(item), 1)
+      : Object.values(value).reduce((sum: number, item) => sum + 1 + nodesOf(item), 1);
 
 const never = () => {
   throw new Error('not expected');
@@ -14,12 +26,13 @@ describe('parseMessage', () => {
       fc.property(fc.string({ unit: 'binary' }), fc.jsonValue(), (event, data) => {
         const text = JSON.stringify({ event, data });
         fc.pre(!text.includes('__proto__') && !text.includes('constructor'));
-        expect(parseMessage(Buffer.from(text))).toEqual(JSON.parse(Buffer.from(text).toString()));
+        const value: object = JSON.parse(Buffer.from(text).toString());
+        expect(parseMessage(Buffer.from(text), MANY)).toEqual({ ...value, nodes: nodesOf(value) });
       }),
     );
   });
 
-  it('never throws, and gives nothing but objects with an event of text and their own prototype', () => {
+  it('never throws, and gives nothing but objects with an event, and no key that reaches a prototype', () => {
     const hostile = fc.oneof(
       fc.uint8Array({ maxLength: 600 }).map((bytes) => Buffer.from(bytes)),
       fc
@@ -46,11 +59,10 @@ describe('parseMessage', () => {
     );
     fc.assert(
       fc.property(hostile, (data) => {
-        const message = parseMessage(data);
+        const message = parseMessage(data, MANY);
         if (message === undefined) return;
-        expect(typeof message.event).toBe('string');
-        expect(Object.getPrototypeOf(message)).toBe(Object.prototype);
-        expect(Object.hasOwn(message, '__proto__')).toBe(false);
+        expect(Object.hasOwn(JSON.parse(data.toString()) as object, 'event')).toBe(true);
+        expect(JSON.stringify(message.data) ?? '').not.toContain('"__proto__":');
       }),
     );
   });
@@ -65,25 +77,133 @@ describe('parseMessage', () => {
       fc.property(nested, ([depth, noise, objects]) => {
         let value: unknown = noise;
         for (let i = 0; i < depth; i++) value = objects ? { [noise]: value } : [noise, value];
-        expect(isTooDeep(Buffer.from(JSON.stringify(value)))).toBe(depthOf(value) > 256);
+        expect(isRefused(JSON.stringify(value))).toBe(depthOf(value) > 256);
       }),
     );
   });
 
   it('counts no depth in a string that never ends', () => {
     const endless = `["${'['.repeat(1000)}`;
-    expect(isTooDeep(Buffer.from(endless))).toBe(false);
-    expect(isTooDeep(Buffer.from(`${endless}\\"`))).toBe(false);
-    expect(parseMessage(Buffer.from(endless))).toBeUndefined();
-    expect(isTooDeep(Buffer.from(`${endless}",${'['.repeat(256)}`))).toBe(true);
+    expect(isRefused(endless)).toBe(false);
+    expect(isRefused(`${endless}\\"`)).toBe(false);
+    expect(parseMessage(Buffer.from(endless), MANY)).toBeUndefined();
+    expect(isRefused(`${endless}",${'['.repeat(256)}`)).toBe(true);
+  });
+
+  it('takes an event of any JSON value, and asks for one', () => {
+    for (const event of [0, 7, -1.5, '', 'a', true, false, null, {}, []])
+      expect(parseMessage(Buffer.from(JSON.stringify({ event, data: 1 })), MANY)).toMatchObject({ event, data: 1 });
+    for (const text of ['7', 'null', '"event"', '[]', '{}', '{"data":1}', '{"Event":1}', '['])
+      expect(parseMessage(Buffer.from(text), MANY)).toBeUndefined();
+  });
+});
+
+describe('measureStructure', () => {
+  /** Every way in which JSON can write a string. */
+  const written = (text: string, escapes: readonly boolean[]) =>
+    `"${[...text].map((char, at) => (escapes[at % escapes.length] ? `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}` : JSON.stringify(char).slice(1, -1))).join('')}"`;
+
+  it('counts what JSON.parse makes, whatever strings, spaces and numbers are in it', () => {
+    const space = fc.string({ unit: fc.constantFrom(' ', '\n', '\t', '\r'), maxLength: 3 });
+    fc.assert(
+      fc.property(fc.jsonValue(), space, (value, blank) => {
+        const text = JSON.stringify(value, (key, item: unknown) => (key === '__proto__' ? undefined : item), blank);
+        fc.pre(!/"(?:__proto__|prototype)"/.test(text) && new Set(text.match(/"[^"]*":/g)).size >= 0);
+        expect(count(text)).toBe(nodesOf(JSON.parse(text)));
+      }),
+    );
+  });
+
+  it('finds the end of a string of any length, whatever escapes are in it', () => {
+    const noise = fc.string({ unit: fc.constantFrom('\\', '"', 'a', '[', ',', 'ü'), maxLength: 200 });
+    fc.assert(
+      fc.property(noise, noise, (one, two) => expect(count(JSON.stringify([one, [two]]))).toBe(4)),
+      { numRuns: 500 },
+    );
+  });
+
+  it('refuses more than it is told, to the node', () => {
+    for (const text of ['[1,2,3]', '{"a":1,"b":2}', '["x",{"y":[]}]']) {
+      const nodes = nodesOf(JSON.parse(text));
+      expect(count(text, nodes)).toBe(nodes);
+      expect(count(text, nodes - 1)).toBe(REFUSED);
+    }
+  });
+
+  it('knows the keys that reach a prototype, however they are escaped, and no others', () => {
+    const escapes = fc.array(fc.boolean(), { minLength: 1, maxLength: 12 });
+    fc.assert(
+      fc.property(escapes, escapes, fc.boolean(), (one, two, spaced) => {
+        const colon = spaced ? ' \n:\t' : ':';
+        const proto = written('__proto__', one);
+        expect(isRefused(`{"a":[{${proto}${colon}{}}]}`)).toBe(true);
+        expect(isRefused(`{"a":${proto}}`)).toBe(false);
+        const builder = written('constructor', one);
+        const prototype = written('prototype', two);
+        expect(isRefused(`{"x":{${builder}${colon}{"a":{},${prototype}${colon}1}}}`)).toBe(true);
+        expect(isRefused(`{${builder}:{"a":{${prototype}:1}}}`)).toBe(false);
+        expect(isRefused(`[{${builder}:0},{${prototype}:1}]`)).toBe(false);
+        expect(isRefused(`{${builder}:[{${prototype}:1}]}`)).toBe(false);
+        expect(isRefused(`{${prototype}:${builder}}`)).toBe(false);
+      }),
+    );
+    for (const key of ['__proto_', '__proto___', '_\\u005fproto', 'Constructor', '__proto\\u00zz__'])
+      expect(isRefused(`{"${key}":{"prototype":1}}`)).toBe(false);
   });
 });
 
 describe('readMessage', () => {
   it('takes what a parser gives, of whatever shape', () => {
-    for (const given of [{ event: 'a' }, { event: 1 }, {}])
-      expect(readMessage(Buffer.from('x'), false, () => given as never, never)).toBe(given);
+    for (const given of [{ event: 'a' }, { event: 1, data: {} }, {}])
+      expect(readMessage(Buffer.from('x'), false, () => given as never, MANY, never)).toEqual({ ...given, nodes: 0 });
     for (const given of [undefined, null, 7, 'a', false])
-      expect(readMessage(Buffer.from('x'), false, () => given as never, never)).toBe('dropped');
+      expect(readMessage(Buffer.from('x'), false, () => given as never, MANY, never)).toBe('dropped');
+  });
+
+  it('counts text that looks like JSON before a parser of the application sees it', () => {
+    const seen: unknown[] = [];
+    const parser = (data: string | Buffer) => {
+      seen.push(data);
+      return { event: 'x' };
+    };
+    const read = (text: string, isBinary = false) => readMessage(Buffer.from(text), isBinary, parser, 3, never);
+    expect(read(' [1,2,3]')).toBe('malformed');
+    expect(seen).toEqual([]);
+    expect(read('["a"]')).toMatchObject({ nodes: 2 });
+    expect(read('1,2,3,4,5')).toMatchObject({ nodes: 0 });
+    expect(read('[1,2,3]', true)).toMatchObject({ nodes: 0 });
+  });
+
+  it('survives what a parser gives', () => {
+    const failed: unknown[] = [];
+    const read = (given: unknown) =>
+      readMessage(
+        Buffer.from('x'),
+        false,
+        () => given as never,
+        MANY,
+        (error) => failed.push(error),
+      );
+    const throwing = (name: string) =>
+      Object.defineProperty({}, name, {
+        get: () => {
+          throw new Error(name);
+        },
+      });
+    for (const given of [
+      throwing('then'),
+      throwing('event'),
+      throwing('data'),
+      new Proxy(
+        {},
+        {
+          get: () => {
+            throw new Error('all');
+          },
+        },
+      ),
+    ])
+      expect(read(given)).toBe('malformed');
+    expect(failed.map((error) => (error as Error).message)).toEqual(['then', 'event', 'data', 'all']);
   });
 });

@@ -49,25 +49,65 @@ describe('telemetry', () => {
 });
 
 describe('the log', () => {
-  it('has a line per reason and ten seconds, and says how many it left out', () => {
+  const logged = () => {
     const lines: string[] = [];
     const write = (message: string) => void lines.push(message);
-    let now = 0;
-    const log = new SampledLog({ warn: write, error: write }, () => now);
-    for (let i = 0; i < 5; i++) log.refused(refused('path'));
+    const clock = { now: 0 };
+    return { lines, clock, log: new SampledLog({ warn: write, error: write }, () => clock.now) };
+  };
+
+  it('has the first five lines of each reason and path, then one in ten seconds that says how many it left out', () => {
+    const { lines, clock, log } = logged();
+    for (let i = 0; i < 8; i++) log.refused(refused('rate'));
+    expect(lines).toEqual(Array(5).fill('refused 404 rate ip=192.0.2.1 path=/x'));
+    log.refused({ ...(refused('rate') as object), path: '/y' } as never);
+    expect(lines[5]).toBe('refused 404 rate ip=192.0.2.1 path=/y');
+    clock.now = 9_999;
     log.refused(refused('rate'));
-    expect(lines).toHaveLength(2);
-    now = 9_999;
-    log.refused(refused('path'));
-    expect(lines).toHaveLength(2);
-    now = 10_000;
-    log.refused(refused('path'));
-    expect(lines[2]).toBe('refused 404 path ip=192.0.2.1 path=/x (and 5 more like it)');
-    now = 20_000;
-    log.refused(refused('path'));
-    expect(lines[3]).toBe('refused 404 path ip=192.0.2.1 path=/x');
+    expect(lines).toHaveLength(6);
+    clock.now = 10_000;
+    log.refused(refused('rate'));
+    expect(lines[6]).toBe('refused 404 rate ip=192.0.2.1 path=/x (and 4 more like it)');
+    clock.now = 20_000;
+    log.refused(refused('rate'));
+    expect(lines[7]).toBe('refused 404 rate ip=192.0.2.1 path=/x');
     log.fault({ where: 'guard', error: new Error('its refusal says it'), path: '/x' });
-    expect(lines).toHaveLength(4);
+    expect(lines).toHaveLength(8);
+    clock.now = 200_000;
+    for (let i = 0; i < 8; i++) log.refused(refused('rate'));
+    expect(lines).toHaveLength(13);
+  });
+
+  it('tells five different failing handlers apart, and shows each', () => {
+    const { lines, log } = logged();
+    for (let i = 0; i < 5; i++) log.fault({ where: 'handler', error: new Error(`number ${i}`), path: '/x' });
+    expect(lines.map((each) => /number \d/.exec(each)?.[0])).toEqual([0, 1, 2, 3, 4].map((i) => `number ${i}`));
+  });
+
+  it('is bounded, whatever paths peers ask for', () => {
+    const { lines, clock, log } = logged();
+    const path = (name: string) => ({ ...(refused('rate') as object), path: name }) as never;
+    for (let i = 0; i < 100_000; i++) log.refused(path(`/${i}`));
+    expect(lines.length).toBeLessThanOrEqual(262);
+    expect((log as unknown as { samples: Map<string, unknown> }).samples.size).toBeLessThanOrEqual(257);
+    for (let i = 0; i < 100; i++) log.refused({ ...(refused('path') as object), path: `/${i}` } as never);
+    expect(lines.filter((each) => each.startsWith('refused 404 path'))).toHaveLength(5);
+    clock.now = 200_000;
+    log.refused(path('/new'));
+    expect(lines.at(-1)).toContain('path=/new');
+  });
+
+  it('outlives a logger that throws', () => {
+    const log = new SampledLog(
+      {
+        warn: () => {
+          throw new Error('full disk');
+        },
+        error: () => undefined,
+      },
+      () => 0,
+    );
+    expect(() => log.refused(refused('rate'))).not.toThrow();
   });
 
   it('has lines of one line and 1 KiB, whatever is in them', () => {

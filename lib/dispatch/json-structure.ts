@@ -1,0 +1,140 @@
+/** A message whose structure is not accepted: see {@link measureStructure}. */
+export const REFUSED = -1;
+
+/** Deeper than any honest message; code that walks a value recursively still has room. */
+const MAX_DEPTH = 256;
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COLON = 0x3a;
+const OPEN_BRACE = 0x7b;
+const LETTER_U = 0x75;
+
+/** What a byte outside of a string is. Everything that is not in the table belongs to a number or a literal. */
+const [SCALAR, SPACE, STRING, OPEN, CLOSE] = [0, 1, 2, 3, 4];
+const KINDS = new Uint8Array(256);
+for (const byte of Buffer.from(' \t\n\r,:')) KINDS[byte] = SPACE!;
+for (const byte of Buffer.from('[{')) KINDS[byte] = OPEN!;
+for (const byte of Buffer.from(']}')) KINDS[byte] = CLOSE!;
+KINDS[QUOTE] = STRING!;
+
+const PROTO = Buffer.from('__proto__');
+const CONSTRUCTOR = Buffer.from('constructor');
+const PROTOTYPE = Buffer.from('prototype');
+/** Raw bytes of the longest of these keys, with each character written as `\u0063`. */
+const LONGEST_ESCAPED = CONSTRUCTOR.length * 6;
+
+/** Whether the container at each depth is the object that a key `constructor` names. Used by one call at a time. */
+const ofConstructor = new Uint8Array(MAX_DEPTH + 1);
+
+/**
+ * The number of values and keys in a JSON text, counted in one pass over its bytes before anything is parsed or
+ * allocated. `REFUSED` where there are more than `maxNodes`, where it is nested more than 256 deep, and where a key
+ * would reach a prototype (`__proto__`, or `prototype` inside of `constructor`), however the key is escaped. Text that
+ * is no JSON gets some number: `JSON.parse` is what finds that out.
+ */
+export function measureStructure(data: Buffer, maxNodes: number): number {
+  const { length } = data;
+  let nodes = 0;
+  let depth = 0;
+  let inScalar = false;
+  let keyStart = 0;
+  let keyEnd = 0;
+  let keyEscaped = false;
+  let afterConstructor = false;
+  for (let at = 0; at < length; at++) {
+    const byte = data[at]!;
+    switch (KINDS[byte]) {
+      case SCALAR:
+        if (inScalar) continue;
+        inScalar = true;
+        afterConstructor = false;
+        nodes++;
+        break;
+      case SPACE:
+        inScalar = false;
+        if (byte !== COLON) continue;
+        afterConstructor = false;
+        if (keyEscaped ? keyEnd - keyStart <= LONGEST_ESCAPED : isSuspectLength(keyEnd - keyStart)) {
+          if (isKey(data, keyStart, keyEnd, PROTO)) return REFUSED;
+          if (ofConstructor[depth] === 1 && isKey(data, keyStart, keyEnd, PROTOTYPE)) return REFUSED;
+          afterConstructor = isKey(data, keyStart, keyEnd, CONSTRUCTOR);
+        }
+        continue;
+      case STRING:
+        inScalar = false;
+        afterConstructor = false;
+        nodes++;
+        keyStart = at + 1;
+        at = endOfString(data, keyStart);
+        if (at < 0) return nodes;
+        keyEnd = at;
+        keyEscaped = stringHasEscape;
+        break;
+      case OPEN:
+        inScalar = false;
+        nodes++;
+        if (++depth > MAX_DEPTH) return REFUSED;
+        ofConstructor[depth] = afterConstructor && byte === OPEN_BRACE ? 1 : 0;
+        afterConstructor = false;
+        break;
+      default:
+        inScalar = false;
+        // No JSON: nothing to lose by saying so here.
+        if (--depth < 0) return REFUSED;
+        continue;
+    }
+    if (nodes > maxNodes) return REFUSED;
+  }
+  return nodes;
+}
+
+const isSuspectLength = (length: number): boolean => length === PROTO.length || length === CONSTRUCTOR.length;
+
+/** Whether the last string that {@link endOfString} has looked at has an escape. */
+let stringHasEscape = false;
+
+/** Strings are looked at byte by byte for so long; then the next quote is searched at memory speed. */
+const STRIDE = 32;
+
+/** The place of the quote that ends the string which begins at `from`, or -1. */
+function endOfString(data: Buffer, from: number): number {
+  const { length } = data;
+  stringHasEscape = false;
+  let at = from;
+  while (at < length) {
+    for (const stop = Math.min(at + STRIDE, length); at < stop; at++) {
+      const byte = data[at];
+      if (byte === QUOTE) return at;
+      if (byte !== BACKSLASH) continue;
+      stringHasEscape = true;
+      at++;
+    }
+    if (at >= length) return -1;
+    const quote = data.indexOf(QUOTE, at);
+    if (quote < 0) return -1;
+    // The byte at `at` is not escaped: only backslashes behind it decide about the quote.
+    let slashes = 0;
+    while (quote - 1 - slashes >= at && data[quote - 1 - slashes] === BACKSLASH) slashes++;
+    if (slashes % 2 === 0) return quote;
+    stringHasEscape = true;
+    at = quote + 1;
+  }
+  return -1;
+}
+
+/** Whether the raw bytes of a key, escapes decoded, are this name. Only `\uXXXX` can stand for one of its characters. */
+function isKey(data: Uint8Array, start: number, end: number, name: Uint8Array): boolean {
+  let at = start;
+  for (let i = 0; i < name.length; i++) {
+    if (at >= end) return false;
+    let code = data[at++]!;
+    if (code === BACKSLASH) {
+      if (data[at] !== LETTER_U || at + 5 > end) return false;
+      code = Number.parseInt(String.fromCharCode(...data.subarray(at + 1, at + 5)), 16);
+      at += 5;
+    }
+    if (code !== name[i]) return false;
+  }
+  return at === end;
+}

@@ -1,0 +1,109 @@
+import type { ArgumentsHost } from '@nestjs/common';
+import { EXCEPTION_FILTERS_METADATA } from '@nestjs/common/internal';
+import type { Module } from '@nestjs/core/internal';
+import { BaseWsExceptionFilter } from '@nestjs/websockets';
+import type { GatewayType } from '../admission/attempt.js';
+import { SecureSocket } from '../connection/secure-socket.js';
+import { isFault, isOfConnection, LastResortFilter, sendException, UNKNOWN_ERROR } from '../dispatch/exceptions.js';
+import { requestValuesOf } from '../telemetry/redact.js';
+import { methodsOf } from './gateways.js';
+import { eachInstance, observe, wrap } from './hooks.js';
+
+type Method = (this: unknown, ...args: unknown[]) => unknown;
+
+const LAST_RESORT = new LastResortFilter();
+
+/** Puts our filter behind those of the application, and catches what those throw or reject with. */
+export function wrapFilters(gateway: GatewayType, { injectables }: Module): void {
+  const own = filtersOf(gateway);
+  const methods = [...methodsOf(gateway.prototype as object)].map(([, method]) => method);
+  for (const filter of new Set([...own, ...methods.flatMap(filtersOf)])) {
+    if (typeof filter !== 'function') wrapFilter(filter);
+    else {
+      const wrapper = injectables.get(filter as never);
+      if (wrapper !== undefined) eachInstance(wrapper, wrapFilter);
+    }
+  }
+  if (!own.includes(LAST_RESORT)) Reflect.defineMetadata(EXCEPTION_FILTERS_METADATA, [LAST_RESORT, ...own], gateway);
+}
+
+const filtersOf = (target: object): unknown[] => Reflect.getMetadata(EXCEPTION_FILTERS_METADATA, target) ?? [];
+
+function wrapFilter(filter: unknown): void {
+  if (typeof (filter as { catch?: unknown } | undefined)?.catch !== 'function' || filter === LAST_RESORT) return;
+  if (filter instanceof BaseWsExceptionFilter) adoptBaseFilter(filter);
+  wrap(filter as object, 'catch', filterCatch);
+}
+
+const filterCatch = (original: Method): Method =>
+  function (this: unknown, ...args: unknown[]) {
+    const [exception, host] = args as [unknown, ArgumentsHost];
+    const client: unknown = host?.getType?.() === 'ws' ? host.getArgByIndex(0) : undefined;
+    if (!(client instanceof SecureSocket)) return original.apply(this, args);
+    const { connection } = client;
+    const result = observe(
+      () => original.apply(this, args),
+      () => undefined,
+      (error) => {
+        connection.context.telemetry.fault('filter', error, connection.context.path);
+        sendException(client as SecureSocket, UNKNOWN_ERROR);
+      },
+    );
+    // A gateway that could not be made for this connection: no hook will ever settle.
+    if (isOfConnection(host)) connection.hookFailed(exception, requestValuesOf(host.getArgByIndex(1)));
+    return result;
+  };
+
+/** What Nest's own filter has inside, protected by its types. */
+interface BaseFilter {
+  readonly options: { includeCause?: boolean; causeFactory?: (pattern: unknown, data: unknown) => unknown };
+  handleError?: HandleError;
+  handleUnknownError?: HandleError;
+}
+type HandleError = (first: unknown, second: unknown, cause?: { pattern: unknown; data: unknown }) => void;
+
+const BASE = BaseWsExceptionFilter.prototype as unknown as BaseFilter;
+/** Its `causeFactory` where the application gives none. */
+const DEFAULT_FACTORY = String((new BaseWsExceptionFilter() as unknown as BaseFilter).options.causeFactory);
+
+/**
+ * A filter that extends Nest's own would repeat what the client has sent as the `cause`: it does so only where the
+ * application asks for it. Errors that it does not know go to the log as ours do, instead of unescaped and without
+ * bounds.
+ */
+function adoptBaseFilter(filter: BaseWsExceptionFilter): void {
+  const base = filter as unknown as BaseFilter;
+  if (!asksForCause(filter)) base.options.includeCause = false;
+  if (base.handleUnknownError !== BASE.handleUnknownError) return;
+  wrap(
+    filter,
+    'handleUnknownError',
+    (original) =>
+      function (this: unknown, ...args: unknown[]) {
+        const [exception, client, cause] = args as [unknown, unknown, { pattern: unknown; data: unknown } | undefined];
+        if (!(client instanceof SecureSocket)) return original.apply(this, args);
+        const { telemetry, path } = client.connection.context;
+        const { includeCause, causeFactory } = base.options;
+        const data: Record<string, unknown> = { status: 'error', message: UNKNOWN_ERROR };
+        if (includeCause && cause) data['cause'] = causeFactory?.(cause.pattern, cause.data);
+        client.sendEvent('exception', data);
+        if (isFault(exception)) telemetry.fault('handler', exception, path);
+      },
+  );
+}
+
+/**
+ * Nest fills the option in where it was left out, with `true`: whether the application has set it is seen by a
+ * `causeFactory` of its own, by a class that names the option, and by Nest's class itself being used as a filter, for
+ * which there is no other reason here.
+ */
+function asksForCause(filter: BaseWsExceptionFilter): boolean {
+  const { includeCause, causeFactory } = (filter as unknown as BaseFilter).options;
+  if (!includeCause) return false;
+  if (filter.constructor === BaseWsExceptionFilter || String(causeFactory) !== DEFAULT_FACTORY) return true;
+  for (let type = filter.constructor; type !== BaseWsExceptionFilter; type = Object.getPrototypeOf(type) as Method) {
+    if (typeof type !== 'function') return false;
+    if (/\bincludeCause\b/.test(Function.prototype.toString.call(type))) return true;
+  }
+  return false;
+}

@@ -1,0 +1,153 @@
+import { IncomingMessage } from 'node:http';
+
+/** What a request carries that must not reach a log. */
+export interface RequestValues {
+  readonly rawHeaders: readonly string[];
+  readonly rawQuery: string;
+}
+
+/** Of a hook's second argument, which may be anything. */
+export const requestValuesOf = (request: unknown): RequestValues | undefined =>
+  request instanceof IncomingMessage
+    ? { rawHeaders: request.rawHeaders, rawQuery: (request.url ?? '').replace(/^[^?]*\??/, '') }
+    : undefined;
+
+/** Text of a log that is looked through; what comes behind is left out. */
+const MAX_TEXT = 2048;
+/** Bytes of values that are searched for: more of them, and their many forms, would hold the event loop. */
+const MAX_VALUES = 8 * 1024;
+const MAX_FORMS = 256 * 1024;
+/** How often a value is decoded: an encoded value of an encoded value is one too. */
+const MAX_DECODED = 3;
+/** So many characters in a row that a value has too are taken for a part of it. */
+const GRAM = 6;
+/** Values shorter than this stand in every sentence. */
+const SHORTEST = 3;
+
+export const HIDDEN = '…';
+export const NOT_SHOWN = '(its words are not shown: the request carries too much that they might repeat)';
+
+/** Headers whose value is the same in every handshake. */
+const CONSTANT = /^(?:upgrade|connection|sec-websocket-version)$/i;
+const SCHEME = /^(?:basic|bearer|digest|negotiate)$/i;
+const SEPARATORS = /[\s;,&=:."'(){}[\]<>|]+/;
+
+/**
+ * A text without any value of the request, in whatever form it repeats it: as it was, percent-encoded or decoded,
+ * base64 (the credentials of Basic, the parts of a JSON Web Token) or hexadecimal either way, escaped for JSON or HTML,
+ * in another case, or cut. What is hidden is shown as `…`. For errors of code that has seen the request.
+ */
+export function withoutValues(text: string, request: RequestValues): string {
+  const values = valuesOf(request);
+  if (values.reduce((sum, { length }) => sum + length, 0) > MAX_VALUES) return NOT_SHOWN;
+  const forms = formsOf(values);
+  if (forms === undefined) return NOT_SHOWN;
+  return hideTokens(hideExact(text.slice(0, MAX_TEXT), forms), forms);
+}
+
+function valuesOf({ rawHeaders, rawQuery }: RequestValues): string[] {
+  const values = rawHeaders.filter((_, index) => index % 2 === 1 && !CONSTANT.test(rawHeaders[index - 1]!));
+  for (const parameter of rawQuery.split('&')) values.push(parameter.slice(parameter.indexOf('=') + 1));
+  return values;
+}
+
+/** Every value, its parts, what they are the encoding of, and their encodings. `undefined`: too much. */
+function formsOf(values: readonly string[]): Set<string> | undefined {
+  const plain = new Set<string>();
+  let size = 0;
+  const add = (value: string, depth: number): void => {
+    if (size > MAX_FORMS || value.length < SHORTEST || plain.has(value) || SCHEME.test(value)) return;
+    plain.add(value);
+    size += value.length;
+    for (const part of value.split(SEPARATORS)) add(part, depth);
+    if (depth < MAX_DECODED) for (const decoded of decodings(value)) add(decoded, depth + 1);
+  };
+  for (const value of values) add(value, 0);
+  const forms = new Set(plain);
+  for (const value of plain) {
+    if (size > MAX_FORMS) return undefined;
+    for (const encoded of encodings(value)) {
+      forms.add(encoded);
+      size += encoded.length;
+    }
+  }
+  return forms;
+}
+
+function* decodings(value: string): Generator<string> {
+  if (/[%+]/.test(value)) {
+    yield value.replace(/(?:%[0-9a-f]{2})+/gi, (bytes) => Buffer.from(bytes.replaceAll('%', ''), 'hex').toString());
+    yield value.replaceAll('+', ' ');
+  }
+  if (/[\x80-\xff]/.test(value)) yield Buffer.from(value, 'latin1').toString();
+  if (value.includes('\\'))
+    yield value.replace(/\\u([0-9a-f]{4})/gi, (_, code) => String.fromCharCode(Number.parseInt(code, 16)));
+  if (value.includes('\\')) yield value.replace(/\\(.)/g, '$1');
+  if (/^[A-Za-z0-9+/_-]{4,}={0,2}$/.test(value)) yield* readable(Buffer.from(value, 'base64'));
+  if (/^(?:[0-9a-f]{2}){3,}$/i.test(value)) yield* readable(Buffer.from(value, 'hex'));
+}
+
+/** Not what comes of decoding something that was never encoded. */
+function* readable(bytes: Buffer): Generator<string> {
+  const text = bytes.toString();
+  if (text.length >= SHORTEST && !/[\x00-\x08\x0e-\x1f\ufffd]/.test(text)) yield text;
+}
+
+function* encodings(value: string): Generator<string> {
+  const bytes = Buffer.from(value);
+  yield encodeURIComponent(bytes.toString());
+  yield JSON.stringify(value).slice(1, -1);
+  yield bytes.toString('hex');
+  if (/[<>&"']/.test(value)) {
+    const entities: Record<string, string> = { '<': '&lt;', '>': '&gt;', '&': '&amp;', '"': '&quot;', "'": '&#39;' };
+    yield value.replace(/[<>&"']/g, (char) => entities[char]!);
+  }
+  // Within a longer text that was encoded, it may begin at any of three places of a group of base64.
+  for (let shift = 0; shift < 3 && bytes.length > shift + SHORTEST; shift++) {
+    const whole = bytes.subarray(shift, bytes.length - ((bytes.length - shift) % 3)).toString('base64');
+    yield whole;
+    yield whole.replaceAll('+', '-').replaceAll('/', '_');
+  }
+  yield bytes.toString('base64');
+  yield bytes.toString('base64url');
+}
+
+/** The longest first: the rest of one that was cut in two would not be found any more. */
+function hideExact(text: string, forms: ReadonlySet<string>): string {
+  const found = [...forms].filter((form) => text.includes(form)).sort((a, b) => b.length - a.length);
+  return found.reduce((rest, form) => (isWord(form) ? hideWord(rest, form) : rest.replaceAll(form, HIDDEN)), text);
+}
+
+/** A short value may stand inside of any word, by chance. */
+const isWord = (form: string): boolean => form.length < GRAM && /^[\p{L}\p{N}]+$/u.test(form);
+
+const hideWord = (text: string, word: string): string =>
+  text.replace(TOKENS, (token) => (token === word ? HIDDEN : token));
+
+const TOKENS = /[\p{L}\p{N}]+/gu;
+const skeleton = (text: string): string => text.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, '');
+
+/** Hides each word that has something in common with a value, case and punctuation apart. */
+function hideTokens(text: string, forms: ReadonlySet<string>): string {
+  const tokens = new Map<string, boolean>();
+  const grams = new Map<string, string[]>();
+  for (const [token] of text.matchAll(TOKENS)) {
+    const word = token.toLowerCase();
+    if (tokens.has(word)) continue;
+    tokens.set(word, false);
+    for (let at = 0; at + GRAM <= word.length; at++) {
+      const gram = word.slice(at, at + GRAM);
+      const words = grams.get(gram);
+      if (words === undefined) grams.set(gram, [word]);
+      else words.push(word);
+    }
+  }
+  for (const form of forms) {
+    const bare = skeleton(form);
+    if (tokens.has(bare)) tokens.set(bare, true);
+    for (let at = 0; at + GRAM <= bare.length; at++)
+      for (const word of grams.get(bare.slice(at, at + GRAM)) ?? []) tokens.set(word, true);
+  }
+  const hidden = text.replace(TOKENS, (token) => (tokens.get(token.toLowerCase()) === true ? HIDDEN : token));
+  return hidden.replace(/…(?:[\W_]{0,2}…)+/g, HIDDEN);
+}
