@@ -1,8 +1,7 @@
 // 40 bombs of 128 MiB at once beside an honest peer: peak memory, delay of the event loop, latency. Prints JSON.
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
 import { deflateRawSync } from 'node:zlib';
-import { Compression } from '../../dist/compression/compression.js';
-import { ContextBudget } from '../../dist/compression/context-budget.js';
+import { Compression, ContextBudget } from '../../dist/protocol/deflate/compression.js';
 import { compress, decompress } from './codecs.mjs';
 
 const MIB = 1024 * 1024;

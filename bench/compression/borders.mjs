@@ -1,8 +1,7 @@
 // What messages of one size cost on the calling thread and in the thread pool: prints JSON.
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
-import { DeflateContext } from '../../dist/compression/deflate-context.js';
-import { InflateContext } from '../../dist/compression/inflate-context.js';
-import { SYNC_DEFLATE_BYTES } from '../../dist/compression/settings.js';
+import { DeflateContext, DeflateTask, InflateContext, InflateTask } from '../../dist/protocol/deflate/contexts.js';
+import { SYNC_DEFLATE_BYTES } from '../../dist/protocol/deflate/per-message-deflate.js';
 import { generateCorpus } from './corpus.mjs';
 
 const SETTINGS = { windowBits: 12, memLevel: 5, level: +process.argv[2] };
@@ -35,8 +34,29 @@ function deflateHere(data) {
 }
 function inflateHere(wire, size) {
   inflater.reset();
-  inflater.inflateSync(wire, size);
+  inflater.inflateSync(wire, size, false);
 }
+
+/** All steps of a task, as the queue in front of the pool would run them. */
+function run(task) {
+  const next = (isDone) => {
+    if (!isDone) task.step(next);
+  };
+  task.step(next);
+}
+const now = () => performance.now();
+const inPool = {
+  deflate: (data) =>
+    new Promise((resolve) => {
+      const source = { isKept: false, take: () => new DeflateContext(SETTINGS, 65536) };
+      run(new DeflateTask(source, data, true, now, resolve));
+    }),
+  inflate: (wire, size) =>
+    new Promise((resolve) => {
+      const source = { isKept: false, take: () => new InflateContext(12, 65536, false) };
+      run(new InflateTask(source, wire, size, false, now, resolve));
+    }),
+};
 
 const rows = [];
 for (const size of [64, 256, 1024, 4096, 16384, 32768, 65535]) {
@@ -49,18 +69,12 @@ for (const size of [64, 256, 1024, 4096, 16384, 32768, 65535]) {
     deflate: {
       here: await cost(often, () => deflateHere(data)),
       call: await cost(often, () => deflateRawSync(data, options)),
-      pool: await cost(seldom, () => {
-        const context = new DeflateContext(SETTINGS, 65536);
-        return new Promise((resolve) => context.deflate(data, true, resolve)).then(() => context.close());
-      }),
+      pool: await cost(seldom, () => inPool.deflate(data)),
     },
     inflate: {
       here: await cost(often, () => inflateHere(wire, size)),
       call: await cost(often, () => inflateRawSync(wire, { finishFlush: Z_SYNC_FLUSH, maxOutputLength: size })),
-      pool: await cost(seldom, () => {
-        const context = new InflateContext(12, 65536, false);
-        return new Promise((resolve) => context.inflate(wire, size, resolve)).then(() => context.close());
-      }),
+      pool: await cost(seldom, () => inPool.inflate(wire, size)),
     },
   });
 }

@@ -1,6 +1,5 @@
 import { createRequire } from 'node:module';
-import { Compression } from '../../dist/compression/compression.js';
-import { ContextBudget } from '../../dist/compression/context-budget.js';
+import { Compression, ContextBudget } from '../../dist/protocol/deflate/compression.js';
 
 const { PerMessageDeflate } = createRequire(import.meta.url)('ws');
 
@@ -29,12 +28,37 @@ function theirs({ tuned }) {
   return () => ({ sender: make(), receiver: make() });
 }
 
+/** What the thread pool shares by: each of our codecs is a connection with an address of its own. */
+const users = new WeakMap();
+function userOf(peer) {
+  let user = users.get(peer);
+  if (user === undefined) users.set(peer, (user = { poolGroup: undefined, runInContext: (callback) => callback() }));
+  return user;
+}
+
 export const compress = (peer, data) =>
-  new Promise((resolve, reject) =>
-    peer.compress(data, true, (error, result) => (error ? reject(error) : resolve(result))),
-  );
+  new Promise((resolve, reject) => {
+    if (peer instanceof PerMessageDeflate) {
+      peer.compress(data, true, (error, result) => (error ? reject(error) : resolve(result)));
+      return;
+    }
+    const now = peer.compress(data, true, userOf(peer), resolve);
+    if (now !== undefined) resolve(now);
+  });
 
 export const decompress = (peer, data) =>
-  new Promise((resolve, reject) =>
-    peer.decompress(data, true, (error, result) => (error ? reject(error) : resolve(result))),
-  );
+  new Promise((resolve, reject) => {
+    if (peer instanceof PerMessageDeflate) {
+      peer.decompress(data, true, (error, result) => (error ? reject(error) : resolve(result)));
+      return;
+    }
+    const settle = ({ data: message, error }) =>
+      error === undefined
+        ? resolve(message)
+        : reject(Object.assign(new Error(error.reason), { closeCode: error.code }));
+    const now = peer.inflate(data, false, userOf(peer), settle);
+    if (now !== undefined) settle(now);
+  });
+
+/** Frees what a codec of either side holds. */
+export const close = (peer) => (peer instanceof PerMessageDeflate ? peer.cleanup() : peer.close());

@@ -1,5 +1,5 @@
 // What compression adds to one connection: `node --expose-gc memory.mjs '{"kind":…}'` prints bytes.
-import { compress, connectionsOf, decompress } from './codecs.mjs';
+import { close, compress, connectionsOf, decompress } from './codecs.mjs';
 import { generateCorpus } from './corpus.mjs';
 
 const row = JSON.parse(process.argv[2]);
@@ -20,7 +20,7 @@ async function use(peer, wire) {
 }
 
 const wire = await compress(connect().sender, message);
-for (let i = 0; i < 20; i++) (await use(connect().sender, wire)).cleanup();
+for (let i = 0; i < 20; i++) close(await use(connect().sender, wire));
 await settle();
 const before = process.memoryUsage().rss;
 const kept = [];
