@@ -22,13 +22,13 @@ const inflate = (codec, user, data) =>
 const text = Array.from({ length: 60_000 }, (_, i) => (i * 7919) % 10_007).join(' ');
 const honestMessage = deflateRawSync(Buffer.from(text), { finishFlush: 2 }).subarray(0, -4);
 
-async function measure(name, bytes, perSecond) {
+async function measure(name, bytes, perSecond, addresses = 1) {
   let running = true;
   let charged = 0;
   let sent = 0;
   const slow = bytes > 0 ? slowDeflate(bytes) : undefined;
-  const attackers = Array.from({ length: slow === undefined ? 0 : ATTACKERS }, async () => {
-    const [codec, user] = [peer(), userOf('attacker')];
+  const attackers = Array.from({ length: slow === undefined ? 0 : ATTACKERS }, async (_, i) => {
+    const [codec, user] = [peer(), userOf(`attacker ${i % addresses}`)];
     while (running) {
       const result = await inflate(codec, user, slow);
       if (result.error !== undefined) throw new Error(result.error.reason);
@@ -63,5 +63,6 @@ console.log('| beside it | its latency, median, ms | 99 % | delay of the loop, 9
 console.log('|---|---|---|---|---|');
 await measure('nobody', 0, 1);
 await measure('30 connections, 1 MiB each, without a pause', 1024 * 1024, 1000);
+await measure('the same from ten addresses', 1024 * 1024, 1000, 10);
 await measure('30 connections, 64 KiB each, without a pause', 65_536, 1000);
 await measure('30 connections, 4 KB each, 100 a second', 4000, 100);

@@ -102,6 +102,7 @@ export class PerMessageDeflate {
   private closed = false;
   private inflater: InflateContext | undefined = undefined;
   private deflater: DeflateContext | undefined = undefined;
+  private inflating: InflateTask | undefined = undefined;
 
   /** `release` gives back what was taken from the budget. */
   constructor(
@@ -117,6 +118,11 @@ export class PerMessageDeflate {
   /** Whether messages that were compressed for several peers may be sent to this one: it has no context for them. */
   get isShared(): boolean {
     return !sendsWithContext(this.profile);
+  }
+
+  /** Bytes that have come out of the message that the thread pool is inflating, beside what the caller holds of it. */
+  get heldBytes(): number {
+    return this.inflating?.output.bytes ?? 0;
   }
 
   /**
@@ -135,9 +141,14 @@ export class PerMessageDeflate {
       isText,
       pool.now,
       (result, work) => {
-        if (!this.closed) user.runInContext(() => done(resultOf(result, task.output.isAscii, work)));
+        if (this.closed) return;
+        this.inflating = undefined;
+        // What was inflated before it went to the pool has been read, too.
+        const whole = { ...work, inputBytes: data.length };
+        user.runInContext(() => done(resultOf(result, task.output.isAscii, whole)));
       },
     );
+    this.inflating = task;
     pool.add(user, task);
     return undefined;
   }
@@ -177,6 +188,7 @@ export class PerMessageDeflate {
     this.deflater?.close();
     this.inflater = undefined;
     this.deflater = undefined;
+    this.inflating = undefined;
     this.release?.();
   }
 

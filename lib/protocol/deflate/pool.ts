@@ -41,6 +41,14 @@ const UNTIMED = 256;
 const MAX_JOBS = 2;
 
 /**
+ * Tasks that may have begun and not ended, each of which holds a stream and what came out of it: of one group, of all
+ * together, and of all together where a group has none.
+ */
+const OPEN_OF_GROUP = 4;
+const OPEN = 16;
+const OPEN_ONE_EACH = 64;
+
+/**
  * How much more time than their output explains messages may take on the calling thread: what is left here, which comes
  * back slowly. Without any, messages go to the thread pool, where addresses take turns.
  */
@@ -121,12 +129,16 @@ class Competition<Key, Entrant extends Share> {
 interface UserShare extends Share {
   readonly user: PoolUser;
   readonly tasks: PoolTask[];
+  /** A step of its first task is under way, and one was. */
   isRunning: boolean;
+  isOpen: boolean;
 }
 
 interface GroupShare extends Share {
   readonly key: unknown;
   readonly users: Competition<PoolUser, UserShare>;
+  /** Tasks that have begun. */
+  open: number;
 }
 
 /**
@@ -139,6 +151,7 @@ export class ZlibPool {
   readonly waste: WasteAllowance;
   private readonly groups = new Competition<unknown, GroupShare>();
   private running = 0;
+  private open = 0;
   private isStarting = false;
 
   /** `now`: a clock in milliseconds, by which tasks measure their steps. */
@@ -159,8 +172,10 @@ export class ZlibPool {
   add(user: PoolUser, task: PoolTask): void {
     const key = user.poolGroup ?? user;
     const group =
-      this.groups.get(key) ?? this.groups.enter(key, { key, used: 0, users: new Competition<PoolUser, UserShare>() });
-    const share = group.users.get(user) ?? group.users.enter(user, { user, used: 0, tasks: [], isRunning: false });
+      this.groups.get(key) ??
+      this.groups.enter(key, { key, used: 0, users: new Competition<PoolUser, UserShare>(), open: 0 });
+    const share =
+      group.users.get(user) ?? group.users.enter(user, { user, used: 0, tasks: [], isRunning: false, isOpen: false });
     share.tasks.push(task);
     this.start();
   }
@@ -178,7 +193,7 @@ export class ZlibPool {
     let share: UserShare | undefined;
     for (const each of this.groups.values()) {
       if (group !== undefined && each.used >= group.used) continue;
-      const user = leastIdle(each.users.values());
+      const user = leastIdle(each.users.values(), this.mayOpen(each));
       if (user !== undefined) [group, share] = [each, user];
     }
     if (group === undefined || share === undefined) return false;
@@ -186,9 +201,21 @@ export class ZlibPool {
     return true;
   }
 
+  /** Whether one more task of a group may begin. */
+  private mayOpen({ open }: GroupShare): boolean {
+    return open === 0 ? this.open < OPEN_ONE_EACH : open < OPEN_OF_GROUP && this.open < OPEN;
+  }
+
+  private countOpen(group: GroupShare, share: UserShare, isOpen: boolean): void {
+    share.isOpen = isOpen;
+    group.open += isOpen ? 1 : -1;
+    this.open += isOpen ? 1 : -1;
+  }
+
   private run(group: GroupShare, share: UserShare): void {
     this.running++;
     share.isRunning = true;
+    if (!share.isOpen) this.countOpen(group, share, true);
     let isCalled = false;
     share.tasks[0]!.step((isDone, millis) => {
       if (isCalled) return;
@@ -197,7 +224,10 @@ export class ZlibPool {
       share.isRunning = false;
       group.users.charge(share, millis);
       this.groups.charge(group, millis);
-      if (isDone) share.tasks.shift();
+      if (isDone) {
+        share.tasks.shift();
+        this.countOpen(group, share, false);
+      }
       if (share.tasks.length === 0) group.users.leave(share.user);
       if (group.users.size === 0) this.groups.leave(group.key);
       this.start();
@@ -205,10 +235,13 @@ export class ZlibPool {
   }
 }
 
-function leastIdle(shares: Iterable<UserShare>): UserShare | undefined {
+/** Of those that have nothing running; `mayOpen`: also of those whose task has not begun. */
+function leastIdle(shares: Iterable<UserShare>, mayOpen: boolean): UserShare | undefined {
   let chosen: UserShare | undefined;
-  for (const share of shares)
-    if (!share.isRunning && (chosen === undefined || share.used < chosen.used)) chosen = share;
+  for (const share of shares) {
+    if (share.isRunning || !(share.isOpen || mayOpen)) continue;
+    if (chosen === undefined || share.used < chosen.used) chosen = share;
+  }
   return chosen;
 }
 

@@ -117,6 +117,30 @@ describe('the queue in front of the thread pool', () => {
     for (let i = 0; i < 100; i++) if (bench.running.length > 0) bench.endOne();
   });
 
+  it('has few tasks begun at once, and one more for whoever has none', () => {
+    const bench = new Bench();
+    const begun = (): number => new Set(bench.began).size;
+    for (let i = 0; i < 50; i++) bench.add(userOf('one address'), `one ${i}`, 1000);
+    for (let i = 0; i < 200; i++) bench.endOne();
+    expect(begun()).toBe(4);
+    for (let address = 0; address < 10; address++)
+      for (let i = 0; i < 10; i++) bench.add(userOf(address), `${address} ${i}`, 1000);
+    for (let i = 0; i < 2000; i++) bench.endOne();
+    expect(begun()).toBe(16);
+    // Each of them is served all the same.
+    expect(new Set(bench.began.slice(-500).map((name) => name.split(' ')[0])).size).toBe(11);
+    for (let address = 100; address < 200; address++) bench.add(userOf(address), `${address}`, 1000);
+    for (let i = 0; i < 2000; i++) bench.endOne();
+    expect(begun()).toBe(64);
+  });
+
+  it('begins the next when one has ended', () => {
+    const bench = new Bench(2);
+    for (let i = 0; i < 30; i++) bench.add(userOf('address'), `${i}`, 3);
+    bench.endAll();
+    expect([new Set(bench.began).size, bench.began.length, bench.pool.users]).toEqual([30, 90, 0]);
+  });
+
   it('takes a user without a group for a group of its own', () => {
     const bench = new Bench();
     bench.add(userOf(), 'a', 9);
@@ -247,6 +271,18 @@ describe('compressed input that yields nothing', () => {
     await honest.then(() => order.push('honest'));
     expect(order).toEqual(['honest']);
     await Promise.all(attackers);
+  });
+
+  it('is counted as it comes out, while it is inflated', async () => {
+    const seen: number[] = [];
+    const pool = new ZlibPool(() => {
+      seen.push(peer.heldBytes);
+      return 0;
+    });
+    const peer = peerWith({}, undefined, pool);
+    const result = await resultOf(peer, compressed(noiseOf(100_000)));
+    expect([result.data?.length, peer.heldBytes]).toEqual([100_000, 0]);
+    expect(Math.max(...seen)).toBe(100_000);
   });
 
   it('that never ends is refused: a message must be whole', async () => {
