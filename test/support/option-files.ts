@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { type NamedRow, ROWS } from '../../lib/config/rows.js';
 
 /** What is written from the option table: the option interfaces, the reference, `.env.example` and the JSON schema. */
@@ -239,10 +240,17 @@ export function optionSchema(): string {
   return `${JSON.stringify(schema, undefined, 2)}\n`;
 }
 
+/** A constant, and no file that is read at run time: a bundle has none, or the application's. */
+function withVersion(text: string): string {
+  const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
+  return text.replace(/(?<=^export const VERSION: string = ').*(?=';$)/m, version);
+}
+
 /** Every written file with its new text, given the old one. */
 export const OPTION_FILES: Readonly<Record<string, (old: string) => string>> = {
   'lib/config/options.ts': optionTypes,
   '.env.example': envExample,
   'options.schema.json': optionSchema,
   'README.md': withTable,
+  'lib/version.ts': withVersion,
 };
