@@ -1,31 +1,57 @@
-// Packs this package, installs it into a fresh Nest application (test/package/), compiles that as strictly as a user may,
-// starts it, talks to it and ends it.
+// Packs this package, installs it into fresh Nest applications (test/package/) with npm and with pnpm, compiles them as
+// strictly as a user may and with several versions of TypeScript, as ESM and as CommonJS, starts them, talks to them and
+// ends them.
 //
 //     node scripts/try-package.mjs             with this Node
 //     node scripts/try-package.mjs 20 22 24    with these; the npm package `node` brings them
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { install, installNode, run, versionOf } from './node-versions.mjs';
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const root = fileURLToPath(new URL('..', import.meta.url));
 const read = (path) => JSON.parse(readFileSync(path, 'utf8'));
 const manifest = read(join(root, 'package.json'));
 
 /** What an application with a gateway needs beside this package, in the versions that are tested here. */
-const PACKAGES = [...Object.keys(manifest.peerDependencies), '@nestjs/platform-express', '@types/node', 'typescript'];
+const PACKAGES = [
+  ...Object.keys(manifest.peerDependencies).filter((name) => !manifest.peerDependenciesMeta?.[name]?.optional),
+  '@nestjs/platform-express',
+  '@types/node',
+  'typescript',
+];
 const SETTINGS = 'WEBSOCKETS_SERVER=from .env\nWEBSOCKETS_MAX_SIZE=1kb\n';
+/** The oldest and the newest compiler that users may have, beside our own. */
+const COMPILERS = ['5.9', '7'];
+/** The newest that runs on every Node of ours. */
+const PNPM = 'pnpm@10';
+/** What may be in the package. */
+const ALLOWED = /^(LICENSE|package\.json|options\.schema\.json|\.env\.example|.+\.(js|css|html|svg|d\.ts|md))$/;
+/** Most bytes of the tarball and of what is in it. */
+const BUDGET = { packed: 512 * 1024, unpacked: 2 * 1024 ** 2 };
 
 const folder = mkdtempSync(join(tmpdir(), 'try-package-'));
 try {
-  const app = join(folder, 'app');
-  createApp(app, pack());
-  checkContents(join(app, 'node_modules', manifest.name));
-  for (const config of ['tsconfig.bundler.json', 'tsconfig.json']) compile(app, config);
+  const tarball = pack();
+  const apps = { npm: createApp('npm', tarball, install), pnpm: createApp('pnpm', tarball, installWithPnpm) };
+  checkContents(join(apps.npm, 'node_modules', manifest.name), tarball);
+  for (const app of Object.values(apps)) for (const config of ['tsconfig.json', 'cjs']) compile(app, config);
+  compile(apps.npm, 'tsconfig.bundler.json');
+  for (const version of COMPILERS) compileWith(version, apps.npm);
   const wanted = process.argv.slice(2);
   for (const node of wanted.length === 0 ? [process.execPath] : wanted.map((major) => installNode(major, folder)))
-    tryWith(node, app);
+    for (const [manager, app] of Object.entries(apps)) tryWith(node, app, manager);
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
@@ -39,21 +65,38 @@ function pack() {
   );
 }
 
-function createApp(app, tarball) {
+function createApp(name, tarball, installInto) {
+  const app = join(folder, name);
   cpSync(join(root, 'test', 'package'), app, { recursive: true });
-  const versions = PACKAGES.map((name) => [name, manifest.devDependencies[name]]);
+  // The same sources as a CommonJS application, apart from what talks to it.
+  mkdirSync(join(app, 'cjs', 'src'));
+  for (const file of ['app.module.ts', 'main.ts']) cpSync(join(app, 'src', file), join(app, 'cjs', 'src', file));
+  const versions = PACKAGES.map((each) => [each, manifest.devDependencies[each]]);
   const dependencies = { ...Object.fromEntries(versions), [manifest.name]: `file:${tarball}` };
   writeFileSync(join(app, 'package.json'), JSON.stringify({ private: true, type: 'module', dependencies }));
   writeFileSync(join(app, '.env'), SETTINGS);
-  install(app);
+  installInto(app);
+  return app;
 }
 
-/** Programs, types and words about them; no sources, maps or tests. */
-function checkContents(installed) {
-  const files = readdirSync(installed, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
-  const odd = files.filter(
-    ({ name }) => !/^(LICENSE|package\.json|.+\.(js|d\.ts|md))$/.test(name) || /\.spec\./.test(name),
-  );
+/** Nothing is hoisted: what this package imports and does not name is missing. */
+function installWithPnpm(app) {
+  const options = [
+    '--prefer-offline',
+    '--ignore-scripts',
+    '--config.strict-peer-dependencies=true',
+    '--reporter=silent',
+  ];
+  run('npx', ['-y', PNPM, 'install', ...options], app, 300);
+}
+
+/** Programs, types and words about them; no sources, maps or tests; not more than one wants to download. */
+function checkContents(installed, tarball) {
+  const files = readdirSync(installed, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => ({ name, path: join(parentPath, name) }))
+    .filter(({ path }) => !relative(installed, path).startsWith('node_modules'));
+  const odd = files.filter(({ name }) => !ALLOWED.test(name) || /\.spec\./.test(name));
   if (odd.length > 0) throw new Error(`not for publication: ${odd.map(({ name }) => name).join(', ')}`);
   const targets = Object.values(manifest.exports).flatMap((target) =>
     Object.values(typeof target === 'string' ? [target] : target),
@@ -61,13 +104,42 @@ function checkContents(installed) {
   const wanted = ['LICENSE', 'README.md', 'CHANGELOG.md', 'SECURITY.md', manifest.main, manifest.types, ...targets];
   const missing = wanted.filter((path) => !existsSync(join(installed, path)));
   if (missing.length > 0) throw new Error(`not in the package: ${missing.join(', ')}`);
+  const sizes = {
+    packed: statSync(tarball).size,
+    unpacked: files.reduce((sum, { path }) => sum + statSync(path).size, 0),
+  };
+  for (const [what, size] of Object.entries(sizes))
+    if (size > BUDGET[what]) throw new Error(`${what} it has ${size} bytes, above the budget of ${BUDGET[what]}`);
+  console.log(`${files.length} files, ${kib(sizes.packed)} packed, ${kib(sizes.unpacked)} unpacked`);
+}
+
+function kib(bytes) {
+  return `${Math.round(bytes / 1024)} KiB`;
 }
 
 function compile(app, config) {
-  run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', config], app, 120);
+  run(process.execPath, [join(app, 'node_modules/typescript/bin/tsc'), '-p', config], app, 120);
 }
 
-function tryWith(node, app) {
-  run(node, ['dist/try.js'], app, 60);
-  console.log(`${manifest.name} ${manifest.version} works in a fresh application on Node ${versionOf(node)}`);
+/** Another compiler has nothing against our types either. */
+function compileWith(version, app) {
+  const place = join(folder, `typescript-${version}`);
+  mkdirSync(place);
+  writeFileSync(join(place, 'package.json'), JSON.stringify({ private: true, dependencies: { typescript: version } }));
+  install(place);
+  const tsc = join(place, 'node_modules', '.bin', 'tsc');
+  for (const config of ['tsconfig.json', 'cjs', 'tsconfig.bundler.json'])
+    run(tsc, ['-p', config, '--noEmit'], app, 120);
+  console.log(
+    `TypeScript ${read(join(place, 'node_modules/typescript/package.json')).version} compiles the application`,
+  );
+}
+
+function tryWith(node, app, manager) {
+  for (const [kind, args] of Object.entries({ ESM: [], CommonJS: [join(app, 'cjs', 'dist', 'main.js')] })) {
+    run(node, ['dist/try.js', ...args], app, 60);
+    console.log(
+      `${manifest.name} ${manifest.version} works in a fresh ${kind} application on Node ${versionOf(node)} (${manager})`,
+    );
+  }
 }

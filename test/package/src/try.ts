@@ -7,7 +7,8 @@ import { attempt } from 'nest-secure-ws/testing';
 import { TokenGuard } from './app.module.js';
 import { CLASSES, CODES, FUNCTIONS, TEXTS } from './surface.js';
 
-// Starts the application as a process of its own, talks to it, and ends it.
+// Starts an application as a process of its own (the one beside this file, or `node try.js …/main.js`), talks to it, and
+// ends it.
 
 for (const each of CLASSES) assert.match(Function.prototype.toString.call(each), /^class\b/);
 for (const each of FUNCTIONS) assert.doesNotMatch(Function.prototype.toString.call(each), /^class\b/);
@@ -15,7 +16,8 @@ assert.ok(Object.values(CODES).every(Number.isInteger));
 for (const each of TEXTS) assert.match(each, /^\d+\.\d+\.\d+/);
 assert.equal(new TokenGuard().admit(attempt({ path: '/chat' })).decision, 'refuse');
 
-const app = spawn(process.execPath, [fileURLToPath(new URL('main.js', import.meta.url))], {
+const main = process.argv[2] ?? fileURLToPath(new URL('main.js', import.meta.url));
+const app = spawn(process.execPath, [main], {
   stdio: ['ignore', 'pipe', 'inherit'],
   timeout: 40_000,
   killSignal: 'SIGKILL',
