@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
@@ -29,6 +30,13 @@ const attempt = (page: Page, url: string): Promise<string> =>
     };
     socket.onclose = ({ code }) => resolve('closed ' + code);
   })`);
+
+/** What axe-core has against the page: WCAG 2.2 AA and best practices. */
+async function violations(page: Page): Promise<unknown> {
+  await page.evaluate(readFileSync('node_modules/axe-core/axe.min.js', 'utf8'));
+  return page.evaluate(`axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) =>
+    violations.map(({ id, nodes }) => id + ': ' + nodes.map(({ html }) => html).join(' ')))`);
+}
 
 (hasChromium() ? describe : describe.skip)('the quick start in Chromium', () => {
   let app: INestApplication;
@@ -117,6 +125,96 @@ const attempt = (page: Page, url: string): Promise<string> =>
     await page.click('#toggle');
     await page.waitForSelector('#log .problem:has-text("refused")');
     expect(complaints.splice(0).join()).toContain('ERR_CONNECTION_REFUSED');
+  });
+
+  it('points to where to read when it is refused, and no longer once it is connected', async () => {
+    const other = await start();
+    const { port: taken } = other.getHttpServer().address() as AddressInfo;
+    const page = await open(taken);
+    expect(await page.isVisible('#help')).toBe(false);
+    await other.close();
+    await ending(page);
+    await page.click('#toggle');
+    await page.waitForSelector('#help', { state: 'visible' });
+    const [, file = '', anchor = ''] = /\/blob\/main\/(.+)#(.+)$/.exec(
+      (await page.getAttribute('#help a', 'href')) ?? '',
+    )!;
+    const headings = [...readFileSync(file, 'utf8').matchAll(/^#+ (.+)$/gm)].map(([, text]) => text!);
+    expect(
+      headings.map((text) =>
+        text
+          .toLowerCase()
+          .replace(/[^\w -]/g, '')
+          .replaceAll(' ', '-'),
+      ),
+    ).toContain(anchor);
+    const again = await NestFactory.create(AppModule, { logger: false });
+    await again.listen(taken, '127.0.0.1');
+    try {
+      await page.click('#toggle');
+      await page.waitForSelector('#status[data-state=open]');
+      expect(await page.isVisible('#help')).toBe(false);
+    } finally {
+      await again.close();
+    }
+    expect(complaints.splice(0).join()).toContain('ERR_CONNECTION_REFUSED');
+  });
+
+  it('is usable by keyboard: everything is reached, the log too, and scrolls', async () => {
+    const page = await open();
+    for (let i = 0; i < 40; i++) await page.press('#text', 'Enter');
+    await page.waitForSelector('#log .received');
+    const reached: string[] = [];
+    await page.evaluate('document.activeElement.blur()');
+    for (let i = 0; i < 12; i++) {
+      await page.keyboard.press('Tab');
+      reached.push(String(await page.evaluate('document.activeElement.id')));
+    }
+    expect(reached).toEqual(
+      expect.arrayContaining([
+        'toggle',
+        'text',
+        'echo',
+        'shout',
+        'malformed',
+        'malformed-many',
+        'large',
+        'clear',
+        'log',
+      ]),
+    );
+    await page.focus('#log');
+    await page.keyboard.press('Home');
+    let top = 1;
+    // The policy of the page allows no polling inside of it.
+    for (let looks = 0; top !== 0 && looks < 100; looks++)
+      top = Number(await page.evaluate('document.getElementById("log").scrollTop'));
+    expect(top).toBe(0);
+    expect(await page.evaluate('document.querySelector("h1 button, h2 button")')).toBeNull();
+  });
+
+  it.each([
+    ['light', 1280],
+    ['dark', 1280],
+    ['light', 320],
+    ['dark', 320],
+  ] as const)('axe-core finds nothing (%s, %i pixels), and it never scrolls sideways', async (colorScheme, width) => {
+    const page = await open();
+    await page.setViewportSize({ width, height: 800 });
+    await page.emulateMedia({ colorScheme });
+    await page.fill('#text', 'wide '.repeat(50));
+    await page.click('#echo');
+    await page.waitForSelector('#log .received');
+    await page.waitForFunction('document.getElementById("server").textContent !== "–"');
+    for (const state of ['connected', 'ended', 'refused']) {
+      if (state === 'ended') {
+        await page.click('#large');
+        await ending(page);
+      }
+      if (state === 'refused') await page.evaluate('document.getElementById("help").hidden = false');
+      expect(await page.evaluate('document.documentElement.scrollWidth - innerWidth')).toBeLessThanOrEqual(0);
+      expect(await violations(page)).toEqual([]);
+    }
   });
 
   it('compresses both ways', async () => {

@@ -20,6 +20,7 @@ function connect() {
   fill({ url: url.href, protocol: '–', extensions: '–', ending: '–' });
   current.onopen = () => {
     opened = true;
+    $('help').hidden = true;
     show('open', 'connected', 'Disconnect');
     fill({ protocol: current.protocol || 'none', extensions: current.extensions || 'none' });
     log('note', `connected in ${Math.round(performance.now() - started)} ms`);
@@ -31,6 +32,7 @@ function connect() {
   current.onclose = ({ code, reason }) => {
     const ending = `${code}${reason && ` ${reason}`}`;
     const text = opened ? `closed: ${ending}` : 'refused, or out of reach: a browser is not told which';
+    $('help').hidden = opened;
     const clean = opened && (code === 1000 || code === 1005);
     show(clean ? 'closed' : 'ended', clean ? 'not connected' : opened ? `ended: ${ending}` : 'refused', 'Connect');
     fill({ ending: opened ? ending : 'no handshake' });
