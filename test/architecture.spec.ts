@@ -8,7 +8,7 @@ import { describe, expect, it } from '@jest/globals';
  */
 const MODULES: Readonly<Record<string, readonly string[]>> = {
   admission: ['config', 'connection', 'http', 'net', 'protocol', 'server', 'telemetry'],
-  cli: ['.', 'config', 'nest', 'net'],
+  cli: ['.', 'config', 'http', 'nest', 'net'],
   client: ['compression', 'config', 'connection', 'http', 'net', 'protocol'],
   compat: ['handshake', 'server'],
   compression: ['http'],

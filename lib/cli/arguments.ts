@@ -10,3 +10,9 @@ export const wholeNumber =
       `expected a whole number ${max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`}.`,
     );
   };
+
+/** Seconds, resolved to milliseconds. */
+export const seconds = (min: number, max: number) => {
+  const parse = wholeNumber(min, max);
+  return (text: string): number => parse(text) * 1000;
+};

@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { VERSION } from '../version.js';
 import { loadApplication } from './doctor/application.js';
 import { addDoctor } from './doctor/command.js';
+import { addProbe } from './probe/command.js';
 import { CannotRun, Exit, type Io, painter } from './terminal.js';
 
 export type { Io, Output } from './terminal.js';
@@ -42,6 +43,7 @@ export async function main(args: readonly string[], io: Io): Promise<number> {
     code = result;
   };
   addDoctor(program, io, done);
+  addProbe(program, io, done);
   try {
     await program.parseAsync(args as string[], { from: 'user' });
     return code;

@@ -12,7 +12,7 @@ interface Options {
   readonly cwd?: string;
   readonly env?: Record<string, string>;
   /** Told of the process once it runs. */
-  readonly onStart?: (child: ChildProcess) => void;
+  readonly onStart?: (child: ChildProcess) => unknown;
 }
 
 /** The executable: over the sources, or with DIST=1 the one of the built package. */

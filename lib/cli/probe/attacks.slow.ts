@@ -1,0 +1,125 @@
+import type { Arena } from './arena.js';
+import type { Attack } from './attack.js';
+import { frame } from './frames.js';
+import { accepted, held, type Outcome } from './outcome.js';
+import type { Peer } from './peer.js';
+
+/** Waits for the server to end a connection, while something is dripped into it. */
+async function untilServerEnds(
+  arena: Arena,
+  peer: Peer,
+  patience: number,
+  drip: () => string | Buffer | undefined = () => undefined,
+  every = 500,
+): Promise<Outcome> {
+  const begun = performance.now();
+  const left = () => patience - (performance.now() - begun);
+  const over = () =>
+    !peer.isOpen || peer.closeFrame !== undefined || (peer.response !== undefined && peer.response.status !== 101);
+  while (!over() && left() > 0 && arena.budget.left > 0) {
+    const bytes = drip();
+    if (bytes !== undefined) peer.write(bytes);
+    await peer.until(over, Math.min(every, left()));
+  }
+  const isOver = over();
+  const seconds = ((performance.now() - begun) / 1000).toFixed(0);
+  const { response, closeFrame } = peer;
+  peer.destroy();
+  if (!isOver) return accepted(`still open after ${seconds} s`);
+  const how =
+    closeFrame !== undefined
+      ? ` with ${closeFrame.code}`
+      : response !== undefined && response.status !== 101
+        ? ` with ${response.status}`
+        : '';
+  return held(`ended${how} after ${seconds} s`);
+}
+
+/** A byte of a text at each call. */
+function* bytesOf(text: string): Generator<string> {
+  yield* text;
+}
+
+const slow = (attack: Omit<Attack, 'group'>): Attack => ({ ...attack, group: 'slow' });
+
+/** Those that take their time: they run beside the others. */
+export const SLOW_ATTACKS: readonly Attack[] = [
+  slow({
+    id: 'silence',
+    title: 'a connection that says nothing',
+    severity: 'note',
+    setting: 'http.openTimeout',
+    patience: 15_000,
+    run: async (arena, patience) => untilServerEnds(arena, await arena.open(), patience),
+  }),
+  slow({
+    id: 'half-head',
+    title: 'half an upgrade request, then nothing',
+    severity: 'warning',
+    setting: 'http.openTimeout',
+    patience: 15_000,
+    async run(arena, patience) {
+      const peer = await arena.open();
+      peer.write(arena.head().slice(0, -2));
+      return untilServerEnds(arena, peer, patience);
+    },
+  }),
+  slow({
+    id: 'drip',
+    title: 'an upgrade request at two bytes a second',
+    severity: 'warning',
+    setting: 'http.openTimeout',
+    patience: 15_000,
+    async run(arena, patience) {
+      const peer = await arena.open();
+      peer.write(arena.head().slice(0, -2));
+      const drip = bytesOf(`X-Slow: ${'a'.repeat(1000)}`);
+      return untilServerEnds(arena, peer, patience, () => drip.next().value as string);
+    },
+  }),
+  slow({
+    id: 'close-ignored',
+    title: 'a close frame, and then an open connection',
+    severity: 'note',
+    setting: 'keepalive.closeTimeout',
+    patience: 35_000,
+    async run(arena, patience) {
+      const peer = await arena.socket();
+      peer.write(frame(Buffer.from([0x03, 0xe8]), { opcode: 8 }));
+      const begun = performance.now();
+      // The answer is a close frame; what counts is the end of TCP behind it.
+      const isOver = await peer.until(() => !peer.isOpen, patience);
+      const seconds = ((performance.now() - begun) / 1000).toFixed(0);
+      peer.destroy();
+      return isOver ? held(`TCP was ended after ${seconds} s`) : accepted(`TCP is still open after ${seconds} s`);
+    },
+  }),
+  slow({
+    id: 'message-drip',
+    title: 'a message at two bytes a second, without an end',
+    severity: 'warning',
+    setting: 'messages.assemblyTimeout',
+    patience: 42_000,
+    async run(arena, patience) {
+      const peer = await arena.socket();
+      // In fragments: pongs may stand between them, so that nothing but the time is wrong with it.
+      peer.write(frame('a', { fin: false }));
+      const next = frame('a', { opcode: 0, fin: false });
+      return untilServerEnds(arena, peer, patience, () => next);
+    },
+  }),
+  slow({
+    id: 'no-pong',
+    title: 'a peer that has gone: no pong, no byte, no end',
+    severity: 'warning',
+    setting: 'keepalive.pingInterval',
+    patience: 48_000,
+    async run(arena, patience) {
+      const peer = await arena.socket();
+      peer.answersPings = false;
+      // Neither are those of socket.io.
+      peer.onText = undefined;
+      return untilServerEnds(arena, peer, patience);
+    },
+  }),
+];

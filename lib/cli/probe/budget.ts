@@ -1,0 +1,54 @@
+/** What one run may do at most, whatever the attacks want. */
+export const LIMITS = Object.freeze({
+  /** Milliseconds. */
+  time: 60_000,
+  /** Connections opened, over the whole run. */
+  connections: 500,
+  /** Bytes written, over the whole run. */
+  bytes: 128 * 1024 * 1024,
+});
+
+/** A run has used what it may: the attack ends, and so do the others. */
+export class BudgetExceeded extends Error {
+  override readonly name = 'BudgetExceeded';
+}
+
+/** Counts what a run has done. Everything that opens a connection or writes asks here first. */
+export class Budget {
+  connections = 0;
+  bytes = 0;
+  private readonly end: number;
+
+  constructor(
+    /** Milliseconds, at most `LIMITS.time`. */
+    time: number,
+    private readonly signal: AbortSignal,
+    private readonly now: () => number = () => performance.now(),
+  ) {
+    this.end = now() + Math.min(time, LIMITS.time);
+  }
+
+  /** Milliseconds that are left. */
+  get left(): number {
+    return this.signal.aborted ? 0 : Math.max(0, this.end - this.now());
+  }
+
+  connection(): void {
+    this.check();
+    if (this.connections >= LIMITS.connections)
+      throw new BudgetExceeded(`${LIMITS.connections} connections were opened`);
+    this.connections++;
+  }
+
+  /** True where so many bytes may be written. */
+  spend(bytes: number): boolean {
+    if (this.left === 0 || this.bytes + bytes > LIMITS.bytes) return false;
+    this.bytes += bytes;
+    return true;
+  }
+
+  check(): void {
+    if (this.signal.aborted) throw new BudgetExceeded('stopped');
+    if (this.left === 0) throw new BudgetExceeded('the time is over');
+  }
+}

@@ -1,0 +1,61 @@
+import { randomBytes } from 'node:crypto';
+import { isProof, PROBE_HEADER } from '../../http/probe-consent.js';
+import { CannotRun } from '../terminal.js';
+import type { Arena } from './arena.js';
+import { Budget } from './budget.js';
+import { Peer } from './peer.js';
+import { type ProbeUrl, type Resolver, resolveAddresses, type Target } from './target.js';
+
+const CONNECT_TIME = 15_000;
+
+/**
+ * Chooses the one address of the run: the first that accepts a connection. From then on no name is looked up, so that
+ * whoever answers for the name cannot turn the attacks on somebody else.
+ */
+export async function chooseTarget(
+  url: ProbeUrl,
+  {
+    verify,
+    signal,
+    resolver,
+  }: { readonly verify: boolean; readonly signal: AbortSignal; readonly resolver?: Resolver },
+): Promise<Target> {
+  const { addresses, isLoopback } = await resolveAddresses(url, resolver);
+  const failures: string[] = [];
+  for (const address of addresses) {
+    // What a certificate says matters only where a secret of ours could reach somebody else.
+    const target: Target = { ...url, address, isLoopback, verify: verify && !isLoopback };
+    try {
+      const peer = await Peer.open(target, new Budget(CONNECT_TIME, signal));
+      peer.destroy();
+      return target;
+    } catch (error) {
+      failures.push(`${address}: ${(error as NodeJS.ErrnoException).code ?? (error as Error).message}`);
+    }
+  }
+  throw new CannotRun(`nobody accepts a connection at ${url.authority} (${failures.join('; ')})`);
+}
+
+/**
+ * A server that is not on this machine must prove that it was given the same token: an HMAC over a nonce of ours, in
+ * its answer to one well-formed upgrade request. Throws `CannotRun` otherwise, before anything else is sent.
+ */
+export async function requireConsent(arena: Arena, token: string | undefined): Promise<void> {
+  const { target } = arena;
+  if (target.isLoopback) return;
+  if (token === undefined)
+    throw new CannotRun(
+      `${target.authority} (${target.address}) is not this machine: give it and this command the same WEBSOCKETS_PROBE_TOKEN, so that it can prove that it is yours`,
+    );
+  const nonce = randomBytes(32).toString('base64url');
+  const peer = await arena.open();
+  const response = await peer.ask(arena.head({ headers: { [PROBE_HEADER]: nonce } }));
+  peer.destroy();
+  if (isProof(token, nonce, response?.headers.get(PROBE_HEADER.toLowerCase()))) return;
+  const isRedirect = response !== undefined && response.status >= 300 && response.status < 400;
+  throw new CannotRun(
+    isRedirect
+      ? `${target.authority} redirects (${response.status}), and redirects are not followed: give the address that it means`
+      : `${target.authority} (${target.address}) has not proved its consent: start it with the same WEBSOCKETS_PROBE_TOKEN (nest-secure-ws answers it; a proxy must pass the header Nest-Secure-Ws-Probe)`,
+  );
+}

@@ -1,0 +1,99 @@
+// A WebSocket server of one kind in a process of its own: argument `kind`, then options of nest-secure-ws as JSON.
+import 'reflect-metadata';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type INestApplication, Module } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { IoAdapter } from '@nestjs/platform-socket.io';
+import { WsAdapter } from '@nestjs/platform-ws';
+import { MessageBody, SubscribeMessage, WebSocketGateway } from '@nestjs/websockets';
+import { SecureWsModule } from 'nest-secure-ws';
+import { WebSocketServer } from 'ws';
+
+const [kind = '', options = '{}'] = process.argv.slice(2);
+let connections = 0;
+
+@WebSocketGateway({ path: '/' })
+class EchoGateway {
+  @SubscribeMessage('echo')
+  echo(@MessageBody() data: unknown) {
+    return { event: 'echo', data };
+  }
+}
+
+@WebSocketGateway()
+class IoGateway {
+  @SubscribeMessage('echo')
+  echo(@MessageBody() data: unknown) {
+    return { event: 'echo', data };
+  }
+}
+
+@Module({ providers: [EchoGateway] })
+class StockModule {}
+
+@Module({ providers: [IoGateway] })
+class IoModule {}
+
+@Module({ imports: [SecureWsModule.forRoot(kind === 'ours' ? JSON.parse(options) : {})], providers: [EchoGateway] })
+class OurModule {}
+
+async function nest(module: object, prepare: (app: INestApplication) => void): Promise<Server> {
+  const app = await NestFactory.create(module as never, { logger: false });
+  prepare(app);
+  await app.listen(0, '127.0.0.1');
+  return app.getHttpServer() as Server;
+}
+
+function bare(perMessageDeflate: boolean): Server {
+  const server = createServer((_, response) => response.writeHead(426).end());
+  const sockets = new WebSocketServer({ server, perMessageDeflate });
+  sockets.on('connection', (socket) => {
+    socket.on('error', () => undefined);
+    // What a bomb inflates to is not compressed again.
+    if (!perMessageDeflate) socket.on('message', (data, isBinary) => socket.send(data, { binary: isBinary }));
+  });
+  return server.listen(0, '127.0.0.1');
+}
+
+/** Ends at the first frame that it does not understand. */
+function fragile(): Server {
+  const server = createServer();
+  new WebSocketServer({ server }).on('connection', (socket) => socket.on('error', () => process.exit(9)));
+  return server.listen(0, '127.0.0.1');
+}
+
+/** Lets nobody in. */
+const guarded = (): Server =>
+  createServer((_, response) => response.writeHead(404).end())
+    .on('upgrade', (_, socket) => {
+      socket.on('error', () => undefined);
+      socket.end('HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+    })
+    .listen(0, '127.0.0.1');
+
+/** Sends everybody elsewhere. */
+const redirecting = (): Server =>
+  createServer((_, response) => response.writeHead(302, { Location: options }).end())
+    .on('upgrade', (_, socket) => {
+      socket.on('error', () => undefined);
+      socket.end(`HTTP/1.1 302 Found\r\nLocation: ${options}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+    })
+    .listen(0, '127.0.0.1');
+
+const KINDS: Record<string, () => Server | Promise<Server>> = {
+  bare: () => bare(false),
+  compressing: () => bare(true),
+  fragile,
+  guarded,
+  redirecting,
+  stock: () => nest(StockModule, (app) => app.useWebSocketAdapter(new WsAdapter(app))),
+  'socket.io': () => nest(IoModule, (app) => app.useWebSocketAdapter(new IoAdapter(app))),
+  ours: () => nest(OurModule, () => undefined),
+};
+
+const server = await KINDS[kind]!();
+server.on('connection', () => connections++);
+if (!server.listening) await new Promise((resolve) => server.once('listening', resolve));
+process.on('message', () => server.getConnections((_, open) => process.send!({ connections, open })));
+process.send!({ ready: (server.address() as AddressInfo).port });

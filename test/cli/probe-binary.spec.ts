@@ -1,0 +1,201 @@
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import type { ProbeReport } from '../../lib/cli/probe/run.js';
+import { ATTACKS } from '../../lib/cli/probe/run.js';
+import { Child } from '../support/child.js';
+import { runCli, runJson } from './run.js';
+
+const children: Child[] = [];
+afterEach(async () => {
+  await Promise.all(children.splice(0).map((child) => child.end()));
+});
+
+/** Starts a server of one kind in a process of its own. */
+async function serve(kind: string, options: unknown = {}): Promise<{ child: Child; url: string }> {
+  const text = typeof options === 'string' ? options : JSON.stringify(options);
+  const child = await Child.start('test/cli/peer-server.ts', [kind, text]);
+  children.push(child);
+  return { child, url: `ws://localhost:${child.ready as number}` };
+}
+
+/** Resolves when the server has seen every connection end. */
+async function untilNothingIsOpen(child: Child): Promise<void> {
+  while ((await child.ask<{ open: number }>('')).open > 0) await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
+const probe = (url: string, ...args: string[]) => runJson<ProbeReport>(['probe', url, ...args]);
+const ids = ({ results }: ProbeReport, verdict: string): string[] =>
+  results.filter((each) => each.verdict === verdict).map(({ id }) => id);
+const quick = ATTACKS.filter(({ group }) => group !== 'slow').map(({ id }) => id);
+const frames = ATTACKS.filter(({ group }) => group === 'frames').map(({ id }) => id);
+const of = ({ results }: ProbeReport, id: string) => results.find((each) => each.id === id);
+
+describe('probe', () => {
+  it('finds that this library holds everything', async () => {
+    const { child, url } = await serve('ours');
+    const { json, code } = await probe(url, '--quick');
+    expect([ids(json, 'held'), ids(json, 'accepted'), ids(json, 'skipped')]).toEqual([quick, [], []]);
+    expect(json.server).toMatchObject({ upgrade: '101 Switching Protocols', dialect: 'plain', echoes: true });
+    expect(json.server.name).toMatch(/nest-secure-ws/);
+    expect(json.connections).toBeLessThanOrEqual(500);
+    expect([code, json.complete, child.isAlive]).toEqual([0, true, true]);
+    if (process.platform === 'linux') expect(json.server.pid).toBe(child.process.pid);
+    // Nothing is left open.
+    await untilNothingIsOpen(child);
+  });
+
+  it('finds that slow peers are ended', async () => {
+    const { child, url } = await serve('ours', {
+      http: { openTimeout: '1s' },
+      messages: { assemblyTimeout: '1s' },
+      keepalive: { pingInterval: '400ms', pingTimeout: '400ms', closeTimeout: '1s' },
+    });
+    const { json, code } = await probe(url, '--only', 'slow');
+    expect([ids(json, 'accepted'), ids(json, 'skipped'), code]).toEqual([[], [], 0]);
+    expect(of(json, 'half-head')?.seen).toMatch(/^ended with 408 after/);
+    await untilNothingIsOpen(child);
+  });
+
+  it('finds what bare ws accepts, what it costs, and what changes it', async () => {
+    const { url } = await serve('bare');
+    const { json, code } = await probe(url, '--quick', '--only', 'head,request,origin,frames,messages,floods');
+    expect(code).toBe(1);
+    expect(ids(json, 'accepted')).toEqual(
+      expect.arrayContaining([
+        'header-count',
+        'no-host',
+        'two-hosts',
+        'body',
+        'origin',
+        'origin-null',
+        'big-message',
+        'slow-reader',
+        'message-flood',
+        'pong-flood',
+        'connections',
+      ]),
+    );
+    expect(ids(json, 'held')).toEqual(
+      expect.arrayContaining([...frames, 'header-line-huge', 'method', 'no-key', 'nul', 'pipelined']),
+    );
+    expect(of(json, 'bomb')).toMatchObject({ verdict: 'skipped', seen: 'no compression is agreed on' });
+    expect(of(json, 'header-count')).toMatchObject({
+      setting: 'http.maxNumHeaders',
+      variable: 'WEBSOCKETS_MAX_NUM_HEADERS',
+      severity: 'warning',
+    });
+    if (process.platform === 'linux') expect(of(json, 'slow-reader')?.cost?.memory).toBeGreaterThan(8 * 1024 * 1024);
+  });
+
+  it('finds bombs where compression is on', async () => {
+    const { url } = await serve('compressing');
+    const { json } = await probe(url, '--only', 'bomb');
+    expect(of(json, 'bomb')).toMatchObject({ verdict: 'accepted', severity: 'error' });
+  });
+
+  it('finds that bare ws waits for slow heads, and says which attacks need more time', async () => {
+    const { url } = await serve('bare');
+    const { json } = await probe(url, '--only', 'half-head,drip,no-pong', '--time', '20');
+    expect(ids(json, 'accepted')).toEqual(['half-head', 'drip']);
+    expect(of(json, 'half-head')?.seen).toBe('still open after 15 s');
+    expect(of(json, 'no-pong')).toMatchObject({ verdict: 'skipped', seen: 'takes up to 48 s: give it more --time' });
+  });
+
+  it('attacks the stock adapter of Nest', async () => {
+    const { url } = await serve('stock');
+    const { json, code } = await probe(url, '--quick');
+    expect([code, json.complete, json.server.echoes]).toEqual([1, true, true]);
+    expect(ids(json, 'accepted')).toEqual(
+      expect.arrayContaining(['origin', 'header-count', 'message-flood', 'slow-reader']),
+    );
+    expect(ids(json, 'held')).toEqual(expect.arrayContaining(frames));
+  });
+
+  it('attacks socket.io, of which it finds the path and the language', async () => {
+    const { url } = await serve('socket.io');
+    const { json, code } = await probe(url, '--quick');
+    expect(json.server).toMatchObject({ upgrade: '101 Switching Protocols', dialect: 'socket.io', echoes: true });
+    expect(json.url).toMatch(/\/socket\.io\/$/);
+    expect([code, json.complete]).toEqual([1, true]);
+    expect(ids(json, 'held')).toEqual(expect.arrayContaining([...frames, 'no-key', 'big-message']));
+    expect(ids(json, 'accepted')).toEqual(expect.arrayContaining(['header-count', 'message-flood']));
+  });
+
+  it('says when a server has ended, and stops', async () => {
+    const { child, url } = await serve('fragile');
+    const { json, code } = await probe(url, '--quick', '--only', 'frames,floods');
+    expect([ids(json, 'ended'), json.complete, code]).toEqual([['unmasked'], false, 1]);
+    expect(ids(json, 'held')).toEqual([]);
+    expect(child.isAlive).toBe(false);
+  });
+
+  it('tries what it can where nobody is let in', async () => {
+    const { url } = await serve('guarded');
+    const { json, code } = await probe(url, '--quick');
+    expect(of(json, 'unmasked')).toMatchObject({ verdict: 'skipped', seen: 'an upgrade gets 401 Unauthorized' });
+    expect(of(json, 'origin')).toMatchObject({ verdict: 'held', seen: '401 Unauthorized' });
+    expect([ids(json, 'accepted'), code]).toEqual([[], 0]);
+  });
+
+  it('follows no redirect', async () => {
+    const other = await serve('bare');
+    const { url } = await serve('redirecting', `${other.url}/`);
+    const { json } = await probe(url, '--quick');
+    expect(of(json, 'origin')).toMatchObject({ verdict: 'held', seen: '302 Found' });
+    expect(await other.child.ask<{ connections: number }>('')).toEqual({ connections: 0, open: 0 });
+  });
+
+  it('uses no proxy of the environment', async () => {
+    let reached = 0;
+    const proxy = createServer((socket) => {
+      reached++;
+      socket.destroy();
+    }).listen(0, '127.0.0.1');
+    await once(proxy, 'listening');
+    const { url } = await serve('ours');
+    const address = `http://127.0.0.1:${(proxy.address() as { port: number }).port}`;
+    const { code } = await runCli(['probe', url, '--only', 'method'], {
+      env: { HTTP_PROXY: address, http_proxy: address, ALL_PROXY: address },
+    });
+    proxy.close();
+    expect([code, reached]).toEqual([0, 0]);
+  });
+
+  it('stops at Ctrl-C, tells what it has seen, and leaves nothing open', async () => {
+    const { child, url } = await serve('bare');
+    const { json, code, stderr } = await runJson<ProbeReport>(['probe', url, '--only', 'origin,slow'], {
+      onStart: async (run) => {
+        // The canary and five slow ones: the run is in the midst of it.
+        while ((await child.ask<{ open: number }>('')).open < 6)
+          await new Promise((resolve) => setTimeout(resolve, 50));
+        run.kill('SIGINT');
+      },
+    });
+    expect([code, json.complete, stderr]).toEqual([2, false, '']);
+    expect(json.results.length).toBeGreaterThan(0);
+    expect(of(json, 'no-pong')).toMatchObject({ verdict: 'skipped', seen: 'stopped' });
+    await untilNothingIsOpen(child);
+  });
+
+  it('is for people, too', async () => {
+    const { url } = await serve('bare');
+    const { stdout, stderr, code } = await runCli(['probe', url, '--only', 'origin,method,header-count']);
+    expect([code, stderr]).toEqual([1, '']);
+    expect(stdout).not.toContain('\u001b');
+    expect(stdout).toMatch(/^ {2}ACCEPTED {6}header-count {3}101: the connection is open$/m);
+    expect(stdout).toMatch(/^ {2}WEBSOCKETS_ALLOWED_ORIGINS {2}connections\.allowedOrigins$/m);
+    expect(stdout).toMatch(/1 held, 5 accepted, 0 skipped; \d+ connections, 1 MiB, \d+ s\.\n$/);
+  });
+
+  it('attacks no other machine', async () => {
+    for (const [url, words] of [
+      ['ws://0.0.0.0:80/', /not the address of one server/],
+      ['ws://127.0.0.1:1/', /nobody accepts a connection at 127\.0\.0\.1:1 \(127\.0\.0\.1: ECONNREFUSED\)/],
+    ] as const) {
+      const { code, stdout, stderr } = await runCli(['probe', url, '--time', '5']);
+      expect([url, code, stdout]).toEqual([url, 2, '']);
+      expect(stderr).toMatch(words);
+    }
+  });
+});
