@@ -4,11 +4,13 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { afterAll, describe, expect, it } from '@jest/globals';
+import { afterAll, describe, expect, it, jest } from '@jest/globals';
 import type { DoctorReport } from '../../lib/cli/doctor/examine.js';
 import { accepts, has, unusedPort } from '../samples/processes.js';
 import { issue } from '../support/certificates.js';
 import { runCli, runJson } from './run.js';
+
+jest.setTimeout(120_000);
 
 const folder = mkdtempSync(join(tmpdir(), 'nest-secure-ws-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -1,10 +1,13 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import type { ProbeReport } from '../../lib/cli/probe/run.js';
 import { ATTACKS } from '../../lib/cli/probe/run.js';
 import { Child } from '../support/child.js';
 import { runCli, runJson } from './run.js';
+
+// Each run starts two processes, and attacks for seconds: a busy machine takes its time.
+jest.setTimeout(120_000);
 
 const children: Child[] = [];
 afterEach(async () => {
