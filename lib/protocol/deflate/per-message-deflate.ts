@@ -95,14 +95,16 @@ const NOBODY: PoolUser = { poolGroup: undefined, runInContext: (callback) => cal
 
 /**
  * permessage-deflate of one connection (RFC 7692). In `shared` mode it is a reference to the common profile; with
- * contexts of its own it makes them when the first message needs them. One message is inflated at a time, and one
- * compressed: the next comes when the result of the last is there.
+ * contexts of its own it makes them when the first message needs them. Each context works on one message at a time, in
+ * order; what needs none may be done before what was asked for earlier.
  */
 export class PerMessageDeflate {
   private closed = false;
   private inflater: InflateContext | undefined = undefined;
   private deflater: DeflateContext | undefined = undefined;
+  /** The last message that went to the thread pool, and how many are there for the context that compresses. */
   private inflating: InflateTask | undefined = undefined;
+  private deflating = 0;
 
   /** `release` gives back what was taken from the budget. */
   constructor(
@@ -142,7 +144,7 @@ export class PerMessageDeflate {
       pool.now,
       (result, work) => {
         if (this.closed) return;
-        this.inflating = undefined;
+        if (this.inflating === task) this.inflating = undefined;
         // What was inflated before it went to the pool has been read, too.
         const whole = { ...work, inputBytes: data.length };
         user.runInContext(() => done(resultOf(result, task.output.isAscii, whole)));
@@ -162,8 +164,7 @@ export class PerMessageDeflate {
     // zlib writes nothing when asked to flush twice; an empty stored block says the same (RFC 7692, 7.2.3.6).
     if (data.length === 0) return Buffer.alloc(fin ? 1 : 0);
     const { profile } = this;
-    const isSmall = data.length <= SYNC_DEFLATE_BYTES && canStep();
-    if (isSmall)
+    if (data.length <= SYNC_DEFLATE_BYTES && canStep() && this.deflating === 0)
       return this.isShared ? deflateShared(data, fin, profile.outgoing) : this.usableDeflater().deflateSync(data, fin);
     const deliver = (compressed: Buffer): void => {
       if (!this.closed) user.runInContext(() => done(compressed));
@@ -195,8 +196,10 @@ export class PerMessageDeflate {
   /** `undefined`: it is for the thread pool. */
   private inflateNow(data: Buffer, limit: number, isText: boolean): Inflated | Unfinished | undefined {
     const { pool, incomingBits } = this.profile;
-    if (data.length > SYNC_INFLATE_BYTES || !canStep() || !pool.waste.allows(data.length)) return undefined;
     const hasContext = receivesWithContext(this.profile);
+    // A stream must not be touched while the thread pool works with it: Node ends the process.
+    if (hasContext && this.inflating !== undefined) return undefined;
+    if (data.length > SYNC_INFLATE_BYTES || !canStep() || !pool.waste.allows(data.length)) return undefined;
     const started = pool.waste.begin(data.length);
     const outcome = hasContext
       ? this.usableInflater().inflateSync(data, limit, isText)
@@ -224,7 +227,12 @@ export class PerMessageDeflate {
     const isKept = !this.isShared;
     const take = () => (isKept ? this.usableDeflater() : new DeflateContext(outgoing, ONE_MESSAGE));
     const source = { isKept, take: () => (this.closed ? undefined : take()) };
-    pool.add(user, new DeflateTask(source, data, fin, pool.now, done));
+    if (isKept) this.deflating++;
+    const task = new DeflateTask(source, data, fin, pool.now, (compressed) => {
+      if (isKept) this.deflating--;
+      done(compressed);
+    });
+    pool.add(user, task);
   }
 
   private compressOnce(

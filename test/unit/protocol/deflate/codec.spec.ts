@@ -380,6 +380,14 @@ describe('dedicated contexts', () => {
     expect(both).toBe(sending + receiving);
   });
 
+  it('work on one message at a time, small ones behind large ones, in order', async () => {
+    const [sender, receiver] = [keep(peerWith({ mode: 'dedicated' })), keep(peerWith({ mode: 'dedicated' }))];
+    const messages = [textOf(10), noiseOf(100_000), textOf(10), textOf(300, 2), noiseOf(70_000, 3), textOf(10)];
+    const transports = await Promise.all(messages.map((data) => deflated(sender, data)));
+    const received = await Promise.all(transports.map((transport) => inflated(receiver, transport)));
+    expect(received.map((data, i) => data.equals(messages[i]!))).toEqual(messages.map(() => true));
+  });
+
   it('call nobody back when the connection has ended', async () => {
     const [peer, other] = [peerWith({ mode: 'dedicated' }), peerWith()];
     await deflated(peer, 'warm');
