@@ -54,8 +54,8 @@ export type {
   Settings,
   Source,
 } from './config/settings.js';
+export type { ControlCallback, Sendable, SendCallback, SendOptions } from './connection/context.js';
 export { type Renewal, SecureSocket } from './connection/secure-socket.js';
-export type { ControlCallback, Sendable, SendCallback, SendOptions } from './connection/sendable.js';
 export { type BroadcastScope, SecureWsBroadcaster } from './dispatch/broadcaster.js';
 export { UnsupportedDataError } from './dispatch/message-parser.js';
 export type { Refusal, RefusalReason } from './http/refusal.js';

@@ -1,4 +1,4 @@
-import type { Connection } from '../connection/connection.js';
+import type { ServerConnection as Connection } from '../connection/server-connection.js';
 import { REFUSALS, type Refusal } from '../http/refusal.js';
 import { CloseCode } from '../protocol/close-codes.js';
 import type { Endpoint } from '../server/endpoint.js';
@@ -122,7 +122,7 @@ export class UserCaps {
     const key = userKeyOf(userKey ?? principal);
     if (key === undefined && userKey !== undefined)
       throw new RangeError('userKey must be a number, or a string that is not empty');
-    if (key === peer.userKey || connection.ended) return;
+    if (key === peer.userKey || connection.state === 'closed') return;
     const breach = this.breach(key);
     if (breach !== undefined)
       throw new RangeError(

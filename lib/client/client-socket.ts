@@ -1,18 +1,11 @@
 import type { Socket } from 'node:net';
-import { WebSocket } from 'ws';
-import type { PeerDeflate } from '../compression/peer-deflate.js';
-import { EXTENSION_NAME } from '../compression/settings.js';
-import type { Sendable, SendCallback, SendOptions } from '../connection/sendable.js';
-import { CloseCode, defaultReason } from '../protocol/close-codes.js';
+import { ConnectedSocket } from '../connection/connected-socket.js';
+import { type Agreed, Connection } from '../connection/connection.js';
+import type { ConnectionContext } from '../connection/context.js';
+import { Pause } from '../connection/read-gate.js';
+import { type AsyncContext, captureContext } from '../net/async-context.js';
 import type { Dialled } from './dial.js';
-import { bytesOf, type Message } from './inbox.js';
-import { Intake } from './intake.js';
-import { Lifeline } from './lifeline.js';
-import type { ClientLimits } from './limits.js';
-import { flushSoon, listen } from './listeners.js';
-import { Outflow } from './outflow.js';
-import type { ClientRuntime } from './runtime.js';
-import { type ClientInternals, clientInternalsOf } from './ws-internals.js';
+import { Inbox, type Message } from './inbox.js';
 
 /** How a connection ended. */
 export interface Closed {
@@ -23,11 +16,52 @@ export interface Closed {
   readonly cause: string | undefined;
 }
 
-const SOCKET_OPTIONS = { autoPong: false, allowSynchronousEvents: true, skipUTF8Validation: false };
-const NO_OPTIONS: SendOptions = Object.freeze({});
+/** A connection that we have opened. */
+class ClientConnection extends Connection {
+  declare readonly sink: ClientSocket;
+  /** Of whoever has opened it. */
+  readonly asyncContext: AsyncContext = captureContext();
+
+  constructor(context: ConnectionContext, transport: Socket, sink: ClientSocket, agreed: Agreed) {
+    super(context, transport, sink, agreed);
+  }
+
+  /** What has come is for whoever asks, whatever has become of the connection. */
+  override get isServing(): boolean {
+    return true;
+  }
+
+  get account(): undefined {
+    return undefined;
+  }
+
+  protected get stallCause(): string {
+    return 'the server does not read';
+  }
+
+  /** What a listener throws is the application's, as it is with any emitter; the connection goes on. */
+  report(error: unknown): void {
+    process.nextTick(() => {
+      throw error;
+    });
+  }
+
+  override breach(reason: string): void {
+    if (this.isOpen) super.breach(reason);
+    else this.kill(reason);
+  }
+
+  /** The application has taken a message, or asked for more: where TCP has ended it has time for the next. */
+  asked(): void {
+    if (this.isCut && this.state !== 'closed') this.linger();
+  }
+
+  /** A client goes on reading whatever it has written. */
+  protected override pauseForOutput(): void {}
+}
 
 /**
- * An open connection to a server: a `WebSocket` of `ws`, with the limits of the call kept.
+ * An open connection to a server: a `WebSocket` as of `ws`, with the limits of the call kept.
  *
  * Messages wait, `messages.maxQueue` of them at most, until somebody listens to `'message'` or iterates; then reading
  * pauses, and with it what the server may be late with. The rest of what was read waits as it came, compressed, and the
@@ -37,96 +71,47 @@ const NO_OPTIONS: SendOptions = Object.freeze({});
  *
  * An `'error'` without a listener is no end of the process: how the connection ended is told by `closed`.
  */
-export class ClientSocket extends WebSocket {
+export class ClientSocket extends ConnectedSocket {
   /**
    * Fulfilled when TCP has ended, and what came before its end has been taken, or no message of it for the close
    * timeout; never rejected.
    */
   readonly closed: Promise<Closed>;
-  /** @internal */ readonly raw: Socket;
-  /** @internal */ readonly intake: Intake;
-  /** @internal */ readonly outflow: Outflow;
-  /** @internal */ readonly lifeline: Lifeline;
-  private cause: string | undefined = undefined;
+  /** @internal */ readonly connection: ClientConnection;
+  private readonly inbox: Inbox;
+  /** @internal */ readonly href: string;
   private tellClosed!: (closed: Closed) => void;
 
   /** @hidden */
-  constructor({ raw, rest, target, subprotocol, deflate }: Dialled, limits: ClientLimits, runtime: ClientRuntime) {
-    super(null as unknown as string, undefined, { ...SOCKET_OPTIONS, closeTimeout: limits.closeTimeout } as object);
+  constructor({ raw, rest, target, subprotocol, deflate }: Dialled, context: ConnectionContext) {
+    super();
     this.closed = new Promise((resolve) => {
       this.tellClosed = resolve;
     });
-    this.raw = raw;
-    this.intake = new Intake(this, limits);
-    this.outflow = new Outflow(this, limits);
-    this.lifeline = new Lifeline(this, limits, runtime);
-    const { internals } = this;
-    internals._isServer = false;
-    internals._url = target.href;
-    internals._protocol = subprotocol;
-    if (deflate !== undefined) internals._extensions = { [EXTENSION_NAME]: deflate };
-    const { maxSize, maxFragments } = limits;
-    internals.setSocket(raw, rest, { ...SOCKET_OPTIONS, maxBufferedChunks: 0, maxFragments, maxPayload: maxSize });
-    this.intake.assembly.attach(internals._receiver);
-    listen(this, raw);
-    this.lifeline.begin();
-    // The handshake left it paused.
-    raw.resume();
+    this.href = target.href;
+    this.connection = new ClientConnection(context, raw, this, { deflate, subprotocol });
+    const { connection } = this;
+    this.inbox = new Inbox(
+      () => connection.reader,
+      () => connection.asked(),
+    );
+    this.on('newListener', onNewListener as () => void);
+    connection.begin(rest);
   }
 
   /** Round trip of the last ping in milliseconds, `undefined` before the first pong. */
   get latency(): number | undefined {
-    return this.lifeline.latency;
-  }
-
-  /** @internal */ get internals(): ClientInternals {
-    return clientInternalsOf(this);
-  }
-
-  /** @internal What stands for compression here, where it was agreed. */
-  get deflate(): PeerDeflate | undefined {
-    return this.internals._extensions[EXTENSION_NAME] as PeerDeflate | undefined;
-  }
-
-  /** @internal Neither side has begun to close. */
-  get isOpen(): boolean {
-    return this.readyState === WebSocket.OPEN;
-  }
-
-  /** Sends `{ event, data }` as JSON text, as Nest's gateways understand it. */
-  sendEvent(event: string, data?: unknown): void {
-    this.send(JSON.stringify({ event, data }));
-  }
-
-  override send(data: Sendable | number, options?: SendOptions | SendCallback, callback?: SendCallback): void {
-    if (typeof options === 'function') [options, callback] = [NO_OPTIONS, options];
-    const before = this.bufferedAmount;
-    super.send(data as Buffer, options ?? NO_OPTIONS, callback as (error?: Error) => void);
-    if (!this.isOpen) return;
-    this.lifeline.messaged();
-    this.outflow.judge(before);
+    return this.connection.keepalive.latency;
   }
 
   override close(code?: number, reason?: string | Buffer): void {
-    const wasOpen = this.isOpen;
-    super.close(code, reason ?? defaultReason(code));
-    if (wasOpen) this.lifeline.closing();
-    this.intake.leave();
-  }
-
-  override terminate(): void {
-    this.intake.leave();
-    super.terminate();
-  }
-
-  /** Stops reading until {@link resume}; reading also pauses by itself while messages wait. */
-  override pause(): void {
-    if (this.readyState !== WebSocket.CLOSED) this.intake.pauseForUser();
+    super.close(code, reason);
+    this.connection.reader?.leave(this.hearsWhenClosing);
   }
 
   override resume(): void {
-    this.intake.resumeForUser();
-    flushSoon(this);
+    super.resume();
+    handOverSoon(this);
   }
 
   /**
@@ -134,16 +119,16 @@ export class ClientSocket extends WebSocket {
    * loop does not close the connection; iterating again goes on with the next message.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<Message> {
-    const { intake } = this;
+    const { inbox } = this;
     let isDone = false;
-    intake.iterators++;
+    inbox.iterators++;
     return {
-      next: () => (isDone ? Promise.resolve({ value: undefined, done: true }) : intake.inbox.next()),
+      next: () => (isDone ? Promise.resolve({ value: undefined, done: true }) : inbox.next()),
       return: async () => {
-        if (!isDone) intake.iterators--;
+        if (!isDone) inbox.iterators--;
         isDone = true;
-        if (intake.iterators === 0) intake.inbox.dismiss();
-        if (intake.iterators === 0 && this.listenerCount('message') > 0) intake.inbox.clear();
+        if (inbox.iterators === 0) inbox.dismiss();
+        if (inbox.iterators === 0 && this.isListenedTo) this.connection.reader?.drop();
         return { value: undefined, done: true };
       },
       [Symbol.asyncIterator]() {
@@ -152,94 +137,57 @@ export class ClientSocket extends WebSocket {
     };
   }
 
-  /** @internal Where everything that `ws` tells passes. */
-  override emit(event: string | symbol, ...args: unknown[]): boolean {
-    switch (event) {
-      case 'message':
-        return this.received(args[0] as Buffer, args[1] as boolean);
-      case 'ping':
-        if (!this.isOpen || !this.intake.admitControl()) return false;
-        this.outflow.answer(args[0] as Buffer);
-        break;
-      case 'pong':
-        if (!this.lifeline.pong(args[0] as Buffer) && !this.intake.admitControl()) return false;
-        break;
-      case 'error':
-        this.cause ??= (args[0] as Error).message;
-        if (this.listenerCount('error') === 0) return false;
-        break;
-      case 'close':
-        this.over(args[0] as number, args[1] as Buffer);
-        break;
-    }
-    return super.emit(event, ...args);
+  // What the connection tells
+
+  /** @internal */ get takes(): boolean {
+    if (this.inbox.isAsked) return true;
+    const isPaused = this.connection.reader?.gate.isClosedFor(Pause.USER);
+    return this.inbox.iterators === 0 && this.isListenedTo && !isPaused;
   }
 
-  /** @internal Says goodbye, for a reason of ours. */
-  end(code: number, reason: string): void {
-    if (!this.isOpen) return;
-    this.cause ??= reason;
-    this.close(code, reason);
+  /** @internal */ get hearsWhenClosing(): boolean {
+    return this.isListenedTo;
   }
 
-  /** @internal Ends it without a word. */
-  kill(cause: string): void {
-    this.cause ??= cause;
-    if (this.raw.destroyed) this.terminate();
-    else super.terminate();
+  /** @internal Listeners beside iterators, and those after our own close, hear messages at once. */
+  heard(data: Buffer, isBinary: boolean): void {
+    const isAtOnce = this.inbox.iterators > 0 || this.connection.reader?.isLeft;
+    if (isAtOnce && this.isListenedTo) this.tell('message', this.told(data, isBinary), isBinary);
   }
 
-  /** @internal A rate that the call names is not kept. */
-  breach(reason: string): void {
-    if (this.isOpen) this.end(CloseCode.POLICY_VIOLATION, reason);
-    else if (this.intake.keeps) {
-      this.cause ??= reason;
-      this.terminate();
-    }
+  /** @internal */ take(data: Buffer, isBinary: boolean): void {
+    if (this.inbox.isAsked) this.inbox.give(data, isBinary);
+    else this.tell('message', this.told(data, isBinary), isBinary);
+    this.connection.asked();
+    this.connection.finished(data.length);
   }
 
-  /** @internal Too much waits for the server to read it. */
-  overflow(): void {
-    this.end(CloseCode.TRY_AGAIN_LATER, 'slow reader');
-    this.lifeline.overflow();
+  /** @internal */ ended(code: number, reason: Buffer): void {
+    this.inbox.end();
+    this.tellClosed({ code, reason: reason.toString(), cause: this.connection.cause });
+    this.tell('close', code, reason);
   }
 
-  /** @internal */ stopReading(): void {
-    super.pause();
+  private get isListenedTo(): boolean {
+    return this.listenerCount('message') > 0;
   }
+}
 
-  /** @internal */ startReading(): void {
-    super.resume();
-  }
+/** The address that the connection leads to, after redirects. */
+Object.defineProperty(ClientSocket.prototype, 'url', {
+  configurable: true,
+  enumerable: true,
+  get(this: ClientSocket): string {
+    return this.href;
+  },
+});
 
-  /** @internal Hands what waits to the listeners. */
-  flush(): void {
-    const { intake } = this;
-    while (intake.iterators === 0 && !intake.pausedByUser && this.listenerCount('message') > 0) {
-      const message = intake.inbox.shift();
-      if (message === undefined) return;
-      if (typeof message === 'string') super.emit('message', Buffer.from(message), false);
-      else super.emit('message', message, true);
-    }
-  }
+/** Hands what waits to the listeners, in a while. */
+const handOverSoon = (socket: ClientSocket): void => process.nextTick(handOver, socket);
 
-  private received(data: Buffer, isBinary: boolean): boolean {
-    const { intake } = this;
-    const size = bytesOf(data);
-    this.lifeline.messaged();
-    if (!intake.admit(size)) return false;
-    const listened = this.listenerCount('message') > 0;
-    const waiting = intake.iterators === 0 && intake.inbox.length > 0;
-    if (listened && !waiting) super.emit('message', data, isBinary);
-    // After our own close() nobody is waited for any more.
-    if ((intake.iterators > 0 || !listened || waiting) && intake.keeps)
-      intake.keep(isBinary ? data : data.toString(), size);
-    return true;
-  }
+const handOver = ({ connection }: ClientSocket): void => connection.reader?.handOver();
 
-  private over(code: number, reason: Buffer): void {
-    this.lifeline.end();
-    this.intake.inbox.end();
-    this.tellClosed({ code, reason: reason.toString(), cause: this.cause });
-  }
+/** What came before anybody listened is handed over once the listener is there. */
+function onNewListener(this: ConnectedSocket, event: string): void {
+  if (event === 'message') handOverSoon(this as ClientSocket);
 }

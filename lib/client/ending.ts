@@ -13,7 +13,7 @@ const NEVER = Number.POSITIVE_INFINITY;
 export class Ending extends Timed {
   private failure: { readonly reason: unknown } | undefined;
   private onEnd: ((reason: unknown) => void) | undefined;
-  private readonly endsAt: number;
+  private endsAt: number;
 
   constructor(
     private readonly runtime: ClientRuntime,
@@ -63,6 +63,11 @@ export class Ending extends Timed {
     this.runtime.cancel(this);
     this.signal?.removeEventListener('abort', this.aborted);
     this.onEnd = undefined;
+  }
+
+  /** The event loop was late: the server has as much more time. */
+  override standStill(silence: number): void {
+    this.endsAt += silence;
   }
 
   override onDue(now: number): number {

@@ -1,8 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Compression } from '../compression/compression.js';
-import { ContextBudget } from '../compression/context-budget.js';
-import type { CompressionSettings } from '../compression/settings.js';
+import type { ConnectionContext } from '../connection/context.js';
+import { clientLimitsOf } from '../connection/limits.js';
+import { MemoryBudget } from '../connection/memory-budget.js';
+import { FairScheduler } from '../net/fair-scheduler.js';
 import { type Clock, systemClock, type Timed, TimerWheel } from '../net/timer-wheel.js';
+import { Compression, ContextBudget } from '../protocol/deflate/compression.js';
+import type { CompressionSettings } from '../protocol/deflate/settings.js';
+import type { Call } from './call.js';
 
 /** The longest that a timer of Node's can wait; longer ones fire at once. */
 const LONGEST_TIMER = 2 ** 31 - 1;
@@ -14,6 +18,9 @@ const MAX_CODECS = 32;
 /** What all connections of the outbound client share; tests bring their own clock. */
 export class ClientRuntime {
   private readonly wheel: TimerWheel;
+  private readonly scheduler = new FairScheduler();
+  /** Who dials chooses how many: each connection is bounded, all together are not. */
+  private readonly memory = new MemoryBudget(Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY);
   private readonly codecs = new Map<string, Compression>();
   private readonly budgets = new Map<number, ContextBudget>();
 
@@ -40,6 +47,12 @@ export class ClientRuntime {
     this.wheel.cancel(timed);
   }
 
+  /** What the connection of a call shares with others. */
+  contextOf({ settings, named }: Call): ConnectionContext {
+    const { clock, random, wheel, scheduler, memory } = this;
+    return { role: 'client', limits: clientLimitsOf(settings, named), budget: memory, clock, wheel, scheduler, random };
+  }
+
   /** Waits, and keeps the process alive meanwhile; rejects when `signal` aborts. */
   async sleep(delay: number, signal: AbortSignal): Promise<void> {
     await this.wait(Math.min(delay, LONGEST_TIMER), signal);
@@ -51,12 +64,12 @@ export class ClientRuntime {
     let compression = this.codecs.get(key);
     if (compression === undefined) {
       if (this.codecs.size === MAX_CODECS) this.codecs.clear();
-      this.codecs.set(key, (compression = new Compression(settings, this.budget(budget), false)));
+      this.codecs.set(key, (compression = new Compression(settings, this.contextBudget(budget), 'client')));
     }
     return compression;
   }
 
-  private budget(bytes: number): ContextBudget {
+  private contextBudget(bytes: number): ContextBudget {
     let budget = this.budgets.get(bytes);
     if (budget === undefined) this.budgets.set(bytes, (budget = new ContextBudget(bytes)));
     return budget;

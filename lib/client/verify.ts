@@ -1,9 +1,9 @@
-import type { DeflateOffer } from '../compression/compression.js';
-import type { PeerDeflate } from '../compression/peer-deflate.js';
 import { parseExtensions } from '../http/extensions.js';
 import { listTokens } from '../http/fields.js';
 import type { ResponseHead } from '../http/head-parser.js';
 import { acceptOf } from '../http/upgrade-request.js';
+import type { DeflateOffer } from '../protocol/deflate/compression.js';
+import type { PerMessageDeflate } from '../protocol/deflate/per-message-deflate.js';
 import { InvalidHandshakeError } from './errors.js';
 
 /** What we asked for, to which the 101 must fit. */
@@ -17,7 +17,7 @@ export interface Asked {
 export interface Agreed {
   /** Empty: none. */
   readonly subprotocol: string;
-  readonly deflate: PeerDeflate | undefined;
+  readonly deflate: PerMessageDeflate | undefined;
 }
 
 /** Checks a 101 in the order of RFC 6455, section 4.1 ("the client MUST validate the server's response"). */
@@ -47,7 +47,7 @@ function agreedSubprotocol(lines: readonly string[], asked: readonly string[]): 
 function agreedExtensions(
   lines: readonly string[],
   deflate: DeflateOffer,
-): PeerDeflate | undefined | InvalidHandshakeError {
+): PerMessageDeflate | undefined | InvalidHandshakeError {
   const response = parseExtensions(lines);
   if (response === undefined) return invalid("'Sec-WebSocket-Extensions' cannot be read");
   const agreed = deflate.accept(response);

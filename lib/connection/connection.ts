@@ -1,256 +1,505 @@
 import type { Socket } from 'node:net';
 import type { AddressEntry } from '../admission/address-table.js';
+import { type AsyncContext, runInFork } from '../net/async-context.js';
+import { reset } from '../net/reset.js';
 import { Timed } from '../net/timer-wheel.js';
-import { CloseCode } from '../protocol/close-codes.js';
-import type { RequestValues } from '../telemetry/redact.js';
-import { type ConnectionContext, DispatchState, type Peer } from './context.js';
-import { Hooks } from './hooks.js';
-import { Intake } from './intake.js';
+import {
+  ABNORMAL_CLOSURE,
+  CloseCode,
+  defaultReason,
+  fitReason,
+  isCloseCode,
+  NO_STATUS,
+} from '../protocol/close-codes.js';
+import type { PerMessageDeflate } from '../protocol/deflate/per-message-deflate.js';
+import type { ProtocolError } from '../protocol/frame.js';
+import type { ConnectionContext, ConnectionCore, ConnectionSink } from './context.js';
+import { FrameWriter } from './frame-writer.js';
 import { Keepalive } from './keepalive.js';
-import { Output } from './output.js';
-import { shifted } from './reading.js';
-import { reset } from './reset.js';
-import type { SecureSocket } from './secure-socket.js';
+import type { Holder } from './memory-budget.js';
+import { MessageReader } from './message-reader.js';
+import { Pause, shifted } from './read-gate.js';
+
+/**
+ * `open`: messages go both ways. `draining`: as soon as no handler runs it will close. `closing`: one side has begun to
+ * close, and TCP has not ended. `closed`: it is over, and was told.
+ */
+export type ConnectionState = 'open' | 'draining' | 'closing' | 'closed';
+
+/** What both sides agreed on in the handshake. */
+export interface Agreed {
+  readonly deflate: PerMessageDeflate | undefined;
+  readonly subprotocol: string | undefined;
+  /** When the session ends, in milliseconds since the epoch; `undefined`: never. */
+  readonly expiresAt?: number | undefined;
+}
+
+/** What has been seen of the closing handshake (RFC 6455, section 7.1.2). */
+const SENT = 1;
+const RECEIVED = 2;
+/** Nothing more is read, and no close frame expected: the peer broke the protocol. */
+const FAILED = 4;
 
 /** How long a connection that ends for memory may take to send its close frame. */
 const MEMORY_GRACE = 1000;
 const NEVER = Number.POSITIVE_INFINITY;
+const EMPTY = Buffer.alloc(0);
 
-/** One live peer: what it holds, what it waits for, how it ends. */
-export class Connection extends Timed {
+/**
+ * A live connection, of either role: its state, what reads it, what writes it, its deadlines, and the one place where it
+ * ends. `transport` is a socket of TCP or TLS behind its opening handshake.
+ */
+export abstract class Connection extends Timed implements ConnectionCore, Holder {
+  state: ConnectionState = 'open';
   /** What it receives with, once anything has come. */
-  receiving: Intake | undefined = undefined;
+  reader: MessageReader | undefined = undefined;
   /** What it sends with, once anything was to be sent. */
-  sending: Output | undefined = undefined;
+  writer: FrameWriter | undefined = undefined;
   readonly keepalive: Keepalive;
+  readonly deflate: PerMessageDeflate | undefined;
+  readonly subprotocol: string;
   /** @internal */ held = 0;
-  /** @internal */ isGivenUp = false;
+  /** Its memory was taken away. */
+  isGivenUp = false;
+  /** TCP has ended. */
+  isCut = false;
   /** Noted only where there is an idle timeout. */
   lastMessageAt: number;
-  /** TCP has ended. */
-  ended = false;
-  /** What we ended it for. */
+  /** What we ended it for, or what broke. */
   cause: string | undefined = undefined;
-  /** It is to end as soon as no handler runs. */
-  leaving: { readonly code: number; readonly reason: string } | undefined = undefined;
-  private dispatched: DispatchState | undefined = undefined;
-  private hooks: Hooks | undefined = undefined;
-  /** One way or the other it is closing, and TCP must have ended by then. */
-  private goneBy: number | undefined = undefined;
+  private closeFrames = 0;
+  private closeCode = ABNORMAL_CLOSURE;
+  private closeReason: Buffer = EMPTY;
+  /** The code of the close frame that was sent because the peer broke the protocol. */
+  failedWith: number | undefined = undefined;
+  /** With what it closes as soon as no handler runs. */
+  private leaving: { readonly code: number; readonly reason: string } | undefined = undefined;
+  /** It is closing, and TCP must have ended by then. */
+  private goneBy = NEVER;
 
   constructor(
     readonly context: ConnectionContext,
-    readonly socket: SecureSocket,
-    readonly raw: Socket,
-    readonly peer: Peer,
+    readonly transport: Socket,
+    readonly sink: ConnectionSink,
+    { deflate, subprotocol, expiresAt }: Agreed,
   ) {
     super();
+    this.deflate = deflate;
+    this.subprotocol = subprotocol ?? '';
     const now = context.clock.now();
     this.lastMessageAt = context.limits.idleTimeout === NEVER ? 0 : now;
-    this.keepalive = new Keepalive(this, now);
+    this.keepalive = new Keepalive(this, now, expiresAt);
   }
 
-  /** Of the address; `undefined` for a trusted proxy, to which limits per address do not apply. */
-  get account(): AddressEntry | undefined {
-    const { address } = this.peer;
-    return address.isExempt ? undefined : address;
+  /** Of the address; `undefined`: limits per address do not apply. */
+  abstract get account(): AddressEntry | undefined;
+  /** The async context that callbacks run in copies of. */
+  abstract get asyncContext(): AsyncContext;
+  /** Something that the application was called with has thrown. */
+  abstract report(error: unknown): void;
+
+  /** Neither side has begun to close. */
+  get isOpen(): boolean {
+    return this.state === 'open' || this.state === 'draining';
   }
 
-  /** What the dispatcher knows of it. */
-  get dispatch(): DispatchState {
-    return (this.dispatched ??= new DispatchState());
-  }
-
-  get intake(): Intake {
-    return (this.receiving ??= new Intake(this));
-  }
-
-  get output(): Output {
-    return (this.sending ??= new Output(this));
+  /** Messages are handed to the application. */
+  get isServing(): boolean {
+    return this.state === 'open';
   }
 
   /** Nothing is read at present: what the peer owes us stands still. */
   get isPaused(): boolean {
-    return this.receiving?.reading.paused ?? false;
+    return this.reader?.gate.closed ?? false;
   }
 
-  /** Neither side has begun to close. */
-  get isOpen(): boolean {
-    return this.socket.readyState === 1;
+  get input(): MessageReader {
+    return (this.reader ??= new MessageReader(this));
   }
 
-  /** Every `handleConnection` has settled: messages may be handled. */
-  get ready(): boolean {
-    return this.hooks === undefined;
+  get output(): FrameWriter {
+    return (this.writer ??= new FrameWriter(this));
   }
 
-  /** Waits for as many `handleConnection` hooks. */
-  awaitHooks(count: number): void {
-    const { clock, limits } = this.context;
-    if (count > 0) this.hooks = new Hooks(count, clock.now() + limits.hookTimeout);
-    this.schedule(Math.min(this.hooksBy, this.keepalive.nextAt()));
+  /** The bytes that came behind the head of the handshake, and then what comes. */
+  begin(rest: Buffer): void {
+    listen(this);
+    if (rest.length > 0) startReading(this, rest);
+    if (!this.isPaused) this.transport.resume();
+    this.schedule(this.keepalive.nextAt());
   }
 
-  hookSettled(): void {
-    if (this.hooks?.settle()) this.becomeReady();
+  /** Calls `run` with `self` and `args` in a fresh copy of the connection's async context; what it throws is reported. */
+  call<Self, Args extends readonly unknown[]>(
+    run: (this: Self, ...args: Args) => unknown,
+    self: Self,
+    ...args: Args
+  ): void {
+    try {
+      runInFork(this.asyncContext, run, self, ...args);
+    } catch (error) {
+      this.report(error);
+    }
   }
 
-  hookFailed(error: unknown, request?: RequestValues): void {
-    this.endForHook(error, request);
-    this.hookSettled();
+  // The thread pool, and the scheduler
+
+  get poolGroup(): unknown {
+    return this.account;
   }
 
-  /** Runs `action` when the hooks have settled; at once where they have. */
-  whenReady(action: () => void): void {
-    if (this.hooks === undefined) action();
-    else this.hooks.add(action);
+  runInContext(callback: () => void): void {
+    callback();
   }
+
+  flush(): void {
+    this.writer?.endTurn();
+  }
+
+  proceed(): void {
+    this.reader?.proceed();
+  }
+
+  // Handling
 
   /** A message went one way or the other; looked at only where there is an idle timeout. */
-  touch(): void {
+  touch(now?: number): void {
     const { limits, clock } = this.context;
-    if (limits.idleTimeout !== NEVER) this.lastMessageAt = clock.now();
+    if (limits.idleTimeout !== NEVER) this.lastMessageAt = now ?? clock.now();
   }
 
-  /** Asks again at `at`, or before. */
-  schedule(at: number): void {
-    if (!this.ended) this.context.wheel.schedule(this, at);
+  /** A message was handled, or has had its time. `size`: its bytes, and those that were charged for it. */
+  finished(size: number): void {
+    this.input.finished(size);
   }
+
+  /** No message is being handled. */
+  handled(): void {
+    if (this.leaving !== undefined) this.end(this.leaving.code, this.leaving.reason);
+  }
+
+  /** The peer takes what is written to it too slowly, or in time again. */
+  outputIsLong(isLong: boolean): void {
+    if (isLong) this.pauseForOutput();
+    else this.reader?.gate.resume(Pause.OUTPUT);
+  }
+
+  protected abstract pauseForOutput(): void;
+
+  /** Tells the budget what is held now. */
+  settle(): void {
+    if (this.state !== 'closed') this.context.budget.settle(this, (this.reader?.held ?? 0) + (this.writer?.held ?? 0));
+  }
+
+  // The end
 
   /** Says goodbye: a close frame behind what is queued, and the peer's answer within the close timeout. */
   end(code: number, reason: string): void {
     if (!this.isOpen) return;
     this.cause ??= reason;
-    this.socket.close(code, reason);
+    this.close(isCloseCode(code) ? code : CloseCode.POLICY_VIOLATION, fitReason(reason));
   }
 
-  /** Like `end`, but what is being handled is answered first. */
+  /** Like {@link end}, but what is being handled is answered first. */
   goAway(code: number, reason: string): void {
-    this.leaving ??= { code, reason };
-    if (!this.receiving?.running) this.end(code, reason);
+    if (this.state !== 'open') return;
+    this.state = 'draining';
+    this.leaving = { code, reason };
+    if (!this.reader?.running) this.end(code, reason);
+  }
+
+  /** A rate of the peer's is not kept. */
+  breach(reason: string): void {
+    this.end(CloseCode.POLICY_VIOLATION, reason);
+  }
+
+  /** The application closes; throws for a code or a reason that cannot be sent, and is still open then. */
+  close(code?: number, reason?: string | Uint8Array): void {
+    if (this.state === 'closed') return;
+    if (this.state === 'closing') return this.endTransportWhenDone();
+    const text = reason === undefined || reason.length === 0 ? defaultReason(code) : reason;
+    this.output.close(code, text, (error) => {
+      if (error) return;
+      this.closeFrames |= SENT;
+      this.endTransportWhenDone();
+    });
+    this.state = 'closing';
+    this.reader?.leave(this.sink.hearsWhenClosing);
+    this.closing();
+  }
+
+  /** The peer's close frame: it is answered with the same. */
+  peerClosed(code: number, reason: Buffer): void {
+    this.closeFrames |= RECEIVED;
+    this.closeCode = code;
+    this.closeReason = reason;
+    if (this.isCut) return;
+    if (this.isOpen) this.answerClose(code, reason);
+    else this.endTransportWhenDone();
+    this.readToTheEnd();
+  }
+
+  /** What came is no frame, or no message, or too much: the close frame says why. */
+  fail({ code, reason, errorCode }: ProtocolError): void {
+    if (this.state === 'closed' || (this.closeFrames & FAILED) !== 0) return;
+    this.closeFrames |= FAILED;
+    this.reader?.end();
+    if (this.isOpen && !this.isCut) {
+      this.failedWith = code;
+      this.answerClose(code);
+    }
+    this.readToTheEnd();
+    this.call(this.sink.failed, this.sink, protocolError(reason, errorCode));
+    if (this.isCut) this.finish();
+  }
+
+  /** What was to be sent cannot be, and must not be missing among what follows. */
+  breakOff(error: Error): void {
+    if (this.isCut || this.state === 'closed') return;
+    this.state = 'closing';
+    this.closing();
+    this.transport.end();
+    this.call(this.sink.failed, this.sink, error);
   }
 
   /** Ends it without a word. */
-  kill(cause: string): void {
+  kill(cause?: string): void {
     this.cause ??= cause;
-    this.receiving?.drop();
-    this.sending?.drop();
-    if (this.raw.writableLength > 0) reset(this.raw);
-    this.socket.terminate();
+    if (this.state === 'closed') return;
+    if (this.isCut) return this.finish();
+    this.state = 'closing';
+    this.reader?.end();
+    this.forget();
+    this.writer?.drop();
+    if (this.transport.writableLength > 0) reset(this.transport);
+    else this.transport.destroy();
     this.settle();
   }
 
   /** Gives back at once what is held for this peer; the frame being written is followed by the close. */
   endForMemory(cause: string): void {
-    if (this.ended || this.isGivenUp) return;
+    if (this.state === 'closed' || this.isGivenUp) return;
     this.context.budget.giveUp(this);
     this.isGivenUp = true;
     // What was queued before a close frame is in the socket already: only its end frees that.
     if (!this.isOpen) return this.kill(cause);
     this.cause ??= cause;
     this.output.drop();
-    this.socket.close(CloseCode.TRY_AGAIN_LATER, cause);
+    this.close(CloseCode.TRY_AGAIN_LATER, cause);
     // What is being received belongs to nobody any more.
-    this.socket.forgetInput();
+    this.reader?.end();
+    this.forget();
+    stopReading(this);
     this.goneWithin(MEMORY_GRACE);
     this.settle();
   }
 
-  /** One way or the other it is closing: no message is handled any more, and TCP must end in time. */
-  closing(): void {
-    if (this.goneBy !== undefined) return;
-    this.receiving?.drop();
-    this.receiving?.assembly.inflate();
-    this.goneWithin(this.context.limits.closeTimeout);
+  /** What waits is not wanted any more. */
+  protected forget(): void {}
+
+  /** One way or the other it is closing: TCP must end in time. */
+  protected closing(): void {
+    if (this.goneBy === NEVER) this.goneWithin(this.context.limits.closeTimeout);
   }
 
-  private goneWithin(timeout: number): void {
-    this.goneBy = Math.min(this.goneBy ?? NEVER, this.context.clock.now() + timeout);
+  protected goneWithin(timeout: number): void {
+    this.goneBy = Math.min(this.goneBy, this.context.clock.now() + timeout);
     this.schedule(this.goneBy);
   }
 
-  /** TCP has ended: nothing is held any more. */
-  close(code: number, reason: Buffer): void {
-    if (this.ended) return;
-    this.ended = true;
-    this.receiving?.drop();
-    this.sending?.drop();
+  /** TCP has ended, and the application has as much time again for what came before. */
+  protected linger(): void {
+    this.goneBy = NEVER;
+    this.goneWithin(this.context.limits.closeTimeout);
+  }
+
+  /** @internal TCP has ended, and nothing of what came before is left to be handled. Idempotent. */
+  finish(): void {
+    if (this.state === 'closed') return;
+    this.state = 'closed';
+    this.deflate?.close();
+    this.reader?.end();
+    this.writer?.drop();
     this.context.wheel.cancel(this);
     this.context.budget.settle(this, 0);
-    this.context.closed(this, code, reason);
-    this.peer.release();
-    // `handleDisconnect` waits for `handleConnection`, but not for ever.
-    this.context.wheel.schedule(this, this.hooksBy);
+    this.sink.ended(this.closeCode, this.closeReason);
   }
 
-  /** Tells the ledger what is held now. */
-  settle(): void {
-    if (!this.ended) this.context.budget.settle(this, (this.receiving?.held ?? 0) + (this.sending?.held ?? 0));
+  /** The close frame that answers the peer: what could not be sent, because the peer is slow, must not keep it. */
+  private answerClose(code: number, reason?: Buffer): void {
+    if (code === NO_STATUS) this.close();
+    else this.close(code, reason);
   }
 
-  /** Reading had paused for so long: what the peer owes us may come as much later. */
-  standStill(silence: number, now: number): void {
+  private endTransportWhenDone(): void {
+    if ((this.closeFrames & SENT) !== 0 && this.closeFrames !== SENT) this.transport.end();
+  }
+
+  /** Nothing is kept of what still comes, but the end of TCP must be seen. */
+  private readToTheEnd(): void {
+    process.nextTick(resume, this.transport);
+  }
+
+  // Deadlines
+
+  /** Asks again at `at`, or before. */
+  schedule(at: number): void {
+    if (this.state !== 'closed') this.context.wheel.schedule(this, at);
+  }
+
+  /** The event loop was late. */
+  override standStill(silence: number, now: number): void {
+    if (this.goneBy !== NEVER) this.goneBy += silence;
+    this.writer?.standStill(silence);
+    // While nothing is read everything stands still already.
+    if (!this.isPaused) this.excuse(silence, now);
+  }
+
+  /** Nothing could be read for so long: what the peer owes us may come as much later. */
+  excuse(silence: number, now: number): void {
     if (this.lastMessageAt !== 0) this.lastMessageAt = shifted(this.lastMessageAt, silence, now);
-    this.keepalive.standStill(silence, now);
-    this.receiving?.assembly.standStill(silence, now);
-    this.schedule(Math.min(this.receiving?.assembly.by ?? NEVER, this.keepalive.nextAt()));
+    this.keepalive.excuse(silence, now);
+    this.reader?.excuse(silence, now);
+    this.schedule(Math.min(this.reader?.assemblyBy ?? NEVER, this.keepalive.nextAt()));
   }
 
   override onDue(now: number): number {
-    if (this.ended) return this.dueAfterEnd(now);
-    if (now >= (this.goneBy ?? NEVER)) return this.gone();
+    if (now >= this.goneBy) return this.gone(this.isCut ? 'messages were not read' : 'close timeout');
+    if (this.isCut) return this.goneBy;
     if (!this.isOpen) this.closing();
-    if (now >= this.hooksBy) this.hooksOverdue();
-    this.receiving?.reading.review(now);
-    if (this.sending?.isStalled(now)) return this.gone('peer does not read');
-    this.sending?.review(now);
+    this.reader?.gate.review(now);
+    if (this.writer?.isStalled(now)) return this.gone(this.stallCause);
+    this.writer?.review(now);
     this.settle();
     if (this.isOpen && now >= this.assemblyBy) this.end(CloseCode.POLICY_VIOLATION, 'message took too long');
-    const handlers = this.dispatched?.tasks === undefined ? NEVER : this.context.handlerOverdue(this, now);
     const keepalive = this.isOpen ? this.keepalive.check(now) : NEVER;
-    return this.ended ? NEVER : this.nextAt(Math.min(handlers, keepalive));
+    return this.state === 'closed' ? NEVER : this.nextAt(keepalive);
   }
 
-  private dueAfterEnd(now: number): number {
-    if (now >= this.hooksBy) this.hooksOverdue();
-    return this.hooksBy;
-  }
+  protected abstract get stallCause(): string;
 
   private get assemblyBy(): number {
-    return this.receiving === undefined || this.isPaused ? NEVER : this.receiving.assembly.by;
+    return this.reader?.assemblyBy ?? NEVER;
   }
 
-  private nextAt(others: number): number {
+  private nextAt(keepalive: number): number {
     const assembly = this.isOpen ? this.assemblyBy : NEVER;
-    const resume = this.receiving?.reading.resumeAt ?? NEVER;
-    const output = this.sending?.nextAt ?? NEVER;
-    return Math.min(others, assembly, this.hooksBy, resume, output, this.goneBy ?? NEVER);
+    const resume = this.reader?.gate.resumeAt ?? NEVER;
+    return Math.min(keepalive, assembly, resume, this.writer?.nextAt ?? NEVER, this.goneBy);
   }
 
-  private gone(cause = 'close timeout'): number {
-    this.kill(cause);
+  private gone(cause: string): number {
+    this.cause ??= cause;
+    // Of what nobody has taken in time the close frame may still tell how it ended.
+    if (this.isCut) this.reader?.leave(false);
+    this.kill();
     return NEVER;
   }
 
-  private get hooksBy(): number {
-    return this.hooks?.by ?? NEVER;
+  // Events of the transport
+
+  watchDrain(): void {
+    this.transport.on('drain', onDrain);
   }
 
-  private becomeReady(): void {
-    const { hooks } = this;
-    this.hooks = undefined;
-    hooks?.release((error) => this.context.telemetry.fault('socket', error, this.context.path));
-    if (this.ended) this.context.wheel.cancel(this);
-    else this.receiving?.proceed();
+  unwatchDrain(): void {
+    this.transport.removeListener('drain', onDrain);
   }
 
-  private hooksOverdue(): void {
-    this.endForHook(new Error('handleConnection did not settle in time'));
-    this.becomeReady();
+  /** @internal The peer has half-closed: what is left to say to it must be said in time. */
+  transportEnded(): void {
+    if (this.isOpen) this.state = 'closing';
+    this.transport.end();
+    this.closing();
   }
 
-  private endForHook(error: unknown, request?: RequestValues): void {
-    this.context.telemetry.fault('handleConnection', error, this.context.path, request);
-    this.end(CloseCode.INTERNAL_ERROR, 'internal error');
+  /** @internal The end is told when all is parsed that had been read. */
+  transportClosed(): void {
+    if (this.isOpen) this.state = 'closing';
+    this.closing();
+    this.lastRead();
+    this.isCut = true;
+    (this.transport as Linked)[CONNECTION] = undefined;
+    if (this.reader?.hasMore) this.linger();
+    else this.finish();
   }
+
+  private lastRead(): void {
+    if (this.transport.readableLength > 0 && !this.transport.readableEnded) this.input.lastRead();
+  }
+}
+
+const resume = (transport: Socket): unknown => transport.resume();
+
+/** Errors that `ws` words otherwise than as an invalid frame. */
+const MESSAGES: Readonly<Record<string, string>> = {
+  WS_ERR_UNSUPPORTED_MESSAGE_LENGTH: 'Max payload size exceeded',
+  WS_ERR_TOO_MANY_BUFFERED_PARTS: 'Too many message fragments',
+};
+
+/** The error under the name, and in the words, of `ws`. */
+function protocolError(reason: string, code: string): Error {
+  const error = code === 'WS_ERR_INVALID_UTF8' || code === 'WS_ERR_INVALID_COMPRESSED_DATA' ? Error : RangeError;
+  return Object.assign(new error(MESSAGES[code] ?? `Invalid WebSocket frame: ${reason}`), { code });
+}
+
+/** Where a transport keeps its connection, so that all listeners can be shared. */
+const CONNECTION = Symbol('nest-secure-ws.connection');
+type Linked = Socket & { [CONNECTION]?: Connection | undefined };
+
+/** Hears of a transport through functions that all connections share. */
+function listen(connection: Connection): void {
+  const { transport } = connection;
+  (transport as Linked)[CONNECTION] = connection;
+  if (transport.timeout) transport.setTimeout(0);
+  transport.setNoDelay();
+  transport.on('close', onClose);
+  transport.on('data', onFirstData);
+  transport.on('end', onEnd);
+  transport.on('error', onError);
+}
+
+/** What is read from here on is discarded. */
+function stopReading({ transport }: Connection): void {
+  transport.removeListener('data', onFirstData);
+  transport.removeListener('data', onData);
+  transport.resume();
+}
+
+/** Makes what receives, apart from what runs for every read: V8 would compile the making into that, again and again. */
+function startReading(connection: Connection, chunk: Buffer): void {
+  const { transport } = connection;
+  transport.removeListener('data', onFirstData);
+  transport.on('data', onData);
+  connection.input.read(chunk);
+}
+
+/** Idle peers only send pongs: no reader is allocated for them. */
+function onFirstData(this: Linked, chunk: Buffer): void {
+  const connection = this[CONNECTION];
+  if (connection === undefined) return;
+  const pong = connection.context.role === 'server' ? connection.keepalive.pongIn(chunk) : undefined;
+  if (pong !== undefined) connection.sink.ponged(pong);
+  else startReading(connection, chunk);
+}
+
+function onData(this: Linked, chunk: Buffer): void {
+  this[CONNECTION]?.reader?.read(chunk);
+}
+
+function onDrain(this: Linked): void {
+  const connection = this[CONNECTION];
+  connection?.writer?.review(connection.context.clock.now());
+}
+
+function onEnd(this: Linked): void {
+  this[CONNECTION]?.transportEnded();
+}
+
+function onError(this: Linked): void {
+  this.destroy();
+}
+
+function onClose(this: Linked): void {
+  this[CONNECTION]?.transportClosed();
 }

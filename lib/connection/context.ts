@@ -1,104 +1,87 @@
+import type { Socket } from 'node:net';
 import type { AddressEntry } from '../admission/address-table.js';
-import type { AsyncContext } from '../net/async-context.js';
+import type { FairScheduler, Scheduled } from '../net/fair-scheduler.js';
 import type { Clock, TimerWheel } from '../net/timer-wheel.js';
-import type { Telemetry } from '../telemetry/events.js';
-import type { Connection } from './connection.js';
+import type { PerMessageDeflate } from '../protocol/deflate/per-message-deflate.js';
+import type { PoolUser } from '../protocol/deflate/pool.js';
+import type { ProtocolError, Role } from '../protocol/frame.js';
 import type { Limits } from './limits.js';
 import type { MemoryBudget } from './memory-budget.js';
-import type { SecureSocket } from './secure-socket.js';
 
-/** What all connections of a gateway share. */
+/** What all connections of a gateway, or of a call of the client, share. */
 export interface ConnectionContext {
-  /** The path of the gateway: a pattern where it has parameters. */
-  readonly path: string;
+  readonly role: Role;
   readonly limits: Limits;
+  readonly budget: MemoryBudget;
   readonly clock: Clock;
   readonly wheel: TimerWheel;
-  readonly budget: MemoryBudget;
-  readonly telemetry: Telemetry;
-  readonly turns: Turns;
-  readonly rooms: RoomsOfGateway;
-  /** Hands a message to its handler; the dispatcher calls `connection.finished()` when its place is free again. */
-  dispatch(connection: Connection, data: Buffer, isBinary: boolean): void;
-  /** TCP has ended: the slot is free, the hooks may run. Called once. */
-  closed(connection: Connection, code: number, reason: Buffer): void;
-  /** It is somebody else's from now on; throws a `RangeError`, and changes nothing, where that cannot be. */
-  changeUser(connection: Connection, principal: unknown, userKey: string | number | undefined): void;
-  /** A handler has taken longer than it may. */
-  handlerOverdue(connection: Connection, now: number): number;
+  readonly scheduler: FairScheduler;
+  /** Uniform in [0, 1). */
+  random(): number;
 }
 
-/** Who is in which room. */
-export interface RoomsOfGateway {
-  check(room: string): void;
-  join(socket: SecureSocket, room: string): void;
-  leave(socket: SecureSocket, room: string): void;
-  of(socket: SecureSocket): ReadonlySet<string>;
+/** Where what a connection receives goes: the dispatcher of a server, the inbox of a client. */
+export interface ConnectionSink {
+  /** Whether a message that waits can be taken now. */
+  readonly takes: boolean;
+  /** Whether messages that come after our own close frame are wanted. */
+  readonly hearsWhenClosing: boolean;
+  /** A message has arrived, and is within its limits. */
+  heard(data: Buffer, isBinary: boolean): void;
+  /** Takes a message, in the order in which they came; `connection.finished` follows when its place is free again. */
+  take(data: Buffer, isBinary: boolean): void;
+  pinged(data: Buffer): void;
+  ponged(data: Buffer): void;
+  /** The connection fails: what the peer has sent is no frame, or too much. */
+  failed(error: Error): void;
+  /** TCP has ended, and what had come before is handled. Called once. */
+  ended(code: number, reason: Buffer): void;
 }
 
-/** What is done once per turn of the event loop, for all connections together. */
-export interface Turns {
-  /** Lets go of what was corked, at the end of this turn. */
-  uncork(connection: Connection): void;
-  /** Goes on with the waiting messages in the next turn, each connection in its turn. */
-  resume(connection: Connection, isLarge: boolean): void;
-  /** Whether a large message may still be handled in this turn. */
-  hasRoomFor(size: number): boolean;
-  /** A large message is handled in this turn. */
-  took(size: number): void;
+/** What the parts of a connection see of it, and of each other. */
+export interface ConnectionCore extends PoolUser, Scheduled {
+  readonly context: ConnectionContext;
+  readonly transport: Socket;
+  readonly sink: ConnectionSink;
+  readonly deflate: PerMessageDeflate | undefined;
+  readonly account: AddressEntry | undefined;
+  readonly held: number;
+  readonly lastMessageAt: number;
+  readonly isOpen: boolean;
+  readonly isServing: boolean;
+  readonly isPaused: boolean;
+  readonly isCut: boolean;
+  readonly keepalive: { pong(data: Buffer): boolean };
+  readonly output: { cork(): void; answer(ping: Buffer): void; judge(): void };
+  readonly writer: { flush(): void; control(opcode: 9 | 10, data: Buffer, callback: undefined): void } | undefined;
+  schedule(at: number): void;
+  settle(): void;
+  touch(now: number): void;
+  excuse(silence: number, now: number): void;
+  handled(): void;
+  outputIsLong(isLong: boolean): void;
+  watchDrain(): void;
+  unwatchDrain(): void;
+  peerClosed(code: number, reason: Buffer): void;
+  breach(reason: string): void;
+  end(code: number, reason: string): void;
+  fail(error: ProtocolError): void;
+  breakOff(error: Error): void;
+  kill(cause: string): void;
+  endForMemory(cause: string): void;
+  finish(): void;
 }
 
-/** What is known of a peer when its connection opens. */
-export interface Peer {
-  readonly ip: string;
-  readonly secure: boolean;
-  readonly origin: string | undefined;
-  readonly rawQuery: string;
-  /** As it was asked for. */
-  readonly path: string;
-  /** Decoded parameters of the path. */
-  readonly params: Readonly<Record<string, string>>;
-  /** Changes, as its key does, when the session is renewed for somebody else. */
-  principal: unknown;
-  userKey: string | undefined;
-  /** Of the session at first, in milliseconds since the epoch; `undefined`: never. */
-  readonly expiresAt: number | undefined;
-  readonly address: AddressEntry;
-  /** What its guards and hooks have entered; callbacks of the connection run in copies of it. */
-  asyncContext: AsyncContext;
-  /** Gives the slot back; idempotent. */
-  release(): void;
-  /** Keeps what is remembered of the address beyond {@link release}, until the answer is called. */
-  keepAddress(): () => void;
+/** Called when the message was handed to the operating system, or with what came in between. */
+export type SendCallback = (error?: Error) => void;
+/** The same for a ping or a pong. */
+export type ControlCallback = (error: Error) => void;
+/** Options of a message, as of `ws`. */
+export interface SendOptions {
+  binary?: boolean | undefined;
+  compress?: boolean | undefined;
+  fin?: boolean | undefined;
+  mask?: boolean | undefined;
 }
-
-/** A message handler as Nest binds it for one connection. */
-export interface BoundHandler {
-  callback(data: unknown, event: unknown): unknown;
-}
-
-/** A handler that runs. */
-export interface RunningTask {
-  readonly dueAt: number;
-  next: RunningTask | undefined;
-}
-
-/** The part of a connection that belongs to the dispatcher. */
-export class DispatchState {
-  /** The application has listened to 'message' itself: it speaks a language of its own, which is not judged. */
-  isRead = false;
-  /** Nest has been told of the connection. */
-  known = false;
-  /** The handlers of all its gateways, one after the other. */
-  handlers: readonly BoundHandler[] | undefined = undefined;
-  /** Handlers that run, newest first. */
-  tasks: RunningTask | undefined = undefined;
-  /** Observables that still emit. */
-  streams: Set<{ unsubscribe(): void }> | undefined = undefined;
-  /** Buckets of handlers with a rate of their own, by handler. */
-  rates: Map<number, number> | undefined = undefined;
-  /** What Nest wants to be told when it ends. */
-  disconnected: Disconnected | Disconnected[] | undefined = undefined;
-}
-
-export type Disconnected = (code: number, reason: Buffer) => void;
+/** What can be sent: text, or bytes. */
+export type Sendable = string | ArrayBufferView | ArrayBuffer | Blob;

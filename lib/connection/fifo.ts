@@ -1,7 +1,7 @@
 /** Something that waits in a {@link Fifo}. */
 export interface Waiting {
   /** Bytes. */
-  readonly size: number;
+  size: number;
   /** @internal */ next: this | undefined;
 }
 
@@ -10,36 +10,38 @@ export class Fifo<T extends Waiting> {
   /** Bytes of all that wait. */
   bytes = 0;
   length = 0;
-  private head: T | undefined = undefined;
-  private tail: T | undefined = undefined;
-
-  get first(): T | undefined {
-    return this.head;
-  }
+  first: T | undefined = undefined;
+  last: T | undefined = undefined;
 
   push(item: T): void {
-    if (this.tail === undefined) this.head = item;
-    else this.tail.next = item;
-    this.tail = item;
+    if (this.last === undefined) this.first = item;
+    else this.last.next = item;
+    this.last = item;
     this.length++;
     this.bytes += item.size;
   }
 
   shift(): T | undefined {
-    const { head } = this;
-    if (head === undefined) return undefined;
-    this.head = head.next;
-    if (this.head === undefined) this.tail = undefined;
+    const { first } = this;
+    if (first === undefined) return undefined;
+    this.first = first.next;
+    if (this.first === undefined) this.last = undefined;
     this.length--;
-    this.bytes -= head.size;
-    return head;
+    this.bytes -= first.size;
+    return first;
+  }
+
+  /** Something that waits is larger than it was. */
+  grow(item: T, bytes: number): void {
+    item.size += bytes;
+    this.bytes += bytes;
   }
 
   /** Empties it; answers the first, to which the others hang on. */
   clear(): T | undefined {
-    const { head } = this;
-    this.head = this.tail = undefined;
+    const { first } = this;
+    this.first = this.last = undefined;
     this.length = this.bytes = 0;
-    return head;
+    return first;
   }
 }

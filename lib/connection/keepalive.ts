@@ -1,11 +1,15 @@
 import { CloseCode } from '../protocol/close-codes.js';
-import type { Connection } from './connection.js';
-import { pingFrame } from './frame-text.js';
-import { shifted } from './reading.js';
+import { maskedFrame, pingFrame } from '../protocol/encoder.js';
+import { FIN, Opcode } from '../protocol/frame.js';
+import type { ConnectionCore } from './context.js';
+import { shifted } from './read-gate.js';
 
 const NEVER = Number.POSITIVE_INFINITY;
 /** What our pings carry: a counter that every process starts elsewhere, so that no peer can answer in advance by habit. */
 let pingNumber = Math.floor(Math.random() * 2 ** 31);
+
+/** Pings of the application whose pongs are waited for; a pong answers older pings too (RFC 6455, section 5.5.3). */
+const MOST_ASKED = 1000;
 
 /** A ping that waits for its pong. */
 interface Question {
@@ -13,25 +17,30 @@ interface Question {
   at: number;
 }
 
-/** Who is still there, for how long it may stay. */
+/** Whether a peer is still there, and for how long it may stay. */
 export class Keepalive {
   /** Round trip of the last ping, in milliseconds; `undefined`: none was answered yet. */
   latency: number | undefined = undefined;
   /** In whole milliseconds: as an integer it needs no box of its own. */
   private pingAt: number;
   private question: Question | undefined = undefined;
+  /** Pings of the application that were not answered yet. */
+  private asked = 0;
   private lifeEndsAt: number | undefined;
   private sessionEndsAt: number | undefined;
 
+  /** `expiresAt`: of the session, in milliseconds since the epoch; `undefined`: never. */
   constructor(
-    private readonly connection: Connection,
+    private readonly connection: ConnectionCore,
     now: number,
+    expiresAt: number | undefined,
   ) {
-    const { pingInterval, maxLifetime } = connection.context.limits;
+    const { limits } = connection.context;
+    const { pingInterval, maxLifetime } = limits;
     // The first ping comes anywhere in the interval, so that the pings of many are spread.
-    this.pingAt = Math.ceil(now + (pingInterval === NEVER ? NEVER : pingInterval * Math.random()));
-    this.lifeEndsAt = maxLifetime === NEVER ? undefined : now + maxLifetime * (0.9 + 0.2 * Math.random());
-    this.sessionEndsAt = monotonic(connection.peer.expiresAt, now);
+    this.pingAt = pingInterval === NEVER ? NEVER : Math.ceil(now + pingInterval * connection.context.random());
+    this.lifeEndsAt = maxLifetime === NEVER ? undefined : now + maxLifetime * (0.9 + 0.2 * connection.context.random());
+    this.sessionEndsAt = monotonic(expiresAt, now);
   }
 
   /** The session ends at another time, in milliseconds since the epoch; `undefined`: it does not. */
@@ -42,8 +51,9 @@ export class Keepalive {
   }
 
   nextAt(): number {
-    const { idleTimeout } = this.connection.context.limits;
-    const idle = this.connection.isPaused ? NEVER : this.connection.lastMessageAt + idleTimeout;
+    const { connection } = this;
+    const { idleTimeout } = connection.context.limits;
+    const idle = connection.isPaused ? NEVER : connection.lastMessageAt + idleTimeout;
     return Math.min(this.pingAt, this.pongBy(), idle, this.lifeEndsAt ?? NEVER, this.sessionEndsAt ?? NEVER);
   }
 
@@ -60,8 +70,21 @@ export class Keepalive {
     return connection.isOpen ? this.nextAt() : NEVER;
   }
 
-  /** True when it was the answer to our ping. */
+  /** The application has sent a ping: one more pong is not unasked. */
+  ask(): void {
+    if (this.asked < MOST_ASKED) this.asked++;
+  }
+
+  /** True when it was the answer to a ping, ours or the application's. */
   pong(data: Buffer): boolean {
+    if (this.answer(data)) return true;
+    if (this.asked === 0) return false;
+    this.asked--;
+    return true;
+  }
+
+  /** True when it was the answer to our ping. */
+  private answer(data: Buffer): boolean {
     const { question } = this;
     if (question === undefined || data.length !== 4 || data.readUInt32BE(0) !== question.number) return false;
     this.question = undefined;
@@ -73,10 +96,11 @@ export class Keepalive {
   pongIn(read: Buffer): Buffer | undefined {
     if (this.question === undefined || read.length !== 10 || read[0] !== PONG || read[1] !== MASKED_4) return undefined;
     const payload = Buffer.from([6, 7, 8, 9].map((at) => read[at]! ^ read[at - 4]!));
-    return this.pong(payload) ? payload : undefined;
+    return this.answer(payload) ? payload : undefined;
   }
 
-  standStill(silence: number, now: number): void {
+  /** Nothing could be read for so long. */
+  excuse(silence: number, now: number): void {
     if (this.question !== undefined) this.question.at = shifted(this.question.at, silence, now);
   }
 
@@ -89,9 +113,18 @@ export class Keepalive {
     if (this.question !== undefined) return;
     pingNumber = (pingNumber + 1) >>> 0 || 1;
     this.question = { number: pingNumber, at: now };
-    // So short that it passes by what sends messages, which may never be needed.
-    connection.raw.write(pingFrame(pingNumber), 'latin1');
-    if (connection.raw.writableLength > 0) connection.output.judge();
+    this.send(pingNumber);
+  }
+
+  /** Without what sends messages, which may never be needed. */
+  private send(number: number): void {
+    const { transport, writer, context } = this.connection;
+    const payload = Buffer.allocUnsafe(4);
+    payload.writeUInt32BE(number);
+    if (writer !== undefined) return writer.control(Opcode.PING, payload, undefined);
+    if (context.role === 'server') transport.write(pingFrame(number), 'latin1');
+    else transport.write(maskedFrame(FIN | Opcode.PING, payload));
+    if (transport.writableLength > 0) this.connection.output.judge();
   }
 
   private pongBy(): number {
@@ -102,7 +135,7 @@ export class Keepalive {
 }
 
 /** First byte of a whole pong frame (RFC 6455, section 5.2), and the second of one with four masked bytes. */
-const PONG = 0x8a;
+const PONG = FIN | Opcode.PONG;
 const MASKED_4 = 0x84;
 
 const monotonic = (expiresAt: number | undefined, now: number): number | undefined =>

@@ -1,59 +1,49 @@
 import type { ResolvedRate } from '../config/kinds.js';
-import type { GatewaySettings } from '../config/settings.js';
+import { ROWS } from '../config/rows.js';
+import type { Settings } from '../config/settings.js';
 
-/** What one connection of a gateway may do: the settings in the form in which the hot path reads them, one object per gateway. */
-export interface Limits {
-  readonly maxSize: number;
-  readonly maxFragments: number;
-  readonly assemblyTimeout: number;
-  readonly rate: ResolvedRate;
-  readonly byteRate: ResolvedRate;
-  readonly byteRatePerIp: ResolvedRate;
-  readonly controlRate: ResolvedRate;
-  readonly strikes: ResolvedRate;
-  readonly maxQueue: number;
-  readonly maxQueueBytes: number;
-  readonly concurrency: number;
-  readonly maxStreams: number;
-  readonly handlerTimeout: number;
-  readonly maxBuffered: number;
-  readonly writeLimit: number;
-  readonly stallTimeout: number;
-  readonly pingInterval: number;
-  readonly pingTimeout: number;
-  readonly idleTimeout: number;
-  readonly maxLifetime: number;
-  readonly closeTimeout: number;
+type Groups = Settings['messages'] & Settings['buffers'] & Settings['keepalive'];
+
+/** What stands in for a setting that is absent or was removed. */
+const NEVER = Number.POSITIVE_INFINITY;
+const NO_RATE: ResolvedRate = Object.freeze({ limit: NEVER, window: 1 });
+
+/** A setting in the form in which a connection reads it: what is absent never comes. */
+type Limit<T> = T extends null | undefined ? never : T;
+
+/**
+ * What one connection may do, one object per gateway or per call of the client: the rows of the option table in the
+ * groups `messages`, `buffers` and `keepalive`, under their own names.
+ */
+export type Limits = {
+  readonly [Name in Exclude<keyof Groups, 'budget' | 'maxPerIp'>]: Limit<Groups[Name]>;
+} & {
+  /** Milliseconds for all `handleConnection` hooks together. */
   readonly hookTimeout: number;
+};
+
+const CONNECTION_GROUPS: ReadonlySet<string | undefined> = new Set(['messages', 'buffers', 'keepalive']);
+/** Of all connections together. */
+const OF_ALL: ReadonlySet<string> = new Set(['buffers.budget', 'buffers.maxPerIp']);
+const CONNECTION_ROWS = ROWS.filter(({ group, path }) => CONNECTION_GROUPS.has(group) && !OF_ALL.has(path));
+
+/** Settings that a client keeps only where the call names them: one chooses the servers that one dials. */
+const ONLY_NAMED: ReadonlySet<string> = new Set(['messages.rate', 'messages.byteRate', 'messages.controlRate']);
+
+export function limitsOf(settings: Settings): Limits {
+  const limits: Record<string, unknown> = { hookTimeout: settings.connections.guardTimeout };
+  for (const { group, key } of CONNECTION_ROWS)
+    limits[key] = (settings[group as keyof Settings] as Record<string, unknown>)[key] ?? NEVER;
+  limits['maxQueueBytes'] = settings.messages.maxQueueBytes ?? settings.messages.maxSize;
+  // As many may wait as may be handled at once.
+  limits['maxQueue'] = Math.max(settings.messages.maxQueue, settings.messages.concurrency);
+  return Object.freeze(limits as Limits);
 }
 
-const NEVER = Number.POSITIVE_INFINITY;
-
-/** The longest that a timer of Node's can wait; longer ones fire at once. */
-const LONGEST_TIMER = 2 ** 31 - 1;
-
-export const limitsOf = ({ messages, buffers, keepalive, connections }: GatewaySettings): Limits =>
-  Object.freeze({
-    maxSize: messages.maxSize,
-    maxFragments: messages.maxFragments,
-    assemblyTimeout: messages.assemblyTimeout,
-    rate: messages.rate,
-    byteRate: messages.byteRate,
-    byteRatePerIp: messages.byteRatePerIp,
-    controlRate: messages.controlRate,
-    strikes: messages.strikes,
-    maxQueue: messages.maxQueue,
-    maxQueueBytes: messages.maxQueueBytes ?? messages.maxSize,
-    concurrency: messages.concurrency,
-    maxStreams: messages.maxStreams,
-    handlerTimeout: messages.handlerTimeout ?? NEVER,
-    maxBuffered: buffers.maxBuffered,
-    writeLimit: buffers.writeLimit,
-    stallTimeout: buffers.stallTimeout,
-    pingInterval: keepalive.pingInterval ?? NEVER,
-    pingTimeout: keepalive.pingTimeout ?? NEVER,
-    idleTimeout: keepalive.idleTimeout ?? NEVER,
-    maxLifetime: keepalive.maxLifetime ?? NEVER,
-    closeTimeout: Math.min(keepalive.closeTimeout, LONGEST_TIMER),
-    hookTimeout: connections.guardTimeout,
-  });
+/** The same for the outbound client. `named`: paths of the settings that the call itself names. */
+export function clientLimitsOf(settings: Settings, named: ReadonlySet<string>): Limits {
+  const limits: Record<string, unknown> = { ...limitsOf(settings), concurrency: NEVER, byteRatePerIp: NO_RATE };
+  limits['maxQueue'] = settings.messages.maxQueue;
+  for (const { path, key } of CONNECTION_ROWS) if (ONLY_NAMED.has(path) && !named.has(path)) limits[key] = NO_RATE;
+  return Object.freeze(limits as Limits);
+}

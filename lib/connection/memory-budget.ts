@@ -18,7 +18,10 @@ export interface Holder {
   kill(cause: string): void;
 }
 
-/** A connection that holds less than this is never chosen to be ended for memory. */
+/** What an object that refers to bytes costs beside them. */
+export const OVERHEAD = 256;
+
+/** A connection that holds less than this is never chosen to be ended for memory, where there are few connections. */
 export const NEVER_CHOSEN = 64 * 1024;
 
 const RELIEF = 0.9;
@@ -29,14 +32,20 @@ export class MemoryBudget {
   /** Of it, what belongs to connections that were given up: it comes free within a second. */
   private leaving = 0;
   private readonly givenUp = new Set<Holder>();
-  /** Those that may be chosen: few, because each holds 64 KiB or more. */
+  /** Those that may be chosen. */
   private readonly large = new Set<Holder>();
   private relieving = false;
+  /** Who holds less than this is not chosen: so little that all connections together fit the budget with it. */
+  private readonly exempt: number;
 
+  /** `maxHolders`: how many connections there can be. */
   constructor(
     private readonly budget: number,
     private readonly maxPerIp: number,
-  ) {}
+    maxHolders = 1,
+  ) {
+    this.exempt = Math.min(NEVER_CHOSEN, budget / maxHolders);
+  }
 
   get held(): number {
     return this.total;
@@ -55,9 +64,9 @@ export class MemoryBudget {
     this.total += held - before;
     this.charge(holder.account, held - before);
     if (holder.isGivenUp) this.noteLeaving(holder, held - before);
-    if (held >= NEVER_CHOSEN && !holder.isGivenUp) this.large.add(holder);
-    else if (before >= NEVER_CHOSEN) this.large.delete(holder);
-    if (held > before) this.defend(holder);
+    if (held >= this.exempt && !holder.isGivenUp) this.large.add(holder);
+    else if (before >= this.exempt) this.large.delete(holder);
+    if (held > before) this.defend(holder.account);
   }
 
   /** It is ended, and chosen no more. Called once, before `isGivenUp` is true. */
@@ -76,9 +85,7 @@ export class MemoryBudget {
   hold(account: HeldBytes | undefined, delta: number): void {
     this.charge(account, delta);
     this.total += delta;
-    if (delta <= 0) return;
-    if (account !== undefined) this.defendShare(account);
-    this.defendTotal();
+    if (delta > 0) this.defend(account);
   }
 
   private charge(account: HeldBytes | undefined, delta: number): void {
@@ -87,7 +94,7 @@ export class MemoryBudget {
     if (account.site !== undefined) account.site.heldBytes += delta;
   }
 
-  private defend({ account }: Holder): void {
+  private defend(account: HeldBytes | undefined): void {
     if (account !== undefined) this.defendShare(account);
     this.defendTotal();
   }
@@ -95,7 +102,7 @@ export class MemoryBudget {
   private defendShare(account: HeldBytes): void {
     const { site } = account;
     const share = 'address over its share of the buffers';
-    if (account.heldBytes > this.maxPerIp) this.largestOf(account)?.endForMemory(share);
+    if (account.heldBytes > this.maxPerIp) this.largest((holder) => holder.account === account)?.endForMemory(share);
     if (site !== undefined && site.heldBytes > this.maxPerIp * SITE_FACTOR)
       this.largest((holder) => holder.account?.site === site)?.endForMemory(share);
   }
@@ -122,18 +129,15 @@ export class MemoryBudget {
     if (this.relieving) return;
     this.relieving = true;
     try {
+      const candidates = this.candidates();
       while (this.staying > this.budget * RELIEF) {
-        const victim = this.victim();
+        const victim = takeVictim(candidates);
         if (victim === undefined) return;
         victim.endForMemory('buffer budget');
       }
     } finally {
       this.relieving = false;
     }
-  }
-
-  private largestOf(account: HeldBytes | undefined): Holder | undefined {
-    return this.largest((holder) => holder.account === account);
   }
 
   private largest(isMeant: (holder: Holder) => boolean): Holder | undefined {
@@ -143,13 +147,35 @@ export class MemoryBudget {
     return largest;
   }
 
-  private victim(): Holder | undefined {
-    const sums = new Map<HeldBytes | undefined, number>();
-    for (const { account, held } of this.large)
-      sums.set(account, account?.heldBytes ?? (sums.get(undefined) ?? 0) + held);
-    let most: HeldBytes | undefined;
-    let sum = -1;
-    for (const [account, held] of sums) if (held > sum) [most, sum] = [account, held];
-    return this.largestOf(most);
+  /** Those that may be chosen, by address; those without one are an address of their own together. */
+  private candidates(): Candidates[] {
+    const byAccount = new Map<HeldBytes | undefined, Candidates>();
+    for (const holder of this.large) {
+      const { account } = holder;
+      let of = byAccount.get(account);
+      if (of === undefined) byAccount.set(account, (of = { account, sum: account?.heldBytes ?? 0, holders: [] }));
+      if (account === undefined) of.sum += holder.held;
+      of.holders.push(holder);
+    }
+    for (const { holders } of byAccount.values()) holders.sort((a, b) => a.held - b.held);
+    return [...byAccount.values()];
   }
+}
+
+interface Candidates {
+  readonly account: HeldBytes | undefined;
+  /** What the address holds in all, whatever each of its connections holds. */
+  sum: number;
+  /** The largest last. */
+  readonly holders: Holder[];
+}
+
+/** The largest connection of the address that holds most. */
+function takeVictim(candidates: readonly Candidates[]): Holder | undefined {
+  let most: Candidates | undefined;
+  for (const each of candidates)
+    if (each.holders.length > 0 && (most === undefined || each.sum > most.sum)) most = each;
+  const victim = most?.holders.pop();
+  if (victim !== undefined) most!.sum -= victim.held;
+  return victim;
 }

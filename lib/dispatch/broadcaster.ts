@@ -1,8 +1,9 @@
 import type { GatewayType } from '../admission/attempt.js';
-import type { Connection } from '../connection/connection.js';
 import type { SecureSocket } from '../connection/secure-socket.js';
+import type { ServerConnection as Connection } from '../connection/server-connection.js';
 import { CloseCode } from '../protocol/close-codes.js';
-import { type Rooms, SharedMessage } from './rooms.js';
+import { SharedMessage } from '../protocol/deflate/shared-message.js';
+import type { Rooms } from './rooms.js';
 
 /** A path with its peers, as the broadcaster needs it. */
 export interface Audience {
@@ -91,7 +92,7 @@ export class SecureWsBroadcaster implements BroadcastScope {
     if (peers.length === 0) return;
     const text = JSON.stringify({ event, data });
     const size = text.length + peers.length * PER_PEER;
-    this.queue.push({ message: new SharedMessage(text), peers: peers.values(), size });
+    this.queue.push({ message: new SharedMessage(Buffer.from(text)), peers: peers.values(), size });
     this.waitingBytes += size;
     // Behind one that has yielded: every peer gets broadcasts in their order.
     if (!this.isScheduled) this.proceed();
@@ -111,7 +112,7 @@ export class SecureWsBroadcaster implements BroadcastScope {
     for (let served = 0; served < most; served++) {
       const { value, done } = first.peers.next();
       if (done) return this.finish(first);
-      first.message.sendTo(value);
+      value.sendShared(first.message);
     }
   }
 

@@ -1,8 +1,7 @@
 import type { Observable } from 'rxjs';
 import { isObservable, isThenable, whenSettled } from '../admission/user-values.js';
 import type { MessageParser } from '../config/code-types.js';
-import type { Connection } from '../connection/connection.js';
-import type { BoundHandler } from '../connection/context.js';
+import type { BoundHandler, ServerConnection as Connection } from '../connection/server-connection.js';
 import { runInFork } from '../net/async-context.js';
 import type { Clock, TimerWheel } from '../net/timer-wheel.js';
 import { CloseCode } from '../protocol/close-codes.js';
@@ -49,7 +48,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
   }
 
   /**
-   * Handles one message; `connection.receiving.finished()` follows when its place in the queue is free. Each message has
+   * Handles one message; `connection.finished()` follows when its place in the queue is free. Each message has
    * an async context of its own, a copy of its connection's: what a handler enters does not reach the next message.
    */
   dispatch(connection: Connection, data: Buffer, isBinary: boolean): void {
@@ -60,13 +59,13 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     const { length } = data;
     const message = this.read(connection, data, isBinary);
     const places = message && this.find(connection, message.event);
-    if (message === undefined || places === undefined) return connection.receiving!.finished(length);
+    if (message === undefined || places === undefined) return connection.finished(length);
     const charge = message.nodes * NODE_BYTES;
-    connection.receiving!.charge(charge);
+    connection.input.charge(charge);
     // It may have been too much for its address or for all together.
-    if (!connection.isOpen) return connection.receiving!.finished(length + charge);
+    if (!connection.isOpen) return connection.finished(length + charge);
     // A message is begun within two milliseconds of it.
-    const dueAt = connection.receiving!.turnStart + this.options.handlerTimeout;
+    const dueAt = connection.input.turnStart + this.options.handlerTimeout;
     const task = this.tasks.take(connection, message.event, length + charge, charge, dueAt, places.length);
     if (dueAt !== NEVER) this.options.wheel.schedule(connection, dueAt);
     for (const place of places) this.run(task, connection.dispatch.handlers![place]!, message);
@@ -99,7 +98,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
   /** An application that reads messages itself speaks a language of its own: what Nest does not know is its. */
   private reject(connection: Connection, text: string): void {
     if (connection.dispatch.isRead || connection.socket.listenerCount('message') > 0) return;
-    if (connection.receiving!.strike()) sendException(connection.socket, text);
+    if (connection.input.strike()) sendException(connection.socket, text);
   }
 
   /** Calls one handler. What it answers is the application's: each look at it may throw. */
@@ -214,7 +213,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     const { connection, size } = task;
     this.tasks.unlink(task);
     this.tasks.giveBack(task);
-    connection.receiving!.finished(size);
+    connection.finished(size);
   }
 
   /** A result that came too late. */
@@ -244,7 +243,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     this.tasks.discount(task);
     this.abandon(task);
     sendException(connection.socket, 'The handler took too long');
-    connection.receiving!.finished(size);
+    connection.finished(size);
   }
 
   /** The connection has ended: nothing of it is followed any longer. */

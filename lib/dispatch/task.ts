@@ -1,6 +1,5 @@
 import type { Observable } from 'rxjs';
-import type { Connection } from '../connection/connection.js';
-import type { RunningTask } from '../connection/context.js';
+import type { ServerConnection as Connection, RunningTask } from '../connection/server-connection.js';
 
 /** What becomes of what an observable says. */
 export interface StreamOwner {

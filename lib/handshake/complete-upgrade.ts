@@ -1,10 +1,9 @@
-import { headerValue } from '../compression/parameters.js';
-import { EXTENSION_NAME } from '../compression/settings.js';
-import type { Peer } from '../connection/context.js';
 import { SecureSocket } from '../connection/secure-socket.js';
+import type { Peer } from '../connection/server-connection.js';
 import { detach } from '../http/grammar.js';
 import { consentLine } from '../http/probe-consent.js';
 import { acceptanceText } from '../http/response.js';
+import { headerValue } from '../protocol/deflate/negotiation.js';
 import { toIncomingMessage } from './incoming-message.js';
 import type { UpgradeContext } from './upgrade-context.js';
 
@@ -48,14 +47,13 @@ function completeUpgrade(upgrade: UpgradeContext, head: Buffer, peer: Peer): boo
     key: request.key,
     server: port.serverHeader,
     subprotocol,
-    extensions: deflate && headerValue(deflate.params),
+    extensions: deflate && headerValue(deflate.profile.agreement.params),
     headers: consent === undefined ? admitted.headers : [...admitted.headers, consent],
   });
   socket.write(text, 'latin1');
-  const extensions = deflate && { [EXTENSION_NAME]: deflate };
-  const webSocket = new SecureSocket({ context: endpoint, raw: socket, peer, extensions, subprotocol });
+  const webSocket = new SecureSocket({ context: endpoint, raw: socket, peer, deflate, subprotocol });
   endpoint.opened(webSocket, endpoint.needsRequest ? toIncomingMessage(upgrade.head, socket) : undefined);
-  webSocket.begin(head);
+  webSocket.connection.begin(head);
   return true;
 }
 

@@ -2,7 +2,6 @@ import type { TLSSocket } from 'node:tls';
 import type { AddressEntry } from '../admission/address-table.js';
 import { ABANDONED } from '../admission/guard-runner.js';
 import type { PendingPlace } from '../admission/pending.js';
-import { own } from '../connection/chunks.js';
 import type { RequestHead } from '../http/head.js';
 import { COMPLETE, FAULT, HeadMeter, MORE } from '../http/head-meter.js';
 import { parseRequestHead } from '../http/head-parser.js';
@@ -12,6 +11,7 @@ import { refusalText } from '../http/response.js';
 import type { ClientAddress } from '../net/address.js';
 import { Timed } from '../net/timer-wheel.js';
 import type { Transport, TransportReader } from '../net/transport.js';
+import { own } from '../protocol/kept.js';
 import type { Listener } from '../server/listener.js';
 import { enter } from './complete-upgrade.js';
 import type { HeadHolder } from './handshake-budget.js';
@@ -170,6 +170,11 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
     if (this.state === State.WAITING) return;
     if (this.state === State.DECIDING) this.refuse(refusal);
     else this.drop();
+  }
+
+  /** The event loop was late: the peer has as much more time. */
+  override standStill(silence: number): void {
+    this.deadline += silence;
   }
 
   override onDue(now: number): number {

@@ -1,8 +1,8 @@
 import type { WebSocketAdapter, WsMessageHandler } from '@nestjs/common';
 import type { WebSocketServer } from 'ws';
 import type { Settings } from '../config/settings.js';
-import type { Disconnected } from '../connection/context.js';
 import type { SecureSocket } from '../connection/secure-socket.js';
+import type { Disconnected } from '../connection/server-connection.js';
 import type { ConnectListener, Endpoint } from '../server/endpoint.js';
 import type { SecureWsRuntime } from './runtime.js';
 

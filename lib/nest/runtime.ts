@@ -12,7 +12,7 @@ import { ConfigurationError } from '../config/problems.js';
 import { memoryWarning, reportLines, reportSettings, type SettingsReport } from '../config/report.js';
 import { normalisePath, type Reading, readSettings } from '../config/resolve.js';
 import type { SecureWsOptions, Settings } from '../config/settings.js';
-import type { Connection } from '../connection/connection.js';
+import type { ServerConnection as Connection } from '../connection/server-connection.js';
 import type { Audiences } from '../dispatch/broadcaster.js';
 import { systemClock } from '../net/timer-wheel.js';
 import { DedicatedListener } from '../server/dedicated-listener.js';

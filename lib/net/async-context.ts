@@ -12,6 +12,9 @@ const OPTIONS = Object.freeze({ requireManualDestroy: true });
 const TYPE = 'SECUREWS';
 const create = (): AsyncResource => new AsyncResource(TYPE, OPTIONS);
 
+/** The context of the caller, to run something in a copy of it later. */
+export const captureContext = create;
+
 /** The context of no connection: work of one connection may be started by the timer, read or write of another. */
 const ROOT = create();
 

@@ -1,15 +1,26 @@
+import { runInFork } from './async-context.js';
+
 /** Time, as everything here sees it; tests bring their own. */
 export interface Clock {
   /** Milliseconds that only ever grow. */
   now(): number;
-  /** Calls back every `interval` milliseconds, without keeping the process alive; returns what ends it. */
-  every(interval: number, callback: () => void): () => void;
+  /**
+   * Calls back every `interval` milliseconds with the time at which it was due, without keeping the process alive.
+   * Returns what ends it.
+   */
+  every(interval: number, callback: (now?: number) => void): () => void;
 }
 
 export const systemClock: Clock = {
   now: () => performance.now(),
+  // Behind the next look at all sockets: what had arrived by then is read before anybody is judged.
   every(interval, callback) {
-    const timer = setInterval(callback, interval).unref();
+    let due = 0;
+    const call = (): void => callback(due);
+    const timer = setInterval(() => {
+      due = performance.now();
+      setImmediate(call);
+    }, interval).unref();
     return () => clearInterval(timer);
   },
 };
@@ -24,6 +35,12 @@ export abstract class Timed {
   /** @internal */ next: Timed | undefined = undefined;
   /** Acts on what is due and answers when to ask again; `Infinity`: never. */
   abstract onDue(now: number): number;
+
+  /**
+   * The event loop was late by `silence` milliseconds: whatever is expected of a peer may come as much later. Called
+   * before anybody is asked.
+   */
+  standStill(_silence: number, _now: number): void {}
 }
 
 class Slot extends Timed {
@@ -45,6 +62,8 @@ class Timer extends Timed {
 }
 
 const SLOTS = 512;
+/** Milliseconds that the event loop may be late before deadlines stand still for it. */
+const TOLERANCE = 100;
 
 /**
  * One coarse timer for all deadlines of all connections. A deadline that moves away costs nothing:
@@ -56,6 +75,7 @@ export class TimerWheel {
   private cursor: number;
   private stop: (() => void) | undefined;
   private count = 0;
+  private lastTick = 0;
 
   /** `tick`: milliseconds between two looks, and so the precision of every deadline. */
   constructor(
@@ -96,13 +116,20 @@ export class TimerWheel {
   }
 
   /** Asks everything that has come due; called by the timer, and by tests. */
-  advance(): void {
-    const now = this.clock.now();
+  advance(now = this.clock.now()): void {
+    const late = now - this.lastTick - this.tick;
+    this.lastTick = Math.max(now, this.lastTick);
+    if (late > TOLERANCE) this.standStill(late, now);
     const target = Math.floor(now / this.tick);
     const first = Math.max(this.cursor + 1, target - SLOTS + 1);
     this.cursor = Math.max(target, this.cursor);
     for (let at = first; at <= target; at++) this.visit(this.slots[at % SLOTS]!, target, now);
     if (this.count === 0) this.halt();
+  }
+
+  private standStill(silence: number, now: number): void {
+    for (const slot of this.slots)
+      for (let timed: Timed = slot.next; timed !== slot; timed = timed.next!) timed.standStill(silence, now);
   }
 
   private visit(slot: Slot, target: number, now: number): void {
@@ -152,8 +179,10 @@ export class TimerWheel {
   }
 
   private start(): void {
-    this.cursor = Math.floor(this.clock.now() / this.tick);
-    this.stop = this.clock.every(this.tick, () => this.advance());
+    this.lastTick = this.clock.now();
+    this.cursor = Math.floor(this.lastTick / this.tick);
+    // In the context of no connection: each is asked in this one's turn.
+    this.stop = runInFork(undefined, this.clock.every, this.clock, this.tick, (now?: number) => this.advance(now));
   }
 
   private halt(): void {

@@ -57,6 +57,8 @@ enum State {
 
 /** Chunks that wait are joined up to this size: a peer that sends byte by byte must not cost an object for each. */
 const JOIN_UP_TO = 4096;
+/** From this size on the memory of a buffer is mapped as it is written: page by page. */
+const LAZY = 256 * 1024;
 /** The upper half of a length below 2^53, which is the last exact number. */
 const MAX_HIGH_WORD = 2 ** 21 - 1;
 
@@ -131,9 +133,15 @@ export class FrameParser {
 
   /** Bytes of memory that the parser keeps alive: of unread chunks and of the unfinished message, at their real size. */
   get heldBytes(): number {
-    let bytes = sizeOf(this.chunk) + sizeOf(this.message) + sizeOf(this.control);
+    let bytes = sizeOf(this.chunk) + this.messageBytes + sizeOf(this.control);
     if (this.waiting !== undefined) for (const chunk of this.waiting) bytes += sizeOf(chunk);
     return bytes;
+  }
+
+  /** Of a large buffer the system gives memory to what is written only. */
+  private get messageBytes(): number {
+    const size = sizeOf(this.message);
+    return size < LAZY ? size : this.kept;
   }
 
   /** Objects that hold those bytes. */
@@ -237,15 +245,15 @@ export class FrameParser {
     if ((byte & RSV2_AND_3) !== 0) return this.fail(Failure.RSV2_3);
     if ((byte & RSV1) !== 0 && !this.allowsRsv1) return this.fail(Failure.RSV1);
     if (opcode >= Opcode.CLOSE) {
-      if (opcode > Opcode.PONG) return this.fail(Failure.OPCODE);
+      if (opcode > Opcode.PONG) return this.fail(Failure.OPCODE, opcode);
       if ((byte & FIN) === 0) return this.fail(Failure.FIN);
       // RSV1 belongs to the first frame of a message (RFC 7692, section 6).
       if ((byte & RSV1) !== 0) return this.fail(Failure.RSV1);
     } else if (opcode === Opcode.CONTINUATION) {
       if ((byte & RSV1) !== 0) return this.fail(Failure.RSV1);
-      if (this.opcode === Opcode.CONTINUATION) return this.fail(Failure.OPCODE);
+      if (this.opcode === Opcode.CONTINUATION) return this.fail(Failure.OPCODE, opcode);
     } else {
-      if (opcode > Opcode.BINARY || this.opcode !== Opcode.CONTINUATION) return this.fail(Failure.OPCODE);
+      if (opcode > Opcode.BINARY || this.opcode !== Opcode.CONTINUATION) return this.fail(Failure.OPCODE, opcode);
       this.opcode = opcode as Opcode;
       this.isCompressed = (byte & RSV1) !== 0;
       this.isAscii = true;
@@ -266,10 +274,10 @@ export class FrameParser {
     this.state = length === 126 ? State.LENGTH_16 : State.LENGTH_64;
   }
 
+  /** A length in more bytes than it needs is the sender's fault (RFC 6455, 5.2) and no danger: taken, as `ws` takes it. */
   private readLength16(byte: number): void {
     this.length = this.length * 256 + byte;
     if (--this.missing > 0) return;
-    if (this.length < 126) return this.fail(Failure.LENGTH_ENCODING);
     this.haveLength(this.length);
   }
 
@@ -277,7 +285,6 @@ export class FrameParser {
     this.length = this.length * 256 + byte;
     if (--this.missing === 4 && this.length > MAX_HIGH_WORD) return this.fail(Failure.LENGTH);
     if (this.missing > 0) return;
-    if (this.length < 0x10000) return this.fail(Failure.LENGTH_ENCODING);
     this.haveLength(this.length);
   }
 
@@ -400,7 +407,7 @@ export class FrameParser {
 
   private closeFrame(data: Buffer): void {
     const code = data.length === 0 ? NO_STATUS : data.readUInt16BE(0);
-    if (data.length > 0 && !isCloseCode(code)) return this.fail(Failure.CLOSE_CODE);
+    if (data.length > 0 && !isCloseCode(code)) return this.fail(Failure.CLOSE_CODE, code);
     if (checkUtf8(COMPLETE, data, 2, data.length) !== COMPLETE) return this.fail(Failure.UTF8);
     const reason = data.length > 2 ? copied(data.subarray(2)) : EMPTY;
     this.end();
@@ -430,9 +437,10 @@ export class FrameParser {
     return false;
   }
 
-  private fail(error: ProtocolError): void {
+  /** `detail`: the value that was wrong. */
+  private fail(error: ProtocolError, detail?: number): void {
     this.end();
-    this.sink.error(error);
+    this.sink.error(detail === undefined ? error : { ...error, reason: `${error.reason} ${detail}` });
   }
 }
 

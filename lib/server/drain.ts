@@ -1,4 +1,4 @@
-import type { Connection } from '../connection/connection.js';
+import type { ServerConnection as Connection } from '../connection/server-connection.js';
 import { REFUSALS } from '../http/refusal.js';
 import type { Timed } from '../net/timer-wheel.js';
 import { CloseCode } from '../protocol/close-codes.js';

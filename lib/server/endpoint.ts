@@ -7,24 +7,24 @@ import { userKeyOf } from '../admission/guard-answer.js';
 import { type AllowedOrigins, parseAllowedOrigins } from '../admission/origin.js';
 import type { TransportRules } from '../admission/transport.js';
 import { UserCaps } from '../admission/users.js';
-import { Compression } from '../compression/compression.js';
 import type { GatewaySettings } from '../config/settings.js';
-import type { Connection } from '../connection/connection.js';
-import type { ConnectionContext } from '../connection/context.js';
 import { type Limits, limitsOf } from '../connection/limits.js';
 import type { SecureSocket } from '../connection/secure-socket.js';
+import type { ServerConnection as Connection, GatewayContext } from '../connection/server-connection.js';
 import type { Audience } from '../dispatch/broadcaster.js';
 import { Dispatcher } from '../dispatch/dispatcher.js';
 import type { HandlerTraits } from '../dispatch/handler-table.js';
 import { Rooms } from '../dispatch/rooms.js';
 import { compiled } from '../net/address-list.js';
+import { Compression } from '../protocol/deflate/compression.js';
 import type { ServerContext } from './server-context.js';
 
 /** Called by Nest's bindings when a peer has connected. */
 export type ConnectListener = (socket: SecureSocket, request: IncomingMessage | undefined) => void;
 
 /** One path of one port: its gateways, their settings, and what all its connections share. */
-export class Endpoint implements ConnectionContext, Audience {
+export class Endpoint implements GatewayContext, Audience {
+  readonly role = 'server';
   readonly limits: Limits;
   readonly capacity: GatewayCapacity;
   readonly transport: TransportRules;
@@ -112,8 +112,12 @@ export class Endpoint implements ConnectionContext, Audience {
     return this.engine.telemetry;
   }
 
-  get turns() {
-    return this.engine.turns;
+  get scheduler() {
+    return this.engine.scheduler;
+  }
+
+  random(): number {
+    return Math.random();
   }
 
   dispatch(connection: Connection, data: Buffer, isBinary: boolean): void {
@@ -140,7 +144,7 @@ export class Endpoint implements ConnectionContext, Audience {
     if (connection.peer.userKey !== undefined) this.users.join(connection.peer.userKey, connection);
     connection.awaitHooks(this.hooks);
     connection.whenReady(() => {
-      if (!connection.ended) this.server.clients.add(socket);
+      if (connection.state !== 'closed') this.server.clients.add(socket);
     });
     // Without a hook that waits for it, Nest has nothing to do with a connection before its first message, or its end.
     if (this.hooks > 0) this.introduce(socket, request);
@@ -148,7 +152,7 @@ export class Endpoint implements ConnectionContext, Audience {
   }
 
   closed(connection: Connection, code: number, reason: Buffer): void {
-    const { socket, cause } = connection;
+    const { socket, cause, failedWith } = connection;
     if (!connection.dispatch.known) this.introduce(socket, undefined);
     this.engine.connections.delete(connection);
     this.server.clients.delete(socket);
@@ -156,7 +160,7 @@ export class Endpoint implements ConnectionContext, Audience {
     const { userKey } = connection.peer;
     if (userKey !== undefined) this.users.part(userKey, connection);
     this.dispatcher.release(connection);
-    this.telemetry.closed({ ip: socket.ip, path: this.path, code, cause });
+    this.telemetry.closed({ ip: socket.ip, path: this.path, code: failedWith ?? code, cause });
     const { disconnected } = connection.dispatch;
     connection.dispatch.disconnected = undefined;
     if (typeof disconnected === 'function') this.tell(() => disconnected(code, reason));

@@ -1,7 +1,6 @@
 import type { Server, Socket } from 'node:net';
 import { drop, intercept } from '../compat/native-accept.js';
 import type { GatewaySettings } from '../config/settings.js';
-import { reset } from '../connection/reset.js';
 import { PendingHandshake } from '../handshake/pending-handshake.js';
 import { Router } from '../handshake/router.js';
 import { peerAddress, type UpgradeContext } from '../handshake/upgrade-context.js';
@@ -12,6 +11,7 @@ import { type ClientAddress, NO_ADDRESS, parseAddress } from '../net/address.js'
 import { isAddressAllowed } from '../net/address-list.js';
 import type { ClientRoute } from '../net/forwarding.js';
 import { HandleTransport } from '../net/handle-transport.js';
+import { reset } from '../net/reset.js';
 import { SocketTransport } from '../net/socket-transport.js';
 import type { Transport } from '../net/transport.js';
 import type { Endpoint } from './endpoint.js';

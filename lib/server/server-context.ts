@@ -6,10 +6,9 @@ import { FailureBans, type FailureBansOptions } from '../admission/failure-bans.
 import { type AllowedHosts, parseAllowedHosts } from '../admission/host.js';
 import { PendingRegistry } from '../admission/pending.js';
 import { UserSlots } from '../admission/users.js';
-import { ContextBudget } from '../compression/context-budget.js';
 import type { Settings } from '../config/settings.js';
-import type { Connection } from '../connection/connection.js';
 import { MemoryBudget } from '../connection/memory-budget.js';
+import type { ServerConnection as Connection } from '../connection/server-connection.js';
 import { HandshakeBudget } from '../handshake/handshake-budget.js';
 import type { PendingHandshake } from '../handshake/pending-handshake.js';
 import { type AddressList, type AddressRules, compiled, parseAddressList } from '../net/address-list.js';
@@ -17,6 +16,7 @@ import { FairScheduler } from '../net/fair-scheduler.js';
 import type { ProxyRules } from '../net/forwarding.js';
 import { type Clock, TimerWheel } from '../net/timer-wheel.js';
 import { UntrustedProxyDetector } from '../net/untrusted-proxy-detector.js';
+import { ContextBudget } from '../protocol/deflate/compression.js';
 import type { Telemetry } from '../telemetry/events.js';
 import type { Gauges } from '../telemetry/stats.js';
 
@@ -26,7 +26,7 @@ export const MAX_HEAD_BYTES = 16 * 1024 * 1024;
 /** What one application shares between its ports, gateways and connections. */
 export class ServerContext {
   readonly wheel: TimerWheel;
-  readonly turns = new FairScheduler();
+  readonly scheduler = new FairScheduler();
   readonly budget: MemoryBudget;
   readonly heads: HandshakeBudget;
   readonly addresses: AddressTable;
@@ -59,7 +59,7 @@ export class ServerContext {
     const { connections, proxy, buffers, compression } = settings;
     const now = () => clock.now();
     this.wheel = new TimerWheel(clock);
-    this.budget = new MemoryBudget(buffers.budget, buffers.maxPerIp);
+    this.budget = new MemoryBudget(buffers.budget, buffers.maxPerIp, connections.max);
     this.heads = new HandshakeBudget(MAX_HEAD_BYTES, (delta) => this.budget.adjust(delta));
     this.addresses = new AddressTable({ now });
     this.store = new MemoryStore(connections.rate, now);

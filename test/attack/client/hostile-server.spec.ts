@@ -199,12 +199,6 @@ describe('a 101 that is none', () => {
       }),
     ],
     [
-      'a window that is too large',
-      head({
-        more: 'Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_max_window_bits=15',
-      }),
-    ],
-    [
       'a window without a value',
       head({
         more: 'Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_max_window_bits',
@@ -226,6 +220,22 @@ describe('a 101 that is none', () => {
       socket.write(answer.replaceAll('KEY', accept(key)), 'latin1'),
     );
     await expect(connect(server.url, { subprotocols: ['a', 'b'] })).rejects.toBeInstanceOf(InvalidHandshakeError);
+    await nothingLeft(server);
+  });
+
+  it('a larger window than we offered is a hint ignored, and no fault (RFC 7692, 7.1.2.2)', async () => {
+    const extensions = 'permessage-deflate; server_no_context_takeover; client_max_window_bits=15';
+    const received: Buffer[] = [];
+    const server = await rawServer((socket, _request, key) => {
+      socket.write(upgrade(key, `Sec-WebSocket-Extensions: ${extensions}`));
+      socket.on('data', (chunk: Buffer) => received.push(chunk));
+    });
+    const socket = await connect(server.url, { compression: { windowBits: 9 } });
+    expect(socket.extensions).toBe('permessage-deflate');
+    socket.send('compressed '.repeat(100));
+    while (received.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(received[0]![0]! & 0x40).toBe(0x40);
+    socket.terminate();
     await nothingLeft(server);
   });
 

@@ -334,7 +334,7 @@ describe('close()', () => {
       socket.ping();
       await until(() => socket.isPaused, 'a pause');
       await new Promise((resolve) => setTimeout(resolve, 50));
-      expect([binaryType, socket.intake.inbox.length]).toEqual([binaryType, 6]);
+      expect([binaryType, socket.connection.input.waiting]).toEqual([binaryType, 6]);
     }
   });
 });

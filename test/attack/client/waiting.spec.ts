@@ -42,10 +42,10 @@ async function meet(options: ConnectOptions = {}, extensions = DEFLATE, clock?: 
 const aWhile = (milliseconds = 150): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 /** What the client holds of messages; never more than may wait, and the one that would be too many. */
-function expectBounded({ intake, internals }: ClientSocket, messages = 16, bytes = MIB): void {
-  expect(intake.inbox.length).toBeLessThanOrEqual(messages);
-  expect(intake.inbox.bytes).toBeLessThanOrEqual(bytes + MIB);
-  expect(internals._receiver._messageLength).toBeLessThanOrEqual(MIB);
+function expectBounded({ connection }: ClientSocket, messages = 16, bytes = MIB): void {
+  expect(connection.input.waiting).toBeLessThanOrEqual(messages);
+  expect(connection.input.waitingBytes).toBeLessThanOrEqual(bytes + MIB);
+  expect(connection.input.held).toBeLessThanOrEqual(bytes + 2 * MIB);
 }
 
 async function readAll(socket: ClientSocket, each: (at: number) => Promise<void> | void = () => {}): Promise<number[]> {
@@ -93,8 +93,8 @@ describe('one read of messages that inflate a thousandfold', () => {
     await until(() => socket.isPaused, 'a pause');
     await aWhile();
     expectBounded(socket);
-    const { readableLength, bytesRead } = socket.raw;
-    expect(readableLength + socket.internals._receiver.writableLength).toBeLessThan(MIB / 2);
+    const { readableLength, bytesRead } = socket.connection.transport;
+    expect(readableLength).toBeLessThan(MIB / 2);
     expect(bytesRead).toBeLessThan(MIB);
   });
 
@@ -226,7 +226,7 @@ describe('an end behind messages that wait', () => {
       clock,
     );
     peer.end(Buffer.concat([bombs(20, 1000), close(1000)]));
-    await until(() => socket.raw.destroyed, 'the end of TCP');
+    await until(() => socket.connection.transport.destroyed, 'the end of TCP');
     await aWhile(20);
     expect(await readAll(socket, () => clock.pass(4000))).toEqual(upTo(20));
     expect(await socket.closed).toEqual({ code: 1000, reason: '', cause: undefined });
@@ -240,7 +240,7 @@ describe('an end behind messages that wait', () => {
     const clock = new FakeClock();
     const { socket, peer } = await meet({}, DEFLATE, clock);
     peer.end(bombs(40, 1000));
-    await until(() => socket.raw.destroyed, 'the end of TCP');
+    await until(() => socket.connection.transport.destroyed, 'the end of TCP');
     await aWhile(20);
     end(socket);
     expect(await socket.closed).toMatchObject({ code: 1006, cause: undefined });
@@ -252,7 +252,7 @@ describe('an end behind messages that wait', () => {
     const { socket, peer, server } = await meet();
     peer.write(Buffer.concat([bombs(50), close(1000)]));
     await until(() => socket.isPaused, 'a pause');
-    const waiting = socket.intake.inbox.length;
+    const waiting = socket.connection.input.waiting;
     const before = process.memoryUsage().arrayBuffers;
     socket.close(1000);
     expect(await socket.closed).toMatchObject({ code: 1000 });

@@ -18,7 +18,7 @@ async function open(options: SecureWsOptions = {}): Promise<{ client: RawClient;
 }
 
 /** What there is of it beside the connection: what receives, what sends, and those of `ws` in them. */
-const halves = ({ connection: { receiving, sending } }: SecureSocket) => [receiving, sending];
+const halves = ({ connection: { reader, writer } }: SecureSocket) => [reader, writer];
 const NEITHER = [undefined, undefined];
 
 /** All that it tells of its end, in order. */
@@ -77,7 +77,7 @@ describe('a connection on which nothing has been said', () => {
     // In two reads, it is a pong all the same.
     const bytes = pong((await client.frame())!.payload);
     client.write(bytes.subarray(0, 7));
-    await eventually(() => socket.connection.receiving !== undefined);
+    await eventually(() => socket.connection.reader !== undefined);
     client.write(bytes.subarray(7));
     await eventually(() => pongs.length === 6);
   });
@@ -95,7 +95,7 @@ describe('a connection on which nothing has been said', () => {
   ])('hears %s', async (_, bytes, answer) => {
     const { client, socket } = await open();
     client.write(bytes);
-    await eventually(() => socket.connection.receiving !== undefined);
+    await eventually(() => socket.connection.reader !== undefined);
     if (answer === undefined) client.write(message('echo', 1).subarray(bytes.length));
     expect((await reply(client))?.opcode).toBe(answer ?? 1);
   });
@@ -118,7 +118,7 @@ describe('a connection on which nothing has been said', () => {
   ])('sends %s', async (_, send, opcode, payload) => {
     const { client, socket } = await open();
     send(socket);
-    expect(socket.connection.receiving).toBeUndefined();
+    expect(socket.connection.reader).toBeUndefined();
     const { opcode: got, payload: text } = (await client.frame())!;
     expect([got, text.toString()]).toEqual([opcode, payload]);
   });
@@ -164,7 +164,7 @@ describe('its end', () => {
     ['a close frame and FIN', (client) => client.socket.end(close(4000)), [[4000, '', WebSocket.CLOSED]]],
     ['terminate()', (_, socket) => socket.terminate(), [ended]],
     ['kill()', (_, socket) => socket.connection.kill('test'), [ended]],
-    ['an error of the raw socket', (_, socket) => socket.connection.raw.destroy(new Error('test')), [ended]],
+    ['an error of the raw socket', (_, socket) => socket.connection.transport.destroy(new Error('test')), [ended]],
   ])('by %s is told once', async (_, end, events) => {
     const { client, socket } = await open();
     const told = heard(socket);

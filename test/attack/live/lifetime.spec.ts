@@ -74,7 +74,7 @@ describe('keepalive', () => {
     LiveGateway.closeGate();
     const whole = message('echo', 'late');
     client.send('wait', 1);
-    await eventually(() => socketOf().connection.intake.reading.paused);
+    await eventually(() => socketOf().connection.input.gate.paused);
     // Behind the pause: half a message, and no pong that could be read.
     client.write(whole.subarray(0, 5));
     await sleep(1000);
@@ -287,7 +287,7 @@ describe('closing', () => {
     const client = await open({ messages: unmetered({ maxQueue: 1 }) });
     LiveGateway.closeGate();
     client.send('wait');
-    await eventually(() => socketOf().connection.intake.reading.paused);
+    await eventually(() => socketOf().connection.input.gate.paused);
     socketOf().close(4000, 'go');
     expect(await client.closeFrame()).toEqual({ code: 4000, reason: 'go' });
     client.write(Buffer.concat([message('echo'), close(4000)]));

@@ -50,7 +50,7 @@ describe('a peer that does not read', () => {
     const ping = (at: number) => frame(`${at}`.padEnd(120), { opcode: 9 });
     const COUNT = 100_000;
     for (let at = 0; at < COUNT; at++) client.write(ping(at));
-    await eventually(() => connectionOf().intake.reading.paused);
+    await eventually(() => connectionOf().input.gate.paused);
     await sleep(300);
     expect(app.stats().heldBytes).toBeLessThan(300 * KIB);
     expect(client.socket.writableLength).toBeGreaterThan(100 * KIB);
@@ -74,7 +74,7 @@ describe('a peer that does not read', () => {
       if (sent % (100 * echo.length) === 0) await sleep(1);
       most = Math.max(most, app.stats().heldBytes);
     }
-    await eventually(() => connectionOf().intake.reading.paused);
+    await eventually(() => connectionOf().input.gate.paused);
     await sleep(300);
     expect(client.socket.writableLength).toBeGreaterThan(10 * MIB);
     expect(Math.max(most, app.stats().heldBytes)).toBeLessThan(1.5 * MIB);
@@ -185,7 +185,7 @@ describe('a peer that does not read', () => {
     const client = await open({ messages: unmetered() });
     client.socket.pause();
     for (let i = 0; i < 100; i++) client.send('big', MIB);
-    await eventually(() => connectionOf().intake.reading.paused);
+    await eventually(() => connectionOf().input.gate.paused);
     await sleep(200);
     expect(app.stats().heldBytes).toBeLessThan(1.3 * MIB);
     const { sizes } = new Frames(client);

@@ -97,7 +97,7 @@ describe('shutdown', () => {
     const stuck = await open({ shutdown: { drainTimeout: 400 } });
     const silent = await open();
     stuck.send('never');
-    await eventually(() => LiveGateway.sockets[0]!.connection.intake.running === 1);
+    await eventually(() => LiveGateway.sockets[0]!.connection.input.running === 1);
     const time = await took(() => app.close());
     expect(time).toBeGreaterThan(300);
     expect(time).toBeLessThan(3000);
@@ -109,7 +109,7 @@ describe('shutdown', () => {
   it('terminates at once where the timeout is 0', async () => {
     const client = await open({ shutdown: { drainTimeout: 0 } });
     client.send('never');
-    await eventually(() => LiveGateway.sockets[0]?.connection.intake.running === 1);
+    await eventually(() => LiveGateway.sockets[0]?.connection.input.running === 1);
     expect(await took(() => app.close())).toBeLessThan(1500);
     expect(LiveGateway.left).toEqual([1006]);
     expect(await client.closeFrame()).toBeUndefined();

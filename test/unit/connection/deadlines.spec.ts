@@ -2,9 +2,8 @@ import { describe, expect, it } from '@jest/globals';
 import { Fifo, type Waiting } from '../../../lib/connection/fifo.js';
 import { Keepalive } from '../../../lib/connection/keepalive.js';
 import { type HeldBytes, type Holder, MemoryBudget } from '../../../lib/connection/memory-budget.js';
-import { Meters } from '../../../lib/connection/meters.js';
-import { shifted } from '../../../lib/connection/reading.js';
-import { Stall } from '../../../lib/connection/stall.js';
+import { Rates } from '../../../lib/connection/rates.js';
+import { shifted } from '../../../lib/connection/read-gate.js';
 import { type Clock, Timed, TimerWheel } from '../../../lib/net/timer-wheel.js';
 
 class ManualClock implements Clock {
@@ -227,27 +226,6 @@ it('what began in a silence began when it ended', () => {
   expect(shifted(480, 50, 500)).toBe(500);
 });
 
-it('a socket that lets bytes go in time is not stalled, one that keeps the oldest is', () => {
-  const stall = new Stall();
-  const raw = { bytesWritten: 10_000, writableLength: 4_096 } as never as Parameters<Stall['watch']>[0] & {
-    bytesWritten: number;
-    writableLength: number;
-  };
-  const set = (written: number, waiting: number) =>
-    Object.assign(raw, { bytesWritten: written, writableLength: waiting });
-  stall.watch(raw, 0, 100, 4_096);
-  expect(stall.by).toBe(1_100);
-  set(90_000, 80_001);
-  stall.watch(raw, 500, 100, 80_000);
-  expect([stall.by, stall.isOverdue(raw, 1_099), stall.isOverdue(raw, 1_100)]).toEqual([1_100, false, true]);
-  set(90_000, 80_000);
-  expect(stall.isOverdue(raw, 1_100)).toBe(false);
-  stall.watch(raw, 1_000, 100, 0);
-  expect(stall.by).toBe(1_100);
-  stall.rest();
-  expect(stall.isOverdue(raw, 1e12)).toBe(false);
-});
-
 it('a queue keeps its order, counts, and can be emptied', () => {
   class Item implements Waiting {
     next: this | undefined = undefined;
@@ -264,17 +242,17 @@ it('a queue keeps its order, counts, and can be emptied', () => {
   expect([left, queue.length, queue.bytes, queue.shift()]).toEqual([[2, 3, 4], 0, 0, undefined]);
 });
 
-it('meters charge an address together, and fragments a sixteenth', () => {
+it('rates charge an address together, and fragments a sixteenth', () => {
   const rate = { limit: 10, window: 1_000 };
   const limits = { rate, byteRate: rate, byteRatePerIp: { limit: 15, window: 1_000 } } as never;
   const account = { bytes: 0 } as never;
-  const [one, other] = [new Meters(), new Meters()];
+  const [one, other] = [new Rates(), new Rates()];
   expect(one.pauseFor(10, 0, account, limits)).toBe(0);
   expect(other.pauseFor(10, 0, account, limits)).toBeCloseTo(333, 0);
   expect(other.pauseFor(10, 0, undefined, limits)).toBeCloseTo(1_000, 0);
   const site = { bytes: 0 };
   const neighbours = Array.from({ length: 20 }, () => ({ bytes: 0, site }) as never);
-  const waits = neighbours.map((each) => new Meters().pauseFor(10, 0, each, limits));
+  const waits = neighbours.map((each) => new Rates().pauseFor(10, 0, each, limits));
   expect(waits.slice(0, 12)).toEqual(Array.from({ length: 12 }, () => 0));
   expect(waits[12]).toBeGreaterThan(0);
   for (let i = 0; i < 160; i++) expect(one.fragment(0, limits)).toBe(true);
@@ -288,19 +266,21 @@ it('pings of ten thousand peers are spread, from the first and after the process
     const connection = {
       context: {
         clock,
+        role: 'server',
+        random: Math.random,
         limits: { pingInterval: 20_000, pingTimeout: 1e9, idleTimeout: Number.POSITIVE_INFINITY, maxLifetime: 1e9 },
       },
-      peer: { expiresAt: undefined },
       isPaused: false,
       isOpen: true,
       lastMessageAt: 0,
-      raw: {
+      writer: undefined,
+      transport: {
         writableLength: 0,
         write: (frame: string) => connection.answer(Buffer.from(frame.slice(2), 'latin1')),
       },
       answer: (_data: Buffer) => undefined as void,
     };
-    const keepalive = new Keepalive(connection as never, clock.now());
+    const keepalive = new Keepalive(connection as never, clock.now(), undefined);
     connection.answer = (data) => void keepalive.pong(data);
     return keepalive;
   };

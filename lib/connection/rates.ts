@@ -6,7 +6,7 @@ import type { Limits } from './limits.js';
 const FRAGMENT = 1 / 16;
 
 /** The rates of one connection: numbers only (see token-bucket.ts). Each method answers whether its rate is kept. */
-export class Meters {
+export class Rates {
   private messages = 0;
   private control = 0;
   private strikes = 0;

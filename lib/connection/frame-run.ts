@@ -1,0 +1,55 @@
+/** Bytes of frames that are joined to one write. */
+export const LONGEST_RUN = 64 * 1024;
+
+/** Where the runs begin that are being put together, by their first frame. */
+const beginnings = new WeakMap<Buffer, FrameRun>();
+
+/**
+ * Frames that several peers are sent one after the other, to be joined once for all of them: peers that get the same
+ * frames in the same order share the runs, and with them the one buffer that they are written from.
+ */
+export class FrameRun {
+  readonly size: number;
+  private following: FrameRun | undefined = undefined;
+  private joined: Buffer | undefined = undefined;
+
+  private constructor(
+    private readonly frame: Buffer,
+    private readonly before: FrameRun | undefined,
+  ) {
+    this.size = frame.length + (before?.size ?? 0);
+  }
+
+  /** The run of this frame alone. */
+  static of(frame: Buffer): FrameRun {
+    let run = beginnings.get(frame);
+    if (run === undefined) beginnings.set(frame, (run = new FrameRun(frame, undefined)));
+    return run;
+  }
+
+  /** The run with one more frame; `undefined` when it would be too long. */
+  with(frame: Buffer): FrameRun | undefined {
+    const { following } = this;
+    if (following?.frame === frame) return following;
+    if (this.size + frame.length > LONGEST_RUN) return undefined;
+    this.following = new FrameRun(frame, this);
+    return this.following;
+  }
+
+  /** All its bytes. */
+  bytes(): Buffer {
+    if (this.before === undefined) return this.frame;
+    this.joined ??= this.join();
+    return this.joined;
+  }
+
+  private join(): Buffer {
+    const bytes = Buffer.allocUnsafeSlow(this.size);
+    let end = this.size;
+    for (let run: FrameRun | undefined = this; run !== undefined; run = run.before) {
+      end -= run.frame.length;
+      bytes.set(run.frame, end);
+    }
+    return bytes;
+  }
+}

@@ -1,0 +1,525 @@
+import { AsyncResource } from 'node:async_hooks';
+import type { Socket } from 'node:net';
+import { FrameEncoder, frameHeader, LONGEST_STRING } from '../protocol/encoder.js';
+import { FIN, Opcode } from '../protocol/frame.js';
+import type { ConnectionCore, Sendable, SendCallback, SendOptions } from './context.js';
+import { Fifo, type Waiting } from './fifo.js';
+import { FrameRun } from './frame-run.js';
+import { OVERHEAD } from './memory-budget.js';
+
+/** Beyond this much in the socket, frames wait here: bytes, and writes however small. */
+const HIGH_WATER = 64 * 1024;
+const MOST_WRITES = 256;
+/** A payload from here on is not copied to stand behind the head of its frame. */
+const NOT_COPIED = 16 * 1024;
+/** What TLS is given of a frame at once: it holds a second, encrypted copy until that has left. */
+const TLS_SLICE = 32 * 1024;
+/** The slowest reader that is waited for: bytes per millisecond (4 KiB/s). */
+const SLOWEST = 4.096;
+const NEVER = Number.POSITIVE_INFINITY;
+
+/** Bytes of a payload. */
+const sizeOf = (data: Sendable): number =>
+  typeof data === 'string' ? Buffer.byteLength(data) : data instanceof Blob ? data.size : data.byteLength;
+
+/** Something that waits for room in the socket. */
+class Outgoing implements Waiting {
+  next: this | undefined = undefined;
+  /** Bytes of it that the socket has. */
+  written = 0;
+  callbacks: SendCallback[] | undefined = undefined;
+
+  constructor(
+    /** Texts of ASCII joined to a string, frames of broadcasts joined to a run, or bytes; `undefined`: not ready yet. */
+    public frame: string | FrameRun | Buffer | undefined,
+    public size: number,
+    /** What is to be compressed, or to be read, before it is a frame. */
+    readonly payload?: Buffer | Blob,
+    readonly first = 0,
+    readonly fin = true,
+    readonly isCompressed = false,
+  ) {}
+
+  add(callback: SendCallback | undefined): void {
+    // Who has sent it is called back in the async context in which it was sent.
+    if (callback !== undefined) (this.callbacks ??= []).push(AsyncResource.bind(callback));
+  }
+
+  call(error?: Error): void {
+    for (const callback of this.callbacks ?? []) callback(error);
+  }
+}
+
+/**
+ * What is on its way to one peer: frames in their order, bounded in bytes and in time. The first frame of a turn of the
+ * event loop is written at once; those that follow in the same turn leave together, in one write. Made with the first.
+ */
+export class FrameWriter {
+  /** Nothing more is sent: the stream must have no gap. */
+  refused = false;
+  /** Bytes of messages that came too late to be sent: `bufferedAmount` counts them for ever, as that of `ws` does. */
+  lostBytes = 0;
+  private readonly encoder: FrameEncoder;
+  private readonly queue = new Fifo<Outgoing>();
+  /** Those of the queue that are not ready, in their order. */
+  private readonly unready: Outgoing[] = [];
+  private corked = false;
+  /** The scheduler will call {@link endTurn}. */
+  private scheduled = false;
+  /** Whole messages that wait for the last fragment of another, as frames. */
+  private readonly deferred: Buffer[] = [];
+  private deferredBytes = 0;
+  /** The turn in which something was written. */
+  private turn = 0;
+  private watching = false;
+  /** Writes since the socket was last seen empty. */
+  private writes = 0;
+  /** Bytes of a message beyond `maxBuffered` that was taken because little else was queued. */
+  private oversize = 0;
+  /** The message under way is compressed. */
+  private compresses = false;
+  /** The last ping that could not be answered yet. */
+  private lastPing: Buffer | undefined = undefined;
+  /** The bytes up to this mark must have left the socket by then. */
+  private stallBy = NEVER;
+  private stallMark = 0;
+  private onWritten: (() => void) | undefined = undefined;
+
+  constructor(private readonly connection: ConnectionCore) {
+    this.encoder = new FrameEncoder(connection.context.role);
+  }
+
+  // What is to be sent
+
+  /** A message, or a fragment of one. */
+  send(data: Sendable, options: SendOptions, callback: SendCallback | undefined): void {
+    if (this.refused || !this.connection.isOpen) return this.lose(data, callback);
+    const { isShort } = this;
+    this.spendAllowance();
+    const isBinary = options.binary ?? typeof data !== 'string';
+    const fin = options.fin ?? true;
+    if (!this.encoder.isMidMessage) this.compresses = options.compress !== false && this.isWorth(data);
+    if (data instanceof Blob || this.compresses) this.prepare(data, isBinary, fin, callback);
+    else this.frame(data, isBinary, fin, callback);
+    if (fin && this.deferred.length > 0) this.undefer();
+    this.sent(isShort);
+  }
+
+  /** A whole text message. */
+  sendText(text: string): void {
+    const { connection } = this;
+    if (this.refused || !connection.isOpen) return this.lose(text, undefined);
+    if (this.encoder.isMidMessage) return this.defer(this.encoder.frame(FIN | Opcode.TEXT, Buffer.from(text)));
+    if (connection.deflate?.isWorth(text.length)) return this.send(text, TEXT, undefined);
+    const { isShort } = this;
+    this.spendAllowance();
+    const frame = this.encoder.text(text);
+    this.put(frame, frame.length, undefined);
+    this.sent(isShort);
+  }
+
+  /** The frame of a message for many peers. Always joined: it is seldom the last of its turn. */
+  sendShared(frame: Buffer): void {
+    if (this.refused || !this.connection.isOpen) return;
+    if (this.encoder.isMidMessage) return this.defer(frame);
+    const { isShort } = this;
+    this.cork();
+    const { last } = this.queue;
+    const run = last?.frame instanceof FrameRun && last.written === 0 ? last.frame.with(frame) : undefined;
+    if (run === undefined) this.queue.push(new Outgoing(FrameRun.of(frame), frame.length));
+    else {
+      last!.frame = run;
+      this.queue.grow(last!, frame.length);
+    }
+    this.sent(isShort);
+  }
+
+  /** The application is within a message of several fragments, between which no other message may be. */
+  private defer(frame: Buffer): void {
+    this.deferred.push(frame);
+    this.deferredBytes += frame.length + OVERHEAD;
+    this.judge();
+  }
+
+  private undefer(): void {
+    for (const frame of this.deferred.splice(0)) this.append(frame, frame.length, undefined);
+    this.deferredBytes = 0;
+  }
+
+  /** A ping or a pong; throws a `RangeError` for more than 125 bytes. */
+  control(opcode: typeof Opcode.PING | typeof Opcode.PONG, data: Buffer, callback: SendCallback | undefined): void {
+    const frame = this.encoder.control(opcode, data);
+    const { isShort } = this;
+    this.put(frame, frame.length, callback);
+    this.sent(isShort);
+  }
+
+  /** A ping of the peer: answered at once, or the last of many when the queue has gone (RFC 6455, 5.5.3). */
+  answer(data: Buffer): void {
+    if (this.refused) return;
+    if (this.isShort) this.control(Opcode.PONG, data, undefined);
+    else this.lastPing = Buffer.from(data);
+  }
+
+  /** The close frame, behind what waits; throws where there can be no such frame. Nothing follows. */
+  close(code: number | undefined, reason: string | Uint8Array | undefined, callback: SendCallback): void {
+    const frame = this.encoder.close(code, reason);
+    this.refused = true;
+    this.lastPing = undefined;
+    this.append(frame, frame.length, callback);
+    this.uncork();
+    this.judge();
+  }
+
+  /** Forgets what has not been given to the socket, and takes nothing more. A frame that is half written stays. */
+  drop(): void {
+    const { queue } = this;
+    this.lastPing = undefined;
+    this.refused = true;
+    this.unready.length = 0;
+    this.lostBytes += this.deferredBytes;
+    this.deferred.length = this.deferredBytes = 0;
+    const kept = (queue.first?.written ?? 0) > 0 ? queue.shift() : undefined;
+    for (let item = queue.clear(); item !== undefined; item = item.next) {
+      this.lostBytes += item.size;
+      if (item.callbacks !== undefined) process.nextTick(failed, item);
+    }
+    if (kept === undefined) return;
+    kept.next = undefined;
+    queue.push(kept);
+  }
+
+  lose(data: Sendable, callback: SendCallback | undefined): void {
+    this.lostBytes += sizeOf(data);
+    if (callback !== undefined) process.nextTick(callback, closedError());
+  }
+
+  // Frames
+
+  private isWorth(data: Sendable): boolean {
+    return this.connection.deflate?.isWorth(sizeOf(data)) ?? false;
+  }
+
+  private frame(
+    data: Exclude<Sendable, Blob>,
+    isBinary: boolean,
+    fin: boolean,
+    callback: SendCallback | undefined,
+  ): void {
+    const { encoder } = this;
+    if (typeof data === 'string' && !isBinary && fin) {
+      const frame = encoder.text(data);
+      return this.put(frame, frame.length, callback);
+    }
+    const payload = bytesOf(data);
+    const first = encoder.next(isBinary, fin);
+    if (payload.length < NOT_COPIED || this.connection.context.role === 'client') {
+      const frame = encoder.frame(first, payload);
+      return this.put(frame, frame.length, callback);
+    }
+    const header = frameHeader(first, payload.length);
+    this.cork();
+    this.append(header, header.length, undefined);
+    this.append(payload, payload.length, callback);
+  }
+
+  /** What is compressed, or read from a `Blob`, before it is a frame: one after the other. */
+  private prepare(data: Sendable, isBinary: boolean, fin: boolean, callback: SendCallback | undefined): void {
+    const { encoder, unready } = this;
+    const payload = data instanceof Blob ? data : bytesOf(data);
+    const first = encoder.next(isBinary, fin, this.compresses);
+    if (unready.length === 0 && !(payload instanceof Blob)) {
+      const compressed = this.compress(payload, fin);
+      if (compressed !== undefined) {
+        const frame = encoder.frame(first, compressed);
+        return this.put(frame, frame.length, callback);
+      }
+    }
+    const outgoing = new Outgoing(undefined, sizeOf(payload), payload, first, fin, this.compresses);
+    outgoing.add(callback);
+    this.queue.push(outgoing);
+    unready.push(outgoing);
+    if (unready.length === 1 && payload instanceof Blob) this.prepareNext();
+  }
+
+  /** `undefined`: it will be {@link prepared}, as the first of those that are not ready. */
+  private compress(payload: Buffer, fin: boolean): Buffer | undefined {
+    return this.connection.deflate!.compress(payload, fin, this.connection, this.prepared);
+  }
+
+  private readonly prepared = (bytes: Buffer): void => {
+    this.ready(bytes);
+    this.prepareNext();
+    this.review(this.connection.context.clock.now());
+  };
+
+  private prepareNext(): void {
+    for (let [next] = this.unready; next !== undefined; [next] = this.unready) {
+      const { payload, fin } = next;
+      if (payload instanceof Blob) return void this.read(payload);
+      const compressed = this.compress(payload!, fin);
+      if (compressed === undefined) return;
+      this.ready(compressed);
+    }
+  }
+
+  private read(blob: Blob): void {
+    blob.arrayBuffer().then(
+      (bytes) => {
+        const payload = Buffer.from(bytes);
+        const [outgoing] = this.unready;
+        if (outgoing === undefined) return;
+        const compressed = outgoing.isCompressed ? this.compress(payload, outgoing.fin) : payload;
+        if (compressed !== undefined) this.prepared(compressed);
+      },
+      (error: unknown) => this.connection.breakOff(error as Error),
+    );
+  }
+
+  private ready(bytes: Buffer): void {
+    const outgoing = this.unready.shift();
+    if (outgoing === undefined) return;
+    const frame = this.encoder.frame(outgoing.first, bytes);
+    this.queue.grow(outgoing, frame.length - outgoing.size);
+    outgoing.frame = frame;
+  }
+
+  // One turn, one write
+
+  /** Holds what is written together until the end of this turn. */
+  cork(): void {
+    if (this.corked || this.connection.isCut) return;
+    this.corked = true;
+    if (this.scheduled) return;
+    this.scheduled = true;
+    this.connection.context.scheduler.flushLater(this.connection);
+  }
+
+  endTurn(): void {
+    this.scheduled = false;
+    if (!this.connection.isCut) this.flush();
+  }
+
+  /** What was held together leaves. */
+  flush(): void {
+    if (!this.corked) return;
+    this.uncork();
+    if (this.pending > 0) this.judge();
+    else if (this.connection.held > 0) this.connection.settle();
+  }
+
+  private uncork(): void {
+    this.corked = false;
+    this.pour();
+  }
+
+  private put(frame: string | Buffer, size: number, callback: SendCallback | undefined): void {
+    const { turn } = this.connection.context.scheduler;
+    if (this.queue.length === 0 && !this.corked && this.turn !== turn && this.hasRoom && this.fits(size)) {
+      this.turn = turn;
+      return this.write(frame, callback);
+    }
+    if (this.turn === turn) this.cork();
+    this.turn = turn;
+    this.append(frame, size, callback);
+  }
+
+  private fits(size: number): boolean {
+    return size <= TLS_SLICE || !this.isTls;
+  }
+
+  private append(frame: string | Buffer, size: number, callback: SendCallback | undefined): void {
+    const { last } = this.queue;
+    const isText = typeof frame === 'string' && this.hasRoom;
+    if (isText && typeof last?.frame === 'string' && last.size + size <= LONGEST_STRING) {
+      last.frame += frame;
+      last.add(callback);
+      return this.queue.grow(last, size);
+    }
+    // What waits for longer than this turn waits as bytes, which cost what is counted.
+    const outgoing = new Outgoing(isText || typeof frame !== 'string' ? frame : Buffer.from(frame, 'latin1'), size);
+    outgoing.add(callback);
+    this.queue.push(outgoing);
+  }
+
+  // The socket
+
+  /** Gives the socket what it has room for. */
+  private pour(): void {
+    const { transport } = this.connection;
+    const { first } = this.queue;
+    if (first?.frame === undefined || !this.hasRoom) return;
+    const isOne = first.next === undefined;
+    if (!isOne) transport.cork();
+    for (let next = this.queue.first; next?.frame !== undefined && this.hasRoom; next = this.queue.first)
+      this.writeFirst(next);
+    if (!isOne) transport.uncork();
+  }
+
+  private writeFirst(outgoing: Outgoing): void {
+    const frame = outgoing.frame instanceof FrameRun ? outgoing.frame.bytes() : outgoing.frame!;
+    if (typeof frame !== 'string' && frame.length - outgoing.written > TLS_SLICE && this.isTls) {
+      const slice = frame.subarray(outgoing.written, outgoing.written + TLS_SLICE);
+      outgoing.written += slice.length;
+      return this.write(slice, undefined);
+    }
+    this.queue.shift();
+    const rest = outgoing.written === 0 ? frame : (frame as Buffer).subarray(outgoing.written);
+    this.write(rest, outgoing.callbacks === undefined ? undefined : (error) => outgoing.call(error ?? undefined));
+  }
+
+  private write(frame: string | Buffer, callback: SendCallback | undefined): void {
+    const { transport } = this.connection;
+    this.writes++;
+    // Below the socket's own mark nothing else tells that there is room again.
+    const then = transport.writableLength > 0 ? this.thenReview(callback) : callback;
+    if (typeof frame === 'string') transport.write(frame, 'latin1', then as () => void);
+    else transport.write(frame, then as () => void);
+  }
+
+  private get whenWritten(): () => void {
+    this.onWritten ??= () => {
+      if (this.watching && this.hasRoom) this.review(this.connection.context.clock.now());
+    };
+    return this.onWritten;
+  }
+
+  private thenReview(callback: SendCallback | undefined): SendCallback {
+    const { whenWritten } = this;
+    if (callback === undefined) return whenWritten;
+    return (error) => {
+      callback(error);
+      whenWritten();
+    };
+  }
+
+  private get hasRoom(): boolean {
+    const { transport } = this.connection;
+    if (transport.writableLength === 0) this.writes = 0;
+    return this.writes < MOST_WRITES && transport.writableLength < HIGH_WATER;
+  }
+
+  private get isTls(): boolean {
+    return 'encrypted' in this.connection.transport;
+  }
+
+  // What is held, and until when
+
+  /** Bytes queued towards the peer, here and in the socket. */
+  get pending(): number {
+    return this.connection.transport.writableLength + this.queue.bytes + this.deferredBytes;
+  }
+
+  /** Bytes held for the peer: what TLS has encrypted is there twice, and objects cost too. */
+  get held(): number {
+    const inSocket = this.connection.transport.writableLength;
+    const { queue, deferredBytes } = this;
+    return (this.isTls ? 2 * inSocket : inSocket) + queue.bytes + deferredBytes + queue.length * OVERHEAD;
+  }
+
+  /** When to look again. */
+  get nextAt(): number {
+    return this.watching && !this.connection.transport.writableNeedDrain ? 0 : this.stallBy;
+  }
+
+  private get isShort(): boolean {
+    return this.pending <= this.connection.context.limits.writeLimit;
+  }
+
+  /** Something was queued. A message on a queue that was short is always taken, whatever its size. */
+  private sent(wasShort: boolean): void {
+    if (wasShort) {
+      const { pending } = this;
+      this.oversize = pending > this.connection.context.limits.maxBuffered ? pending : 0;
+    }
+    if (!this.corked && this.queue.length > 0) this.pour();
+    this.judge();
+  }
+
+  /** A client sends at will: a message larger than `maxBuffered` is the last until it has left. */
+  private spendAllowance(): void {
+    if (this.oversize > 0 && this.connection.context.role === 'client') this.oversize = 0;
+  }
+
+  /** Looks at what the socket did not take: to be called after every write. */
+  judge(): void {
+    const { pending, connection } = this;
+    if (pending === 0) return;
+    const { limits, clock } = connection.context;
+    if (this.corked) {
+      if (pending > Math.min(HIGH_WATER, limits.writeLimit)) this.flush();
+      return;
+    }
+    if (this.held - this.oversize > limits.maxBuffered && !this.refused) return connection.endForMemory('slow reader');
+    if (!this.watching || pending > limits.writeLimit) this.watch(clock.now(), pending);
+    connection.settle();
+  }
+
+  /** Looks again at what is left; called on drain and by the wheel. */
+  review(now: number): void {
+    if (this.connection.isCut) return;
+    if (this.queue.length > 0 && !this.corked) this.pour();
+    if (this.isShort) this.answerLastPing();
+    const { pending } = this;
+    if (pending < this.oversize) this.oversize = 0;
+    if (pending === 0) this.rest();
+    else this.watch(now, pending);
+    this.connection.settle();
+  }
+
+  private answerLastPing(): void {
+    const ping = this.lastPing;
+    if (ping === undefined) return;
+    this.lastPing = undefined;
+    this.answer(ping);
+  }
+
+  private watch(now: number, pending: number): void {
+    const { connection } = this;
+    const { transport, context } = connection;
+    if (!this.watching) {
+      this.watching = true;
+      connection.watchDrain();
+    }
+    if (this.stallBy === NEVER || left(transport) >= this.stallMark) {
+      this.stallMark = transport.bytesWritten;
+      this.stallBy = now + context.limits.stallTimeout + pending / SLOWEST;
+    }
+    // Below the socket's own mark there is no 'drain': look again at the next tick.
+    connection.schedule(transport.writableNeedDrain ? this.stallBy : now + 1);
+    connection.outputIsLong(pending > context.limits.writeLimit);
+  }
+
+  private rest(): void {
+    this.stallBy = NEVER;
+    if (this.watching) {
+      this.watching = false;
+      this.connection.unwatchDrain();
+    }
+    this.connection.outputIsLong(false);
+  }
+
+  /** True when the oldest queued byte is still here although its time is over. */
+  isStalled(now: number): boolean {
+    return now >= this.stallBy && left(this.connection.transport) < this.stallMark;
+  }
+
+  /** The event loop was late by so much. */
+  standStill(silence: number): void {
+    this.stallBy += silence;
+  }
+}
+
+const TEXT: SendOptions = Object.freeze({ binary: false });
+
+const left = (transport: Socket): number => transport.bytesWritten - transport.writableLength;
+
+const closedError = (): Error => new Error('WebSocket is not open: nothing more is sent to this peer');
+
+const failed = (outgoing: Outgoing): void => outgoing.call(closedError());
+
+function bytesOf(data: Exclude<Sendable, Blob>): Buffer {
+  if (typeof data === 'string') return Buffer.from(data);
+  if (Buffer.isBuffer(data)) return data;
+  return ArrayBuffer.isView(data) ? Buffer.from(data.buffer, data.byteOffset, data.byteLength) : Buffer.from(data);
+}

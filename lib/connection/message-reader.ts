@@ -1,0 +1,409 @@
+import { chargedBytes, type Inflated } from '../protocol/deflate/per-message-deflate.js';
+import type { ProtocolError } from '../protocol/frame.js';
+import { own } from '../protocol/kept.js';
+import { FrameParser, type FrameSink } from '../protocol/parser.js';
+import type { ConnectionCore } from './context.js';
+import { Fifo, type Waiting } from './fifo.js';
+import { OVERHEAD } from './memory-budget.js';
+import { Rates } from './rates.js';
+import { Pause, ReadGate, shifted } from './read-gate.js';
+
+/** Work for one connection yields after this much. */
+const TURN_BYTES = 256 * 1024;
+const TURN_MS = 2;
+/** Messages from here on take turns with those of other connections. */
+const LARGE = 16 * 1024;
+/** Frames that are read, and forgotten, after the connection began to close: the peer's close frame may be behind them. */
+const FRAMES_AFTER_END = 1000;
+/** The slowest sender that is waited for: bytes per millisecond (16 KiB/s). */
+const SLOWEST = 16.384;
+/** The longest head of a frame that is certain to be followed by its payload alone. */
+const LONGEST_HEAD = 14;
+const NEVER = Number.POSITIVE_INFINITY;
+
+interface Message extends Waiting {
+  readonly data: Buffer;
+  readonly isBinary: boolean;
+}
+
+/**
+ * What comes from one peer, from its bytes to whoever handles its messages. The steps stand here in their order: a read
+ * of the transport, the frames in it, whole messages, their rates, the queue, and the sink. Made with the first byte.
+ */
+export class MessageReader implements FrameSink {
+  readonly gate: ReadGate;
+  /** Messages that are being handled. */
+  running = 0;
+  /** When the read, or the turn, began that is being worked on. */
+  turnStart = 0;
+  private turnBytes = 0;
+  private readonly parser: FrameParser;
+  private readonly rates = new Rates();
+  private readonly queue = new Fifo<Message>();
+  private runningBytes = 0;
+  /** Bytes of the read that is being worked on. */
+  private readBytes = 0;
+  /** Compressed bytes of the message that is in the thread pool. */
+  private inflatingBytes = 0;
+  /** When the first byte of the unfinished message came; 0: there is none. */
+  private assemblySince = 0;
+  private completedOne = false;
+  /** Waits for its turn among the connections. */
+  private yielded = false;
+  /** Inside of `handOver`, which a handler that is done at once must not enter again. */
+  private handing = false;
+  /** No message is handed over any more. */
+  private discarding = false;
+  /** Messages are not kept for later any more. */
+  private left = false;
+  private framesAfterEnd = 0;
+
+  constructor(private readonly connection: ConnectionCore) {
+    const { context, deflate } = connection;
+    this.gate = new ReadGate(connection, this);
+    this.parser = new FrameParser(context.role, context.limits, this, deflate !== undefined);
+  }
+
+  // 1. Bytes
+
+  /** One read of the transport. */
+  read(chunk: Buffer): void {
+    const { context } = this.connection;
+    this.turnStart = context.clock.now();
+    this.turnBytes = 0;
+    this.readBytes = chunk.length;
+    context.scheduler.turn++;
+    if (this.gate.closed) this.gate.pauseTransport();
+    this.parser.push(chunk);
+    this.readBytes = 0;
+    this.parsed();
+  }
+
+  /** All that was read has been parsed, as far as it can be. */
+  private parsed(): void {
+    const { connection, parser, queue } = this;
+    if (!parser.isMidMessage) this.assemblySince = 0;
+    else if (this.assemblySince === 0 || this.completedOne) {
+      this.assemblySince = Math.max(this.turnStart, 1);
+      connection.schedule(this.assemblyBy);
+    }
+    this.completedOne = false;
+    const messages = this.running + queue.length;
+    if (messages > 1) connection.output.cork();
+    if (messages > 0 || connection.held > 0 || parser.heldObjects > 0) connection.settle();
+    if (connection.isCut && !this.hasMore) connection.finish();
+  }
+
+  // 2. Frames (RFC 6455, section 5.2)
+
+  message(data: Buffer, isBinary: boolean, isCompressed: boolean): void {
+    if (isCompressed) this.inflate(data, isBinary);
+    else this.arrive(data, isBinary, data.length);
+  }
+
+  /** A fragment that is not the last, or what comes after the end. */
+  fragment(): void {
+    const { connection } = this;
+    if (this.discarding) this.afterEnd();
+    else if (!this.rates.fragment(connection.context.clock.now(), connection.context.limits))
+      this.breach('message rate exceeded');
+  }
+
+  ping(data: Buffer): void {
+    const { connection } = this;
+    if (!this.controlFrame()) return;
+    connection.output.answer(data);
+    connection.sink.pinged(data);
+  }
+
+  pong(data: Buffer): void {
+    const { connection } = this;
+    if (!connection.keepalive.pong(data) && !this.controlFrame()) return;
+    connection.sink.ponged(data);
+  }
+
+  close(code: number, reason: Buffer): void {
+    this.connection.peerClosed(code, reason);
+  }
+
+  error(error: ProtocolError): void {
+    this.connection.fail(error);
+  }
+
+  /** A ping, or a pong that was not asked for; false when it is not to be noticed. */
+  private controlFrame(): boolean {
+    const { context, isOpen } = this.connection;
+    if (this.discarding) return this.afterEnd();
+    if (this.rates.controlFrame(context.clock.now(), context.limits)) return isOpen;
+    return this.breach('control frame rate exceeded');
+  }
+
+  // 3. Compressed messages (RFC 7692, section 6.2)
+
+  private inflate(data: Buffer, isBinary: boolean): void {
+    const { connection } = this;
+    const kept = own(data);
+    const done = (result: Inflated): void => this.inflatedLater(result, isBinary);
+    const result = connection.deflate!.inflate(kept, !isBinary, connection, done);
+    if (result !== undefined) return this.inflated(result, isBinary);
+    this.inflatingBytes = kept.buffer.byteLength;
+    this.gate.pause(Pause.INFLATING);
+  }
+
+  private inflatedLater(result: Inflated, isBinary: boolean): void {
+    if (this.inflatingBytes === 0) return;
+    this.inflatingBytes = 0;
+    this.turnStart = this.connection.context.clock.now();
+    this.turnBytes = 0;
+    this.inflated(result, isBinary);
+    this.gate.resume(Pause.INFLATING);
+    this.parsed();
+  }
+
+  private inflated(result: Inflated, isBinary: boolean): void {
+    if (result.error !== undefined) this.connection.fail(result.error);
+    else this.arrive(result.data!, isBinary, chargedBytes(result));
+  }
+
+  // 4. Whole messages, and their rates
+
+  private arrive(data: Buffer, isBinary: boolean, charge: number): void {
+    const { connection, turnStart: now } = this;
+    const { limits } = connection.context;
+    this.completedOne = true;
+    if (this.discarding) return void this.afterEnd();
+    if (!this.rates.message(now, limits)) return void this.breach('message rate exceeded');
+    this.spend(charge, now);
+    connection.touch(now);
+    // More than this message has come: its reply leaves with those that follow.
+    const isOneOfMany = this.readBytes > data.length + LONGEST_HEAD;
+    if (isOneOfMany) connection.output.cork();
+    connection.sink.heard(data, isBinary);
+    if (this.left) return;
+    this.enqueue(data, isBinary);
+    if (isOneOfMany && this.isTurnOver) this.yield(false);
+  }
+
+  /** A malformed or unknown message; false when there were too many. */
+  strike(): boolean {
+    const { context } = this.connection;
+    return this.rates.strike(context.clock.now(), context.limits) || this.breach('too many malformed messages');
+  }
+
+  /**
+   * The structure of a message that is being handled takes so many bytes beside its own: counted as they are, until
+   * {@link finished} gives them back.
+   */
+  charge(bytes: number): void {
+    this.runningBytes += bytes;
+    this.spend(bytes, this.connection.context.clock.now());
+    this.judgeQueue();
+    this.connection.settle();
+  }
+
+  private spend(bytes: number, now: number): void {
+    const { connection, gate } = this;
+    const wait = this.rates.pauseFor(bytes, now, connection.account, connection.context.limits);
+    if (wait > 0 && !connection.isCut) gate.pauseUntil(now + wait);
+  }
+
+  private breach(reason: string): false {
+    this.connection.breach(reason);
+    return false;
+  }
+
+  private afterEnd(): false {
+    if (++this.framesAfterEnd > FRAMES_AFTER_END) this.gate.pause(Pause.CLOSING);
+    return false;
+  }
+
+  // 5. The queue, and fairness
+
+  private enqueue(data: Buffer, isBinary: boolean): void {
+    if (this.queue.length === 0 && this.hasPlace && this.takesTurn(data.length)) return this.start(data, isBinary);
+    const kept = own(data);
+    this.queue.push({ data: kept, isBinary, size: kept.length, next: undefined });
+    this.judgeQueue();
+  }
+
+  private get hasPlace(): boolean {
+    const { context, isServing, sink } = this.connection;
+    return this.running < context.limits.concurrency && isServing && !this.gate.isClosedFor(Pause.OUTPUT) && sink.takes;
+  }
+
+  /** Whether a message may be handled in this turn; else the connection gets one later. */
+  private takesTurn(size: number): boolean {
+    if (this.yielded) return false;
+    const isLarge = size >= LARGE;
+    if (!this.isTurnOver && (!isLarge || this.connection.context.scheduler.hasRoomFor(size))) return true;
+    this.yield(isLarge);
+    return false;
+  }
+
+  private get isTurnOver(): boolean {
+    return this.turnBytes >= TURN_BYTES || this.connection.context.clock.now() - this.turnStart >= TURN_MS;
+  }
+
+  private yield(isLarge: boolean): void {
+    if (this.yielded) return;
+    this.yielded = true;
+    this.gate.pause(Pause.TURN);
+    this.connection.context.scheduler.proceedLater(this.connection, isLarge);
+  }
+
+  /** The turn of this connection has come. */
+  proceed(): void {
+    this.yielded = false;
+    this.turnStart = this.connection.context.clock.now();
+    this.turnBytes = 0;
+    this.handOver(true);
+    this.gate.resume(Pause.TURN);
+  }
+
+  /** Hands waiting messages to the sink for as long as the turn lasts. */
+  handOver(isMyTurn = false): void {
+    if (this.handing) return;
+    const { queue } = this;
+    this.handing = true;
+    try {
+      for (let { first } = queue; first !== undefined && this.hasPlace; { first } = queue) {
+        if (!isMyTurn && !this.takesTurn(first.size)) break;
+        isMyTurn = false;
+        queue.shift();
+        this.start(first.data, first.isBinary);
+      }
+    } finally {
+      this.handing = false;
+    }
+    this.judgeQueue();
+    if (queue.length === 0 && this.running === 0) this.connection.writer?.flush();
+  }
+
+  private judgeQueue(): void {
+    // What still comes is read for the peer's close frame, and does not wait for handlers that go on.
+    if (this.left) return;
+    const { maxQueue, maxQueueBytes } = this.connection.context.limits;
+    const messages = this.running + this.queue.length;
+    const bytes = this.queue.bytes + this.runningBytes;
+    if (messages >= maxQueue || bytes >= maxQueueBytes) this.gate.pause(Pause.QUEUE);
+    // To stop and go for each message would cost more than it.
+    else if (2 * messages <= maxQueue && 2 * bytes <= maxQueueBytes) this.gate.resume(Pause.QUEUE);
+  }
+
+  // 6. The sink
+
+  private start(data: Buffer, isBinary: boolean): void {
+    const { context, sink } = this.connection;
+    const { length } = data;
+    this.running++;
+    this.runningBytes += length;
+    this.turnBytes += length;
+    if (length >= LARGE) context.scheduler.took(length);
+    this.judgeQueue();
+    sink.take(data, isBinary);
+  }
+
+  /** A message was handled, or has had its time: its place is free. */
+  finished(size: number): void {
+    const { connection } = this;
+    this.running--;
+    this.runningBytes -= size;
+    if (this.running === 0) connection.handled();
+    if (!this.yielded) this.handOver();
+    if (connection.held > 0) connection.settle();
+  }
+
+  /** What waits, taken out of its order in time: the connection may have ended. */
+  shift(): { readonly data: Buffer; readonly isBinary: boolean } | undefined {
+    const message = this.queue.shift();
+    if (message !== undefined) this.judgeQueue();
+    return message;
+  }
+
+  /** We have closed: what still comes is not kept for later. */
+  get isLeft(): boolean {
+    return this.left;
+  }
+
+  /** Messages that wait, and their bytes. */
+  get waiting(): number {
+    return this.queue.length;
+  }
+
+  get waitingBytes(): number {
+    return this.queue.bytes;
+  }
+
+  // What it holds, and until when
+
+  /** Bytes of the peer's that are held, with what their objects cost. */
+  get held(): number {
+    const { parser, queue } = this;
+    const unread = this.gate.closed ? this.connection.transport.readableLength : 0;
+    const objects = parser.heldObjects + queue.length;
+    return parser.heldBytes + queue.bytes + this.runningBytes + this.inflatingBytes + objects * OVERHEAD + unread;
+  }
+
+  /** When the message that is being received must be complete. */
+  get assemblyBy(): number {
+    if (this.assemblySince === 0 || this.gate.closed) return NEVER;
+    return this.assemblySince + this.connection.context.limits.assemblyTimeout + this.parser.received / SLOWEST;
+  }
+
+  /** Reading stood still for so long. */
+  excuse(silence: number, now: number): void {
+    if (this.assemblySince !== 0) this.assemblySince = shifted(this.assemblySince, silence, now);
+  }
+
+  /** TCP has ended, and there is still something to parse that somebody wants. */
+  get hasMore(): boolean {
+    return !this.left && !this.parser.hasEnded && (this.parser.hasUnread || this.inflatingBytes > 0);
+  }
+
+  // The gate, and the end
+
+  /** @internal For the gate. */
+  stop(): void {
+    this.parser.stop();
+  }
+
+  /** @internal For the gate. */
+  goOn(parses: boolean): void {
+    if (parses) this.parser.resume();
+    if (!this.yielded) this.handOver();
+    if (parses) this.parsed();
+  }
+
+  /**
+   * The connection closes, and messages are not kept any more. What still comes is read for the peer's close frame, and
+   * for listeners where there are any.
+   */
+  leave(hears: boolean): void {
+    this.left = true;
+    this.discarding ||= !hears;
+    this.inflatingBytes = 0;
+    if (this.discarding) this.parser.discardMessages();
+    this.gate.resume(Pause.QUEUE | Pause.BYTES | Pause.USER | Pause.INFLATING | Pause.TURN);
+  }
+
+  /** Forgets what waits for its handler. */
+  drop(): void {
+    this.queue.clear();
+  }
+
+  /** Nothing more is read, and nothing kept of what was. What waits is still there. */
+  end(): void {
+    this.discarding = this.left = true;
+    this.parser.end();
+    this.inflatingBytes = 0;
+    this.assemblySince = 0;
+  }
+
+  /** What was still unread when TCP ended: a close frame may be in it. */
+  lastRead(): void {
+    const { transport } = this.connection;
+    if (transport.readableLength === 0 || transport.readableEnded) return;
+    const rest: Buffer | null = transport.read(transport.readableLength);
+    if (rest !== null) this.read(rest);
+  }
+}
