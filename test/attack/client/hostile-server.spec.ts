@@ -236,6 +236,7 @@ describe('a 101 that is none', () => {
     while (received.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
     expect(received[0]![0]! & 0x40).toBe(0x40);
     socket.terminate();
+    await socket.closed;
     await nothingLeft(server);
   });
 
