@@ -1,4 +1,4 @@
-export type { GatewayType } from './admission/attempt.js';
+export type { AttemptProxy, GatewayType } from './admission/attempt.js';
 export { UpgradeAttempt } from './admission/attempt.js';
 export { type Ban, type BanOptions, type BanTarget, SecureWsBans } from './admission/bans.js';
 export {

@@ -2,6 +2,7 @@ import type { PeerCertificate } from 'node:tls';
 import { lowerCaseHeaders, parseCookies } from '../http/fields.js';
 import type { HostPort } from '../http/host.js';
 import type { ClientAddress } from '../net/address.js';
+import type { ProxiedConnection } from '../net/proxied-connection.js';
 import type { AddressEntry } from './address-table.js';
 
 /** A gateway's class. */
@@ -37,6 +38,8 @@ export interface AttemptInit {
   /** Those that the gateway chooses from. */
   readonly subprotocols: readonly string[];
   readonly gateway: GatewayType;
+  /** What a trusted proxy has said of the connection with the PROXY protocol. */
+  readonly proxied?: ProxiedConnection | undefined;
   readonly certificate?: () => PeerCertificate | undefined;
   /** Ports, and our own address, of the TCP connection of `peer`; nothing where they are not known. */
   readonly ends?: () => SocketEnds | undefined;
@@ -48,6 +51,23 @@ export interface SocketEnds {
   readonly localAddress: string;
   readonly localPort: number;
   readonly localFamily: string;
+}
+
+/** What a trusted proxy said with the PROXY protocol. */
+export interface AttemptProxy {
+  readonly version: 1 | 2;
+  /** The proxy's own address. */
+  readonly address: string;
+  /** Where the client connected to, as the proxy saw it. */
+  readonly destination: { readonly address: string; readonly port: number } | undefined;
+  /** Host name that the client asked for, such as its SNI. */
+  readonly authority: string | undefined;
+  /** Up to 128 opaque bytes that name the connection. */
+  readonly uniqueId: Buffer | undefined;
+  /** Such as `TLSv1.3`, of the client's side. */
+  readonly tlsVersion: string | undefined;
+  /** Common name of the client's certificate, only where the proxy has verified the certificate. */
+  readonly commonName: string | undefined;
 }
 
 let initOf: (attempt: UpgradeAttempt<unknown>) => AttemptInit;
@@ -159,6 +179,15 @@ export class UpgradeAttempt<P = unknown> {
   /** The client's certificate, where one was asked for and verified. */
   get certificate(): PeerCertificate | undefined {
     return this.#init.certificate?.();
+  }
+
+  /** What the proxy said that relays the connection; only with `proxy.protocol`, and only of trusted proxies. */
+  get proxy(): AttemptProxy | undefined {
+    const { proxied } = this.#init;
+    if (proxied === undefined) return undefined;
+    const { version, destination, authority, uniqueId, tls } = proxied.header;
+    const { version: tlsVersion, commonName } = tls ?? {};
+    return { version, address: proxied.proxy, destination, authority, uniqueId, tlsVersion, commonName };
   }
 
   /** The class of the gateway that was asked for. */

@@ -97,6 +97,15 @@ const SMALLEST_CONTEXT = 98 * 1024;
 const ADDRESS_FIRST = 'the limit per address is reached first';
 
 const RULES: readonly Rule[] = [
+  {
+    paths: ['proxy.protocol'],
+    fatal: true,
+    find(settings) {
+      const { protocol, trusted } = settings.proxy;
+      if (protocol === 'off' || trusted.length > 0) return undefined;
+      return `${is(settings, 'proxy.protocol')}, and ${name('proxy.trusted')} is empty: nobody may send the header`;
+    },
+  },
   above('messages.maxSize', 'buffers.maxPerIp', 'a message of that size can never be received', { fatal: true }),
   above('messages.maxSize', 'buffers.budget', 'a message of that size can never be received', { fatal: true }),
   {

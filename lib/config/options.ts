@@ -115,6 +115,14 @@ export interface ProxyOptions {
    */
   readonly header?: 'x-forwarded' | 'forwarded';
   /**
+   * Versions of the PROXY protocol that trusted proxies (`proxy.trusted`) must speak before anything else, TLS
+   * included; a connection of theirs without a valid header is reset. From then on the address that the header names
+   * counts everywhere. What others send is never read as a header.
+   *
+   * Default: `off`. Variable: `WEBSOCKETS_PROXY_PROTOCOL`. Scope: port.
+   */
+  readonly protocol?: 'off' | 'v1' | 'v2' | 'any';
+  /**
    * Refuses (403) every connection that is neither TLS here nor said to be TLS by the nearest trusted proxy.
    *
    * Default: false; must be chosen under `NODE_ENV=production` where neither TLS nor a trusted proxy is configured.
@@ -617,6 +625,8 @@ export interface SecureGatewayOptions {
    * Default: `Node.js/x.y.z nest-secure-ws/X.Y`. Variable: `WEBSOCKETS_SERVER`. Scope: port. `null` removes it.
    */
   readonly serverHeader?: string | null;
+  /** Reverse proxies and load balancers in front of the application. */
+  readonly proxy?: Pick<ProxyOptions, 'protocol'>;
   /** Who may connect, and how often. */
   readonly connections?: Pick<
     ConnectionsOptions,

@@ -27,6 +27,13 @@ export const PROXY_ROWS = {
     means:
       'Family of forwarding headers that is read, from the right: `x-forwarded` (`X-Forwarded-For`, `X-Forwarded-Proto` with `https` or `wss`) or `forwarded` (RFC 7239). The other one is ignored.',
   }),
+  protocol: row(choice('off', 'v1', 'v2', 'any'), {
+    scope: 'p',
+    variable: 'WEBSOCKETS_PROXY_PROTOCOL',
+    default: 'off',
+    means:
+      'Versions of the PROXY protocol that trusted proxies (`proxy.trusted`) must speak before anything else, TLS included; a connection of theirs without a valid header is reset. From then on the address that the header names counts everywhere. What others send is never read as a header.',
+  }),
   requireTls: row(boolean(), {
     scope: 'a',
     variable: 'WEBSOCKETS_REQUIRE_TLS',

@@ -116,7 +116,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
     const { engine } = port;
     this.entry = engine.addresses.acquire(peer, isExempt);
     this.place = engine.pending.enter(this.entry, this);
-    this.deadline = engine.clock.now() + port.openTimeout;
+    this.deadline = (transport.proxied?.acceptedAt ?? engine.clock.now()) + port.openTimeout;
     engine.wheel.schedule(this, this.deadline);
   }
 
@@ -130,6 +130,9 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
 
   /** A later request of a connection that Node has parsed so far. */
   resume(head: RequestHead, rest: Buffer): void {
+    const { engine, openTimeout } = this.port;
+    this.deadline = engine.clock.now() + openTimeout;
+    engine.wheel.schedule(this, this.deadline);
     this.state = State.HEAD;
     this.received = true;
     this.transport.read();

@@ -30,7 +30,9 @@ const NO_BUFFERS = Object.freeze(retryLater('buffer-budget', 503, 5));
 function peer(upgrade: UpgradeContext): Awaitable<Stop | undefined> {
   const { engine, head } = upgrade;
   if (engine.draining) return REFUSALS.shutdown;
-  const client = routeOf(upgrade.peer, upgrade.tls, head.rawHeaders, engine.proxy);
+  const { proxied } = upgrade.transport;
+  const named = proxied && { secure: proxied.header.tls?.secure };
+  const client = routeOf(upgrade.peer, upgrade.tls, head.rawHeaders, engine.proxy, named);
   upgrade.route = client;
   if (client.strayHeaders) engine.hints.stray(client);
   if (client.address !== upgrade.peer) upgrade.port.moveTo(upgrade, client);

@@ -91,6 +91,7 @@ export class UpgradeContext implements TransportFacts {
       protocols: request.protocols,
       subprotocols: this.endpoint.settings.connections.subprotocols,
       gateway: this.endpoint.gateway,
+      proxied: transport.proxied,
       certificate: () => verifiedCertificate(transport.tls),
       ends: () => this.ends(),
     });

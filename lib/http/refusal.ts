@@ -8,6 +8,7 @@ export type RefusalReason =
   | 'address-denied'
   | 'banned'
   | 'pending-full'
+  | 'proxy-protocol'
   | 'request-line-too-long'
   | 'header-line-too-long'
   | 'too-many-headers'

@@ -136,13 +136,15 @@ export function routeOf(
   tls: boolean,
   rawHeaders: readonly string[],
   rules: ProxyRules,
+  /** What the proxy said that named `peer` with the PROXY protocol. */
+  named?: { readonly secure: boolean | undefined },
 ): ClientRoute {
-  if (!rules.trusted.has(peer)) return direct(peer, tls, rawHeaders);
+  if (!rules.trusted.has(peer)) return named === undefined ? direct(peer, tls, rawHeaders) : relayed(peer, tls, named);
   const address = lastUntrusted(peer, rawHeaders, rules);
   const isExempt = rules.trusted.has(address);
   return {
     address,
-    secure: saidScheme(rawHeaders, rules) ?? (tls || undefined),
+    secure: saidScheme(rawHeaders, rules) ?? (tls || named?.secure),
     viaProxy: true,
     isExempt,
     strayHeaders: false,
@@ -155,6 +157,15 @@ const direct = (peer: ClientAddress, tls: boolean, rawHeaders: readonly string[]
   viaProxy: false,
   isExempt: false,
   strayHeaders: hasForwardingHeaders(rawHeaders),
+});
+
+/** The proxy relays bytes: what their headers say is the client's word. */
+const relayed = (peer: ClientAddress, tls: boolean, { secure }: { secure: boolean | undefined }): ClientRoute => ({
+  address: peer,
+  secure: tls || secure,
+  viaProxy: true,
+  isExempt: false,
+  strayHeaders: false,
 });
 
 const FORWARDING = /^(?:forwarded|x-forwarded-(?:for|proto))$/i;

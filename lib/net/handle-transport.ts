@@ -50,6 +50,10 @@ export class HandleTransport implements Transport {
     return undefined;
   }
 
+  get proxied(): undefined {
+    return undefined;
+  }
+
   attend(reader: TransportReader): void {
     this.reader = reader;
     (this.client as Wired)[WIRE] = this;

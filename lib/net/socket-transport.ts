@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import { type ProxiedConnection, proxiedBy } from './proxied-connection.js';
 import type { Ends, Transport, TransportReader } from './transport.js';
 
 /** A socket of Node's, and the one of TLS over it. All listeners are shared by all wires. */
@@ -16,6 +17,10 @@ export class SocketTransport implements Transport {
 
   get tls(): TLSSocket | undefined {
     return 'encrypted' in this.socket ? (this.socket as TLSSocket) : undefined;
+  }
+
+  get proxied(): ProxiedConnection | undefined {
+    return proxiedBy(this.tcp);
   }
 
   attend(reader: TransportReader): void {

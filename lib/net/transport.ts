@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import type { ProxiedConnection } from './proxied-connection.js';
 
 /** Who reads from a {@link Transport}. */
 export interface TransportReader {
@@ -12,6 +13,8 @@ export interface TransportReader {
 export interface Transport {
   /** Where TLS is spoken over it. */
   readonly tls: TLSSocket | undefined;
+  /** What a trusted proxy has said of the connection with the PROXY protocol. */
+  readonly proxied: ProxiedConnection | undefined;
   /** Tells `reader` of its end; of its bytes too, from `read()` on. */
   attend(reader: TransportReader): void;
   /** What comes from here on are the bytes of a head; through `tls`, where that has been set up over it. */

@@ -29,6 +29,7 @@ export class DedicatedListener extends Listener {
     this.files = TlsFiles.areNamed(tls) ? new TlsFiles(tls, engine.telemetry) : undefined;
     this.server = this.files === undefined ? this.plain() : this.secure(this.files);
     this.acceptEarly(this.server, this.files !== undefined);
+    this.gate?.attach(this.server, this.files !== undefined);
   }
 
   newMeter(): HeadMeter {
@@ -66,6 +67,7 @@ export class DedicatedListener extends Listener {
 
   override async close(): Promise<void> {
     this.files?.stop();
+    this.gate?.drop();
     await super.close();
     return new Promise((resolve) => {
       if (this.server.listening) this.server.close(() => resolve());

@@ -11,10 +11,12 @@ import { type ClientAddress, NO_ADDRESS, parseAddress } from '../net/address.js'
 import { isAddressAllowed } from '../net/address-list.js';
 import type { ClientRoute } from '../net/forwarding.js';
 import { HandleTransport } from '../net/handle-transport.js';
+import type { ProxyVersions } from '../net/proxy-protocol.js';
 import { reset } from '../net/reset.js';
 import { SocketTransport } from '../net/socket-transport.js';
 import type { Transport } from '../net/transport.js';
 import type { Endpoint } from './endpoint.js';
+import { ProxyGate } from './proxy-gate.js';
 import type { ServerContext } from './server-context.js';
 
 /** One listening place and the paths on it. */
@@ -26,6 +28,8 @@ export abstract class Listener {
   readonly headLimits: HeadLimits;
   readonly openTimeout: number;
   readonly serverHeader: string | null;
+  /** Where proxies must say whose connections they relay. */
+  protected readonly gate: ProxyGate | undefined;
   private closed = false;
 
   constructor(
@@ -36,6 +40,7 @@ export abstract class Listener {
     this.headLimits = { maxLineLength: http.maxLineLength, maxNumHeaders: http.maxNumHeaders };
     this.openTimeout = http.openTimeout;
     this.serverHeader = serverHeader;
+    this.gate = settings.proxy.protocol === 'off' ? undefined : this.newGate(settings.proxy.protocol);
   }
 
   /** Makes an endpoint known by its path; `isCatchAll`: by every path that no other endpoint has. */
@@ -75,6 +80,8 @@ export abstract class Listener {
         this.reportReset(peer, refusal);
         return true;
       }
+      // Its header is read from a socket, which is in the way of TLS and HTTP alike.
+      if (this.gate !== undefined && this.engine.proxy.trusted.has(peer)) return false;
       // A server that has enough of them says so at accept.
       if (isTls || server.maxConnections > 0 || !HandleTransport.fits(client)) return false;
       this.open(new HandleTransport(client, gate), peer)?.read();
@@ -113,6 +120,21 @@ export abstract class Listener {
   async close(): Promise<void> {
     this.closed = true;
     this.dropAll();
+  }
+
+  private newGate(versions: ProxyVersions): ProxyGate {
+    const { engine, openTimeout } = this;
+    const { ipv6Prefix, maxPending } = engine.settings.connections;
+    return new ProxyGate({
+      clock: engine.clock,
+      wheel: engine.wheel,
+      versions,
+      timeout: openTimeout,
+      maxWaiting: maxPending,
+      isProxy: (socket) => engine.proxy.trusted.has(peerAddress(socket, ipv6Prefix)),
+      refused: ({ remoteAddress: ip = '' }, detail) =>
+        engine.telemetry.refused({ reason: 'proxy-protocol', status: 0, ip, path: undefined, detail }),
+    });
   }
 
   private judge(peer: ClientAddress): Refusal | undefined {

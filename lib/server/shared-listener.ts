@@ -19,6 +19,7 @@ export type WebServer = HttpServer | HttpsServer;
 export class SharedListener extends Listener {
   readonly isOwn = false;
   private readonly attached = new Set<WebServer>();
+  private readonly detach: (() => void)[] = [];
 
   constructor(
     engine: ServerContext,
@@ -31,6 +32,11 @@ export class SharedListener extends Listener {
       if (this.isOurs(request)) this.onUpgrade(request, socket, rest);
     });
     this.claimUpgrades(server);
+  }
+
+  override async close(): Promise<void> {
+    for (const each of this.detach.splice(0)) each();
+    await super.close();
   }
 
   get hasForeignUpgrades(): boolean {
@@ -48,6 +54,7 @@ export class SharedListener extends Listener {
     this.attached.add(server);
     const isTls = server instanceof HttpsServer;
     this.acceptEarly(server, isTls);
+    if (this.gate !== undefined) this.detach.push(this.gate.attach(server, isTls));
     if (isTls) this.attachSecure(server);
     else this.attachPlain(server);
   }

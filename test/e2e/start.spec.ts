@@ -427,7 +427,7 @@ describe('settings', () => {
   it.each([
     [gatewayWith({ namespace: 'x' }), "unknown option 'namespace' of SomeGateway, did you mean 'path'?"],
     [
-      gatewayWith({ proxy: { trusted: 'loopback' } }),
+      gatewayWith({ proxy: { trusted: 'loopback' } as object }),
       'proxy.trusted (WEBSOCKETS_TRUSTED_PROXIES) of SomeGateway: a gateway cannot have its own; set it in forRoot() or the environment',
     ],
     [

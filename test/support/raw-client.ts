@@ -10,6 +10,8 @@ export interface RawOptions {
   readonly tls?: ConnectionOptions;
   /** A Unix domain socket, instead of host and port. */
   readonly unix?: string;
+  /** Sent before anything else, TLS included. */
+  readonly prefix?: string | Buffer;
 }
 
 /** A frame as it came from the server. */
@@ -135,12 +137,13 @@ export class RawClient {
     });
   }
 
-  static connect({ port, host = '127.0.0.1', localAddress, tls, unix }: RawOptions): Promise<RawClient> {
+  static connect({ port, host = '127.0.0.1', localAddress, tls, unix, prefix }: RawOptions): Promise<RawClient> {
     return new Promise((resolve, reject) => {
       const allowHalfOpen = tls === undefined;
       const tcp = tcpConnect(
         unix === undefined ? { port, host, localAddress, allowHalfOpen } : { path: unix, allowHalfOpen },
       );
+      if (prefix !== undefined) tcp.write(prefix);
       const socket =
         tls === undefined ? tcp : tlsConnect({ socket: new Transport(tcp), host, rejectUnauthorized: false, ...tls });
       tcp.once('error', reject);

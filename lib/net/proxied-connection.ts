@@ -1,0 +1,33 @@
+import type { Socket } from 'node:net';
+import type { ProxyEndpoint, ProxyHeader } from './proxy-protocol.js';
+
+/** A connection that a proxy relays, and has announced with the PROXY protocol. */
+export interface ProxiedConnection {
+  readonly header: ProxyHeader;
+  /** The proxy's own address. */
+  readonly proxy: string;
+  /** When the proxy connected, on the clock of the deadlines. */
+  readonly acceptedAt: number;
+}
+
+const connections = new WeakMap<Socket, ProxiedConnection>();
+
+/** What a proxy has said of a socket; `undefined` where none has. */
+export const proxiedBy = (socket: Socket): ProxiedConnection | undefined => connections.get(socket);
+
+/**
+ * Makes a socket known as the connection that a proxy relays: `remoteAddress`, `remotePort` and `remoteFamily`, which
+ * frameworks and applications read, become those that the proxy names, and stay so when the connection has ended.
+ */
+export function markProxied(socket: Socket, connection: ProxiedConnection): void {
+  connections.set(socket, connection);
+  const { source } = connection.header;
+  if (source !== undefined) rename(socket, source);
+}
+
+function rename(socket: Socket, { address, port }: ProxyEndpoint): void {
+  const values = { remoteAddress: address, remotePort: port, remoteFamily: address.includes(':') ? 'IPv6' : 'IPv4' };
+  for (const [name, value] of Object.entries(values)) {
+    Object.defineProperty(socket, name, { configurable: true, enumerable: false, writable: true, value });
+  }
+}

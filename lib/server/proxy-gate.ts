@@ -1,0 +1,244 @@
+import type { Server, Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { markProxied, type ProxiedConnection, proxiedBy } from '../net/proxied-connection.js';
+import {
+  MORE,
+  type ProxyHeader,
+  ProxyHeaderFault,
+  ProxyProtocolParser,
+  type ProxyVersions,
+} from '../net/proxy-protocol.js';
+import { reset } from '../net/reset.js';
+import type { Clock, Timed, TimerWheel } from '../net/timer-wheel.js';
+
+/** What the gate needs of its port. */
+export interface ProxyGateHost {
+  readonly clock: Clock;
+  readonly wheel: TimerWheel;
+  /** `proxy.protocol` */
+  readonly versions: ProxyVersions;
+  /** `http.openTimeout`, in milliseconds: for the header, as for all that follows. */
+  readonly timeout: number;
+  /** `connections.maxPending`: connections that may wait for their header. */
+  readonly maxWaiting: number;
+  /** Whether a socket's peer is a proxy that must announce its connections (`proxy.trusted`). */
+  isProxy(socket: Socket): boolean;
+  /** A proxy's connection is reset, and why. */
+  refused(socket: Socket, detail: string): void;
+}
+
+type Emit = (this: Server, event: string, ...args: unknown[]) => boolean;
+
+/**
+ * Reads the PROXY protocol's header of each connection from a trusted proxy before the server is told of the connection:
+ * before TLS, before HTTP, before any listener of the application's. From then on the connection's peer is the address
+ * that the header names. Without a valid header the connection is reset. Connections of others are told at once, and
+ * what they send is never taken for a header.
+ */
+export class ProxyGate {
+  private readonly waiting = new Set<WaitingHeader>();
+  /** Connections on which TLS is being set up, by both ends of TCP: Node does not document over which socket TLS runs. */
+  private readonly beforeTls = new Map<
+    string | Socket,
+    { readonly tcp: Socket; readonly connection: ProxiedConnection }
+  >();
+  private readonly names = new WeakMap<Socket, string | Socket>();
+  private readonly onTcpClose: (this: Socket) => void;
+
+  constructor(private readonly host: ProxyGateHost) {
+    const gate = this;
+    this.onTcpClose = function (this: Socket) {
+      gate.forget(this);
+    };
+  }
+
+  /** Connections that wait for their header, or for TLS behind it. */
+  get size(): number {
+    return this.waiting.size + this.beforeTls.size;
+  }
+
+  /** Stands before the listeners of a server, until what is answered is called. */
+  attach(server: Server, isTls: boolean): () => void {
+    const emit = server.emit as Emit;
+    const gate = this;
+    const proceed = (socket: Socket, connection: ProxiedConnection): void => {
+      if (isTls) gate.remember(socket, connection);
+      markProxied(socket, connection);
+      emit.call(server, 'connection', socket);
+      // TLS reads from below the stream.
+      if (!isTls && !socket.destroyed) socket.resume();
+    };
+    const attached: Emit = function (this: Server, event, ...args) {
+      switch (event) {
+        case 'connection':
+          if (gate.takes(args[0] as Socket, proceed)) return true;
+          break;
+        case 'secureConnection':
+          if (!gate.passOn(args[0] as TLSSocket)) return true;
+          break;
+        case 'tlsClientError':
+          gate.passOn(args[1] as TLSSocket);
+      }
+      return emit.call(this, event, ...args);
+    };
+    const restore = [replace(server, 'emit', attached)];
+    // A connection that the server has not been told of must not outlive the server.
+    for (const name of ['close', 'closeAllConnections', 'closeIdleConnections'] as const) {
+      const method = (server as unknown as Record<string, ((...args: unknown[]) => unknown) | undefined>)[name];
+      if (method === undefined) continue;
+      const closing = function (this: Server, ...args: unknown[]) {
+        gate.drop();
+        return method.apply(this, args);
+      };
+      restore.push(replace(server, name as 'close', closing as Server['close']));
+    }
+    return () => {
+      for (const each of restore.reverse()) each();
+      this.drop();
+    };
+  }
+
+  /** Ends whatever still waits for its header. */
+  drop(): void {
+    for (const each of [...this.waiting]) each.end();
+  }
+
+  /** True where the socket is kept until its header has come; `proceed` is called with it then. */
+  private takes(socket: Socket, proceed: (socket: Socket, connection: ProxiedConnection) => void): boolean {
+    if (proxiedBy(socket) !== undefined || !this.host.isProxy(socket)) return false;
+    if (this.waiting.size >= this.host.maxWaiting) this.oldest()?.fail('others need the place of its header');
+    const each = new WaitingHeader(this.host, socket, {
+      left: () => void this.waiting.delete(each),
+      announced: (connection) => proceed(socket, connection),
+    });
+    this.waiting.add(each);
+    return true;
+  }
+
+  private oldest(): WaitingHeader | undefined {
+    const [first] = this.waiting;
+    return first;
+  }
+
+  private remember(tcp: Socket, connection: ProxiedConnection): void {
+    const name = endsOf(tcp);
+    this.names.set(tcp, name);
+    this.beforeTls.set(name, { tcp, connection });
+    tcp.on('close', this.onTcpClose);
+  }
+
+  private forget(tcp: Socket): void {
+    const name = this.names.get(tcp);
+    if (name !== undefined && this.beforeTls.get(name)?.tcp === tcp) this.beforeTls.delete(name);
+  }
+
+  /** What is known of TCP is known of TLS over it. False where a proxy's connection was never announced. */
+  private passOn(socket: TLSSocket): boolean {
+    const known = this.beforeTls.get(endsOf(socket));
+    if (known !== undefined) {
+      known.tcp.removeListener('close', this.onTcpClose);
+      this.forget(known.tcp);
+      markProxied(socket, known.connection);
+    } else if (this.host.isProxy(socket)) {
+      socket.on('error', ignore);
+      socket.destroy();
+      return false;
+    }
+    return true;
+  }
+}
+
+interface WaitingHost {
+  left(): void;
+  announced(connection: ProxiedConnection): void;
+}
+
+/** A connection of a proxy whose header has not come yet. */
+class WaitingHeader {
+  private readonly parser: ProxyProtocolParser;
+  private readonly acceptedAt: number;
+  private readonly timer: Timed;
+  private isOver = false;
+
+  constructor(
+    private readonly gate: ProxyGateHost,
+    private readonly socket: Socket,
+    private readonly host: WaitingHost,
+  ) {
+    this.parser = new ProxyProtocolParser(gate.versions);
+    this.acceptedAt = gate.clock.now();
+    this.timer = gate.wheel.timer(() => this.fail('no header within http.openTimeout'), this.acceptedAt + gate.timeout);
+    // It stays: the socket is never without one.
+    socket.on('error', ignore);
+    socket.on('data', this.onData);
+    socket.on('end', this.onGone);
+    socket.on('close', this.onGone);
+  }
+
+  /** Ends it, and tells nobody. */
+  end(): void {
+    this.leave();
+    reset(this.socket);
+  }
+
+  fail(detail: string): void {
+    if (this.isOver) return;
+    this.gate.refused(this.socket, detail);
+    this.end();
+  }
+
+  private readonly onData = (chunk: Buffer): void => {
+    const result = this.parser.push(chunk);
+    if (result === MORE) return;
+    if (result instanceof ProxyHeaderFault) this.fail(result.message);
+    else this.proceed(result);
+  };
+
+  /** A proxy, or a monitor, that only looks whether the port is open says nothing. */
+  private readonly onGone = (): void => {
+    if (this.parser.heldBytes > 0) this.fail('the connection ended within its header');
+    else this.end();
+  };
+
+  private proceed(header: ProxyHeader): void {
+    const { socket, parser } = this;
+    const proxy = socket.remoteAddress ?? '';
+    this.leave();
+    // What came behind the header is read again, by whoever the server tells of the connection: TLS takes it from the
+    // stream before it reads on.
+    socket.pause();
+    if (parser.rest.length > 0) socket.unshift(parser.rest);
+    this.host.announced({ header, proxy, acceptedAt: this.acceptedAt });
+  }
+
+  private leave(): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    const { socket } = this;
+    this.gate.wheel.cancel(this.timer);
+    socket.removeListener('data', this.onData);
+    socket.removeListener('end', this.onGone);
+    socket.removeListener('close', this.onGone);
+    this.host.left();
+  }
+}
+
+/** Replaces a method of one server; what is answered puts the former one back, unless somebody else has replaced it since. */
+function replace<K extends 'emit' | 'close'>(server: Server, name: K, method: Server[K] | Emit): () => void {
+  const own = Object.getOwnPropertyDescriptor(server, name);
+  Object.defineProperty(server, name, { configurable: true, writable: true, enumerable: false, value: method });
+  return () => {
+    if (server[name] !== method) return;
+    if (own === undefined) delete (server as Partial<Server>)[name];
+    else Object.defineProperty(server, name, own);
+  };
+}
+
+/** Both ends of TCP, as they are: before the remote one is renamed. Unix domain sockets have none: there Node's own note is read. */
+function endsOf(socket: Socket & { readonly _parent?: Socket | null }): string | Socket {
+  const { remoteAddress, remotePort, localAddress, localPort } = socket;
+  if (localPort === undefined) return socket._parent ?? socket;
+  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
+}
+
+function ignore(): void {}
