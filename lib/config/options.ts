@@ -615,7 +615,10 @@ export interface SecureWsOptions {
  * a gateway or a port may have of its own.
  */
 export interface SecureGatewayOptions {
-  /** Path of the gateway. Default: `/`. */
+  /**
+   * Path of the gateway, or a pattern such as `/rooms/:id` or `/files/*rest`. Default: `/`; on a dedicated port every
+   * path that no other gateway there has.
+   */
   readonly path?: string;
   /** Limits of the HTTP head, while it arrives. */
   readonly http?: Pick<HttpOptions, 'maxLineLength' | 'maxNumHeaders' | 'openTimeout'>;

@@ -173,7 +173,7 @@ export function optionTypes(): string {
       return `${comment('', GROUPS[group] ?? capital(group))}\nexport interface ${nameOf(group)} {\n${part.map((entry) => property(entry)).join('\n')}\n}`;
     }),
     `${comment('', 'The options of `SecureWsModule.forRoot()`. All are optional; each wins over its environment variable.')}\nexport interface SecureWsOptions {\n${members(ROWS).join('\n')}\n}`,
-    `${comment('', "The options of `@SecureGateway()` for a gateway that shares the application's port: its path, and every setting that a gateway or a port may have of its own.")}\nexport interface SecureGatewayOptions {\n${comment('  ', 'Path of the gateway. Default: `/`.')}\n  readonly path?: string;\n${members(shared).join('\n')}\n}`,
+    `${comment('', "The options of `@SecureGateway()` for a gateway that shares the application's port: its path, and every setting that a gateway or a port may have of its own.")}\nexport interface SecureGatewayOptions {\n${comment('  ', 'Path of the gateway, or a pattern such as `/rooms/:id` or `/files/*rest`. Default: `/`; on a dedicated port every path that no other gateway there has.')}\n  readonly path?: string;\n${members(shared).join('\n')}\n}`,
     `${comment('', 'The options of `@SecureGateway(port)` for a gateway with a dedicated port.')}\nexport interface SecurePortOptions extends SecureGatewayOptions {\n${members(dedicated, new Set(['tls'])).join('\n')}\n}`,
   ].join('\n\n')}\n`;
 }

@@ -101,7 +101,7 @@ export async function open(
 
 /** A gateway at `/` that sends back what it is told. */
 export function echoes(...place: [] | [port: number]): Type[] {
-  const decorate = place.length === 1 ? SecureGateway(place[0]) : SecureGateway();
+  const decorate = place.length === 1 ? SecureGateway(place[0], { path: '/' }) : SecureGateway();
   @decorate
   class EchoGateway {
     @SubscribeMessage('echo')
