@@ -20,6 +20,7 @@ const MODULES: Readonly<Record<string, readonly string[]>> = {
   nest: [
     'admission',
     'client',
+    'compat',
     'config',
     'connection',
     'dispatch',

@@ -84,6 +84,8 @@ export class DispatchState {
   streams: Set<{ unsubscribe(): void }> | undefined = undefined;
   /** Buckets of handlers with a rate of their own, by handler. */
   rates: Map<number, number> | undefined = undefined;
+  /** Of a connection that has ended. */
+  closeCode: number | undefined = undefined;
   /** What Nest wants to be told when it ends. */
   disconnected: Disconnected | Disconnected[] | undefined = undefined;
 }

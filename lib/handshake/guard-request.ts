@@ -33,8 +33,8 @@ export const requestOf = (attempt: UpgradeAttempt): GuardRequest => standInsOf(a
 /** A response that cannot be written: an admission guard answers by what it returns or throws. */
 export const responseOf = (attempt: UpgradeAttempt): ServerResponse => standInsOf(attempt).response;
 
-/** Looked for on any object by promises, `JSON.stringify`, and Node's inspection: absent is the truth. */
-const PROBED = new Set(['then', 'toJSON', 'inspect']);
+/** Looked for on any object, by promises, `JSON.stringify`, inspection and test runners: absent is the truth. */
+const PROBED = new Set(['then', 'toJSON', 'inspect', 'asymmetricMatch', '$$typeof', 'nodeType', 'tagName']);
 /** Read by passport before it writes them itself. */
 const WRITTEN_BY_PASSPORT = new Set(['login', 'logIn', 'logout', 'logOut', 'isAuthenticated', 'isUnauthenticated']);
 

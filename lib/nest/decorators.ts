@@ -4,6 +4,7 @@ import type { GuardLike } from '../config/code-types.js';
 import type { Rate } from '../config/kinds.js';
 import type { SecureGatewayOptions, SecurePortOptions } from '../config/settings.js';
 import type { SecureSocket } from '../connection/secure-socket.js';
+import { requireModule } from './required-module.js';
 
 /** Keys under which decorators leave what the module reads. */
 export const ADMISSION_GUARDS = 'nest-secure-ws:admission-guards';
@@ -25,9 +26,14 @@ export function SecureGateway(
   portOrOptions?: number | SecureGatewayOptions,
   options: SecurePortOptions = {},
 ): ClassDecorator {
-  return typeof portOrOptions === 'number'
-    ? WebSocketGateway(portOrOptions, options)
-    : WebSocketGateway(portOrOptions ?? {});
+  const gateway =
+    typeof portOrOptions === 'number'
+      ? WebSocketGateway(portOrOptions, options)
+      : WebSocketGateway(portOrOptions ?? {});
+  return (target) => {
+    gateway(target);
+    requireModule(target);
+  };
 }
 
 /**
@@ -35,10 +41,20 @@ export function SecureGateway(
  * dependency injection), instances or functions; Nest's own `CanActivate` guards too. `beforeBuiltIn(guard)` runs before
  * the library's own checks.
  */
-export const UseAdmissionGuards = (...guards: GuardLike[]): ClassDecorator => SetMetadata(ADMISSION_GUARDS, guards);
+export const UseAdmissionGuards =
+  (...guards: GuardLike[]): ClassDecorator =>
+  (target) => {
+    SetMetadata(ADMISSION_GUARDS, guards)(target);
+    requireModule(target);
+  };
 
 /** Messages of one connection that this handler takes, such as `'5/1s'`; one more gets an `exception`. */
-export const MessageRate = (rate: Rate): MethodDecorator => SetMetadata(MESSAGE_RATE, rate);
+export const MessageRate =
+  (rate: Rate): MethodDecorator =>
+  (prototype, method, descriptor) => {
+    SetMetadata(MESSAGE_RATE, rate)(prototype, method, descriptor);
+    requireModule(prototype.constructor);
+  };
 
 const clientOf = (context: ExecutionContext): SecureSocket => context.switchToWs().getClient<SecureSocket>();
 

@@ -1,8 +1,7 @@
 import type { ArgumentsHost } from '@nestjs/common';
-import { EXCEPTION_FILTERS_METADATA } from '@nestjs/common/internal';
-import type { Module } from '@nestjs/core/internal';
-import { BaseWsExceptionFilter } from '@nestjs/websockets';
+import { BaseWsExceptionFilter, WsException } from '@nestjs/websockets';
 import type { GatewayType } from '../admission/attempt.js';
+import { baseFilterSends, EXCEPTION_FILTERS_METADATA, type NestModule } from '../compat/nest.js';
 import { SecureSocket } from '../connection/secure-socket.js';
 import { isFault, isOfConnection, LastResortFilter, sendException, UNKNOWN_ERROR } from '../dispatch/exceptions.js';
 import { requestValuesOf } from '../telemetry/redact.js';
@@ -14,7 +13,7 @@ type Method = (this: unknown, ...args: unknown[]) => unknown;
 const LAST_RESORT = new LastResortFilter();
 
 /** Puts our filter behind those of the application, and catches what those throw or reject with. */
-export function wrapFilters(gateway: GatewayType, { injectables }: Module): void {
+export function wrapFilters(gateway: GatewayType, { injectables }: NestModule): void {
   const own = filtersOf(gateway);
   const methods = [...methodsOf(gateway.prototype as object)].map(([, method]) => method);
   for (const filter of new Set([...own, ...methods.flatMap(filtersOf)])) {
@@ -74,6 +73,7 @@ const DEFAULT_FACTORY = String((new BaseWsExceptionFilter() as unknown as BaseFi
 function adoptBaseFilter(filter: BaseWsExceptionFilter): void {
   const base = filter as unknown as BaseFilter;
   if (!asksForCause(filter)) base.options.includeCause = false;
+  if (!baseFilterSends && base.handleError === BASE.handleError) wrap(filter, 'handleError', sendsError(base));
   if (base.handleUnknownError !== BASE.handleUnknownError) return;
   wrap(
     filter,
@@ -91,6 +91,20 @@ function adoptBaseFilter(filter: BaseWsExceptionFilter): void {
       },
   );
 }
+
+/** Nest 11 only calls `emit` of the client, which sends nothing: what Nest 12 does. */
+const sendsError =
+  ({ options }: BaseFilter) =>
+  (original: Method): Method =>
+    function (this: unknown, ...args: unknown[]) {
+      const [client, exception, cause] = args as [unknown, unknown, { pattern: unknown; data: unknown } | undefined];
+      if (!(client instanceof SecureSocket && exception instanceof WsException)) return original.apply(this, args);
+      const error = exception.getError();
+      if (typeof error === 'object' && error !== null) return client.sendEvent('exception', error);
+      const data: Record<string, unknown> = { status: 'error', message: error };
+      if (options.includeCause && cause) data['cause'] = options.causeFactory?.(cause.pattern, cause.data);
+      client.sendEvent('exception', data);
+    };
 
 /**
  * Nest fills the option in where it was left out, with `true`: whether the application has set it is seen by a

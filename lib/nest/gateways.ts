@@ -1,15 +1,16 @@
 import { isDeepStrictEqual } from 'node:util';
-import { INTERCEPTORS_METADATA } from '@nestjs/common/internal';
 import type { ApplicationConfig, ModulesContainer } from '@nestjs/core';
-import type { InstanceWrapper, Module } from '@nestjs/core/internal';
+import type { GatewayType } from '../admission/attempt.js';
 import {
   GATEWAY_METADATA,
   GATEWAY_OPTIONS,
+  INTERCEPTORS_METADATA,
   MESSAGE_MAPPING_METADATA,
   MESSAGE_METADATA,
+  type NestModule,
   PORT_METADATA,
-} from '@nestjs/websockets/internal';
-import type { GatewayType } from '../admission/attempt.js';
+  type ProviderWrapper,
+} from '../compat/nest.js';
 import type { GuardLike } from '../config/code-types.js';
 import { type ResolvedRate, rate } from '../config/kinds.js';
 import { printable } from '../config/problems.js';
@@ -23,9 +24,9 @@ import { ADMISSION_GUARDS, MESSAGE_RATE } from './decorators.js';
 
 /** A gateway as Nest knows it. */
 export interface Gateway {
-  readonly wrapper: InstanceWrapper;
+  readonly wrapper: ProviderWrapper;
   readonly type: GatewayType;
-  readonly module: Module;
+  readonly module: NestModule;
   /** 0: the application's. */
   readonly port: number;
   readonly options: SecureGatewayOptions;

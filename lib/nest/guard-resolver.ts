@@ -1,9 +1,5 @@
 import type { CanActivate } from '@nestjs/common';
 import { ModuleRef } from '@nestjs/core';
-import { InvalidClassScopeException } from '@nestjs/core/errors/exceptions/invalid-class-scope.exception.js';
-import { RequestScopedCreateException } from '@nestjs/core/errors/exceptions/request-scoped-create.exception.js';
-import { UnknownElementException } from '@nestjs/core/errors/exceptions/unknown-element.exception.js';
-import { ExecutionContextHost, type Module } from '@nestjs/core/internal';
 import type { Awaitable } from '../admission/admission-store.js';
 import type { GatewayType, UpgradeAttempt } from '../admission/attempt.js';
 import {
@@ -14,6 +10,7 @@ import {
   EarlyGuard,
 } from '../admission/guard.js';
 import { isObservable, isThenable } from '../admission/user-values.js';
+import { CallContext, isNestError, type NestModule, scopeOf } from '../compat/nest.js';
 import type { GuardClass, GuardLike, PlainGuard } from '../config/code-types.js';
 import { type GuardRequest, requestOf, responseOf } from '../handshake/guard-request.js';
 
@@ -25,10 +22,10 @@ export interface ResolvedGuards {
 
 /** Guards as written to guards as called: classes through dependency injection, each once per module. */
 export class GuardResolver {
-  private readonly made = new Map<Module, Map<GuardClass, unknown>>();
+  private readonly made = new Map<NestModule, Map<GuardClass, unknown>>();
   private readonly prepared = new Set<unknown>();
 
-  async resolve(guards: readonly GuardLike[], module: Module, gateway: GatewayType): Promise<ResolvedGuards> {
+  async resolve(guards: readonly GuardLike[], module: NestModule, gateway: GatewayType): Promise<ResolvedGuards> {
     const resolved = { early: [] as AdmissionGuardFunction[], guards: [] as AdmissionGuardFunction[] };
     for (const guard of guards) {
       const isEarly = guard instanceof EarlyGuard;
@@ -38,7 +35,11 @@ export class GuardResolver {
     return resolved;
   }
 
-  private async toFunction(guard: PlainGuard, module: Module, gateway: GatewayType): Promise<AdmissionGuardFunction> {
+  private async toFunction(
+    guard: PlainGuard,
+    module: NestModule,
+    gateway: GatewayType,
+  ): Promise<AdmissionGuardFunction> {
     if (typeof guard === 'function' && !isGuardClass(guard)) return guard as AdmissionGuardFunction;
     const instance = isGuardClass(guard) ? await this.instantiate(guard, module) : guard;
     const called = named(toFunction(instance, gateway), instance);
@@ -54,7 +55,7 @@ export class GuardResolver {
   }
 
   /** The gateway's module's own provider, else anybody's, else one made there. */
-  private async instantiate(type: GuardClass, module: Module): Promise<unknown> {
+  private async instantiate(type: GuardClass, module: NestModule): Promise<unknown> {
     const moduleRef = module.getProviderByKey<ModuleRef>(ModuleRef)?.instance as ModuleRef;
     try {
       return find(moduleRef, type, true) ?? find(moduleRef, type, false) ?? (await this.make(type, module, moduleRef));
@@ -63,9 +64,8 @@ export class GuardResolver {
     }
   }
 
-  private async make(type: GuardClass, module: Module, moduleRef: ModuleRef): Promise<unknown> {
-    if ((Reflect.getMetadata(SCOPE_OPTIONS, type) as { scope?: unknown } | undefined)?.scope)
-      throw scopeError(type, module);
+  private async make(type: GuardClass, module: NestModule, moduleRef: ModuleRef): Promise<unknown> {
+    if (scopeOf(type)) throw scopeError(type, module);
     let made = this.made.get(module);
     if (made === undefined) this.made.set(module, (made = new Map()));
     let instance = made.get(type);
@@ -74,13 +74,11 @@ export class GuardResolver {
   }
 }
 
-/** Nest's key for what `@Injectable({ scope })` says. */
-const SCOPE_OPTIONS = 'scope:options';
 /** What Nest says of classes of a scope of their own, and of those that depend on one. */
 const isScopeError = (error: unknown): boolean =>
-  error instanceof InvalidClassScopeException || error instanceof RequestScopedCreateException;
+  isNestError(error, 'InvalidClassScopeException', 'RequestScopedCreateException');
 
-const scopeError = (type: GuardClass, module: Module): Error =>
+const scopeError = (type: GuardClass, module: NestModule): Error =>
   new Error(
     `The admission guard ${type.name} of ${module.name} is request-scoped or transient, or depends on a provider that is: it runs before there is a request in Nest's sense, so it must be a singleton of singletons`,
   );
@@ -99,7 +97,7 @@ function find(moduleRef: ModuleRef, type: GuardClass, strict: boolean): unknown 
   try {
     return moduleRef.get(type as never, { strict });
   } catch (error) {
-    if (error instanceof UnknownElementException) return undefined;
+    if (isNestError(error, 'UnknownElementException')) return undefined;
     throw error;
   }
 }
@@ -120,8 +118,7 @@ const named = (guard: AdmissionGuardFunction, instance: unknown): AdmissionGuard
 /** One of Nest's own guards, over the upgrade request: what it leaves as `request.user` becomes the principal. */
 function activate(guard: CanActivate, attempt: UpgradeAttempt, gateway: GatewayType): Awaitable<Admission | boolean> {
   const request = requestOf(attempt);
-  const context = new ExecutionContextHost([request, responseOf(attempt), noNext], gateway as never, admit);
-  context.setType('http');
+  const context = new CallContext([request, responseOf(attempt), noNext], gateway, admit);
   return admissionOf(request, guard.canActivate(context));
 }
 

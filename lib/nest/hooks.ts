@@ -1,5 +1,5 @@
-import type { InstanceWrapper } from '@nestjs/core/internal';
 import { isThenable, whenSettled } from '../admission/user-values.js';
+import type { ProviderWrapper } from '../compat/nest.js';
 import { SecureSocket } from '../connection/secure-socket.js';
 import { enterContext, runInFork } from '../net/async-context.js';
 import type { Telemetry } from '../telemetry/events.js';
@@ -16,7 +16,7 @@ type Method = ((this: unknown, ...args: unknown[]) => unknown) & { [WRAPPED]?: t
 type Methods = Record<string, Method | undefined>;
 
 /** Makes a gateway's hooks known to its connections; Nest calls those of a request-scoped one in any case. */
-export function wrapHooks(wrapper: InstanceWrapper, telemetry: Telemetry): void {
+export function wrapHooks(wrapper: ProviderWrapper, telemetry: Telemetry): void {
   const always = !wrapper.isDependencyTreeStatic();
   eachInstance(wrapper, (instance) => {
     wrap(instance, 'afterInit', initHook(telemetry));
@@ -26,11 +26,11 @@ export function wrapHooks(wrapper: InstanceWrapper, telemetry: Telemetry): void 
 }
 
 /** Whether connections wait for a hook of this gateway's. */
-export const hasConnectionHook = ({ instance }: InstanceWrapper): boolean =>
+export const hasConnectionHook = ({ instance }: ProviderWrapper): boolean =>
   (instance as Methods | undefined)?.['handleConnection']?.[WRAPPED] === true;
 
 /** Shows the instance there is, and where each request gets its own, those that will be. */
-export function eachInstance(wrapper: InstanceWrapper, prepare: (instance: object) => void): void {
+export function eachInstance(wrapper: ProviderWrapper, prepare: (instance: object) => void): void {
   const lookUp = wrapper.getInstanceByContextId.bind(wrapper);
   const prepared = (host: ReturnType<typeof lookUp>) => {
     if (typeof host?.instance === 'object' && host.instance !== null) prepare(host.instance as object);
@@ -115,7 +115,9 @@ const disconnectHook = (original: Method): Method =>
     if (!(client instanceof SecureSocket)) return original.apply(this, args);
     const { connection } = client;
     const { telemetry, path } = connection.context;
-    const run = (): unknown => runInFork(connection.peer.asyncContext, original, this, ...args);
+    // Nest 11 does not say why.
+    const all = args.length > 1 ? args : [client, connection.dispatch.closeCode];
+    const run = (): unknown => runInFork(connection.peer.asyncContext, original, this, ...all);
     connection.whenReady(() => observe(run, nothing, (error) => telemetry.fault('handleDisconnect', error, path)));
     return undefined;
   };

@@ -37,10 +37,13 @@ import {
 import { GuardResolver } from './guard-resolver.js';
 import { hasConnectionHook, wrapHooks } from './hooks.js';
 import { MODULE_OPTIONS_TOKEN } from './module-definition.js';
+import { protectedServer } from './required-module.js';
 
 /** What one application has of this library, made when it is first needed: the settings, the ports, the connections. */
 @Injectable()
 export class SecureWsRuntime implements Audiences, BanContext {
+  /** The application is only looked at: no provider of its own is there. */
+  isPreview = false;
   private readonly logger = new Logger('SecureWs');
   private readonly telemetry = new Telemetry();
   private readonly guards = new GuardResolver();
@@ -116,7 +119,8 @@ export class SecureWsRuntime implements Audiences, BanContext {
     const gateways = findGateways(this.modules);
     const problems = [...found];
     const plans = planListeners(gateways, settings, this.config, problems);
-    if (sources.get('proxy.requireTls') === 'default') problems.push(...this.tlsChoice(settings, plans));
+    if (sources.get('proxy.requireTls') === 'default' && !this.isPreview)
+      problems.push(...this.tlsChoice(settings, plans));
     const parts = partsOf(plans);
     const findings = inconsistencies({ settings, sources, gateways: parts, httpsServer: this.httpsServer });
     problems.push(...findings.problems);
@@ -138,7 +142,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
       throw new Error(`no gateway is known at port ${number}, path ${name}`);
     const port = this.portFor(plan);
     // An application without HTTP, such as a microservice: nobody will ever come.
-    if (port === undefined) return new WebSocketServer({ noServer: true });
+    if (port === undefined) return protectedServer();
     let endpoint = port.endpoints.get(name);
     if (endpoint === undefined) port.add(name, (endpoint = this.endpointFor(endpointPlan)), endpointPlan.isCatchAll);
     return endpoint.server;
@@ -202,6 +206,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
   /** The application's own ConfigModule, where it has one; else the process's environment and `.env`. */
   private environment(): Environment {
     const configured = [...this.modules.values()].some(({ metatype }) => metatype === ConfigModule);
+    if (configured && this.isPreview) return NO_ENVIRONMENT;
     return configured ? environmentOf(this.moduleRef.get(ConfigService, { strict: false })) : defaultEnvironment();
   }
 
@@ -245,7 +250,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
   }
 
   private endpointFor({ gateways, settings, traits }: EndpointPlan): Endpoint {
-    const server = new WebSocketServer({ noServer: true, clientTracking: true });
+    const server = protectedServer();
     const hooks = gateways.filter(({ wrapper }) => hasConnectionHook(wrapper)).length;
     const endpoint = new Endpoint(
       this.engineOf(),
@@ -270,6 +275,8 @@ export class SecureWsRuntime implements Audiences, BanContext {
     return this.engine;
   }
 }
+
+const NO_ENVIRONMENT: Environment = { get: () => undefined, names: [] };
 
 /** The gateways of a path as reports name them. */
 const partsOf = (plans: readonly ListenerPlan[]) =>

@@ -16,10 +16,12 @@ import { MemoryTicketStore, SecureWsTickets } from '../guards/tickets.js';
 import { SecureWsStats } from '../telemetry/stats.js';
 import { SecureWsAdapter } from './adapter.js';
 import { ConfigurableModuleClass, type SecureWsModuleAsyncOptions } from './module-definition.js';
+import { SecureWsPreview } from './preview.js';
 import { SecureWsRuntime } from './runtime.js';
 
 /** Importing it protects every gateway of the application. Global; import it once. */
 @Module({
+  imports: [SecureWsPreview],
   providers: [
     SecureWsRuntime,
     SecureWsStats,

@@ -16,6 +16,7 @@ import { Dispatcher } from '../dispatch/dispatcher.js';
 import type { HandlerTraits } from '../dispatch/handler-table.js';
 import { Rooms } from '../dispatch/rooms.js';
 import { compiled } from '../net/address-list.js';
+import { enterContext } from '../net/async-context.js';
 import { Compression } from '../protocol/deflate/compression.js';
 import type { ServerContext } from './server-context.js';
 
@@ -148,7 +149,7 @@ export class Endpoint implements GatewayContext, Audience {
     });
     // Without a hook that waits for it, Nest has nothing to do with a connection before its first message, or its end.
     if (this.hooks > 0) this.introduce(socket, request);
-    if (this.server.listenerCount('connection') > 0) this.tell(() => this.server.emit('connection', socket, request));
+    if (this.server.listenerCount('connection') > 0) this.tell(() => this.announce(socket, request));
   }
 
   closed(connection: Connection, code: number, reason: Buffer): void {
@@ -162,10 +163,20 @@ export class Endpoint implements GatewayContext, Audience {
     this.dispatcher.release(connection);
     this.telemetry.closed({ ip: socket.ip, path: this.path, code: failedWith ?? code, cause });
     const { disconnected } = connection.dispatch;
+    connection.dispatch.closeCode = code;
     connection.dispatch.disconnected = undefined;
     if (typeof disconnected === 'function') this.tell(() => disconnected(code, reason));
     else for (const listener of disconnected ?? []) this.tell(() => listener(code, reason));
     this.engine.whenIdle?.();
+  }
+
+  /** What listeners of the server enter is the connection's from then on, as what its hooks enter. */
+  private announce(socket: SecureSocket, request: IncomingMessage | undefined): void {
+    const { peer } = socket.connection;
+    const emit = () => this.server.emit('connection', socket, request);
+    enterContext(peer.asyncContext, emit, (context) => {
+      peer.asyncContext = context;
+    });
   }
 
   /** Tells Nest, which binds its handlers to the connection. */

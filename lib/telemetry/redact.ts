@@ -29,7 +29,7 @@ export const NOT_SHOWN = '(its words are not shown: the request carries too much
 
 /** Headers whose value is the same in every handshake. */
 const CONSTANT = /^(?:upgrade|connection|sec-websocket-version)$/i;
-const SCHEME = /^(?:basic|bearer|digest|negotiate)$/i;
+const SCHEME = /^(?:basic|bearer|digest|negotiate)(?:\s+|$)/i;
 const SEPARATORS = /[\s;,&=:."'(){}[\]<>|]+/;
 
 /**
@@ -55,8 +55,9 @@ function valuesOf({ rawHeaders, rawQuery }: RequestValues): string[] {
 function formsOf(values: readonly string[]): Set<string> | undefined {
   const plain = new Set<string>();
   let size = 0;
-  const add = (value: string, depth: number): void => {
-    if (size > MAX_FORMS || value.length < SHORTEST || plain.has(value) || SCHEME.test(value)) return;
+  const add = (text: string, depth: number): void => {
+    const value = text.replace(SCHEME, '');
+    if (size > MAX_FORMS || value.length < SHORTEST || plain.has(value)) return;
     plain.add(value);
     size += value.length;
     for (const part of value.split(SEPARATORS)) add(part, depth);
@@ -148,6 +149,13 @@ function hideTokens(text: string, forms: ReadonlySet<string>): string {
     for (let at = 0; at + GRAM <= bare.length; at++)
       for (const word of grams.get(bare.slice(at, at + GRAM)) ?? []) tokens.set(word, true);
   }
-  const hidden = text.replace(TOKENS, (token) => (tokens.get(token.toLowerCase()) === true ? HIDDEN : token));
-  return hidden.replace(/…(?:[\W_]{0,2}…)+/g, HIDDEN);
+  const isHidden = (token: string): boolean => tokens.get(token.toLowerCase()) === true;
+  // What is left of a word that was hidden in part may be the rest of a value.
+  return text
+    .replace(/\S+/g, (word) => {
+      if (!word.includes(HIDDEN) && !word.match(TOKENS)?.some(isHidden)) return word;
+      const [, before, after] = /^(["'`(]*).*?(["'`),.:;!?]*)$/s.exec(word)!;
+      return `${before}${HIDDEN}${after}`;
+    })
+    .replace(/…(?:\s+…)+/g, HIDDEN);
 }

@@ -1,0 +1,125 @@
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import { errorText } from '../../../lib/telemetry/error-text.js';
+import { NOT_SHOWN, withoutValues } from '../../../lib/telemetry/redact.js';
+
+const SECRET = 'hunter2-Sésame/open?&=now';
+const base64 = (text: string) => Buffer.from(text).toString('base64');
+const jwt = (payload: object) =>
+  ['{"alg":"HS256"}', JSON.stringify(payload), 'signature!']
+    .map((part) => Buffer.from(part).toString('base64url'))
+    .join('.');
+
+/** Ways in which a request carries a value. */
+const CARRIERS: Record<string, (value: string) => { rawHeaders: string[]; rawQuery: string }> = {
+  'a header': (value) => ({ rawHeaders: ['X-Api-Key', Buffer.from(value).toString('latin1')], rawQuery: '' }),
+  'a bearer token': (value) => ({ rawHeaders: ['authorization', `Bearer ${encodeURIComponent(value)}`], rawQuery: '' }),
+  'Basic credentials': (value) => ({ rawHeaders: ['Authorization', `Basic ${base64(`ada:${value}`)}`], rawQuery: '' }),
+  'a cookie': (value) => ({ rawHeaders: ['Cookie', `a=1; sid=${encodeURIComponent(value)}; b=2`], rawQuery: '' }),
+  'a JSON cookie': (value) => ({
+    rawHeaders: ['Cookie', `sid=${encodeURIComponent(`j:${JSON.stringify({ token: value })}`)}`],
+    rawQuery: '',
+  }),
+  'a query': (value) => ({ rawHeaders: [], rawQuery: `a=1&ticket=${encodeURIComponent(value)}` }),
+  'a query encoded twice': (value) => ({
+    rawHeaders: [],
+    rawQuery: `t=${encodeURIComponent(encodeURIComponent(value))}`,
+  }),
+  'a form': (value) => ({ rawHeaders: [], rawQuery: new URLSearchParams({ t: value }).toString() }),
+  'a base64 query': (value) => ({ rawHeaders: [], rawQuery: `t=${encodeURIComponent(base64(value))}` }),
+  'a subprotocol': (value) => ({
+    rawHeaders: ['Sec-WebSocket-Protocol', `chat, bearer.${Buffer.from(value).toString('base64url')}`],
+    rawQuery: '',
+  }),
+  'a JSON Web Token': (value) => ({ rawHeaders: ['Authorization', `Bearer ${jwt({ sub: value })}`], rawQuery: '' }),
+  'a hexadecimal header': (value) => ({ rawHeaders: ['X-Key', Buffer.from(value).toString('hex')], rawQuery: '' }),
+};
+
+/** Ways in which an error repeats it. */
+const FORMS: Record<string, (value: string) => string> = {
+  raw: (value) => value,
+  'percent-encoded': encodeURIComponent,
+  base64,
+  base64url: (value) => Buffer.from(value).toString('base64url'),
+  'base64 inside of more': (value) => base64(`user:${value}`),
+  hexadecimal: (value) => Buffer.from(value).toString('hex'),
+  JSON: (value) => JSON.stringify({ value }),
+  'upper case': (value) => value.toUpperCase(),
+  'lower case': (value) => value.toLowerCase(),
+  'its beginning': (value) => value.slice(0, 9),
+  'its end': (value) => value.slice(-8),
+  reformatted: (value) => value.replace(/[-/?&=]/g, '_'),
+};
+
+/** Every part of the secret that a reader could use. */
+const PARTS = ['hunter2', 'sésame', 'open'];
+
+describe('an error of code that has seen a request', () => {
+  for (const [where, carry] of Object.entries(CARRIERS))
+    it.each(Object.keys(FORMS))(`says nothing of ${where}: %s`, (form) => {
+      const request = carry(SECRET);
+      const said = withoutValues(`the token ${FORMS[form]!(SECRET)} is not known`, request);
+      expect(said).toMatch(/^the (?:token )?.*…"?\}? is not known$/);
+      const lower = said.toLowerCase();
+      for (const part of PARTS) expect(lower).not.toContain(part.toLowerCase());
+      for (const encoded of [base64(SECRET), Buffer.from(SECRET).toString('hex')])
+        for (let at = 0; at + 8 <= encoded.length; at++) expect(said).not.toContain(encoded.slice(at, at + 8));
+    });
+
+  it('says the raw value of every header as little', () => {
+    const request = {
+      rawHeaders: ['X-Key', 'k9!', 'User-Agent', 'curl/8.1', 'Host', 'app.example'],
+      rawQuery: 'pin=4711',
+    };
+    expect(withoutValues('key k9! of curl/8.1 at app.example, pin 4711, pins 47111', request)).toBe(
+      'key … of … at …, pin …, pins 47111',
+    );
+  });
+
+  it('keeps the words of its own', () => {
+    const request = { rawHeaders: ['Upgrade', 'websocket', 'Authorization', 'Bearer canary-token-1'], rawQuery: 'q=x' };
+    for (const words of [
+      'no such token',
+      'the websocket upgrade failed',
+      'Bearer is missing',
+      'connect ECONNREFUSED 10.0.0.1:5432',
+    ])
+      expect(withoutValues(words, request)).toBe(words);
+  });
+
+  it('says nothing of any value, whatever is in it', () => {
+    const value = fc.string({ minLength: 8, maxLength: 40, unit: 'grapheme' }).filter((each) => /\p{L}{4}/u.test(each));
+    fc.assert(
+      fc.property(value, (each) => {
+        const rawQuery = `t=${encodeURIComponent(Buffer.from(each).toString())}`;
+        expect(withoutValues(`no ${each} here`, { rawHeaders: [], rawQuery })).not.toContain(each);
+      }),
+    );
+  });
+
+  it('is not shown where the request carries more than can be looked through, in little time', () => {
+    const cookie = Array.from({ length: 2000 }, (_, at) => `c${at}=${at * 7919}`).join('; ');
+    expect(withoutValues('x', { rawHeaders: ['Cookie', cookie], rawQuery: '' })).toBe(NOT_SHOWN);
+    const rawQuery = `t=${Buffer.alloc(5000, 'QUJD').toString()}`;
+    expect(withoutValues('QUJDQUJD', { rawHeaders: [], rawQuery })).not.toContain('QUJD');
+  });
+});
+
+describe('the place of an error', () => {
+  it('is no line of its message', () => {
+    const error = new Error('first\n    at evil (secret-1:1:1)');
+    expect(errorText(error).split(' at ').slice(2).join()).not.toContain('secret');
+    error.message = 'changed';
+    expect(errorText(error)).toBe('Error: changed');
+  });
+
+  it('is left out where the error cannot be read', () => {
+    const hostile = Object.defineProperty(new Error('x'), 'stack', {
+      get() {
+        throw new Error('no');
+      },
+    });
+    expect(errorText(hostile)).toBe('Error: x');
+    expect(errorText(Object.create(null))).toBe('something that has no text');
+  });
+});
