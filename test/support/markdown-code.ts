@@ -8,11 +8,14 @@ export const codeBlocks = (file: string, language: string): string[] =>
     (match) => match[1]!,
   );
 
-/** What is wrong with texts, compiled as if they were modules beside the README. */
+/** The file that a block says it is: `// src/app.module.ts` in its first line. */
+export const fileOf = (block: string): string | undefined => /^\/\/ (src\/\S+\.ts)\n/.exec(block)?.[1];
+
+/** What is wrong with texts, compiled as if they were modules beside the README; those that name files see each other. */
 export function compileErrors(texts: readonly string[]): string[] {
   const { config } = ts.readConfigFile('tsconfig.json', ts.sys.readFile);
   const { options } = ts.parseJsonConfigFileContent(config, ts.sys, '.');
-  const files = new Map(texts.map((text, index) => [resolve(`block-${index + 1}.ts`), text]));
+  const files = new Map(texts.map((text, index) => [resolve(fileOf(text) ?? `block-${index + 1}.ts`), text]));
   const settings = {
     ...options,
     noUnusedLocals: false,
@@ -26,6 +29,8 @@ export function compileErrors(texts: readonly string[]): string[] {
   const host = ts.createCompilerHost(settings);
   const { readFile, fileExists, getSourceFile } = host;
   host.readFile = (name) => files.get(resolve(name)) ?? readFile(name);
+  // The folder of named files need not be there.
+  host.directoryExists = undefined;
   host.fileExists = (name) => files.has(resolve(name)) || fileExists(name);
   host.getSourceFile = (name, version, ...rest) => {
     const text = files.get(resolve(name));

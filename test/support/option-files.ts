@@ -251,6 +251,6 @@ export const OPTION_FILES: Readonly<Record<string, (old: string) => string>> = {
   'lib/config/options.ts': optionTypes,
   '.env.example': envExample,
   'options.schema.json': optionSchema,
-  'README.md': withTable,
+  'docs/options.md': withTable,
   'lib/version.ts': withVersion,
 };
