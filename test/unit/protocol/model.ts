@@ -25,8 +25,6 @@ export interface ModelOptions {
 export interface Policy {
   /** 5.2: bits of the first byte are refused with the first byte; `ws` waits for the second. */
   readonly firstByteAlone: boolean;
-  /** 5.2: "the minimal number of bytes MUST be used to encode the length"; `ws` takes any form. */
-  readonly shortestLength: boolean;
   /** 5.2 and 10.4: a length of 2^53 or more is refused with its upper half; `ws` waits for all eight bytes. */
   readonly upperHalfAlone: boolean;
   /** 10.4: one fragment too many is refused with its length; `ws` waits for its payload. */
@@ -36,14 +34,12 @@ export interface Policy {
 }
 export const OURS: Policy = {
   firstByteAlone: true,
-  shortestLength: true,
   upperHalfAlone: true,
   fragmentsByHeader: true,
   firstWrongByte: true,
 };
 export const WS: Policy = {
   firstByteAlone: false,
-  shortestLength: false,
   upperHalfAlone: false,
   fragmentsByHeader: false,
   firstWrongByte: false,
@@ -106,7 +102,6 @@ export function model(bytes: Buffer, options: ModelOptions, policy: Policy): Out
     if (extended === 8 && isHuge()) return ended(1009);
     if (extended === 2) length = bytes.readUInt16BE(at + 2);
     if (extended === 8) length = Number(bytes.readBigUInt64BE(at + 2));
-    if (policy.shortestLength && extended > 0 && length < (extended === 2 ? 126 : 65536)) return ended(1002);
 
     if (code < 8) {
       if (code > 0) [opcode, compressed, frames, announced, parts] = [code, rsv1, 0, 0, []];

@@ -24,6 +24,12 @@ describe('messages', () => {
     expect(parse([plain(text, { opcode: 2 })], { role: 'client' })).toEqual([['binary', hex(text)]]);
   });
 
+  it('are taken with a length in more bytes than it needs, as ws takes them', () => {
+    for (const hex of ['81fe0001 00000000 61', '81ff0000000000000001 00000000 61'])
+      for (const size of [1, 100])
+        expect(parse(pieces(Buffer.from(hex.replaceAll(' ', ''), 'hex'), size))).toEqual([['text', 'a']]);
+  });
+
   it.each([1, 2, 3, 7])('are the same in pieces of %i bytes', (size) => {
     const all = Buffer.concat([
       frame('one'),
