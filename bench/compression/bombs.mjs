@@ -1,20 +1,20 @@
 // 40 bombs of 128 MiB at once beside an honest peer: peak memory, delay of the event loop, latency. Prints JSON.
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
 import { deflateRawSync } from 'node:zlib';
+import { codecFrom } from '../../dist/cli/tune/codecs.js';
 import { Compression, ContextBudget } from '../../dist/protocol/deflate/compression.js';
-import { compress, decompress } from './codecs.mjs';
 
 const MIB = 1024 * 1024;
 const RESOLUTION = 1;
 const mode = process.argv[2];
 const settings = { mode, windowBits: 12, memLevel: 5, level: 3, threshold: 256, maxSize: MIB };
 const compression = new Compression(settings, new ContextBudget(64 * MIB));
-const peer = () => compression.accept([{ name: 'permessage-deflate', params: [] }]);
+const peer = () => codecFrom(compression.accept([{ name: 'permessage-deflate', params: [] }]));
 
 const bomb = deflateRawSync(Buffer.alloc(128 * MIB), { finishFlush: 2 }).subarray(0, -4);
 const echo = Buffer.from(JSON.stringify({ event: 'echo', data: 'a small honest message '.repeat(20) }));
 const honest = peer();
-const roundTrip = async () => decompress(honest, await compress(honest, echo));
+const roundTrip = async () => honest.decompress(await honest.compress(echo));
 for (let i = 0; i < 100; i++) await roundTrip();
 gc();
 await new Promise((resolve) => setTimeout(resolve, 200));
@@ -39,10 +39,12 @@ delay.enable();
 const started = performance.now();
 const codes = await Promise.all(
   Array.from({ length: 40 }, () =>
-    decompress(peer(), bomb).then(
-      () => 0,
-      (error) => error.closeCode,
-    ),
+    peer()
+      .decompress(bomb)
+      .then(
+        () => 0,
+        (error) => error.closeCode,
+      ),
   ),
 );
 const took = performance.now() - started;

@@ -1,64 +1,28 @@
 import { createRequire } from 'node:module';
-import { Compression, ContextBudget } from '../../dist/protocol/deflate/compression.js';
+import { codecsOf } from '../../dist/cli/tune/codecs.js';
 
 const { PerMessageDeflate } = createRequire(import.meta.url)('ws');
-
-const OFFER = [{ name: 'permessage-deflate', params: [['client_max_window_bits', true]] }];
 const MAX_SIZE = 64 * 1024 * 1024;
 
-/** What a row says → a function that makes both ends of one connection. */
-export function connectionsOf({ kind, mode, windowBits, memLevel, level, threshold }) {
-  if (kind === 'ws') return theirs({ tuned: mode === 'tuned', level });
-  const settings = { mode, windowBits, memLevel, level, threshold, maxSize: MAX_SIZE };
-  const budget = new ContextBudget(Number.MAX_SAFE_INTEGER);
-  const server = new Compression(settings, budget);
-  return () => ({ sender: server.accept(OFFER), receiver: server.accept(OFFER) });
-}
+/** What a row says → a function that makes one end of a connection. */
+export const makerOf = (row) => (row.kind === 'ws' ? ofWs({ tuned: row.mode === 'tuned' }) : codecsOf(row));
 
 /** `ws` with its defaults, or with the settings that its documentation advises for little memory. */
-function theirs({ tuned }) {
+function ofWs({ tuned }) {
   const zlibDeflateOptions = tuned ? { windowBits: 12, memLevel: 5 } : {};
   const windows = tuned ? { server_max_window_bits: ['12'], client_max_window_bits: ['12'] } : {};
   const contexts = tuned ? { server_no_context_takeover: [true], client_no_context_takeover: [true] } : {};
-  const make = () => {
-    const peer = new PerMessageDeflate({ isServer: true, maxPayload: MAX_SIZE, zlibDeflateOptions });
-    peer.accept([{ ...windows, ...contexts }]);
-    return peer;
+  return () => {
+    const deflate = new PerMessageDeflate({ isServer: true, maxPayload: MAX_SIZE, zlibDeflateOptions });
+    deflate.accept([{ ...windows, ...contexts }]);
+    const promised = (method, data) =>
+      new Promise((resolve, reject) =>
+        deflate[method](data, true, (error, result) => (error ? reject(error) : resolve(result))),
+      );
+    return {
+      compress: (message) => promised('compress', message),
+      decompress: (wire) => promised('decompress', wire),
+      close: () => deflate.cleanup(),
+    };
   };
-  return () => ({ sender: make(), receiver: make() });
 }
-
-/** What the thread pool shares by: each of our codecs is a connection with an address of its own. */
-const users = new WeakMap();
-function userOf(peer) {
-  let user = users.get(peer);
-  if (user === undefined) users.set(peer, (user = { poolGroup: undefined, runInContext: (callback) => callback() }));
-  return user;
-}
-
-export const compress = (peer, data) =>
-  new Promise((resolve, reject) => {
-    if (peer instanceof PerMessageDeflate) {
-      peer.compress(data, true, (error, result) => (error ? reject(error) : resolve(result)));
-      return;
-    }
-    const now = peer.compress(data, true, userOf(peer), resolve);
-    if (now !== undefined) resolve(now);
-  });
-
-export const decompress = (peer, data) =>
-  new Promise((resolve, reject) => {
-    if (peer instanceof PerMessageDeflate) {
-      peer.decompress(data, true, (error, result) => (error ? reject(error) : resolve(result)));
-      return;
-    }
-    const settle = ({ data: message, error }) =>
-      error === undefined
-        ? resolve(message)
-        : reject(Object.assign(new Error(error.reason), { closeCode: error.code }));
-    const now = peer.inflate(data, false, userOf(peer), settle);
-    if (now !== undefined) settle(now);
-  });
-
-/** Frees what a codec of either side holds. */
-export const close = (peer) => (peer instanceof PerMessageDeflate ? peer.cleanup() : peer.close());

@@ -1,6 +1,3 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
-
 /** Numbers that are the same on every machine: a minimal generator with a fixed seed. */
 function generator(seed) {
   let state = seed;
@@ -66,23 +63,4 @@ export function generateCorpus(count = 600, seed = 20) {
   const random = generator(seed);
   const kinds = makers(random);
   return Array.from({ length: count }, () => Buffer.from(JSON.stringify(random.pick(kinds)())));
-}
-
-/** Every file is a message; of a `.jsonl` file every line. At most 64 MiB and 20 000 messages. */
-export function readCorpus(folder) {
-  const messages = readdirSync(folder, { withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .sort((a, b) => (a.name < b.name ? -1 : 1))
-    .flatMap(({ name }) => {
-      const bytes = readFileSync(join(folder, name));
-      return name.endsWith('.jsonl')
-        ? bytes
-            .toString()
-            .split('\n')
-            .filter(Boolean)
-            .map((line) => Buffer.from(line))
-        : [bytes];
-    });
-  let room = 64 * 1024 * 1024;
-  return messages.slice(0, 20_000).filter((message) => (room -= message.length) >= 0);
 }

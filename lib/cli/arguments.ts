@@ -16,3 +16,12 @@ export const seconds = (min: number, max: number) => {
   const parse = wholeNumber(min, max);
   return (text: string): number => parse(text) * 1000;
 };
+
+/** A value as an option of the library would read it. */
+export const parsedBy =
+  <Value>({ parse, expected }: { parse(raw: unknown): Value | undefined; readonly expected?: string }) =>
+  (text: string): Value => {
+    const value = parse(text);
+    if (value === undefined) throw new InvalidArgumentError(`expected ${expected ?? 'another value'}.`);
+    return value;
+  };

@@ -4,12 +4,15 @@ import { loadApplication } from './doctor/application.js';
 import { addDoctor } from './doctor/command.js';
 import { addProbe } from './probe/command.js';
 import { CannotRun, Exit, type Io, painter } from './terminal.js';
+import { addTune } from './tune/command.js';
+import { answerMemory } from './tune/tune.js';
 
 export type { Io, Output } from './terminal.js';
 
 /** Commands for processes that a command starts itself; no user writes them. */
 const INTERNAL: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
   __application: loadApplication,
+  __memory: answerMemory,
 };
 
 const HELP = `
@@ -44,6 +47,7 @@ export async function main(args: readonly string[], io: Io): Promise<number> {
   };
   addDoctor(program, io, done);
   addProbe(program, io, done);
+  addTune(program, io, done);
   try {
     await program.parseAsync(args as string[], { from: 'user' });
     return code;

@@ -37,7 +37,7 @@ const of = ({ results }: ProbeReport, id: string) => results.find((each) => each
 describe('probe', () => {
   it('finds that this library holds everything', async () => {
     const { child, url } = await serve('ours');
-    const { json, code } = await probe(url, '--quick');
+    const { json, code } = await runJson<ProbeReport>(['probe', url, '--quick'], { asProcess: true });
     expect([ids(json, 'held'), ids(json, 'accepted'), ids(json, 'skipped')]).toEqual([quick, [], []]);
     expect(json.server).toMatchObject({ upgrade: '101 Switching Protocols', dialect: 'plain', echoes: true });
     expect(json.server.name).toMatch(/nest-secure-ws/);

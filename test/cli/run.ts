@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { resolve } from 'node:path';
+import { main } from '../../lib/cli/index.js';
 
 export interface CliRun {
   readonly code: number | null;
@@ -11,22 +12,36 @@ export interface CliRun {
 interface Options {
   readonly cwd?: string;
   readonly env?: Record<string, string>;
-  /** Told of the process once it runs. */
+  /** As a process of its own: always with DIST=1, and for what starts processes itself. */
+  readonly asProcess?: boolean;
+  /** Told of the process once it runs; there is one then. */
   readonly onStart?: (child: ChildProcess) => unknown;
 }
 
 /** The executable: over the sources, or with DIST=1 the one of the built package. */
-const ENTRY =
-  process.env['DIST'] === '1'
-    ? [resolve('bin/nest-secure-ws.js')]
-    : ['--import', `file://${resolve('test/support/typescript.mjs')}`, resolve('test/cli/binary.ts')];
+const IS_DIST = process.env['DIST'] === '1';
+const ENTRY = IS_DIST
+  ? [resolve('bin/nest-secure-ws.js')]
+  : ['--import', `file://${resolve('test/support/typescript.mjs')}`, resolve('test/cli/binary.ts')];
 
-/** Runs the command line as a process of its own, without the settings of this one, and tells how it ended. */
-export async function runCli(args: readonly string[], { cwd, env = {}, onStart }: Options = {}): Promise<CliRun> {
-  const inherited = Object.entries(process.env).filter(([name]) => !/^(WEBSOCKETS_|NODE_OPTIONS|NODE_ENV)/.test(name));
+/** Runs the command line without the settings of this process, and tells how it ended. */
+export function runCli(args: readonly string[], options: Options = {}): Promise<CliRun> {
+  const { asProcess = false, onStart } = options;
+  const starts = asProcess || args.includes('--app');
+  return starts || onStart !== undefined || IS_DIST ? runProcess(args, options) : runHere(args, options);
+}
+
+const environment = (env: Record<string, string> = {}): Record<string, string | undefined> => ({
+  ...Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !/^(WEBSOCKETS_|NODE_OPTIONS|NODE_ENV)/.test(name)),
+  ),
+  ...env,
+});
+
+async function runProcess(args: readonly string[], { cwd, env, onStart }: Options): Promise<CliRun> {
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...ENTRY, ...args], {
     cwd,
-    env: { ...Object.fromEntries(inherited), ...env },
+    env: environment(env) as NodeJS.ProcessEnv,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const output = { stdout: '', stderr: '' };
@@ -34,6 +49,21 @@ export async function runCli(args: readonly string[], { cwd, env = {}, onStart }
   child.stderr.setEncoding('utf8').on('data', (text: string) => (output.stderr += text));
   onStart?.(child);
   const [code] = (await once(child, 'close')) as [number | null];
+  return { code, ...output };
+}
+
+/** What the executable does, without starting a process for it. */
+async function runHere(args: readonly string[], { cwd = process.cwd(), env }: Options): Promise<CliRun> {
+  const output = { stdout: '', stderr: '' };
+  const writer = (to: keyof typeof output) => ({ write: (text: string) => (output[to] += text) });
+  const code = await main(args, {
+    stdout: writer('stdout'),
+    stderr: writer('stderr'),
+    env: environment(env),
+    cwd,
+    signal: new AbortController().signal,
+    self: '',
+  });
   return { code, ...output };
 }
 

@@ -1,0 +1,64 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { CannotRun } from '../terminal.js';
+
+const MAX_BYTES = 64 * 1024 * 1024;
+const MAX_MESSAGES = 20_000;
+
+/**
+ * The messages of a folder: every file is one, of a `.jsonl` or `.ndjson` file every line. At most 64 MiB and 20 000
+ * messages, in the order of the names. Throws `CannotRun` where there are none.
+ */
+export function readCorpus(folder: string): Buffer[] {
+  const messages: Buffer[] = [];
+  let room = MAX_BYTES;
+  for (const name of filesOf(folder)) {
+    for (const message of messagesOf(join(folder, name))) {
+      if (message.length === 0) continue;
+      room -= message.length;
+      if (room < 0 || messages.length === MAX_MESSAGES) return messages;
+      messages.push(message);
+    }
+  }
+  if (messages.length === 0)
+    throw new CannotRun(
+      `${folder} contains no messages: put each message into a file, or one a line into a .jsonl file`,
+    );
+  return messages;
+}
+
+function filesOf(folder: string): string[] {
+  try {
+    return readdirSync(folder, { withFileTypes: true })
+      .filter((entry) => entry.isFile() && !entry.name.startsWith('.'))
+      .map(({ name }) => name)
+      .sort();
+  } catch (error) {
+    throw new CannotRun(`${folder} cannot be read: ${(error as Error).message}`);
+  }
+}
+
+function messagesOf(path: string): Buffer[] {
+  const bytes = readFileSync(path);
+  if (!/\.(jsonl|ndjson)$/.test(path)) return [bytes];
+  return bytes
+    .toString()
+    .split(/\r?\n/)
+    .map((line) => Buffer.from(line));
+}
+
+/** At most so many bytes of the messages, taken evenly, so that one pass over them stays short. */
+export function sampleOf(messages: readonly Buffer[], bytes: number): readonly Buffer[] {
+  const total = sum(messages);
+  if (total <= bytes) return messages;
+  const every = total / bytes;
+  const sample = messages.filter((_, at) => Math.floor(at / every) !== Math.floor((at - 1) / every));
+  return sample.length === 0 ? messages.slice(0, 1) : sample;
+}
+
+export const sum = (messages: readonly Buffer[]): number => messages.reduce((total, { length }) => total + length, 0);
+
+export function median(messages: readonly Buffer[]): number {
+  const lengths = messages.map(({ length }) => length).sort((a, b) => a - b);
+  return lengths[lengths.length >> 1] ?? 0;
+}
