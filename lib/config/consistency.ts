@@ -109,13 +109,16 @@ const RULES: readonly Rule[] = [
   above('messages.maxSize', 'buffers.maxPerIp', 'a message of that size can never be received', { fatal: true }),
   above('messages.maxSize', 'buffers.budget', 'a message of that size can never be received', { fatal: true }),
   {
-    paths: ['messages.maxSize', 'buffers.maxPerIp'],
+    paths: ['messages.maxSize', 'messages.maxNodes', 'buffers.maxPerIp'],
     find(settings) {
       const { messages, buffers } = settings;
-      const { maxNodes = 0 } = messages as { maxNodes?: number };
-      const cost = messages.maxSize + BYTES_PER_NODE * Math.min(maxNodes, messages.maxSize);
-      if (cost * 2 <= buffers.maxPerIp || messages.maxSize > buffers.maxPerIp) return undefined;
-      return `${is(settings, 'messages.maxSize')}, more than half of ${name('buffers.maxPerIp')}, which is ${shown(settings, 'buffers.maxPerIp')}: a message of that size and an answer as large end the connection with 1013; raise the latter or lower the former`;
+      const nodes = BYTES_PER_NODE * Math.min(messages.maxNodes, messages.maxSize);
+      if (messages.maxSize > buffers.maxPerIp || 2 * messages.maxSize + nodes <= buffers.maxPerIp) return undefined;
+      const what =
+        2 * messages.maxSize > buffers.maxPerIp
+          ? `${is(settings, 'messages.maxSize')}, more than half of`
+          : `${is(settings, 'messages.maxSize')} and ${is(settings, 'messages.maxNodes')} (64 bytes each), with an answer as large more than`;
+      return `${what} ${name('buffers.maxPerIp')}, which is ${shown(settings, 'buffers.maxPerIp')}: such a message and its answer end the connection with 1013; raise the latter or lower the former`;
     },
   },
   above('messages.maxQueueBytes', 'buffers.maxPerIp', ADDRESS_FIRST),
@@ -134,7 +137,7 @@ const RULES: readonly Rule[] = [
       return `${is(settings, 'messages.byteRate')}, faster than ${name('messages.byteRatePerIp')}, which is ${shown(settings, 'messages.byteRatePerIp')}: ${ADDRESS_FIRST}`;
     },
   },
-  above('messages.concurrency', 'messages.maxQueue', 'no more handlers run at once than the queue holds messages'),
+  above('messages.concurrency', 'messages.maxQueue', 'the queue then holds as many messages as handlers run'),
   above('buffers.writeLimit', 'buffers.maxBuffered', 'a slow reader is ended before reading from it pauses'),
   above('buffers.maxBuffered', 'buffers.maxPerIp', ADDRESS_FIRST),
   above('buffers.maxPerIp', 'buffers.budget', 'one address can hold the whole budget', { application: true }),

@@ -112,6 +112,11 @@ describe('settings that are wasted beside others', () => {
       ],
     ],
     [
+      'many values of a message',
+      { messages: { maxNodes: 500_000 } },
+      ['messages.maxSize', 'messages.maxNodes (WEBSOCKETS_MAX_NODES) is 500000', 'buffers.maxPerIp', '1013'],
+    ],
+    [
       'maxSize > maxQueueBytes',
       { messages: { maxQueueBytes: '64kb' } },
       ['messages.maxSize', 'above messages.maxQueueBytes', '64kb'],
