@@ -22,19 +22,19 @@ export interface ConnectionContext {
 
 /** Where what a connection receives goes: the dispatcher of a server, the inbox of a client. */
 export interface ConnectionSink {
-  /** Whether a message that waits can be taken now. */
+  /** @internal Whether a message that waits can be taken now. */
   readonly takes: boolean;
-  /** Whether messages that come after our own close frame are wanted. */
+  /** @internal Whether messages that come after our own close frame are wanted. */
   readonly hearsWhenClosing: boolean;
-  /** A message has arrived, and is within its limits. */
+  /** @internal A message has arrived, and is within its limits. */
   heard(data: Buffer, isBinary: boolean): void;
-  /** Takes a message, in the order in which they came; `connection.finished` follows when its place is free again. */
+  /** @internal Takes a message, in the order in which they came; `connection.finished` follows when its place is free again. */
   take(data: Buffer, isBinary: boolean): void;
-  pinged(data: Buffer): void;
-  ponged(data: Buffer): void;
-  /** The connection fails: what the peer has sent is no frame, or too much. */
+  /** @internal */ pinged(data: Buffer): void;
+  /** @internal */ ponged(data: Buffer): void;
+  /** @internal The connection fails: what the peer has sent is no frame, or too much. */
   failed(error: Error): void;
-  /** TCP has ended, and what had come before is handled. Called once. */
+  /** @internal TCP has ended, and what had come before is handled. Called once. */
   ended(code: number, reason: Buffer): void;
 }
 
@@ -45,7 +45,7 @@ export interface ConnectionCore extends PoolUser, Scheduled {
   readonly sink: ConnectionSink;
   readonly deflate: PerMessageDeflate | undefined;
   readonly account: AddressEntry | undefined;
-  readonly held: number;
+  /** @internal */ readonly held: number;
   readonly lastMessageAt: number;
   readonly isOpen: boolean;
   readonly isServing: boolean;
@@ -69,7 +69,7 @@ export interface ConnectionCore extends PoolUser, Scheduled {
   breakOff(error: Error): void;
   kill(cause: string): void;
   endForMemory(cause: string): void;
-  finish(): void;
+  /** @internal */ finish(): void;
 }
 
 /** Called when the message was handed to the operating system, or with what came in between. */
