@@ -1,0 +1,143 @@
+import { createHmac, timingSafeEqual } from 'node:crypto';
+
+/** Characters of what a message carries: at most 1 MiB as UTF-8. */
+export const MAX_MESSAGE = 1024 * 1024;
+const MAX_HEADER = 512;
+/** Milliseconds that a message may be old, or ahead: beyond it, somebody plays it again. */
+const MAX_AGE = 60_000;
+/** Milliseconds by which clocks may differ. */
+const SKEW = 2_000;
+/** Publishers that are remembered for a channel. */
+const MOST_PUBLISHERS = 1024;
+/** Channels sent to, beyond which those that were not used for a day are forgotten. */
+const MOST_CHANNELS = 4096;
+const FORGET_AFTER = 86_400_000;
+
+const FORM = /^1 ([A-Za-z0-9_-]{1,64}) (\d{1,15}) (\d{1,15}) ([a-z-]{1,32}) ([A-Za-z0-9_-]{22}|-)$/;
+
+export interface Received {
+  readonly from: string;
+  readonly kind: string;
+  readonly payload: string;
+}
+
+/** Why messages were dropped, and how many were missed. */
+export interface MessageCounts {
+  /** Not in our form: of another program, or version. */
+  malformed: number;
+  /** Not signed, or with another secret. */
+  unsigned: number;
+  /** Seen before, or too old. */
+  replayed: number;
+  /** Messages that others have sent and that never came, by their numbers. */
+  gaps: number;
+}
+
+interface Publisher {
+  sequence: number;
+  seen: number;
+}
+
+/**
+ * What processes tell each other: `1 <from> <number> <time> <kind> <signature>`, a line break, the payload. Numbers grow
+ * by one for each publisher and channel. The signature is HMAC-SHA256, 128 bits of it, over channel and message.
+ */
+export class MessageCodec {
+  readonly counts: MessageCounts = { malformed: 0, unsigned: 0, replayed: 0, gaps: 0 };
+  readonly #sent = new Map<string, { number: number; at: number }>();
+  readonly #publishers = new Map<string, Map<string, Publisher>>();
+  /** When channels were subscribed to, by the monotonic clock: nothing that was sent before can arrive. */
+  readonly #since = new Map<string, number>();
+
+  constructor(
+    /** `NodeInfo.id` */
+    private readonly id: string,
+    private readonly secret: string | undefined,
+    /** The clock that processes share. */
+    private readonly now: () => number,
+    private readonly monotonic: () => number = () => performance.now(),
+  ) {}
+
+  /** A channel is subscribed to, perhaps again: what was missed meanwhile is no gap. */
+  subscribed(channel: string): void {
+    this.#publishers.delete(channel);
+    this.#since.set(channel, this.monotonic());
+  }
+
+  unsubscribed(channel: string): void {
+    this.#publishers.delete(channel);
+    this.#since.delete(channel);
+  }
+
+  encode(channel: string, kind: string, payload: string): string {
+    const head = `1 ${this.id} ${this.#next(channel)} ${Math.floor(this.now())} ${kind}`;
+    return `${head} ${this.secret === undefined ? '-' : this.#sign(channel, head, payload)}\n${payload}`;
+  }
+
+  /** `undefined` for a message that is dropped. */
+  decode(channel: string, message: string): Received | undefined {
+    const end = message.indexOf('\n');
+    const fields = end < 0 || end > MAX_HEADER ? null : FORM.exec(message.slice(0, end));
+    if (fields === null) return this.#drop('malformed');
+    const [, from = '', number = '', time = '', kind = '', signature = ''] = fields;
+    const payload = message.slice(end + 1);
+    if (this.secret !== undefined) {
+      const expected = this.#sign(channel, message.slice(0, end - signature.length - 1), payload);
+      if (signature.length !== expected.length || !timingSafeEqual(Buffer.from(signature), Buffer.from(expected)))
+        return this.#drop('unsigned');
+    }
+    if (!this.#isNext(channel, from, Number(number), Number(time))) return this.#drop('replayed');
+    return { from, kind, payload };
+  }
+
+  #isNext(channel: string, from: string, sequence: number, time: number): boolean {
+    const now = this.now();
+    const subscribedFor = this.monotonic() - (this.#since.get(channel) ?? 0);
+    if (Math.abs(now - time) > MAX_AGE || now - time > subscribedFor + SKEW) return false;
+    let publishers = this.#publishers.get(channel);
+    if (publishers === undefined) this.#publishers.set(channel, (publishers = new Map()));
+    const publisher = publishers.get(from);
+    if (publisher === undefined) {
+      if (publishers.size >= MOST_PUBLISHERS && !dropSilent(publishers, now)) return false;
+      publishers.set(from, { sequence, seen: now });
+      return true;
+    }
+    if (sequence <= publisher.sequence) return false;
+    this.counts.gaps += sequence - publisher.sequence - 1;
+    publisher.sequence = sequence;
+    publisher.seen = now;
+    return true;
+  }
+
+  /** A process that has gone leaves the channel of its own behind: those that are not used any more are forgotten. */
+  #next(channel: string): number {
+    const at = this.monotonic();
+    const sent = this.#sent.get(channel);
+    if (sent !== undefined) {
+      sent.at = at;
+      return ++sent.number;
+    }
+    if (this.#sent.size >= MOST_CHANNELS)
+      for (const [each, { at: usedAt }] of this.#sent) if (at - usedAt > FORGET_AFTER) this.#sent.delete(each);
+    this.#sent.set(channel, { number: 1, at });
+    return 1;
+  }
+
+  #sign(channel: string, head: string, payload: string): string {
+    return createHmac('sha256', this.secret!)
+      .update(`${channel}\n${head}\n${payload}`)
+      .digest('base64url')
+      .slice(0, 22);
+  }
+
+  #drop(why: keyof MessageCounts): undefined {
+    this.counts[why]++;
+    return undefined;
+  }
+}
+
+/** Makes room: a publisher may be forgotten when its messages would be too old to be played again. */
+function dropSilent(publishers: Map<string, Publisher>, now: number): boolean {
+  for (const [from, { seen }] of publishers) if (now - seen > 2 * MAX_AGE) publishers.delete(from);
+  return publishers.size < MOST_PUBLISHERS;
+}

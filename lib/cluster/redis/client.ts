@@ -1,0 +1,116 @@
+import { isIP } from 'node:net';
+import type { RedisAddress } from './url.js';
+
+/** What is used of an ioredis client (`Redis` or `Cluster`, 5.10 and newer). */
+export interface RedisClient {
+  readonly status: string;
+  readonly isCluster?: boolean;
+  connect(): Promise<unknown>;
+  disconnect(reconnect?: boolean): void;
+  evalsha(sha: string, keys: number, ...rest: (string | number)[]): Promise<unknown>;
+  eval(lua: string, keys: number, ...rest: (string | number)[]): Promise<unknown>;
+  zrem(key: string, member: string): Promise<unknown>;
+  publish(channel: string, message: string): Promise<unknown>;
+  subscribe(...channels: string[]): Promise<unknown>;
+  unsubscribe(...channels: string[]): Promise<unknown>;
+  set(key: string, value: string, px: 'PX', ttl: number, nx: 'NX'): Promise<unknown>;
+  getdel(key: string): Promise<string | null>;
+  on(event: string, listener: (...args: never[]) => void): unknown;
+  duplicate(...args: unknown[]): RedisClient;
+}
+
+/** Makes connections to one Redis; each is connected when `connect()` is called. */
+export type Connector = (purpose: 'commands' | 'messages') => RedisClient;
+
+/** Milliseconds between attempts to connect again: few enough that it is back soon, random so that nodes come apart. */
+const retry = (times: number): number => Math.min(1000, 50 * 2 ** Math.min(times, 5)) * (0.5 + Math.random() / 2);
+
+const COMMON = {
+  lazyConnect: true,
+  // Nothing waits for a connection, and nothing is sent twice: whoever asks is answered in time, or told so.
+  enableOfflineQueue: false,
+  autoResendUnfulfilledCommands: false,
+  maxRetriesPerRequest: 0,
+  // Channels are subscribed to by the bus, which knows them.
+  autoResubscribe: false,
+  connectTimeout: 5000,
+  keepAlive: 10_000,
+  retryStrategy: retry,
+  // Of a master that has become a replica.
+  reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
+};
+
+const NAME = 'nest-secure-ws';
+
+interface Ioredis {
+  readonly Redis: new (options: object) => RedisClient;
+  readonly Cluster: new (nodes: readonly object[], options: object) => RedisClient;
+}
+
+/** Loads ioredis, which only applications with a cluster need. Throws an `Error` that says what to install. */
+export async function loadIoredis(): Promise<Ioredis> {
+  try {
+    const module: unknown = await import('ioredis');
+    return module as Ioredis;
+  } catch (error) {
+    throw new Error(
+      "cluster.url (WEBSOCKETS_CLUSTER_URL) needs the package 'ioredis', which could not be loaded: npm install ioredis",
+      { cause: error },
+    );
+  }
+}
+
+export function connectorOf({ Redis, Cluster }: Ioredis, address: RedisAddress): Connector {
+  const { kind, hosts, username, password, db, master } = address;
+  const tls = (host: string) => (address.tls ? { tls: isIP(host) === 0 ? { servername: host } : {} } : {});
+  return (purpose) => {
+    const common = { ...COMMON, username, password, db, connectionName: `${NAME}-${purpose}` };
+    if (kind === 'single') return new Redis({ ...common, ...hosts[0], ...tls(hosts[0]!.host) });
+    if (kind === 'sentinel')
+      return new Redis({
+        ...common,
+        name: master,
+        sentinels: hosts,
+        sentinelUsername: address.sentinelUsername,
+        sentinelPassword: address.sentinelPassword,
+        sentinelRetryStrategy: retry,
+        failoverDetector: true,
+        ...(address.tls ? { tls: {}, sentinelTLS: {}, enableTLSForSentinelMode: true } : {}),
+      });
+    const { retryStrategy: _retry, lazyConnect, enableOfflineQueue, ...redisOptions } = common;
+    return new Cluster(hosts, {
+      lazyConnect,
+      enableOfflineQueue,
+      clusterRetryStrategy: retry,
+      maxRedirections: 4,
+      redisOptions: { ...redisOptions, ...(address.tls ? { tls: {} } : {}) },
+    });
+  };
+}
+
+/** Connections of our own with the options of the application's client: its queues and its lifetime stay its own. */
+export const connectorLike =
+  (client: RedisClient): Connector =>
+  (purpose) => {
+    const own = { ...COMMON, connectionName: `${NAME}-${purpose}`, keyPrefix: '' };
+    if (!client.isCluster) return client.duplicate(own);
+    const { retryStrategy, lazyConnect, enableOfflineQueue, keyPrefix, ...redisOptions } = own;
+    return client.duplicate([], {
+      lazyConnect,
+      enableOfflineQueue,
+      keyPrefix,
+      clusterRetryStrategy: retryStrategy,
+      redisOptions: {
+        ...(client as unknown as { options: { redisOptions?: object } }).options.redisOptions,
+        ...redisOptions,
+      },
+    });
+  };
+
+/** Whether a value can be `cluster.client`. */
+export const isRedisClient = (value: unknown): value is RedisClient =>
+  typeof value === 'object' &&
+  value !== null &&
+  ['duplicate', 'evalsha', 'subscribe', 'publish'].every(
+    (method) => typeof (value as Record<string, unknown>)[method] === 'function',
+  );

@@ -1,0 +1,311 @@
+import type { Claim, UserClaim } from '../contract.js';
+import { type Argument, type RedisLink, UNAVAILABLE } from './link.js';
+import { ASSERT, ASSERT_USER } from './scripts.js';
+
+/** Milliseconds that a key outlives its last change: what a crashed process leaves behind is gone then. */
+const TTL = 3_600_000;
+/** All keys are asserted, and so kept, once within this time. */
+const SWEEP_WITHIN = TTL / 3;
+/** Milliseconds that a release may wait for others to go with it. */
+const FLUSH_AFTER = 10;
+/** Keys of one script. */
+const CHUNK = 64;
+/** Names whose change could not be told; beyond it all counts are told anew instead, under a new incarnation. */
+const MOST_UNTOLD = 65_536;
+
+/** What this process holds under a name. */
+interface Counter {
+  readonly name: string;
+  count: number;
+  /** Of these, attempts that have not been answered. */
+  underWay: number;
+  /** It was told while attempts were under way: one that is refused must be told too. */
+  wasTold: boolean;
+}
+
+/** What scripts are told of this process first: its incarnation, when it asked who is alive, who was, how long keys live. */
+type Identity = readonly [own: string, since: string, live: string, ttl: number];
+
+/** Claims that one script judges: of one shard. */
+export interface Shard {
+  readonly keys: string[];
+  /** Of the claims. */
+  readonly indexes: number[];
+}
+
+export interface Held {
+  readonly claims: readonly Claim[];
+  readonly shards: Shard[];
+  readonly counters: readonly (Counter | undefined)[];
+}
+
+/**
+ * What this process holds, by name, and what Redis must still be told of it. Counts are told as they are, not as
+ * changes: telling one twice, or late, does no harm.
+ */
+export class RedisCounters {
+  #identity: Identity = ['', '0', '', TTL];
+  readonly #counters = new Map<string, Counter>();
+  /** By name: connections of a user by id, with the time of their opening. */
+  readonly #users = new Map<string, Map<string, number>>();
+  readonly #untold = new Set<string>();
+  readonly #untoldUsers = new Set<string>();
+  #flush: NodeJS.Timeout | undefined;
+  #sweepAt: Iterator<string> | undefined;
+  #sweepUsersAt: Iterator<string> | undefined;
+  #hasForgotten = false;
+  #usersTold = 0;
+
+  constructor(
+    private readonly link: RedisLink,
+    private readonly prefix: string,
+    /** Redis Cluster: names of different shards are on different machines. */
+    private readonly isSharded: boolean,
+  ) {}
+
+  get identity(): Identity {
+    return this.#identity;
+  }
+
+  identify(own: string, since: string, live: readonly string[]): void {
+    this.#identity = [own, since, live.join(' '), TTL];
+  }
+
+  /** Grows whenever connections of users are told: one that is refused after that must be told too. */
+  get usersTold(): number {
+    return this.#usersTold;
+  }
+
+  /** Some change is neither told nor known any more. */
+  get hasForgotten(): boolean {
+    return this.#hasForgotten;
+  }
+
+  /** All is told under a new incarnation. */
+  remembered(): void {
+    this.#hasForgotten = false;
+  }
+
+  /** Counts an attempt in, before anybody is asked. */
+  hold(claims: readonly Claim[]): Held {
+    const shards: Shard[] = [];
+    const byTag = new Map<string, Shard>();
+    const counters = claims.map((claim, index) => {
+      const { name, max } = claim;
+      const tag = this.isSharded ? name.slice(name.indexOf('{'), name.indexOf('}')) : '';
+      let shard = byTag.get(tag);
+      if (shard === undefined) {
+        byTag.set(tag, (shard = { keys: [], indexes: [] }));
+        shards.push(shard);
+      }
+      shard.keys.push(`${this.prefix}:${name}`);
+      shard.indexes.push(index);
+      const counter = max === undefined ? undefined : this.#counter(name);
+      if (counter !== undefined) {
+        counter.count++;
+        counter.underWay++;
+      }
+      return counter;
+    });
+    return { claims, shards, counters };
+  }
+
+  /** What ADMIT is told, as it is now. */
+  argsOf({ claims, counters }: Held, { indexes }: Shard): Argument[] {
+    const args: Argument[] = [...this.#identity];
+    for (const index of indexes) {
+      const { max, rate } = claims[index]!;
+      const counter = counters[index];
+      if (counter === undefined) args.push(0, 0, -1);
+      else args.push(counter.count - counter.underWay + 1, counter.count, max!);
+      if (rate === undefined) args.push(0, 0);
+      else args.push((rate.window * 1000) / rate.limit, rate.window * 1000);
+    }
+    return args;
+  }
+
+  admitted({ counters }: Held, isUncertain: boolean): void {
+    for (const counter of counters) {
+      if (counter === undefined) continue;
+      this.#answered(counter);
+      if (isUncertain) this.#tell(counter.name);
+    }
+  }
+
+  refused({ counters, shards }: Held, answers: readonly unknown[]): void {
+    // The shards that admitted have counted it.
+    const counted = new Set(shards.flatMap(({ indexes }, at) => (typeof answers[at] === 'string' ? [] : indexes)));
+    counters.forEach((counter, index) => {
+      if (counter === undefined) return;
+      counter.count--;
+      const mustTell = counter.wasTold || counted.has(index);
+      this.#answered(counter);
+      if (mustTell) this.#tell(counter.name);
+      else this.#forget(counter);
+    });
+  }
+
+  release(claims: readonly Claim[]): void {
+    for (const { name, max } of claims) {
+      const counter = max === undefined ? undefined : this.#counters.get(name);
+      if (counter === undefined || counter.count === 0) continue;
+      counter.count--;
+      this.#tell(name);
+    }
+  }
+
+  holdUser(claims: readonly UserClaim[], id: string, opened: number): void {
+    for (const { name } of claims) {
+      const connections = this.#users.get(name);
+      if (connections === undefined) this.#users.set(name, new Map([[id, opened]]));
+      else connections.set(id, opened);
+    }
+  }
+
+  releaseUser(claims: readonly UserClaim[], id: string, mustTell: boolean): void {
+    for (const { name } of claims) {
+      const connections = this.#users.get(name);
+      if (!connections?.delete(id)) continue;
+      if (mustTell) this.#tellUser(name);
+      else if (connections.size === 0) this.#users.delete(name);
+    }
+  }
+
+  touchUsers(claims: readonly UserClaim[]): void {
+    for (const { name } of claims) this.#tellUser(name);
+  }
+
+  /** Tells everything that is held. Resolves to whether Redis has heard it. */
+  async assertAll(): Promise<boolean> {
+    for (const names of chunks([...this.#counters.keys()])) if (!(await this.#assert(names))) return false;
+    for (const names of chunks([...this.#users.keys()])) if (!(await this.#assertUsers(names))) return false;
+    return true;
+  }
+
+  /** Tells a part of everything, so that all of it is told again long before keys expire, and after keys were lost. */
+  sweep(interval: number): void {
+    const part = (size: number): number => Math.min(1024, Math.ceil((size * interval) / SWEEP_WITHIN));
+    const names: string[] = [];
+    for (let left = part(this.#counters.size); left > 0; left--) {
+      const next = (this.#sweepAt ??= this.#counters.keys()).next();
+      if (next.done) this.#sweepAt = undefined;
+      else names.push(next.value);
+    }
+    const users: string[] = [];
+    for (let left = part(this.#users.size); left > 0; left--) {
+      const next = (this.#sweepUsersAt ??= this.#users.keys()).next();
+      if (next.done) this.#sweepUsersAt = undefined;
+      else users.push(next.value);
+    }
+    for (const chunk of chunks(names)) void this.#assert(chunk);
+    for (const chunk of chunks(users)) void this.#assertUsers(chunk);
+  }
+
+  stop(): void {
+    clearTimeout(this.#flush);
+    this.#flush = undefined;
+    this.#untold.clear();
+    this.#untoldUsers.clear();
+  }
+
+  #counter(name: string): Counter {
+    let counter = this.#counters.get(name);
+    if (counter === undefined) this.#counters.set(name, (counter = { name, count: 0, underWay: 0, wasTold: false }));
+    return counter;
+  }
+
+  #answered(counter: Counter): void {
+    counter.underWay--;
+    if (counter.underWay === 0) counter.wasTold = false;
+  }
+
+  #forget(counter: Counter): void {
+    if (counter.count === 0 && counter.underWay === 0 && !this.#untold.has(counter.name))
+      this.#counters.delete(counter.name);
+  }
+
+  #tell(name: string): void {
+    this.#untold.add(name);
+    this.#planFlush();
+  }
+
+  #tellUser(name: string): void {
+    this.#untoldUsers.add(name);
+    this.#planFlush();
+  }
+
+  #planFlush(): void {
+    if (this.#untold.size + this.#untoldUsers.size > MOST_UNTOLD) this.#forgetUntold();
+    if (this.link.breaker.state === 'closed') this.#flush ??= setTimeout(this.#tellAll, FLUSH_AFTER).unref();
+  }
+
+  /** Redis has been away for long: what was released meanwhile counts for nothing under a new incarnation. */
+  #forgetUntold(): void {
+    this.#hasForgotten = true;
+    for (const name of this.#untold) if (this.#counters.get(name)?.count === 0) this.#counters.delete(name);
+    for (const name of this.#untoldUsers) if (this.#users.get(name)?.size === 0) this.#users.delete(name);
+    this.#untold.clear();
+    this.#untoldUsers.clear();
+  }
+
+  readonly #tellAll = (): void => {
+    this.#flush = undefined;
+    if (this.#identity[0] === '') return;
+    const names = [...this.#untold];
+    const users = [...this.#untoldUsers];
+    this.#untold.clear();
+    this.#untoldUsers.clear();
+    for (const chunk of chunks(names)) void this.#assert(chunk);
+    for (const chunk of chunks(users)) void this.#assertUsers(chunk);
+  };
+
+  async #assert(names: readonly string[]): Promise<boolean> {
+    const groups = this.isSharded ? names.map((name) => [name]) : [names];
+    for (const name of names) this.#untold.delete(name);
+    const answers = await Promise.all(
+      groups.map((group) => {
+        const keys = group.map((name) => `${this.prefix}:${name}`);
+        return this.link.run(ASSERT, keys, () => [...this.#identity, ...group.map((name) => this.#told(name))]);
+      }),
+    );
+    const isTold = !answers.includes(UNAVAILABLE);
+    for (const name of names) {
+      if (!isTold) this.#untold.add(name);
+      const counter = this.#counters.get(name);
+      if (isTold && counter !== undefined) this.#forget(counter);
+    }
+    if (!isTold) this.#planFlush();
+    return isTold;
+  }
+
+  #told(name: string): number {
+    const counter = this.#counters.get(name);
+    if (counter === undefined) return 0;
+    counter.wasTold = counter.underWay > 0;
+    return counter.count;
+  }
+
+  async #assertUsers(names: readonly string[]): Promise<boolean> {
+    for (const name of names) this.#untoldUsers.delete(name);
+    this.#usersTold++;
+    const answers = await Promise.all(
+      names.map((name) =>
+        this.link.run(ASSERT_USER, [`${this.prefix}:${name}`], () => [
+          ...this.#identity,
+          ...[...(this.#users.get(name) ?? [])].flatMap(([id, opened]) => [opened, id]),
+        ]),
+      ),
+    );
+    const isTold = !answers.includes(UNAVAILABLE);
+    for (const name of names) {
+      if (!isTold) this.#untoldUsers.add(name);
+      else if (this.#users.get(name)?.size === 0) this.#users.delete(name);
+    }
+    if (!isTold) this.#planFlush();
+    return isTold;
+  }
+}
+
+function* chunks(names: readonly string[]): Generator<readonly string[]> {
+  for (let at = 0; at < names.length; at += CHUNK) yield names.slice(at, at + CHUNK);
+}

@@ -1,0 +1,247 @@
+import { createHash } from 'node:crypto';
+
+/** A Lua script and the digest by which Redis knows it. */
+export interface Script {
+  readonly lua: string;
+  readonly sha: string;
+}
+
+const script = (lua: string): Script => ({ lua, sha: createHash('sha1').update(lua).digest('hex') });
+
+/*
+ * A process is known by its incarnation: 11 hexadecimal digits of Redis's time in milliseconds when it joined, and its
+ * id. Scripts are told their own incarnation, those that were alive when the process last asked, and when that was;
+ * an incarnation that is neither among them nor younger has ended, and what it counted is deleted.
+ *
+ * Numbers of 10^14 and more are written with '%.0f': `tostring` loses their last digits. TIME gives microseconds
+ * without leading zeros, so they are added as a number.
+ */
+const ALIVE = `
+local own, since, live, ttl = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local function alive(who)
+  return who == own or string.find(live, who, 1, true) or (tonumber(string.sub(who, 1, 11), 16) or 0) >= since
+end
+local function micros()
+  local t = redis.call('TIME')
+  return t[1] * 1000000 + t[2]
+end
+`;
+
+/**
+ * Judges one attempt. KEYS: hashes, incarnation → connections, and `r`: the theoretical arrival time of the rate (GCRA)
+ * in microseconds. ARGV: own, since, live, ttl; then for each key: connections of this process that are certain, with
+ * this one; connections with all that are under way; max or -1; microseconds for one attempt or 0, and for a full bucket.
+ *
+ * The count that is written is one more than the one that is there, kept between the two that the process gives: right
+ * when the answers of earlier attempts are still under way, and right again when Redis has lost its count, or has
+ * executed a script whose answer came too late.
+ *
+ * Returns 0, or 1 where a count was missing; `s <key>` where there is no room; `r <key> <milliseconds>` past a rate.
+ */
+export const ADMIT = script(`${ALIVE}
+local now
+local late, slow = 0, 0
+local tats, counts, lost = {}, {}, 0
+for i = 1, #KEYS do
+  local interval = tonumber(ARGV[5 * i + 3])
+  if interval > 0 then
+    now = now or micros()
+    local tat = math.max(tonumber(redis.call('HGET', KEYS[i], 'r') or 0), now) + interval
+    local wait = tat - now - ARGV[5 * i + 4]
+    if wait > interval / 1000 and wait > late then late, slow = wait, i end
+    tats[i] = tat
+  end
+end
+if slow > 0 then return 'r ' .. slow .. ' ' .. string.format('%.0f', math.ceil(late / 1000)) end
+local full
+for i = 1, #KEYS do
+  local max = tonumber(ARGV[5 * i + 2])
+  if max >= 0 and not full then
+    local all = redis.call('HGETALL', KEYS[i])
+    local sum, have = 0, 0
+    for j = 1, #all, 2 do
+      if all[j] == own then
+        have = tonumber(all[j + 1])
+      elseif all[j] ~= 'r' then
+        if alive(all[j]) then sum = sum + all[j + 1] else redis.call('HDEL', KEYS[i], all[j]) end
+      end
+    end
+    local certain = tonumber(ARGV[5 * i])
+    if have == 0 and certain > 1 then lost = 1 end
+    counts[i] = math.max(certain, math.min(have + 1, tonumber(ARGV[5 * i + 1])))
+    if sum + counts[i] > max then full = i end
+  end
+end
+for i = 1, #KEYS do
+  local count = not full and counts[i]
+  if count and tats[i] then
+    redis.call('HSET', KEYS[i], own, count, 'r', string.format('%.0f', tats[i]))
+    redis.call('PEXPIRE', KEYS[i], ttl)
+  elseif count then
+    redis.call('HSET', KEYS[i], own, count)
+    redis.call('PEXPIRE', KEYS[i], ttl)
+  elseif tats[i] then
+    redis.call('HSET', KEYS[i], 'r', string.format('%.0f', tats[i]))
+    local idle = math.ceil((tats[i] - now) / 1000)
+    redis.call('PEXPIRE', KEYS[i], redis.call('HLEN', KEYS[i]) > 1 and math.max(idle, ttl) or idle)
+  end
+end
+if full then return 's ' .. full end
+return lost
+`);
+
+/** Says how many connections this process has. KEYS: as ADMIT. ARGV: own, since, live, ttl; then a count for each key. */
+export const ASSERT = script(`${ALIVE}
+for i = 1, #KEYS do
+  local count = ARGV[4 + i]
+  if count == '0' then redis.call('HDEL', KEYS[i], own) else redis.call('HSET', KEYS[i], own, count) end
+  local left = 0
+  for _, who in ipairs(redis.call('HKEYS', KEYS[i])) do
+    if who ~= 'r' then
+      if alive(who) then left = left + 1 else redis.call('HDEL', KEYS[i], who) end
+    end
+  end
+  if left > 0 then
+    redis.call('PEXPIRE', KEYS[i], ttl)
+  else
+    local tat = redis.call('HGET', KEYS[i], 'r')
+    local idle = tat and math.ceil((tat - micros()) / 1000) or 0
+    if idle > 0 then redis.call('PEXPIRE', KEYS[i], idle) else redis.call('DEL', KEYS[i]) end
+  end
+end
+return 0
+`);
+
+/**
+ * Judges one connection of a user. KEYS: sorted sets, `incarnation/connection` by Redis's time of opening in
+ * milliseconds. ARGV: own, since, live, ttl, connection; then for each key: max, and `refuse` or `closeOldest`.
+ * Returns `s <key>`, or the members that were displaced.
+ */
+export const ADMIT_USER = script(`${ALIVE}
+local member = own .. '/' .. ARGV[5]
+local kept = {}
+for i = 1, #KEYS do
+  kept[i] = {}
+  local known = false
+  for _, each in ipairs(redis.call('ZRANGE', KEYS[i], 0, -1)) do
+    local who = string.match(each, '^[^/]*')
+    if each == member then
+      known = true
+    elseif alive(who) then
+      table.insert(kept[i], each)
+    else
+      redis.call('ZREM', KEYS[i], each)
+    end
+  end
+  local max, mode = tonumber(ARGV[2 * i + 4]), ARGV[2 * i + 5]
+  if not known and #kept[i] >= max and (mode == 'refuse' or max < 1) then return 's ' .. i end
+end
+local displaced = {}
+for i = 1, #KEYS do
+  local max = tonumber(ARGV[2 * i + 4])
+  local left = 0
+  for _, each in ipairs(kept[i]) do if not displaced[each] then left = left + 1 end end
+  for _, each in ipairs(kept[i]) do
+    if left < max then break end
+    if not displaced[each] then
+      displaced[each] = true
+      table.insert(displaced, each)
+      left = left - 1
+    end
+  end
+end
+local opened = string.format('%.0f', math.floor(micros() / 1000))
+for i = 1, #KEYS do
+  for _, each in ipairs(displaced) do redis.call('ZREM', KEYS[i], each) end
+  redis.call('ZADD', KEYS[i], opened, member)
+  redis.call('PEXPIRE', KEYS[i], ttl)
+end
+return displaced
+`);
+
+/** Says which connections of a user this process has. KEYS: one sorted set. ARGV: own, since, live, ttl; then time, connection … */
+export const ASSERT_USER = script(`${ALIVE}
+for _, each in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  local who = string.match(each, '^[^/]*')
+  if who == own or not alive(who) then redis.call('ZREM', KEYS[1], each) end
+end
+for i = 5, #ARGV, 2 do redis.call('ZADD', KEYS[1], ARGV[i], own .. '/' .. ARGV[i + 1]) end
+redis.call('PEXPIRE', KEYS[1], ttl)
+return 0
+`);
+
+/**
+ * Joins, or renews the lease. KEYS: the sorted set of incarnations by the end of their lease, the hash of what they say
+ * of themselves, the version of the bans. ARGV: own incarnation or '', id, lease, about.
+ * Returns own, 1 where it is new, time in milliseconds, version of the bans, then incarnation, about …
+ */
+export const RENEW = script(`
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local own, id, lease = ARGV[1], ARGV[2], ARGV[3]
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
+local new = 0
+if own == '' or not redis.call('ZSCORE', KEYS[1], own) then
+  new = 1
+  for _, each in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+    if string.sub(each, 12) == id then redis.call('ZREM', KEYS[1], each) end
+  end
+  own = string.format('%011x', now) .. id
+end
+redis.call('ZADD', KEYS[1], string.format('%.0f', now + lease), own)
+redis.call('HSET', KEYS[2], own, ARGV[4])
+local answer = { own, new, string.format('%.0f', now), redis.call('GET', KEYS[3]) or '0' }
+local abouts = {}
+local all = redis.call('HGETALL', KEYS[2])
+for j = 1, #all, 2 do abouts[all[j]] = all[j + 1] end
+for _, each in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  table.insert(answer, each)
+  table.insert(answer, abouts[each] or '')
+  abouts[each] = nil
+end
+for each in pairs(abouts) do redis.call('HDEL', KEYS[2], each) end
+redis.call('PEXPIRE', KEYS[1], lease * 2)
+redis.call('PEXPIRE', KEYS[2], lease * 2)
+return answer
+`);
+
+/**
+ * Saves or removes a ban. KEYS: the version, the sorted set of ids by the version that changed them last, the hash of
+ * values (`until value`). ARGV: id, until, value ('' removes), max, now in milliseconds. Returns the new version.
+ * A removed ban stays in the sorted set, so that others hear of it; it goes with the oldest.
+ */
+export const SAVE_BAN = script(`
+local version = redis.call('INCR', KEYS[1])
+local ids = redis.call('ZRANGE', KEYS[2], 0, 15)
+for _, id in ipairs(ids) do
+  local value = redis.call('HGET', KEYS[3], id)
+  if value and tonumber(string.match(value, '^%d+')) <= tonumber(ARGV[5]) then
+    redis.call('ZREM', KEYS[2], id)
+    redis.call('HDEL', KEYS[3], id)
+  end
+end
+redis.call('ZADD', KEYS[2], version, ARGV[1])
+if ARGV[3] == '' then redis.call('HDEL', KEYS[3], ARGV[1]) else redis.call('HSET', KEYS[3], ARGV[1], ARGV[2] .. ' ' .. ARGV[3]) end
+local many = redis.call('ZCARD', KEYS[2]) - tonumber(ARGV[4])
+if many > 0 then
+  local oldest = redis.call('ZPOPMIN', KEYS[2], many)
+  for j = 1, #oldest, 2 do redis.call('HDEL', KEYS[3], oldest[j]) end
+end
+local keep = math.max(tonumber(ARGV[2]) - tonumber(ARGV[5]), 0) + 3600000
+for i = 1, 3 do
+  if redis.call('PTTL', KEYS[i]) < keep then redis.call('PEXPIRE', KEYS[i], string.format('%.0f', keep)) end
+end
+return version
+`);
+
+/** Bans that changed after a version. KEYS: as SAVE_BAN. ARGV: version, how many at most. Returns version, id, value … */
+export const BANS_SINCE = script(`
+local changed = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])
+local answer = { redis.call('GET', KEYS[1]) or '0' }
+for j = 1, #changed, 2 do
+  table.insert(answer, changed[j])
+  table.insert(answer, redis.call('HGET', KEYS[3], changed[j]) or '')
+  if #answer > 2 * ARGV[2] then answer[1] = changed[j + 1] end
+end
+return answer
+`);

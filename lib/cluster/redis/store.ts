@@ -1,0 +1,318 @@
+import type {
+  Claim,
+  ClaimAnswer,
+  ClusterStore,
+  ClusterStoreOptions,
+  ClusterStoreStatus,
+  NodeInfo,
+  StoredBan,
+  UserAnswer,
+  UserClaim,
+} from '../contract.js';
+import type { RedisClient } from './client.js';
+import { RedisCounters } from './counters.js';
+import { RedisLink, UNAVAILABLE } from './link.js';
+import { ADMIT, ADMIT_USER, BANS_SINCE, RENEW, SAVE_BAN } from './scripts.js';
+
+/** Digits of the time in an incarnation; the id of the process follows. */
+const TIME_DIGITS = 11;
+/** Bans that one answer brings. */
+const BAN_PAGE = 500;
+/** Milliseconds between two renewals that something else asked for. */
+const HURRY = 100;
+
+const ADMITTED: ClaimAnswer = Object.freeze({ outcome: 'admitted' });
+const NOT_AVAILABLE = Object.freeze({ outcome: 'unavailable' as const });
+const NOBODY = Object.freeze({ outcome: 'admitted' as const, displaced: Object.freeze([]) });
+
+/** `ClusterStore` in Redis, as docs/cluster.md describes its keys. */
+export class RedisStore implements ClusterStore {
+  readonly #link: RedisLink;
+  readonly #counters: RedisCounters;
+  #options!: ClusterStoreOptions;
+  #own = '';
+  #nodes: readonly NodeInfo[] = [];
+  #leaseUntil = 0;
+  /** Milliseconds that Redis's clock is ahead of ours. */
+  #ahead = 0;
+  #bansVersion = 0;
+  #isLoadingBans = false;
+  /** Connected again since counts were asserted: what Redis has may be older than what it was told. */
+  #isStale = false;
+  #renewing: Promise<void> | undefined;
+  #renewedAt = Number.NEGATIVE_INFINITY;
+  #renewal: NodeJS.Timeout | undefined;
+  #second: NodeJS.Timeout | undefined;
+  #isStopped = false;
+  #wasAvailable = false;
+
+  constructor(
+    private readonly client: RedisClient,
+    private readonly prefix: string,
+    private readonly monotonic: () => number = () => performance.now(),
+  ) {
+    this.#link = new RedisLink(client, () => this.#breakerMoved(), monotonic);
+    this.#counters = new RedisCounters(this.#link, prefix, client.isCluster === true);
+    client.on('ready', () => this.#connected());
+    // Of Redis Cluster: a machine has come, perhaps in the place of another.
+    client.on('+node', () => this.#connected());
+  }
+
+  get link(): RedisLink {
+    return this.#link;
+  }
+
+  get status(): ClusterStoreStatus {
+    const { breaker, failures, lastError } = this.#link;
+    return {
+      isAvailable: this.#isAvailable,
+      nodes: this.#nodes,
+      leaseUntil: this.#leaseUntil,
+      breaker: breaker.state,
+      failures,
+      lastError,
+    };
+  }
+
+  async start(options: ClusterStoreOptions): Promise<void> {
+    this.#options = options;
+    this.#link.timeout = options.timeout;
+    // What was wrong is in `lastError`; it goes on connecting.
+    const connected = this.client.connect().catch(() => undefined);
+    await Promise.race([connected, new Promise((resolve) => setTimeout(resolve, 10 * options.timeout).unref())]);
+    await this.#renew();
+    this.#plan();
+  }
+
+  async stop(): Promise<void> {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    clearTimeout(this.#renewal);
+    clearTimeout(this.#second);
+    this.#counters.stop();
+    if (this.#own !== '') await this.#link.ask(() => this.client.zrem(this.#key('nodes'), this.#own), true);
+    this.#own = '';
+    this.#link.close();
+  }
+
+  now(): number {
+    return Math.floor(Date.now() + this.#ahead);
+  }
+
+  async admit(claims: readonly Claim[]): Promise<ClaimAnswer> {
+    const held = this.#counters.hold(claims);
+    const shards = held.shards;
+    const answers = this.#isAvailable
+      ? await Promise.all(
+          shards.map((shard) => this.#link.run(ADMIT, shard.keys, () => this.#counters.argsOf(held, shard))),
+        )
+      : [UNAVAILABLE];
+    const refused = answers.findIndex((answer) => typeof answer === 'string');
+    if (refused >= 0) {
+      this.#counters.refused(held, answers);
+      return refusal(answers[refused] as string, shards[refused]!.indexes);
+    }
+    this.#counters.admitted(held, answers.includes(UNAVAILABLE));
+    if (answers.includes(UNAVAILABLE)) return NOT_AVAILABLE;
+    if (answers.includes(1)) this.refresh();
+    return ADMITTED;
+  }
+
+  release(claims: readonly Claim[]): void {
+    this.#counters.release(claims);
+  }
+
+  async admitUser(claims: readonly UserClaim[], id: string): Promise<UserAnswer> {
+    this.#counters.holdUser(claims, id, this.now());
+    const { usersTold } = this.#counters;
+    const args = () => [...this.#counters.identity, id, ...claims.flatMap(({ max, onLimit }) => [max, onLimit])];
+    const answer = this.#isAvailable
+      ? await this.#link.run(
+          ADMIT_USER,
+          claims.map(({ name }) => this.#key(name)),
+          args,
+        )
+      : UNAVAILABLE;
+    if (answer === UNAVAILABLE) {
+      this.#counters.touchUsers(claims);
+      return NOT_AVAILABLE;
+    }
+    if (typeof answer === 'string') {
+      this.#counters.releaseUser(claims, id, usersTold !== this.#counters.usersTold);
+      return { outcome: 'refused', claim: Number(answer.slice(2)) - 1 };
+    }
+    const members = answer as string[];
+    if (members.length === 0) return NOBODY;
+    const displaced = members.map((member) => ({
+      node: member.slice(TIME_DIGITS, member.indexOf('/')),
+      id: member.slice(member.indexOf('/') + 1),
+    }));
+    for (const each of displaced)
+      if (each.node === this.#options.id) this.#counters.releaseUser(claims, each.id, false);
+    return { outcome: 'admitted', displaced };
+  }
+
+  releaseUser(claims: readonly UserClaim[], id: string): void {
+    this.#counters.releaseUser(claims, id, true);
+  }
+
+  refresh(): void {
+    if (this.#isStopped || this.#options === undefined) return;
+    clearTimeout(this.#renewal);
+    const wait = Math.max(0, this.#renewedAt + HURRY - this.monotonic());
+    this.#renewal = setTimeout(() => void this.#renew().then(() => this.#plan()), wait).unref();
+  }
+
+  async saveBan(ban: StoredBan): Promise<boolean> {
+    return this.#changeBan(ban.id, ban.until, ban.value);
+  }
+
+  async removeBan(id: string): Promise<boolean> {
+    return this.#changeBan(id, 0, '');
+  }
+
+  async put(name: string, value: string, ttl: number): Promise<boolean> {
+    const answer = await this.#link.ask(() => this.client.set(this.#key(name), value, 'PX', Math.ceil(ttl), 'NX'));
+    return answer === 'OK';
+  }
+
+  async take(name: string): Promise<string | null | undefined> {
+    const answer = await this.#link.ask(() => this.client.getdel(this.#key(name)));
+    return answer === UNAVAILABLE ? undefined : (answer as string | null);
+  }
+
+  get #isAvailable(): boolean {
+    return this.#own !== '' && this.#link.breaker.state === 'closed' && this.#link.isReady;
+  }
+
+  #key(name: string): string {
+    return `${this.prefix}:${name}`;
+  }
+
+  /** Of one shard: the braces hold what makes `nodes` itself one. */
+  get #banKeys(): string[] {
+    return ['version', 'ids', 'values'].map((part) => `{${this.prefix}:nodes}:bans:${part}`);
+  }
+
+  #plan(): void {
+    if (this.#isStopped) return;
+    clearTimeout(this.#renewal);
+    const { breaker } = this.#link;
+    const wait = breaker.state === 'open' ? breaker.remaining + 1 : this.#options.heartbeat;
+    this.#renewal = setTimeout(() => void this.#renew().then(() => this.#plan()), wait).unref();
+  }
+
+  #breakerMoved(): void {
+    // The first probe comes when the pause is over, not when the next renewal would have been.
+    if (this.#options !== undefined && this.#renewing === undefined) this.#plan();
+    this.#tell();
+  }
+
+  #connected(): void {
+    this.#isStale = true;
+    this.#link.breaker.hurry();
+    this.refresh();
+  }
+
+  #renew(): Promise<void> {
+    this.#renewing ??= this.#doRenew().finally(() => {
+      this.#renewing = undefined;
+    });
+    return this.#renewing;
+  }
+
+  async #doRenew(): Promise<void> {
+    this.#renewedAt = this.monotonic();
+    if (this.#isStopped) return;
+    this.#reviveConnection();
+    const { id, lease, about } = this.#options;
+    const wasAvailable = this.#isAvailable;
+    const own = this.#counters.hasForgotten ? '' : this.#own;
+    const keys = [this.#key('nodes'), `{${this.prefix}:nodes}:about`, this.#banKeys[0]!];
+    const sent = Date.now();
+    const answer = await this.#link.run(RENEW, keys, () => [own, id, lease, about()], true);
+    if (answer === UNAVAILABLE || this.#isStopped) return this.#tell();
+    const [incarnation, isNew, time, version, ...members] = answer as [string, number, string, string, ...string[]];
+    this.#ahead = Number(time) - (sent + Date.now()) / 2;
+    this.#leaseUntil = Number(time) + lease;
+    this.#own = incarnation;
+    const incarnations = members.filter((_, index) => index % 2 === 0);
+    this.#nodes = incarnations.map((each, index) => ({ id: each.slice(TIME_DIGITS), about: members[2 * index + 1]! }));
+    this.#counters.identify(incarnation, time, incarnations);
+    if (isNew === 1 || this.#isStale || !wasAvailable) await this.#assert();
+    else this.#counters.sweep(this.#options.heartbeat);
+    this.#tell();
+    await this.#loadBans(Number(version));
+  }
+
+  /** What Redis counts becomes what there is; once more when commands of an earlier connection can no longer arrive. */
+  async #assert(): Promise<void> {
+    this.#isStale = false;
+    this.#counters.remembered();
+    if (!(await this.#counters.assertAll())) this.#isStale = true;
+    clearTimeout(this.#second);
+    this.#second = setTimeout(() => void this.#counters.assertAll(), this.#options.lease).unref();
+  }
+
+  /** A connection on which nothing comes back, though TCP has not ended it. */
+  #reviveConnection(): void {
+    if (this.#link.isReady && this.#link.breaker.state !== 'closed') {
+      if (this.monotonic() - this.#link.lastAnswer > this.#options.lease) {
+        this.#link.lastAnswer = this.monotonic();
+        this.client.disconnect(true);
+      }
+    }
+  }
+
+  async #loadBans(version: number): Promise<void> {
+    if (version === this.#bansVersion || this.#isLoadingBans) return;
+    if (version < this.#bansVersion) {
+      this.#bansVersion = 0;
+      this.#options.onBansLost();
+      if (version === 0) return;
+    }
+    this.#isLoadingBans = true;
+    for (let seen = -1; seen !== this.#bansVersion && this.#bansVersion < version; ) {
+      seen = this.#bansVersion;
+      const answer = await this.#link.run(BANS_SINCE, this.#banKeys, () => [seen, BAN_PAGE]);
+      if (answer === UNAVAILABLE) break;
+      const [upTo, ...pairs] = answer as string[];
+      this.#bansVersion = Number(upTo);
+      this.#tellBans(pairs);
+    }
+    this.#isLoadingBans = false;
+  }
+
+  #tellBans(pairs: readonly string[]): void {
+    const saved: StoredBan[] = [];
+    const removed: string[] = [];
+    for (let i = 0; i + 1 < pairs.length; i += 2) {
+      const [id, stored] = [pairs[i]!, pairs[i + 1]!];
+      const space = stored.indexOf(' ');
+      if (space < 0) removed.push(id);
+      else saved.push({ id, until: Number(stored.slice(0, space)), value: stored.slice(space + 1) });
+    }
+    this.#options.onBans(saved, removed);
+  }
+
+  async #changeBan(id: string, until: number, value: string): Promise<boolean> {
+    const args = () => [id, Math.ceil(until), value, this.#options.maxBans, Math.floor(this.now())];
+    const version = await this.#link.run(SAVE_BAN, this.#banKeys, args);
+    if (version === UNAVAILABLE) return false;
+    // Nothing else changed in between: there is nothing to load.
+    if (version === this.#bansVersion + 1 && !this.#isLoadingBans) this.#bansVersion++;
+    return true;
+  }
+
+  #tell(): void {
+    if (this.#wasAvailable !== this.#isAvailable && this.#wasAvailable) this.#isStale = true;
+    this.#wasAvailable = this.#isAvailable;
+    this.#options?.onChange();
+  }
+}
+
+function refusal(answer: string, indexes: readonly number[]): ClaimAnswer {
+  const [kind, index, wait] = answer.split(' ');
+  const claim = indexes[Number(index) - 1]!;
+  return { outcome: 'refused', claim, wait: kind === 'r' ? Number(wait) : undefined };
+}

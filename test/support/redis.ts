@@ -1,0 +1,96 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+
+/** Whether there is a `redis-server` (Debian's package of that name) on this machine. */
+export const HAS_REDIS = (() => {
+  try {
+    execFileSync('redis-server', ['--version'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    console.warn('redis-server is not installed: tests that need it are skipped');
+    return false;
+  }
+})();
+
+/** A port that nobody listened on a moment ago. */
+export async function unusedPort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** A real Redis on a free port of the loopback interface, with nothing on disk. */
+export class RedisServer {
+  #process: ChildProcess | undefined;
+  #output = '';
+  readonly #folder = mkdtempSync(join(tmpdir(), 'nsw-redis-'));
+
+  private constructor(
+    readonly port: number,
+    private readonly args: readonly string[],
+  ) {}
+
+  static async start(...args: string[]): Promise<RedisServer> {
+    const server = new RedisServer(await unusedPort(), args);
+    await server.restart();
+    return server;
+  }
+
+  get url(): string {
+    return `redis://127.0.0.1:${this.port}`;
+  }
+
+  /** Starts it where it has ended. */
+  async restart(): Promise<void> {
+    const args = ['--port', String(this.port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'];
+    const child = spawn('redis-server', [...args, '--dir', this.#folder, ...this.args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    this.#process = child;
+    this.#output = '';
+    child.stdout!.on('data', (chunk: Buffer) => (this.#output += chunk.toString()));
+    child.stderr!.on('data', (chunk: Buffer) => (this.#output += chunk.toString()));
+    const ended = once(child, 'exit').then(([code]) => {
+      throw new Error(`redis-server ended with ${code}: ${this.#output}`);
+    });
+    ended.catch(() => undefined);
+    while (!/Ready to accept connections/.test(this.#output))
+      await Promise.race([new Promise((resolve) => setTimeout(resolve, 10)), ended]);
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#process!.kill(signal);
+  }
+
+  /** Ends it as a crash does. */
+  async kill(): Promise<void> {
+    const child = this.#process;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    child.kill('SIGCONT');
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  }
+
+  async stop(): Promise<void> {
+    await this.kill();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  /** Asks it something over a connection of its own. */
+  async ask<T>(question: (redis: Redis) => Promise<T>): Promise<T> {
+    const redis = new Redis(this.port, '127.0.0.1', { maxRetriesPerRequest: 0, retryStrategy: () => null });
+    redis.on('error', () => undefined);
+    try {
+      return await question(redis);
+    } finally {
+      redis.disconnect();
+    }
+  }
+}
