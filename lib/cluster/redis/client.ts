@@ -34,6 +34,7 @@ const COMMON = {
   // Channels are subscribed to by the bus, which knows them.
   autoResubscribe: false,
   connectTimeout: 5000,
+  disconnectTimeout: 200,
   keepAlive: 10_000,
   retryStrategy: retry,
   // Of a master that has become a replica.
