@@ -10,6 +10,7 @@ const MODULES: Readonly<Record<string, readonly string[]>> = {
   admission: ['config', 'connection', 'http', 'net', 'protocol', 'server', 'telemetry'],
   cli: ['.', 'config', 'http', 'nest', 'net', 'protocol'],
   client: ['config', 'connection', 'http', 'net', 'protocol'],
+  cluster: ['net'],
   compat: ['handshake', 'server'],
   config: ['.', 'admission', 'compat', 'net'],
   connection: ['admission', 'config', 'net', 'protocol', 'telemetry'],

@@ -1,0 +1,226 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { HAS_REDIS, RedisServer } from '../support/redis.js';
+import { counted, Node, pause, real, until } from './nodes.js';
+
+const TOTAL = 't:{t}:all';
+const total = (max: number) => [{ name: TOTAL, max }];
+
+(HAS_REDIS ? describe : describe.skip)('processes of a cluster', () => {
+  let server: RedisServer;
+  const nodes: Node[] = [];
+
+  beforeAll(async () => {
+    server = await RedisServer.start();
+  });
+  beforeEach(async () => {
+    await server.ask((redis) => redis.flushall());
+  });
+  afterEach(async () => {
+    await Promise.all(nodes.splice(0).map((node) => node.kill()));
+  });
+  afterAll(() => server.stop());
+
+  async function start(count: number, options: object = {}): Promise<Node[]> {
+    nodes.push(...(await Promise.all(Array.from({ length: count }, () => Node.start(server.url, options)))));
+    for (const node of nodes) await until('all are seen', async () => (await node.state()).nodes.length === count);
+    return nodes;
+  }
+
+  /** Hashes equal reality. */
+  const agrees = (): Promise<void> =>
+    until('what Redis counts is what there is', async () => {
+      const [there, held] = [await server.ask((redis) => counted(redis, nodes)), await real(nodes)];
+      return JSON.stringify(sorted(there)) === JSON.stringify(sorted(held));
+    });
+
+  const everywhere = <T>(what: string, ...rest: unknown[]): Promise<T[]> =>
+    Promise.all(nodes.map((node) => node.ask<T>(what, ...rest)));
+
+  it('hold caps exactly under a burst at all of them at once, each address and in total', async () => {
+    await start(3);
+    const claims = [{ name: 'a:{192.0.2.1}:n', max: 40 }, ...total(100)];
+    const bursts = await everywhere<{ admitted: number }>('admit', claims, 60);
+    expect(bursts.reduce((sum, { admitted }) => sum + admitted, 0)).toBe(40);
+    const others = await everywhere<{ admitted: number }>(
+      'admit',
+      [{ name: 'a:{192.0.2.2}:n', max: 90 }, ...total(100)],
+      60,
+    );
+    expect(others.reduce((sum, { admitted }) => sum + admitted, 0)).toBe(60);
+    await agrees();
+  });
+
+  it('refuse on, without asking Redis, until there is room; and then at once', async () => {
+    const [a, b] = (await start(2)) as [Node, Node];
+    expect(await a.ask('admit', total(5), 9)).toMatchObject({ admitted: 5, last: { kind: 'room', claim: 0 } });
+    await until('b has heard it', async () => (await b.state()).refusals === 1);
+    const before = await calls();
+    expect(await b.ask('admit', total(5), 500)).toMatchObject({ admitted: 0 });
+    expect(await a.ask('admit', total(5), 500)).toMatchObject({ admitted: 0 });
+    expect((await calls()) - before).toBeLessThan(100);
+    await a.ask('release', 1);
+    const begun = Date.now();
+    await until('there is room', async () => (await b.ask<{ admitted: number }>('admit', total(5))).admitted === 1);
+    expect(Date.now() - begun).toBeLessThan(4000);
+    await agrees();
+  });
+
+  const calls = (): Promise<number> =>
+    server.ask(async (redis) => Number(/cmdstat_evalsha:calls=(\d+)/.exec(await redis.info('commandstats'))?.[1] ?? 0));
+
+  it('free what a crashed process held within the lease and a heartbeat', async () => {
+    const [a, b] = (await start(2)) as [Node, Node];
+    expect(await a.ask('admit', total(10), 10)).toMatchObject({ admitted: 10 });
+    expect(await b.ask('admit', total(10))).toMatchObject({ admitted: 0 });
+    await a.kill();
+    const begun = Date.now();
+    await until(
+      'its slots are free',
+      async () => (await b.ask<{ admitted: number }>('admit', total(10), 10)).admitted === 10,
+    );
+    // The lease is 1.5 s, the heartbeat 0.2 s; the machine may be busy.
+    expect(Date.now() - begun).toBeLessThan(1500 + 2000);
+    expect((await b.state()).nodes.length).toBe(1);
+    nodes.splice(0, 1);
+    await agrees();
+  });
+
+  it('free what a process held at once when it leaves', async () => {
+    const [a, b] = (await start(2, { lease: 60_000 })) as [Node, Node];
+    expect(await a.ask('admit', total(10), 10)).toMatchObject({ admitted: 10 });
+    await a.ask('stop');
+    await until(
+      'its slots are free',
+      async () => (await b.ask<{ admitted: number }>('admit', total(10), 10)).admitted === 10,
+      3000,
+    );
+  });
+
+  it('count a process that was frozen beyond its lease again when it is back', async () => {
+    const [a, b] = (await start(2)) as [Node, Node];
+    expect(await a.ask('admit', total(10), 6)).toMatchObject({ admitted: 6 });
+    a.signal('SIGSTOP');
+    await until('it counts for nothing', async () => (await b.state()).nodes.length === 1);
+    expect(await b.ask('admit', total(10), 20)).toMatchObject({ admitted: 10 });
+    a.signal('SIGCONT');
+    await until('both are there', async () => (await b.state()).nodes.length === 2);
+    await agrees();
+    // Sixteen hold ten: nobody comes in until seven have gone.
+    await b.ask('release', 6);
+    await pause(100);
+    expect(await b.ask('admit', total(10))).toMatchObject({ admitted: 0 });
+    await b.ask('release', 1);
+    await until('there is room', async () => (await a.ask<{ admitted: number }>('admit', total(10))).admitted === 1);
+    await agrees();
+  });
+
+  it('displace the oldest connection of a user, wherever it is', async () => {
+    const [a, b] = (await start(2)) as [Node, Node];
+    const claims = [{ name: 'u:{x}:all', max: 1, onLimit: 'closeOldest' }];
+    expect(await a.ask('admitUser', claims, 'first')).toBeNull();
+    expect(await b.ask('admitUser', claims, 'second')).toBeNull();
+    await until('it is told', async () => (await a.ask<string[]>('displaced')).includes('first'));
+    expect(await server.ask((redis) => redis.zrange('nsw:u:{x}:all', '0', '-1'))).toEqual([
+      expect.stringMatching(/\/second$/),
+    ]);
+    await b.ask('releaseUser', claims, 'second');
+    await until('nothing is left', async () => (await server.ask((redis) => redis.exists('nsw:u:{x}:all'))) === 0);
+  });
+
+  it('hear broadcasts of each other, in order, and not their own', async () => {
+    const [a, b, c] = (await start(3, { secret: 'x'.repeat(32) })) as [Node, Node, Node];
+    for (let n = 0; n < 20; n++) await a.ask('cast', {}, `{"n":${n}}`);
+    await b.ask('cast', { gateway: '/chat', userKey: 'u' }, 'ü\n');
+    const heardBy = async (node: Node, count: number) => {
+      const heard: { scope: object; text: string }[] = [];
+      await until('all is heard', async () => {
+        heard.push(...(await node.ask<typeof heard>('heard')));
+        return heard.length >= count;
+      });
+      return heard;
+    };
+    expect((await heardBy(b, 20)).map(({ text }) => text)).toEqual(Array.from({ length: 20 }, (_, n) => `{"n":${n}}`));
+    expect((await heardBy(c, 21)).filter(({ text }) => text === 'ü\n')).toEqual([
+      { scope: { gateway: '/chat', userKey: 'u' }, text: 'ü\n' },
+    ]);
+    expect(await heardBy(a, 1)).toHaveLength(1);
+    for (const node of nodes)
+      expect((await node.state()).messages).toMatchObject({ gaps: 0, unsigned: 0, malformed: 0 });
+  });
+
+  it('hear of rooms only while they have a member', async () => {
+    const [a, b] = (await start(2)) as [Node, Node];
+    const subscribers = () => server.ask((redis) => redis.pubsub('CHANNELS', 'nsw:r:*'));
+    await a.ask('cast', { room: 'lobby' }, 'nobody');
+    await b.ask('room', 'lobby', true);
+    await until('it has subscribed', async () => ((await subscribers()) as string[]).length === 1);
+    await a.ask('cast', { room: 'lobby' }, 'somebody');
+    await until('it is heard', async () => {
+      const heard = await b.ask<{ text: string }[]>('heard');
+      expect(heard.map(({ text }) => text)).not.toContain('nobody');
+      return heard.length > 0;
+    });
+    await b.ask('room', 'lobby', false);
+    await until('it has left', async () => ((await subscribers()) as string[]).length === 0);
+  });
+
+  it('drop what is not signed, or not ours, and count it', async () => {
+    const [a] = (await start(1, { secret: 'x'.repeat(32) })) as [Node];
+    const stranger = await Node.start(server.url, { secret: 'y'.repeat(32) });
+    await stranger.ask('cast', {}, 'forged');
+    await stranger.ask('ban', { id: 'ip:192.0.2.1/32', until: Date.now() + 60_000, value: '{}' });
+    await server.ask((redis) => redis.publish('nsw:all', 'hello?'));
+    await until('both are counted', async () => {
+      const { messages } = await a.state();
+      return messages.unsigned >= 3 && messages.malformed === 1;
+    });
+    expect(await a.ask('heard')).toEqual([]);
+    await stranger.kill();
+  });
+
+  it('answer each other: who is there, who is disconnected, how many', async () => {
+    const [a, b, c] = (await start(3)) as [Node, Node, Node];
+    await b.ask('online', 'alice');
+    await c.ask('online', 'alice');
+    expect(await a.ask('isOnline', 'alice')).toBe(true);
+    expect(await a.ask('isOnline', 'bob')).toBe(false);
+    expect(await a.ask('total', 'lobby')).toBe(6);
+    expect(await a.ask('members', 'lobby')).toHaveLength(2);
+    expect(await a.ask('disconnectUser', 'alice')).toBe(4);
+    expect(await b.ask('disconnected')).toEqual(['user alice 1008 bye']);
+    expect(await a.ask('isOnline', 'alice')).toBe(false);
+    // One that does not answer is not waited for longer than the time for one answer.
+    c.signal('SIGSTOP');
+    const begun = Date.now();
+    expect(await a.ask('total', 'lobby')).toBe(3);
+    expect(Date.now() - begun).toBeLessThan(2000);
+  });
+
+  it('share bans, also with those that come later, and after Redis has lost them', async () => {
+    const [a, b] = (await start(2)) as [Node, Node];
+    const ban = { id: 'ip:192.0.2.1/32', until: Date.now() + 60_000, value: '{}' };
+    await a.ask('ban', ban);
+    const bansOf = (node: Node) => node.ask<string[]>('bans');
+    await until('it is told', async () => (await bansOf(b)).includes(ban.id));
+    await until('it is saved', async () => (await server.ask((redis) => redis.hlen('{nsw:nodes}:bans:values'))) === 1);
+    await server.ask((redis) => redis.flushall());
+    await until(
+      'it is saved again',
+      async () => (await server.ask((redis) => redis.hlen('{nsw:nodes}:bans:values'))) === 1,
+    );
+    const late = await Node.start(server.url);
+    nodes.push(late);
+    await until('it is told later', async () => (await bansOf(late)).includes(ban.id));
+    await b.ask('unban', ban.id);
+    for (const node of [a, late]) await until('its end is told', async () => (await bansOf(node)).length === 0);
+  });
+});
+
+const sorted = (value: unknown): unknown =>
+  typeof value !== 'object' || value === null
+    ? value
+    : Object.fromEntries(
+        Object.entries(value)
+          .sort(([a], [b]) => (a < b ? -1 : 1))
+          .map(([key, inner]) => [key, sorted(inner)]),
+      );

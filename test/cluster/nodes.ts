@@ -1,0 +1,69 @@
+import type { Redis } from 'ioredis';
+import type { ClusterState } from '../../lib/cluster/node.js';
+import { Child } from '../support/child.js';
+
+/** A process of its own that is one of a cluster: `test/cluster/process.ts`. */
+export class Node {
+  private constructor(
+    private readonly child: Child,
+    readonly id: string,
+  ) {}
+
+  static async start(url: string, options: object = {}): Promise<Node> {
+    const child = await Child.start('test/cluster/process.ts', [url, JSON.stringify(options)]);
+    return new Node(child, child.ready as string);
+  }
+
+  async ask<T = unknown>(what: string, ...rest: unknown[]): Promise<T> {
+    return (await this.child.ask<{ answer: T }>([what, ...rest])).answer;
+  }
+
+  state(): Promise<ClusterState> {
+    return this.ask('state');
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.child.process.kill(signal);
+  }
+
+  /** Ends it as a crash does. */
+  async kill(): Promise<void> {
+    this.child.process.kill('SIGCONT');
+    await this.child.end('SIGKILL');
+  }
+}
+
+/** Waits until something holds. */
+export async function until(what: string, holds: () => Promise<boolean>, timeout = 15_000): Promise<void> {
+  const end = Date.now() + timeout;
+  while (!(await holds())) {
+    if (Date.now() > end) throw new Error(`not within ${timeout} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+export const pause = (time: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, time));
+
+/** What Redis counts under each name, of processes that are alive; without those that count nothing. */
+export async function counted(redis: Redis, nodes: readonly Node[]): Promise<Record<string, Record<string, number>>> {
+  const alive = new Map<string, string>();
+  for (const incarnation of await redis.zrange('nsw:nodes', '0', '-1')) alive.set(incarnation, incarnation.slice(11));
+  const found: Record<string, Record<string, number>> = {};
+  for (const key of [...(await redis.keys('nsw:a:*')), ...(await redis.keys('nsw:t:*'))])
+    for (const [incarnation, count] of Object.entries(await redis.hgetall(key))) {
+      const id = alive.get(incarnation);
+      if (id === undefined || incarnation === 'r') continue;
+      if (!nodes.some((node) => node.id === id)) throw new Error(`${key} counts ${incarnation}, which is nobody`);
+      (found[key.slice(4)] ??= {})[id] = Number(count);
+    }
+  return found;
+}
+
+/** What there is: of each process by name. */
+export async function real(nodes: readonly Node[]): Promise<Record<string, Record<string, number>>> {
+  const found: Record<string, Record<string, number>> = {};
+  for (const node of nodes)
+    for (const [name, count] of Object.entries(await node.ask<Record<string, number>>('counts')))
+      (found[name] ??= {})[node.id] = count;
+  return found;
+}
