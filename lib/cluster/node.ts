@@ -105,7 +105,8 @@ export class ClusterNode {
   #roomTimer: NodeJS.Timeout | undefined;
   #tick: NodeJS.Timeout | undefined;
   #probe = 0;
-  #probeSeen = 0;
+  /** When the first of those that have not come back was sent. */
+  #probedAt: number | undefined;
   #isBusAlive = false;
   #whenAlive: () => void = () => undefined;
   #hasStarted = false;
@@ -461,7 +462,7 @@ export class ClusterNode {
   /** Once each heartbeat: is our own channel alive, are there rooms that nobody is in any more. */
   #beat(): void {
     if (this.#isStopped) return;
-    if (this.#probe > this.#probeSeen && this.bus.isAvailable) {
+    if (this.#probedAt !== undefined && performance.now() - this.#probedAt >= this.options.timeout) {
       this.#setBus(false);
       this.bus.reset();
     }
@@ -471,14 +472,15 @@ export class ClusterNode {
 
   #sendProbe(): void {
     const probe = ++this.#probe;
+    this.#probedAt ??= performance.now();
     void this.#say(`n:${this.id}`, 'probe', String(probe)).then((isSent) => {
       // Nothing was sent: nothing can come back.
-      if (!isSent && this.#probe === probe) this.#probeSeen = probe;
+      if (!isSent && this.#probe === probe) this.#probedAt = undefined;
     });
   }
 
   #probed(probe: number): void {
-    this.#probeSeen = Math.max(this.#probeSeen, probe);
+    if (probe === this.#probe) this.#probedAt = undefined;
     this.#setBus(true);
   }
 

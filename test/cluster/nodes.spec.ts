@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { HAS_REDIS, RedisServer } from '../support/redis.js';
-import { counted, Node, pause, real, until } from './nodes.js';
+import { counted, Node, pause, real, sorted, until } from './nodes.js';
 
 const TOTAL = 't:{t}:all';
 const total = (max: number) => [{ name: TOTAL, max }];
@@ -215,12 +215,3 @@ const total = (max: number) => [{ name: TOTAL, max }];
     for (const node of [a, late]) await until('its end is told', async () => (await bansOf(node)).length === 0);
   });
 });
-
-const sorted = (value: unknown): unknown =>
-  typeof value !== 'object' || value === null
-    ? value
-    : Object.fromEntries(
-        Object.entries(value)
-          .sort(([a], [b]) => (a < b ? -1 : 1))
-          .map(([key, inner]) => [key, sorted(inner)]),
-      );

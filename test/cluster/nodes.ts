@@ -67,3 +67,13 @@ export async function real(nodes: readonly Node[]): Promise<Record<string, Recor
       (found[name] ??= {})[node.id] = count;
   return found;
 }
+
+/** The same with its keys in order. */
+export const sorted = (value: unknown): unknown =>
+  typeof value !== 'object' || value === null
+    ? value
+    : Object.fromEntries(
+        Object.entries(value)
+          .sort(([a], [b]) => (a < b ? -1 : 1))
+          .map(([key, inner]) => [key, sorted(inner)]),
+      );

@@ -11,25 +11,31 @@ export class RedisBus implements ClusterBus {
   /** What is wanted, across connections. */
   readonly #channels = new Set<string>();
   #isStopped = false;
+  /** Redis has confirmed what is wanted: messages arrive. */
+  #isSubscribed = false;
+  #whenSubscribed: () => void = () => undefined;
 
   constructor(
     private readonly client: RedisClient,
     private readonly link: RedisLink,
   ) {
     client.on('error', () => undefined);
-    client.on('ready', () => this.#subscribeAll());
-    client.on('close', () => this.#options?.onChange());
+    client.on('ready', () => void this.#subscribeAll());
+    client.on('close', () => this.#setSubscribed(false));
     client.on('message', (channel: string, message: string) => this.#options.receive(channel, message));
   }
 
   get isAvailable(): boolean {
-    return !this.#isStopped && this.client.status === 'ready';
+    return !this.#isStopped && this.#isSubscribed && this.#isConnected;
   }
 
   async start(options: ClusterBusOptions): Promise<void> {
     this.#options = options;
-    const connected = this.client.connect().catch(() => undefined);
-    await Promise.race([connected, new Promise((resolve) => setTimeout(resolve, 10 * options.timeout).unref())]);
+    const subscribed = new Promise<void>((resolve) => {
+      this.#whenSubscribed = resolve;
+    });
+    this.client.connect().catch(() => this.#whenSubscribed());
+    await Promise.race([subscribed, new Promise((resolve) => setTimeout(resolve, 10 * options.timeout).unref())]);
   }
 
   async stop(): Promise<void> {
@@ -45,24 +51,34 @@ export class RedisBus implements ClusterBus {
   subscribe(channel: string): void {
     if (this.#channels.has(channel)) return;
     this.#channels.add(channel);
-    if (this.isAvailable) this.#send('subscribe', [channel]);
+    if (this.#isConnected) void this.#send('subscribe', [channel]);
   }
 
   unsubscribe(channel: string): void {
-    if (this.#channels.delete(channel) && this.isAvailable) this.#send('unsubscribe', [channel]);
+    if (this.#channels.delete(channel) && this.#isConnected) void this.#send('unsubscribe', [channel]);
   }
 
   reset(): void {
-    if (!this.#isStopped && this.isAvailable) this.client.disconnect(true);
+    if (!this.#isStopped && this.#isConnected) this.client.disconnect(true);
   }
 
-  #subscribeAll(): void {
-    if (this.#channels.size > 0) this.#send('subscribe', [...this.#channels]);
+  get #isConnected(): boolean {
+    return this.client.status === 'ready';
+  }
+
+  async #subscribeAll(): Promise<void> {
+    if (this.#channels.size > 0) await this.#send('subscribe', [...this.#channels]);
+    this.#setSubscribed(this.#isConnected);
+    this.#whenSubscribed();
+  }
+
+  #setSubscribed(isSubscribed: boolean): void {
+    this.#isSubscribed = isSubscribed;
     this.#options?.onChange();
   }
 
   /** One that fails is noticed as a message of our own that does not come back. */
-  #send(command: 'subscribe' | 'unsubscribe', channels: string[]): void {
-    this.client[command](...channels).catch(() => undefined);
+  #send(command: 'subscribe' | 'unsubscribe', channels: string[]): Promise<unknown> {
+    return this.client[command](...channels).catch(() => undefined);
   }
 }

@@ -1,0 +1,211 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { HAS_REDIS, RedisServer, unusedPort } from '../support/redis.js';
+import { TcpRelay } from '../support/tcp-relay.js';
+import { counted, Node, pause, real, sorted, until } from './nodes.js';
+
+const TOTAL = 't:{t}:all';
+const total = (max: number) => [{ name: TOTAL, max }];
+interface Answer {
+  readonly admitted: number;
+  readonly took: number;
+  readonly last: { readonly kind: string } | undefined;
+}
+
+(HAS_REDIS ? describe : describe.skip)('a cluster whose Redis fails', () => {
+  let server: RedisServer;
+  const nodes: Node[] = [];
+  const ends: (() => Promise<void>)[] = [];
+
+  beforeAll(async () => {
+    server = await RedisServer.start();
+  });
+  beforeEach(async () => {
+    await server.ask((redis) => redis.flushall());
+  });
+  afterEach(async () => {
+    await Promise.all(nodes.splice(0).map((node) => node.kill()));
+    for (const end of ends.splice(0)) await end();
+  });
+  afterAll(() => server.stop());
+
+  async function start(count: number, options: object = {}, url = server.url): Promise<Node[]> {
+    nodes.push(...(await Promise.all(Array.from({ length: count }, () => Node.start(url, options)))));
+    for (const node of nodes) await until('all are seen', async () => (await node.state()).nodes.length === count);
+    return nodes;
+  }
+
+  const agrees = (of = server): Promise<void> =>
+    until('what Redis counts is what there is', async () => {
+      const [there, held] = [await of.ask((redis) => counted(redis, nodes)), await real(nodes)];
+      return JSON.stringify(sorted(there)) === JSON.stringify(sorted(held));
+    });
+  const everybody = (status: 'up' | 'degraded'): Promise<void> =>
+    until(
+      `all are ${status}`,
+      async () => {
+        for (const node of nodes) if ((await node.state()).status !== status) return false;
+        return true;
+      },
+      40_000,
+    );
+
+  it('frozen: an attempt waits for the time of one answer at most, then not at all; and all is right again behind it', async () => {
+    const [a, b] = (await start(2)) as [Node, Node];
+    expect(await a.ask('admit', total(10), 4)).toMatchObject({ admitted: 4 });
+    server.signal('SIGSTOP');
+    const first = await a.ask<Answer>('admit', total(10), 5);
+    // Five that wait at once: all of them for 100 ms. The machine may be busy.
+    expect(first.admitted).toBe(5);
+    expect(first.took).toBeGreaterThan(90);
+    expect(first.took).toBeLessThan(1500);
+    expect((await a.state()).breaker).toBe('open');
+    const next = await a.ask<Answer>('admit', total(10), 3);
+    expect(next.admitted).toBe(3);
+    expect(next.took).toBeLessThan(50);
+    expect((await a.state()).fallbacks).toBe(8);
+    await a.ask('release', 2);
+    server.signal('SIGCONT');
+    await everybody('up');
+    await agrees();
+    expect(await b.ask('admit', total(10))).toMatchObject({ admitted: 0 });
+    // One line for each change.
+    const notices = await a.ask<string[]>('notices');
+    expect(notices).toEqual([
+      expect.stringMatching(/joined, [12] process/),
+      expect.stringMatching(/does not answer .*limits hold alone/),
+      expect.stringMatching(/is back/),
+    ]);
+  }, 60_000);
+
+  it('gone: each way of onFailure, and all is right again when it is back, empty', async () => {
+    const [local, share, closed] = nodes as [Node, Node, Node];
+    nodes.push(
+      await Node.start(server.url, { onFailure: 'local' }),
+      await Node.start(server.url, { onFailure: 'share' }),
+      await Node.start(server.url, { onFailure: 'closed' }),
+    );
+    const [byLocal, byShare, byClosed] = nodes as [Node, Node, Node];
+    expect([local, share, closed]).toEqual([undefined, undefined, undefined]);
+    for (const node of nodes) await until('all are seen', async () => (await node.state()).nodes.length === 3);
+    for (const node of nodes) expect(await node.ask('admit', total(30), 2)).toMatchObject({ admitted: 2 });
+    await server.kill();
+    await everybody('degraded');
+    expect(await byLocal.ask('admit', total(30), 50)).toMatchObject({ admitted: 50 });
+    // A third of 30, of which two are held already.
+    expect(await byShare.ask('admit', total(30), 50)).toMatchObject({ admitted: 8, last: { kind: 'room' } });
+    expect(await byClosed.ask('admit', total(30), 50)).toMatchObject({
+      admitted: 0,
+      last: { kind: 'unavailable', claim: -1 },
+    });
+    await byLocal.ask('release', 40);
+    await server.restart();
+    await everybody('up');
+    await agrees();
+    expect(await server.ask((redis) => redis.hvals(`nsw:${TOTAL}`))).toHaveLength(3);
+  }, 60_000);
+
+  it('away when a process starts: it works, and joins later', async () => {
+    const port = await unusedPort();
+    const lonely = await Node.start(`redis://127.0.0.1:${port}`, { onFailure: 'closed' });
+    nodes.push(lonely);
+    expect((await lonely.ask<string[]>('notices'))[0]).toMatch(/does not answer/);
+    expect(await lonely.ask('admit', total(5))).toMatchObject({ admitted: 0 });
+    const late = await TcpRelay.start(server.port);
+    ends.push(() => late.stop());
+    // A relay cannot choose its port: the Redis itself comes up there.
+    const other = await RedisServer.start('--port', String(port));
+    ends.push(() => other.stop());
+    await everybody('up');
+    expect(await lonely.ask('admit', total(5), 9)).toMatchObject({ admitted: 5 });
+  }, 60_000);
+
+  it('wiped: counts are asserted again at once', async () => {
+    const [a, b] = (await start(2)) as [Node, Node];
+    for (const node of nodes) expect(await node.ask('admit', total(10), 5)).toMatchObject({ admitted: 5 });
+    await server.ask((redis) => redis.flushall());
+    await agrees();
+    expect(await a.ask('admit', total(10))).toMatchObject({ admitted: 0 });
+    expect(await b.ask('admit', total(10))).toMatchObject({ admitted: 0 });
+  });
+
+  it('out of memory: each process by itself, and together again behind it', async () => {
+    const [a] = (await start(2)) as [Node, Node];
+    await server.ask((redis) => redis.config('SET', 'maxmemory', '1'));
+    try {
+      await until('it is noticed', async () => {
+        await a.ask('admit', [{ name: 'a:{192.0.2.1}:n', max: 1000 }], 3);
+        return (await a.state()).status === 'degraded';
+      });
+      expect((await a.state()).lastError).toMatch(/OOM/);
+    } finally {
+      await server.ask((redis) => redis.config('SET', 'maxmemory', '0'));
+    }
+    await everybody('up');
+    await agrees();
+  }, 60_000);
+
+  it('failed over: to a replica that has not heard the last of it', async () => {
+    const replica = await RedisServer.start('--replicaof', '127.0.0.1', String(server.port));
+    ends.push(() => replica.stop());
+    const relay = await TcpRelay.start(server.port);
+    ends.push(() => relay.stop());
+    const [a] = (await start(2, {}, `redis://127.0.0.1:${relay.port}`)) as [Node, Node];
+    expect(await a.ask('admit', total(20), 5)).toMatchObject({ admitted: 5 });
+    await until('it is replicated', async () => (await replica.ask((redis) => redis.hlen(`nsw:${TOTAL}`))) === 1);
+    await replica.ask((redis) => redis.replicaof('NO', 'ONE'));
+    // Too late for the replica.
+    expect(await a.ask('admit', total(20), 5)).toMatchObject({ admitted: 5 });
+    // What was the master is a replica now, and says READONLY on connections that stay.
+    relay.target = replica.port;
+    await server.ask((redis) => redis.replicaof('127.0.0.1', replica.port));
+    try {
+      await until(
+        'all are with the new master',
+        async () => {
+          await a.ask('admit', [{ name: 'a:{192.0.2.1}:n', max: 1000 }]);
+          for (const node of nodes) if ((await node.state()).status !== 'up') return false;
+          return (await replica.ask((redis) => redis.client('LIST') as Promise<string>)).includes(
+            'nest-secure-ws-commands',
+          );
+        },
+        40_000,
+      );
+      await agrees(replica);
+    } finally {
+      await server.ask((redis) => redis.replicaof('NO', 'ONE'));
+    }
+  }, 60_000);
+
+  it('with dead pub/sub on a healthy connection: it is noticed, said, and mended', async () => {
+    const relay = await TcpRelay.start(server.port);
+    ends.push(() => relay.stop());
+    const [a, b] = (await start(2, {}, `redis://127.0.0.1:${relay.port}`)) as [Node, Node];
+    await everybody('up');
+    const before = relay.connections;
+    relay.swallows = (said) => said.includes('subscribe') && !said.includes('evalsha');
+    await everybody('degraded');
+    // Limits are shared all the same.
+    expect(await a.ask('admit', total(5), 3)).toMatchObject({ admitted: 3 });
+    expect(await b.ask('admit', total(5), 5)).toMatchObject({ admitted: 2 });
+    await until('a new connection was made', async () => relay.connections > before);
+    relay.swallows = () => false;
+    await everybody('up');
+    await a.ask('cast', {}, 'there again');
+    await until('it is heard', async () => (await b.ask<unknown[]>('heard')).length === 1);
+    expect((await a.ask<string[]>('notices')).filter((line) => /do not arrive/.test(line))).toHaveLength(1);
+  }, 60_000);
+
+  it('cut off again and again: no more and no less than there is', async () => {
+    const relay = await TcpRelay.start(server.port);
+    ends.push(() => relay.stop());
+    await start(2, {}, `redis://127.0.0.1:${relay.port}`);
+    const churning = Promise.all(nodes.map((node, index) => node.ask('churn', 3000, index + 1)));
+    for (let round = 0; round < 8; round++) {
+      await pause(300);
+      relay.cut();
+    }
+    await churning;
+    await everybody('up');
+    await agrees();
+  }, 60_000);
+});
