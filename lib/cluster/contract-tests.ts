@@ -99,7 +99,8 @@ export function clusterStoreTests(make: () => ClusterStore | Promise<ClusterStor
       assert.equal(await burst(nodes, 20, () => [{ name, max: 25 }]), 25);
     }),
     'all limits hold, or nothing is held': withNodes(2, async (nodes) => {
-      const [wide, narrow] = [unique('t'), unique('t')];
+      const shard = unique('t');
+      const [wide, narrow] = [`{${shard}}:wide`, `{${shard}}:narrow`];
       const both = [
         { name: wide, max: 8 },
         { name: narrow, max: 3 },
@@ -109,7 +110,8 @@ export function clusterStoreTests(make: () => ClusterStore | Promise<ClusterStor
       assert.equal(await burst(nodes, 5, () => [{ name: wide, max: 8 }]), 5);
     }),
     'a burst that meets different limits fills each of them exactly': withNodes(3, async (nodes) => {
-      const [total, addresses] = [unique('t'), Array.from({ length: 10 }, () => unique('a'))];
+      const shard = unique('t');
+      const [total, addresses] = [`{${shard}}`, Array.from({ length: 10 }, (_, n) => `a${n}{${shard}}`)];
       let at = 0;
       const next = () => [
         { name: addresses[at++ % 10]!, max: 5 },
@@ -117,6 +119,25 @@ export function clusterStoreTests(make: () => ClusterStore | Promise<ClusterStor
       ];
       assert.equal(await burst(nodes, 100, next), 37);
     }),
+    'limits of different shards are never exceeded, and what one refused is not held by another': withNodes(
+      2,
+      async (nodes) => {
+        const wide = { name: unique('t'), max: 8 };
+        const narrow = { name: unique('t'), max: 3 };
+        const { store } = nodes[1]!;
+        const fill = (what: string, claims: readonly Claim[], from: number, to: number): Promise<void> =>
+          until(what, async () => {
+            if (from < to && (await store.admit(claims)).outcome === 'admitted') from++;
+            return from === to;
+          });
+        const both = await burst(nodes, 5, () => [wide, narrow]);
+        assert.ok(both <= 3, `${both} of 3`);
+        await fill('the narrow one is full', [wide, narrow], both, 3);
+        await fill('the wide one is full', [wide], 0, 5);
+        assert.equal((await store.admit([wide])).outcome, 'refused');
+        assert.equal((await store.admit([narrow])).outcome, 'refused');
+      },
+    ),
     'what is released can be taken again, in any process': withNodes(2, async ([a, b]) => {
       const claims = [{ name: unique('t'), max: 2 }];
       assert.equal(await burst([a!], 3, () => claims), 2);
@@ -145,9 +166,10 @@ export function clusterStoreTests(make: () => ClusterStore | Promise<ClusterStor
       },
     ),
     'rates are charged all or none, and before room is looked for': withNodes(1, async ([a]) => {
-      const slow = { name: unique('a'), rate: { limit: 1, window: 60_000 } };
-      const fast = { name: unique('a'), rate: { limit: 2, window: 60_000 } };
-      const full = { name: unique('t'), max: 0 };
+      const shard = unique('a');
+      const slow = { name: `slow{${shard}}`, rate: { limit: 1, window: 60_000 } };
+      const fast = { name: `fast{${shard}}`, rate: { limit: 2, window: 60_000 } };
+      const full = { name: `full{${shard}}`, max: 0 };
       assert.equal((await a!.store.admit([slow])).outcome, 'admitted');
       const refused = await a!.store.admit([fast, slow]);
       assert.ok(refused.outcome === 'refused' && refused.claim === 1 && refused.wait! > 50_000);
@@ -164,9 +186,10 @@ export function clusterStoreTests(make: () => ClusterStore | Promise<ClusterStor
       assert.ok(answers.some((answer) => answer.outcome === 'refused' && answer.claim === 0));
     }),
     'or displace the oldest, in whichever process': withNodes(2, async ([a, b]) => {
+      const user = `u:{${unique('u')}}`;
       const claims: UserClaim[] = [
-        { name: unique('u'), max: 2, onLimit: 'closeOldest' },
-        { name: unique('u'), max: 9, onLimit: 'closeOldest' },
+        { name: `${user}:a`, max: 2, onLimit: 'closeOldest' },
+        { name: `${user}:b`, max: 9, onLimit: 'closeOldest' },
       ];
       for (const [store, id] of [
         [a!.store, 'first'],

@@ -115,7 +115,7 @@ export interface ClusterStore {
   admit(claims: readonly Claim[]): Promise<ClaimAnswer>;
   /** Gives back what `admit` holds under the names that have a `max`: exactly once for each answer that holds. */
   release(claims: readonly Claim[]): void;
-  /** `claims` are of one user, `id` is unique in this process. */
+  /** `claims` are of one user and of one shard, `id` is unique in this process. */
   admitUser(claims: readonly UserClaim[], id: string): Promise<UserAnswer>;
   /** Idempotent. */
   releaseUser(claims: readonly UserClaim[], id: string): void;

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -43,6 +43,15 @@ export class RedisServer {
     return server;
   }
 
+  /** A Sentinel, which writes what it learns into its configuration. */
+  static async sentinel(port: number, lines: readonly string[]): Promise<RedisServer> {
+    const server = new RedisServer(port, []);
+    const file = join(server.#folder, 'sentinel.conf');
+    writeFileSync(file, [`port ${port}`, 'bind 127.0.0.1', `dir ${server.#folder}`, ...lines, ''].join('\n'));
+    await server.#spawn([file, '--sentinel'], /Sentinel ID is/);
+    return server;
+  }
+
   get url(): string {
     return `redis://127.0.0.1:${this.port}`;
   }
@@ -50,9 +59,11 @@ export class RedisServer {
   /** Starts it where it has ended. */
   async restart(): Promise<void> {
     const args = ['--port', String(this.port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'];
-    const child = spawn('redis-server', [...args, '--dir', this.#folder, ...this.args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    await this.#spawn([...args, '--dir', this.#folder, ...this.args], /Ready to accept connections/);
+  }
+
+  async #spawn(args: readonly string[], ready: RegExp): Promise<void> {
+    const child = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#process = child;
     this.#output = '';
     child.stdout!.on('data', (chunk: Buffer) => (this.#output += chunk.toString()));
@@ -61,8 +72,7 @@ export class RedisServer {
       throw new Error(`redis-server ended with ${code}: ${this.#output}`);
     });
     ended.catch(() => undefined);
-    while (!/Ready to accept connections/.test(this.#output))
-      await Promise.race([new Promise((resolve) => setTimeout(resolve, 10)), ended]);
+    while (!ready.test(this.#output)) await Promise.race([new Promise((resolve) => setTimeout(resolve, 10)), ended]);
   }
 
   signal(signal: NodeJS.Signals): void {

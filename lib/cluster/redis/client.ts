@@ -36,6 +36,7 @@ const COMMON = {
   connectTimeout: 5000,
   disconnectTimeout: 200,
   keepAlive: 10_000,
+  disableClientInfo: true,
   retryStrategy: retry,
   // Of a master that has become a replica.
   reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),

@@ -47,14 +47,13 @@ export class RedisCounters {
   #identity: Identity = ['', '0', '', TTL];
   readonly #counters = new Map<string, Counter>();
   /** By name: connections of a user by id, with the time of their opening. */
-  readonly #users = new Map<string, Map<string, number>>();
+  readonly #users = new Map<string, Map<string, number | ''>>();
   readonly #untold = new Set<string>();
   readonly #untoldUsers = new Set<string>();
   #flush: NodeJS.Timeout | undefined;
   #sweepAt: Iterator<string> | undefined;
   #sweepUsersAt: Iterator<string> | undefined;
   #hasForgotten = false;
-  #usersTold = 0;
 
   constructor(
     private readonly link: RedisLink,
@@ -69,11 +68,6 @@ export class RedisCounters {
 
   identify(own: string, since: string, live: readonly string[]): void {
     this.#identity = [own, since, live.join(' '), TTL];
-  }
-
-  /** Grows whenever connections of users are told: one that is refused after that must be told too. */
-  get usersTold(): number {
-    return this.#usersTold;
   }
 
   /** Some change is neither told nor known any more. */
@@ -92,7 +86,7 @@ export class RedisCounters {
     const byTag = new Map<string, Shard>();
     const counters = claims.map((claim, index) => {
       const { name, max } = claim;
-      const tag = this.isSharded ? name.slice(name.indexOf('{'), name.indexOf('}')) : '';
+      const tag = this.isSharded ? shardOf(name) : '';
       let shard = byTag.get(tag);
       if (shard === undefined) {
         byTag.set(tag, (shard = { keys: [], indexes: [] }));
@@ -117,7 +111,10 @@ export class RedisCounters {
       const { max, rate } = claims[index]!;
       const counter = counters[index];
       if (counter === undefined) args.push(0, 0, -1);
-      else args.push(counter.count - counter.underWay + 1, counter.count, max!);
+      else {
+        const bound = this.#untold.has(counter.name) ? counter.count : Number.MAX_SAFE_INTEGER;
+        args.push(counter.count - counter.underWay + 1, bound, max!);
+      }
       if (rate === undefined) args.push(0, 0);
       else args.push((rate.window * 1000) / rate.limit, rate.window * 1000);
     }
@@ -154,11 +151,12 @@ export class RedisCounters {
     }
   }
 
-  holdUser(claims: readonly UserClaim[], id: string, opened: number): void {
+  /** `opened`: `''` while it is under way. */
+  holdUser(claims: readonly UserClaim[], id: string, opened: number | ''): void {
     for (const { name } of claims) {
       const connections = this.#users.get(name);
       if (connections === undefined) this.#users.set(name, new Map([[id, opened]]));
-      else connections.set(id, opened);
+      else if (opened === '' || connections.has(id)) connections.set(id, opened);
     }
   }
 
@@ -265,7 +263,7 @@ export class RedisCounters {
     const answers = await Promise.all(
       groups.map((group) => {
         const keys = group.map((name) => `${this.prefix}:${name}`);
-        return this.link.run(ASSERT, keys, () => [...this.#identity, ...group.map((name) => this.#told(name))]);
+        return this.link.run(ASSERT, keys, () => [...this.#identity, ...group.flatMap((name) => this.#told(name))]);
       }),
     );
     const isTold = !answers.includes(UNAVAILABLE);
@@ -278,16 +276,16 @@ export class RedisCounters {
     return isTold;
   }
 
-  #told(name: string): number {
+  /** How many are certain, and how many with those that are under way. */
+  #told(name: string): readonly [number, number] {
     const counter = this.#counters.get(name);
-    if (counter === undefined) return 0;
+    if (counter === undefined) return [0, 0];
     counter.wasTold = counter.underWay > 0;
-    return counter.count;
+    return [counter.count - counter.underWay, counter.count];
   }
 
   async #assertUsers(names: readonly string[]): Promise<boolean> {
     for (const name of names) this.#untoldUsers.delete(name);
-    this.#usersTold++;
     const answers = await Promise.all(
       names.map((name) =>
         this.link.run(ASSERT_USER, [`${this.prefix}:${name}`], () => [
@@ -304,6 +302,13 @@ export class RedisCounters {
     if (!isTold) this.#planFlush();
     return isTold;
   }
+}
+
+/** What is between the first braces, as Redis Cluster has it; else all of it. */
+function shardOf(name: string): string {
+  const start = name.indexOf('{');
+  const end = name.indexOf('}', start + 1);
+  return start < 0 || end <= start + 1 ? name : name.slice(start + 1, end);
 }
 
 function* chunks(names: readonly string[]): Generator<readonly string[]> {

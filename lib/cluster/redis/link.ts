@@ -1,6 +1,6 @@
 import { Breaker } from '../breaker.js';
 import type { RedisClient } from './client.js';
-import type { Script } from './scripts.js';
+import { PUBLISH, type Script } from './scripts.js';
 
 /** Redis did not answer in time, answered with an error, or was not asked. */
 export const UNAVAILABLE = Symbol('unavailable');
@@ -70,7 +70,11 @@ export class RedisLink {
     const size = channel.length + message.length;
     if (this.#bytes + size > MOST_BYTES) return false;
     this.#bytes += size;
-    const answer = await this.ask(() => this.client.publish(channel, message));
+    // Machines of a Redis Cluster take messages in any order: one channel is always told the same of them.
+    const send = this.client.isCluster
+      ? () => this.client.eval(PUBLISH, 1, channel, message)
+      : () => this.client.publish(channel, message);
+    const answer = await this.ask(send);
     this.#bytes -= size;
     return answer !== UNAVAILABLE;
   }

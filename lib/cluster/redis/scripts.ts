@@ -30,11 +30,12 @@ end
 /**
  * Judges one attempt. KEYS: hashes, incarnation → connections, and `r`: the theoretical arrival time of the rate (GCRA)
  * in microseconds. ARGV: own, since, live, ttl; then for each key: connections of this process that are certain, with
- * this one; connections with all that are under way; max or -1; microseconds for one attempt or 0, and for a full bucket.
+ * this one; a bound where Redis has not been told of releases yet; max or -1; microseconds for one attempt or 0, and for
+ * a full bucket.
  *
  * The count that is written is one more than the one that is there, kept between the two that the process gives: right
- * when the answers of earlier attempts are still under way, and right again when Redis has lost its count, or has
- * executed a script whose answer came too late.
+ * while the answers of earlier attempts are under way, in whichever order they were executed, and right again when
+ * Redis has lost its count.
  *
  * Returns 0, or 1 where a count was missing; `s <key>` where there is no room; `r <key> <milliseconds>` past a rate.
  */
@@ -90,11 +91,15 @@ if full then return 's ' .. full end
 return lost
 `);
 
-/** Says how many connections this process has. KEYS: as ADMIT. ARGV: own, since, live, ttl; then a count for each key. */
+/**
+ * Says how many connections this process has. KEYS: as ADMIT. ARGV: own, since, live, ttl; then for each key how many
+ * are certain, and how many with those that are under way: what is there is kept between the two.
+ */
 export const ASSERT = script(`${ALIVE}
 for i = 1, #KEYS do
-  local count = ARGV[4 + i]
-  if count == '0' then redis.call('HDEL', KEYS[i], own) else redis.call('HSET', KEYS[i], own, count) end
+  local have = tonumber(redis.call('HGET', KEYS[i], own) or 0)
+  local count = math.max(tonumber(ARGV[2 * i + 3]), math.min(have, tonumber(ARGV[2 * i + 4])))
+  if count == 0 then redis.call('HDEL', KEYS[i], own) else redis.call('HSET', KEYS[i], own, count) end
   local left = 0
   for _, who in ipairs(redis.call('HKEYS', KEYS[i])) do
     if who ~= 'r' then
@@ -122,19 +127,16 @@ local member = own .. '/' .. ARGV[5]
 local kept = {}
 for i = 1, #KEYS do
   kept[i] = {}
-  local known = false
   for _, each in ipairs(redis.call('ZRANGE', KEYS[i], 0, -1)) do
     local who = string.match(each, '^[^/]*')
-    if each == member then
-      known = true
-    elseif alive(who) then
-      table.insert(kept[i], each)
-    else
+    if not alive(who) then
       redis.call('ZREM', KEYS[i], each)
+    elseif each ~= member then
+      table.insert(kept[i], each)
     end
   end
   local max, mode = tonumber(ARGV[2 * i + 4]), ARGV[2 * i + 5]
-  if not known and #kept[i] >= max and (mode == 'refuse' or max < 1) then return 's ' .. i end
+  if #kept[i] >= max and (mode == 'refuse' or max < 1) then return 's ' .. i end
 end
 local displaced = {}
 for i = 1, #KEYS do
@@ -159,13 +161,20 @@ end
 return displaced
 `);
 
-/** Says which connections of a user this process has. KEYS: one sorted set. ARGV: own, since, live, ttl; then time, connection … */
+/**
+ * Says which connections of a user this process has. KEYS: one sorted set. ARGV: own, since, live, ttl; then time,
+ * connection …; one without a time is under way: it stays as it is.
+ */
 export const ASSERT_USER = script(`${ALIVE}
+local mine = {}
+for i = 5, #ARGV, 2 do mine[own .. '/' .. ARGV[i + 1]] = ARGV[i] end
 for _, each in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
   local who = string.match(each, '^[^/]*')
-  if who == own or not alive(who) then redis.call('ZREM', KEYS[1], each) end
+  if not alive(who) or (who == own and not mine[each]) then redis.call('ZREM', KEYS[1], each) end
 end
-for i = 5, #ARGV, 2 do redis.call('ZADD', KEYS[1], ARGV[i], own .. '/' .. ARGV[i + 1]) end
+for each, opened in pairs(mine) do
+  if opened ~= '' then redis.call('ZADD', KEYS[1], opened, each) end
+end
 redis.call('PEXPIRE', KEYS[1], ttl)
 return 0
 `);
@@ -245,3 +254,6 @@ for j = 1, #changed, 2 do
 end
 return answer
 `);
+
+/** Publishes by way of the machine that has a key of the channel's name. KEYS: the channel. ARGV: the message. */
+export const PUBLISH = `return redis.call('PUBLISH', KEYS[1], ARGV[1])`;

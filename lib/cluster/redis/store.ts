@@ -123,8 +123,7 @@ export class RedisStore implements ClusterStore {
   }
 
   async admitUser(claims: readonly UserClaim[], id: string): Promise<UserAnswer> {
-    this.#counters.holdUser(claims, id, this.now());
-    const { usersTold } = this.#counters;
+    this.#counters.holdUser(claims, id, '');
     const args = () => [...this.#counters.identity, id, ...claims.flatMap(({ max, onLimit }) => [max, onLimit])];
     const answer = this.#isAvailable
       ? await this.#link.run(
@@ -133,13 +132,14 @@ export class RedisStore implements ClusterStore {
           args,
         )
       : UNAVAILABLE;
+    if (typeof answer === 'string') {
+      this.#counters.releaseUser(claims, id, false);
+      return { outcome: 'refused', claim: Number(answer.slice(2)) - 1 };
+    }
+    this.#counters.holdUser(claims, id, this.now());
     if (answer === UNAVAILABLE) {
       this.#counters.touchUsers(claims);
       return NOT_AVAILABLE;
-    }
-    if (typeof answer === 'string') {
-      this.#counters.releaseUser(claims, id, usersTold !== this.#counters.usersTold);
-      return { outcome: 'refused', claim: Number(answer.slice(2)) - 1 };
     }
     const members = answer as string[];
     if (members.length === 0) return NOBODY;

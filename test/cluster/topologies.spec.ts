@@ -1,0 +1,184 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { Redis } from 'ioredis';
+import type { ClusterBus, ClusterStore } from '../../lib/cluster/contract.js';
+import { clusterBusTests, clusterStoreTests } from '../../lib/cluster/contract-tests.js';
+import { type RedisClient, redisCluster } from '../../lib/cluster/redis/index.js';
+import { HAS_REDIS, RedisServer, unusedPort } from '../support/redis.js';
+import { Node, until } from './nodes.js';
+
+type Where = Parameters<typeof redisCluster>[0];
+
+/** Only the store of one; its bus is never started. */
+const storeIn = (where: () => Where) => async (): Promise<ClusterStore> => (await redisCluster(where(), 'nsw')).store;
+
+/** The bus of one, with the store whose connection it publishes on. */
+const busIn = (where: () => Where) => async (): Promise<ClusterBus> => {
+  const { store, bus } = await redisCluster(where(), 'nsw');
+  const { start, stop } = bus;
+  bus.start = async (options) => {
+    await store.start({
+      id: 'x'.repeat(8),
+      timeout: 1000,
+      heartbeat: 1000,
+      lease: 5000,
+      maxBans: 10,
+      about: () => '',
+      onChange: () => undefined,
+      onBans: () => undefined,
+      onBansLost: () => undefined,
+    });
+    await start.call(bus, options);
+  };
+  bus.stop = async () => {
+    await store.stop();
+    await stop.call(bus);
+  };
+  return bus;
+};
+
+const suite = HAS_REDIS ? describe : describe.skip;
+
+suite('Redis Cluster', () => {
+  const servers: RedisServer[] = [];
+  let url = '';
+
+  beforeAll(async () => {
+    for (let each = 0; each < 3; each++)
+      servers.push(await RedisServer.start('--cluster-enabled', 'yes', '--cluster-node-timeout', '2000'));
+    const addresses = servers.map(({ port }) => `127.0.0.1:${port}`);
+    execFileSync('redis-cli', ['--cluster', 'create', ...addresses, '--cluster-yes'], { stdio: 'ignore' });
+    url = `redis+cluster://${addresses.join(',')}`;
+    for (const server of servers)
+      await until('the cluster is formed', () =>
+        server.ask(async (redis) => /cluster_state:ok/.test((await redis.cluster('INFO')) as string)),
+      );
+  }, 60_000);
+  afterAll(() => Promise.all(servers.map((server) => server.stop())));
+
+  for (const { name, run } of clusterStoreTests(storeIn(() => ({ url })))) it(name, run);
+  for (const { name, run } of clusterBusTests(busIn(() => ({ url })))) it(name, run);
+
+  it('spreads addresses over its machines', async () => {
+    const store = await storeIn(() => ({ url }))();
+    await store.start({
+      id: 'spread01',
+      timeout: 1000,
+      heartbeat: 1000,
+      lease: 5000,
+      maxBans: 10,
+      about: () => '',
+      onChange: () => undefined,
+      onBans: () => undefined,
+      onBansLost: () => undefined,
+    });
+    for (let n = 0; n < 50; n++)
+      expect(
+        await store.admit([
+          { name: `a:{10.0.0.${n}}:n`, max: 1 },
+          { name: 't:{t}:all', max: 100 },
+        ]),
+      ).toEqual({
+        outcome: 'admitted',
+      });
+    for (const server of servers)
+      expect((await server.ask((redis) => redis.keys('nsw:a:*'))).length).toBeGreaterThan(5);
+    await store.stop();
+  });
+});
+
+suite("the application's own client", () => {
+  let server: RedisServer;
+  let client: Redis;
+  beforeAll(async () => {
+    server = await RedisServer.start();
+    client = new Redis(server.port, '127.0.0.1', { keyPrefix: 'app:', lazyConnect: true });
+  });
+  afterAll(() => server.stop());
+
+  const where = (): Where => ({ client: client as unknown as RedisClient });
+  for (const { name, run } of clusterStoreTests(storeIn(where))) it(name, run);
+  for (const { name, run } of clusterBusTests(busIn(where))) it(name, run);
+
+  it('is left alone: neither connected nor ended, and its prefix is not ours', async () => {
+    expect(client.status).toBe('wait');
+    expect(await server.ask((redis) => redis.keys('app:*'))).toEqual([]);
+  });
+});
+
+/** docs/cluster.md names these; a test below shows that fewer are not enough. */
+const COMMANDS = [
+  ...['evalsha', 'eval', 'time', 'hget', 'hset', 'hgetall', 'hdel', 'hlen', 'hkeys', 'pexpire', 'pttl', 'del', 'get'],
+  ...['zadd', 'zrem', 'zrange', 'zrangebyscore', 'zremrangebyscore', 'zscore', 'zcard', 'zpopmin', 'incr', 'set'],
+  ...['getdel', 'publish', 'subscribe', 'unsubscribe', 'ping', 'info', 'select', 'hello', 'client|setname'],
+];
+
+suite('a user of Redis with the rights that the manual names', () => {
+  let server: RedisServer;
+  const url = () => `redis://nsw:secret@127.0.0.1:${server.port}`;
+  const allow = (...rules: string[]) =>
+    server.ask((redis) =>
+      redis.call('ACL', 'SETUSER', 'nsw', 'reset', 'on', '>secret', '~nsw:*', '~{nsw:nodes}:*', '&nsw:*', ...rules),
+    );
+
+  beforeAll(async () => {
+    server = await RedisServer.start();
+    await allow(...COMMANDS.map((command) => `+${command}`));
+  });
+  afterAll(() => server.stop());
+
+  for (const { name, run } of clusterStoreTests(storeIn(() => ({ url: url() })))) {
+    // Names of the suite are random: within the prefix all the same.
+    it(name, run);
+  }
+
+  it('can do nothing else, and needs every one of them', async () => {
+    const log = async () => (await server.ask((redis) => redis.call('ACL', 'LOG'))) as unknown[];
+    expect(await log()).toEqual([]);
+    const documented = readFileSync('docs/cluster.md', 'utf8');
+    for (const command of COMMANDS) expect(documented).toContain(`+${command}`);
+  });
+});
+
+suite('Sentinel', () => {
+  const servers: RedisServer[] = [];
+  const nodes: Node[] = [];
+  afterAll(async () => {
+    await Promise.all(nodes.map((node) => node.kill()));
+    await Promise.all(servers.map((server) => server.stop()));
+  });
+
+  it('fails over, and the processes follow', async () => {
+    const master = await RedisServer.start();
+    const replica = await RedisServer.start('--replicaof', '127.0.0.1', String(master.port));
+    servers.push(master, replica);
+    const port = await unusedPort();
+    const sentinel = await RedisServer.sentinel(port, [
+      `sentinel monitor main 127.0.0.1 ${master.port} 1`,
+      'sentinel down-after-milliseconds main 500',
+      'sentinel failover-timeout main 3000',
+    ]);
+    servers.push(sentinel);
+    await until('it knows the replica', async () =>
+      sentinel.ask(async (redis) => ((await redis.call('SENTINEL', 'replicas', 'main')) as unknown[]).length === 1),
+    );
+    const url = `redis+sentinel://127.0.0.1:${port}/main`;
+    for (let each = 0; each < 2; each++) nodes.push(await Node.start(url));
+    const [a, b] = nodes as [Node, Node];
+    const claims = [{ name: 't:{t}:all', max: 10 }];
+    await until('both are seen', async () => (await a.state()).nodes.length === 2);
+    expect(await a.ask('admit', claims, 6)).toMatchObject({ admitted: 6 });
+    await until('it is replicated', async () => (await replica.ask((redis) => redis.exists('nsw:t:{t}:all'))) === 1);
+    await master.kill();
+    await until(
+      'they are with the replica',
+      async () => {
+        for (const node of nodes) if ((await node.state()).status !== 'up') return false;
+        return (await replica.ask((redis) => redis.hvals('nsw:t:{t}:all'))).join() === '6';
+      },
+      40_000,
+    );
+    expect(await b.ask('admit', claims, 9)).toMatchObject({ admitted: 4 });
+  }, 90_000);
+});
