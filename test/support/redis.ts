@@ -17,13 +17,22 @@ export const HAS_REDIS = (() => {
   }
 })();
 
-/** A port that nobody listened on a moment ago. */
+/**
+ * A port that nobody listens on, below those that outgoing connections get: a client that tries to reach a server that
+ * has ended must not meet itself there. Its bus of Redis Cluster, 10 000 further up, is a port too.
+ */
 export async function unusedPort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 10_000);
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => resolve(true));
+    });
+    if (!isFree) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
 
 /** A real Redis on a free port of the loopback interface, with nothing on disk. */

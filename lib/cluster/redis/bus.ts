@@ -1,5 +1,5 @@
 import type { ClusterBus, ClusterBusOptions } from '../contract.js';
-import type { RedisClient } from './client.js';
+import { keepConnected, type RedisClient } from './client.js';
 import type { RedisLink } from './link.js';
 
 /**
@@ -13,15 +13,17 @@ export class RedisBus implements ClusterBus {
   #isStopped = false;
   /** Redis has confirmed what is wanted: messages arrive. */
   #isSubscribed = false;
-  #whenSubscribed: () => void = () => undefined;
+  #whenSettled: () => void = () => undefined;
+  readonly #connection: ReturnType<typeof keepConnected>;
 
   constructor(
     private readonly client: RedisClient,
     private readonly link: RedisLink,
   ) {
     client.on('error', () => undefined);
+    this.#connection = keepConnected(client);
     client.on('ready', () => void this.#subscribeAll());
-    client.on('close', () => this.#setSubscribed(false));
+    for (const event of ['close', 'end']) client.on(event, () => this.#disconnected());
     client.on('message', (channel: string, message: string) => this.#options.receive(channel, message));
   }
 
@@ -31,17 +33,17 @@ export class RedisBus implements ClusterBus {
 
   async start(options: ClusterBusOptions): Promise<void> {
     this.#options = options;
-    const subscribed = new Promise<void>((resolve) => {
-      this.#whenSubscribed = resolve;
+    await new Promise<void>((resolve) => {
+      this.#whenSettled = resolve;
+      setTimeout(resolve, 10 * options.timeout).unref();
+      this.#connection.connect();
     });
-    this.client.connect().catch(() => this.#whenSubscribed());
-    await Promise.race([subscribed, new Promise((resolve) => setTimeout(resolve, 10 * options.timeout).unref())]);
   }
 
   async stop(): Promise<void> {
     if (this.#isStopped) return;
     this.#isStopped = true;
-    this.client.disconnect();
+    this.#connection.close();
   }
 
   publish(channel: string, message: string): Promise<boolean> {
@@ -69,7 +71,12 @@ export class RedisBus implements ClusterBus {
   async #subscribeAll(): Promise<void> {
     if (this.#channels.size > 0) await this.#send('subscribe', [...this.#channels]);
     this.#setSubscribed(this.#isConnected);
-    this.#whenSubscribed();
+    this.#whenSettled();
+  }
+
+  #disconnected(): void {
+    this.#setSubscribed(false);
+    this.#whenSettled();
   }
 
   #setSubscribed(isSubscribed: boolean): void {

@@ -44,6 +44,37 @@ const COMMON = {
 
 const NAME = 'nest-secure-ws';
 
+/**
+ * Connects, and goes on trying for as long as the client is not closed: ioredis gives up for good where a connection is
+ * cut while its Sentinels are being asked. Answers what closes it.
+ */
+export function keepConnected(client: RedisClient): { connect(): void; close(): void } {
+  let isClosed = false;
+  let attempt = 0;
+  let timer: NodeJS.Timeout | undefined;
+  const connect = (): void => {
+    // What was wrong is told as an 'error'.
+    if (!isClosed) client.connect().catch(() => undefined);
+  };
+  client.on('ready', () => {
+    attempt = 0;
+  });
+  client.on('end', () => {
+    if (isClosed) return;
+    clearTimeout(timer);
+    timer = setTimeout(connect, retry(attempt++)).unref();
+  });
+  return {
+    connect,
+    close() {
+      if (isClosed) return;
+      isClosed = true;
+      clearTimeout(timer);
+      client.disconnect();
+    },
+  };
+}
+
 interface Ioredis {
   readonly Redis: new (options: object) => RedisClient;
   readonly Cluster: new (nodes: readonly object[], options: object) => RedisClient;
@@ -76,7 +107,6 @@ export function connectorOf({ Redis, Cluster }: Ioredis, address: RedisAddress):
         sentinelUsername: address.sentinelUsername,
         sentinelPassword: address.sentinelPassword,
         sentinelRetryStrategy: retry,
-        failoverDetector: true,
         ...(address.tls ? { tls: {}, sentinelTLS: {}, enableTLSForSentinelMode: true } : {}),
       });
     const { retryStrategy: _retry, lazyConnect, enableOfflineQueue, ...redisOptions } = common;

@@ -1,5 +1,5 @@
 import { Breaker } from '../breaker.js';
-import type { RedisClient } from './client.js';
+import { keepConnected, type RedisClient } from './client.js';
 import { PUBLISH, type Script } from './scripts.js';
 
 /** Redis did not answer in time, answered with an error, or was not asked. */
@@ -28,6 +28,7 @@ export class RedisLink {
   lastAnswer: number;
   #timeout = 100;
   /** In the order in which they were sent: the first is the first to be overdue. */
+  readonly #connection: ReturnType<typeof keepConnected>;
   readonly #waiting = new Set<Waiting>();
   #timer: NodeJS.Timeout | undefined;
   #bytes = 0;
@@ -40,6 +41,7 @@ export class RedisLink {
     this.breaker = new Breaker(now, onBreaker);
     this.lastAnswer = now();
     client.on('error', (error: Error) => this.#note(error));
+    this.#connection = keepConnected(client);
   }
 
   set timeout(timeout: number) {
@@ -48,6 +50,15 @@ export class RedisLink {
 
   get isReady(): boolean {
     return this.client.status === 'ready';
+  }
+
+  /** Resolves when there is a connection, when it was refused, or after so many milliseconds; goes on trying. */
+  connect(wait: number): Promise<void> {
+    return new Promise((resolve) => {
+      for (const event of ['ready', 'close', 'end']) this.client.on(event, () => resolve());
+      setTimeout(resolve, wait).unref();
+      this.#connection.connect();
+    });
   }
 
   /**
@@ -117,7 +128,7 @@ export class RedisLink {
     clearTimeout(this.#timer);
     for (const { settle } of this.#waiting) settle(UNAVAILABLE);
     this.#waiting.clear();
-    this.client.disconnect();
+    this.#connection.close();
   }
 
   /** What has arrived while this process was busy is read before anything counts as late. */

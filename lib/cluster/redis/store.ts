@@ -77,9 +77,7 @@ export class RedisStore implements ClusterStore {
   async start(options: ClusterStoreOptions): Promise<void> {
     this.#options = options;
     this.#link.timeout = options.timeout;
-    // What was wrong is in `lastError`; it goes on connecting.
-    const connected = this.client.connect().catch(() => undefined);
-    await Promise.race([connected, new Promise((resolve) => setTimeout(resolve, 10 * options.timeout).unref())]);
+    await this.#link.connect(10 * options.timeout);
     await this.#renew();
     this.#plan();
   }
