@@ -43,6 +43,20 @@ export {
   TooManyRedirectsError,
   UnexpectedStatusError,
 } from './client/index.js';
+export type {
+  Claim,
+  ClaimAnswer,
+  ClusterBus,
+  ClusterBusOptions,
+  ClusterStore,
+  ClusterStoreOptions,
+  ClusterStoreStatus,
+  NodeInfo,
+  StoredBan,
+  UserAnswer,
+  UserClaim,
+  UserConnection,
+} from './cluster/contract.js';
 export type { GuardClass, GuardLike, MessageParser, PlainGuard } from './config/code-types.js';
 export type { Duration, List, Rate, ResolvedRate, Size } from './config/kinds.js';
 export { ConfigurationError } from './config/problems.js';

@@ -46,7 +46,7 @@ const MODULES: Readonly<Record<string, readonly string[]>> = {
     'telemetry',
   ],
   telemetry: ['config', 'http'],
-  testing: ['admission', 'client', 'http', 'net'],
+  testing: ['admission', 'client', 'cluster', 'http', 'net'],
 };
 
 const LIB = 'lib';
