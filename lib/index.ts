@@ -59,15 +59,10 @@ export type {
 } from './cluster/contract.js';
 export type { GuardClass, GuardLike, MessageParser, PlainGuard } from './config/code-types.js';
 export type { Duration, List, Rate, ResolvedRate, Size } from './config/kinds.js';
+export type * from './config/options.js';
 export { ConfigurationError } from './config/problems.js';
 export type { EffectiveSetting, SettingsReport } from './config/report.js';
-export type {
-  SecureGatewayOptions,
-  SecurePortOptions,
-  SecureWsOptions,
-  Settings,
-  Source,
-} from './config/settings.js';
+export type { Settings, Source } from './config/settings.js';
 export type { ControlCallback, Sendable, SendCallback, SendOptions } from './connection/context.js';
 export { type Renewal, SecureSocket } from './connection/secure-socket.js';
 export { type BroadcastScope, SecureWsBroadcaster } from './dispatch/broadcaster.js';
@@ -86,5 +81,6 @@ export type {
   OpenedEvent,
   RefusedEvent,
 } from './telemetry/events.js';
+export type { RequestValues } from './telemetry/redact.js';
 export { type Gauges, SecureWsStats, type StatsSnapshot } from './telemetry/stats.js';
 export { VERSION } from './version.js';

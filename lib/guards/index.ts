@@ -1,3 +1,4 @@
+export type { Awaitable } from '../admission/admission-store.js';
 export { JwtGuard, JwtRefusedError, type JwtSession, jwtGuard } from './jwt-guard.js';
 export {
   type JwtClaims,
@@ -10,6 +11,7 @@ export {
 } from './jwt-options.js';
 export {
   SecureWsTickets,
+  type TicketGuardClass,
   type TicketGuardOptions,
   type TicketOptions,
   type TicketStore,

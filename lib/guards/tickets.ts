@@ -110,7 +110,7 @@ export interface TicketGuardOptions {
   readonly subprotocol?: string;
 }
 
-type TicketGuardClass = new (tickets: SecureWsTickets) => AdmissionGuard;
+export type TicketGuardClass = new (tickets: SecureWsTickets) => AdmissionGuard;
 
 /**
  * A guard, as a class for `@UseAdmissionGuards()` or `forRoot({ guards })`, that admits who has a ticket of
