@@ -52,7 +52,7 @@ export interface ConnectionCore extends PoolUser, Scheduled {
   readonly isPaused: boolean;
   readonly isCut: boolean;
   readonly keepalive: { pong(data: Buffer): boolean };
-  readonly output: { cork(): void; answer(ping: Buffer): void; judge(): void };
+  readonly output: { hold(): void; cork(): void; answer(ping: Buffer): void; judge(): void };
   readonly writer: { flush(): void; control(opcode: 9 | 10, data: Buffer, callback: undefined): void } | undefined;
   schedule(at: number): void;
   settle(): void;

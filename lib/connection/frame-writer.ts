@@ -286,9 +286,14 @@ export class FrameWriter {
 
   // One turn, one write
 
-  /** Holds what is written together until the end of this turn. */
+  /** Holds what is written together until {@link flush}. */
+  hold(): void {
+    if (!this.connection.isCut) this.corked = true;
+  }
+
+  /** Holds what is written together until {@link flush}, or the end of this turn. */
   cork(): void {
-    if (this.corked || this.connection.isCut) return;
+    if (this.connection.isCut) return;
     this.corked = true;
     if (this.scheduled) return;
     this.scheduled = true;

@@ -90,6 +90,7 @@ export class MessageReader implements FrameSink {
     this.completedOne = false;
     const messages = this.running + queue.length;
     if (messages > 1) connection.output.cork();
+    else if (messages === 0) connection.writer?.flush();
     if (messages > 0 || connection.held > 0 || parser.heldObjects > 0) connection.settle();
     if (connection.isCut && !this.hasMore) connection.finish();
   }
@@ -177,7 +178,7 @@ export class MessageReader implements FrameSink {
     connection.touch(now);
     // More than this message has come: its reply leaves with those that follow.
     const isOneOfMany = this.readBytes > data.length + LONGEST_HEAD;
-    if (isOneOfMany) connection.output.cork();
+    if (isOneOfMany) connection.output.hold();
     connection.sink.heard(data, isBinary);
     if (this.left) return;
     this.enqueue(data, isBinary);
@@ -276,7 +277,8 @@ export class MessageReader implements FrameSink {
       this.handing = false;
     }
     this.judgeQueue();
-    if (queue.length === 0 && this.running === 0) this.connection.writer?.flush();
+    // Within a read more may follow.
+    if (this.readBytes === 0 && queue.length === 0 && this.running === 0) this.connection.writer?.flush();
   }
 
   private judgeQueue(): void {

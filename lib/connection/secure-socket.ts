@@ -168,7 +168,9 @@ export class SecureSocket<Principal = unknown> extends ConnectedSocket {
 
   /** @internal */ take(data: Buffer, isBinary: boolean): void {
     const { connection } = this;
-    connection.context.dispatch(connection, data, isBinary);
+    // The application has read it itself, and Nest has nothing that could.
+    if (connection.isReadByListenersOnly) connection.finished(data.length);
+    else connection.context.dispatch(connection, data, isBinary);
   }
 
   /** @internal */ ended(code: number, reason: Buffer): void {

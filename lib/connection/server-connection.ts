@@ -139,6 +139,12 @@ export class ServerConnection extends Connection {
     return 'peer does not read';
   }
 
+  /** Listeners have read its messages, and no gateway has a handler for any. */
+  get isReadByListenersOnly(): boolean {
+    const state = this.dispatched;
+    return state?.isRead === true && state.known && (state.handlers === undefined || state.handlers.length === 0);
+  }
+
   report(error: unknown): void {
     this.context.telemetry.fault('socket', error, this.context.path);
   }

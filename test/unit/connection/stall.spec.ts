@@ -1,0 +1,114 @@
+import { describe, expect, it } from '@jest/globals';
+import { type Clock, systemClock, Timed, TimerWheel } from '../../../lib/net/timer-wheel.js';
+
+class StepClock implements Clock {
+  time = 10_000;
+  private callback: ((now?: number) => void) | undefined;
+  now = () => this.time;
+
+  every(_interval: number, callback: (now?: number) => void): () => void {
+    this.callback = callback;
+    return () => {
+      this.callback = undefined;
+    };
+  }
+
+  /** The timer comes so much later. */
+  tick(ms: number): void {
+    this.time += ms;
+    this.callback?.();
+  }
+}
+
+/** Expects something within a time, as a connection does. */
+class Deadline extends Timed {
+  endedAt: number | undefined;
+  readonly silences: number[] = [];
+
+  constructor(
+    private readonly clock: Clock,
+    private by: number,
+  ) {
+    super();
+  }
+
+  override standStill(silence: number): void {
+    this.silences.push(silence);
+    this.by += silence;
+  }
+
+  override onDue(now: number): number {
+    if (now < this.by) return this.by;
+    this.endedAt = this.clock.now();
+    return Number.POSITIVE_INFINITY;
+  }
+}
+
+describe('an event loop that is late', () => {
+  it('gives everybody as much more time, and no more', () => {
+    const clock = new StepClock();
+    const wheel = new TimerWheel(clock);
+    const deadline = new Deadline(clock, clock.now() + 1000);
+    wheel.schedule(deadline, clock.now() + 1000);
+    for (let at = 0; at < 5; at++) clock.tick(100);
+    clock.tick(30_000);
+    expect(deadline.silences).toEqual([29_900]);
+    expect(deadline.endedAt).toBeUndefined();
+    for (let at = 0; at < 4; at++) clock.tick(100);
+    expect(deadline.endedAt).toBe(10_000 + 900 + 30_000);
+  });
+
+  it('still ends who is silent where every turn is late', () => {
+    const clock = new StepClock();
+    const wheel = new TimerWheel(clock);
+    const deadline = new Deadline(clock, clock.now() + 1000);
+    wheel.schedule(deadline, clock.now() + 1000);
+    for (let at = 0; at < 20 && deadline.endedAt === undefined; at++) clock.tick(500);
+    expect(deadline.endedAt).toBeDefined();
+  });
+
+  it('counts from when the timer began to run, not from an earlier life of the wheel', () => {
+    const clock = new StepClock();
+    const wheel = new TimerWheel(clock);
+    const first = new Deadline(clock, clock.now() + 100);
+    wheel.schedule(first, clock.now() + 100);
+    clock.tick(100);
+    clock.tick(100);
+    expect(wheel.size).toBe(0);
+    clock.time += 60_000;
+    const second = new Deadline(clock, clock.now() + 1000);
+    wheel.schedule(second, clock.now() + 1000);
+    clock.tick(100);
+    expect(second.silences).toEqual([]);
+  });
+
+  it('a little late is not late', () => {
+    const clock = new StepClock();
+    const wheel = new TimerWheel(clock);
+    const deadline = new Deadline(clock, clock.now() + 1000);
+    wheel.schedule(deadline, clock.now() + 1000);
+    for (let at = 0; at < 6; at++) clock.tick(190);
+    expect(deadline.silences).toEqual([]);
+    expect(deadline.endedAt).toBeDefined();
+  });
+
+  it('the timer of the system judges behind a look at the sockets, by the time before it', async () => {
+    const order: string[] = [];
+    const judged = new Promise<number>((resolve) => {
+      const stop = systemClock.every(10, (now) => {
+        order.push('judged');
+        stop();
+        resolve(now!);
+      });
+    });
+    setTimeout(() => {
+      // Holds the loop for longer than the interval: the timer fires late, and the judgement comes after what is read.
+      const until = performance.now() + 60;
+      while (performance.now() < until);
+      setImmediate(() => order.push('immediate'));
+    }, 0);
+    const due = await judged;
+    expect(due).toBeLessThanOrEqual(performance.now());
+    expect(order[0]).toBe('immediate');
+  });
+});
