@@ -128,8 +128,11 @@ export class TimerWheel {
   }
 
   private standStill(silence: number, now: number): void {
+    const waiting: Timed[] = [];
     for (const slot of this.slots)
-      for (let timed: Timed = slot.next; timed !== slot; timed = timed.next!) timed.standStill(silence, now);
+      for (let timed: Timed = slot.next; timed !== slot; timed = timed.next!) waiting.push(timed);
+    // Whoever is told may be put elsewhere, or taken out, and may take out others.
+    for (const timed of waiting) if (timed.next !== undefined) timed.standStill(silence, now);
   }
 
   private visit(slot: Slot, target: number, now: number): void {

@@ -46,6 +46,38 @@ class Asked extends Timed {
 }
 
 describe('the wheel', () => {
+  it('goes on where what is told of a late event loop is put elsewhere, or taken out, and takes out others', () => {
+    const clock = new ManualClock();
+    const wheel = new TimerWheel(clock);
+    const told: string[] = [];
+    class Told extends Asked {
+      constructor(
+        private readonly name: string,
+        private readonly act: () => void,
+      ) {
+        super(clock);
+      }
+      override standStill(): void {
+        if (told.push(this.name) > 100) throw new Error('it never ends');
+        this.act();
+      }
+    }
+    const at = clock.now() + 20_000;
+    const sooner: Told = new Told('sooner', () => wheel.schedule(sooner, clock.now() + 5_000));
+    const leaving: Told = new Told('leaving', () => {
+      wheel.cancel(leaving);
+      wheel.cancel(other);
+    });
+    const other = new Told('other', () => undefined);
+    const last = new Told('last', () => undefined);
+    for (const timed of [sooner, leaving, other, last]) wheel.schedule(timed, at);
+    clock.pass(100);
+    clock.pass(3_000, 3_000);
+    expect(told).toEqual(['sooner', 'leaving', 'last']);
+    clock.pass(20_000);
+    expect([sooner, leaving, other, last].map((timed) => timed.at.length)).toEqual([1, 0, 0, 1]);
+  });
+
   it.each([0.5, 1, 99, 100, 101, 12_345, 51_100, 51_200, 60_000, 3_600_000, 90 * 24 * 3_600_000])(
     'asks after %d ms, never too early and within a tick',
     (delay) => {
