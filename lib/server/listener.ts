@@ -131,7 +131,10 @@ export abstract class Listener {
       versions,
       timeout: openTimeout,
       maxWaiting: maxPending,
-      isProxy: (socket) => engine.proxy.trusted.has(peerAddress(socket, ipv6Prefix)),
+      peerOf: (socket) => {
+        const peer = peerAddress(socket, ipv6Prefix);
+        return peer === NO_ADDRESS ? 'gone' : engine.proxy.trusted.has(peer) ? 'proxy' : 'stranger';
+      },
       refused: ({ remoteAddress: ip = '' }, detail) =>
         engine.telemetry.refused({ reason: 'proxy-protocol', status: 0, ip, path: undefined, detail }),
     });

@@ -21,8 +21,8 @@ export interface ProxyGateHost {
   readonly timeout: number;
   /** `connections.maxPending`: connections that may wait for their header. */
   readonly maxWaiting: number;
-  /** Whether a socket's peer is a proxy that must announce its connections (`proxy.trusted`). */
-  isProxy(socket: Socket): boolean;
+  /** A proxy (`proxy.trusted`) must announce its connections. `gone`: nobody can say who it was, as it has left already. */
+  peerOf(socket: Socket): 'proxy' | 'stranger' | 'gone';
   /** A proxy's connection is reset, and why. */
   refused(socket: Socket, detail: string): void;
 }
@@ -105,7 +105,10 @@ export class ProxyGate {
 
   /** True where the socket is kept until its header has come; `proceed` is called with it then. */
   private takes(socket: Socket, proceed: (socket: Socket, connection: ProxiedConnection) => void): boolean {
-    if (proxiedBy(socket) !== undefined || !this.host.isProxy(socket)) return false;
+    if (proxiedBy(socket) !== undefined) return false;
+    const peer = this.host.peerOf(socket);
+    if (peer === 'gone') abandon(socket);
+    if (peer !== 'proxy') return peer === 'gone';
     if (this.waiting.size >= this.host.maxWaiting) this.oldest()?.fail('others need the place of its header');
     const each = new WaitingHeader(this.host, socket, {
       left: () => void this.waiting.delete(each),
@@ -139,9 +142,8 @@ export class ProxyGate {
       known.tcp.removeListener('close', this.onTcpClose);
       this.forget(known.tcp);
       markProxied(socket, known.connection);
-    } else if (this.host.isProxy(socket)) {
-      socket.on('error', ignore);
-      socket.destroy();
+    } else if (this.host.peerOf(socket) !== 'stranger') {
+      abandon(socket);
       return false;
     }
     return true;
@@ -239,6 +241,11 @@ function endsOf(socket: Socket & { readonly _parent?: Socket | null }): string |
   const { remoteAddress, remotePort, localAddress, localPort } = socket;
   if (localPort === undefined) return socket._parent ?? socket;
   return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
+}
+
+function abandon(socket: Socket): void {
+  socket.on('error', ignore);
+  socket.destroy();
 }
 
 function ignore(): void {}
