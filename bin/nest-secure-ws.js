@@ -11,6 +11,8 @@ const { main } = await import('../dist/cli/index.js');
 const stopped = new AbortController();
 process.once('SIGINT', () => stopped.abort());
 process.once('SIGTERM', () => stopped.abort());
+// Whoever reads the output has stopped: `nest-secure-ws doctor | head`.
+process.stdout.on('error', (error) => process.exit(error.code === 'EPIPE' ? 0 : 2));
 const code = await main(process.argv.slice(2), {
   stdout: process.stdout,
   stderr: process.stderr,

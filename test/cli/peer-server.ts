@@ -1,6 +1,7 @@
 // A WebSocket server of one kind in a process of its own: argument `kind`, then options of nest-secure-ws as JSON.
 import 'reflect-metadata';
 import { createServer, type Server } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { type INestApplication, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -10,7 +11,7 @@ import { MessageBody, SubscribeMessage, WebSocketGateway } from '@nestjs/websock
 import { SecureWsModule } from 'nest-secure-ws';
 import { WebSocketServer } from 'ws';
 
-const [kind = '', options = '{}'] = process.argv.slice(2);
+const [kind = '', options = '{}', host = '127.0.0.1'] = process.argv.slice(2);
 let connections = 0;
 
 @WebSocketGateway({ path: '/' })
@@ -41,7 +42,7 @@ class OurModule {}
 async function nest(module: object, prepare: (app: INestApplication) => void): Promise<Server> {
   const app = await NestFactory.create(module as never, { logger: false });
   prepare(app);
-  await app.listen(0, '127.0.0.1');
+  await app.listen(0, host);
   return app.getHttpServer() as Server;
 }
 
@@ -54,6 +55,13 @@ function bare(perMessageDeflate: boolean): Server {
     if (!perMessageDeflate) socket.on('message', (data, isBinary) => socket.send(data, { binary: isBinary }));
   });
   return server.listen(0, '127.0.0.1');
+}
+
+/** Over TLS, with the certificate of the options. */
+function secure(): Server {
+  const server = createSecureServer(JSON.parse(options));
+  new WebSocketServer({ server }).on('connection', (socket) => socket.on('error', () => undefined));
+  return server.listen(0, '127.0.0.1') as unknown as Server;
 }
 
 /** Ends at the first frame that it does not understand. */
@@ -85,6 +93,7 @@ const KINDS: Record<string, () => Server | Promise<Server>> = {
   bare: () => bare(false),
   compressing: () => bare(true),
   fragile,
+  secure,
   guarded,
   redirecting,
   stock: () => nest(StockModule, (app) => app.useWebSocketAdapter(new WsAdapter(app))),

@@ -1,8 +1,10 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import type { ProbeReport } from '../../lib/cli/probe/run.js';
 import { ATTACKS } from '../../lib/cli/probe/run.js';
+import { selfSigned } from '../support/certificates.js';
 import { Child } from '../support/child.js';
 import { runCli, runJson } from './run.js';
 
@@ -15,11 +17,11 @@ afterEach(async () => {
 });
 
 /** Starts a server of one kind in a process of its own. */
-async function serve(kind: string, options: unknown = {}): Promise<{ child: Child; url: string }> {
+async function serve(kind: string, options: unknown = {}, host = 'localhost'): Promise<{ child: Child; url: string }> {
   const text = typeof options === 'string' ? options : JSON.stringify(options);
-  const child = await Child.start('test/cli/peer-server.ts', [kind, text]);
+  const child = await Child.start('test/cli/peer-server.ts', [kind, text, ...(host === 'localhost' ? [] : [host])]);
   children.push(child);
-  return { child, url: `ws://localhost:${child.ready as number}` };
+  return { child, url: `ws://${host}:${child.ready as number}` };
 }
 
 /** Resolves when the server has seen every connection end. */
@@ -130,7 +132,8 @@ describe('probe', () => {
     const { json, code } = await probe(url, '--quick', '--only', 'frames,floods');
     expect([ids(json, 'ended'), json.complete, code]).toEqual([['unmasked'], false, 1]);
     expect(ids(json, 'held')).toEqual([]);
-    expect(child.isAlive).toBe(false);
+    if (child.isAlive) await once(child.process, 'exit');
+    expect(child.process.exitCode).toBe(9);
   });
 
   it('tries what it can where nobody is let in', async () => {
@@ -139,6 +142,15 @@ describe('probe', () => {
     expect(of(json, 'unmasked')).toMatchObject({ verdict: 'skipped', seen: 'an upgrade gets 401 Unauthorized' });
     expect(of(json, 'origin')).toMatchObject({ verdict: 'held', seen: '401 Unauthorized' });
     expect([ids(json, 'accepted'), code]).toEqual([[], 0]);
+    const { stdout } = await runCli(['probe', url, '--only', 'frames']);
+    expect(stdout).toMatch(/What needs an open WebSocket was not tried: an upgrade gets 401 Unauthorized/);
+  });
+
+  it('says that nobody is at a path', async () => {
+    const { url } = await serve('ours');
+    const { code, stdout, stderr } = await runCli(['probe', `${url}/nowhere`]);
+    expect([code, stdout]).toEqual([2, '']);
+    expect(stderr).toContain('an upgrade to /nowhere gets 404 Not Found: give the path of a gateway');
   });
 
   it('follows no redirect', async () => {
@@ -180,6 +192,33 @@ describe('probe', () => {
     expect(of(json, 'no-pong')).toMatchObject({ verdict: 'skipped', seen: 'stopped' });
     await untilNothingIsOpen(child);
   });
+
+  it('speaks TLS, whatever the certificate of this machine is', async () => {
+    const { url } = await serve('secure', selfSigned());
+    const { json } = await probe(url.replace('ws:', 'wss:'), '--quick', '--only', 'frames,half-head,resets');
+    expect(json.url).toMatch(/^wss:/);
+    expect(ids(json, 'held')).toEqual(['resets', ...frames]);
+  });
+
+  const outer = Object.values(networkInterfaces())
+    .flatMap((each) => each ?? [])
+    .find(({ family, internal }) => family === 'IPv4' && !internal)?.address;
+  (outer === undefined ? it.skip : it)(
+    'attacks a server at an outer address that has the token, and no other',
+    async () => {
+      const token = 'token-of-the-test-0123456789abcdef';
+      const { url } = await serve('ours', { probe: { token } }, outer);
+      const args = ['probe', url, '--only', 'method'];
+      for (const env of [{}, { WEBSOCKETS_PROBE_TOKEN: `${token}x` }]) {
+        const { code, stdout, stderr } = await runCli(args, { env: env as Record<string, string> });
+        expect([code, stdout]).toEqual([2, '']);
+        expect(stderr).toMatch(/is not this machine|has not proved its consent/);
+        expect(stderr).not.toContain(token);
+      }
+      const { json, code } = await runJson<ProbeReport>(args, { env: { WEBSOCKETS_PROBE_TOKEN: token } });
+      expect([ids(json, 'held'), json.address, json.server.pid, code]).toEqual([['method'], outer, undefined, 0]);
+    },
+  );
 
   it('is for people, too', async () => {
     const { url } = await serve('bare');

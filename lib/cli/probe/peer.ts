@@ -1,5 +1,5 @@
 import { connect, type Socket } from 'node:net';
-import { connect as connectTls } from 'node:tls';
+import { connect as connectTls, TLSSocket } from 'node:tls';
 import type { Budget } from './budget.js';
 import { type Frame, FrameReader, frame } from './frames.js';
 import { kindOf, type Target } from './target.js';
@@ -150,10 +150,11 @@ export class Peer {
     this.socket.pause();
   }
 
-  /** Ends TCP with a reset. */
+  /** Ends TCP with a reset; TLS just breaks off, since Node resets no socket below it. */
   reset(): void {
     this.ended('ours');
-    this.socket.resetAndDestroy();
+    if (this.socket instanceof TLSSocket) this.socket.destroy();
+    else this.socket.resetAndDestroy();
   }
 
   destroy(): void {

@@ -47,6 +47,16 @@ export function printProbe(report: ProbeReport, io: Io): void {
   }
   line();
   printAdvice(results, paint, width, line);
+  if (!server.upgrade.startsWith('101'))
+    line(
+      paint(
+        'yellow',
+        wrap(
+          `What needs an open WebSocket was not tried: an upgrade gets ${server.upgrade}. Let this command in with --header, such as 'Cookie: session=…'.`,
+          width,
+        ),
+      ),
+    );
   if (!report.complete)
     line(paint('yellow', counts.ended > 0 ? 'The run ended with the server.' : 'The run was stopped before its end.'));
   const parts = [

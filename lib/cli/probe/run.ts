@@ -127,6 +127,10 @@ export class ProbeRun {
       if (other?.status === 101) response = other;
       else arena.path = '/';
     }
+    if (response?.status === 404)
+      throw new CannotRun(
+        `an upgrade to ${safeText(arena.path)} gets ${describeResponse(response)}: give the path of a gateway`,
+      );
     if (arena.path.includes('EIO=4')) arena.dialect = 'socket.io';
     if (response?.status === 101) {
       this.canary = await Canary.open(arena);
