@@ -65,6 +65,8 @@ export type { EffectiveSetting, SettingsReport } from './config/report.js';
 export type { Settings, Source } from './config/settings.js';
 export type { ControlCallback, Sendable, SendCallback, SendOptions } from './connection/context.js';
 export { type Renewal, SecureSocket } from './connection/secure-socket.js';
+export { SecureWsDashboardModule, type SecureWsDashboardOptions } from './dashboard/dashboard.module.js';
+export type { AuditEvent } from './dashboard/dashboard.service.js';
 export { type BroadcastScope, SecureWsBroadcaster } from './dispatch/broadcaster.js';
 export { UnsupportedDataError } from './dispatch/message-parser.js';
 export type { Refusal, RefusalReason } from './http/refusal.js';
@@ -81,6 +83,8 @@ export type {
   OpenedEvent,
   RefusedEvent,
 } from './telemetry/events.js';
+export { type HealthState, type SecureWsHealth, SecureWsHealthIndicator } from './telemetry/health.js';
+export { SecureWsMetrics, SecureWsMetricsModule, type SecureWsMetricsOptions } from './telemetry/metrics.module.js';
 export type { RequestValues } from './telemetry/redact.js';
 export { type Gauges, SecureWsStats, type StatsSnapshot } from './telemetry/stats.js';
 export { VERSION } from './version.js';

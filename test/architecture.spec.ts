@@ -14,6 +14,7 @@ const MODULES: Readonly<Record<string, readonly string[]>> = {
   compat: ['handshake', 'server'],
   config: ['.', 'admission', 'compat', 'net'],
   connection: ['admission', 'config', 'net', 'protocol', 'telemetry'],
+  dashboard: ['admission', 'config', 'connection', 'dispatch', 'http', 'nest', 'net', 'telemetry'],
   dispatch: ['admission', 'config', 'connection', 'net', 'protocol', 'telemetry'],
   guards: ['admission', 'config', 'http', 'net', 'telemetry'],
   handshake: ['admission', 'connection', 'http', 'net', 'protocol', 'server'],
@@ -45,7 +46,7 @@ const MODULES: Readonly<Record<string, readonly string[]>> = {
     'protocol',
     'telemetry',
   ],
-  telemetry: ['config', 'http'],
+  telemetry: ['.', 'config', 'http'],
   testing: ['admission', 'client', 'cluster', 'http', 'net'],
 };
 

@@ -498,6 +498,17 @@ export interface ProbeOptions {
   readonly token?: string;
 }
 
+/** The page for operators. */
+export interface DashboardOptions {
+  /**
+   * What operators log in to the page of `SecureWsDashboardModule` with, where that has neither a `token` nor `guards`
+   * of its own. At least 32 characters.
+   *
+   * Default: none. Variable: `WEBSOCKETS_DASHBOARD_TOKEN`. Scope: application.
+   */
+  readonly token?: string;
+}
+
 /** The outbound client. */
 export interface ClientOptions {
   /**
@@ -579,6 +590,8 @@ export interface SecureWsOptions {
   readonly shutdown?: ShutdownOptions;
   /** The command line. */
   readonly probe?: ProbeOptions;
+  /** The page for operators. */
+  readonly dashboard?: DashboardOptions;
   /**
    * Upgrades for a path without a gateway. `auto`: they go to other `upgrade` listeners of the server where there are
    * any, else 404; `refuse`: 404.

@@ -1,5 +1,5 @@
 import { type Group, isRow, type Row } from './row.js';
-import { OTHER_VARIABLES, TABLE } from './table.js';
+import { TABLE } from './table.js';
 
 /** A row with its path: `messages.maxSize`. */
 export interface NamedRow {
@@ -22,7 +22,6 @@ export const PATHS: readonly string[] = ROWS.map(({ path }) => path);
 /** The variables of all settings, and what else of the library reads one. */
 export const VARIABLES: readonly string[] = [
   ...ROWS.flatMap(({ row }) => (row.variable === undefined ? [] : [row.variable])),
-  ...OTHER_VARIABLES,
 ];
 const BY_PATH = new Map(ROWS.map((entry) => [entry.path, entry]));
 export const rowAt = (path: string): NamedRow | undefined => BY_PATH.get(path);

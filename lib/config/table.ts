@@ -42,6 +42,16 @@ export const TABLE = {
         'Consent to be attacked by `nest-secure-ws probe` from other machines: an upgrade request with a nonce in `Nest-Secure-Ws-Probe` is answered with its HMAC, whatever becomes of it. Remove it when you are done.',
     }),
   },
+  dashboard: {
+    token: optional(secret(32), {
+      scope: 'a',
+      variable: 'WEBSOCKETS_DASHBOARD_TOKEN',
+      secret: true,
+      restricts: true,
+      means:
+        'What operators log in to the page of `SecureWsDashboardModule` with, where that has neither a `token` nor `guards` of its own. At least 32 characters.',
+    }),
+  },
   foreignUpgrades: row(choice('auto', 'refuse'), {
     scope: 'a',
     variable: 'WEBSOCKETS_FOREIGN_UPGRADES',
@@ -73,6 +83,3 @@ export const TABLE = {
   ),
   client: CLIENT_ROWS,
 } as const;
-
-/** Variables of the library that are no settings of this table. */
-export const OTHER_VARIABLES = ['WEBSOCKETS_DASHBOARD_TOKEN'] as const;

@@ -65,6 +65,8 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
   isCut = false;
   /** Noted only where there is an idle timeout. */
   lastMessageAt: number;
+  /** When it opened, in whole milliseconds of the clock: an integer needs no box of its own. */
+  readonly openedAt: number;
   /** What we ended it for, or what broke. */
   cause: string | undefined = undefined;
   private closeFrames = 0;
@@ -87,6 +89,7 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
     this.deflate = deflate;
     this.subprotocol = subprotocol ?? '';
     const now = context.clock.now();
+    this.openedAt = Math.floor(now);
     this.lastMessageAt = context.limits.idleTimeout === NEVER ? 0 : now;
     this.keepalive = new Keepalive(this, now, expiresAt);
   }

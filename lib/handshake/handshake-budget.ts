@@ -23,6 +23,11 @@ export class HandshakeBudget {
     private readonly changed: (delta: number) => void,
   ) {}
 
+  /** Bytes held by all of them. */
+  get held(): number {
+    return this.total;
+  }
+
   /** Notes what `holder` holds now, in bytes. It may be the one that must go. */
   settle(holder: HeadHolder, bytes: number): void {
     const delta = bytes - holder.heldBytes;

@@ -4,37 +4,39 @@ import type { HeadFault } from './line-meter.js';
  * Every way in which an opening handshake can be turned away, in the order of the stages.
  * A refusal is a value: rooms return it, only the pipeline acts upon it.
  */
-export type RefusalReason =
-  | 'address-denied'
-  | 'banned'
-  | 'pending-full'
-  | 'proxy-protocol'
-  | 'request-line-too-long'
-  | 'header-line-too-long'
-  | 'too-many-headers'
-  | 'malformed-head'
-  | 'open-timeout'
-  | 'connection-rate'
-  | 'method'
-  | 'http-version'
-  | 'malformed-request'
-  | 'not-an-upgrade'
-  | 'websocket-version'
-  | 'pipelined'
-  | 'path'
-  | 'tls-required'
-  | 'host'
-  | 'origin'
-  | 'connections'
-  | 'connections-per-ip'
-  | 'connections-per-gateway'
-  | 'buffer-budget'
-  | 'guard'
-  | 'guard-failed'
-  | 'guard-timeout'
-  | 'connections-per-user'
-  | 'user-key-missing'
-  | 'shutdown';
+export const REFUSAL_REASONS = Object.freeze([
+  'address-denied',
+  'banned',
+  'pending-full',
+  'proxy-protocol',
+  'request-line-too-long',
+  'header-line-too-long',
+  'too-many-headers',
+  'malformed-head',
+  'open-timeout',
+  'connection-rate',
+  'method',
+  'http-version',
+  'malformed-request',
+  'not-an-upgrade',
+  'websocket-version',
+  'pipelined',
+  'path',
+  'tls-required',
+  'host',
+  'origin',
+  'connections',
+  'connections-per-ip',
+  'connections-per-gateway',
+  'buffer-budget',
+  'guard',
+  'guard-failed',
+  'guard-timeout',
+  'connections-per-user',
+  'user-key-missing',
+  'shutdown',
+] as const);
+export type RefusalReason = (typeof REFUSAL_REASONS)[number];
 
 export interface Refusal {
   readonly reason: RefusalReason;

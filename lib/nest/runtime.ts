@@ -22,7 +22,7 @@ import type { Listener } from '../server/listener.js';
 import { attachSecondaryServers } from '../server/secondary-servers.js';
 import { ServerContext } from '../server/server-context.js';
 import { SharedListener, type WebServer } from '../server/shared-listener.js';
-import { Telemetry } from '../telemetry/events.js';
+import { type Subscriber, Telemetry } from '../telemetry/events.js';
 import { line, SampledLog } from '../telemetry/log.js';
 import { SecureWsStats } from '../telemetry/stats.js';
 import { wrapFilters } from './filters.js';
@@ -77,6 +77,16 @@ export class SecureWsRuntime implements Audiences, BanContext {
     const { settings, problems } = this.read();
     if (problems.length > 0) throw new ConfigurationError(problems);
     return settings;
+  }
+
+  /** Tells `subscriber` of what happens from now on. */
+  subscribe(subscriber: Partial<Subscriber>): void {
+    this.telemetry.subscribe(subscriber);
+  }
+
+  /** What the listeners of this application share. */
+  get server(): ServerContext {
+    return this.engineOf();
   }
 
   /** Every endpoint that there is. */

@@ -47,7 +47,15 @@ import { SecureWsRuntime } from './runtime.js';
     },
     { provide: SecureWsTickets, useFactory: () => new SecureWsTickets(new MemoryTicketStore()) },
   ],
-  exports: [SecureWsAdapter, SecureWsStats, SecureWsBroadcaster, SecureWsBans, SecureWsConnector, SecureWsTickets],
+  exports: [
+    SecureWsRuntime,
+    SecureWsAdapter,
+    SecureWsStats,
+    SecureWsBroadcaster,
+    SecureWsBans,
+    SecureWsConnector,
+    SecureWsTickets,
+  ],
 })
 export class SecureWsModule
   extends ConfigurableModuleClass

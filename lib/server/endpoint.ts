@@ -140,7 +140,7 @@ export class Endpoint implements GatewayContext, Audience {
   opened(socket: SecureSocket, request: IncomingMessage | undefined): void {
     const { connection } = socket;
     this.engine.connections.add(connection);
-    this.telemetry.opened({ ip: socket.ip, path: this.path });
+    this.telemetry.opened({ ip: socket.ip, path: this.path, userKey: connection.peer.userKey });
     if (this.settings.keepRequest) socket.request = request;
     if (connection.peer.userKey !== undefined) this.users.join(connection.peer.userKey, connection);
     connection.awaitHooks(this.hooks);

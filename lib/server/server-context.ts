@@ -83,6 +83,13 @@ export class ServerContext {
       addresses: this.addresses.size,
       deadlines: this.wheel.size,
       contextBytes: this.contexts.used,
+      budgets: [
+        { kind: 'buffers', held: this.budget.held, limit: this.settings.buffers.budget },
+        { kind: 'heads', held: this.heads.held, limit: MAX_HEAD_BYTES },
+        { kind: 'compression', held: this.contexts.used, limit: this.settings.compression.budget },
+      ],
+      draining: this.draining,
+      clusterUp: undefined,
     };
   }
 }

@@ -1,6 +1,14 @@
 import type { SettingsReport } from '../config/report.js';
 import type { RefusalReason } from '../http/refusal.js';
-import type { ClosedEvent, FaultEvent, FaultPlace, RefusedEvent } from './events.js';
+import type { ClosedEvent, FaultEvent, FaultPlace, OpenedEvent, RefusedEvent } from './events.js';
+import {
+  codeLabel,
+  type Figure,
+  type GatewayGauges,
+  type Labels,
+  type MetricsCollector,
+  type MetricsSource,
+} from './metrics.js';
 
 /** Figures as they are at the moment of asking. */
 export interface Gauges {
@@ -18,6 +26,19 @@ export interface Gauges {
   readonly deadlines: number;
   /** Bytes of dedicated compression contexts. */
   readonly contextBytes: number;
+  /** Bytes held beside what may be held, by kind. */
+  readonly budgets: readonly BudgetGauge[];
+  /** The application shuts down: new connections are refused. */
+  readonly draining: boolean;
+  /** Whether the cluster can be reached; `undefined` where none is configured. */
+  readonly clusterUp: boolean | undefined;
+}
+
+/** How full a memory budget is. */
+export interface BudgetGauge {
+  readonly kind: 'buffers' | 'heads' | 'compression';
+  readonly held: number;
+  readonly limit: number;
 }
 
 export interface StatsSnapshot extends Gauges {
@@ -28,12 +49,15 @@ export interface StatsSnapshot extends Gauges {
 }
 
 /** Counters by bounded reason, and current figures. Injectable. */
-export class SecureWsStats {
+export class SecureWsStats implements MetricsSource {
   private openedCount = 0;
   private readonly closedBy: Record<string, number> = {};
   private readonly refusedBy: Partial<Record<RefusalReason, number>> = {};
   private readonly faultsBy: Partial<Record<FaultPlace, number>> = {};
   /** @internal */ gauges: () => Gauges = () => NOTHING;
+
+  /** @internal The gateways, for metrics. */ gatewayGauges: () => Iterable<GatewayGauges> = () => [];
+  /** @internal Where metrics are switched on. */ collector: MetricsCollector | undefined = undefined;
 
   /** @internal */ report: (() => SettingsReport) | undefined = undefined;
 
@@ -54,18 +78,57 @@ export class SecureWsStats {
     };
   }
 
-  /** @internal */ opened(): void {
+  /** @internal */ gateways(): Iterable<GatewayGauges> {
+    return this.gatewayGauges();
+  }
+
+  /** @internal Current figures, as metrics show them. */
+  figures(): readonly Figure[] {
+    const { pending, slots, addresses, budgets, draining, clusterUp } = this.gauges();
+    const gauge = (name: string, help: string, value: number, labels?: Labels): Figure => ({
+      name,
+      type: 'gauge',
+      help,
+      value,
+      ...(labels && { labels }),
+    });
+    return [
+      gauge('pending', 'Connections between accept and 101, lingering refusals included.', pending),
+      gauge('slots', 'Reserved slots: live connections and those about to be.', slots),
+      gauge('addresses', 'Addresses that are remembered.', addresses),
+      gauge('draining', '1 while the application shuts down.', Number(draining)),
+      ...budgets.map(({ kind, held }) => gauge('held_bytes', 'Bytes held for peers.', held, { kind })),
+      ...budgets.map(({ kind, limit }) => gauge('budget_bytes', 'Bytes that may be held.', limit, { kind })),
+      ...(clusterUp === undefined
+        ? []
+        : [gauge('cluster_up', '1 while the cluster can be reached.', Number(clusterUp))]),
+      ...Object.entries(this.faultsBy).map(
+        ([where, value]): Figure => ({
+          name: 'faults_total',
+          type: 'counter',
+          help: 'Errors of the application or of a peer that nobody awaited.',
+          labels: { where },
+          value,
+        }),
+      ),
+    ];
+  }
+
+  /** @internal */ opened(event: OpenedEvent): void {
     this.openedCount++;
+    this.collector?.opened(event);
   }
 
-  /** @internal */ closed({ code }: ClosedEvent): void {
-    // Codes come from peers too: only those that mean something are told apart.
-    const key = code >= 1000 && code <= 1015 ? String(code) : code === 4401 ? '4401' : 'other';
+  /** @internal */ closed(event: ClosedEvent): void {
+    const key = codeLabel(event.code);
     this.closedBy[key] = (this.closedBy[key] ?? 0) + 1;
+    this.collector?.closed(event);
   }
 
-  /** @internal */ refused({ reason }: RefusedEvent): void {
+  /** @internal */ refused(event: RefusedEvent): void {
+    const { reason } = event;
     this.refusedBy[reason] = (this.refusedBy[reason] ?? 0) + 1;
+    this.collector?.refused(event);
   }
 
   /** @internal */ fault({ where }: FaultEvent): void {
@@ -81,4 +144,7 @@ const NOTHING: Gauges = {
   addresses: 0,
   deadlines: 0,
   contextBytes: 0,
+  budgets: [],
+  draining: false,
+  clusterUp: undefined,
 };

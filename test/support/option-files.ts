@@ -19,6 +19,7 @@ const GROUPS: Readonly<Record<string, string>> = {
   compression: 'permessage-deflate (RFC 7692).',
   shutdown: 'Shutdown.',
   probe: 'The command line.',
+  dashboard: 'The page for operators.',
   client: 'The outbound client.',
 };
 

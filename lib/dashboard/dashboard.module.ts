@@ -1,0 +1,340 @@
+import type { IncomingMessage } from 'node:http';
+import {
+  type CanActivate,
+  Controller,
+  type DynamicModule,
+  Get,
+  Inject,
+  Injectable,
+  Logger,
+  Module,
+  type OnApplicationShutdown,
+  type OnModuleInit,
+  Post,
+  Req,
+  Res,
+  type Type,
+  UseGuards,
+} from '@nestjs/common';
+import { HttpAdapterHost } from '@nestjs/core';
+import { SecureWsBans } from '../admission/bans.js';
+import type { Connection } from '../connection/connection.js';
+import { SecureWsBroadcaster } from '../dispatch/broadcaster.js';
+import { SecureWsRuntime } from '../nest/runtime.js';
+import { line } from '../telemetry/log.js';
+import { SecureWsStats } from '../telemetry/stats.js';
+import { ASSETS } from './assets.generated.js';
+import {
+  type AuditEvent,
+  type ConnectionRow,
+  Dashboard,
+  type DashboardSource,
+  MAX_ROWS,
+  publishAudit,
+} from './dashboard.service.js';
+import { judgeRequest, type RequestFacts } from './request-facts.js';
+import { cookieOf, DashboardSessions, LoginLimit, MIN_TOKEN_LENGTH, SESSION_TIME } from './session.js';
+
+export interface SecureWsDashboardOptions {
+  /** Where the page is served, default `/ws-admin`. */
+  readonly path?: string;
+  /** Asked for at login; at least 32 characters. `WEBSOCKETS_DASHBOARD_TOKEN` where it is left out. */
+  readonly token?: string;
+  /** Nest guards in place of the token: they decide about every request, and there is no login. */
+  readonly guards?: readonly (Type<CanActivate> | CanActivate)[];
+  /** `false` lets operators disconnect, ban, unban and drain. Default `true`. */
+  readonly readonly?: boolean;
+}
+
+/** What is read of a request, the same on Express and Fastify. */
+interface DashboardRequest {
+  readonly method: string;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly query: Readonly<Record<string, unknown>>;
+  readonly originalUrl?: string;
+  readonly raw?: unknown;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+const JSON_TYPE = 'application/json; charset=utf-8';
+const CSP = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' data:",
+  "connect-src 'self'",
+  "form-action 'self'",
+  "base-uri 'none'",
+  "frame-ancestors 'none'",
+].join('; ');
+const SECURITY_HEADERS: Readonly<Record<string, string>> = Object.freeze({
+  'Content-Security-Policy': CSP,
+  'X-Content-Type-Options': 'nosniff',
+  'X-Frame-Options': 'DENY',
+  'Referrer-Policy': 'no-referrer',
+  'Cross-Origin-Opener-Policy': 'same-origin',
+  'Cross-Origin-Resource-Policy': 'same-origin',
+  'Cache-Control': 'no-store',
+});
+
+const json = (value: unknown, status = 200, headers?: Readonly<Record<string, string>>): Answer => ({
+  status,
+  headers: { 'Content-Type': JSON_TYPE, ...headers },
+  body: JSON.stringify(value),
+});
+const problem = (status: number, message: string, headers?: Readonly<Record<string, string>>): Answer =>
+  json({ message }, status, headers);
+
+/** Answers the requests of the page. */
+@Injectable()
+export class SecureWsDashboard implements OnModuleInit, OnApplicationShutdown {
+  private readonly logger = new Logger('SecureWsDashboard');
+  private readonly dashboard: Dashboard<Connection>;
+  private readonly sessions: DashboardSessions | undefined;
+  private readonly logins = new LoginLimit();
+
+  constructor(
+    private readonly runtime: SecureWsRuntime,
+    stats: SecureWsStats,
+    private readonly bans: SecureWsBans,
+    private readonly broadcaster: SecureWsBroadcaster,
+    @Inject('nest-secure-ws:dashboard-options') private readonly options: SecureWsDashboardOptions,
+  ) {
+    this.dashboard = new Dashboard(sourceOf(runtime, stats), options.readonly !== false);
+    this.sessions = this.sessionsOf(options);
+  }
+
+  /** @internal */
+  onModuleInit(): void {
+    this.runtime.subscribe(this.dashboard);
+    this.dashboard.start();
+  }
+
+  /** @internal */
+  onApplicationShutdown(): void {
+    this.dashboard.stop();
+  }
+
+  /** @internal One answer for every request below the path. */
+  async answer(action: string, request: DashboardRequest): Promise<Answer> {
+    const facts = judgeRequest((request.raw ?? request) as IncomingMessage, this.runtime.server);
+    if (facts.refused !== undefined) return problem(403, 'This host or origin may not use the dashboard.');
+    if (action === '') {
+      // The page names its parts relative to itself, wherever the application has put it.
+      const [path = ''] = (request.originalUrl ?? '').split('?');
+      if (!path.endsWith('/')) return { status: 308, headers: { Location: `./${lastSegment(path)}/` }, body: '' };
+    }
+    const asset = Object.hasOwn(ASSETS, action) ? ASSETS[action] : undefined;
+    if (asset !== undefined)
+      return { status: 200, headers: { 'Content-Type': asset.type, 'Cache-Control': 'no-cache' }, body: asset.body };
+    if (request.method === 'POST' && request.headers['x-nest-secure-ws'] !== 'dashboard')
+      return problem(403, 'The request did not come from the dashboard.');
+    if (action === 'login') return this.login(request, facts);
+    if (!this.isLoggedIn(request, facts)) return problem(401, 'Log in first.');
+    if (action === 'logout') return this.logout(facts);
+    return request.method === 'POST' ? this.act(action, request, facts) : this.read(action, request);
+  }
+
+  private read(action: string, { query }: DashboardRequest): Answer {
+    if (action === 'overview') return json(this.dashboard.overview(numberOf(query['since'])));
+    if (action === 'settings') return json(this.dashboard.settings());
+    const limit = Math.min(MAX_ROWS, Math.max(1, numberOf(query['limit'], MAX_ROWS)));
+    if (action === 'connections')
+      return json(this.dashboard.connections(textOf(query['filter']).slice(0, 200), numberOf(query['cursor']), limit));
+    return problem(404, 'There is nothing here.');
+  }
+
+  private async act(action: string, { query }: DashboardRequest, { ip }: RequestFacts): Promise<Answer> {
+    if (this.options.readonly !== false) return problem(403, 'The dashboard is read-only.');
+    try {
+      if (action === 'disconnect') return await this.disconnect(textOf(query['id']), ip);
+      if (action === 'ban') return this.ban(query, ip);
+      if (action === 'unban') return this.unban(query, ip);
+      if (action === 'drain') return this.drain(ip);
+    } catch (error) {
+      if (error instanceof RangeError) return problem(400, error.message.slice(0, 300));
+      throw error;
+    }
+    return problem(404, 'There is no such action.');
+  }
+
+  private async disconnect(id: string, ip: string): Promise<Answer> {
+    this.audit({ action: 'disconnect', ip, target: id });
+    return json({ disconnected: await this.broadcaster.disconnectSocket(id, 1008, 'disconnected by an operator') });
+  }
+
+  private ban(query: DashboardRequest['query'], ip: string): Answer {
+    const target = targetOf(query);
+    const ban = this.bans.ban(target, { for: textOf(query['for']) || '15m', reason: textOf(query['reason']) });
+    this.audit({ action: 'ban', ip, target: ban.id });
+    return json(ban);
+  }
+
+  private unban(query: DashboardRequest['query'], ip: string): Answer {
+    const target = targetOf(query);
+    const done = this.bans.unban(target);
+    this.audit({ action: 'unban', ip, target: Object.values(target)[0] as string });
+    return json({ unbanned: done });
+  }
+
+  private drain(ip: string): Answer {
+    this.audit({ action: 'drain', ip, target: undefined });
+    void this.runtime.drain();
+    return json({ draining: true });
+  }
+
+  private login(request: DashboardRequest, facts: RequestFacts): Answer {
+    if (this.sessions === undefined) return problem(404, 'The application decides who may see the dashboard.');
+    const now = Date.now();
+    const wait = this.logins.waitOf(facts.ip, now);
+    if (wait > 0) return problem(429, `Too many failed logins. Try again in ${wait} s.`, { 'Retry-After': `${wait}` });
+    const token = /^Bearer (.+)$/.exec(String(request.headers['authorization'] ?? ''))?.[1];
+    if (request.method !== 'POST' || !this.sessions.isToken(token)) {
+      this.logins.failed(facts.ip, now);
+      this.audit({ action: 'login-failed', ip: facts.ip, target: undefined });
+      return problem(401, 'This is not the token.');
+    }
+    this.audit({ action: 'login', ip: facts.ip, target: undefined });
+    return json({ ok: true }, 200, { 'Set-Cookie': cookie(facts, this.sessions.issue(now), SESSION_TIME / 1000) });
+  }
+
+  private logout(facts: RequestFacts): Answer {
+    this.audit({ action: 'logout', ip: facts.ip, target: undefined });
+    return json({ ok: true }, 200, { 'Set-Cookie': cookie(facts, '', 0) });
+  }
+
+  private isLoggedIn({ headers }: DashboardRequest, facts: RequestFacts): boolean {
+    // Guards, where there are any, have decided before.
+    if (this.sessions === undefined) return true;
+    return this.sessions.isValid(cookieOf(headers['cookie'], cookieName(facts)), Date.now());
+  }
+
+  private sessionsOf({ token, guards }: SecureWsDashboardOptions): DashboardSessions | undefined {
+    if (guards !== undefined && guards.length > 0) return undefined;
+    const secret = token ?? this.runtime.settings.dashboard.token;
+    if (secret === undefined)
+      throw new Error(
+        'SecureWsDashboardModule needs a token of at least 32 characters (token, or WEBSOCKETS_DASHBOARD_TOKEN), or guards',
+      );
+    if (secret.length < MIN_TOKEN_LENGTH)
+      throw new Error(`The dashboard's token has ${secret.length} characters; at least ${MIN_TOKEN_LENGTH} are needed`);
+    return new DashboardSessions(secret);
+  }
+
+  private audit(event: AuditEvent): void {
+    const target = event.target === undefined ? '' : ` ${event.target}`;
+    this.logger.log(line(`${event.action}${target} by ${event.ip}`));
+    publishAudit(event);
+  }
+}
+
+function sourceOf(runtime: SecureWsRuntime, stats: SecureWsStats): DashboardSource<Connection> {
+  return {
+    bans: runtime.bans,
+    stats: () => stats.snapshot(),
+    settings: () => stats.settings(),
+    connections: () => runtime.server.connections,
+    row: rowOf,
+    nodes: () => [],
+    now: () => runtime.server.clock.now(),
+  };
+}
+
+/** Reads what the connection knows; its lazily made halves stay unmade. */
+function rowOf(connection: Connection, now: number): ConnectionRow {
+  const { peer, context, socket, openedAt } = connection;
+  return {
+    id: socket.id,
+    address: peer.ip,
+    user: peer.userKey,
+    gateway: context.path,
+    age: now - openedAt,
+    latency: socket.latency,
+    messagesIn: 0,
+    messagesOut: 0,
+    bytesIn: 0,
+    bytesOut: 0,
+    queued: connection.held,
+    compressed: socket.extensions !== '',
+  };
+}
+
+const lastSegment = (path: string): string => encodeURIComponent(path.slice(path.lastIndexOf('/') + 1));
+
+const numberOf = (value: unknown, fallback = 0): number => {
+  const number = Number(value ?? fallback);
+  return Number.isFinite(number) ? number : fallback;
+};
+const textOf = (value: unknown): string => (typeof value === 'string' ? value : '');
+
+function targetOf(query: DashboardRequest['query']): { address: string } | { cidr: string } | { userKey: string } {
+  const userKey = textOf(query['user']);
+  if (userKey !== '') return { userKey };
+  const address = textOf(query['address']);
+  return address.includes('/') ? { cidr: address } : { address };
+}
+
+/** `__Host-` needs `Secure`, which a browser takes over TLS only. */
+const cookieName = ({ secure }: RequestFacts): string =>
+  secure ? '__Host-nest-secure-ws-dashboard' : 'nest-secure-ws-dashboard';
+
+const cookie = (facts: RequestFacts, value: string, maxAge: number): string =>
+  `${cookieName(facts)}=${value}; Path=/; Max-Age=${maxAge}; HttpOnly; SameSite=Strict${facts.secure ? '; Secure' : ''}`;
+
+/**
+ * A page for operators: who is connected, what is refused and why, how much memory peers hold, and, with
+ * `readonly: false`, the means to end it. Needs `SecureWsModule`, and a token or guards.
+ *
+ * @example
+ * imports: [SecureWsModule.forRoot(), SecureWsDashboardModule.forRoot({ path: '/ws-admin' })]
+ */
+@Module({})
+export class SecureWsDashboardModule {
+  static forRoot(options: SecureWsDashboardOptions = {}): DynamicModule {
+    return {
+      module: SecureWsDashboardModule,
+      providers: [SecureWsDashboard, { provide: 'nest-secure-ws:dashboard-options', useValue: options }],
+      controllers: [controllerAt(options.path ?? '/ws-admin', options.guards ?? [])],
+    };
+  }
+}
+
+function controllerAt(path: string, guards: readonly (Type<CanActivate> | CanActivate)[]): Type<unknown> {
+  @Controller(path)
+  @UseGuards(...guards)
+  class SecureWsDashboardController {
+    constructor(
+      @Inject(SecureWsDashboard) private readonly dashboard: SecureWsDashboard,
+      @Inject(HttpAdapterHost) private readonly host: HttpAdapterHost,
+    ) {}
+
+    @Get()
+    page(@Req() request: DashboardRequest, @Res() response: unknown): Promise<void> {
+      return this.reply('', request, response);
+    }
+
+    @Get(':action')
+    read(@Req() request: DashboardRequest & { params: { action: string } }, @Res() response: unknown): Promise<void> {
+      return this.reply(request.params.action, request, response);
+    }
+
+    @Post(':action')
+    act(@Req() request: DashboardRequest & { params: { action: string } }, @Res() response: unknown): Promise<void> {
+      return this.reply(request.params.action, request, response);
+    }
+
+    private async reply(action: string, request: DashboardRequest, response: unknown): Promise<void> {
+      const { httpAdapter } = this.host;
+      const { status, headers, body } = await this.dashboard.answer(action, request);
+      for (const [name, value] of Object.entries({ ...SECURITY_HEADERS, ...headers }))
+        httpAdapter.setHeader(response, name, value);
+      httpAdapter.reply(response, body, status);
+    }
+  }
+  return SecureWsDashboardController;
+}

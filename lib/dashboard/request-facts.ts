@@ -1,0 +1,50 @@
+import type { IncomingMessage } from 'node:http';
+import type { TLSSocket } from 'node:tls';
+import { type AllowedHosts, judgeHost } from '../admission/host.js';
+import { judgeOrigin } from '../admission/origin.js';
+import { type HostPort, parseHost } from '../http/host.js';
+import { NO_ADDRESS, parseAddress } from '../net/address.js';
+import { type ProxyRules, routeOf } from '../net/forwarding.js';
+
+/** Where a request of the page comes from, and whether it may be answered. */
+export interface RequestFacts {
+  /** The client's address, through trusted proxies. */
+  readonly ip: string;
+  /** TLS, here or at the nearest trusted proxy. */
+  readonly secure: boolean;
+  /** What is wrong with `Host` or `Origin`. */
+  readonly refused: string | undefined;
+}
+
+/** The rules of the application for hosts and proxies; the origin of a request must always be its own host. */
+export interface RequestRules {
+  readonly proxy: ProxyRules;
+  readonly hosts: AllowedHosts | undefined;
+}
+
+/**
+ * Judges `Host` and `Origin` as an upgrade's are judged, so that neither another page (CSRF) nor a name that a
+ * stranger's DNS points here (DNS rebinding) reaches the dashboard with an operator's cookie.
+ */
+export function judgeRequest(request: IncomingMessage, { proxy, hosts }: RequestRules): RequestFacts {
+  const isTls = (request.socket as Partial<TLSSocket>).encrypted === true;
+  const peer = parseAddress(request.socket.remoteAddress ?? '', proxy.ipv6Prefix) ?? NO_ADDRESS;
+  const { address, secure, viaProxy } = routeOf(peer, isTls, request.rawHeaders, proxy);
+  const host = parseHost(request.headers.host ?? '');
+  const refused = host === undefined ? 'no valid Host' : refusedFor(request, host, { hosts, secure, peer, viaProxy });
+  return { ip: address.text, secure: isTls || secure === true, refused };
+}
+
+interface Facts {
+  readonly hosts: AllowedHosts | undefined;
+  readonly secure: boolean | undefined;
+  readonly peer: { readonly isLoopback: boolean };
+  readonly viaProxy: boolean;
+}
+
+function refusedFor(request: IncomingMessage, host: HostPort, { hosts, secure, peer, viaProxy }: Facts) {
+  // Browsers leave `Origin` out where a page is navigated to: its own host stands for it.
+  const { origin = `${secure === true ? 'https' : 'http'}://${request.headers.host}`.toLowerCase() } = request.headers;
+  const isLocalPeer = peer.isLoopback && !viaProxy;
+  return judgeHost(hosts, host) ?? judgeOrigin(undefined, { origin, host, secure, isLocalPeer });
+}

@@ -1,0 +1,82 @@
+import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+
+/** How long a login lasts, in milliseconds. */
+export const SESSION_TIME = 12 * 3600 * 1000;
+export const MIN_TOKEN_LENGTH = 32;
+
+/** Failed logins of one address: so many in a burst, and one more every so many milliseconds. */
+const MAX_FAILURES = 5;
+const FAILURE_WINDOW = 60_000;
+/** Addresses whose failures are remembered. */
+const MAX_ADDRESSES = 10_000;
+
+/**
+ * Sessions without a store: a cookie says until when it holds, signed with a key that is derived from the token. It
+ * holds at every process that has the same token, and at none after the token has changed.
+ */
+export class DashboardSessions {
+  private readonly key: Buffer;
+
+  constructor(private readonly token: string) {
+    this.key = createHmac('sha256', token).update('nest-secure-ws dashboard session').digest();
+  }
+
+  /** Compares in constant time, whatever the length of what was given. */
+  isToken(given: unknown): boolean {
+    return typeof given === 'string' && isSame(given, this.token);
+  }
+
+  /** The value of a new session's cookie. */
+  issue(now: number): string {
+    const content = `${(now + SESSION_TIME).toString(36)}.${randomBytes(12).toString('base64url')}`;
+    return `${content}.${this.sign(content)}`;
+  }
+
+  isValid(cookie: string | undefined, now: number): boolean {
+    const parts = cookie?.split('.') ?? [];
+    if (parts.length !== 3) return false;
+    const [until, nonce, signature] = parts as [string, string, string];
+    if (!isSame(signature, this.sign(`${until}.${nonce}`))) return false;
+    return Number.parseInt(until, 36) > now;
+  }
+
+  private sign(content: string): string {
+    return createHmac('sha256', this.key).update(content).digest('base64url');
+  }
+}
+
+/** In constant time: digests are of one length, whatever was given. */
+const isSame = (given: string, expected: string): boolean => timingSafeEqual(digest(given), digest(expected));
+
+const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
+
+/** Limits failed logins by address. A successful login does not clear them: an attacker may know one token of many. */
+export class LoginLimit {
+  /** By address: when its bucket will be full again, oldest use first. */
+  private readonly buckets = new Map<string, number>();
+
+  /** Seconds to wait before the address may try again; 0: now. */
+  waitOf(address: string, now: number): number {
+    const full = this.buckets.get(address) ?? 0;
+    return full - now <= FAILURE_WINDOW - FAILURE_WINDOW / MAX_FAILURES
+      ? 0
+      : Math.ceil((full - now - FAILURE_WINDOW + FAILURE_WINDOW / MAX_FAILURES) / 1000);
+  }
+
+  failed(address: string, now: number): void {
+    const full = Math.max(this.buckets.get(address) ?? 0, now) + FAILURE_WINDOW / MAX_FAILURES;
+    this.buckets.delete(address);
+    if (this.buckets.size >= MAX_ADDRESSES) this.buckets.delete(this.buckets.keys().next().value!);
+    this.buckets.set(address, full);
+  }
+}
+
+/** Reads one cookie of a `Cookie` header; the first of that name. */
+export function cookieOf(header: unknown, name: string): string | undefined {
+  if (typeof header !== 'string') return undefined;
+  for (const part of header.split(';')) {
+    const [key, ...value] = part.split('=');
+    if (key!.trim() === name) return value.join('=').trim();
+  }
+  return undefined;
+}

@@ -1,0 +1,92 @@
+import type { CanActivate } from '@nestjs/common';
+import {
+  Controller,
+  type DynamicModule,
+  Get,
+  Inject,
+  Injectable,
+  Module,
+  type OnApplicationBootstrap,
+  type OnApplicationShutdown,
+  Res,
+  type Type,
+  UseGuards,
+} from '@nestjs/common';
+import { HttpAdapterHost } from '@nestjs/core';
+import { MetricsCollector } from './metrics.js';
+import { registerOpenTelemetry } from './open-telemetry.js';
+import { CONTENT_TYPE, prometheusText } from './prometheus.js';
+import { SecureWsStats } from './stats.js';
+
+export interface SecureWsMetricsOptions {
+  /** Path of the scrape endpoint, default `/metrics`; `null`: no endpoint, `SecureWsMetrics.text()` alone. */
+  readonly path?: string | null;
+  /** Nest guards of the endpoint. Without any it answers everybody who can reach it. */
+  readonly guards?: readonly (Type<CanActivate> | CanActivate)[];
+}
+
+/** The metrics of this process. Injectable where `SecureWsMetricsModule` is imported. */
+@Injectable()
+export class SecureWsMetrics implements OnApplicationBootstrap, OnApplicationShutdown {
+  private readonly collector: MetricsCollector;
+  private unregister: (() => void) | undefined = undefined;
+
+  constructor(stats: SecureWsStats) {
+    this.collector = new MetricsCollector(stats);
+    stats.collector = this.collector;
+  }
+
+  /** Everything in Prometheus's text exposition format, version 0.0.4. At most 400 series. */
+  text(): string {
+    return prometheusText(this.collector.collect());
+  }
+
+  /** @internal Tells OpenTelemetry too, where the application has registered a meter provider by now. */
+  async onApplicationBootstrap(): Promise<void> {
+    this.unregister = await registerOpenTelemetry(this.collector);
+  }
+
+  /** @internal */
+  onApplicationShutdown(): void {
+    this.unregister?.();
+  }
+}
+
+/**
+ * Serves the metrics for Prometheus, and tells OpenTelemetry of them. Needs `SecureWsModule`.
+ *
+ * @example
+ * imports: [SecureWsModule.forRoot(), SecureWsMetricsModule.forRoot({ path: '/metrics' })]
+ */
+@Module({})
+export class SecureWsMetricsModule {
+  static forRoot({ path = '/metrics', guards = [] }: SecureWsMetricsOptions = {}): DynamicModule {
+    return {
+      module: SecureWsMetricsModule,
+      providers: [SecureWsMetrics],
+      controllers: path === null ? [] : [controllerAt(path, guards)],
+      exports: [SecureWsMetrics],
+    };
+  }
+}
+
+function controllerAt(path: string, guards: readonly (Type<CanActivate> | CanActivate)[]): Type<unknown> {
+  @Controller(path)
+  @UseGuards(...guards)
+  class SecureWsMetricsController {
+    constructor(
+      @Inject(SecureWsMetrics) private readonly metrics: SecureWsMetrics,
+      @Inject(HttpAdapterHost) private readonly host: HttpAdapterHost,
+    ) {}
+
+    // Through the adapter itself: an interceptor of the application that wraps every answer would break the format.
+    @Get()
+    scrape(@Res() response: unknown): void {
+      const { httpAdapter } = this.host;
+      httpAdapter.setHeader(response, 'Content-Type', CONTENT_TYPE);
+      httpAdapter.setHeader(response, 'Cache-Control', 'no-store');
+      httpAdapter.reply(response, this.metrics.text(), 200);
+    }
+  }
+  return SecureWsMetricsController;
+}

@@ -1,0 +1,370 @@
+import type { RefusalReason } from '../http/refusal.js';
+import type { ClosedEvent, OpenedEvent, RefusedEvent } from './events.js';
+
+/** The most series that a scrape shows, whatever gateways, events, codes and causes there are. */
+export const MAX_SERIES = 400;
+
+/** Upper bounds of latency buckets, in seconds. Few, because each is a series of its own for every label. */
+export const LATENCY_BOUNDS = Object.freeze([0.001, 0.005, 0.025, 0.1, 0.5, 2.5]);
+
+/** Series of a histogram: its buckets, `+Inf`, the sum and the count. */
+const HISTOGRAM_SERIES = LATENCY_BOUNDS.length + 3;
+/** Combinations of close code and cause that are told apart; the rest is counted as `other`. */
+const MAX_CLOSE_COMBINATIONS = 40;
+/** Gateways that have labels of their own; the rest is counted as `other`. */
+const MAX_GATEWAYS = 8;
+const OTHER = 'other';
+
+/** Counts values by fixed bounds. Observing allocates nothing. */
+export class Histogram {
+  /** One count for each bound, and one for what lies above the last. Not cumulative. */
+  readonly counts: Float64Array;
+  sum = 0;
+  /** Told of every value too: an OpenTelemetry histogram, where there is one. */
+  mirror: ((value: number) => void) | undefined = undefined;
+
+  constructor(readonly bounds: readonly number[] = LATENCY_BOUNDS) {
+    this.counts = new Float64Array(bounds.length + 1);
+  }
+
+  /** `value` in the unit of the bounds: seconds for latencies. */
+  observe(value: number): void {
+    const { bounds, counts } = this;
+    let bucket = 0;
+    while (bucket < bounds.length && value > bounds[bucket]!) bucket++;
+    counts[bucket]!++;
+    this.sum += value;
+    this.mirror?.(value);
+  }
+
+  get count(): number {
+    return this.counts.reduce((total, each) => total + each, 0);
+  }
+}
+
+/** Counters of one gateway path. Plain numbers, so that counting costs an addition. */
+export class GatewayCounters {
+  opened = 0;
+  messagesIn = 0;
+  messagesOut = 0;
+  /** Payload bytes, after inflating and before deflating. */
+  bytesIn = 0;
+  bytesOut = 0;
+  /** Messages that broadcasts handed to peers. */
+  deliveries = 0;
+  /** Compressed messages received: bytes as they came, and as they were inflated to. */
+  compressedIn = 0;
+  inflatedIn = 0;
+  /** Compressed messages sent: bytes before deflating, and as they went out. */
+  plainOut = 0;
+  compressedOut = 0;
+}
+
+export interface Labels {
+  readonly [name: string]: string;
+}
+
+/** One series: its labels and its value now. */
+export interface Sample {
+  readonly labels: Labels;
+  readonly value: number;
+}
+
+/** One histogram and its labels. */
+export interface HistogramSample {
+  readonly labels: Labels;
+  readonly histogram: Histogram;
+}
+
+/** A metric with all its series, as Prometheus and OpenTelemetry are told of it. */
+export type Family = { readonly name: string; readonly help: string } & (
+  | { readonly type: 'counter' | 'gauge'; readonly samples: readonly Sample[] }
+  | { readonly type: 'histogram'; readonly samples: readonly HistogramSample[] }
+);
+
+/** What a gateway shows at the moment of asking. */
+export interface GatewayGauges {
+  readonly path: string;
+  readonly connections: number;
+  readonly counters: GatewayCounters;
+}
+
+/** What is read at the moment of a scrape. */
+export interface MetricsSource {
+  gateways(): Iterable<GatewayGauges>;
+  /** Current figures without labels, by the name of their metric without its prefix. */
+  figures(): readonly Figure[];
+}
+
+/** One current figure or running total that some part of the module keeps. */
+export interface Figure {
+  readonly name: string;
+  readonly type: 'counter' | 'gauge';
+  readonly help: string;
+  readonly labels?: Labels;
+  readonly value: number;
+}
+
+/** The stage of the upgrade that gives each reason for a refusal: a closed set. */
+const STAGES: Readonly<Record<RefusalReason, string>> = Object.freeze({
+  'address-denied': 'accept',
+  banned: 'accept',
+  'pending-full': 'accept',
+  'proxy-protocol': 'accept',
+  'request-line-too-long': 'head',
+  'header-line-too-long': 'head',
+  'too-many-headers': 'head',
+  'malformed-head': 'head',
+  'open-timeout': 'head',
+  'connection-rate': 'peer',
+  method: 'request',
+  'http-version': 'request',
+  'malformed-request': 'request',
+  'not-an-upgrade': 'request',
+  'websocket-version': 'request',
+  pipelined: 'request',
+  path: 'route',
+  'tls-required': 'transport',
+  host: 'transport',
+  origin: 'transport',
+  connections: 'capacity',
+  'connections-per-ip': 'capacity',
+  'connections-per-gateway': 'capacity',
+  'buffer-budget': 'capacity',
+  guard: 'guards',
+  'guard-failed': 'guards',
+  'guard-timeout': 'guards',
+  'connections-per-user': 'user',
+  'user-key-missing': 'user',
+  shutdown: 'accept',
+});
+
+/**
+ * Counts what happens, for Prometheus and OpenTelemetry. Every label comes from a closed set: configured gateways and
+ * events, our own reasons and causes. Never from what a peer sent.
+ */
+export class MetricsCollector {
+  private readonly refusedBy = new Map<RefusalReason, number>();
+  private readonly closedBy = new Map<string, { readonly code: string; readonly cause: string; count: number }>();
+  private readonly handshake = new Histogram();
+  private readonly ping = new Histogram();
+  private readonly guards = new Map<string, Histogram>();
+  private readonly handlers = new Map<string, { readonly labels: Labels; readonly histogram: Histogram }>();
+  /** Called with each new histogram, so that it can be mirrored. */
+  onHistogram: ((name: string, sample: HistogramSample) => void) | undefined = undefined;
+
+  constructor(private readonly source: MetricsSource) {}
+
+  refused({ reason }: RefusedEvent): void {
+    this.refusedBy.set(reason, (this.refusedBy.get(reason) ?? 0) + 1);
+  }
+
+  opened({ path, handshakeTime, guardTime }: OpenedEvent): void {
+    if (handshakeTime !== undefined) this.handshake.observe(handshakeTime / 1000);
+    if (guardTime !== undefined && guardTime > 0) this.guardHistogram(path).observe(guardTime / 1000);
+  }
+
+  closed({ code, cause }: ClosedEvent): void {
+    const entry = this.closeEntry(codeLabel(code), cause ?? 'none');
+    entry.count++;
+  }
+
+  /** A ping was answered after so many milliseconds. */
+  pinged(milliseconds: number): void {
+    this.ping.observe(milliseconds / 1000);
+  }
+
+  /** A handler of a configured event has settled after so many milliseconds. */
+  handled(path: string, event: string, milliseconds: number): void {
+    this.handlerHistogram(path, event).observe(milliseconds / 1000);
+  }
+
+  /** Every metric with its series. */
+  collect(): Family[] {
+    const gateways = this.gateways();
+    return [
+      ...families(this.source.figures()),
+      gauge('connections', 'Live connections.', gateways, ({ connections }) => connections),
+      counter('opened_total', 'Connections opened.', gateways, ({ counters }) => counters.opened),
+      this.closedFamily(),
+      this.refusedFamily(),
+      directions('messages_total', 'Messages.', gateways, 'messagesIn', 'messagesOut'),
+      directions('bytes_total', 'Payload bytes of messages, uncompressed.', gateways, 'bytesIn', 'bytesOut'),
+      counter(
+        'broadcast_deliveries_total',
+        'Messages that broadcasts handed to peers.',
+        gateways,
+        ({ counters }) => counters.deliveries,
+      ),
+      compressed(
+        'compression_input_bytes_total',
+        'Bytes before compression or inflation.',
+        gateways,
+        'compressedIn',
+        'plainOut',
+      ),
+      compressed(
+        'compression_output_bytes_total',
+        'Bytes after compression or inflation.',
+        gateways,
+        'inflatedIn',
+        'compressedOut',
+      ),
+      histogramFamily('handshake_seconds', 'From TCP accept to the 101.', [{ labels: {}, histogram: this.handshake }]),
+      histogramFamily('ping_seconds', 'From a ping to its pong.', [{ labels: {}, histogram: this.ping }]),
+      histogramFamily(
+        'guard_seconds',
+        'Asynchronous admission guards of one upgrade, together.',
+        [...this.guards].map(([gateway, histogram]) => ({ labels: { gateway }, histogram })),
+      ),
+      histogramFamily('handler_seconds', 'From a message to the settling of its handler.', [...this.handlers.values()]),
+    ];
+  }
+
+  private gateways(): GatewayGauges[] {
+    const all = [...this.source.gateways()];
+    if (all.length <= MAX_GATEWAYS) return all;
+    const rest = all.slice(MAX_GATEWAYS - 1);
+    const counters = new GatewayCounters();
+    for (const each of rest)
+      for (const key of Object.keys(counters) as (keyof GatewayCounters)[]) counters[key] += each.counters[key];
+    const connections = rest.reduce((sum, each) => sum + each.connections, 0);
+    return [...all.slice(0, MAX_GATEWAYS - 1), { path: OTHER, connections, counters }];
+  }
+
+  private gatewayLabel(path: string): string {
+    let index = 0;
+    for (const each of this.source.gateways()) {
+      if (each.path === path) return index < MAX_GATEWAYS - 1 || this.gateways().length < MAX_GATEWAYS ? path : OTHER;
+      index++;
+    }
+    return OTHER;
+  }
+
+  private guardHistogram(path: string): Histogram {
+    const label = this.gatewayLabel(path);
+    let histogram = this.guards.get(label);
+    if (histogram === undefined) {
+      this.guards.set(label, (histogram = new Histogram()));
+      this.onHistogram?.('guard_seconds', { labels: { gateway: label }, histogram });
+    }
+    return histogram;
+  }
+
+  private handlerHistogram(path: string, event: string): Histogram {
+    const known = this.handlers.get(`${path}\n${event}`);
+    if (known !== undefined) return known.histogram;
+    const isFull = this.handlers.size >= maxHandlers(this.gateways().length) - 1;
+    const labels = isFull ? { gateway: OTHER, event: OTHER } : { gateway: this.gatewayLabel(path), event };
+    const key = isFull ? OTHER : `${path}\n${event}`;
+    let entry = this.handlers.get(key);
+    if (entry === undefined) {
+      this.handlers.set(key, (entry = { labels, histogram: new Histogram() }));
+      this.onHistogram?.('handler_seconds', entry);
+    }
+    return entry.histogram;
+  }
+
+  private closeEntry(code: string, cause: string): { count: number } {
+    const key = `${code}\n${cause}`;
+    const known = this.closedBy.get(key);
+    if (known !== undefined) return known;
+    const isFull = this.closedBy.size >= MAX_CLOSE_COMBINATIONS - 1;
+    const entry = isFull ? { code: OTHER, cause: OTHER, count: 0 } : { code, cause, count: 0 };
+    const existing = isFull ? this.closedBy.get(OTHER) : undefined;
+    if (existing !== undefined) return existing;
+    this.closedBy.set(isFull ? OTHER : key, entry);
+    return entry;
+  }
+
+  private closedFamily(): Family {
+    const samples = [...this.closedBy.values()].map(({ code, cause, count }) => ({
+      labels: { code, cause },
+      value: count,
+    }));
+    return { name: 'closed_total', help: 'Connections that have ended.', type: 'counter', samples };
+  }
+
+  private refusedFamily(): Family {
+    const samples = [...this.refusedBy].map(([reason, value]) => ({
+      labels: { stage: STAGES[reason], reason },
+      value,
+    }));
+    return { name: 'refused_total', help: 'Upgrades that were refused.', type: 'counter', samples };
+  }
+}
+
+/** What all metrics but those of gateways and handlers need at most: figures, refusals, ends, two histograms. */
+const FIXED_SERIES = 60 + Object.keys(STAGES).length + MAX_CLOSE_COMBINATIONS + 4 + 2 * HISTOGRAM_SERIES;
+/** Connections, opened, messages and bytes both ways, deliveries, and the histogram of guards. */
+const GATEWAY_SERIES = 7 + HISTOGRAM_SERIES;
+
+/** Handlers with a histogram of their own: what the other metrics leave of {@link MAX_SERIES}. */
+const maxHandlers = (gateways: number): number =>
+  Math.floor((MAX_SERIES - FIXED_SERIES - GATEWAY_SERIES * Math.min(gateways, MAX_GATEWAYS)) / HISTOGRAM_SERIES);
+
+/** Codes come from peers too: only those that RFC 6455 and this module define are told apart. */
+export const codeLabel = (code: number): string =>
+  (code >= 1000 && code <= 1015) || code === 4401 ? String(code) : OTHER;
+
+function families(figures: readonly Figure[]): Family[] {
+  const byName = new Map<string, { name: string; help: string; type: 'counter' | 'gauge'; samples: Sample[] }>();
+  for (const { name, help, type, labels = {}, value } of figures) {
+    let family = byName.get(name);
+    if (family === undefined) byName.set(name, (family = { name, help, type, samples: [] }));
+    family.samples.push({ labels, value });
+  }
+  return [...byName.values()];
+}
+
+const perGateway =
+  (type: 'counter' | 'gauge') =>
+  (name: string, help: string, gateways: readonly GatewayGauges[], value: (of: GatewayGauges) => number): Family => ({
+    name,
+    help,
+    type,
+    samples: gateways.map((each) => ({ labels: { gateway: each.path }, value: value(each) })),
+  });
+
+const counter = perGateway('counter');
+const gauge = perGateway('gauge');
+
+const directions = (
+  name: string,
+  help: string,
+  gateways: readonly GatewayGauges[],
+  inward: keyof GatewayCounters,
+  outward: keyof GatewayCounters,
+): Family => ({
+  name,
+  help,
+  type: 'counter',
+  samples: gateways.flatMap(({ path: gateway, counters }) => [
+    { labels: { gateway, direction: 'in' }, value: counters[inward] },
+    { labels: { gateway, direction: 'out' }, value: counters[outward] },
+  ]),
+});
+
+/** Over all gateways: the ratio says whether compression is worth its cost. */
+function compressed(
+  name: string,
+  help: string,
+  gateways: readonly GatewayGauges[],
+  inward: keyof GatewayCounters,
+  outward: keyof GatewayCounters,
+): Family {
+  const sum = (key: keyof GatewayCounters): number =>
+    gateways.reduce((total, { counters }) => total + counters[key], 0);
+  const samples = [
+    { labels: { direction: 'in' }, value: sum(inward) },
+    { labels: { direction: 'out' }, value: sum(outward) },
+  ];
+  return { name, help, type: 'counter', samples };
+}
+
+const histogramFamily = (name: string, help: string, samples: readonly HistogramSample[]): Family => ({
+  name,
+  help,
+  type: 'histogram',
+  samples,
+});

@@ -1,0 +1,163 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { type CanActivate, Controller, Get, type NestInterceptor } from '@nestjs/common';
+import { APP_INTERCEPTOR } from '@nestjs/core';
+import { HealthCheck, HealthCheckService, TerminusModule } from '@nestjs/terminus';
+import { MessageBody, SubscribeMessage } from '@nestjs/websockets';
+import { metrics } from '@opentelemetry/api';
+import {
+  AggregationTemporality,
+  type DataPoint,
+  type Histogram,
+  InMemoryMetricExporter,
+  MeterProvider,
+  PeriodicExportingMetricReader,
+} from '@opentelemetry/sdk-metrics';
+import { SecureGateway, SecureWsHealthIndicator, SecureWsMetricsModule, SecureWsStats } from 'nest-secure-ws';
+import { map } from 'rxjs';
+import { WebSocket } from 'ws';
+import { PLATFORMS, startApp, type TestApp } from '../support/app.js';
+
+@SecureGateway({ path: '/chat' })
+class ChatGateway {
+  @SubscribeMessage('say') say(@MessageBody() data: unknown) {
+    return { event: 'say', data };
+  }
+}
+
+const OnlyScrapers: CanActivate = {
+  canActivate: (context) => context.switchToHttp().getRequest().headers['x-scraper'] === 'yes',
+};
+
+/** What many applications do with every answer. */
+const Wrapping: NestInterceptor = { intercept: (_, next) => next.handle().pipe(map((data) => ({ data }))) };
+
+@Controller('health')
+class HealthController {
+  constructor(
+    private readonly health: HealthCheckService,
+    private readonly webSockets: SecureWsHealthIndicator,
+  ) {}
+
+  @Get()
+  @HealthCheck()
+  check() {
+    return this.health.check([() => this.webSockets.check()]);
+  }
+}
+
+let running: TestApp | undefined;
+let provider: MeterProvider | undefined;
+afterEach(async () => {
+  await running?.close();
+  running = undefined;
+  metrics.disable();
+  await provider?.shutdown();
+  provider = undefined;
+});
+
+/** Connects, says something, hears the answer, and leaves. */
+async function talk(port: number, path = '/chat'): Promise<void> {
+  const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`);
+  await new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject));
+  socket.send(JSON.stringify({ event: 'say', data: 'hello' }));
+  await new Promise((resolve) => socket.once('message', resolve));
+  socket.close(1000);
+  await new Promise((resolve) => socket.once('close', resolve));
+}
+
+const scrape = (port: number, headers: Record<string, string> = {}): Promise<Response> =>
+  fetch(`http://127.0.0.1:${port}/metrics`, { headers });
+
+describe.each(PLATFORMS)('SecureWsMetricsModule on %s', (platform) => {
+  it('serves the text exposition, whatever interceptors the application has', async () => {
+    running = await startApp({
+      platform,
+      gateways: [ChatGateway],
+      metadata: {
+        imports: [SecureWsMetricsModule.forRoot()],
+        providers: [{ provide: APP_INTERCEPTOR, useValue: Wrapping }],
+      },
+    });
+    await talk(running.port);
+    await talk(running.port, '/nobody').catch(() => undefined);
+    const response = await scrape(running.port);
+    expect(response.status).toBe(200);
+    expect(response.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
+    const text = await response.text();
+    expect(text).toContain('\nnest_secure_ws_opened_total{gateway="/chat"} 1\n');
+    expect(text).toContain('\nnest_secure_ws_messages_total{gateway="/chat",direction="in"} 1\n');
+    expect(text).toContain('\nnest_secure_ws_messages_total{gateway="/chat",direction="out"} 1\n');
+    expect(text).toContain('\nnest_secure_ws_refused_total{stage="route",reason="path"} 1\n');
+    expect(text).toContain('\nnest_secure_ws_handler_seconds_count{gateway="/chat",event="say"} 1\n');
+    expect(text).toMatch(/\nnest_secure_ws_handshake_seconds_count 1\n/);
+  });
+
+  it('asks its guards, and answers 404 where it has no path', async () => {
+    running = await startApp({
+      platform,
+      gateways: [ChatGateway],
+      metadata: { imports: [SecureWsMetricsModule.forRoot({ guards: [OnlyScrapers] })] },
+    });
+    expect((await scrape(running.port)).status).toBe(403);
+    expect((await scrape(running.port, { 'x-scraper': 'yes' })).status).toBe(200);
+    await running.close();
+    running = await startApp({ platform, metadata: { imports: [SecureWsMetricsModule.forRoot({ path: null })] } });
+    expect((await scrape(running.port)).status).toBe(404);
+  });
+
+  it('tells terminus how it is', async () => {
+    running = await startApp({
+      platform,
+      gateways: [ChatGateway],
+      metadata: {
+        imports: [TerminusModule.forRoot({ logger: false })],
+        controllers: [HealthController],
+        providers: [SecureWsHealthIndicator],
+      },
+    });
+    const health = async () => {
+      const response = await fetch(`http://127.0.0.1:${running!.port}/health`);
+      return {
+        status: response.status,
+        details: ((await response.json()) as { details: { websockets: unknown } }).details.websockets,
+      };
+    };
+    expect(await health()).toEqual({ status: 200, details: { status: 'up', state: 'up', reasons: [] } });
+    const stats = running.app.get(SecureWsStats);
+    const { gauges } = stats;
+    stats.gauges = () => ({ ...gauges(), budgets: [{ kind: 'buffers', held: 95, limit: 100 }] });
+    expect((await health()).details).toEqual({
+      status: 'up',
+      state: 'degraded',
+      reasons: ['buffers: 95 of 100 bytes are held'],
+    });
+    stats.gauges = () => ({ ...gauges(), draining: true });
+    expect(await health()).toMatchObject({ status: 503, details: { status: 'down', state: 'down' } });
+  });
+});
+
+describe('OpenTelemetry', () => {
+  it('is told the same figures', async () => {
+    const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
+    provider = new MeterProvider({
+      readers: [new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 2 ** 30 })],
+    });
+    metrics.setGlobalMeterProvider(provider);
+    running = await startApp({ gateways: [ChatGateway], metadata: { imports: [SecureWsMetricsModule.forRoot()] } });
+    await talk(running.port);
+    await talk(running.port);
+    await provider.forceFlush();
+    const points = new Map(
+      exporter
+        .getMetrics()
+        .at(-1)!
+        .scopeMetrics.flatMap((scope) => scope.metrics)
+        .map(({ descriptor, dataPoints }) => [descriptor.name, dataPoints as DataPoint<number | Histogram>[]]),
+    );
+    expect(points.get('nest_secure_ws_opened_total')).toMatchObject([{ attributes: { gateway: '/chat' }, value: 2 }]);
+    expect(points.get('nest_secure_ws_handler_seconds')).toMatchObject([
+      { attributes: { gateway: '/chat', event: 'say' }, value: { count: 2 } },
+    ]);
+    expect(points.get('nest_secure_ws_closed_total')).toMatchObject([{ attributes: { code: '1000' }, value: 2 }]);
+  });
+});

@@ -1,0 +1,158 @@
+import { describe, expect, it } from '@jest/globals';
+import { Dashboard, type DashboardSource, type ListedConnection } from '../../lib/dashboard/dashboard.service.js';
+import { History, SLOTS } from '../../lib/dashboard/history.js';
+import { cookieOf, DashboardSessions, LoginLimit, SESSION_TIME } from '../../lib/dashboard/session.js';
+import { TopCounters } from '../../lib/dashboard/top-counters.js';
+
+const TOKEN = 'a-token-of-at-least-thirty-two-characters';
+
+describe('a session', () => {
+  const sessions = new DashboardSessions(TOKEN);
+  const cookie = sessions.issue(1000);
+
+  it('is what was issued, until it ends', () => {
+    expect(sessions.isValid(cookie, 1000)).toBe(true);
+    expect(sessions.isValid(cookie, 1000 + SESSION_TIME - 1)).toBe(true);
+    expect(sessions.isValid(cookie, 1000 + SESSION_TIME)).toBe(false);
+  });
+
+  it('holds at another process with the same token, and at none with another', () => {
+    expect(new DashboardSessions(TOKEN).isValid(cookie, 1000)).toBe(true);
+    expect(new DashboardSessions(`${TOKEN}!`).isValid(cookie, 1000)).toBe(false);
+  });
+
+  it.each([
+    undefined,
+    '',
+    '..',
+    'x',
+    cookie.slice(0, -1),
+    `${cookie}x`,
+    `zzzzzzzzz${cookie.slice(cookie.indexOf('.'))}`,
+    cookie.replace(/^[^.]+/, 'Infinity'),
+    `${cookie.split('.').slice(0, 2).join('.')}.${'é'.repeat(43)}`,
+  ])('is not %j', (forged) => {
+    expect(sessions.isValid(forged, 1000)).toBe(false);
+  });
+
+  it('has a token that is compared whole', () => {
+    expect(sessions.isToken(TOKEN)).toBe(true);
+    for (const wrong of [undefined, null, 1, '', TOKEN.slice(1), `${TOKEN} `, [TOKEN], { toString: () => TOKEN }])
+      expect(sessions.isToken(wrong)).toBe(false);
+  });
+
+  it('is read from one cookie of the header', () => {
+    expect(cookieOf('a=1; session=x.y=z; b=2', 'session')).toBe('x.y=z');
+    for (const header of [undefined, '', 'xsession=1', ['session=1']])
+      expect(cookieOf(header, 'session')).toBe(undefined);
+  });
+});
+
+describe('failed logins', () => {
+  it('are limited by address, and recover', () => {
+    const limit = new LoginLimit();
+    for (let failure = 0; failure < 5; failure++) {
+      expect(limit.waitOf('192.0.2.1', 0)).toBe(0);
+      limit.failed('192.0.2.1', 0);
+    }
+    expect(limit.waitOf('192.0.2.1', 0)).toBe(12);
+    expect(limit.waitOf('192.0.2.2', 0)).toBe(0);
+    expect(limit.waitOf('192.0.2.1', 12_000)).toBe(0);
+  });
+
+  it('of ten thousand addresses are remembered, and no more', () => {
+    const limit = new LoginLimit();
+    for (let failure = 0; failure < 5; failure++) limit.failed('first', 0);
+    for (let address = 0; address < 9_999; address++) limit.failed(`${address}`, 0);
+    expect(limit.waitOf('first', 0)).toBeGreaterThan(0);
+    limit.failed('one more', 0);
+    expect(limit.waitOf('first', 0)).toBe(0);
+  });
+});
+
+describe('the history', () => {
+  const second = (connections: number, refused = [0, 0]) => ({
+    connections,
+    heldBytes: 1,
+    loopDelay: 2,
+    accepted: 3,
+    refused,
+  });
+
+  it('keeps ten minutes and answers what is new', () => {
+    const history = new History(['origin', 'path']);
+    for (let time = 1; time <= SLOTS + 10; time++) history.push(time, second(time, [0, time % 2]));
+    const all = history.after(0);
+    expect(all.time.length).toBe(SLOTS);
+    expect([all.time[0], all.time.at(-1)]).toEqual([11, SLOTS + 10]);
+    expect(Object.keys(all.refused)).toEqual(['path']);
+    expect(history.after(SLOTS + 8)).toEqual({
+      time: [SLOTS + 9, SLOTS + 10],
+      connections: [SLOTS + 9, SLOTS + 10],
+      heldBytes: [1, 1],
+      loopDelay: [2, 2],
+      accepted: [3, 3],
+      refused: { path: [1, 0] },
+    });
+  });
+});
+
+describe('the heaviest keys', () => {
+  it('stay known among many that come once', () => {
+    const top = new TopCounters(16);
+    for (let index = 0; index < 10_000; index++) {
+      top.add(`stranger ${index}`);
+      if (index % 4 === 0) top.add('heavy');
+    }
+    const [first] = top.top(1);
+    expect(first!.key).toBe('heavy');
+    expect(first!.count - first!.atMost).toBeLessThanOrEqual(2500);
+    expect(first!.count).toBeGreaterThanOrEqual(2500);
+  });
+
+  it('fade', () => {
+    const top = new TopCounters(4);
+    top.add('a', 8);
+    top.add('b');
+    for (let half = 0; half < 2; half++) top.fade();
+    expect(top.top(4)).toEqual([{ key: 'a', count: 2, atMost: 0 }]);
+  });
+});
+
+describe('the table of connections', () => {
+  const listed = (index: number): ListedConnection => ({
+    openedAt: index + 1,
+    peer: { ip: `192.0.2.${index % 250}`, userKey: index === 70_000 ? 'ada' : undefined },
+    context: { path: '/chat' },
+  });
+  const all = Array.from({ length: 100_000 }, (_, index) => listed(index));
+  const dashboard = new Dashboard(
+    {
+      connections: () => all,
+      row: ({ openedAt }: ListedConnection) => ({ id: `${openedAt}` }),
+      now: () => 0,
+    } as never as DashboardSource,
+    true,
+  );
+  const ids = (rows: readonly { id: string }[]): string[] => rows.map(({ id }) => id);
+
+  it('has pages that go on where the last ended', () => {
+    const first = dashboard.connections('', 0, 3);
+    expect(ids(first.rows)).toEqual(['1', '2', '3']);
+    expect(ids(dashboard.connections('', first.cursor!, 3).rows)).toEqual(['4', '5', '6']);
+  });
+
+  it('looks at a bounded number for each page, and finds what it looks for in the end', () => {
+    let cursor: number | undefined = 0;
+    const found: string[] = [];
+    let pages = 0;
+    while (cursor !== undefined) {
+      const page: ReturnType<typeof dashboard.connections> = dashboard.connections('ADA', cursor, 50);
+      found.push(...ids(page.rows));
+      cursor = page.cursor;
+      pages++;
+    }
+    expect(found).toEqual(['70001']);
+    expect(pages).toBe(5);
+  });
+});

@@ -1,0 +1,119 @@
+import { spawnSync } from 'node:child_process';
+import { describe, expect, it } from '@jest/globals';
+import {
+  type Figure,
+  GatewayCounters,
+  type GatewayGauges,
+  Histogram,
+  MAX_SERIES,
+  MetricsCollector,
+} from '../../../lib/telemetry/metrics.js';
+import { prometheusText } from '../../../lib/telemetry/prometheus.js';
+
+const gateway = (path: string, change: Partial<GatewayCounters> = {}): GatewayGauges => ({
+  path,
+  connections: 1,
+  counters: Object.assign(new GatewayCounters(), change),
+});
+
+function collectorOf(gateways: readonly GatewayGauges[], figures: readonly Figure[] = []): MetricsCollector {
+  return new MetricsCollector({ gateways: () => gateways, figures: () => figures });
+}
+
+const seriesOf = (text: string): string[] => text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+
+describe('a histogram', () => {
+  it('counts a value at a bound below it, and what is above the last bound apart', () => {
+    const histogram = new Histogram([1, 2]);
+    for (const value of [0.5, 1, 1.5, 2, 3]) histogram.observe(value);
+    expect([...histogram.counts]).toEqual([2, 2, 1]);
+    expect(histogram.count).toBe(5);
+    expect(histogram.sum).toBe(8);
+  });
+});
+
+describe('the text exposition', () => {
+  it('shows counters by gateway and direction', () => {
+    const text = prometheusText(collectorOf([gateway('/chat', { messagesIn: 3, bytesOut: 7 })]).collect());
+    expect(seriesOf(text)).toEqual(
+      expect.arrayContaining([
+        'nest_secure_ws_connections{gateway="/chat"} 1',
+        'nest_secure_ws_messages_total{gateway="/chat",direction="in"} 3',
+        'nest_secure_ws_bytes_total{gateway="/chat",direction="out"} 7',
+      ]),
+    );
+  });
+
+  it('shows histograms cumulatively, in seconds', () => {
+    const collector = collectorOf([gateway('/')]);
+    collector.handled('/', 'say', 4);
+    collector.handled('/', 'say', 400);
+    const lines = seriesOf(prometheusText(collector.collect())).filter((line) => line.includes('handler_seconds'));
+    expect(lines).toEqual([
+      'nest_secure_ws_handler_seconds_bucket{gateway="/",event="say",le="0.001"} 0',
+      'nest_secure_ws_handler_seconds_bucket{gateway="/",event="say",le="0.005"} 1',
+      'nest_secure_ws_handler_seconds_bucket{gateway="/",event="say",le="0.025"} 1',
+      'nest_secure_ws_handler_seconds_bucket{gateway="/",event="say",le="0.1"} 1',
+      'nest_secure_ws_handler_seconds_bucket{gateway="/",event="say",le="0.5"} 2',
+      'nest_secure_ws_handler_seconds_bucket{gateway="/",event="say",le="2.5"} 2',
+      'nest_secure_ws_handler_seconds_bucket{gateway="/",event="say",le="+Inf"} 2',
+      'nest_secure_ws_handler_seconds_sum{gateway="/",event="say"} 0.404',
+      'nest_secure_ws_handler_seconds_count{gateway="/",event="say"} 2',
+    ]);
+  });
+
+  it('escapes what a label may not contain', () => {
+    const collector = collectorOf([gateway('/a"b\\c\nd')]);
+    expect(prometheusText(collector.collect())).toContain('connections{gateway="/a\\"b\\\\c\\nd"} 1');
+  });
+
+  it('stays under its limit, whatever gateways, events, codes and causes there are', () => {
+    const gateways = Array.from({ length: 50 }, (_, index) => gateway(`/gateway/${index}`, { opened: 1 }));
+    const figures = Array.from(
+      { length: 60 },
+      (_, index): Figure => ({
+        name: `figure_${index}`,
+        type: 'gauge',
+        help: '',
+        value: 1,
+      }),
+    );
+    const collector = collectorOf(gateways, figures);
+    for (const { path } of gateways) {
+      collector.opened({ ip: '', path, handshakeTime: 1, guardTime: 1 });
+      for (let event = 0; event < 100; event++) collector.handled(path, `event-${event}`, 1);
+    }
+    for (let code = 0; code < 70_000; code += 7)
+      collector.closed({ ip: '', path: '/', code, cause: `cause ${code % 500}` });
+    const text = prometheusText(collector.collect());
+    expect(seriesOf(text).length).toBeLessThanOrEqual(MAX_SERIES);
+    expect(text).toContain('nest_secure_ws_opened_total{gateway="other"} 43');
+    expect(text).toContain('nest_secure_ws_handler_seconds_count{gateway="other",event="other"}');
+    expect(text).toContain('nest_secure_ws_closed_total{code="other",cause="other"}');
+  });
+
+  it('loses no count when it folds', () => {
+    const collector = collectorOf([gateway('/')]);
+    for (let index = 0; index < 1000; index++)
+      collector.closed({ ip: '', path: '/', code: 1000 + (index % 16), cause: `cause ${index}` });
+    const sum = seriesOf(prometheusText(collector.collect()))
+      .filter((line) => line.includes('closed_total'))
+      .reduce((total, line) => total + Number(line.split(' ').at(-1)), 0);
+    expect(sum).toBe(1000);
+  });
+
+  it('is what promtool accepts', () => {
+    const collector = collectorOf([gateway('/chat')], [{ name: 'pending', type: 'gauge', help: 'Pending.', value: 0 }]);
+    collector.refused({ reason: 'origin', status: 403, ip: '', path: undefined, detail: undefined });
+    collector.closed({ ip: '', path: '/chat', code: 1000, cause: undefined });
+    collector.handled('/chat', 'say', 1);
+    collector.pinged(12);
+    const { error, status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], {
+      input: prometheusText(collector.collect()),
+      encoding: 'utf8',
+    });
+    if (error !== undefined) return console.warn('promtool is not installed: the format is not checked by it');
+    expect(`${stdout}${stderr}`).toBe('');
+    expect(status).toBe(0);
+  });
+});
