@@ -9,7 +9,7 @@ import { describe, expect, it } from '@jest/globals';
 const MODULES: Readonly<Record<string, readonly string[]>> = {
   admission: ['config', 'connection', 'http', 'net', 'protocol', 'server', 'telemetry'],
   cli: ['.', 'config', 'http', 'nest', 'net', 'protocol'],
-  client: ['config', 'connection', 'http', 'net', 'protocol'],
+  client: ['config', 'connection', 'http', 'net', 'protocol', 'telemetry'],
   cluster: ['net'],
   compat: ['handshake', 'server'],
   config: ['.', 'admission', 'compat', 'net'],

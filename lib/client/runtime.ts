@@ -6,6 +6,7 @@ import { FairScheduler } from '../net/fair-scheduler.js';
 import { type Clock, systemClock, type Timed, TimerWheel } from '../net/timer-wheel.js';
 import { Compression, ContextBudget } from '../protocol/deflate/compression.js';
 import type { CompressionSettings } from '../protocol/deflate/settings.js';
+import { GatewayCounters } from '../telemetry/metrics.js';
 import type { Call } from './call.js';
 
 /** The longest that a timer of Node's can wait; longer ones fire at once. */
@@ -21,6 +22,7 @@ export class ClientRuntime {
   private readonly scheduler = new FairScheduler();
   /** Who dials chooses how many: each connection is bounded, all together are not. */
   private readonly memory = new MemoryBudget(Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY);
+  private readonly counters = new GatewayCounters();
   private readonly codecs = new Map<string, Compression>();
   private readonly budgets = new Map<number, ContextBudget>();
 
@@ -50,7 +52,8 @@ export class ClientRuntime {
   /** What the connection of a call shares with others. */
   contextOf({ settings, named }: Call): ConnectionContext {
     const { clock, random, wheel, scheduler, memory } = this;
-    return { role: 'client', limits: clientLimitsOf(settings, named), budget: memory, clock, wheel, scheduler, random };
+    const limits = clientLimitsOf(settings, named);
+    return { role: 'client', limits, budget: memory, clock, wheel, scheduler, counters: this.counters, random };
   }
 
   /** Waits, and keeps the process alive meanwhile; rejects when `signal` aborts. */

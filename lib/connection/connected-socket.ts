@@ -65,7 +65,7 @@ export abstract class ConnectedSocket extends Base implements ConnectionSink {
     if (!connection.isOpen) return;
     connection.touch();
     const frame = message.frameFor(connection.deflate);
-    if (frame !== undefined) connection.output.sendShared(frame);
+    if (frame !== undefined) connection.output.sendShared(frame, message.payload.length);
     else connection.output.send(message.payload, TEXT, undefined);
   }
 

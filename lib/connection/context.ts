@@ -5,6 +5,7 @@ import type { Clock, TimerWheel } from '../net/timer-wheel.js';
 import type { PerMessageDeflate } from '../protocol/deflate/per-message-deflate.js';
 import type { PoolUser } from '../protocol/deflate/pool.js';
 import type { ProtocolError, Role } from '../protocol/frame.js';
+import type { GatewayCounters } from '../telemetry/metrics.js';
 import type { Limits } from './limits.js';
 import type { MemoryBudget } from './memory-budget.js';
 
@@ -16,6 +17,8 @@ export interface ConnectionContext {
   readonly clock: Clock;
   readonly wheel: TimerWheel;
   readonly scheduler: FairScheduler;
+  /** Messages and bytes of all these connections together. */
+  readonly counters: GatewayCounters;
   /** Uniform in [0, 1). */
   random(): number;
 }

@@ -59,6 +59,9 @@ export class FrameWriter {
   refused = false;
   /** Bytes of messages that came too late to be sent: `bufferedAmount` counts them for ever, as that of `ws` does. */
   lostBytes = 0;
+  /** Messages sent, and their bytes before compression. */
+  messages = 0;
+  bytes = 0;
   private readonly encoder: FrameEncoder;
   private readonly queue = new Fifo<Outgoing>();
   /** Those of the queue that are not ready, in their order. */
@@ -94,6 +97,7 @@ export class FrameWriter {
   /** A message, or a fragment of one. */
   send(data: Sendable, options: SendOptions, callback: SendCallback | undefined): void {
     if (this.refused || !this.connection.isOpen) return this.lose(data, callback);
+    this.count(sizeOf(data));
     const { isShort } = this;
     this.spendAllowance();
     const isBinary = options.binary ?? typeof data !== 'string';
@@ -114,13 +118,16 @@ export class FrameWriter {
     const { isShort } = this;
     this.spendAllowance();
     const frame = this.encoder.text(text);
+    this.count(typeof frame === 'string' ? text.length : frame.length);
     this.put(frame, frame.length, undefined);
     this.sent(isShort);
   }
 
-  /** The frame of a message for many peers. Always joined: it is seldom the last of its turn. */
-  sendShared(frame: Buffer): void {
+  /** The frame of a message of `size` bytes for many peers. Always joined: it is seldom the last of its turn. */
+  sendShared(frame: Buffer, size: number): void {
     if (this.refused || !this.connection.isOpen) return;
+    this.count(size);
+    this.connection.context.counters.deliveries++;
     if (this.encoder.isMidMessage) return this.defer(frame);
     const { isShort } = this;
     this.cork();
@@ -132,6 +139,20 @@ export class FrameWriter {
       this.queue.grow(last!, frame.length);
     }
     this.sent(isShort);
+  }
+
+  private count(bytes: number): void {
+    const { counters } = this.connection.context;
+    this.messages++;
+    this.bytes += bytes;
+    counters.messagesOut++;
+    counters.bytesOut += bytes;
+  }
+
+  private countCompressed(before: number, after: number): void {
+    const { counters } = this.connection.context;
+    counters.plainOut += before;
+    counters.compressedOut += after;
   }
 
   /** The application is within a message of several fragments, between which no other message may be. */
@@ -231,6 +252,7 @@ export class FrameWriter {
     if (unready.length === 0 && !(payload instanceof Blob)) {
       const compressed = this.compress(payload, fin);
       if (compressed !== undefined) {
+        this.countCompressed(payload.length, compressed.length);
         const frame = encoder.frame(first, compressed);
         return this.put(frame, frame.length, callback);
       }
@@ -279,6 +301,7 @@ export class FrameWriter {
   private ready(bytes: Buffer): void {
     const outgoing = this.unready.shift();
     if (outgoing === undefined) return;
+    if (outgoing.isCompressed) this.countCompressed(outgoing.size, bytes.length);
     const frame = this.encoder.frame(outgoing.first, bytes);
     this.queue.grow(outgoing, frame.length - outgoing.size);
     outgoing.frame = frame;

@@ -88,7 +88,9 @@ export class Keepalive {
     const { question } = this;
     if (question === undefined || data.length !== 4 || data.readUInt32BE(0) !== question.number) return false;
     this.question = undefined;
-    this.latency = this.connection.context.clock.now() - question.at;
+    const { clock, counters } = this.connection.context;
+    this.latency = clock.now() - question.at;
+    counters.ping?.observe(this.latency / 1000);
     return true;
   }
 

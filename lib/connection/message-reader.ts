@@ -36,6 +36,9 @@ export class MessageReader implements FrameSink {
   running = 0;
   /** When the read, or the turn, began that is being worked on. */
   turnStart = 0;
+  /** Messages received, and their bytes. */
+  messages = 0;
+  bytes = 0;
   private turnBytes = 0;
   private readonly parser: FrameParser;
   private readonly rates = new Rates();
@@ -162,8 +165,11 @@ export class MessageReader implements FrameSink {
   }
 
   private inflated(result: Inflated, isBinary: boolean): void {
-    if (result.error !== undefined) this.connection.fail(result.error);
-    else this.arrive(result.data!, isBinary, chargedBytes(result));
+    if (result.error !== undefined) return this.connection.fail(result.error);
+    const { counters } = this.connection.context;
+    counters.compressedIn += result.inputBytes;
+    counters.inflatedIn += result.data!.length;
+    this.arrive(result.data!, isBinary, chargedBytes(result));
   }
 
   // 4. Whole messages, and their rates
@@ -174,6 +180,7 @@ export class MessageReader implements FrameSink {
     this.completedOne = true;
     if (this.discarding) return void this.afterEnd();
     if (!this.rates.message(now, limits)) return void this.breach('message rate exceeded');
+    this.count(data.length);
     this.spend(charge, now);
     connection.touch(now);
     // More than this message has come: its reply leaves with those that follow.
@@ -183,6 +190,14 @@ export class MessageReader implements FrameSink {
     if (this.left) return;
     this.enqueue(data, isBinary);
     if (isOneOfMany && this.isTurnOver) this.yield(false);
+  }
+
+  private count(bytes: number): void {
+    const { counters } = this.connection.context;
+    this.messages++;
+    this.bytes += bytes;
+    counters.messagesIn++;
+    counters.bytesIn += bytes;
   }
 
   /** A malformed or unknown message; false when there were too many. */

@@ -18,7 +18,7 @@ import {
 } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
 import { SecureWsBans } from '../admission/bans.js';
-import type { Connection } from '../connection/connection.js';
+import type { ServerConnection as Connection } from '../connection/server-connection.js';
 import { SecureWsBroadcaster } from '../dispatch/broadcaster.js';
 import { SecureWsRuntime } from '../nest/runtime.js';
 import { line } from '../telemetry/log.js';
@@ -61,6 +61,7 @@ interface Answer {
   readonly body: string;
 }
 
+const DEFAULT_PATH = '/ws-admin';
 const JSON_TYPE = 'application/json; charset=utf-8';
 const CSP = [
   "default-src 'none'",
@@ -124,11 +125,7 @@ export class SecureWsDashboard implements OnModuleInit, OnApplicationShutdown {
   async answer(action: string, request: DashboardRequest): Promise<Answer> {
     const facts = judgeRequest((request.raw ?? request) as IncomingMessage, this.runtime.server);
     if (facts.refused !== undefined) return problem(403, 'This host or origin may not use the dashboard.');
-    if (action === '') {
-      // The page names its parts relative to itself, wherever the application has put it.
-      const [path = ''] = (request.originalUrl ?? '').split('?');
-      if (!path.endsWith('/')) return { status: 308, headers: { Location: `./${lastSegment(path)}/` }, body: '' };
-    }
+    if (action === '') return this.page(request);
     const asset = Object.hasOwn(ASSETS, action) ? ASSETS[action] : undefined;
     if (asset !== undefined)
       return { status: 200, headers: { 'Content-Type': asset.type, 'Cache-Control': 'no-cache' }, body: asset.body };
@@ -138,6 +135,18 @@ export class SecureWsDashboard implements OnModuleInit, OnApplicationShutdown {
     if (!this.isLoggedIn(request, facts)) return problem(401, 'Log in first.');
     if (action === 'logout') return this.logout(facts);
     return request.method === 'POST' ? this.act(action, request, facts) : this.read(action, request);
+  }
+
+  /** The page names its parts relative to itself, wherever the application has put it, with a slash at its end or not. */
+  private page({ originalUrl = '' }: DashboardRequest): Answer {
+    const [path = ''] = originalUrl.split('?');
+    const folder = path.endsWith('/') ? '' : `${lastSegment(this.options.path ?? DEFAULT_PATH)}/`;
+    const { type, body } = ASSETS['']!;
+    return {
+      status: 200,
+      headers: { 'Content-Type': type },
+      body: body.replace(/(src|href)="(?=app\.|style\.)/g, `$1="${folder}`),
+    };
   }
 
   private read(action: string, { query }: DashboardRequest): Answer {
@@ -247,7 +256,7 @@ function sourceOf(runtime: SecureWsRuntime, stats: SecureWsStats): DashboardSour
 
 /** Reads what the connection knows; its lazily made halves stay unmade. */
 function rowOf(connection: Connection, now: number): ConnectionRow {
-  const { peer, context, socket, openedAt } = connection;
+  const { peer, context, socket, openedAt, reader, writer, deflate } = connection;
   return {
     id: socket.id,
     address: peer.ip,
@@ -255,16 +264,16 @@ function rowOf(connection: Connection, now: number): ConnectionRow {
     gateway: context.path,
     age: now - openedAt,
     latency: socket.latency,
-    messagesIn: 0,
-    messagesOut: 0,
-    bytesIn: 0,
-    bytesOut: 0,
+    messagesIn: reader?.messages ?? 0,
+    messagesOut: writer?.messages ?? 0,
+    bytesIn: reader?.bytes ?? 0,
+    bytesOut: writer?.bytes ?? 0,
     queued: connection.held,
-    compressed: socket.extensions !== '',
+    compressed: deflate !== undefined,
   };
 }
 
-const lastSegment = (path: string): string => encodeURIComponent(path.slice(path.lastIndexOf('/') + 1));
+const lastSegment = (path: string): string => encodeURIComponent(/([^/]*)\/*$/.exec(path)![1]!);
 
 const numberOf = (value: unknown, fallback = 0): number => {
   const number = Number(value ?? fallback);
@@ -299,7 +308,7 @@ export class SecureWsDashboardModule {
     return {
       module: SecureWsDashboardModule,
       providers: [SecureWsDashboard, { provide: 'nest-secure-ws:dashboard-options', useValue: options }],
-      controllers: [controllerAt(options.path ?? '/ws-admin', options.guards ?? [])],
+      controllers: [controllerAt(options.path ?? DEFAULT_PATH, options.guards ?? [])],
     };
   }
 }

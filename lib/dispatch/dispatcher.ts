@@ -6,6 +6,7 @@ import { runInFork } from '../net/async-context.js';
 import type { Clock, TimerWheel } from '../net/timer-wheel.js';
 import { CloseCode } from '../protocol/close-codes.js';
 import type { Telemetry } from '../telemetry/events.js';
+import type { Histogram } from '../telemetry/metrics.js';
 import { sendException, UNKNOWN_ERROR } from './exceptions.js';
 import { HandlerTable, type TraitsOf } from './handler-table.js';
 import { type Message, readMessage } from './message-parser.js';
@@ -21,6 +22,8 @@ export interface DispatcherOptions {
   readonly maxStreams: number;
   readonly handlerTimeout: number;
   readonly counted: (change: 1 | -1) => void;
+  /** Where the time of an event's handlers is noted, where metrics are switched on. */
+  readonly timeOf: ((event: unknown) => Histogram) | undefined;
 }
 
 const NEVER = Number.POSITIVE_INFINITY;
@@ -36,6 +39,8 @@ const SMALLEST_ORPHAN = 4096;
 export class Dispatcher implements TaskOwner, StreamOwner {
   private readonly table = new HandlerTable();
   private readonly tasks = new TaskPool(this);
+  /** Only events that have handlers get here. */
+  private readonly times = new Map<unknown, Histogram>();
 
   constructor(private readonly options: DispatcherOptions) {}
 
@@ -68,7 +73,16 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     const dueAt = connection.input.turnStart + this.options.handlerTimeout;
     const task = this.tasks.take(connection, message.event, length + charge, charge, dueAt, places.length);
     if (dueAt !== NEVER) this.options.wheel.schedule(connection, dueAt);
+    if (this.options.timeOf !== undefined) task.startedAt = this.options.clock.now();
     for (const place of places) this.run(task, connection.dispatch.handlers![place]!, message);
+  }
+
+  private noteTime({ event, startedAt }: Task): void {
+    const { timeOf, clock } = this.options;
+    if (timeOf === undefined) return;
+    let histogram = this.times.get(event);
+    if (histogram === undefined) this.times.set(event, (histogram = timeOf(event)));
+    histogram.observe((clock.now() - startedAt) / 1000);
   }
 
   /** The message, if it is one. */
@@ -211,6 +225,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     if (task.abandoned) return this.forget(task);
     if (--task.remaining > 0) return;
     const { connection, size } = task;
+    this.noteTime(task);
     this.tasks.unlink(task);
     this.tasks.giveBack(task);
     connection.finished(size);

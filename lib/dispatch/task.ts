@@ -76,6 +76,8 @@ export class Task implements RunningTask {
   /** Of them, those of the structure: they are held until its handlers have settled, whatever becomes of the peer. */
   charge = 0;
   dueAt = 0;
+  /** Where metrics are switched on. */
+  startedAt = 0;
   /** Results that are still to come. */
   remaining = 0;
   /** Its time is over, or its connection: results are forgotten. */

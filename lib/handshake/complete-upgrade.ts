@@ -54,6 +54,7 @@ function completeUpgrade(upgrade: UpgradeContext, head: Buffer, peer: Peer): boo
   const webSocket = new SecureSocket({ context: endpoint, raw: socket, peer, deflate, subprotocol });
   endpoint.opened(webSocket, endpoint.needsRequest ? toIncomingMessage(upgrade.head, socket) : undefined);
   webSocket.connection.begin(head);
+  upgrade.engine.collector?.upgraded(endpoint.path, upgrade.handshake.age, upgrade.guardTime);
   return true;
 }
 

@@ -150,6 +150,11 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
     });
   }
 
+  /** Milliseconds since TCP accept, or since a later request; while the stages decide. */
+  get age(): number {
+    return this.port.engine.clock.now() - this.deadline + this.port.openTimeout;
+  }
+
   /** What the store remembers of the address that counts. */
   get account(): AddressEntry {
     return this.upgrade?.entry ?? this.entry;

@@ -276,10 +276,17 @@ export class SecureWsRuntime implements Audiences, BanContext {
 
   private engineOf(): ServerContext {
     if (this.engine === undefined) {
-      const engine = new ServerContext(this.settings, systemClock, this.telemetry, this.bans, (target, options) =>
-        new SecureWsBans(this).ban(target, options),
+      const engine = new ServerContext(
+        this.settings,
+        systemClock,
+        this.telemetry,
+        this.bans,
+        (target, options) => new SecureWsBans(this).ban(target, options),
+        this.stats.collector,
       );
       this.stats.gauges = () => engine.gauges();
+      this.stats.gatewayGauges = () =>
+        this.endpoints.map(({ path, server, counters }) => ({ path, connections: server.clients.size, counters }));
       this.engine = engine;
     }
     return this.engine;

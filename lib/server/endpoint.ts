@@ -18,6 +18,7 @@ import { Rooms } from '../dispatch/rooms.js';
 import { compiled } from '../net/address-list.js';
 import { enterContext } from '../net/async-context.js';
 import { Compression } from '../protocol/deflate/compression.js';
+import { GatewayCounters } from '../telemetry/metrics.js';
 import type { ServerContext } from './server-context.js';
 
 /** Called by Nest's bindings when a peer has connected. */
@@ -26,6 +27,7 @@ export type ConnectListener = (socket: SecureSocket, request: IncomingMessage | 
 /** One path of one port: its gateways, their settings, and what all its connections share. */
 export class Endpoint implements GatewayContext, Audience {
   readonly role = 'server';
+  readonly counters = new GatewayCounters();
   readonly limits: Limits;
   readonly capacity: GatewayCapacity;
   readonly transport: TransportRules;
@@ -63,6 +65,8 @@ export class Endpoint implements GatewayContext, Audience {
       { mode, windowBits, memLevel, level, threshold, maxRatio, maxSize: messages.maxSize },
       engine.contexts,
     );
+    const { collector } = engine;
+    this.counters.ping = collector?.ping;
     this.dispatcher = new Dispatcher({
       path: settings.path,
       clock: engine.clock,
@@ -72,6 +76,7 @@ export class Endpoint implements GatewayContext, Audience {
       maxNodes: messages.maxNodes,
       maxStreams: messages.maxStreams,
       handlerTimeout: this.limits.handlerTimeout,
+      timeOf: collector && ((event) => collector.handlerTime(settings.path, event)),
       counted: (change) => {
         engine.runningTasks += change;
         if (change < 0) engine.whenIdle?.();
@@ -140,6 +145,7 @@ export class Endpoint implements GatewayContext, Audience {
   opened(socket: SecureSocket, request: IncomingMessage | undefined): void {
     const { connection } = socket;
     this.engine.connections.add(connection);
+    this.counters.opened++;
     this.telemetry.opened({ ip: socket.ip, path: this.path, userKey: connection.peer.userKey });
     if (this.settings.keepRequest) socket.request = request;
     if (connection.peer.userKey !== undefined) this.users.join(connection.peer.userKey, connection);

@@ -18,6 +18,7 @@ import { type Clock, TimerWheel } from '../net/timer-wheel.js';
 import { UntrustedProxyDetector } from '../net/untrusted-proxy-detector.js';
 import { ContextBudget } from '../protocol/deflate/compression.js';
 import type { Telemetry } from '../telemetry/events.js';
+import type { MetricsCollector } from '../telemetry/metrics.js';
 import type { Gauges } from '../telemetry/stats.js';
 
 /** Heads, and what came behind them, hold at most this much together until the 101. */
@@ -55,6 +56,8 @@ export class ServerContext {
     readonly bans: BanList,
     /** Bans an address here, and wherever else bans are shared. */
     ban: FailureBansOptions['ban'],
+    /** Where metrics are switched on. */
+    readonly collector: MetricsCollector | undefined,
   ) {
     const { connections, proxy, buffers, compression } = settings;
     const now = () => clock.now();

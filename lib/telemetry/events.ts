@@ -18,10 +18,6 @@ export interface OpenedEvent {
   readonly path: string;
   /** The key of its user, where a guard named one. */
   readonly userKey?: string | undefined;
-  /** Milliseconds from TCP accept, or from the request on a connection that served others before, to the 101. */
-  readonly handshakeTime?: number | undefined;
-  /** Milliseconds that asynchronous guards took, together. */
-  readonly guardTime?: number | undefined;
 }
 
 /** A connection has ended. */

@@ -1,5 +1,5 @@
 import type { RefusalReason } from '../http/refusal.js';
-import type { ClosedEvent, OpenedEvent, RefusedEvent } from './events.js';
+import type { ClosedEvent, RefusedEvent } from './events.js';
 
 /** The most series that a scrape shows, whatever gateways, events, codes and causes there are. */
 export const MAX_SERIES = 400;
@@ -58,7 +58,12 @@ export class GatewayCounters {
   /** Compressed messages sent: bytes before deflating, and as they went out. */
   plainOut = 0;
   compressedOut = 0;
+  /** Round trips of pings, in seconds, where metrics are switched on. */
+  ping: Histogram | undefined = undefined;
 }
+
+/** The counters that are plain numbers. */
+type Count = Exclude<keyof GatewayCounters, 'ping'>;
 
 export interface Labels {
   readonly [name: string]: string;
@@ -80,6 +85,10 @@ export interface HistogramSample {
 export type Family = { readonly name: string; readonly help: string } & (
   | { readonly type: 'counter' | 'gauge'; readonly samples: readonly Sample[] }
   | { readonly type: 'histogram'; readonly samples: readonly HistogramSample[] }
+);
+
+const COUNTS: readonly Count[] = (Object.keys(new GatewayCounters()) as (keyof GatewayCounters)[]).filter(
+  (key): key is Count => key !== 'ping',
 );
 
 /** What a gateway shows at the moment of asking. */
@@ -147,7 +156,7 @@ export class MetricsCollector {
   private readonly refusedBy = new Map<RefusalReason, number>();
   private readonly closedBy = new Map<string, { readonly code: string; readonly cause: string; count: number }>();
   private readonly handshake = new Histogram();
-  private readonly ping = new Histogram();
+  readonly ping = new Histogram();
   private readonly guards = new Map<string, Histogram>();
   private readonly handlers = new Map<string, { readonly labels: Labels; readonly histogram: Histogram }>();
   /** Called with each new histogram, so that it can be mirrored. */
@@ -159,24 +168,20 @@ export class MetricsCollector {
     this.refusedBy.set(reason, (this.refusedBy.get(reason) ?? 0) + 1);
   }
 
-  opened({ path, handshakeTime, guardTime }: OpenedEvent): void {
-    if (handshakeTime !== undefined) this.handshake.observe(handshakeTime / 1000);
-    if (guardTime !== undefined && guardTime > 0) this.guardHistogram(path).observe(guardTime / 1000);
+  /** A connection got its 101. `guardTime`: what asynchronous guards took, together. Milliseconds. */
+  upgraded(path: string, handshakeTime: number, guardTime: number): void {
+    this.handshake.observe(handshakeTime / 1000);
+    if (guardTime > 0) this.guardHistogram(path).observe(guardTime / 1000);
   }
 
   closed({ code, cause }: ClosedEvent): void {
-    const entry = this.closeEntry(codeLabel(code), cause ?? 'none');
+    const entry = this.closeEntry(codeLabel(code), CAUSES.get(cause) ?? OTHER);
     entry.count++;
   }
 
-  /** A ping was answered after so many milliseconds. */
-  pinged(milliseconds: number): void {
-    this.ping.observe(milliseconds / 1000);
-  }
-
-  /** A handler of a configured event has settled after so many milliseconds. */
-  handled(path: string, event: string, milliseconds: number): void {
-    this.handlerHistogram(path, event).observe(milliseconds / 1000);
+  /** The time that a handler of a configured event takes until it has settled, in seconds. */
+  handlerTime(path: string, event: unknown): Histogram {
+    return this.handlerHistogram(path, typeof event === 'string' ? event : (JSON.stringify(event) ?? OTHER));
   }
 
   /** Every metric with its series. */
@@ -226,8 +231,7 @@ export class MetricsCollector {
     if (all.length <= MAX_GATEWAYS) return all;
     const rest = all.slice(MAX_GATEWAYS - 1);
     const counters = new GatewayCounters();
-    for (const each of rest)
-      for (const key of Object.keys(counters) as (keyof GatewayCounters)[]) counters[key] += each.counters[key];
+    for (const each of rest) for (const key of COUNTS) counters[key] += each.counters[key];
     const connections = rest.reduce((sum, each) => sum + each.connections, 0);
     return [...all.slice(0, MAX_GATEWAYS - 1), { path: OTHER, connections, counters }];
   }
@@ -303,6 +307,37 @@ const GATEWAY_SERIES = 7 + HISTOGRAM_SERIES;
 const maxHandlers = (gateways: number): number =>
   Math.floor((MAX_SERIES - FIXED_SERIES - GATEWAY_SERIES * Math.min(gateways, MAX_GATEWAYS)) / HISTOGRAM_SERIES);
 
+/**
+ * What this module ends connections for. A cause outside of it is the application's own, or the text of an error that a
+ * peer may have chosen: `other`.
+ */
+const CAUSES = new Map<string | undefined, string>([
+  [undefined, 'none'],
+  ...[
+    'message rate exceeded',
+    'control frame rate exceeded',
+    'too many malformed messages',
+    'message took too long',
+    'unsupported data',
+    'message too big',
+    'too many message fragments',
+    'slow reader',
+    'buffer budget',
+    'address over its share of the buffers',
+    'peer does not read',
+    'no pong',
+    'idle',
+    'close timeout',
+    'session expired',
+    'connection lifetime reached',
+    'internal error',
+    'banned',
+    'too many connections of this user',
+    'server shutdown',
+    'shutdown',
+  ].map((cause) => [cause, cause] as const),
+]);
+
 /** Codes come from peers too: only those that RFC 6455 and this module define are told apart. */
 export const codeLabel = (code: number): string =>
   (code >= 1000 && code <= 1015) || code === 4401 ? String(code) : OTHER;
@@ -333,8 +368,8 @@ const directions = (
   name: string,
   help: string,
   gateways: readonly GatewayGauges[],
-  inward: keyof GatewayCounters,
-  outward: keyof GatewayCounters,
+  inward: Count,
+  outward: Count,
 ): Family => ({
   name,
   help,
@@ -350,11 +385,10 @@ function compressed(
   name: string,
   help: string,
   gateways: readonly GatewayGauges[],
-  inward: keyof GatewayCounters,
-  outward: keyof GatewayCounters,
+  inward: Count,
+  outward: Count,
 ): Family {
-  const sum = (key: keyof GatewayCounters): number =>
-    gateways.reduce((total, { counters }) => total + counters[key], 0);
+  const sum = (key: Count): number => gateways.reduce((total, { counters }) => total + counters[key], 0);
   const samples = [
     { labels: { direction: 'in' }, value: sum(inward) },
     { labels: { direction: 'out' }, value: sum(outward) },

@@ -1,6 +1,6 @@
 import type { SettingsReport } from '../config/report.js';
 import type { RefusalReason } from '../http/refusal.js';
-import type { ClosedEvent, FaultEvent, FaultPlace, OpenedEvent, RefusedEvent } from './events.js';
+import type { ClosedEvent, FaultEvent, FaultPlace, RefusedEvent } from './events.js';
 import {
   codeLabel,
   type Figure,
@@ -114,9 +114,8 @@ export class SecureWsStats implements MetricsSource {
     ];
   }
 
-  /** @internal */ opened(event: OpenedEvent): void {
+  /** @internal */ opened(): void {
     this.openedCount++;
-    this.collector?.opened(event);
   }
 
   /** @internal */ closed(event: ClosedEvent): void {

@@ -1,5 +1,6 @@
 // The page of SecureWsDashboardModule. Everything that a peer may have chosen is set by textContent.
 (() => {
+  const BASE = new URL('.', document.currentScript.src);
   const POLL = 2000;
   const KEPT = 600;
   const MIB = 1024 * 1024;
@@ -16,7 +17,7 @@
   }
 
   async function ask(path, options = {}) {
-    const response = await fetch(path, {
+    const response = await fetch(new URL(path, BASE), {
       credentials: 'same-origin',
       cache: 'no-store',
       redirect: 'error',

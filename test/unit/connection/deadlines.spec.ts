@@ -300,6 +300,7 @@ it('pings of ten thousand peers are spread, from the first and after the process
         clock,
         role: 'server',
         random: Math.random,
+        counters: {},
         limits: { pingInterval: 20_000, pingTimeout: 1e9, idleTimeout: Number.POSITIVE_INFINITY, maxLifetime: 1e9 },
       },
       isPaused: false,

@@ -46,8 +46,7 @@ describe('the text exposition', () => {
 
   it('shows histograms cumulatively, in seconds', () => {
     const collector = collectorOf([gateway('/')]);
-    collector.handled('/', 'say', 4);
-    collector.handled('/', 'say', 400);
+    for (const seconds of [0.004, 0.4]) collector.handlerTime('/', 'say').observe(seconds);
     const lines = seriesOf(prometheusText(collector.collect())).filter((line) => line.includes('handler_seconds'));
     expect(lines).toEqual([
       'nest_secure_ws_handler_seconds_bucket{gateway="/",event="say",le="0.001"} 0',
@@ -80,16 +79,28 @@ describe('the text exposition', () => {
     );
     const collector = collectorOf(gateways, figures);
     for (const { path } of gateways) {
-      collector.opened({ ip: '', path, handshakeTime: 1, guardTime: 1 });
-      for (let event = 0; event < 100; event++) collector.handled(path, `event-${event}`, 1);
+      collector.upgraded(path, 1, 1);
+      for (let event = 0; event < 100; event++) collector.handlerTime(path, `event-${event}`).observe(1);
     }
-    for (let code = 0; code < 70_000; code += 7)
-      collector.closed({ ip: '', path: '/', code, cause: `cause ${code % 500}` });
+    for (let code = 900; code < 1100; code++)
+      for (const cause of ['no pong', 'idle', 'slow reader', 'banned', 'x', `${code}`])
+        collector.closed({ ip: '', path: '/', code, cause });
     const text = prometheusText(collector.collect());
     expect(seriesOf(text).length).toBeLessThanOrEqual(MAX_SERIES);
     expect(text).toContain('nest_secure_ws_opened_total{gateway="other"} 43');
     expect(text).toContain('nest_secure_ws_handler_seconds_count{gateway="other",event="other"}');
     expect(text).toContain('nest_secure_ws_closed_total{code="other",cause="other"}');
+  });
+
+  it('knows the causes of this module, and no text that a peer may have chosen', () => {
+    const collector = collectorOf([gateway('/')]);
+    for (const cause of [undefined, 'no pong', '"}\nevil 1'])
+      collector.closed({ ip: '', path: '/', code: 1006, cause });
+    expect(seriesOf(prometheusText(collector.collect())).filter((line) => line.includes('closed_total'))).toEqual([
+      'nest_secure_ws_closed_total{code="1006",cause="none"} 1',
+      'nest_secure_ws_closed_total{code="1006",cause="no pong"} 1',
+      'nest_secure_ws_closed_total{code="1006",cause="other"} 1',
+    ]);
   });
 
   it('loses no count when it folds', () => {
@@ -106,8 +117,8 @@ describe('the text exposition', () => {
     const collector = collectorOf([gateway('/chat')], [{ name: 'pending', type: 'gauge', help: 'Pending.', value: 0 }]);
     collector.refused({ reason: 'origin', status: 403, ip: '', path: undefined, detail: undefined });
     collector.closed({ ip: '', path: '/chat', code: 1000, cause: undefined });
-    collector.handled('/chat', 'say', 1);
-    collector.pinged(12);
+    collector.handlerTime('/chat', 'say').observe(0.001);
+    collector.ping.observe(0.012);
     const { error, status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], {
       input: prometheusText(collector.collect()),
       encoding: 'utf8',
