@@ -34,7 +34,7 @@ export function enter(upgrade: UpgradeContext, head: Buffer): boolean {
  */
 function completeUpgrade(upgrade: UpgradeContext, head: Buffer, peer: Peer): boolean {
   const { endpoint, request, admitted, port } = upgrade;
-  const socket = upgrade.transport.release();
+  const socket = upgrade.transport.release('webSocket');
   if (socket === undefined) return false;
   const subprotocol = chooseSubprotocol(
     admitted.subprotocol,

@@ -3,7 +3,7 @@ import type { AddressEntry } from '../admission/address-table.js';
 import { ABANDONED } from '../admission/guard-runner.js';
 import type { PendingPlace } from '../admission/pending.js';
 import type { RequestHead } from '../http/head.js';
-import { COMPLETE, FAULT, HeadMeter, MORE } from '../http/head-meter.js';
+import { COMPLETE, FAULT, type HeadMeter, type HeadVerdict, MORE } from '../http/head-meter.js';
 import { parseRequestHead } from '../http/head-parser.js';
 import { consentLine } from '../http/probe-consent.js';
 import { isRefusal, REFUSALS, type Refusal, refusalOf } from '../http/refusal.js';
@@ -116,7 +116,9 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
     const { engine } = port;
     this.entry = engine.addresses.acquire(peer, isExempt);
     this.place = engine.pending.enter(this.entry, this);
-    this.deadline = (transport.proxied?.acceptedAt ?? engine.clock.now()) + port.openTimeout;
+    // On a shared port it begins when the peer has asked for a WebSocket; before that, Node's timeouts hold.
+    const begun = port.isOwn ? transport.proxied?.acceptedAt : undefined;
+    this.deadline = (begun ?? engine.clock.now()) + port.openTimeout;
     engine.wheel.schedule(this, this.deadline);
   }
 
@@ -128,11 +130,17 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
     this.transport.read(tls);
   }
 
+  /** Takes a connection whose first bytes `meter` has read; they ask for a WebSocket. */
+  take(meter: HeadMeter, verdict: HeadVerdict): void {
+    this.state = State.HEAD;
+    this.meter = meter;
+    this.received = true;
+    this.transport.read();
+    this.judge(meter, verdict);
+  }
+
   /** A later request of a connection that Node has parsed so far. */
   resume(head: RequestHead, rest: Buffer): void {
-    const { engine, openTimeout } = this.port;
-    this.deadline = engine.clock.now() + openTimeout;
-    engine.wheel.schedule(this, this.deadline);
     this.state = State.HEAD;
     this.received = true;
     this.transport.read();
@@ -164,6 +172,11 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
   drop(): void {
     this.leave('dropped');
     this.transport.destroy();
+  }
+
+  /** Ends it where its head is not complete. */
+  dropHead(): void {
+    if (this.state === State.HEAD) this.drop();
   }
 
   /** Others need the place. */
@@ -206,9 +219,11 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
     }
   }
 
-  /** @internal The peer says no more: on this way there is nothing that could still follow. */
+  /** @internal The peer has half-closed: nothing that a handshake needs can follow. */
   onFin(): void {
-    if (this.state !== State.LINGERING) this.drop();
+    if (this.state === State.LINGERING) return;
+    if (this.state === State.HEAD && !this.port.isOwn) this.handOver(this.meter!.takeAll(), true);
+    else this.drop();
   }
 
   /** @internal */ onGone(): void {
@@ -220,7 +235,10 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
     if (!this.received && this.port.isOwn && chunk[0] === TLS_HELLO) return this.drop();
     this.received = true;
     const meter = this.meter!;
-    const verdict = meter.push(chunk);
+    this.judge(meter, meter.push(chunk));
+  }
+
+  private judge(meter: HeadMeter, verdict: HeadVerdict): void {
     if (verdict === MORE) return this.hold(meter.bytes);
     if (verdict === COMPLETE) this.onComplete(meter);
     else if (verdict === FAULT) this.refuse(refusalOf(meter.fault!));
@@ -298,12 +316,10 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
     if (forAddress && upgrade?.route?.strayHeaders) engine.hints.refused(upgrade.route);
   }
 
-  /** Node's own parser goes on from the first byte. */
-  private handOver(bytes: Buffer): void {
+  /** Gives the connection to Node's HTTP server, which parses it from the first byte. */
+  private handOver(bytes: Buffer, hasEnded = false): void {
     this.leave('ordinary');
-    const socket = this.transport.release();
-    if (socket === undefined) this.transport.destroy();
-    else this.port.handOver(socket, bytes);
+    this.port.handOver(this.transport, bytes, hasEnded);
   }
 
   private discard(chunk: Buffer): void {

@@ -152,3 +152,8 @@ const unquote = (value: string): string =>
 export function listTokens(lines: readonly string[]): string[] {
   return lines.flatMap((line) => splitList(line.toLowerCase())).filter((element) => element !== '');
 }
+
+const UPGRADE_ELEMENT = /(?:^|,)[\t ]*upgrade[\t ]*(?:,|$)/i;
+
+/** Whether a `Connection` field lists `upgrade`; without it `Upgrade` is to be ignored (RFC 9110, section 7.8). */
+export const namesUpgrade = (connection: string): boolean => UPGRADE_ELEMENT.test(connection);

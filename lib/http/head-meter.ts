@@ -37,6 +37,8 @@ export interface HeadMeterOptions {
    * they hold for every head.
    */
   readonly ordinaryLimit?: number;
+  /** Shared ports: whether Node's parser takes the value of a `Connection` field to list `upgrade`. Default: as RFC 9110 says. */
+  readonly namesUpgrade?: (connection: string) => boolean;
 }
 
 const NOTHING = Buffer.alloc(0);
@@ -81,6 +83,11 @@ export class HeadMeter {
   push(chunk: Buffer): HeadVerdict {
     if (this.verdict === MORE) this.verdict = this.pieces === undefined ? this.first(chunk) : this.later(chunk);
     return this.verdict;
+  }
+
+  /** All bytes of an incomplete head; nothing is held any longer. */
+  takeAll(): Buffer {
+    return this.pieces?.takeAll() ?? NOTHING;
   }
 
   /** After `COMPLETE`: starts over for the next head; what its lines count is counted together (1xx responses). */

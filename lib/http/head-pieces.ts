@@ -1,3 +1,4 @@
+import { namesUpgrade } from './fields.js';
 import { COMPLETE, FAULT, type HeadLimits, type HeadVerdict, MORE, ORDINARY } from './head.js';
 import type { HeadMeterOptions } from './head-meter.js';
 import { type HeadFault, LineMeter } from './line-meter.js';
@@ -63,13 +64,16 @@ export class HeadPieces {
   private verdict: HeadVerdict = MORE;
   private readonly lines: LineMeter;
   private readonly store = new ByteStore();
-  private readonly ordinaryLimit: number;
-  /** There while nothing has been said on a shared port. */
+  /** `undefined` on a dedicated port. */
+  private readonly ordinaryLimit: number | undefined;
+  private readonly names: (connection: string) => boolean;
+  /** There while the head on a shared port has not said `Upgrade: websocket`. */
   private sniffer: UpgradeSniffer | undefined;
 
   constructor(limits: HeadLimits, options: HeadMeterOptions) {
     this.lines = new LineMeter(limits, options.kind ?? 'request');
-    this.ordinaryLimit = options.ordinaryLimit ?? 0;
+    this.ordinaryLimit = options.ordinaryLimit;
+    this.names = options.namesUpgrade ?? namesUpgrade;
     this.sniffer = options.ordinaryLimit === undefined ? undefined : new UpgradeSniffer();
   }
 
@@ -78,7 +82,7 @@ export class HeadPieces {
   }
 
   get isOurs(): boolean {
-    return this.sniffer === undefined;
+    return this.sniffer === undefined && this.verdict !== ORDINARY;
   }
 
   get bytes(): number {
@@ -88,6 +92,10 @@ export class HeadPieces {
   push(chunk: Buffer): HeadVerdict {
     if (this.verdict === MORE) this.verdict = this.judge(chunk);
     return this.verdict;
+  }
+
+  takeAll(): Buffer {
+    return this.store.take(NOTHING);
   }
 
   next(): void {
@@ -108,17 +116,28 @@ export class HeadPieces {
   /** True when the head belongs to Node. */
   private sniff(sniffer: UpgradeSniffer, chunk: Buffer): boolean {
     const seen = this.store.length + sniffer.read(chunk);
-    if (sniffer.ordinary || seen > this.ordinaryLimit) return true;
+    if (sniffer.ordinary || seen > this.ordinaryLimit!) return true;
     if (sniffer.said) this.sniffer = undefined;
     return false;
   }
 
   private finish(chunk: Buffer, end: number): HeadVerdict {
     const before = this.store.length;
-    this.rest = chunk.subarray(end);
     const all = this.store.take(chunk.subarray(0, end));
-    this.head = all.subarray(this.lines.leading, before + end);
+    const head = all.subarray(this.lines.leading, before + end);
+    if (this.ordinaryLimit !== undefined && !this.connects(head)) {
+      this.taken = end === chunk.length ? all : Buffer.concat([all, chunk.subarray(end)]);
+      return ORDINARY;
+    }
+    this.rest = chunk.subarray(end);
+    this.head = head;
     return COMPLETE;
+  }
+
+  /** Whether a `Connection` line of a complete, well-formed head lists `upgrade`. */
+  private connects(head: Buffer): boolean {
+    for (const [, list = ''] of head.toString('latin1').matchAll(CONNECTION_LINE)) if (this.names(list)) return true;
+    return false;
   }
 
   private refuse(): HeadVerdict {
@@ -131,3 +150,5 @@ export class HeadPieces {
     return ORDINARY;
   }
 }
+
+const CONNECTION_LINE = /\r\nconnection:([^\r]*)/gi;

@@ -2,6 +2,7 @@ import {
   COLON,
   CR,
   FIELD_BYTES,
+  HTAB,
   isWhiteSpace,
   LF,
   LOWER_CASE,
@@ -18,31 +19,37 @@ export const UNUSUAL = 0;
 export const NOT_OURS = -1;
 
 const UPGRADE = Buffer.from('upgrade');
+const CONNECTION = Buffer.from('connection');
 const WEBSOCKET = Buffer.from('websocket');
 const MAX_EMPTY_BYTES = '\r\n\r\n'.length;
 
 /**
  * The usual case in one pass that makes no object: a chunk that holds a whole request head within the limits and the
  * grammar (RFC 9112, sections 2 to 5). Answers where it ends. On a shared port (`ordinaryLimit`) it is ours when an
- * `Upgrade` line says `websocket` and nothing else within that many bytes, and `NOT_OURS` when it has no such line at
- * all. What it answers, `HeadPieces` would; all else is `UNUSUAL`, and theirs.
+ * `Upgrade` line says `websocket` and nothing else within that many bytes, and a `Connection` line says `upgrade` and
+ * nothing else; it is `NOT_OURS` without any `Upgrade` line. All other heads are `UNUSUAL`: `HeadPieces` judges them,
+ * and would judge the usual ones in the same way.
  */
 export function endOfWholeHead(chunk: Buffer, limits: HeadLimits, ordinaryLimit: number | undefined): number {
   let at = endOfStartLine(chunk, skipEmptyLines(chunk), limits.maxLineLength);
   let isOurs = ordinaryLimit === undefined;
   let asks = false;
+  let connects = ordinaryLimit === undefined;
   for (let lines = 0; at !== UNUSUAL && chunk[at] !== CR; lines++) {
     const colon = skip(chunk, TOKEN_BYTES, at);
     const end = endOfHeaderLine(chunk, at, colon, limits.maxLineLength);
     if (end === UNUSUAL || lines === limits.maxNumHeaders) return UNUSUAL;
     if (ordinaryLimit !== undefined && says(chunk, at, colon, UPGRADE)) {
       asks = true;
-      isOurs ||= end < ordinaryLimit + 2 && saysWebSocket(chunk, colon + 1, end - 2);
+      isOurs ||= end < ordinaryLimit + 2 && saysOnly(chunk, colon + 1, end - 2, WEBSOCKET);
     }
+    // A tab behind the word is for `namesUpgrade` to judge.
+    if (!connects && says(chunk, at, colon, CONNECTION))
+      connects = chunk[end - 3] !== HTAB && saysOnly(chunk, colon + 1, end - 2, UPGRADE);
     at = end;
   }
   if (at === UNUSUAL || chunk[at + 1] !== LF) return UNUSUAL;
-  if (isOurs) return at + 2;
+  if (isOurs && connects) return at + 2;
   return asks ? UNUSUAL : NOT_OURS;
 }
 
@@ -68,11 +75,12 @@ function endOfLine(chunk: Buffer, start: number, cr: number, maxLength: number):
   return chunk[cr] === CR && chunk[cr + 1] === LF && cr + 2 - start <= maxLength ? cr + 2 : UNUSUAL;
 }
 
-function saysWebSocket(chunk: Buffer, from: number, to: number): boolean {
+/** Whether a field value is a word and nothing else, in any case. */
+function saysOnly(chunk: Buffer, from: number, to: number, word: Buffer): boolean {
   let [start, end] = [from, to];
   while (start < end && isWhiteSpace(chunk[start]!)) start++;
   while (end > start && isWhiteSpace(chunk[end - 1]!)) end--;
-  return says(chunk, start, end, WEBSOCKET);
+  return says(chunk, start, end, word);
 }
 
 /** Whether these bytes are a word, in any case. */

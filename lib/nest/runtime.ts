@@ -6,6 +6,7 @@ import { ApplicationConfig, HttpAdapterHost, ModuleRef, ModulesContainer } from 
 import { WebSocketServer } from 'ws';
 import { type BanContext, BanList, SecureWsBans } from '../admission/bans.js';
 import { SecureWsConnector } from '../client/connector.js';
+import type { WebServer } from '../compat/node-http.js';
 import { inconsistencies, speaksTls } from '../config/consistency.js';
 import { defaultEnvironment, type Environment, environmentOf } from '../config/environment.js';
 import { ConfigurationError } from '../config/problems.js';
@@ -21,7 +22,7 @@ import { Endpoint } from '../server/endpoint.js';
 import type { Listener } from '../server/listener.js';
 import { attachSecondaryServers } from '../server/secondary-servers.js';
 import { ServerContext } from '../server/server-context.js';
-import { SharedListener, type WebServer } from '../server/shared-listener.js';
+import { SharedListener } from '../server/shared-listener.js';
 import { type Subscriber, Telemetry } from '../telemetry/events.js';
 import { line, SampledLog } from '../telemetry/log.js';
 import { SecureWsStats } from '../telemetry/stats.js';

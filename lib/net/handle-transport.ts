@@ -7,15 +7,17 @@ import {
   learnRequests,
   type Request,
   type Requests,
+  resetError,
   toRequest,
+  wasReset,
   writeText,
-} from '../compat/native-accept.js';
-import type { Ends, Transport, TransportReader } from './transport.js';
+} from '../compat/node-handles.js';
+import type { Ends, Heir, Transport, TransportReader } from './transport.js';
 
-/** Learned with the first connection; `null`: not to be had. */
+/** Learned with the first connection; `null` where this Node's requests are unknown. */
 let requests: Requests | null | undefined;
 
-/** Nothing but Node's handle of a TCP connection: what is refused never becomes a socket. */
+/** Node's handle of a TCP connection: a refused connection never becomes a socket. */
 export class HandleTransport implements Transport {
   /** @internal */ reader: TransportReader | undefined = undefined;
   private concluding = false;
@@ -23,10 +25,12 @@ export class HandleTransport implements Transport {
   private ended = false;
   private counted = true;
   private socket: Socket | undefined = undefined;
+  /** While Node makes a socket of the handle: for whom. */
+  private heir: Heir | undefined = undefined;
 
   constructor(
     private readonly client: Handle,
-    /** Has Node make a socket of it, of which {@link adopt} is told. */
+    /** Has Node make a socket of the handle; {@link heirOf} is asked about it then. */
     private readonly gate: Gate,
   ) {
     gate.count(1);
@@ -38,12 +42,12 @@ export class HandleTransport implements Transport {
     return requests !== null && typeof client.readStart === 'function' && 'onread' in client;
   }
 
-  /** True where a socket that has come is that of a wire, which has asked for it. */
-  static adopt(socket: Socket): boolean {
-    const transport = (handleOf(socket) as Wired | undefined)?.[WIRE];
-    if (transport === undefined) return false;
+  /** For whom a socket that the server emits was released; `undefined` where it comes from no transport. */
+  static heirOf(socket: Socket): Heir | undefined {
+    const transport = (handleOf(socket) as Owned | undefined)?.[TRANSPORT];
+    if (transport?.heir === undefined) return undefined;
     transport.socket = socket;
-    return true;
+    return transport.heir;
   }
 
   get tls(): undefined {
@@ -56,7 +60,7 @@ export class HandleTransport implements Transport {
 
   attend(reader: TransportReader): void {
     this.reader = reader;
-    (this.client as Wired)[WIRE] = this;
+    (this.client as Owned)[TRANSPORT] = this;
   }
 
   read(): void {
@@ -74,20 +78,29 @@ export class HandleTransport implements Transport {
     this.concluding = true;
     if (!writeText(client, requests!, text)) return false;
     const shutdown: Shutdown = toRequest(requests!.Shutdown, onShutdown);
-    shutdown[WIRE] = this;
+    shutdown[TRANSPORT] = this;
     const status = client.shutdown(shutdown);
     if (status === 1) this.concluded = true;
     if (!client.reading) this.start();
     return status === 0 || status === 1;
   }
 
-  release(): Socket | undefined {
+  release(heir: Heir): Socket | undefined {
     if (this.reader === undefined) return undefined;
+    const { client } = this;
     this.reader = undefined;
     this.counted = false;
-    this.gate.proceed(this.client);
-    (this.client as Wired)[WIRE] = undefined;
+    this.heir = heir;
+    const reset = this.ended && wasReset(client);
+    // The end that was read here is there to be read again; a reset is not.
+    if (this.ended && !reset) client.reading = false;
+    this.gate.proceed(client);
+    (client as Owned)[TRANSPORT] = undefined;
     const { socket } = this;
+    if (heir === 'http') {
+      if (reset) socket?.destroy(resetError());
+      return socket?.destroyed === false ? socket : undefined;
+    }
     // A server may refuse what it has enough of, and the application's listeners may end what they do not like.
     return socket?.writable && socket.readable ? socket : undefined;
   }
@@ -112,14 +125,14 @@ export class HandleTransport implements Transport {
     };
   }
 
-  /** @internal The peer has ended the connection, or reset it: here that is the same. */
+  /** @internal The peer has half-closed the connection, or has reset it. */
   onEnd(): void {
-    if (!this.concluding) return this.reader?.onFin();
     this.ended = true;
+    if (!this.concluding) return this.reader?.onFin();
     this.endTogether();
   }
 
-  /** @internal All has been said. */
+  /** @internal All has been written. */
   onConcluded(): void {
     this.concluded = true;
     this.endTogether();
@@ -141,18 +154,18 @@ export class HandleTransport implements Transport {
   }
 }
 
-const WIRE = Symbol('nest-secure-ws.transport');
-type Wired = Handle & { [WIRE]?: HandleTransport | undefined };
-type Shutdown = Request & { [WIRE]?: HandleTransport };
+const TRANSPORT = Symbol('nest-secure-ws.transport');
+type Owned = Handle & { [TRANSPORT]?: HandleTransport | undefined };
+type Shutdown = Request & { [TRANSPORT]?: HandleTransport };
 
-function onRead(this: Wired, bytes?: ArrayBuffer): void {
-  const transport = this[WIRE];
+function onRead(this: Owned, bytes?: ArrayBuffer): void {
+  const transport = this[TRANSPORT];
   if (bytes === undefined) transport?.onEnd();
   else transport?.reader?.onChunk(Buffer.from(bytes));
 }
 
 function onShutdown(this: Shutdown): void {
-  this[WIRE]?.onConcluded();
+  this[TRANSPORT]?.onConcluded();
 }
 
 function ignore(): void {}

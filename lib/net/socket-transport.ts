@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { type ProxiedConnection, proxiedBy } from './proxied-connection.js';
-import type { Ends, Transport, TransportReader } from './transport.js';
+import type { Ends, Heir, Transport, TransportReader } from './transport.js';
 
-/** A socket of Node's, and the one of TLS over it. All listeners are shared by all wires. */
+/** A socket of Node's, and the one of TLS over it. All transports share their listeners. */
 export class SocketTransport implements Transport {
   private socket: Socket;
   private reader: TransportReader | undefined = undefined;
@@ -49,12 +49,13 @@ export class SocketTransport implements Transport {
     return true;
   }
 
-  /** What listens to errors stays: it does nothing any more, and none is ever nobody's. */
-  release(): Socket | undefined {
+  /** The listeners for errors stay, and do nothing any more: the socket is never without one. */
+  release(heir: Heir): Socket | undefined {
     const { socket } = this;
     socket.removeListener('data', onData);
     socket.removeListener('end', onEnd);
     (socket as Attached)[READER] = (this.tcp as Attached)[READER] = undefined;
+    if (heir === 'http') return socket.destroyed ? undefined : socket;
     return socket.writable && socket.readable ? socket : undefined;
   }
 

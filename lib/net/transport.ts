@@ -2,30 +2,36 @@ import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { ProxiedConnection } from './proxied-connection.js';
 
-/** Who reads from a {@link Transport}. */
+/** Reads from a {@link Transport}. */
 export interface TransportReader {
   /** @internal */ onChunk(chunk: Buffer): void;
-  /** @internal The peer says no more. */ onFin(): void;
-  /** @internal */ onGone(): void;
+  /** @internal The peer has half-closed. */ onFin(): void;
+  /** @internal The connection has ended. */ onGone(): void;
 }
 
-/** The connection under an opening: as little of it as there need be before the 101. */
+/** Who gets a connection next: a WebSocket of ours, or Node's HTTP server. */
+export type Heir = 'webSocket' | 'http';
+
+/** The connection under a pending handshake: a socket, or only Node's handle of one. */
 export interface Transport {
-  /** Where TLS is spoken over it. */
+  /** Set where TLS ends here. */
   readonly tls: TLSSocket | undefined;
   /** What a trusted proxy has said of the connection with the PROXY protocol. */
   readonly proxied: ProxiedConnection | undefined;
-  /** Tells `reader` of its end; of its bytes too, from `read()` on. */
+  /** Names the reader, which is told when the connection ends; it gets bytes from `read()` on. Replaces the reader before. */
   attend(reader: TransportReader): void;
-  /** What comes from here on are the bytes of a head; through `tls`, where that has been set up over it. */
+  /** Begins to read; from `tls`, where TLS has been set up over the connection. */
   read(tls?: TLSSocket): void;
-  /** Reads no more. */
+  /** Stops reading. */
   pause(): void;
-  /** Writes latin1 text, then half-closes; what comes is still read. False where nobody can be told any more. */
+  /** Writes latin1 text, then half-closes; what arrives is still read. False where nothing can be written any more. */
   conclude(text: string): boolean;
-  /** Its socket, for whoever has it next: nobody hears of it here any more. `undefined` where it has gone. */
-  release(): Socket | undefined;
-  /** Ends it; nobody is told. */
+  /**
+   * Hands over the socket; the reader hears nothing more. `undefined` where the connection has ended meanwhile: a
+   * WebSocket needs both directions, Node's HTTP server takes what there is.
+   */
+  release(heir: Heir): Socket | undefined;
+  /** Destroys the connection; the reader hears nothing more. */
   destroy(): void;
   /** Addresses of both ends; `undefined` where they are not known any more, or never were. */
   ends(): Ends | undefined;

@@ -1,14 +1,15 @@
-import { createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls';
-import { interceptTls } from '../compat/server-listeners.js';
 import type { GatewaySettings } from '../config/settings.js';
 import { HeadMeter } from '../http/head-meter.js';
 import type { Refusal } from '../http/refusal.js';
 import type { ClientAddress } from '../net/address.js';
 import { HandleTransport } from '../net/handle-transport.js';
 import { TlsFiles } from '../net/tls-files.js';
+import type { Transport } from '../net/transport.js';
 import { Listener } from './listener.js';
 import type { ServerContext } from './server-context.js';
+import { interceptTls } from './tls-accept.js';
 
 const LONGEST_TIMER = 2 ** 31 - 1;
 
@@ -28,17 +29,22 @@ export class DedicatedListener extends Listener {
     const { tls } = settings;
     this.files = TlsFiles.areNamed(tls) ? new TlsFiles(tls, engine.telemetry) : undefined;
     this.server = this.files === undefined ? this.plain() : this.secure(this.files);
-    this.acceptEarly(this.server, this.files !== undefined);
-    this.gate?.attach(this.server, this.files !== undefined);
+    const { server } = this;
+    const isTls = this.files !== undefined;
+    this.acceptEarly(server, (client, gate, peer) => {
+      if (isTls || !this.isHandleUsable(server, client, peer)) return false;
+      this.open(new HandleTransport(client, gate), peer)?.read();
+      return true;
+    });
+    this.gate?.attach(server, isTls);
   }
 
   newMeter(): HeadMeter {
     return new HeadMeter(this.headLimits);
   }
 
-  /** Nobody else is here. */
-  handOver(socket: Socket): void {
-    socket.destroy();
+  handOver(transport: Transport): void {
+    transport.destroy();
   }
 
   /** Here is nobody but upgrades: who has no room is reset, and costs neither TLS nor a head. */
@@ -77,7 +83,7 @@ export class DedicatedListener extends Listener {
 
   private plain(): Server {
     return createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-      if (!HandleTransport.adopt(socket)) this.accept(socket)?.read();
+      if (HandleTransport.heirOf(socket) === undefined) this.accept(socket)?.read();
     });
   }
 

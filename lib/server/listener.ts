@@ -1,5 +1,5 @@
 import type { Server, Socket } from 'node:net';
-import { drop, intercept } from '../compat/native-accept.js';
+import { drop, type Gate, type Handle, intercept } from '../compat/node-handles.js';
 import type { GatewaySettings } from '../config/settings.js';
 import { PendingHandshake } from '../handshake/pending-handshake.js';
 import { Router } from '../handshake/router.js';
@@ -30,7 +30,7 @@ export abstract class Listener {
   readonly serverHeader: string | null;
   /** Where proxies must say whose connections they relay. */
   protected readonly gate: ProxyGate | undefined;
-  private closed = false;
+  protected isClosed = false;
 
   constructor(
     readonly engine: ServerContext,
@@ -55,38 +55,57 @@ export abstract class Listener {
   /** Others listen for upgrades too, and unknown paths are theirs. */
   abstract readonly hasForeignUpgrades: boolean;
   abstract newMeter(): HeadMeter;
-  /** A connection that is not for us. */
-  abstract handOver(socket: Socket, bytes: Buffer): void;
+  /**
+   * Gives a connection to the HTTP server of this port: its bytes so far, which `hasEnded` says are all that the peer
+   * sends. A dedicated port has no HTTP server and destroys the connection.
+   */
+  abstract handOver(transport: Transport, bytes: Buffer, hasEnded: boolean): void;
 
-  /** 0: accept. Denied addresses and crowds are reset here, before anything is read or written. */
-  accept(tcp: Socket): PendingHandshake | undefined {
-    const peer = peerAddress(tcp, this.engine.settings.connections.ipv6Prefix);
+  /** Stage 0, accept: a denied address is reset before anything is read or written. False: it was. */
+  admit(tcp: Socket): boolean {
+    const peer = this.peerOf(tcp);
     const refusal = this.judge(peer);
-    if (refusal === undefined) return this.open(new SocketTransport(tcp), peer);
+    if (refusal === undefined) return true;
     tcp.on('error', ignore);
     reset(tcp);
     this.reportReset(peer, refusal);
-    return undefined;
+    return false;
   }
 
-  /** … for all connections of a server before Node makes sockets of them; those over TLS become sockets then. */
-  protected acceptEarly(server: Server, isTls: boolean): void {
+  /** Begins a handshake on a socket that stage 0 lets pass. */
+  accept(tcp: Socket): PendingHandshake | undefined {
+    return this.admit(tcp) ? this.open(new SocketTransport(tcp), this.peerOf(tcp)) : undefined;
+  }
+
+  /**
+   * Stage 0 for all connections of a server, before Node makes sockets of them. `take` gets those that pass, and answers
+   * whether Node is not to make a socket. Answers what gives the server back.
+   */
+  protected acceptEarly(
+    server: Server,
+    take: (client: Handle, gate: Gate, peer: ClientAddress) => boolean,
+  ): () => void {
     const { ipv6Prefix } = this.engine.settings.connections;
-    intercept(server, (address, client, gate) => {
+    return intercept(server, (address, client, gate) => {
       const peer = parseAddress(address, ipv6Prefix) ?? NO_ADDRESS;
       const refusal = this.judge(peer);
-      if (refusal !== undefined) {
-        drop(client);
-        this.reportReset(peer, refusal);
-        return true;
-      }
-      // Its header is read from a socket, which is in the way of TLS and HTTP alike.
-      if (this.gate !== undefined && this.engine.proxy.trusted.has(peer)) return false;
-      // A server that has enough of them says so at accept.
-      if (isTls || server.maxConnections > 0 || !HandleTransport.fits(client)) return false;
-      this.open(new HandleTransport(client, gate), peer)?.read();
+      if (refusal === undefined) return take(client, gate, peer);
+      drop(client);
+      this.reportReset(peer, refusal);
       return true;
     });
+  }
+
+  /** Whether a connection can be read before Node makes a socket of it. */
+  protected isHandleUsable(server: Server, client: Handle, peer: ClientAddress): boolean {
+    // The header of the PROXY protocol is read from a socket, before TLS and HTTP.
+    if (this.gate !== undefined && this.engine.proxy.trusted.has(peer)) return false;
+    // A server that has a maximum drops connections when it makes sockets.
+    return !(server.maxConnections > 0) && HandleTransport.fits(client);
+  }
+
+  peerOf(socket: Socket): ClientAddress {
+    return peerAddress(socket, this.engine.settings.connections.ipv6Prefix);
   }
 
   /** Whether it is certain before anything was read that there is no room; an attempt then as any other. */
@@ -116,9 +135,9 @@ export abstract class Listener {
     for (const handshake of [...this.handshakes]) handshake.drop();
   }
 
-  /** Ends what is still there, and lets nobody in any more. */
+  /** Ends the handshakes under way and lets no connection in any more. */
   async close(): Promise<void> {
-    this.closed = true;
+    this.isClosed = true;
     this.dropAll();
   }
 
@@ -145,11 +164,11 @@ export abstract class Listener {
     const isProxy = proxy.trusted.has(peer);
     if (!isProxy && !isAddressAllowed(peer, addressRules)) return REFUSALS.addressDenied;
     if (!isProxy && this.engine.bans.ofAddress(peer) !== undefined) return REFUSALS.banned;
-    if (this.closed) return REFUSALS.shutdown;
+    if (this.isClosed) return REFUSALS.shutdown;
     return isProxy ? undefined : this.isFullFor(peer);
   }
 
-  private open(transport: Transport, peer: ClientAddress): PendingHandshake | undefined {
+  protected open(transport: Transport, peer: ClientAddress): PendingHandshake | undefined {
     const handshake = new PendingHandshake(this, transport, peer, this.engine.proxy.trusted.has(peer));
     this.handshakes.add(handshake);
     this.makeRoom(handshake);

@@ -1,4 +1,5 @@
-import type { SharedListener, WebServer } from './shared-listener.js';
+import { replaceMethod, type WebServer } from '../compat/node-http.js';
+import type { SharedListener } from './shared-listener.js';
 
 /**
  * Fastify, asked for its default host, opens a server for each loopback address and keeps those beside the first in a
@@ -6,21 +7,19 @@ import type { SharedListener, WebServer } from './shared-listener.js';
  */
 export function attachSecondaryServers(
   httpAdapter: { getInstance?(): unknown; getType?(): string },
-  port: SharedListener,
+  listener: SharedListener,
 ): void {
   if (httpAdapter.getType?.() !== 'fastify') return;
   const instance = httpAdapter.getInstance?.() as Record<symbol, unknown> | undefined;
   const bindings = instance && listOf(instance);
   if (bindings === undefined)
     throw new Error('this version of Fastify keeps its secondary servers elsewhere: listen on one address');
-  for (const server of bindings) port.attach(server);
-  Object.defineProperty(bindings, 'push', {
-    configurable: true,
-    value(this: WebServer[], ...servers: WebServer[]): number {
-      for (const server of servers) port.attach(server);
-      return Array.prototype.push.apply(this, servers);
-    },
+  for (const server of bindings) listener.attach(server);
+  const restore = replaceMethod(bindings, 'push', (was) => (...servers) => {
+    for (const server of servers) listener.attach(server);
+    return was.apply(bindings, servers);
   });
+  listener.onClose(restore);
 }
 
 function listOf(instance: Record<symbol, unknown>): WebServer[] | undefined {

@@ -1,25 +1,33 @@
-import { Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Server as HttpsServer } from 'node:https';
-import type { Server as NetServer, Socket } from 'node:net';
-import type { Server as TlsServer } from 'node:tls';
-import { interceptTls, takeListener } from '../compat/server-listeners.js';
+import type { Socket } from 'node:net';
+import type { AddressEntry } from '../admission/address-table.js';
+import type { Gate, Handle } from '../compat/node-handles.js';
+import { nodeNamesUpgrade, type ParsedRequest, replaceMethod, type WebServer } from '../compat/node-http.js';
 import type { GatewaySettings } from '../config/settings.js';
-import { HeadMeter } from '../http/head-meter.js';
+import type { HeadHolder } from '../handshake/handshake-budget.js';
+import { splitList } from '../http/grammar.js';
+import { HeadMeter, type HeadVerdict } from '../http/head-meter.js';
 import { REFUSALS } from '../http/refusal.js';
+import type { ClientAddress } from '../net/address.js';
 import { HandleTransport } from '../net/handle-transport.js';
+import type { Transport } from '../net/transport.js';
+import { HttpTakeover, type HttpTakeoverHost } from './http-takeover.js';
 import { Listener } from './listener.js';
 import type { ServerContext } from './server-context.js';
 
 /** Node's limit for a whole head where a server has none of its own. */
 const NODE_MAX_HEADER_SIZE = 16 * 1024;
 
-export type WebServer = HttpServer | HttpsServer;
-
-/** The application's HTTP server, with our gateways beside its routes: what is not an upgrade of ours never notices. */
-export class SharedListener extends Listener {
+/** The application's HTTP server with gateways beside its routes: what is no WebSocket upgrade is served as without them. */
+export class SharedListener extends Listener implements HttpTakeoverHost {
   readonly isOwn = false;
-  private readonly attached = new Set<WebServer>();
-  private readonly detach: (() => void)[] = [];
+  private readonly takeovers = new Map<WebServer, HttpTakeover>();
+  private readonly undo: (() => void)[] = [];
+  /** First requests of connections in which Node's parser found an upgrade, and ours none. */
+  private readonly unread = new WeakSet<IncomingMessage>();
+  /** Whether the connection that is being emitted may still turn out to be an upgrade. */
+  tapsNext = true;
 
   constructor(
     engine: ServerContext,
@@ -28,15 +36,7 @@ export class SharedListener extends Listener {
   ) {
     super(engine, settings);
     this.attach(server);
-    server.on('upgrade', (request: Incoming, socket: Socket, rest: Buffer) => {
-      if (this.isOurs(request)) this.onUpgrade(request, socket, rest);
-    });
     this.claimUpgrades(server);
-  }
-
-  override async close(): Promise<void> {
-    for (const each of this.detach.splice(0)) each();
-    await super.close();
   }
 
   get hasForeignUpgrades(): boolean {
@@ -45,116 +45,138 @@ export class SharedListener extends Listener {
 
   newMeter(): HeadMeter {
     const { maxHeaderSize } = this.server as { maxHeaderSize?: number };
-    return new HeadMeter(this.headLimits, { ordinaryLimit: maxHeaderSize ?? NODE_MAX_HEADER_SIZE });
+    return new HeadMeter(this.headLimits, {
+      ordinaryLimit: maxHeaderSize ?? NODE_MAX_HEADER_SIZE,
+      namesUpgrade: nodeNamesUpgrade,
+    });
   }
 
-  /** Puts our accept before a server's own. Also for servers that the platform opens beside the first. */
+  /** Takes part in a server; also in those that the platform opens beside the first. */
   attach(server: WebServer): void {
-    if (this.attached.has(server)) return;
-    this.attached.add(server);
-    const isTls = server instanceof HttpsServer;
-    this.acceptEarly(server, isTls);
-    if (this.gate !== undefined) this.detach.push(this.gate.attach(server, isTls));
-    if (isTls) this.attachSecure(server);
-    else this.attachPlain(server);
+    if (this.takeovers.has(server)) return;
+    this.takeovers.set(server, new HttpTakeover(this, server));
+    if (this.gate !== undefined) this.undo.push(this.gate.attach(server, server instanceof HttpsServer));
   }
 
-  handOver(socket: Socket, bytes: Buffer): void {
-    const serve = (socket as Served)[SERVE];
-    if (serve === undefined) {
-      socket.destroy();
-      return;
+  /** Stage 0 for the connections of an HTTP server, before Node makes sockets of them. */
+  acceptHandles(server: WebServer, take: (client: Handle, gate: Gate, peer: ClientAddress) => boolean): () => void {
+    return this.acceptEarly(
+      server,
+      (client, gate, peer) => this.isHandleUsable(server, client, peer) && take(client, gate, peer),
+    );
+  }
+
+  /** A connection whose first bytes ask for a WebSocket. */
+  beginHandshake(transport: Transport, peer: ClientAddress, meter: HeadMeter, verdict: HeadVerdict): void {
+    this.open(transport, peer)?.take(meter, verdict);
+  }
+
+  handOver(transport: Transport, bytes: Buffer, hasEnded: boolean): void {
+    if (transport instanceof HandleTransport) return this.giveToNode(transport, bytes, true);
+    const socket = transport.release('http');
+    const takeover = socket && this.takeovers.get((socket as { server?: WebServer }).server ?? this.server);
+    if (takeover === undefined) transport.destroy();
+    else takeover.serveAgain(socket!, bytes, hasEnded);
+  }
+
+  /** Has Node make a socket of a handle, and emit it; `bytes` have been read from it. */
+  giveToNode(transport: HandleTransport, bytes: Buffer | undefined, isOrdinary: boolean): void {
+    this.tapsNext = !isOrdinary;
+    let socket: Socket | undefined;
+    try {
+      socket = transport.release('http');
+    } finally {
+      this.tapsNext = true;
     }
-    // Node takes its own listener off where it hands an upgrade to others.
-    socket.on('error', ignore);
-    socket.pause();
-    if (bytes.length > 0) socket.unshift(bytes);
-    serve(socket);
-    this.watchUpgrades(socket);
-    socket.resume();
+    if (socket === undefined) transport.destroy();
+    else if (bytes !== undefined) socket.push(bytes);
   }
 
-  private attachPlain(server: HttpServer): void {
-    const serve = takeListener(server as unknown as TlsServer, 'connection').bind(server as unknown as TlsServer);
-    (server as NetServer).prependListener('connection', (socket: Socket) => {
-      (socket as Served)[SERVE] = serve;
-      if (!HandleTransport.adopt(socket)) this.accept(socket)?.read();
-    });
+  /** `server.closeAllConnections()` ends unfinished heads, whatever they ask for. */
+  dropHeads(): void {
+    for (const handshake of [...this.handshakes]) handshake.dropHead();
   }
 
-  private attachSecure(server: HttpsServer): void {
-    const serve = takeListener(server as unknown as TlsServer, 'secureConnection').bind(server as unknown as TlsServer);
-    interceptTls(server as unknown as TlsServer, this, (handshake, socket) => {
-      (socket as Served)[SERVE] = serve;
-      handshake.read(socket);
-    });
+  markUnread(request: IncomingMessage): void {
+    this.unread.add(request);
   }
 
-  /**
-   * Because we listen to 'upgrade', Node would call us for every `Upgrade` there is: those that are not WebSockets
-   * stay the requests that they are without us. And a head that our meter gave to Node without having read an
-   * upgrade in it must not come back as one.
-   */
-  private watchUpgrades(socket: Socket): void {
-    const { parser } = socket as { parser?: { onIncoming?: OnIncoming | null } | null };
-    const onIncoming = parser?.onIncoming;
-    if (!parser || !onIncoming) return;
-    let isFirst = true;
-    parser.onIncoming = (request, keepAlive) => {
-      if (request.upgrade && request.method !== 'CONNECT') this.sortUpgrade(request, isFirst);
-      isFirst = false;
-      return onIncoming(request, keepAlive);
-    };
+  notice(message: string): void {
+    this.engine.telemetry.notice(message);
   }
 
-  private sortUpgrade(request: Incoming, isFirst: boolean): void {
-    if (asksForWebSocket(request)) request[UNREAD] = isFirst;
-    else if (this.server.listenerCount('upgrade') === 1) request.upgrade = false;
+  hold(holder: HeadHolder, bytes: number): void {
+    this.engine.heads.settle(holder, bytes);
   }
 
-  /** What is ours is told to nobody else: others who listen for upgrades would answer on the same socket. */
+  release(entry: AddressEntry): void {
+    this.engine.addresses.release(entry);
+  }
+
+  acquire(socket: Socket): AddressEntry {
+    const peer = this.peerOf(socket);
+    return this.engine.addresses.acquire(peer, this.engine.proxy.trusted.has(peer));
+  }
+
+  /** `undo` is called when the server is given back. */
+  onClose(undo: () => void): void {
+    this.undo.push(undo);
+  }
+
+  /** Whether Node's parser may report an upgrade: a WebSocket's is ours or another listener's. */
+  wantsUpgrade(request: ParsedRequest): boolean {
+    return asksForWebSocket(request) || this.server.listenerCount('upgrade') > 1;
+  }
+
+  override async close(): Promise<void> {
+    await super.close();
+    for (const undo of this.undo.reverse()) undo();
+    for (const takeover of this.takeovers.values()) takeover.giveBack();
+    this.takeovers.clear();
+  }
+
+  /** Our upgrades are emitted to nobody else: others who listen for upgrades would answer on the same socket. */
   private claimUpgrades(server: WebServer): void {
-    const emit = server.emit as (this: WebServer, event: string, ...args: unknown[]) => boolean;
-    const claimed = (...[request, socket, rest]: unknown[]): boolean => {
-      if (!this.isOurs(request as Incoming)) return false;
-      this.onUpgrade(request as Incoming, socket as Socket, rest as Buffer);
+    const onUpgrade = (request: IncomingMessage, socket: Socket, rest: Buffer): boolean => {
+      if (this.isClosed || !this.isOurs(request)) return false;
+      this.onUpgrade(request, socket, rest);
       return true;
     };
-    server.emit = function (this: WebServer, event: string, ...args: unknown[]): boolean {
-      return (event === 'upgrade' && claimed(...args)) || emit.call(this, event, ...args);
-    };
+    // Without a listener Node would not emit 'upgrade'.
+    server.on('upgrade', onUpgrade);
+    const restore = replaceMethod(server as { emit: Emit }, 'emit', (was) => {
+      return function (this: WebServer, event, ...args) {
+        const [request, socket, rest] = args as [IncomingMessage, Socket, Buffer];
+        return (event === 'upgrade' && onUpgrade(request, socket, rest)) || was.call(this, event, ...args);
+      };
+    });
+    this.undo.push(() => server.removeListener('upgrade', onUpgrade), restore);
   }
 
-  private isOurs(request: Incoming): boolean {
+  private isOurs(request: IncomingMessage): boolean {
     if (!asksForWebSocket(request)) return false;
     return !this.hasForeignUpgrades || this.router.find((request.url ?? '').split('?', 1)[0]!) !== undefined;
   }
 
-  /** An upgrade that Node's parser has read: a later request of a keep-alive connection. */
-  private onUpgrade(request: Incoming, socket: Socket, rest: Buffer): void {
+  /** An upgrade that Node's parser has read: a later request of its connection, or one that was not read before Node. */
+  private onUpgrade(request: IncomingMessage, socket: Socket, rest: Buffer): void {
     const { method = '', url = '', httpVersion, rawHeaders } = request;
     const handshake = this.accept(socket);
     if (handshake === undefined) return;
     if (unanswered(socket) !== undefined)
       handshake.refuseWhen((then) => whenAnswered(socket, then), REFUSALS.pipelined);
-    // Our meter gave up on this head because it had not said so within what an ordinary one may have.
-    else if (request[UNREAD]) handshake.refuseWhen((then) => then(), REFUSALS.tooManyHeaders);
+    // Its head did not say so within what an ordinary head may have, and was not held to the limits.
+    else if (this.unread.has(request)) handshake.refuseWhen((then) => then(), REFUSALS.tooManyHeaders);
     else handshake.resume({ method, target: url, version: httpVersion, rawHeaders }, rest);
   }
 }
 
-/** Set on an upgrade that is the first request of its connection: our own meter did not read it as one. */
-const UNREAD = Symbol('nest-secure-ws.unread');
-type Incoming = IncomingMessage & { upgrade?: boolean; [UNREAD]?: boolean };
-type OnIncoming = (request: Incoming, keepAlive: boolean) => unknown;
-
-const SERVE = Symbol('nest-secure-ws.serve');
-interface Served {
-  [SERVE]?: (socket: Socket) => void;
-}
+type Emit = (this: WebServer, event: string, ...args: unknown[]) => boolean;
 
 const asksForWebSocket = ({ headers }: IncomingMessage): boolean =>
-  headers.upgrade?.split(',').some((protocol) => protocol.trim().toLowerCase() === 'websocket') ?? false;
+  headers.upgrade !== undefined &&
+  splitList(headers.upgrade.toLowerCase()).includes('websocket') &&
+  nodeNamesUpgrade(headers.connection ?? '');
 
 /** The response that is still being written to a socket, if there is one. */
 const unanswered = (socket: Socket): ServerResponse | undefined =>
@@ -166,5 +188,3 @@ function whenAnswered(socket: Socket, then: () => void): void {
   // 'close' comes after 'finish' has passed the socket on to the next response, if there is one.
   response.once('close', () => whenAnswered(socket, then));
 }
-
-function ignore(): void {}

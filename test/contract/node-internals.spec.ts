@@ -10,7 +10,7 @@ import {
   learnRequests,
   toRequest,
   writeText,
-} from '../../lib/compat/native-accept.js';
+} from '../../lib/compat/node-handles.js';
 
 let server: Server;
 let accepted: Socket[] = [];

@@ -179,12 +179,12 @@ describe('a listener of the application that ends connections', () => {
 
 describe('a server that is closed while somebody is on the way in', () => {
   it('has closed when the last has gone, says so once, and serves those that it had', async () => {
-    const test = await openApp({ http: { openTimeout: 500 } });
+    const test = await openApp();
     const server = serverOf(test);
     const ordinary = await arrive(test.port, PLAIN.slice(0, -2));
     const upgraded = await arrive(test.port, upgradeHead(test.port).slice(0, -2));
     const silent = await arrive(test.port);
-    await eventually(() => test.stats().pending === 3);
+    await eventually(() => test.stats().pending === 1);
     const said: string[] = [];
     server.on('close', () => said.push('close'));
     server.close();
@@ -195,7 +195,9 @@ describe('a server that is closed while somebody is on the way in', () => {
     for (const client of [ordinary, upgraded]) client.destroy();
     await eventually(() => test.stats().connections === 0);
     said.push('only one is left');
-    await silent.untilClosed();
+    // It has sent nothing, and is Node's: whose server waits for it as without us.
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    silent.destroy();
     await eventually(() => said.length === 2);
     await new Promise((resolve) => setTimeout(resolve, 20));
     expect(said).toEqual(['only one is left', 'close']);

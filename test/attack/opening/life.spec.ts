@@ -76,11 +76,13 @@ describe.each(LISTENERS)('the open timeout: $name', (house) => {
     dripping.write(HALF);
     const drip = setInterval(() => dripping.write('x'), 20);
     for (const client of [half, dripping]) expect((await client.response()).status).toBe(408);
-    await silent.untilClosed();
-    expect(silent.total).toBe(0);
     clearInterval(drip);
-    await eventually(() => place.isEmpty);
+    // On a shared port it is Node's, whose timeouts are longer.
+    if (house.own) await silent.untilClosed();
+    else expect(silent.closed).toBe(false);
+    expect(silent.total).toBe(0);
     for (const client of [silent, half, dripping]) client.destroy();
+    await eventually(() => place.isEmpty);
   });
 
   it('ends a head that is complete with 503', async () => {
@@ -89,8 +91,8 @@ describe.each(LISTENERS)('the open timeout: $name', (house) => {
     await eventually(() => place.isEmpty);
   });
 
-  it('takes TLS in', async () => {
-    if (!house.tls) return;
+  it('takes TLS in on a dedicated port', async () => {
+    if (!house.tls || !house.own) return;
     const place = await openHere(house, { options });
     const stalled = await bare(place.port);
     stalled.write((await clientHello()).subarray(0, 100));
@@ -104,6 +106,7 @@ describe.each(LISTENERS)('the open timeout: $name', (house) => {
   });
 
   it('holds for thousands at once, with one timer, while others are served', async () => {
+    if (house.tls && !house.own) return;
     const place = await openHere(house, { options: { http: { openTimeout: house.tls ? 1500 : 3000 } } });
     const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
     const before = timers();
@@ -111,7 +114,7 @@ describe.each(LISTENERS)('the open timeout: $name', (house) => {
     const count = house.tls ? 300 : house.own ? 2000 : 1000;
     for (let i = 0; i < count; i += 100)
       crowd.push(...(await Promise.all(Array.from({ length: 100 }, (_, j) => bare(place.port, `127.0.1.${j + 1}`)))));
-    for (const client of crowd) if (!house.tls) client.write('G');
+    for (const client of crowd) if (!house.tls) client.write(house.own ? 'G' : HALF);
     await eventually(() => place.test.stats().pending > count / 2);
     if (!house.tls) expect(timers() - before).toBeLessThan(20);
     expect((await place.ask(upgradeHead(place.port))).status).toBe(101);
@@ -200,7 +203,10 @@ describe.each(HOUSES)('closing the application: $name', (house) => {
     const ordinary = await place.connect();
     ordinary.write('GET / HTTP/1.1\r\nX-A:');
     await lingering.response();
-    await eventually(() => place.test.stats().pending === 6);
+    // What has not asked for a WebSocket on a shared port is Node's, which waits for it when it closes.
+    const others = [silent, idle, ordinary];
+    await eventually(() => place.test.stats().pending === (house.own ? 6 : 3));
+    if (!house.own) for (const client of others) client.destroy();
     await place.close();
     expect((await deciding.response()).status).toBe(503);
     for (const client of [silent, idle, half, deciding, lingering, ordinary]) {
@@ -330,9 +336,10 @@ describe('ports', () => {
     const tooLong = upgradeHead(place.port, { headers: { 'X-A': 'x'.repeat(8192) } });
     for (const host of ['127.0.0.1', '::1']) {
       // Fastify passes upgrades on by itself: the protection begins at accept.
-      const silent = await RawClient.connect({ port: place.port, host });
+      const half = await RawClient.connect({ port: place.port, host });
+      half.write(HALF);
       await eventually(() => place.test.stats().pending === 1);
-      silent.destroy();
+      half.destroy();
       await eventually(() => place.test.stats().pending === 0);
       const client = await RawClient.open({ port: place.port, host });
       client.send('echo', host);

@@ -192,6 +192,7 @@ describe('HeadMeter, own port', () => {
 
 describe('HeadMeter, shared port', () => {
   const start = 'GET / HTTP/1.1\r\n';
+  const CONNECT = 'Connection: Upgrade\r\n';
   const long = `a:${'b'.repeat(99)}\r\n`;
 
   it.each<[string, string, Outcome['verdict'], number]>([
@@ -219,9 +220,18 @@ describe('HeadMeter, shared port', () => {
     ['a method that cannot be one', 'GE(', 'ordinary', 3],
     ['a method alone', 'GET\r\n', 'ordinary', 4],
     ['HTTP/2 preface', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'ordinary', 17],
-    ['said in time', `${start}${UPGRADE}\r\n`, 'complete', 38],
-    ['said in any case, in a list, in tabs', `${start}UPGRADE:\th2c ,\tWebSocket\t\r\n\r\n`, 'complete', 45],
-    ['said in a second line', `${start}Upgrade: h2c\r\n${UPGRADE}\r\n`, 'complete', 52],
+    ['said in time', `${start}${UPGRADE}${CONNECT}\r\n`, 'complete', 59],
+    ['said without Connection (RFC 9110, 7.8)', `${start}${UPGRADE}\r\n`, 'ordinary', 38],
+    ['said, and not by Connection', `${start}${UPGRADE}Connection: x, upgraded\r\n\r\n`, 'ordinary', 63],
+    [
+      'a connection option before a tab, as Node reads it',
+      `${start}${UPGRADE}Connection: upgrade\t\r\n\r\n`,
+      'ordinary',
+      60,
+    ],
+    ['connection options in a list', `${start}Connection: x,\tUPGRADE ,y\r\n${UPGRADE}\r\n`, 'complete', 65],
+    ['said in any case, in a list, in tabs', `${start}UPGRADE:\th2c ,\tWebSocket\t\r\n${CONNECT}\r\n`, 'complete', 66],
+    ['said in a second line', `${start}Upgrade: h2c\r\n${UPGRADE}${CONNECT}\r\n`, 'complete', 73],
     ['too long before it was said, effective as it is said', `${start}${long}${UPGRADE}`, 'line-too-long', 138],
     ['a start line too long', `GET /${'x'.repeat(99)} HTTP/1.1\r\n${UPGRADE}`, 'start-line-too-long', 134],
     ['too many lines', `${start}${'a:b\r\n'.repeat(5)}${UPGRADE}`, 'too-many-lines', 60],
@@ -240,14 +250,18 @@ describe('HeadMeter, shared port', () => {
   it('gives a head that has not said it within the limit to Node, to the byte', () => {
     const before = `${start}a:b\r\n`;
     const exact = { ordinaryLimit: before.length + UPGRADE.length - 1 };
-    expect(drip(`${before}${UPGRADE}\r\n`, exact).verdict).toBe('complete');
-    expect(drip(`${before}${UPGRADE}\r\n`, { ordinaryLimit: exact.ordinaryLimit - 1 }).verdict).toBe('ordinary');
+    expect(drip(`${before}${UPGRADE}${CONNECT}\r\n`, exact).verdict).toBe('complete');
+    expect(drip(`${before}${UPGRADE}${CONNECT}\r\n`, { ordinaryLimit: exact.ordinaryLimit - 1 }).verdict).toBe(
+      'ordinary',
+    );
     expect(drip('x'.repeat(20_000), SHARED)).toMatchObject({ verdict: 'ordinary', at: 16_385 });
   });
 
   it('accepts a long head that has said it early', () => {
     const lines = Array.from({ length: 127 }, (_, i) => `x${i}: `.padEnd(7998, 'v').concat('\r\n')).join('');
-    expect(drip(`${start}${UPGRADE}${lines}\r\n`, SHARED, WIDE, 1400).verdict).toBe('complete');
+    expect(
+      drip(`${start}${UPGRADE}${CONNECT}${lines.slice(lines.indexOf('\n') + 1)}\r\n`, SHARED, WIDE, 1400).verdict,
+    ).toBe('complete');
   });
 
   it('gives back every byte of an ordinary head', () => {
@@ -272,8 +286,10 @@ describe('HeadMeter, shared port', () => {
         const shared = drip(text, SHARED);
         if (shared.verdict === 'complete') expect(own).toEqual(shared);
         else if (shared.verdict !== 'ordinary' && shared.verdict !== 'more') expect(own.verdict).toBe(shared.verdict);
-        else if (own.verdict === 'complete')
-          expect(own.head).not.toMatch(/^upgrade:(?:.*,)?[\t ]*websocket[\t ]*(?:,.*)?\r$/im);
+        else if (own.verdict === 'complete') {
+          const asks = /^upgrade:(?:.*,)?[\t ]*websocket[\t ]*(?:,.*)?\r$/im.test(own.head!);
+          expect(asks && /^connection:(?:.*,)?[\t ]*upgrade[\t ]*(?:,.*)?\r$/im.test(own.head!)).toBe(false);
+        }
       }),
       { numRuns: 2000 },
     );
@@ -282,7 +298,7 @@ describe('HeadMeter, shared port', () => {
 
 describe('a head that comes whole', () => {
   const start = 'GET / HTTP/1.1\r\n';
-  const upgrade = `${start}Host: a\r\n${UPGRADE}\r\n`;
+  const upgrade = `${start}Host: a\r\n${UPGRADE}Connection: Upgrade\r\n\r\n`;
   const shared = SHARED.ordinaryLimit;
 
   it.each<[string, string, number | undefined, number]>([
@@ -290,7 +306,14 @@ describe('a head that comes whole', () => {
     ['own port, with frames behind it', `${start}\r\nframes`, undefined, 18],
     ['two empty lines before it', `\r\n\r\n${start}\r\n`, undefined, 22],
     ['an upgrade', upgrade, shared, upgrade.length],
-    ['an upgrade in other letters', upgrade.replace('Upgrade: websocket', 'UPGRADE:\tWebSocket '), shared, 48],
+    ['an upgrade in other letters', upgrade.replace('Upgrade: websocket', 'UPGRADE:\tWebSocket '), shared, 69],
+    ['an upgrade that Connection does not name', upgrade.replace('Connection', 'Konnection'), shared, UNUSUAL],
+    [
+      'an upgrade that Connection names before a tab',
+      upgrade.replace('Upgrade\r\n\r', 'Upgrade\t\r\n\r'),
+      shared,
+      UNUSUAL,
+    ],
     ['an upgrade, said in time', upgrade, 44, upgrade.length],
     ['an upgrade, said too late', upgrade, 43, UNUSUAL],
     ['an upgrade among others', upgrade.replace('websocket', 'h2c, websocket'), shared, UNUSUAL],

@@ -1,28 +1,22 @@
 import type { Socket } from 'node:net';
 import type { Server, TLSSocket } from 'node:tls';
 import type { PendingHandshake } from '../handshake/pending-handshake.js';
-import type { Listener } from '../server/listener.js';
+import type { Listener } from './listener.js';
 
 type OnConnection = (this: Server, socket: Socket) => void;
 
-/** Takes a server's own first listener off, to be called later or not at all. */
-export function takeListener(server: Server, event: string): OnConnection {
-  const [listener] = server.listeners(event) as OnConnection[];
-  if (listener === undefined) throw new Error(`the server does not listen to its own '${event}'`);
-  server.removeListener(event, listener);
-  return listener;
-}
-
-/** Puts our accept before the TLS of a server, and what `onSecure` does behind it. */
+/** Begins a handshake for each connection of a dedicated port before TLS; `onSecure` is called when TLS is set up. */
 export function interceptTls(
   server: Server,
-  port: Listener,
+  listener: Listener,
   onSecure: (handshake: PendingHandshake, socket: TLSSocket) => void,
 ): void {
-  const startTls = takeListener(server, 'connection');
+  // The server is new: the only listener is the one with which Node starts TLS.
+  const startTls = server.listeners('connection') as OnConnection[];
+  server.removeAllListeners('connection');
   const waiting = new Map<string | Socket, PendingHandshake>();
-  server.prependListener('connection', (tcp: Socket) => {
-    const handshake = port.accept(tcp);
+  server.on('connection', (tcp: Socket) => {
+    const handshake = listener.accept(tcp);
     if (handshake === undefined) return;
     const name = nameOf(tcp);
     waiting.set(name, handshake);
@@ -30,14 +24,14 @@ export function interceptTls(
       // Another connection from the same port may have come before this one was known to be over.
       if (waiting.get(name) === handshake) waiting.delete(name);
     };
-    startTls.call(server, tcp);
+    for (const each of startTls) each.call(server, tcp);
   });
-  server.prependListener('secureConnection', (socket: TLSSocket) => {
+  server.on('secureConnection', (socket: TLSSocket) => {
     const handshake = waiting.get(nameOf(socket));
     if (handshake === undefined) socket.destroy();
     else onSecure(handshake, socket);
   });
-  // Node destroys the socket; without a listener here the error would be the process's.
+  // Node destroys the socket; without a listener here the error would end the process.
   server.on('tlsClientError', (_error: Error, socket: TLSSocket) => {
     socket.on('error', ignore);
     waiting.get(nameOf(socket))?.drop();
@@ -45,8 +39,8 @@ export function interceptTls(
 }
 
 /**
- * Node does not document over which socket a TLS socket runs; both ends of TCP say so. Unix domain sockets have no such
- * ends: there Node's own note of it is read.
+ * Node does not document over which socket a TLS socket runs; the addresses and ports of both ends of TCP tell. Unix
+ * domain sockets have no such ends: for them Node's own field is read.
  */
 function nameOf(socket: Socket & { readonly _parent?: Socket | null }): string | Socket {
   const { remoteAddress, remotePort, localAddress, localPort } = socket;

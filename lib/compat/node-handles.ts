@@ -1,4 +1,5 @@
 import { type Server, Socket } from 'node:net';
+import { constants } from 'node:os';
 
 /**
  * What Node has of a TCP connection before it makes a socket, with its two streams, for it. None of this is documented:
@@ -54,23 +55,35 @@ export interface Gate {
   proceed(client: Handle): void;
 }
 
-/** Takes each TCP connection of a server before Node makes a socket for it. `take` answers whether it has taken it. */
-export function intercept(server: Server, take: (address: string, client: Handle, gate: Gate) => boolean): void {
-  let taken: unknown;
+/**
+ * Takes each TCP connection of a server before Node makes a socket for it: `take` answers whether it has taken it.
+ * Answers what gives the server back.
+ */
+export function intercept(server: Server, take: (address: string, client: Handle, gate: Gate) => boolean): () => void {
+  let taken: Listening['_handle'];
+  let accept: OnConnection | undefined;
+  let isOver = false;
+  function onConnection(this: unknown, error: number, client?: Partial<Handle>): void {
+    const address = !isOver && error === 0 && client !== undefined ? addressOf(client) : undefined;
+    if (address === undefined || !take(address, client as Handle, gate)) accept!.call(this, error, client);
+  }
+  const gate = gateOf(server as Listening, (client) => accept!.call(taken, 0, client));
   const install = (): void => {
     const handle = (server as Listening)._handle;
-    const accept = handle?.onconnection;
     // A server listens for a moment before it says so.
-    if (typeof accept !== 'function' || handle === taken) return;
+    if (typeof handle?.onconnection !== 'function' || handle === taken) return;
     taken = handle;
-    const gate = gateOf(server as Listening, (client) => accept.call(handle, 0, client));
-    handle!.onconnection = function (error, client) {
-      const address = error === 0 && client !== undefined ? addressOf(client) : undefined;
-      if (address === undefined || !take(address, client as Handle, gate)) accept.call(this, error, client);
-    };
+    accept = handle.onconnection;
+    handle.onconnection = onConnection;
   };
   if (server.listening) install();
   server.on('listening', install);
+  return () => {
+    isOver = true;
+    server.removeListener('listening', install);
+    // Where somebody else has replaced it since, ours only passes on.
+    if (taken?.onconnection === onConnection) taken.onconnection = accept!;
+  };
 }
 
 const gateOf = (server: Listening, accept: (client: Handle) => void): Gate => ({
@@ -87,6 +100,18 @@ const gateOf = (server: Listening, accept: (client: Handle) => void): Gate => ({
 /** Ends it as if nobody was here. */
 export function drop(client: Handle): void {
   if (client.reset?.() !== 0) client.close();
+}
+
+/**
+ * Whether the peer has reset the connection, once its end was read: what `onread` is told does not tell that from an
+ * orderly end.
+ */
+export const wasReset = (client: Handle): boolean => client.getpeername(name) !== 0;
+
+/** The error with which Node ends the socket of a connection that was reset. */
+export function resetError(): NodeJS.ErrnoException {
+  const { ECONNRESET } = constants.errno;
+  return Object.assign(new Error('read ECONNRESET'), { errno: -ECONNRESET, code: 'ECONNRESET', syscall: 'read' });
 }
 
 /** The handle under a socket. */

@@ -1,0 +1,214 @@
+import { createServer, type Server as HttpServer, type IncomingMessage } from 'node:http';
+import type { Server as HttpsServer } from 'node:https';
+import type { Server, Socket } from 'node:net';
+import { Duplex } from 'node:stream';
+import { namesUpgrade } from '../http/fields.js';
+
+/**
+ * What Node's HTTP server does with a connection, beyond its documentation: which listener of the server is Node's own,
+ * which listeners that one puts on a socket, and where its parser reports a request. `probeHttp()` tries all of it at
+ * start, on a stream that is connected to nothing; where this Node does it in another way, nothing here is used and
+ * upgrades arrive only through the documented 'upgrade' event.
+ */
+export type WebServer = HttpServer | HttpsServer;
+
+/** A listener of Node's own that starts HTTP on a connection. */
+export type ServeHttp = (this: WebServer, socket: Socket) => void;
+type Listener = (...args: unknown[]) => void;
+/** An `IncomingMessage` as Node's parser reports it: `upgrade` where it asks for another protocol. */
+export type ParsedRequest = IncomingMessage & { upgrade?: boolean };
+type OnIncoming = (request: ParsedRequest, keepAlive: boolean) => unknown;
+type Served = Socket & { parser?: { onIncoming?: OnIncoming | null } | null };
+
+/** Node's own listener: one function, which all servers share, for 'connection' and, over TLS, 'secureConnection'. */
+export const NODE_LISTENER = createServer().listeners('connection')[0] as ServeHttp | undefined;
+
+/** What Node's listener puts on a socket, in the order of `on()`. */
+const EVENTS = ['data', 'end', 'close', 'drain', 'error', 'timeout', 'resume', 'pause'] as const;
+/** Functions that Node puts on a socket as long as HTTP is spoken on it. */
+const OVERRIDES = ['on', 'addListener', 'prependListener', 'setEncoding'] as const;
+
+/** HTTP as Node's server speaks it on one connection, so that its bytes can be read before Node's parser gets them. */
+export class HttpConnection {
+  private readonly added: (readonly [event: string, listener: Listener])[];
+  private readonly parse: Listener | undefined;
+  private reader: ((chunk: Buffer) => void) | undefined;
+
+  /** Starts HTTP on `socket`, by the server's own listener. */
+  constructor(
+    server: WebServer,
+    private readonly socket: Socket,
+    serve: ServeHttp,
+  ) {
+    const before = EVENTS.map((event) => socket.listenerCount(event));
+    serve.call(server, socket);
+    this.added = EVENTS.flatMap((event, i) =>
+      socket
+        .rawListeners(event)
+        .slice(before[i])
+        .map((listener) => [event, listener as Listener] as const),
+    );
+    this.parse = this.added.find(([event]) => event === 'data')?.[1];
+  }
+
+  /** Whether Node's parser still reads this connection: not after an upgrade, nor after the end. */
+  get isParsed(): boolean {
+    return ((this.socket as Served).parser ?? undefined) !== undefined;
+  }
+
+  /** Has each chunk told to `reader` in place of Node's parser. */
+  tap(reader: (chunk: Buffer) => void): void {
+    const { socket, parse } = this;
+    if (parse === undefined) return;
+    this.reader = reader;
+    socket.removeListener('data', parse);
+    // A new 'data' listener also has Node read through the stream, where it would read from the handle.
+    socket.on('data', reader);
+  }
+
+  /** Gives bytes to Node's parser. */
+  feed(chunk: Buffer): void {
+    this.parse?.call(this.socket, chunk);
+  }
+
+  /** Tells Node's parser that the peer has half-closed. */
+  end(): void {
+    for (const [event, listener] of this.added) if (event === 'end') listener.call(this.socket);
+  }
+
+  /** Node's parser is told of each chunk again. */
+  untap(): void {
+    const { socket, parse, reader } = this;
+    if (reader === undefined || parse === undefined) return;
+    this.reader = undefined;
+    socket.removeListener('data', reader);
+    if (this.isParsed) socket.on('data', parse);
+  }
+
+  /** Ends HTTP on the connection, as Node does before it emits 'upgrade'; what its parser holds is dropped. */
+  detach(): void {
+    const { socket, reader, added } = this;
+    if (reader !== undefined) socket.removeListener('data', reader);
+    this.reader = undefined;
+    for (const [event, listener] of added) socket.removeListener(event, listener);
+    // Node's own listener for the end of a connection takes the parser from it, and from the server's list.
+    for (const [event, listener] of added) if (event === 'close') listener.call(socket);
+    for (const name of OVERRIDES) delete (socket as Partial<Socket>)[name];
+    socket.setTimeout?.(0);
+  }
+}
+
+/**
+ * Calls `look` with each request of a connection that asks for another protocol, before Node decides whether it emits
+ * 'upgrade': an `upgrade` that is set to false makes it an ordinary request. `isFirst`: of its connection.
+ */
+export function watchUpgrades(socket: Socket, look: (request: ParsedRequest, isFirst: boolean) => void): void {
+  const { parser } = socket as Served;
+  const onIncoming = parser?.onIncoming;
+  if (!parser || typeof onIncoming !== 'function') return;
+  let isFirst = true;
+  parser.onIncoming = (request, keepAlive) => {
+    if (request.upgrade && request.method !== 'CONNECT') look(request, isFirst);
+    isFirst = false;
+    return onIncoming(request, keepAlive);
+  };
+}
+
+/** Puts `replacement` where `own` stands among the listeners of a server. Answers what undoes it, or `undefined` where `own` is not there. */
+export function replaceListener(
+  server: Server,
+  event: string,
+  own: Listener,
+  replacement: Listener,
+): (() => void) | undefined {
+  if (!substitute(server, event, own, replacement)) return undefined;
+  return () => substitute(server, event, replacement, own);
+}
+
+function substitute(server: Server, event: string, from: Listener, to: Listener): boolean {
+  const all = server.rawListeners(event) as (Listener & { listener?: Listener })[];
+  const at = all.indexOf(from);
+  if (at < 0) return false;
+  // There is no way to insert a listener: those behind it are taken off and put back.
+  for (const each of all.slice(at).reverse()) server.removeListener(event, each.listener ?? each);
+  for (const each of [to, ...all.slice(at + 1)]) server.on(event, each);
+  return true;
+}
+
+/** Replaces a method of one object until what it answers is called. `wrap` gets what the method was. */
+export function replaceMethod<T extends object, K extends keyof T>(
+  target: T,
+  name: K,
+  wrap: (was: T[K]) => T[K],
+): () => void {
+  const before = Object.getOwnPropertyDescriptor(target, name);
+  const was = target[name];
+  const replacement = wrap(was);
+  Object.defineProperty(target, name, { configurable: true, writable: true, enumerable: false, value: replacement });
+  return () => {
+    // Whoever wrapped it later still calls it: it then only passes on.
+    if (target[name] !== replacement) return;
+    if (before === undefined) delete target[name];
+    else Object.defineProperty(target, name, before);
+  };
+}
+
+/** Whether the parser of this Node takes an element of `Connection` before a tab for another one: Node 20's does. */
+let tabsMatter = false;
+const BEFORE_TAB = /(?:^|,)[\t ]*upgrade *(?:,|$)/i;
+
+/** Whether this Node's parser takes a `Connection` field to list `upgrade`. */
+export const nodeNamesUpgrade = (connection: string): boolean =>
+  tabsMatter ? BEFORE_TAB.test(connection) : namesUpgrade(connection);
+
+/** Why this Node's HTTP server is not as it is expected to be; `undefined` where it is. */
+export function probeHttp(): string | undefined {
+  try {
+    return tryHttp();
+  } catch (error) {
+    return `Node's HTTP server: ${(error as Error).message}`;
+  }
+}
+
+class Unconnected extends Duplex {
+  override _read(): void {}
+  override _write(_chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    done();
+  }
+}
+
+function tryHttp(): string | undefined {
+  if (typeof NODE_LISTENER !== 'function') return "Node's HTTP server listens to no 'connection'";
+  const server = createServer();
+  const paths: unknown[] = [];
+  server.on('request', ({ url }) => paths.push(url));
+  server.on('upgrade', () => paths.push('upgrade'));
+  const socket = new Unconnected() as unknown as Socket;
+  const first = new HttpConnection(server, socket, NODE_LISTENER);
+  let upgrades = 0;
+  first.tap(() => undefined);
+  first.feed(Buffer.from('GET /lost HTTP/1.1\r\nHo'));
+  first.detach();
+  if (first.isParsed || EVENTS.some((event) => socket.listenerCount(event) > 0))
+    return "Node's HTTP server does not let go of a connection";
+  const second = new HttpConnection(server, socket, NODE_LISTENER);
+  watchUpgrades(socket, (request) => {
+    upgrades++;
+    request.upgrade = false;
+  });
+  const head = 'GET /found HTTP/1.1\r\nHost: a\r\nUpgrade: probe\r\nConnection: upgrade';
+  second.feed(Buffer.from(`${head}\r\n\r\n`));
+  const third = new Unconnected() as unknown as Socket;
+  let isUpgrade = false;
+  const tabbed = new HttpConnection(server, third, NODE_LISTENER);
+  watchUpgrades(third, (request) => {
+    isUpgrade = true;
+    request.upgrade = false;
+  });
+  tabbed.feed(Buffer.from(`${head}\t\r\n\r\n`));
+  tabsMatter = !isUpgrade;
+  paths.pop();
+  for (const each of [socket, third]) each.destroy();
+  const isFound = paths.length === 1 && paths[0] === '/found' && upgrades === 1;
+  return isFound ? undefined : "Node's HTTP server reads a connection in an unknown way";
+}

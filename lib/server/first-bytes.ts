@@ -1,0 +1,175 @@
+import type { Socket } from 'node:net';
+import type { AddressEntry } from '../admission/address-table.js';
+import type { HttpConnection } from '../compat/node-http.js';
+import type { HeadHolder } from '../handshake/handshake-budget.js';
+import { type HeadMeter, type HeadVerdict, MORE, ORDINARY } from '../http/head-meter.js';
+import type { ClientAddress } from '../net/address.js';
+import type { HandleTransport } from '../net/handle-transport.js';
+import { SocketTransport } from '../net/socket-transport.js';
+import type { Transport, TransportReader } from '../net/transport.js';
+
+/** What becomes of a connection on a shared port once its first bytes are known. */
+export interface FirstBytesOwner {
+  newMeter(): HeadMeter;
+  /** The head asks for a WebSocket, so far as `meter` has read it. */
+  beginHandshake(transport: Transport, peer: ClientAddress, meter: HeadMeter, verdict: HeadVerdict): void;
+  /** Gives Node the connection and what arrived on it; what follows is of interest unless `isOrdinary`. */
+  giveToNode(transport: HandleTransport, bytes: Buffer | undefined, isOrdinary: boolean): void;
+  peerOf(socket: Socket): ClientAddress;
+  /** What is remembered of the address of a connection whose unfinished head is kept, until it is released. */
+  acquire(socket: Socket): AddressEntry;
+  release(entry: AddressEntry): void;
+  /** Notes the bytes that are kept of an unfinished head. */
+  hold(holder: HeadHolder, bytes: number): void;
+}
+
+/** Milliseconds; a peer may take one to two of them before Node is given its connection. */
+const TICK = 2;
+
+/**
+ * Connections that have just been accepted, before Node has made sockets of them. A peer that asks for a WebSocket in
+ * the first bytes it sends is then refused, or let in, at the least cost; everybody else becomes a connection of Node's
+ * HTTP server within milliseconds, as if it had been accepted then.
+ */
+export class Arrivals {
+  private older = new Set<Arrival>();
+  private newer = new Set<Arrival>();
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(readonly owner: FirstBytesOwner) {}
+
+  add(transport: HandleTransport, peer: ClientAddress): void {
+    const arrival = new Arrival(this, transport, peer);
+    this.newer.add(arrival);
+    transport.attend(arrival);
+    transport.read();
+    this.arm();
+  }
+
+  /** @internal */ leave(arrival: Arrival): void {
+    this.newer.delete(arrival);
+    this.older.delete(arrival);
+  }
+
+  /** Gives Node all that wait. */
+  flush(): void {
+    this.give(this.older);
+    this.give(this.newer);
+  }
+
+  private arm(): void {
+    // Behind the next poll for events, so that bytes that have arrived are read first.
+    this.timer ??= setTimeout(() => setImmediate(() => this.tick()), TICK);
+  }
+
+  private tick(): void {
+    this.timer = undefined;
+    const due = this.older;
+    this.older = this.newer;
+    this.newer = due;
+    try {
+      this.give(due);
+    } finally {
+      if (this.older.size + this.newer.size > 0) this.arm();
+    }
+  }
+
+  private give(arrivals: Set<Arrival>): void {
+    for (const arrival of arrivals) arrival.onFin();
+  }
+}
+
+class Arrival implements TransportReader {
+  constructor(
+    private readonly arrivals: Arrivals,
+    private readonly transport: HandleTransport,
+    private readonly peer: ClientAddress,
+  ) {}
+
+  onChunk(chunk: Buffer): void {
+    const { owner } = this.arrivals;
+    this.arrivals.leave(this);
+    const meter = owner.newMeter();
+    const verdict = meter.push(chunk);
+    if (meter.isOurs) owner.beginHandshake(this.transport, this.peer, meter, verdict);
+    else owner.giveToNode(this.transport, chunk, verdict === ORDINARY);
+  }
+
+  onFin(): void {
+    this.arrivals.leave(this);
+    this.arrivals.owner.giveToNode(this.transport, undefined, false);
+  }
+
+  onGone(): void {
+    this.arrivals.leave(this);
+  }
+}
+
+/**
+ * Reads along on a connection of Node's HTTP server until its first head is known not to ask for a WebSocket. Node's
+ * parser gets every byte at once, so its timeouts, limits and errors are its own; only from the chunk on in which the
+ * head asks for a WebSocket does it get nothing more.
+ */
+export class HttpTap implements HeadHolder {
+  heldBytes = 0;
+  /** The head was read so far that it cannot ask for a WebSocket. */
+  isOrdinary = false;
+  private entry: AddressEntry | undefined;
+  private readonly meter: HeadMeter;
+  private readonly onClose = (): void => this.end();
+
+  constructor(
+    private readonly owner: FirstBytesOwner,
+    private readonly http: HttpConnection,
+    private readonly socket: Socket,
+    private readonly taps: Set<HttpTap>,
+  ) {
+    this.meter = owner.newMeter();
+    taps.add(this);
+    http.tap((chunk) => this.onChunk(chunk));
+    socket.on('close', this.onClose);
+  }
+
+  /** For `HandshakeBudget`. */
+  get account(): AddressEntry {
+    return (this.entry ??= this.owner.acquire(this.socket));
+  }
+
+  /** There is no room to keep the head: Node's parser alone reads the rest. */
+  crowdedOut(): void {
+    this.giveUp();
+  }
+
+  /** Leaves the connection to Node. */
+  giveUp(): void {
+    this.end();
+    this.http.untap();
+  }
+
+  private onChunk(chunk: Buffer): void {
+    const { owner, http, meter, socket } = this;
+    const verdict = meter.push(chunk);
+    if (meter.isOurs) {
+      this.end();
+      http.detach();
+      owner.beginHandshake(new SocketTransport(socket), owner.peerOf(socket), meter, verdict);
+      return;
+    }
+    if (verdict === MORE) owner.hold(this, meter.bytes);
+    else {
+      this.isOrdinary = true;
+      this.giveUp();
+    }
+    http.feed(chunk);
+    if (!http.isParsed) this.end();
+  }
+
+  private end(): void {
+    const { owner, entry, socket, taps } = this;
+    if (!taps.delete(this)) return;
+    socket.removeListener('close', this.onClose);
+    owner.hold(this, 0);
+    this.entry = undefined;
+    if (entry !== undefined) owner.release(entry);
+  }
+}

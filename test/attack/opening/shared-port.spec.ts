@@ -1,0 +1,241 @@
+import type { Server as HttpServer, IncomingMessage } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { isDeepStrictEqual } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { type INestApplication, Module } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import fc from 'fast-check';
+import { eventually } from '../../support/app.js';
+import { selfSigned } from '../../support/certificates.js';
+import { RawClient } from '../../support/raw-client.js';
+import { HOUSES, type House, type OpenHouse, open } from './houses.js';
+
+/** Everything on a shared port that is no WebSocket upgrade is compared with a server without the module. */
+const SHARED = HOUSES.filter(({ own }) => !own);
+const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/** Longer than any conversation here: what is silent must not meet this timeout. */
+const OPEN_TIMEOUT = 100;
+
+type Prepare = (server: HttpServer) => void;
+
+/** A server with or without the module, and what its application can see of each connection. */
+class Side {
+  /** What was seen of the last connection from each port. */
+  readonly seen = new Map<number, string[]>();
+  private readonly bySocket = new WeakMap<Socket, string[]>();
+  constructor(
+    readonly server: HttpServer,
+    readonly port: number,
+    private readonly tls: boolean,
+    readonly close: () => Promise<void>,
+  ) {
+    server.on(tls ? 'secureConnection' : 'connection', (socket: Socket) => {
+      const events = ['connection'];
+      this.seen.set(socket.remotePort!, events);
+      this.bySocket.set(socket, events);
+      socket.on('end', () => events.push('end'));
+      socket.on('timeout', () => events.push('timeout'));
+      socket.on('error', (error: NodeJS.ErrnoException) => events.push(`error ${error.code}`));
+      socket.on('close', () => events.push(`close ${socket.bytesRead}`));
+    });
+    server.on('request', (request: IncomingMessage) => {
+      const events = this.bySocket.get(request.socket)!;
+      events.push(`request ${request.method} ${request.url} ${request.rawHeaders.join()}`);
+      request.on('close', () => events.push(`over ${request.complete}`));
+    });
+  }
+
+  connect(): Promise<RawClient> {
+    return RawClient.connect({ port: this.port, ...(this.tls ? { tls: {} } : {}) });
+  }
+}
+
+const serverOf = (app: INestApplication): HttpServer => app.getHttpServer() as HttpServer;
+
+async function plain({ platform, tls }: House): Promise<INestApplication> {
+  class Plain {}
+  Module({})(Plain);
+  const pair = tls ? selfSigned() : undefined;
+  const app =
+    platform === 'fastify'
+      ? await NestFactory.create(Plain, new FastifyAdapter((pair ? { https: pair } : {}) as object), { logger: false })
+      : await NestFactory.create(Plain, { logger: false, ...(pair ? { httpsOptions: pair } : {}) });
+  await app.listen(0, '127.0.0.1');
+  return app;
+}
+
+/** The two servers to compare. */
+async function sides(
+  house: House,
+  prepare: Prepare = () => undefined,
+): Promise<{ with: Side; without: Side; place: OpenHouse }> {
+  const place = await open(house, { options: { http: { openTimeout: OPEN_TIMEOUT } } });
+  const app = await plain(house);
+  const { port } = serverOf(app).address() as AddressInfo;
+  for (const each of [serverOf(place.test.app), serverOf(app)]) prepare(each);
+  return {
+    place,
+    with: new Side(serverOf(place.test.app), place.port, house.tls, () => place.close()),
+    without: new Side(serverOf(app), port, house.tls, () => app.close()),
+  };
+}
+
+/** One thing that a peer does. */
+type Act = string | number | 'FIN' | 'RESET';
+
+/** What a peer got and what the application saw, without what depends on the moment. */
+async function converse(side: Side, acts: readonly Act[], quiet: number): Promise<object> {
+  const client = await side.connect();
+  const port = client.socket.localPort ?? (client as unknown as { tcp: Socket }).tcp.localPort!;
+  for (const act of acts) {
+    if (typeof act === 'number') await pause(act);
+    else if (act === 'FIN') client.socket.end();
+    else if (act === 'RESET') {
+      await eventually(() => side.seen.has(port));
+      client.resetTcp();
+    } else client.write(act);
+  }
+  await Promise.race([client.untilClosed(5_000).catch(() => undefined), pause(quiet)]);
+  const text = client.received.toString('latin1').replace(/^(Date|ETag):.*$/gim, '$1');
+  const { ended } = client;
+  client.destroy();
+  await eventually(() => side.seen.get(port)?.some((event) => event.startsWith('close')) === true);
+  const events = side.seen.get(port)!;
+  // When a request is over depends on its answer: behind one that was pipelined, or before it.
+  return { text, ended, events: events.filter((event) => !event.startsWith('over')), over: events.length };
+}
+
+/** A difference must show each time, however long both sides have. */
+async function compare(pair: { with: Side; without: Side }, acts: readonly Act[]): Promise<void> {
+  for (const quiet of [60, 300, 1500]) {
+    const [without, withModule] = await Promise.all(
+      [pair.without, pair.with].map((side) => converse(side, acts, quiet)),
+    );
+    if (isDeepStrictEqual(without, withModule)) return;
+    if (quiet > 1000) expect(withModule).toEqual(without);
+  }
+}
+
+const CLOSE = 'Connection: close\r\n';
+const get = (headers = '') => `GET /seen HTTP/1.1\r\nHost: a\r\n${headers}\r\n`;
+const REQUESTS = [
+  get(),
+  get(CLOSE),
+  get('Connection: keep-alive\r\n'),
+  get('Upgrade: websocket\r\n'),
+  get(`Upgrade: websocket\r\n${CLOSE}`),
+  get('Upgrade: websocket\r\nConnection: keep-alive, upgraded\r\n'),
+  get('Upgrade: h2c\r\nConnection: upgrade\r\n'),
+  get('Connection: upgrade\r\n'),
+  'HEAD /seen HTTP/1.1\r\nHost: a\r\n\r\n',
+  'OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n',
+  'POST /seen HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello',
+  'POST /seen HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n',
+  'GET /seen HTTP/1.0\r\n\r\n',
+  'GET /seen HTTP/1.1\r\n\r\n',
+  '\r\n\r\nGET /seen HTTP/1.1\r\nHost: a\r\n\r\n',
+  'garbage\r\n\r\n',
+  'GET /seen HTTP/1.1\nHost: a\n\n',
+  'GET /seen HTTP/1.1\r\nHost : a\r\n\r\n',
+];
+
+const acts: fc.Arbitrary<readonly Act[]> = fc
+  .tuple(
+    fc.array(fc.constantFrom(...REQUESTS), { maxLength: 3 }),
+    fc.array(fc.tuple(fc.nat(400), fc.constantFrom(0, 1, 5, 20)), { maxLength: 4 }),
+    fc.constantFrom(0, 0, 4),
+    fc.constantFrom<Act | undefined>(undefined, 'FIN', 'RESET'),
+    fc.boolean(),
+  )
+  .map(([requests, cuts, first, end, isWhole]) => {
+    const all = requests.join('');
+    const text = isWhole ? all : all.slice(0, Math.floor(all.length * 0.8));
+    const pieces: Act[] = first === 0 ? [] : [first];
+    let rest = text;
+    for (const [length, wait] of cuts) {
+      if (rest === '') break;
+      pieces.push(rest.slice(0, length + 1), wait);
+      rest = rest.slice(length + 1);
+    }
+    if (rest !== '') pieces.push(rest);
+    // What was answered before a reset depends on the moment.
+    if (end === 'RESET') pieces.push(30);
+    return end === undefined ? pieces : [...pieces, end];
+  });
+
+describe.each(SHARED)('as if the module was not there: $name', (house) => {
+  let pair: Awaited<ReturnType<typeof sides>>;
+  beforeAll(async () => {
+    pair = await sides(house);
+  });
+  afterAll(async () => {
+    await Promise.all([pair.with.close(), pair.without.close()]);
+  });
+
+  it('random conversations', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(acts, { minLength: 20, maxLength: 20 }), async (talks) => {
+        await Promise.all(talks.map((each) => compare(pair, each)));
+      }),
+      { numRuns: house.tls ? 3 : 8, endOnFailure: true },
+    );
+    await eventually(() => pair.place.isEmpty);
+    expect(pair.place.test.stats().faults).toEqual({});
+  }, 60_000);
+
+  it.each<[string, readonly Act[]]>([
+    ['nothing, and the end', ['FIN']],
+    ['nothing, and the end later', [30, 'FIN']],
+    ['nothing, and a reset', [30, 'RESET']],
+    ['half a head, and the end', ['GET / HT', 'FIN']],
+    ['half a head, and the end later', ['GET / HT', 30, 'TP/1.1\r\nHo', 30, 'FIN']],
+    ['half a head, and a reset', ['GET / HT', 30, 'RESET']],
+    ['half an upgrade, and the end', ['GET / HTTP/1.1\r\nUpgrade: websocket\r\n', 30, 'FIN']],
+    ['half an upgrade in pieces, and the end', ['GET / HTTP/1.1\r\nUpgr', 30, 'ade: websocket\r\n', 30, 'FIN']],
+    [
+      'an upgrade that Connection does not name, in pieces',
+      ['GET /seen HTTP/1.1\r\nUpgr', 10, 'ade: websocket\r\n', 10, CLOSE, '\r\n'],
+    ],
+    ['silence longer than the open timeout, then a request', [3 * OPEN_TIMEOUT, get(CLOSE)]],
+    [
+      'half a head, the open timeout, and the rest',
+      ['GET /seen HTTP/1.1\r\nHost:', 3 * OPEN_TIMEOUT, ` a\r\n${CLOSE}\r\n`],
+    ],
+    ['a head byte by byte', [...get(CLOSE)].flatMap((byte) => [byte, 1])],
+    [
+      'a head of 9 KiB in pieces',
+      [
+        get(`${CLOSE}Cookie: ${'x'.repeat(9000)}\r\n`).slice(0, 5000),
+        5,
+        get(`${CLOSE}Cookie: ${'x'.repeat(9000)}\r\n`).slice(5000),
+      ],
+    ],
+    ['a request behind a pause of a few milliseconds', [3, get(CLOSE)]],
+  ])('%s', async (_, each) => {
+    await compare(pair, each);
+  });
+
+  it('300 requests at once, and 300 silent connections that ask later, of one address', async () => {
+    const answered = async (wait: number): Promise<number> => {
+      const clients = await Promise.all(Array.from({ length: house.tls ? 100 : 300 }, () => pair.with.connect()));
+      await pause(wait);
+      for (const client of clients) client.write(get(CLOSE));
+      const answers = await Promise.all(clients.map((client) => client.response(20_000)));
+      for (const client of clients) client.destroy();
+      return answers.filter(({ status }) => status === 404).length;
+    };
+    for (const wait of [0, 2 * OPEN_TIMEOUT]) expect(await answered(wait)).toBe(house.tls ? 100 : 300);
+    expect(pair.place.test.stats()).toMatchObject({ pending: 0, faults: {} });
+  }, 60_000);
+
+  it('looks the same to an application: listeners of the server and of a socket', async () => {
+    const counts = ({ server }: Side) =>
+      ['connection', 'secureConnection', 'request', 'clientError', 'timeout', 'tlsClientError'].map((event) =>
+        server.listenerCount(event),
+      );
+    expect(counts(pair.with)).toEqual(counts(pair.without));
+    expect(Object.keys(pair.with.server).sort()).toEqual(Object.keys(pair.without.server).sort());
+  });
+});
