@@ -11,7 +11,7 @@ const MODULES: Readonly<Record<string, readonly string[]>> = {
   cli: ['.', 'config', 'http', 'nest', 'net', 'protocol'],
   client: ['config', 'connection', 'http', 'net', 'protocol', 'telemetry'],
   cluster: ['net'],
-  compat: ['handshake', 'server'],
+  compat: ['http'],
   config: ['.', 'admission', 'compat', 'net'],
   connection: ['admission', 'config', 'net', 'protocol', 'telemetry'],
   dashboard: ['admission', 'config', 'connection', 'dispatch', 'http', 'nest', 'net', 'telemetry'],
