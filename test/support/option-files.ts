@@ -200,7 +200,7 @@ export function envExample(): string {
     return [...(group === undefined ? [] : [`## ${plain(GROUPS[group] ?? capital(group))}`]), ...lines].join('\n\n');
   });
   return `${[
-    '# Every setting of nest-secure-ws with its default. Copy to .env what is to be different.\n# Durations: milliseconds or 10s. Sizes: bytes or 64kb. Rates: 20/1s. Lists: commas between the values.',
+    '# Every setting of nest-secure-ws with its default. Copy the lines that you want to change to .env.\n# Durations: milliseconds or 10s. Sizes: bytes or 64kb. Rates: 20/1s. Lists: commas between the values.',
     ...sections,
   ].join('\n\n')}\n`;
 }
