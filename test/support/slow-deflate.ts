@@ -1,8 +1,24 @@
+import { deflateRawSync } from 'node:zlib';
+
+const TRAILER = Buffer.from([0x00, 0x00, 0xff, 0xff]);
+const Z_SYNC_FLUSH = 2;
+
 /**
  * Compressed data that takes zlib as long as a byte can, and yields nothing: empty blocks, each with Huffman codes of
- * its own for which tables are built (RFC 1951, 3.2.7). The payload of a message with RSV1.
+ * its own for which tables are built (RFC 1951, 3.2.7). The payload of a message with RSV1; `text`: what it says in the
+ * end.
  */
-export function slowDeflate(bytes: number): Buffer {
+export function slowDeflate(bytes: number, text?: string): Buffer {
+  const slow = emptyBlocks(bytes);
+  if (text === undefined) return slow;
+  return Buffer.concat([
+    slow,
+    TRAILER,
+    deflateRawSync(text, { finishFlush: Z_SYNC_FLUSH }).subarray(0, -TRAILER.length),
+  ]);
+}
+
+function emptyBlocks(bytes: number): Buffer {
   const bits = new BitWriter(bytes + 64);
   while (bits.length < bytes - 1) emptyDynamicBlock(bits);
   // A stored block, of which the receiver puts back the length (RFC 7692, 7.2.2).

@@ -1,0 +1,81 @@
+import { deflateRawSync } from 'node:zlib';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { eventually, type TestApp } from '../../support/app.js';
+import { frame, type RawClient } from '../../support/raw-client.js';
+import { slowDeflate } from '../../support/slow-deflate.js';
+import { isQuiet, openClient, said, sleep, startLive, unmetered } from './live.js';
+
+const DEFLATE = { headers: { 'Sec-WebSocket-Extensions': 'permessage-deflate' } };
+const KIB = 1024;
+
+let app: TestApp;
+let clients: RawClient[] = [];
+
+afterEach(async () => {
+  // Some of them are not read from for minutes: only a reset is noticed, when they are next pinged.
+  for (const client of clients) client.socket.resetAndDestroy();
+  clients = [];
+  await eventually(() => isQuiet(app), 30_000);
+  await app.close();
+});
+
+async function open(localAddress: string): Promise<RawClient> {
+  const client = await openClient(app, { localAddress }, DEFLATE);
+  clients.push(client);
+  return client;
+}
+
+const SLOW = frame(slowDeflate(256 * KIB, JSON.stringify({ event: 'echo', data: 'slow' })), { rsv1: true });
+const noise = Buffer.from(Array.from({ length: 90_000 }, (_, i) => (((i * 48271) % 2147483647) >> 8) & 0xff)).toString(
+  'base64',
+);
+const HONEST = frame(
+  deflateRawSync(JSON.stringify({ event: 'size', data: noise }), { finishFlush: 2 }).subarray(0, -4),
+  {
+    rsv1: true,
+  },
+);
+
+/** Connections of one address that send slow messages without a pause; answers how many were answered. */
+async function attack(connections: number, messages: number): Promise<() => number> {
+  const attackers = await Promise.all(Array.from({ length: connections }, () => open('127.0.0.2')));
+  let answered = 0;
+  for (const attacker of attackers) {
+    void (async () => {
+      while ((await said(attacker, 60_000)) !== undefined) answered++;
+    })().catch(() => undefined);
+    attacker.write(Buffer.concat(Array<Buffer>(messages).fill(SLOW)));
+  }
+  return () => answered;
+}
+
+describe('compressed input that is made to be slow', () => {
+  it('of one address delays nobody else: neither small messages nor large compressed ones', async () => {
+    app = await startLive({ messages: unmetered() });
+    const honest = await open('127.0.0.3');
+    const answered = await attack(30, 4);
+    await eventually(() => answered() > 0, 20_000);
+    const before = answered();
+    const small = [1, 2, 3].map((i) => frame(JSON.stringify({ event: 'echo', data: i })));
+    honest.write(Buffer.concat(small.flatMap((message) => [HONEST, message])));
+    for (const i of [1, 2, 3]) {
+      expect(await said(honest, 30_000)).toEqual({ event: 'size', data: noise.length + 2 });
+      expect(await said(honest, 30_000)).toEqual({ event: 'echo', data: i });
+    }
+    // First come, first served would have answered each of the thirty before the first of them.
+    expect(answered() - before).toBeLessThan(30);
+  });
+
+  it('is charged for its time: it uses up a byte rate that its bytes alone would keep', async () => {
+    const byteRate = `${12 * 256 + 100}kb/10m`;
+    app = await startLive({
+      messages: { ...unmetered(), byteRate, byteRatePerIp: byteRate },
+      keepalive: { pingInterval: '1s' },
+    });
+    const answered = await attack(1, 12);
+    await eventually(() => answered() > 0, 20_000);
+    // Long enough for all of them, were they read.
+    for (let i = 0; i < 150 && answered() < 12; i++) await sleep(10);
+    expect(answered()).toBeLessThan(12);
+  });
+});
