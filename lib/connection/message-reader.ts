@@ -358,7 +358,12 @@ export class MessageReader implements FrameSink {
     const { parser, queue } = this;
     const unread = this.gate.closed ? this.connection.transport.readableLength : 0;
     const objects = parser.heldObjects + queue.length;
-    return parser.heldBytes + queue.bytes + this.runningBytes + this.inflatingBytes + objects * OVERHEAD + unread;
+    return parser.heldBytes + queue.bytes + this.runningBytes + this.inflatingHeld + objects * OVERHEAD + unread;
+  }
+
+  /** The compressed message that waits or is inflated, and what has come out of it. */
+  private get inflatingHeld(): number {
+    return this.inflatingBytes === 0 ? 0 : this.inflatingBytes + this.connection.deflate!.heldBytes;
   }
 
   /** When the message that is being received must be complete. */
