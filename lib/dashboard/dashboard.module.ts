@@ -110,13 +110,13 @@ export class SecureWsDashboard implements OnModuleInit, OnApplicationShutdown {
     this.sessions = this.sessionsOf(options);
   }
 
-  /** @internal */
+  /** @hidden */
   onModuleInit(): void {
     this.runtime.subscribe(this.dashboard);
     this.dashboard.start();
   }
 
-  /** @internal */
+  /** @hidden */
   onApplicationShutdown(): void {
     this.dashboard.stop();
   }

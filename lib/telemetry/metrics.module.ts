@@ -41,12 +41,12 @@ export class SecureWsMetrics implements OnApplicationBootstrap, OnApplicationShu
     return prometheusText(this.collector.collect());
   }
 
-  /** @internal Tells OpenTelemetry too, where the application has registered a meter provider by now. */
+  /** @hidden Tells OpenTelemetry too, where the application has registered a meter provider by now. */
   async onApplicationBootstrap(): Promise<void> {
     this.unregister = await registerOpenTelemetry(this.collector);
   }
 
-  /** @internal */
+  /** @hidden */
   onApplicationShutdown(): void {
     this.unregister?.();
   }

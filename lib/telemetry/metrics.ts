@@ -100,8 +100,8 @@ export interface GatewayGauges {
 
 /** What is read at the moment of a scrape. */
 export interface MetricsSource {
-  gateways(): Iterable<GatewayGauges>;
-  /** Current figures without labels, by the name of their metric without its prefix. */
+  /** @internal */ gateways(): Iterable<GatewayGauges>;
+  /** @internal Current figures without labels, by the name of their metric without its prefix. */
   figures(): readonly Figure[];
 }
 
