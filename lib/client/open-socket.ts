@@ -1,7 +1,8 @@
+import { type LookupAddress, type LookupOptions, lookup as lookUp } from 'node:dns';
 import { EventEmitter } from 'node:events';
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
-import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { connect as connectTcp, isIP, type LookupFunction, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
 import { parseAddress } from '../net/address.js';
@@ -28,7 +29,10 @@ export interface Reached {
   announce?(): void;
 }
 
-/** Loopback, link-local and private networks, and what else is nobody's on the internet (RFC 6890). */
+/**
+ * Loopback, link-local and private networks, what else is nobody's on the internet (RFC 6890), and the forms of IPv6
+ * addresses that stand for IPv4 ones without being read as such: translated (RFC 2765), 6to4 and Teredo.
+ */
 const PRIVATE = addressList(
   'loopback',
   'linklocal',
@@ -38,11 +42,15 @@ const PRIVATE = addressList(
   '192.0.0.0/24',
   '198.18.0.0/15',
   '240.0.0.0/4',
+  '224.0.0.0/4',
   '::/96',
+  '::ffff:0:0:0/96',
   '64:ff9b::7f00:0/104',
   '64:ff9b:1::/48',
-  '2002:7f00::/24',
+  '2001::/32',
+  '2002::/16',
   '100::/64',
+  'ff00::/8',
   'fec0::/10',
 );
 
@@ -59,9 +67,9 @@ export async function openSocket(way: Way, ending: Ending): Promise<Reached> {
 
 async function direct(way: Way, ending: Ending): Promise<Reached> {
   const { host, port, secure } = way.target;
-  // An address that is named is judged before anything is sent to it; a name when it is known where it led.
+  // An address that is named is judged before anything is sent to it; those of a name inside its look-up.
   if (isIP(host) !== 0) judge(way, isPublicAddress(host));
-  const tcp = guard(connectTcp({ ...lookupOf(way.tls), host, port }));
+  const tcp = guard(connectTcp({ ...lookupOf(way), host, port }));
   await settle(tcp, 'connect', ending);
   try {
     const isPublic = isPublicAddress(tcp.remoteAddress);
@@ -74,12 +82,34 @@ async function direct(way: Way, ending: Ending): Promise<Reached> {
 }
 
 /** A resolver of the caller's own stands among the options that `tls.connect` hands on. */
-const lookupOf = ({ lookup }: ConnectionOptions): { lookup?: ConnectionOptions['lookup'] } =>
-  lookup === undefined ? {} : { lookup };
+function lookupOf({ tls, publicOnly }: Way): { lookup?: LookupFunction } {
+  const { lookup } = tls;
+  if (publicOnly) return { lookup: publicLookup(lookup ?? (lookUp as LookupFunction)) };
+  return lookup === undefined ? {} : { lookup };
+}
+
+/** Answers public addresses only: no connection to another is even begun. */
+export const publicLookup =
+  (lookup: LookupFunction): LookupFunction =>
+  (host: string, options: LookupOptions, callback) => {
+    lookup(host, options as never, (error, found, family) => {
+      // What is no address Node refuses.
+      if (error || (typeof found !== 'string' && !Array.isArray(found))) return callback(error, found, family);
+      const all: LookupAddress[] = typeof found === 'string' ? [{ address: found, family: family ?? 0 }] : found;
+      const open = all.filter(({ address }) => isPublicAddress(address));
+      const [first] = open;
+      if (first === undefined) callback(intoPrivate(), options.all ? [] : '', 0);
+      else if (options.all) callback(null, open);
+      else callback(null, first.address, first.family);
+    });
+  };
 
 function judge({ publicOnly }: Way, isPublic: boolean): void {
-  if (publicOnly && !isPublic) throw new RedirectRefusedError('redirect from a public address into a private network');
+  if (publicOnly && !isPublic) throw intoPrivate();
 }
+
+const intoPrivate = (): RedirectRefusedError =>
+  new RedirectRefusedError('redirect from a public address into a private network');
 
 async function encrypt(tcp: Socket, { target, tls }: Way, ending: Ending): Promise<Socket> {
   const socket = guard(connectTls({ ...tlsOptions(target, tls), socket: tcp }));

@@ -9,7 +9,7 @@ import {
   TooManyRedirectsError,
   UnexpectedStatusError,
 } from '../../../lib/client/index.js';
-import { isPublicAddress } from '../../../lib/client/open-socket.js';
+import { isPublicAddress, publicLookup } from '../../../lib/client/open-socket.js';
 import { sharedRuntime } from '../../../lib/client/runtime.js';
 import { authority, type Certificate } from './certificates.js';
 import { closeAll, rawServer, rejection, upgrade } from './support.js';
@@ -164,16 +164,55 @@ describe('a redirect into the private network', () => {
 
   it('from a public address is refused before anything is sent there, unless allowed', async () => {
     const inner = await willing();
-    for (const host of ['127.0.0.1', 'localhost', '[::ffff:127.0.0.1]', '2130706433', '0x7f.1']) {
+    for (const host of [
+      '127.0.0.1',
+      'localhost',
+      '[::ffff:127.0.0.1]',
+      '[::ffff:0:127.0.0.1]',
+      '2130706433',
+      '0x7f.1',
+    ]) {
       const server = await rawServer((socket) => void socket.write(redirect(`ws://${host}:${inner.port}/`)));
       expect(await rejection(connect(server.url, { agent: new Public() }))).toBeInstanceOf(RedirectRefusedError);
-      expect(inner.requests).toHaveLength(0);
-      await inner.quiet();
+      expect(inner.connections).toBe(0);
       await server.quiet();
     }
     const server = await rawServer((socket) => void socket.write(redirect(`ws://127.0.0.1:${inner.port}/`)));
     await end(await connect(server.url, { agent: new Public(), allowPrivateRedirects: true }));
     expect(inner.requests).toHaveLength(1);
+  });
+
+  it.each<[unknown, boolean, unknown]>([
+    ['127.0.0.1', false, RedirectRefusedError],
+    [[{ address: '127.0.0.1', family: 4 }], true, RedirectRefusedError],
+    [
+      [
+        { address: '10.0.0.1', family: 4 },
+        { address: '::1', family: 6 },
+      ],
+      true,
+      RedirectRefusedError,
+    ],
+    [
+      [
+        { address: '10.0.0.1', family: 4 },
+        { address: '8.8.8.8', family: 4 },
+      ],
+      true,
+      [{ address: '8.8.8.8', family: 4 }],
+    ],
+    [[{ address: '8.8.8.8', family: 4 }], false, '8.8.8.8'],
+    ['8.8.8.8', false, '8.8.8.8'],
+    [undefined, false, undefined],
+  ])('the addresses of a name are judged inside its look-up: %j', (answer, all, expected) => {
+    const resolver = (_: string, __: object, done: (error: null, found: unknown, family: number) => void) =>
+      done(null, answer, 4);
+    let told: unknown;
+    publicLookup(resolver as never)('inner.test', { all }, (error, found) => {
+      told = error ?? found;
+    });
+    if (expected === RedirectRefusedError) expect(told).toBeInstanceOf(RedirectRefusedError);
+    else expect(told).toEqual(expected);
   });
 
   it('between private addresses is followed', async () => {
@@ -201,6 +240,12 @@ describe('a redirect into the private network', () => {
     ['64:ff9b:1::a00:1', false],
     ['::127.0.0.1', false],
     ['2002:7f00:1::', false],
+    ['2002:a00:1::', false],
+    ['::ffff:0:127.0.0.1', false],
+    ['::ffff:0:8.8.8.8', false],
+    ['2001:0:4136:e378:8000:63bf:3fff:fdd2', false],
+    ['239.255.255.250', false],
+    ['ff02::1', false],
     ['192.0.0.192', false],
     ['198.19.0.1', false],
     ['255.255.255.255', false],
