@@ -256,6 +256,12 @@ export class RawClient {
     });
   }
 
+  /** Reads nothing more, below TLS either. */
+  pause(): void {
+    this.socket.pause();
+    this.tcp.pause();
+  }
+
   /** Sends a reset; under TLS it ends TCP without a word of TLS. */
   reset(): void {
     // A reset that crosses the peer's end leaves the handle open in Node. Under TLS it does: TCP just breaks off there.

@@ -151,6 +151,52 @@ describe('keepalive', () => {
   });
 });
 
+describe('pings of the application', () => {
+  it('have pongs that are not unasked, one for each', async () => {
+    const client = await open({ messages: { controlRate: '10/1m' }, keepalive: { pingInterval: null } });
+    await eventually(() => LiveGateway.sockets.length === 1);
+    const heard: string[] = [];
+    socketOf().on('pong', (data) => heard.push(data.toString()));
+    for (let at = 0; at < 50; at++) {
+      socketOf().ping(String(at));
+      client.write(pong((await client.frame())!.payload));
+    }
+    await eventually(() => heard.length === 50);
+    expect(heard).toEqual(Array.from({ length: 50 }, (_, at) => String(at)));
+    for (let at = 0; at < 11; at++) client.write(pong(Buffer.from('unasked')));
+    expect(await client.closeFrame()).toEqual({ code: 1008, reason: 'control frame rate exceeded' });
+  });
+});
+
+describe('what is told of an end', () => {
+  it.each([
+    ['a protocol error', frame('x', { rsv1: true }), 1002],
+    ['no UTF-8', frame(Buffer.from([0xff])), 1007],
+    ['too large a message', frame('', { length: 2 ** 31 }), 1009],
+  ])('%s is counted with the code that was sent', async (_, bytes, code) => {
+    const client = await open();
+    client.write(bytes);
+    expect((await client.closeFrame())?.code).toBe(code);
+    client.destroy();
+    await eventually(() => app.stats().connections === 0);
+    expect(app.stats().closed).toEqual({ [code]: 1 });
+  });
+
+  it.each([
+    ['a reason that is too long', 1008, 'é'.repeat(200), { code: 1008, reason: 'é'.repeat(61) }],
+    ['a code that there is not', 99, 'why', { code: 1008, reason: 'why' }],
+    ['a code that may not be sent', 1006, '', { code: 1008, reason: 'policy violation' }],
+  ])('disconnectUser and disconnectSocket disconnect with %s', async (_, code, reason, expected) => {
+    const options: SecureWsOptions = { guards: [() => allow({ principal: 'anna' })] };
+    const [byUser, byId] = [await open(options), await open(options)];
+    await eventually(() => LiveGateway.sockets.length === 2);
+    const broadcaster = app.app.get(SecureWsBroadcaster);
+    expect(broadcaster.disconnectSocket(socketOf(1).id, code, reason)).toBe(true);
+    expect(broadcaster.disconnectUser('anna', code, reason)).toBe(2);
+    for (const client of [byUser, byId]) expect(await client.closeFrame()).toEqual(expected);
+  });
+});
+
 describe('sessions', () => {
   const soon = (ms: number): SecureWsOptions => ({ guards: [() => allow({ expiresAt: Date.now() + ms })] });
 

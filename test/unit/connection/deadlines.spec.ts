@@ -246,6 +246,46 @@ describe('the ledger', () => {
     expect([budget.held, budget.full]).toEqual([200 * KIB, false]);
   });
 
+  it('chooses the address that holds most, however little each of its connections holds', () => {
+    // 46 addresses of a hundred connections of 62 KiB each, beside honest senders of 300 KB.
+    const budget = new MemoryBudget(256 * 1024 * KIB, 32 * 1024 * KIB, 10_000);
+    const honest = Array.from({ length: 10 }, () => new Peer(budget, { heldBytes: 0 }));
+    for (const peer of honest) budget.settle(peer, 300 * KIB);
+    const holders = Array.from({ length: 46 }, () => {
+      const account = { heldBytes: 0 };
+      return Array.from({ length: 100 }, () => new Peer(budget, account));
+    });
+    for (let at = 0; at < 100; at++) for (const peers of holders) budget.settle(peers[at]!, 62 * KIB);
+    expect(honest.some(({ ended }) => ended !== undefined)).toBe(false);
+    expect(holders.flat().filter(({ ended }) => ended !== undefined).length).toBeGreaterThan(400);
+    expect([budget.held <= 256 * 1024 * KIB, budget.full]).toEqual([true, false]);
+  });
+
+  it('exempts nobody with so much that all together could fill it', () => {
+    const budget = new MemoryBudget(1000 * KIB, 10_000 * KIB, 50);
+    const peers = Array.from({ length: 50 }, () => new Peer(budget, { heldBytes: 0 }));
+    for (const peer of peers) budget.settle(peer, 19 * KIB);
+    expect([budget.full, peers.some(({ ended }) => ended !== undefined)]).toEqual([false, false]);
+    for (const peer of peers) budget.settle(peer, 21 * KIB);
+    expect(budget.full).toBe(false);
+    expect(budget.held).toBeLessThanOrEqual(1000 * KIB);
+  });
+
+  it('holds what belongs to an address and to no connection, and ends others of it for that', () => {
+    const budget = new MemoryBudget(10_000 * KIB, 200 * KIB);
+    const account = { heldBytes: 0 };
+    const peer = new Peer(budget, account);
+    budget.settle(peer, 100 * KIB);
+    budget.hold(account, 150 * KIB);
+    expect([peer.ended, budget.held, account.heldBytes]).toEqual([
+      'address over its share of the buffers',
+      150 * KIB,
+      150 * KIB,
+    ]);
+    budget.hold(account, -150 * KIB);
+    expect([budget.held, account.heldBytes]).toEqual([0, 0]);
+  });
+
   it('is full when nobody is left to choose', () => {
     const budget = new MemoryBudget(100 * KIB, 10_000 * KIB);
     for (let i = 0; i < 4; i++) budget.settle(new Peer(budget, { heldBytes: 0 }), 50 * KIB);
