@@ -9,7 +9,7 @@ import { answerMemory } from './tune/tune.js';
 
 export type { Io, Output } from './terminal.js';
 
-/** Commands for processes that a command starts itself; no user writes them. */
+/** Internal commands, for processes that a command starts. */
 const INTERNAL: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
   __application: loadApplication,
   __memory: answerMemory,
@@ -17,13 +17,13 @@ const INTERNAL: Readonly<Record<string, (args: readonly string[]) => Promise<voi
 
 const HELP = `
 Examples:
-  npx nest-secure-ws doctor                      do the settings fit this machine?
-  npx nest-secure-ws probe ws://localhost:3000   what does an attacker get?
-  npx nest-secure-ws tune messages/              which compression fits these messages?
+  npx nest-secure-ws doctor                      check settings against this machine
+  npx nest-secure-ws probe ws://localhost:3000   attack your own server
+  npx nest-secure-ws tune messages/              recommend compression settings
 
 Each command prints more with --help. Exit code: 0 fine, 1 findings, 2 could not run.`;
 
-/** Runs the command line; answers the exit code. Never throws for what a user or a peer does. */
+/** Runs the command line and returns the exit code. Wrong input and hostile peers do not make it throw. */
 export async function main(args: readonly string[], io: Io): Promise<number> {
   const internal = INTERNAL[args[0] ?? ''];
   if (internal !== undefined) {
@@ -32,7 +32,7 @@ export async function main(args: readonly string[], io: Io): Promise<number> {
   }
   let code: number = Exit.FINE;
   const program = new Command('nest-secure-ws')
-    .description('Examines a deployment of nest-secure-ws, attacks your own server, tunes compression.')
+    .description('Checks a deployment of nest-secure-ws, attacks your own server, tunes compression.')
     .version(VERSION)
     .addHelpText('after', HELP)
     .configureOutput({

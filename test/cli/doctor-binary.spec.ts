@@ -254,7 +254,7 @@ const app = (name: string): string => resolve('test/cli/apps', `${name}.app.ts`)
       await ended;
     }
     const { json } = await doctor([], { cwd });
-    expect(json.findings.find(({ check }) => check === 'redis')?.what).toMatch(/could not be asked/);
+    expect(json.findings.find(({ check }) => check === 'redis')?.what).toMatch(/cannot be queried/);
   });
 
   it('waits for none that does not answer', async () => {
@@ -264,6 +264,6 @@ const app = (name: string): string => resolve('test/cli/apps', `${name}.app.ts`)
     const cwd = directory('redis-silent', `WEBSOCKETS_CLUSTER_URL=redis://127.0.0.1:${port}`);
     const { json } = await doctor([], { cwd });
     silent.close();
-    expect(json.findings.find(({ check }) => check === 'redis')?.what).toMatch(/could not be asked/);
+    expect(json.findings.find(({ check }) => check === 'redis')?.what).toMatch(/cannot be queried/);
   });
 });

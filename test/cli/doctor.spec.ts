@@ -161,7 +161,7 @@ const PROVOKED: readonly (readonly [string, Deployment, string, Finding['severit
     deployment({ ...GOOD, proxy: { trusted: ['0.0.0.0/0'], requireTls: true } }),
     'trusted-proxies',
     'error',
-    /that is everybody/,
+    /covers the whole internet/,
     'WEBSOCKETS_TRUSTED_PROXIES=10.0.0.0/8',
   ],
   [
@@ -169,7 +169,7 @@ const PROVOKED: readonly (readonly [string, Deployment, string, Finding['severit
     deployment({ ...GOOD, proxy: { trusted: ['::/0', 'loopback'], requireTls: true } }),
     'trusted-proxies',
     'error',
-    /that is everybody/,
+    /covers the whole internet/,
     'WEBSOCKETS_TRUSTED_PROXIES=loopback',
   ],
   [
@@ -177,14 +177,14 @@ const PROVOKED: readonly (readonly [string, Deployment, string, Finding['severit
     deployment({ ...GOOD, proxy: { trusted: ['::ffff:0.0.0.0/96'], requireTls: true } }),
     'trusted-proxies',
     'error',
-    /that is everybody/,
+    /covers the whole internet/,
   ],
   [
     'half of everybody',
     deployment({ ...GOOD, proxy: { trusted: ['128.0.0.0/1'], requireTls: true } }),
     'trusted-proxies',
     'error',
-    /that is everybody/,
+    /covers the whole internet/,
   ],
   [
     'a private range with its public neighbours',
@@ -237,7 +237,7 @@ const PROVOKED: readonly (readonly [string, Deployment, string, Finding['severit
     deployment({ proxy: { requireTls: true } }, { tls: [], variable: () => undefined }),
     'plaintext',
     'error',
-    /neither TLS here nor a trusted proxy/,
+    /neither a certificate nor a trusted proxy/,
   ],
   [
     'processes without a cluster',
@@ -300,20 +300,20 @@ const PROVOKED: readonly (readonly [string, Deployment, string, Finding['severit
     /in 15 days/,
   ],
   ['one of tomorrow', deployment(GOOD, chain({ notBefore: NOW + DAY })), 'certificates', 'error', /not valid before/],
-  ['a self-signed one', deployment(GOOD, chain({}, 'self-signed')), 'certificates', 'warning', /vouches for itself/],
+  ['a self-signed one', deployment(GOOD, chain({}, 'self-signed')), 'certificates', 'warning', /is self-signed/],
   [
     'an incomplete chain',
     deployment(GOOD, chain({}, 'incomplete')),
     'certificates',
     'warning',
-    /ends before an authority/,
+    /does not lead to an authority/,
   ],
   [
     'a chain out of order',
     deployment(GOOD, chain({}, 'unordered')),
     'certificates',
     'error',
-    /not issued by the one behind it/,
+    /not issued by the one that follows it/,
   ],
   ['no names', deployment(GOOD, chain({ names: [] })), 'certificates', 'error', /subjectAltName/],
   ['a short key', deployment(GOOD, chain({ rsaBits: 1024 })), 'certificates', 'error', /1024 bits/],
@@ -329,7 +329,7 @@ const PROVOKED: readonly (readonly [string, Deployment, string, Finding['severit
     deployment(GOOD, { redis: { address: 'r:1', failed: 'ECONNREFUSED' } }),
     'redis',
     'error',
-    /could not be asked: ECONNREFUSED/,
+    /cannot be queried: ECONNREFUSED/,
   ],
   ['an old Redis', deployment(GOOD, { redis: { ...REDIS, version: '6.0.16' } }), 'redis', 'error', /version 6\.0\.16/],
   ['a replica', deployment(GOOD, { redis: { ...REDIS, role: 'slave' } }), 'redis', 'error', /a slave/],
@@ -366,7 +366,7 @@ const PROVOKED: readonly (readonly [string, Deployment, string, Finding['severit
     /reaches its end of life/,
   ],
   ['an old ws', deployment(GOOD, { wsVersion: '8.17.0' }), 'ws', 'error', /8\.17\.0/],
-  ['an ancient ws', deployment(GOOD, { wsVersion: '7.5.10' }), 'ws', 'error', /no fixes any more/],
+  ['an ancient ws', deployment(GOOD, { wsVersion: '7.5.10' }), 'ws', 'error', /no longer maintained/],
 ];
 
 describe('the checks of doctor', () => {

@@ -104,7 +104,7 @@ describe('probe', () => {
     const { json } = await probe(url, '--only', 'half-head,drip,no-pong', '--time', '20');
     expect(ids(json, 'accepted')).toEqual(['half-head', 'drip']);
     expect(of(json, 'half-head')?.seen).toBe('still open after 15 s');
-    expect(of(json, 'no-pong')).toMatchObject({ verdict: 'skipped', seen: 'takes up to 48 s: give it more --time' });
+    expect(of(json, 'no-pong')).toMatchObject({ verdict: 'skipped', seen: 'takes up to 48 s: raise --time' });
   });
 
   it('attacks the stock adapter of Nest', async () => {
@@ -143,14 +143,14 @@ describe('probe', () => {
     expect(of(json, 'origin')).toMatchObject({ verdict: 'held', seen: '401 Unauthorized' });
     expect([ids(json, 'accepted'), code]).toEqual([[], 0]);
     const { stdout } = await runCli(['probe', url, '--only', 'frames']);
-    expect(stdout).toMatch(/What needs an open WebSocket was not tried: an upgrade gets 401 Unauthorized/);
+    expect(stdout).toMatch(/Attacks on open connections were skipped: an upgrade gets 401 Unauthorized/);
   });
 
   it('says that nobody is at a path', async () => {
     const { url } = await serve('ours');
     const { code, stdout, stderr } = await runCli(['probe', `${url}/nowhere`]);
     expect([code, stdout]).toEqual([2, '']);
-    expect(stderr).toContain('an upgrade to /nowhere gets 404 Not Found: give the path of a gateway');
+    expect(stderr).toContain('an upgrade to /nowhere gets 404 Not Found: pass the path of a gateway');
   });
 
   it('follows no redirect', async () => {
@@ -232,8 +232,8 @@ describe('probe', () => {
 
   it('attacks no other machine', async () => {
     for (const [url, words] of [
-      ['ws://0.0.0.0:80/', /not the address of one server/],
-      ['ws://127.0.0.1:1/', /nobody accepts a connection at 127\.0\.0\.1:1 \(127\.0\.0\.1: ECONNREFUSED\)/],
+      ['ws://0.0.0.0:80/', /not the address of a single server/],
+      ['ws://127.0.0.1:1/', /cannot connect to 127\.0\.0\.1:1 \(127\.0\.0\.1: ECONNREFUSED\)/],
     ] as const) {
       const { code, stdout, stderr } = await runCli(['probe', url, '--time', '5']);
       expect([url, code, stdout]).toEqual([url, 2, '']);

@@ -82,9 +82,9 @@ describe('the address that is attacked', () => {
       ['::1', '::ffff:192.0.2.1'],
       ['127.0.0.1', '64:ff9b::7f00:1'],
     ])
-      await expect(resolved(...mixed)).rejects.toThrow(/means this machine and others/);
+      await expect(resolved(...mixed)).rejects.toThrow(/resolves to this machine and to others/);
     for (const none of [['0.0.0.0'], ['127.0.0.1', '0.0.0.0'], ['::'], ['ff02::1']])
-      await expect(resolved(...none)).rejects.toThrow(/not the address of one server/);
+      await expect(resolved(...none)).rejects.toThrow(/not the address of a single server/);
     await expect(resolved()).rejects.toThrow(/no address/);
     await expect(resolveAddresses(parseProbeUrl('ws://name.invalid/'))).rejects.toThrow(/cannot be resolved: E/);
   });
@@ -319,7 +319,7 @@ describe('the one address of a run', () => {
     });
     await expect(
       chooseTarget(url, { verify: true, signal: forever, resolver: async () => ['127.0.0.2'] }),
-    ).rejects.toThrow(/nobody accepts a connection at several\.invalid:\d+ \(127\.0\.0\.2: ECONNREFUSED\)/);
+    ).rejects.toThrow(/cannot connect to several\.invalid:\d+ \(127\.0\.0\.2: ECONNREFUSED\)/);
   });
 
   const own = Object.values(networkInterfaces())

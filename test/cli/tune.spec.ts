@@ -212,10 +212,10 @@ describe('tune', () => {
       set: [],
     };
     expect(printed(report)).toMatch(/60\.0 % of the bytes are saved, for 30\.0 µs/);
-    expect(printed(report)).toContain('The settings of now are as good.');
-    expect(printed(report)).toMatch(/would save 70\.0 %, and take 96 MiB for 1000 connections/);
+    expect(printed(report)).toContain('The current settings are as good.');
+    expect(printed(report)).toMatch(/would save 70\.0 % and take 96 MiB for 1000 connections/);
     expect(printed({ ...report, improves: true, current: { ...row, size: 0.5 } })).toContain(
-      'settings of now save 50.0 %',
+      'current settings save 50.0 %',
     );
   });
 

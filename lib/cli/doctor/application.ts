@@ -20,7 +20,7 @@ type Answer = { readonly report: DoctorReport } | { readonly failed: string };
 
 /**
  * Loads the application in a process of its own and lets that process run the checks: whatever the application's
- * constructors print, keep open or break, it ends there.
+ * constructors print, keep open or break is gone when that process ends.
  */
 export async function examineApplication(
   request: DoctorRequest,
@@ -44,8 +44,8 @@ export async function examineApplication(
     if (typeof first !== 'object' || first === null)
       throw new CannotRun(
         signal === 'SIGKILL' && !io.signal.aborted
-          ? `${request.app} was not constructed within ${TIMEOUT / 1000} s`
-          : `${request.app} has ended the process (${signal ?? first}): start the application itself to see why`,
+          ? `${request.app} did not finish loading within ${TIMEOUT / 1000} s`
+          : `${request.app} ended its process (${signal ?? first}) while loading: start the application to see why`,
       );
     if ('failed' in first) throw new CannotRun(first.failed);
     return first.report;
@@ -56,7 +56,7 @@ export async function examineApplication(
   }
 }
 
-/** What the process of an application does: `args` holds the request. */
+/** Entry point of the application's process; the argument holds the request as JSON. */
 export async function loadApplication([text = '']: readonly string[]): Promise<void> {
   const request = JSON.parse(text) as DoctorRequest & { readonly cwd: string };
   const send = process.send?.bind(process);
@@ -69,7 +69,7 @@ export async function loadApplication([text = '']: readonly string[]): Promise<v
     answer = { failed: `${request.app}: ${safeText(withoutCredentials(messageOf(error)), 2000)}` };
   }
   if (!process.connected) return;
-  // The command ends this process when it has read the answer: an exit could overtake it.
+  // The command ends this process when it has read the answer; exiting here could lose it.
   const read = once(process, 'disconnect');
   send(answer);
   await read;
@@ -100,11 +100,11 @@ function read(runtime: SecureWsRuntime): Reading {
   return { settings, sources, problems, warnings, gateways: parts };
 }
 
-/** `doctor` opens no port, whatever the constructors of an application want. */
+/** Makes listening fail in this process: constructors of the application must not open a port. */
 function listenNowhere(): void {
   const refuse = (): never => {
     throw new Error(
-      'it listens while it is loaded, and doctor opens no port: name the file of the module (app.module.js), not main.js, and listen in a hook',
+      'it listens while it is loaded, and doctor opens no port: pass the file of the module (app.module.js), not main.js',
     );
   };
   Server.prototype.listen = refuse;
@@ -154,5 +154,5 @@ async function adapterFor(file: string, https: boolean): Promise<AbstractHttpAda
     >;
     return type === 'FastifyAdapter' && https ? new platform[type]!({ https: {} }) : new platform[type]!();
   }
-  throw new Error(`none of ${PLATFORMS.map(([name]) => name).join(', ')} is installed where it is`);
+  throw new Error(`none of ${PLATFORMS.map(([name]) => name).join(', ')} is installed next to it`);
 }

@@ -24,14 +24,14 @@ export function descriptors({ settings, machine }: Deployment): Finding[] | stri
       check: 'descriptors',
       severity: 'error',
       what: `${max} connections, ${maxPending} pending handshakes and ${OTHER_DESCRIPTORS} other files need ${needed} file descriptors; the process may have ${limit}.`,
-      why: 'When they run out, accept, files and database connections fail with EMFILE, for everybody.',
+      why: 'When they run out, accepting connections, opening files and connecting to databases fail with EMFILE.',
       fix: `Raise the limit (ulimit -n ${needed}; systemd: LimitNOFILE=${needed}; Docker: --ulimit nofile=${needed}), or lower the cap.`,
       set: fits >= 1 ? [set('WEBSOCKETS_MAX_CONNECTIONS', fits)] : [],
     },
   ];
 }
 
-/** The kernel's queue of connections that nobody has accepted yet. */
+/** The kernel's queue of connections waiting to be accepted. */
 export function backlog({ settings, machine }: Deployment): Finding[] | string {
   const { somaxconn } = machine;
   if (somaxconn === undefined) return 'net.core.somaxconn is not known on this platform';
@@ -42,7 +42,7 @@ export function backlog({ settings, machine }: Deployment): Finding[] | string {
       check: 'backlog',
       severity: 'warning',
       what: `net.core.somaxconn is ${somaxconn}; Node asks for a queue of ${NODE_BACKLOG}, and connections.maxPending is ${settings.connections.maxPending}.`,
-      why: 'A burst of connections, such as all clients after a restart, overflows the queue: their SYNs are dropped and tried again seconds later.',
+      why: 'A burst of connections, such as all clients after a restart, overflows the queue: SYNs are dropped, and clients retry seconds later.',
       fix: 'sysctl -w net.core.somaxconn=4096 (in a container: --sysctl net.core.somaxconn=4096).',
       set: [],
     },
@@ -67,7 +67,7 @@ export function memory({ settings, report, machine }: Deployment): Finding[] {
       check: 'memory',
       severity: 'error',
       what: `Peers can make the process hold ${mebibytes(report.worstCaseBytes)}, and the application itself needs about ${mebibytes(APPLICATION_MEMORY)}; ${what}.`,
-      why: 'The kernel ends the process (OOM) under exactly the load that the limits are for.',
+      why: 'Under load the kernel kills the process (OOM) before the limits take effect.',
       fix:
         fitting === undefined
           ? `Give the process at least ${mebibytes(needed)}.`
@@ -79,10 +79,10 @@ export function memory({ settings, report, machine }: Deployment): Finding[] {
 
 const LEAST_BUDGET = 32 * MIB;
 
-/** The budget is lowered first, then the connections. `undefined` where nothing sensible fits. */
+/** Lowers the buffer budget first, then the connections. `undefined` if fewer than 100 connections would fit. */
 function lowered(max: number, budget: number, worst: number, limit: number): Finding['set'] | undefined {
   const room = limit * 0.95 - APPLICATION_MEMORY;
-  // What is neither connections nor budget (contexts of compression) is left as it is.
+  // Compression contexts are left as they are.
   const rounded = (bytes: number) => Math.floor(bytes / MIB) * MIB;
   const rest = Math.max(0, worst - budget - max * PER_CONNECTION);
   const lower = Math.min(budget, Math.max(LEAST_BUDGET, rounded(room - rest - max * PER_CONNECTION)));
@@ -94,7 +94,7 @@ function lowered(max: number, budget: number, worst: number, limit: number): Fin
   return lines;
 }
 
-/** V8's heap must end before the container does. */
+/** V8's heap limit against the container's memory. */
 export function heap({ machine }: Deployment): Finding[] | string {
   const { memoryLimit, heapLimit } = machine;
   if (memoryLimit === undefined) return 'there is no container limit';
@@ -105,8 +105,8 @@ export function heap({ machine }: Deployment): Finding[] | string {
       check: 'heap',
       severity: 'warning',
       what: `V8 may let its heap grow to ${mebibytes(heapLimit)}; the container may have ${mebibytes(memoryLimit.bytes)}.`,
-      why: 'Garbage is collected too late: the kernel ends the process before V8 feels short of memory.',
-      fix: 'Tell V8 how much there is.',
+      why: 'V8 collects garbage too late, and the kernel kills the process (OOM).',
+      fix: "Limit V8's heap to a part of the container's memory.",
       set: [set('NODE_OPTIONS', `--max-old-space-size=${megabytes}`)],
     },
   ];

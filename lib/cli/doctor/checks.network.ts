@@ -16,10 +16,10 @@ const PRIVATE = [
   'fe80::/10',
 ].map((network) => ipaddr.parseCIDR(network));
 
-/** Names stand for networks that are private. */
+/** Names of private networks. */
 const NAMES = new Set(['loopback', 'linklocal', 'uniquelocal', 'unix']);
 
-/** Ranges of `proxy.trusted` that people on the internet have. */
+/** Public addresses in `proxy.trusted`. */
 export function trustedProxies({ settings }: Deployment): Finding[] {
   return settings.proxy.trusted.flatMap((entry) => {
     const size = NAMES.has(entry.toLowerCase()) ? 'private' : publicSize(entry);
@@ -31,10 +31,10 @@ export function trustedProxies({ settings }: Deployment): Finding[] {
         severity,
         what:
           size === 'everybody'
-            ? `proxy.trusted contains ${entry}: that is everybody.`
+            ? `proxy.trusted contains ${entry}, which covers the whole internet.`
             : `proxy.trusted contains ${entry}, which ${size === 'range' ? 'is a range of public addresses' : 'is a public address'}.`,
-        why: 'Whoever connects from there chooses the address that is counted, allowed and logged, and is exempt from the limits per address.',
-        fix: 'Name the addresses of your proxies only. For a CDN, let a firewall admit its ranges alone to this port.',
+        why: 'A client that connects from there can set the client address that is counted, allowed and logged, and is exempt from limits per address.',
+        fix: 'List the addresses of your proxies only. For a CDN, restrict this port to its ranges with a firewall.',
         set: [set('WEBSOCKETS_TRUSTED_PROXIES', remaining(settings.proxy.trusted, entry))],
       },
     ];
@@ -44,7 +44,7 @@ export function trustedProxies({ settings }: Deployment): Finding[] {
 const remaining = (trusted: readonly string[], without: string): string =>
   trusted.filter((each) => each !== without).join(',') || '10.0.0.0/8';
 
-/** Shorter prefixes than these are no data centre's. */
+/** Prefixes this short cover networks of many operators. */
 const HUGE = { ipv4: 7, ipv6: 15 };
 
 function publicSize(entry: string): 'private' | 'everybody' | 'range' | 'address' {
@@ -65,7 +65,7 @@ function unmapped(address: ipaddr.IPv4 | ipaddr.IPv6, bits: number): [ipaddr.IPv
   return six.isIPv4MappedAddress() ? [six.toIPv4Address(), bits - 96] : [address, bits];
 }
 
-/** What platforms set that put a proxy before every application. */
+/** Variables set by platforms that put a proxy in front of every application. */
 const PLATFORMS: readonly (readonly [variable: string, name: string])[] = [
   ['KUBERNETES_SERVICE_HOST', 'Kubernetes'],
   ['DYNO', 'Heroku'],
@@ -76,7 +76,7 @@ const PLATFORMS: readonly (readonly [variable: string, name: string])[] = [
   ['ECS_CONTAINER_METADATA_URI_V4', 'Amazon ECS'],
 ];
 
-/** A proxy that is not trusted makes all clients one address. */
+/** Behind an untrusted proxy all clients have the proxy's address. */
 export function behindProxy({ settings, variable }: Deployment): Finding[] {
   const platform = PLATFORMS.find(([name]) => variable(name) !== undefined);
   if (platform === undefined || settings.proxy.trusted.length > 0) return [];
@@ -97,7 +97,7 @@ export function origins(deployment: Deployment): Finding[] {
   const told = new Set<readonly string[]>();
   return everySettings(deployment).flatMap(([where, settings]) => {
     const { allowedOrigins } = settings.connections;
-    // A gateway that says nothing has the application's list: it is told of once.
+    // Gateways without a list of their own share the application's: it is reported once.
     if (allowedOrigins === undefined || told.has(allowedOrigins)) return [];
     told.add(allowedOrigins);
     const findings: Finding[] = [];
@@ -107,8 +107,8 @@ export function origins(deployment: Deployment): Finding[] {
         ...check,
         severity: 'warning',
         what: 'connections.allowedOrigins contains *: pages of every site may connect.',
-        why: 'A browser sends the cookies of your users along: every page that they visit can speak in their names (cross-site WebSocket hijacking).',
-        fix: 'Name the origins of your own pages, or leave the option out: then only the same origin may.',
+        why: 'Browsers send the cookies of your users with the request: every page they visit can act in their name (cross-site WebSocket hijacking).',
+        fix: 'List the origins of your own pages, or remove the option to allow the same origin only.',
         set: [set('WEBSOCKETS_ALLOWED_ORIGINS', 'https://app.example')],
       });
     const plain = allowedOrigins.filter((origin) => origin.startsWith('http://') && !isLocal(origin));
@@ -117,7 +117,7 @@ export function origins(deployment: Deployment): Finding[] {
         ...check,
         severity: 'warning',
         what: `connections.allowedOrigins contains ${plain.join(', ')}, which is not HTTPS.`,
-        why: 'Whoever can change a plaintext page on its way to a user can connect in the name of that user.',
+        why: 'An attacker on the network path can modify a plaintext page and connect in the name of its user.',
         fix: 'Allow the https:// origin only.',
         set: [
           set(
@@ -134,7 +134,7 @@ export function origins(deployment: Deployment): Finding[] {
 
 const isLocal = (origin: string): boolean => /^http:\/\/(localhost|127\.|\[::1\])/.test(origin);
 
-/** Plaintext in production. What would stop the start is among the problems already. */
+/** Plaintext in production. Problems that stop the start are reported by the `settings` check. */
 export function plaintext({ settings, gateways, httpsServer, production, tls }: Deployment): Finding[] | string {
   if (!production) return 'NODE_ENV is not production';
   const { trusted, requireTls } = settings.proxy;
@@ -144,9 +144,9 @@ export function plaintext({ settings, gateways, httpsServer, production, tls }: 
       {
         check: 'plaintext',
         severity: 'error',
-        what: 'proxy.requireTls is true, but there is neither TLS here nor a trusted proxy that could say that there is.',
+        what: 'proxy.requireTls is true, but there is neither a certificate nor a trusted proxy that reports TLS.',
         why: 'Every connection is refused with 403.',
-        fix: 'Trust the proxy that ends TLS, configure a certificate, or pass --https to this command where main.ts gives httpsOptions.',
+        fix: 'Trust the proxy that terminates TLS, configure a certificate, or pass --https to this command if main.ts sets httpsOptions.',
         set: [set('WEBSOCKETS_TRUSTED_PROXIES', 'uniquelocal')],
       },
     ];
@@ -160,10 +160,10 @@ export function plaintext({ settings, gateways, httpsServer, production, tls }: 
       check: 'plaintext',
       severity: 'warning',
       what: `Connections without TLS are served in production (${which}): proxy.requireTls is false.`,
-      why: 'Messages, cookies and tokens can be read and changed on the way, and nobody notices when a proxy forwards plaintext.',
+      why: 'Messages, cookies and tokens can be read and modified on the network path.',
       fix:
         trusted.length > 0
-          ? 'Let the trusted proxy vouch for TLS.'
+          ? 'Require TLS: connections that the proxy reports as plaintext are then refused.'
           : 'Put a proxy with TLS before it, or configure tls.*.',
       set: [set('WEBSOCKETS_REQUIRE_TLS', 'true')],
     },
@@ -173,7 +173,7 @@ export function plaintext({ settings, gateways, httpsServer, production, tls }: 
 export const namesTls = ({ cert, certFile }: Deployment['settings']['tls']): boolean =>
   (cert ?? certFile) !== undefined;
 
-/** Several processes that know nothing of each other. */
+/** Several processes without shared limits. */
 export function workers({ workers: count, clusterUrl, settings }: Deployment): Finding[] {
   if (count < 2 || clusterUrl !== undefined) return [];
   const { max, maxPerIp } = settings.connections;
@@ -182,14 +182,14 @@ export function workers({ workers: count, clusterUrl, settings }: Deployment): F
       check: 'workers',
       severity: 'warning',
       what: `${count} processes run this application, and there is no cluster.`,
-      why: `Each counts for itself: together they admit ${max * count} connections and ${maxPerIp * count} of one address, and a broadcast reaches the connections of its own process only.`,
+      why: `Each process counts separately: together they admit ${max * count} connections and ${maxPerIp * count} of one address, and a broadcast reaches the connections of its own process only.`,
       fix: 'Share the limits and broadcasts through Redis or Valkey, or divide the limits by the number of processes.',
       set: [set('WEBSOCKETS_CLUSTER_URL', 'redis://redis.internal:6379')],
     },
   ];
 }
 
-/** Peers that are gone must be noticed. */
+/** Dead peers must be detected. */
 export function deadPeers(deployment: Deployment): Finding[] {
   const told = new Set<unknown>();
   return everySettings(deployment).flatMap(([where, { keepalive }]) => {
@@ -203,8 +203,8 @@ export function deadPeers(deployment: Deployment): Finding[] {
         severity: 'warning',
         where,
         what: 'keepalive.pingInterval or keepalive.pingTimeout is removed, and there is no keepalive.idleTimeout.',
-        why: 'A peer whose network has gone keeps its slot for as long as the kernel takes to notice: hours.',
-        fix: 'Ping, or end idle connections.',
+        why: 'A peer whose network has failed keeps its slot until TCP times out, which can take hours.',
+        fix: 'Enable pings, or set an idle timeout.',
         set: [set('WEBSOCKETS_PING_INTERVAL', '20s'), set('WEBSOCKETS_PING_TIMEOUT', '20s')],
       },
     ];
@@ -220,8 +220,8 @@ export function bounds(deployment: Deployment): Finding[] {
       check: 'bounds',
       severity: 'warning',
       what: `connections.maxPerIp is ${connections.maxPerIp}, connections.max is ${connections.max}.`,
-      why: 'One address can take every slot.',
-      fix: 'Let one address have a small part of all.',
+      why: 'A single address can take all slots.',
+      fix: 'Set it to a small part of connections.max.',
       set: [set('WEBSOCKETS_MAX_CONNECTIONS_PER_IP', Math.max(1, Math.floor(connections.max / 100)))],
     });
   const told = new Set<string>();
@@ -237,8 +237,8 @@ export function bounds(deployment: Deployment): Finding[] {
         severity: 'warning',
         where,
         what: `${path} is ${sizeText(bytes)}, buffers.maxPerIp is ${sizeText(buffers.maxPerIp)}.`,
-        why: 'A connection that uses what it may have is ended (1013) for what its address holds.',
-        fix: 'Lower the one or raise the other.',
+        why: 'A connection within its own limit is closed (1013) because its address exceeds buffers.maxPerIp.',
+        fix: 'Lower it, or raise buffers.maxPerIp.',
         set: [set(variable, sizeText(buffers.maxPerIp))],
       });
     }
@@ -246,7 +246,7 @@ export function bounds(deployment: Deployment): Finding[] {
   return findings;
 }
 
-/** The consent to be attacked is for the time of an attack. */
+/** The probe token should not stay configured. */
 export function probeToken({ settings, production }: Deployment): Finding[] {
   if (!production || settings.probe.token === undefined) return [];
   return [
@@ -254,8 +254,8 @@ export function probeToken({ settings, production }: Deployment): Finding[] {
       check: 'probe-token',
       severity: 'note',
       what: 'probe.token is set in production.',
-      why: 'Whoever has the token can run nest-secure-ws probe against this server from any machine.',
-      fix: 'Take WEBSOCKETS_PROBE_TOKEN away when you are done.',
+      why: 'Everybody with the token can run nest-secure-ws probe against this server from another machine.',
+      fix: 'Remove WEBSOCKETS_PROBE_TOKEN after probing.',
       set: [],
     },
   ];

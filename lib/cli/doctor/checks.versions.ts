@@ -30,14 +30,14 @@ export function node({ nodeVersion, now }: Deployment): Finding[] | string {
       check: 'node',
       severity: left > 0 ? 'note' : 'warning',
       what: `Node ${nodeVersion} ${left > 0 ? `reaches its end of life on ${end}` : `has had no security fixes since ${end}`}.`,
-      why: 'Holes in its HTTP parser, TLS and zlib stay open, and this library builds on all three.',
-      fix: 'Run a version of Node that is supported: https://nodejs.org/en/about/previous-releases',
+      why: 'Vulnerabilities in its HTTP parser, TLS and zlib, which this library uses, are no longer fixed.',
+      fix: 'Upgrade to a supported version of Node: https://nodejs.org/en/about/previous-releases',
       set: [],
     },
   ];
 }
 
-/** The oldest `ws` this library is tested with; older ones have known holes or other internals. */
+/** The oldest `ws` that this library is tested with; older ones have known vulnerabilities or other internals. */
 const WS_FLOOR = [8, 21] as const;
 
 /** The version of `ws`. Only its newest major version gets fixes. */
@@ -49,8 +49,8 @@ export function ws({ wsVersion }: Deployment): Finding[] | string {
     {
       check: 'ws',
       severity: 'error',
-      what: `ws is ${wsVersion}${major < WS_FLOOR[0] ? ', a major version that gets no fixes any more' : ''}.`,
-      why: `Older ones than ${WS_FLOOR.join('.')} can be made to exhaust memory by peers, and are not tested with this library.`,
+      what: `ws is ${wsVersion}${major < WS_FLOOR[0] ? ', a major version that is no longer maintained' : ''}.`,
+      why: `Peers can exhaust the memory of versions before ${WS_FLOOR.join('.')}, and this library is not tested with them.`,
       fix: 'npm install ws@8',
       set: [],
     },
@@ -63,7 +63,7 @@ const CERTIFICATE_WARNING = 21 * DAY;
 /** Expiry, chain, names and key of every certificate. */
 export function certificates({ tls, now, problems }: Deployment): Finding[] | string {
   if (tls.length === 0) return 'no certificate is configured here';
-  // What stops the start is told as that already.
+  // Unreadable files are reported by the `settings` check.
   if (problems.length > 0) return 'the settings have problems';
   return tls.flatMap((facts) => {
     const file = facts.certFile ?? 'tls.cert';
@@ -107,27 +107,27 @@ function trust({ leaf, state }: Chain, finding: Make): Finding[] {
     findings.push(
       finding(
         'warning',
-        'the certificate vouches for itself.',
-        'Browsers and other clients refuse it unless each of them was given it.',
-        'Take one from an authority, such as Let’s Encrypt.',
+        'the certificate is self-signed.',
+        'Clients refuse it unless they were configured to trust it.',
+        'Use a certificate of an authority, such as Let’s Encrypt.',
       ),
     );
   if (state === 'incomplete')
     findings.push(
       finding(
         'warning',
-        'the chain ends before an authority that Node knows.',
-        'Clients that do not happen to know the intermediate certificate refuse the connection.',
-        'Put the intermediate certificates behind the own one (fullchain.pem); end a private chain with its root.',
+        'the chain does not lead to an authority that Node trusts.',
+        'Clients without the intermediate certificate refuse the connection.',
+        'Append the intermediate certificates (fullchain.pem), and to a private chain its root.',
       ),
     );
   if (state === 'unordered')
     findings.push(
       finding(
         'error',
-        'a certificate is not issued by the one behind it.',
-        'Clients that do not sort chains refuse the connection (RFC 8446, section 4.4.2).',
-        'Put the own certificate first, then its issuer, and so on.',
+        'a certificate is not issued by the one that follows it.',
+        'Clients that do not reorder chains refuse the connection (RFC 8446, section 4.4.2).',
+        'Put the server certificate first, then its issuer, and so on.',
       ),
     );
   if (leaf.names.length === 0)
@@ -135,8 +135,8 @@ function trust({ leaf, state }: Chain, finding: Make): Finding[] {
       finding(
         'error',
         'there is no subjectAltName.',
-        'Clients refuse it whatever its subject says.',
-        'Renew it with its host names.',
+        'Clients ignore the subject, and refuse the certificate.',
+        'Issue it with its host names.',
       ),
     );
   if (leaf.rsaBits !== undefined && leaf.rsaBits < 2048)
@@ -151,7 +151,7 @@ function trust({ leaf, state }: Chain, finding: Make): Finding[] {
   return findings;
 }
 
-/** A private key that everybody on the machine may read. */
+/** Permissions of private keys. */
 export function keyFile({ tls }: Deployment): Finding[] | string {
   const files = tls.filter(({ keyMode }) => keyMode !== undefined);
   if (files.length === 0) return 'no key file is configured here';
@@ -160,7 +160,7 @@ export function keyFile({ tls }: Deployment): Finding[] | string {
     severity: 'warning',
     where,
     what: `${file} can be read by every user of the machine (mode ${(keyMode! & 0o777).toString(8)}).`,
-    why: 'Whoever reads the key can pass for this server.',
+    why: 'Every user of the machine can impersonate this server.',
     fix: `chmod 640 ${file}`,
     set: [],
   }));
@@ -194,8 +194,8 @@ export function redis({ redis: look, settings }: Deployment): Finding[] | string
     return [
       finding(
         'error',
-        `It could not be asked: ${look.failed}.`,
-        'Limits hold for each process alone, and broadcasts reach one process only.',
+        `It cannot be queried: ${look.failed}.`,
+        'Limits hold per process only, and broadcasts reach one process.',
         'Check the address, the password and the firewall.',
       ),
     ];
@@ -207,7 +207,7 @@ export function redis({ redis: look, settings }: Deployment): Finding[] | string
       finding(
         'error',
         `It is version ${look.version}.`,
-        `Commands that are used came with ${REDIS_FLOOR.join('.')}.`,
+        `The cluster uses commands that were introduced in ${REDIS_FLOOR.join('.')}.`,
         'Run Redis 7 or Valkey 8.',
       ),
     );
@@ -216,8 +216,8 @@ export function redis({ redis: look, settings }: Deployment): Finding[] | string
       finding(
         'error',
         `It is a ${look.role}.`,
-        'A replica takes no writes: no connection can be counted.',
-        'Name the primary, or redis+sentinel://.',
+        'A replica rejects writes: connections cannot be counted.',
+        'Use the address of the primary, or redis+sentinel://.',
       ),
     );
   if (look.maxMemory > 0 && look.evictionPolicy !== 'noeviction')
@@ -225,8 +225,8 @@ export function redis({ redis: look, settings }: Deployment): Finding[] | string
       finding(
         'warning',
         `maxmemory is ${mebibytes(look.maxMemory)} with maxmemory-policy ${look.evictionPolicy}.`,
-        'Under pressure it forgets counts, bans and tickets: limits are laxer than they say.',
-        'CONFIG SET maxmemory-policy noeviction, or give the limits a Redis of their own.',
+        'When memory is full, counts, bans and tickets are evicted: limits are no longer exact.',
+        'CONFIG SET maxmemory-policy noeviction, or use a separate Redis.',
       ),
     );
   if (look.maxMemory > 0 && look.usedMemory > look.maxMemory * 0.9)
@@ -234,7 +234,7 @@ export function redis({ redis: look, settings }: Deployment): Finding[] | string
       finding(
         'warning',
         `${mebibytes(look.usedMemory)} of ${mebibytes(look.maxMemory)} are in use.`,
-        'A full Redis refuses writes: the limits of each process alone are left.',
+        'A full Redis rejects writes: limits then hold per process only.',
         'Raise maxmemory.',
       ),
     );
@@ -243,8 +243,8 @@ export function redis({ redis: look, settings }: Deployment): Finding[] | string
       finding(
         look.latency > timeout ? 'error' : 'warning',
         `A round trip takes ${look.latency.toFixed(1)} ms; cluster.timeout is ${durationText(timeout)}.`,
-        'Every admission waits for one, and past the timeout the limits of each process alone are left.',
-        'Put Redis near the application.',
+        'Every admission waits for a round trip; past the timeout limits hold per process only.',
+        'Move Redis closer to the application, or raise the timeout.',
         [set('WEBSOCKETS_CLUSTER_TIMEOUT', durationText(Math.ceil((look.latency * 4) / 100) * 100))],
       ),
     );
@@ -253,8 +253,8 @@ export function redis({ redis: look, settings }: Deployment): Finding[] | string
       finding(
         'warning',
         `Its clock is ${Math.round(Math.abs(look.clockAhead) / 1000)} s ${look.clockAhead > 0 ? 'ahead of' : 'behind'} this machine's.`,
-        'Bans and tickets end at other moments than intended.',
-        'Run NTP on both.',
+        'Bans and tickets expire too early or too late.',
+        'Synchronise both clocks (NTP).',
       ),
     );
   return findings;

@@ -15,26 +15,26 @@ interface Options extends DoctorRequest {
 
 const HELP = `
 Examples:
-  npx nest-secure-ws doctor                              .env and the environment of this folder
+  npx nest-secure-ws doctor                              .env and environment of this folder
   npx nest-secure-ws doctor --env-file .env.production --production
-  npx nest-secure-ws doctor --app dist/app.module.js     options in code and of gateways too
+  npx nest-secure-ws doctor --app dist/app.module.js     with options set in code
   npx nest-secure-ws doctor --pid $(pgrep -f main.js)    the limits of the running process
   npx nest-secure-ws doctor --json | jq '.findings[] | select(.severity == "error")'
 
---app loads the module and constructs its providers; no hook runs, and nothing listens.
-Exit code: 0 nothing found, 1 errors or warnings (with --strict: notes too), 2 could not run.`;
+--app loads the module and constructs its providers; no lifecycle hook runs, and no port is opened.
+Exit code: 0 no findings, 1 errors or warnings (with --strict: notes count), 2 could not run.`;
 
 /** Adds `doctor` to the program; `done` gets the exit code. */
 export function addDoctor(program: Command, io: Io, done: (code: number) => void): void {
   program
     .command('doctor')
-    .description('read the settings and the machine, and say what does not fit')
-    .option('--app <file>', 'a built module of the application, such as dist/app.module.js')
+    .description('check the settings against the machine and report problems')
+    .option('--app <file>', 'a built file that exports the application module, such as dist/app.module.js')
     .option('--env-file <file>', 'read this file in place of .env')
     .option('--pid <number>', 'read the limits of this running process', wholeNumber(1))
     .option('--workers <number>', 'processes that run the application, over all machines', wholeNumber(1))
-    .option('--production', 'judge as under NODE_ENV=production', false)
-    .option('--https', 'main.ts gives httpsOptions: the shared port speaks TLS', false)
+    .option('--production', 'check as under NODE_ENV=production', false)
+    .option('--https', 'main.ts sets httpsOptions: the shared port uses TLS', false)
     .option('--brief', 'show only settings that are not defaults', false)
     .option('--json', 'print one JSON document (schema nest-secure-ws/doctor/1)', false)
     .option('--strict', 'notes count as findings', false)

@@ -91,7 +91,7 @@ function settings({ problems, warnings }: Deployment): Finding[] {
     severity,
     what,
     why,
-    fix: 'Change it as the sentence says.',
+    fix: 'Correct the setting.',
     set: [],
   });
   return [

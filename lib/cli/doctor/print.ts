@@ -31,7 +31,7 @@ function printSettings(
 ): void {
   const shown = brief ? settings.filter(({ source }) => source !== 'default') : settings;
   line(paint('bold', brief ? 'Settings that are not defaults' : 'Settings'));
-  if (shown.length === 0) line('  all are defaults');
+  if (shown.length === 0) line('  none');
   const rows = shown.map((each) => [each.path, valueText(each), sourceText(each)]);
   for (const [at, text] of columns(rows).entries()) line(shown[at]!.source === 'default' ? paint('dim', text) : text);
   line();
@@ -67,7 +67,7 @@ function printFinding(finding: Finding, paint: Paint, width: number, line: (text
 function summary({ counts, checks }: DoctorReport, paint: Paint): string {
   const said = (['error', 'warning', 'note'] as const).filter((severity) => counts[severity] > 0);
   const passed = checks.filter(({ status }) => status === 'passed').length;
-  if (said.length === 0) return paint('green', `Nothing found: ${passed} checks passed.`);
+  if (said.length === 0) return paint('green', `No findings; ${passed} checks passed.`);
   const words = said.map((severity) => paint(STYLES[severity], plural(counts[severity], severity)));
   return `${words.join(', ')}; ${passed} checks passed.`;
 }

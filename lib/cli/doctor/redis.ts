@@ -34,7 +34,7 @@ export type RedisConnector = (url: URL) => Promise<RedisClient>;
 const TIMEOUT = 2000;
 const PINGS = 7;
 
-/** Asks a server for its facts; whatever fails is a value. Never longer than a few seconds. */
+/** Queries a server. Failures are returned as values; takes a few seconds at most. */
 export async function lookAtRedis(written: string, connect: RedisConnector = connectorOf()): Promise<RedisLook> {
   let url: URL;
   try {

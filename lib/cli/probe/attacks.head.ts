@@ -51,7 +51,7 @@ const HEAD: readonly Attack[] = [
   {
     id: 'endless-head',
     group: 'head',
-    title: '4 MiB of header lines without an end',
+    title: '4 MiB of header lines, never completed',
     severity: 'error',
     setting: 'http.maxNumHeaders',
     patience: PATIENCE,
@@ -70,13 +70,13 @@ const HEAD: readonly Attack[] = [
       peer.destroy();
       if (response !== undefined) return held(describeResponse(response));
       return open
-        ? accepted('all of it was taken, and the connection is still open')
+        ? accepted('4 MiB were read, and the connection is still open')
         : held('closed without an answer', true);
     },
   },
 ];
 
-/** Requests that RFC 6455 and RFC 9112 know no answer to but a refusal. Hosts that are named do not exist (RFC 2606). */
+/** Requests that RFC 6455 and RFC 9112 require to be refused. Other hosts are named under .invalid (RFC 2606). */
 const REQUEST: readonly Attack[] = [
   request('no-host', 'no Host', { headers: { Host: undefined } }),
   request('two-hosts', 'two Host lines', { raw: 'Host: other.invalid\r\n' }),
@@ -96,12 +96,16 @@ const REQUEST: readonly Attack[] = [
   request('nul', 'NUL in a header value', { raw: 'X-Test: a\0b\r\n' }, 'error'),
   request('bare-lf', 'a header line that ends with LF alone', { raw: 'X-Test: 1\nX-More: 2\r\n' }),
   request('target-control', 'a control character in the target', { path: '/a\x01b' }),
-  request('protocol-grammar', 'subprotocols that are no tokens', { headers: { 'Sec-WebSocket-Protocol': 'a b, "c' } }),
-  request('extension-grammar', 'extensions that are no list', { headers: { 'Sec-WebSocket-Extensions': '=;;,' } }),
+  request('protocol-grammar', 'a malformed Sec-WebSocket-Protocol', {
+    headers: { 'Sec-WebSocket-Protocol': 'a b, "c' },
+  }),
+  request('extension-grammar', 'a malformed Sec-WebSocket-Extensions', {
+    headers: { 'Sec-WebSocket-Extensions': '=;;,' },
+  }),
   {
     id: 'pipelined',
     group: 'request',
-    title: 'a second request behind a refused upgrade',
+    title: 'a request pipelined behind a refused upgrade',
     severity: 'error',
     patience: 1500,
     async run(arena, patience) {
@@ -111,7 +115,7 @@ const REQUEST: readonly Attack[] = [
       await peer.until(() => !peer.isOpen, patience);
       peer.destroy();
       const answers = peer.plain.split(/^HTTP\/1\.[01] \d{3}/m).length - 1;
-      if (answers > 1) return accepted('both were answered: a proxy believes the second to be WebSocket bytes');
+      if (answers > 1) return accepted('both were answered: request smuggling through proxies');
       return held(
         peer.response === undefined ? 'closed without an answer' : `${describeResponse(peer.response)}, and no more`,
       );
@@ -120,7 +124,7 @@ const REQUEST: readonly Attack[] = [
   {
     id: 'resets',
     group: 'request',
-    title: '20 connections reset in their heads',
+    title: '20 connections reset during the handshake',
     severity: 'error',
     patience: PATIENCE,
     async run(arena) {
@@ -131,19 +135,19 @@ const REQUEST: readonly Attack[] = [
         if (i % 4 < 2) await arena.pause(2);
         peer.reset();
       }
-      return held('the server goes on', true);
+      return held('the server is still up', true);
     },
   },
 ];
 
-/** Pages of other sites, and names of other hosts. */
+/** Origins of other sites, and other host names. */
 const ORIGIN: readonly Attack[] = [
-  origin('origin', 'a page of another site', 'https://evil.invalid'),
-  origin('origin-null', 'a page without an origin (null)', 'null'),
+  origin('origin', 'Origin of another site', 'https://evil.invalid'),
+  origin('origin-null', 'Origin: null', 'null'),
   {
     id: 'origin-suffix',
     group: 'origin',
-    title: 'a site whose name begins like yours',
+    title: 'Origin of a host that begins with yours',
     severity: 'warning',
     setting: 'connections.allowedOrigins',
     patience: PATIENCE,
@@ -152,7 +156,7 @@ const ORIGIN: readonly Attack[] = [
   {
     id: 'rebinding',
     group: 'origin',
-    title: 'a page whose name was bound to your address',
+    title: 'DNS rebinding: another name in Host and Origin',
     severity: 'note',
     setting: 'connections.allowedHosts',
     patience: PATIENCE,

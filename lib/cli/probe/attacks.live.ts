@@ -51,18 +51,18 @@ const forbidden = (
       await arena.socket(),
       Buffer.concat(frames.map(([payload, options]) => frame(payload, options))),
       patience,
-      'taken, and the connection goes on',
+      'ignored: the connection is still open',
     ),
 });
 
 const FRAMES: readonly Attack[] = [
-  forbidden('unmasked', 'a frame without a mask', ['x', { masked: false }]),
+  forbidden('unmasked', 'an unmasked frame', ['x', { masked: false }]),
   forbidden('opcode', 'a reserved opcode', ['x', { opcode: 3 }]),
   forbidden('rsv', 'reserved bits', ['x', { rsv: 3 }]),
-  forbidden('control-fragment', 'a ping in fragments', ['x', { opcode: 9, fin: false }]),
+  forbidden('control-fragment', 'a fragmented ping', ['x', { opcode: 9, fin: false }]),
   forbidden('control-length', 'a ping of 126 bytes', ['x'.repeat(126), { opcode: 9 }]),
-  forbidden('continuation', 'a continuation of nothing', ['x', { opcode: 0 }]),
-  forbidden('interleaved', 'a message within a message', ['a', { fin: false }], ['b', {}]),
+  forbidden('continuation', 'a continuation frame without a message', ['x', { opcode: 0 }]),
+  forbidden('interleaved', 'a new message inside a fragmented one', ['a', { fin: false }], ['b', {}]),
   forbidden('utf-8', 'text that is not UTF-8', [Buffer.from([0xc3, 0x28, 0xff]), {}]),
   forbidden('close-code', 'the close code 1005', [Buffer.from([0x03, 0xed]), { opcode: 8 }]),
   forbidden('length-2-63', 'a declared length of 2^63', ['', { length: 1n << 63n }]),
@@ -101,7 +101,7 @@ async function flood(peer: Peer, chunks: Iterable<Buffer>, patience: number, wha
   if (!isOpen || closeFrame !== undefined) return endedBy(peer);
   return sent === 'taken' && peer.lastPong === LAST
     ? accepted(`${what} were read`)
-    : held(`reading stopped; ${what} were not read within ${patience / 1000} s`);
+    : held(`the server stopped reading (within ${patience / 1000} s)`);
 }
 
 function* times(count: number, make: () => Buffer): Generator<Buffer> {
@@ -111,11 +111,11 @@ function* times(count: number, make: () => Buffer): Generator<Buffer> {
 const FRAGMENT = { opcode: 0, fin: false } as const;
 
 const MESSAGES: readonly Attack[] = [
-  // First: memory that others have grown is not seen to grow again.
+  // First: memory that an earlier attack has freed is reused without growth that can be measured.
   {
     id: 'slow-reader',
     group: 'messages',
-    title: 'a peer that asks for 48 MiB and reads nothing',
+    title: '48 MiB of requests from a peer that never reads',
     severity: 'error',
     setting: 'buffers.writeLimit',
     patience: 5000,
@@ -139,7 +139,7 @@ const MESSAGES: readonly Attack[] = [
   {
     id: 'declared-length',
     group: 'messages',
-    title: 'a message that is declared to have 64 MiB',
+    title: 'a frame header that declares 64 MiB',
     severity: 'note',
     setting: 'messages.maxSize',
     patience: 1500,
@@ -147,7 +147,8 @@ const MESSAGES: readonly Attack[] = [
       const peer = await arena.socket();
       peer.write(frame('begun', { length: BigInt(64 * MIB) }));
       await peer.untilEnded(patience);
-      const outcome = peer.isOpen && peer.closeFrame === undefined ? accepted('the rest is waited for') : endedBy(peer);
+      const outcome =
+        peer.isOpen && peer.closeFrame === undefined ? accepted('the server waits for the rest') : endedBy(peer);
       peer.destroy();
       return outcome;
     },
@@ -155,7 +156,7 @@ const MESSAGES: readonly Attack[] = [
   {
     id: 'fragments',
     group: 'messages',
-    title: 'a message in 20000 fragments of a byte, without an end',
+    title: '20000 fragments of one byte, never completed',
     severity: 'warning',
     setting: 'messages.maxFragments',
     patience: PATIENCE,
@@ -174,7 +175,7 @@ const MESSAGES: readonly Attack[] = [
   {
     id: 'empty-fragments',
     group: 'messages',
-    title: 'a message in 20000 empty fragments, without an end',
+    title: '20000 empty fragments, never completed',
     severity: 'warning',
     setting: 'messages.maxFragments',
     patience: PATIENCE,
@@ -219,7 +220,7 @@ const MESSAGES: readonly Attack[] = [
   {
     id: 'nesting',
     group: 'messages',
-    title: '60 KiB of opening brackets',
+    title: 'deeply nested JSON, and __proto__',
     severity: 'error',
     patience: PATIENCE,
     async run(arena, patience) {
@@ -231,11 +232,7 @@ const MESSAGES: readonly Attack[] = [
       peer.write(frame('still there', { opcode: 9 }));
       await peer.until(() => peer.pongs > before || !peer.isOpen || peer.closeFrame !== undefined, patience);
       const outcome =
-        peer.pongs > before
-          ? held('answered or ignored; the server goes on')
-          : peer.isOpen
-            ? held('held back')
-            : endedBy(peer);
+        peer.pongs > before ? held('the server is still up') : peer.isOpen ? held('held back') : endedBy(peer);
       peer.destroy();
       return outcome;
     },
@@ -264,7 +261,7 @@ const FLOODS: readonly Attack[] = [
   {
     id: 'garbage',
     group: 'floods',
-    title: '500 messages that mean nothing',
+    title: '500 malformed messages',
     severity: 'note',
     setting: 'messages.strikes',
     patience: PATIENCE,
@@ -295,7 +292,7 @@ const FLOODS: readonly Attack[] = [
   {
     id: 'pong-flood',
     group: 'floods',
-    title: '20000 pongs that nobody asked for',
+    title: '20000 unsolicited pongs',
     severity: 'warning',
     setting: 'messages.controlRate',
     patience: PATIENCE,
@@ -313,7 +310,7 @@ const FLOODS: readonly Attack[] = [
   {
     id: 'connections',
     group: 'floods',
-    title: '200 connections of one address',
+    title: '200 connections from one address',
     severity: 'warning',
     setting: 'connections.maxPerIp',
     patience: 5000,
@@ -321,7 +318,7 @@ const FLOODS: readonly Attack[] = [
   },
 ];
 
-/** Asks for more than the kernel's buffers of both sides hold (10 MiB on Linux), and takes none of it. */
+/** Requests more than the kernel buffers of both sides hold (10 MiB on Linux), and reads none of it. */
 async function slowReader(arena: Arena, patience: number): Promise<Outcome> {
   const peer = await arena.socket();
   peer.stopReading();
@@ -336,10 +333,10 @@ async function slowReader(arena: Arena, patience: number): Promise<Outcome> {
   if (sent === 'taken') await arena.pause(500);
   const outcome =
     sent === 'taken'
-      ? accepted(`the server read 48 MiB of ${arena.echoes ? 'messages' : 'pings'} and keeps the answers`)
+      ? accepted(`the server read 48 MiB of ${arena.echoes ? 'messages' : 'pings'} and buffers the answers`)
       : sent === 'ended'
         ? endedBy(peer)
-        : held('reading stopped until the answers are read');
+        : held('the server stopped reading');
   peer.destroy();
   return outcome;
 }
@@ -361,13 +358,13 @@ async function connections(arena: Arena): Promise<Outcome> {
         refused = response === undefined ? 'ended without an answer' : `${response.status} ${response.reason}`;
     }
   } finally {
-    // The server's memory is looked at while they are there.
+    // Memory is sampled while they are open.
     if (refused === undefined) await arena.pause(300);
     for (const peer of peers) peer.destroy();
   }
   return refused === undefined
     ? accepted('200 connections are open')
-    : held(`connection ${peers.length + 1} of one address: ${safeText(refused, 60)}`);
+    : held(`refused at connection ${peers.length + 1}: ${safeText(refused, 60)}`);
 }
 
 export const LIVE_ATTACKS: readonly Attack[] = [...FRAMES, ...MESSAGES, ...FLOODS];

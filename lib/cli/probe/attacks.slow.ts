@@ -42,11 +42,11 @@ function* bytesOf(text: string): Generator<string> {
 
 const slow = (attack: Omit<Attack, 'group'>): Attack => ({ ...attack, group: 'slow' });
 
-/** Those that take their time: they run beside the others. */
+/** Attacks that take long; they run concurrently with the others. */
 export const SLOW_ATTACKS: readonly Attack[] = [
   slow({
     id: 'silence',
-    title: 'a connection that says nothing',
+    title: 'a connection that sends nothing',
     severity: 'note',
     setting: 'http.openTimeout',
     patience: 15_000,
@@ -54,7 +54,7 @@ export const SLOW_ATTACKS: readonly Attack[] = [
   }),
   slow({
     id: 'half-head',
-    title: 'half an upgrade request, then nothing',
+    title: 'half an upgrade request, then silence',
     severity: 'warning',
     setting: 'http.openTimeout',
     patience: 15_000,
@@ -79,7 +79,7 @@ export const SLOW_ATTACKS: readonly Attack[] = [
   }),
   slow({
     id: 'close-ignored',
-    title: 'a close frame, and then an open connection',
+    title: 'a peer that sends a close frame and keeps TCP open',
     severity: 'note',
     setting: 'keepalive.closeTimeout',
     patience: 35_000,
@@ -87,7 +87,7 @@ export const SLOW_ATTACKS: readonly Attack[] = [
       const peer = await arena.socket();
       peer.write(frame(Buffer.from([0x03, 0xe8]), { opcode: 8 }));
       const begun = performance.now();
-      // The answer is a close frame; what counts is the end of TCP behind it.
+      // The server answers with a close frame; what counts is the end of TCP.
       const isOver = await peer.until(() => !peer.isOpen, patience);
       const seconds = ((performance.now() - begun) / 1000).toFixed(0);
       peer.destroy();
@@ -96,13 +96,13 @@ export const SLOW_ATTACKS: readonly Attack[] = [
   }),
   slow({
     id: 'message-drip',
-    title: 'a message at two bytes a second, without an end',
+    title: 'a fragmented message at two bytes a second',
     severity: 'warning',
     setting: 'messages.assemblyTimeout',
     patience: 42_000,
     async run(arena, patience) {
       const peer = await arena.socket();
-      // In fragments: pongs may stand between them, so that nothing but the time is wrong with it.
+      // Fragments, so that pongs can be sent in between: the time is the only violation.
       peer.write(frame('a', { fin: false }));
       const next = frame('a', { opcode: 0, fin: false });
       return untilServerEnds(arena, peer, patience, () => next);
@@ -110,14 +110,14 @@ export const SLOW_ATTACKS: readonly Attack[] = [
   }),
   slow({
     id: 'no-pong',
-    title: 'a peer that has gone: no pong, no byte, no end',
+    title: 'a dead peer: no pong, no data, no close',
     severity: 'warning',
     setting: 'keepalive.pingInterval',
     patience: 48_000,
     async run(arena, patience) {
       const peer = await arena.socket();
       peer.answersPings = false;
-      // Neither are those of socket.io.
+      // Nor those of socket.io.
       peer.onText = undefined;
       return untilServerEnds(arena, peer, patience);
     },

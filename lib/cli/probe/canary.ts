@@ -4,7 +4,7 @@ import type { Peer } from './peer.js';
 
 const EVERY = 150;
 
-/** An honest connection beside the attacks: does the server still live, and how long do others wait meanwhile? */
+/** A well-behaved connection beside the attacks: shows whether the server is up, and how long others wait. */
 export class Canary {
   private worst = 0;
   private sentAt: number | undefined;
@@ -39,7 +39,7 @@ export class Canary {
     return worst;
   }
 
-  /** True where the server still answers it, within a second or two. */
+  /** True if the connection is still open after a ping has been answered, or two seconds have passed. */
   async confirm(): Promise<boolean> {
     const { peer } = this;
     const text = `confirm ${performance.now()}`;

@@ -25,15 +25,15 @@ interface Options {
 const HELP = `
 Examples:
   npx nest-secure-ws probe ws://localhost:3000/chat
-  npx nest-secure-ws probe ws://localhost:3000/chat --quick        without the slow attacks: seconds
+  npx nest-secure-ws probe ws://localhost:3000/chat --quick        skip slow attacks: takes seconds
   npx nest-secure-ws probe ws://localhost:3000/chat --header 'Cookie: session=…'
   npx nest-secure-ws probe ws://localhost:3000 --only origin,bomb
   npx nest-secure-ws probe ws://localhost:3000 --message '{"event":"say","data":{"text":"$DATA"}}'
   WEBSOCKETS_PROBE_TOKEN=… npx nest-secure-ws probe wss://staging.example/chat
 
-It attacks this machine, or a server that proves that it has the same WEBSOCKETS_PROBE_TOKEN; no other. A run takes at
-most ${LIMITS.time / 1000} s, ${LIMITS.connections} connections and ${LIMITS.bytes / 1024 ** 2} MiB. Do not run it against what people are using.
-Exit code: 0 all held, 1 something was accepted or the server ended (with --strict: notes too), 2 could not run.`;
+Attacks servers on this machine, and servers that prove that they have the same WEBSOCKETS_PROBE_TOKEN. A run takes at
+most ${LIMITS.time / 1000} s, ${LIMITS.connections} connections and ${LIMITS.bytes / 1024 ** 2} MiB. Do not run it in production.
+Exit code: 0 all held, 1 an attack was accepted or the server ended (with --strict: notes count), 2 could not run.`;
 
 const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
 
@@ -41,7 +41,7 @@ const collect = (value: string, before: readonly string[]): readonly string[] =>
 export function addProbe(program: Command, io: Io, done: (code: number) => void): void {
   program
     .command('probe')
-    .description('attack your own WebSocket server, and say what held')
+    .description('attack your own WebSocket server and report what it refuses')
     .argument('<url>', 'ws:// or wss://, with the path of a gateway')
     .option('--header <line>', "a header of every request, such as 'Cookie: a=b'; may be repeated", collect, [])
     .option(
@@ -55,7 +55,7 @@ export function addProbe(program: Command, io: Io, done: (code: number) => void)
       (value: string) => value.split(',').map((name) => name.trim()),
       [],
     )
-    .option('--quick', 'leave out the attacks that take their time', false)
+    .option('--quick', 'skip slow attacks', false)
     .option('--time <seconds>', 'stop after so many seconds', seconds(1, LIMITS.time / 1000), LIMITS.time)
     .option(
       '--pid <number>',
@@ -63,7 +63,7 @@ export function addProbe(program: Command, io: Io, done: (code: number) => void)
       wholeNumber(1),
     )
     .option('--env-file <file>', 'read WEBSOCKETS_PROBE_TOKEN from this file in place of .env')
-    .option('--insecure', 'accept a certificate that does not verify (always accepted of this machine)', false)
+    .option('--insecure', 'accept a certificate that does not verify (not verified on this machine)', false)
     .option('--json', 'print one JSON document (schema nest-secure-ws/probe/1)', false)
     .option('--strict', 'notes count as findings', false)
     .addHelpText('after', HELP)

@@ -9,8 +9,8 @@ import { type ProbeUrl, type Resolver, resolveAddresses, type Target } from './t
 const CONNECT_TIME = 15_000;
 
 /**
- * Chooses the one address of the run: the first that accepts a connection. From then on no name is looked up, so that
- * whoever answers for the name cannot turn the attacks on somebody else.
+ * Chooses the one address of the run: the first that accepts a connection. No name is looked up after that, so that
+ * DNS cannot redirect the attacks to another server.
  */
 export async function chooseTarget(
   url: ProbeUrl,
@@ -23,7 +23,7 @@ export async function chooseTarget(
   const { addresses, isLoopback } = await resolveAddresses(url, resolver);
   const failures: string[] = [];
   for (const address of addresses) {
-    // What a certificate says matters only where a secret of ours could reach somebody else.
+    // On this machine certificates are rarely valid, and nobody is in between.
     const target: Target = { ...url, address, isLoopback, verify: verify && !isLoopback };
     try {
       const peer = await Peer.open(target, new Budget(CONNECT_TIME, signal));
@@ -33,7 +33,7 @@ export async function chooseTarget(
       failures.push(`${address}: ${(error as NodeJS.ErrnoException).code ?? (error as Error).message}`);
     }
   }
-  throw new CannotRun(`nobody accepts a connection at ${url.authority} (${failures.join('; ')})`);
+  throw new CannotRun(`cannot connect to ${url.authority} (${failures.join('; ')})`);
 }
 
 /**
@@ -45,7 +45,7 @@ export async function requireConsent(arena: Arena, token: string | undefined): P
   if (target.isLoopback) return;
   if (token === undefined)
     throw new CannotRun(
-      `${target.authority} (${target.address}) is not this machine: give it and this command the same WEBSOCKETS_PROBE_TOKEN, so that it can prove that it is yours`,
+      `${target.authority} (${target.address}) is not this machine: set the same WEBSOCKETS_PROBE_TOKEN for the server and for this command to prove that it is yours`,
     );
   const nonce = randomBytes(32).toString('base64url');
   const peer = await arena.open();
@@ -55,7 +55,7 @@ export async function requireConsent(arena: Arena, token: string | undefined): P
   const isRedirect = response !== undefined && response.status >= 300 && response.status < 400;
   throw new CannotRun(
     isRedirect
-      ? `${target.authority} redirects (${response.status}), and redirects are not followed: give the address that it means`
-      : `${target.authority} (${target.address}) has not proved its consent: start it with the same WEBSOCKETS_PROBE_TOKEN (nest-secure-ws answers it; a proxy must pass the header Nest-Secure-Ws-Probe)`,
+      ? `${target.authority} redirects (${response.status}), and redirects are not followed: pass the final URL`
+      : `${target.authority} (${target.address}) has not proved its consent: start it with the same WEBSOCKETS_PROBE_TOKEN; proxies must pass the header Nest-Secure-Ws-Probe`,
   );
 }

@@ -33,7 +33,7 @@ export function printProbe(report: ProbeReport, io: Io): void {
     server.dialect === 'socket.io' ? 'socket.io' : undefined,
   ];
   line(`  ${facts.filter((fact) => fact !== undefined).join('; ')}`);
-  if (server.pid !== undefined) line(paint('dim', `  process ${server.pid}: memory and CPU are measured`));
+  if (server.pid !== undefined) line(paint('dim', `  measuring memory and CPU of process ${server.pid}`));
   const longest = Math.max(...results.map(({ id }) => id.length), 0);
   for (const [group, title] of GROUPS) {
     const own = results.filter((each) => each.group === group);
@@ -52,7 +52,7 @@ export function printProbe(report: ProbeReport, io: Io): void {
       paint(
         'yellow',
         wrap(
-          `What needs an open WebSocket was not tried: an upgrade gets ${server.upgrade}. Let this command in with --header, such as 'Cookie: session=…'.`,
+          `Attacks on open connections were skipped: an upgrade gets ${server.upgrade}. Authenticate with --header, such as 'Cookie: session=…'.`,
           width,
         ),
       ),
@@ -80,7 +80,7 @@ function printAdvice(results: readonly Result[], paint: Paint, width: number, li
     const variable = own[0]!.variable;
     line(
       setting === undefined
-        ? '  nest-secure-ws does not let these through, whatever its settings'
+        ? '  No setting: nest-secure-ws always refuses these'
         : `  ${paint('green', variable ?? setting)}${variable === undefined ? '' : `  ${setting}`}`,
     );
     for (const result of own) {
@@ -94,7 +94,7 @@ function printAdvice(results: readonly Result[], paint: Paint, width: number, li
   line();
 }
 
-/** A note that is accepted is no alarm. */
+/** Accepted attacks are coloured by severity. */
 function styleOf({ verdict, severity }: Result): readonly [string, Style] {
   if (verdict === 'accepted' && severity !== 'error') return ['ACCEPTED', severity === 'warning' ? 'yellow' : 'cyan'];
   return WORDS[verdict];
@@ -106,6 +106,6 @@ function costText({ cost }: Result): string {
   if (cost.memory !== undefined && cost.memory > 1024 * 1024) parts.push(`${mebibytes(cost.memory)} of memory`);
   if (cost.cpu !== undefined && cost.cpu >= 0.05) parts.push(`${cost.cpu.toFixed(2)} s of CPU`);
   if (cost.latency !== undefined && cost.latency >= 20)
-    parts.push(`others waited up to ${Math.round(cost.latency)} ms`);
+    parts.push(`other connections waited up to ${Math.round(cost.latency)} ms`);
   return parts.length === 0 ? '' : `It cost the server ${parts.join(', ')}.`;
 }

@@ -56,9 +56,9 @@ export interface RunOptions {
 }
 
 const SOCKET_IO = '/socket.io/?EIO=4&transport=websocket';
-/** Groups whose attacks reach what is behind the handshake: after each, the server is asked whether it still lives. */
+/** Groups that reach the application: after each attack the canary checks that the server is still up. */
 const WEBSOCKET: ReadonlySet<Attack['group']> = new Set(['frames', 'messages', 'floods']);
-/** Time that is left for looking at the server and telling of it. */
+/** Milliseconds reserved for the report. */
 const MARGIN = 2000;
 
 /** One run of the attacks over one target that has consented. */
@@ -129,7 +129,7 @@ export class ProbeRun {
     }
     if (response?.status === 404)
       throw new CannotRun(
-        `an upgrade to ${safeText(arena.path)} gets ${describeResponse(response)}: give the path of a gateway`,
+        `an upgrade to ${safeText(arena.path)} gets ${describeResponse(response)}: pass the path of a gateway`,
       );
     if (arena.path.includes('EIO=4')) arena.dialect = 'socket.io';
     if (response?.status === 101) {
@@ -150,11 +150,11 @@ export class ProbeRun {
     return response;
   }
 
-  /** Runs an attack and notes what came of it. `isAlone`: nothing else runs, so what it costs can be measured. */
+  /** Runs an attack and records its result. `isAlone`: its cost can be measured. */
   private async attempt(attack: Attack, isAlone: boolean): Promise<void> {
     const { budget } = this.arena;
     if (attack.group === 'slow' && attack.patience > budget.left - MARGIN)
-      return this.note(attack, skipped(`takes up to ${attack.patience / 1000} s: give it more --time`));
+      return this.note(attack, skipped(`takes up to ${attack.patience / 1000} s: raise --time`));
     this.canary?.latency();
     const watch = new UsageWatch(isAlone ? this.pid : undefined);
     let outcome: Outcome;
@@ -169,7 +169,7 @@ export class ProbeRun {
     const latency = isAlone ? this.canary?.latency() : undefined;
     if (this.options.signal.aborted) outcome = skipped('stopped');
     else if (!isAlone) {
-      // What ended with the server did not end by a limit of the server.
+      // Connections that ended with the server prove no limit.
       if (this.endedAt < performance.now()) outcome = skipped('the server has ended');
     } else if (
       this.endedAt === Number.POSITIVE_INFINITY &&
@@ -177,7 +177,7 @@ export class ProbeRun {
       !(await this.isAlive(outcome.abrupt === true || WEBSOCKET.has(attack.group)))
     ) {
       this.endedAt = performance.now();
-      outcome = { verdict: 'ended', seen: 'the server does not answer any more, or has started anew' };
+      outcome = { verdict: 'ended', seen: 'the server no longer answers, or was restarted' };
     }
     this.note(attack, outcome, outcome.verdict === 'accepted' && isAlone ? { ...usage, latency } : undefined);
   }
@@ -206,7 +206,7 @@ export class ProbeRun {
       const peer = await this.arena.open();
       peer.destroy();
       if (this.canary === undefined) return true;
-      // A limit of the server may have ended it: another one is opened.
+      // The server may have closed it for a limit: another one is opened.
       this.canary.stop();
       this.canary = await Canary.open(this.arena).catch(() => undefined);
       return true;
@@ -216,7 +216,7 @@ export class ProbeRun {
   }
 }
 
-/** Why an attack could not be tried; what is a mistake of ours is thrown on. */
+/** Why an attack could not be run; bugs of this program are rethrown. */
 function whySkipped(error: unknown): string {
   if (error instanceof NoWebSocket || error instanceof BudgetExceeded) return error.message;
   const { code, message } = error as NodeJS.ErrnoException;

@@ -75,8 +75,8 @@ const systemResolver: Resolver = async (host) =>
   (await lookup(host, { all: true, verbatim: true })).map(({ address }) => address);
 
 /**
- * The addresses that may be tried, all of one kind. A name that means this machine and another at once is refused: it
- * would be decided by chance whether consent is needed.
+ * The addresses that may be tried, all of one kind. A name that resolves to this machine and to others is refused:
+ * chance would decide whether consent is needed.
  */
 export async function resolveAddresses(
   { host }: ProbeUrl,
@@ -94,11 +94,11 @@ export async function resolveAddresses(
   if (addresses.length === 0) throw new CannotRun(`${safeText(host)} has no address`);
   if (kinds.has('none'))
     throw new CannotRun(
-      `${safeText(host)} means ${addresses.join(', ')}, which is not the address of one server; write 127.0.0.1 or ::1 for this machine`,
+      `${safeText(host)} resolves to ${addresses.join(', ')}, which is not the address of a single server; use 127.0.0.1 or ::1 for this machine`,
     );
   if (kinds.size > 1)
     throw new CannotRun(
-      `${safeText(host)} means this machine and others (${addresses.join(', ')}): write the address that you mean`,
+      `${safeText(host)} resolves to this machine and to others (${addresses.join(', ')}): pass the address instead`,
     );
   return { addresses, isLoopback: kinds.has('loopback') };
 }

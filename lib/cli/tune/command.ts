@@ -21,20 +21,20 @@ interface Options {
 
 const HELP = `
 Examples:
-  npx nest-secure-ws tune messages/                      every file in it is a message
-  npx nest-secure-ws tune messages/ --prefer cpu         … where CPU is dearer than bytes
-  npx nest-secure-ws tune messages/ --memory 512mb       … contexts of connections' own may take this much
-  npx nest-secure-ws tune messages/ --strict --json      in a pipeline: 1 where the settings of now are worse
+  npx nest-secure-ws tune messages/                      every file is one message
+  npx nest-secure-ws tune messages/ --prefer cpu         CPU is scarcer than bandwidth
+  npx nest-secure-ws tune messages/ --memory 512mb       dedicated contexts may take this much
+  npx nest-secure-ws tune messages/ --strict --json      in a pipeline: exit 1 if the current settings are worse
 
-Put some hundred messages as your application sends them into a folder: one a file, or one a line of a .jsonl file.
-Exit code: 0 measured, 1 with --strict where other settings are better than those of now, 2 could not run.`;
+Collect a few hundred messages of your application in a folder: one per file, or one per line of a .jsonl file.
+Exit code: 0 measured, 1 with --strict if other settings are better than the current ones, 2 could not run.`;
 
 /** Adds `tune` to the program; `done` gets the exit code. */
 export function addTune(program: Command, io: Io, done: (code: number) => void): void {
   program
     .command('tune')
-    .description('measure compression on your own messages, and recommend settings')
-    .argument('<folder>', 'with messages: one a file, or one a line of .jsonl files')
+    .description('measure compression on your own messages and recommend settings')
+    .argument('<folder>', 'of messages: one per file, or one per line of .jsonl files')
     .addOption(
       new Option(
         '--prefer <what>',
@@ -45,15 +45,15 @@ export function addTune(program: Command, io: Io, done: (code: number) => void):
     )
     .option(
       '--memory <size>',
-      "what contexts of connections' own may take, such as 512mb; 0: recommend none",
+      'memory that dedicated contexts may take, such as 512mb; 0: recommend none',
       parsedBy(size()),
       0,
     )
-    .option('--connections <number>', 'connections to reckon with (default: connections.max)', wholeNumber(1))
-    .option('--time <seconds>', 'for the measurements of speed', seconds(1, 600), 20_000)
-    .option('--env-file <file>', 'read the settings of now from this file in place of .env')
+    .option('--connections <number>', 'number of connections (default: connections.max)', wholeNumber(1))
+    .option('--time <seconds>', 'time for speed measurements', seconds(1, 600), 20_000)
+    .option('--env-file <file>', 'read the current settings from this file instead of .env')
     .option('--json', 'print one JSON document (schema nest-secure-ws/tune/1)', false)
-    .option('--strict', 'better settings than those of now are a finding', false)
+    .option('--strict', 'exit 1 if other settings are better than the current ones', false)
     .addHelpText('after', HELP)
     .action(async (folder: string, options: Options) => done(await runTune(folder, options, io)));
 }
@@ -98,10 +98,7 @@ export function printTune(folder: string, report: TuneReport, io: Io): void {
   const width = widthOf(io.stdout);
   const line = (text = '') => io.stdout.write(`${text}\n`);
   line(
-    paint(
-      'bold',
-      `${report.messages} messages in ${folder}, ${sizeOf(report.bytes)}; half of them have ${report.median} bytes or more`,
-    ),
+    paint('bold', `${report.messages} messages in ${folder}, ${sizeOf(report.bytes)}; median ${report.median} bytes`),
   );
   line();
   const head = ['', 'mode', 'window / memory', 'level', 'threshold', 'per connection', 'size', 'CPU a message'];
@@ -134,12 +131,12 @@ function words(report: TuneReport): string[] {
   const said = [
     `Recommended: ${percent(1 - part)} of the bytes are saved, for ${micros(cpu)} of CPU a message, compressed and inflated.`,
   ];
-  if (!report.improves) said.push('The settings of now are as good.');
+  if (!report.improves) said.push('The current settings are as good.');
   else if (current.tuning !== undefined)
-    said.push(`The settings of now save ${percent(1 - current.size)} for ${micros(current.cpu)}.`);
+    said.push(`The current settings save ${percent(1 - current.size)} for ${micros(current.cpu)}.`);
   if (tuning.mode === 'shared' && dedicated.size < part * 0.95 && dedicated.memory !== undefined)
     said.push(
-      `Contexts of connections' own would save ${percent(1 - dedicated.size)}, and take ${mebibytes(dedicated.memory * connections)} for ${connections} connections; allow that with --memory.`,
+      `Dedicated contexts would save ${percent(1 - dedicated.size)} and take ${mebibytes(dedicated.memory * connections)} for ${connections} connections; --memory allows them.`,
     );
   return said;
 }

@@ -22,7 +22,7 @@ export function readCorpus(folder: string): Buffer[] {
   }
   if (messages.length === 0)
     throw new CannotRun(
-      `${folder} contains no messages: put each message into a file, or one a line into a .jsonl file`,
+      `${folder} contains no messages: put one message into each file, or one into each line of a .jsonl file`,
     );
   return messages;
 }

@@ -28,10 +28,10 @@ export interface TuneReport {
   readonly median: number;
   readonly prefer: Preference;
   readonly rows: readonly TunedRow[];
-  /** As it is set now. */
+  /** The current settings. */
   readonly current: TunedRow;
   readonly recommended: TunedRow;
-  /** The best row with contexts of a connection's own, and what they take for all connections. */
+  /** The best row with dedicated contexts. */
   readonly dedicated: TunedRow;
   readonly connections: number;
   /** The recommended row is better than the current one by more than 5 % of the score. */
@@ -83,7 +83,7 @@ export async function tune(messages: readonly Buffer[], options: TuneOptions, io
   const dedicated = both.slice(WINDOWS.length);
   const bestShared = best(shared, prefer);
   const bestDedicated = best(dedicated, prefer);
-  // Where nothing is saved, nothing else is measured.
+  // If compression saves nothing, nothing else is measured.
   const isPointless = !isWorthIt(bestShared) && !isWorthIt(bestDedicated);
   const memoryOf = await memories(isPointless ? [] : [shared[0]!, ...dedicated], messages, options, io);
   const withMemory = (row: Row): TunedRow => ({ ...row, memory: memoryOf(row) });
@@ -110,7 +110,7 @@ export async function tune(messages: readonly Buffer[], options: TuneOptions, io
   const chosen = best(thresholds, prefer);
   const recommended = isWorthIt(chosen) ? withMemory(chosen) : OFF;
   const { mode, ...rest } = current;
-  const now = mode === 'off' ? OFF : withMemory((await measure('the settings of now', [{ ...rest, mode }], 0.1))[0]!);
+  const now = mode === 'off' ? OFF : withMemory((await measure('current settings', [{ ...rest, mode }], 0.1))[0]!);
   return {
     schema: 'nest-secure-ws/tune/1',
     version: VERSION,
@@ -208,7 +208,7 @@ async function memoryInChild(tuning: Tuning, message: string, io: Io): Promise<n
   }
 }
 
-/** What a process that measures memory does: `args` holds the row. */
+/** Entry point of a process that measures memory; the argument holds the row as JSON. */
 export async function answerMemory([text = '']: readonly string[]): Promise<void> {
   const { tuning, message } = JSON.parse(text) as { tuning: Tuning; message: string };
   const bytes = await measureMemory(codecsOf(tuning), Buffer.from(message, 'base64'), CONNECTIONS[tuning.mode]);
