@@ -9,9 +9,9 @@ import {
 
 /**
  * Node has no public call that puts data through an existing zlib stream on the calling thread, and a stream for each
- * message doubles what a small message costs (`bench/compression/results.md`). {@link step} does what the public
- * synchronous calls do inside. It is tried before it is used; where it does not work as here, compression takes the
- * public, asynchronous way throughout.
+ * message doubles the cost of a small one (`bench/compression/results.md`). {@link step} uses what the public
+ * synchronous functions use internally. It is probed before its first use; where the probe fails, all work is done through the
+ * public, asynchronous interface.
  */
 interface Internals {
   /** Bytes of room left and bytes of input left, after a step. */
@@ -28,7 +28,7 @@ type WriteSync = (
   outputLength: number,
 ) => void;
 
-/** What {@link step} returns where zlib refuses the data. */
+/** The result of {@link step} where zlib rejects the data. */
 export const FAILED = -1;
 
 /** Input bytes that the last {@link step} left unread. */
@@ -55,7 +55,7 @@ export function step(
 
 let works: boolean | undefined;
 
-/** Whether {@link step} does on this version of Node what the public calls do; tried once. */
+/** Whether {@link step} gives the results of the public functions on this version of Node; probed once. */
 export function canStep(): boolean {
   works ??= probe();
   return works;

@@ -16,7 +16,7 @@ export const CloseCode = Object.freeze({
 } as const);
 export type CloseCode = (typeof CloseCode)[keyof typeof CloseCode];
 
-/** Reported, never sent: a close frame without a code, and TCP that ended without a close frame (RFC 6455, 7.4.1). */
+/** Reported, never sent: the close frame had no code; TCP ended without a close frame (RFC 6455, 7.4.1). */
 export const NO_STATUS = 1005;
 export const ABNORMAL_CLOSURE = 1006;
 
@@ -36,7 +36,7 @@ const REASONS: Readonly<Record<number, string>> = {
   4401: 'session expired',
 };
 
-/** The reason of a close frame where nothing more exact is known. */
+/** The default reason of a close frame with this code. */
 export const defaultReason = (code: number | undefined): string | undefined =>
   code === undefined ? undefined : REASONS[code];
 
@@ -72,7 +72,7 @@ export function closePayload(code?: number, reason?: string | Uint8Array): Buffe
   return payload;
 }
 
-/** The longest prefix of `reason` that a close frame can carry: at most 123 bytes, and no half of a character. */
+/** Truncates `reason` to the 123 bytes that a close frame can carry, at a character boundary. */
 export function fitReason(reason: string): string {
   const bytes = Buffer.from(reason);
   if (bytes.length <= MAX_REASON_BYTES) return reason;

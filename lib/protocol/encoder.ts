@@ -2,25 +2,25 @@ import { closePayload } from './close-codes.js';
 import { FIN, MASK, Opcode, type Role, RSV1 } from './frame.js';
 import { applyMask, newMask } from './mask.js';
 
-/** Texts of up to this many bytes are written as one string, from the stack, without an allocation. */
+/** ASCII texts of up to this many bytes are written as one latin1 string, without allocating a `Buffer`. */
 export const LONGEST_STRING = 16_000;
 
-/** Heads of unmasked text frames of up to 125 bytes. */
+/** Headers of unmasked text frames of up to 125 bytes. */
 const SHORT_HEADS = Array.from({ length: 126 }, (_, length) => String.fromCharCode(FIN | Opcode.TEXT, length));
 
-/** A whole text frame of a server, in latin1, of a text of ASCII that is no longer than {@link LONGEST_STRING}. */
+/** An unmasked text frame as a latin1 string. `text` must be ASCII and no longer than {@link LONGEST_STRING}. */
 export const asciiFrame = (text: string): string =>
   text.length < SHORT_HEADS.length
     ? SHORT_HEADS[text.length]! + text
     : String.fromCharCode(FIN | Opcode.TEXT, 126, text.length >> 8, text.length & 255) + text;
 
-/** A whole ping frame of a server, in latin1, whose payload are the four bytes of a number. */
+/** An unmasked ping frame as a latin1 string; its payload is a 32-bit number. */
 export const pingFrame = (number: number): string =>
   String.fromCharCode(FIN | Opcode.PING, 4, number >>> 24, (number >> 16) & 255, (number >> 8) & 255, number & 255);
 
 const headerLength = (length: number): number => (length < 126 ? 2 : length < 0x10000 ? 4 : 10);
 
-/** Writes the head of a frame without its masking key (RFC 6455, 5.2); returns where it ends. */
+/** Writes a frame header without its masking key (RFC 6455, 5.2). Returns the header's length. */
 function writeHeader(target: Buffer, first: number, length: number, maskBit: number): number {
   target[0] = first;
   if (length < 126) {
@@ -39,21 +39,21 @@ function writeHeader(target: Buffer, first: number, length: number, maskBit: num
   return 10;
 }
 
-/** The head of an unmasked frame, for payloads that are not worth a copy: `first` as {@link FrameEncoder.next} gives it. */
+/** The header of an unmasked frame, for payloads too large to copy. `first` comes from {@link FrameEncoder.next}. */
 export function frameHeader(first: number, length: number): Buffer {
   const header = Buffer.allocUnsafe(headerLength(length));
   writeHeader(header, first, length, 0);
   return header;
 }
 
-/** A whole unmasked frame, for one peer or for many. */
+/** A whole unmasked frame. One `Buffer` may be sent to many peers. */
 export function plainFrame(first: number, payload: Uint8Array): Buffer {
   const frame = Buffer.allocUnsafe(headerLength(payload.length) + payload.length);
   frame.set(payload, writeHeader(frame, first, payload.length, 0));
   return frame;
 }
 
-/** A whole frame masked with a new key (RFC 6455, 5.3); the payload is not changed. */
+/** A whole frame, masked with a new key (RFC 6455, 5.3). The payload itself is not changed. */
 export function maskedFrame(first: number, payload: Uint8Array): Buffer {
   const frame = Buffer.allocUnsafe(headerLength(payload.length) + 4 + payload.length);
   const start = writeHeader(frame, first, payload.length, MASK) + 4;
@@ -62,33 +62,33 @@ export function maskedFrame(first: number, payload: Uint8Array): Buffer {
   return frame;
 }
 
-/** Puts a new key before the payload that begins at `start`, and masks it. */
+/** Writes a new key in the four bytes before `start` and masks the payload that begins there. */
 function maskPayload(frame: Buffer, start: number): void {
   const mask = newMask();
   frame.writeInt32BE(mask, start - 4);
   applyMask(frame, start, frame.length, mask);
 }
 
-/** What has been sent of a message whose last frame has not. */
+/** Whether a fragmented message has been begun and not finished. */
 enum Open {
   NOTHING,
   FRAGMENTS,
 }
 
-/** Makes the frames of one side of a connection. It knows whether a message is open; masks where the side is a client. */
+/** Encodes the frames that one side of a connection sends, and keeps track of fragmented messages. A client masks. */
 export class FrameEncoder {
   private open = Open.NOTHING;
 
   constructor(private readonly role: Role) {}
 
-  /** A message was begun with a frame that was not its last. */
+  /** A fragmented message has been begun and its last frame has not been sent. */
   get isMidMessage(): boolean {
     return this.open !== Open.NOTHING;
   }
 
   /**
-   * The first byte of the next data frame. Within a message that is open the opcode is that of a continuation, and
-   * RSV1 is clear, whatever the arguments say (RFC 6455, 5.4; RFC 7692, section 6).
+   * The first byte of the next data frame. Within a fragmented message the opcode is CONTINUATION and RSV1 is
+   * clear, whatever the arguments are (RFC 6455, 5.4; RFC 7692, section 6).
    */
   next(isBinary: boolean, fin = true, isCompressed = false): number {
     const isFirst = this.open === Open.NOTHING;
@@ -98,12 +98,12 @@ export class FrameEncoder {
     return bits | (isCompressed ? RSV1 : 0) | (isBinary ? Opcode.BINARY : Opcode.TEXT);
   }
 
-  /** A frame of which {@link next} has made the first byte. */
+  /** A whole frame. `first` comes from {@link next}. */
   frame(first: number, payload: Uint8Array): Buffer {
     return this.role === 'server' ? plainFrame(first, payload) : maskedFrame(first, payload);
   }
 
-  /** A frame of text, whose bytes are written once, into the frame. */
+  /** A whole frame of text: the text is encoded directly into the frame. */
   textFrame(first: number, text: string): Buffer {
     const length = Buffer.byteLength(text);
     const isClient = this.role === 'client';
@@ -114,7 +114,7 @@ export class FrameEncoder {
     return frame;
   }
 
-  /** A whole text message: of a server, and short and of ASCII, as a string to be written in latin1. */
+  /** A whole text message. A server gets short ASCII texts as a string, to be written in latin1. */
   text(text: string): string | Buffer {
     const isShort = this.role === 'server' && text.length <= LONGEST_STRING && this.open === Open.NOTHING;
     if (isShort && Buffer.byteLength(text) === text.length) return asciiFrame(text);

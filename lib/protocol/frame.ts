@@ -3,7 +3,7 @@ import { CloseCode } from './close-codes.js';
 /** Which side of the connection this is: a server reads masked frames and writes plain ones, a client the reverse. */
 export type Role = 'server' | 'client';
 
-/** Opcodes (RFC 6455, 5.2). From 8 on they are of control frames. */
+/** Opcodes (RFC 6455, 5.2). Control frames have opcodes from 8 on. */
 export const Opcode = Object.freeze({ CONTINUATION: 0, TEXT: 1, BINARY: 2, CLOSE: 8, PING: 9, PONG: 10 } as const);
 export type Opcode = (typeof Opcode)[keyof typeof Opcode];
 
@@ -14,10 +14,10 @@ export const RSV2_AND_3 = 0x30;
 /** Bit of the second byte. */
 export const MASK = 0x80;
 
-/** The most a control frame carries (RFC 6455, 5.5). */
+/** The longest payload of a control frame (RFC 6455, 5.5). */
 export const MAX_CONTROL_BYTES = 125;
 
-/** Why a connection fails: a value, for the close frame and the error event. */
+/** Why a connection must be failed (RFC 6455, 7.1.7): for the close frame and the error event. */
 export interface ProtocolError {
   /** Close code to send (RFC 6455, 7.4.1). */
   readonly code: CloseCode;
@@ -30,7 +30,7 @@ export interface ProtocolError {
 const invalid = (reason: string, errorCode: string): ProtocolError =>
   Object.freeze({ code: CloseCode.PROTOCOL_ERROR, reason, errorCode });
 
-/** Everything that may be wrong with what a peer sends. */
+/** All protocol errors of a peer. */
 export const Failure = Object.freeze({
   RSV1: invalid('RSV1 must be clear', 'WS_ERR_UNEXPECTED_RSV_1'),
   RSV2_3: invalid('RSV2 and RSV3 must be clear', 'WS_ERR_UNEXPECTED_RSV_2_3'),

@@ -1,18 +1,18 @@
-/** Memory that a view may keep alive beyond twice its own bytes. */
+/** Bytes of memory that a view may keep alive in excess of twice its own length. */
 const SLACK = 512;
-/** The smallest buffer that grows. */
+/** The smallest capacity of a buffer that grows. */
 const LEAST = 64;
 
 /**
- * The same bytes without a much larger memory that they are a part of: a copy where the memory is more than twice
- * their size, the bytes themselves otherwise. For whoever keeps what was read.
+ * Returns a copy where `bytes` is a small view of a much larger memory, and `bytes` itself otherwise. Call it before
+ * keeping a view of a read: the view would keep the whole read alive.
  */
 export function own(bytes: Buffer): Buffer {
   if (bytes.buffer.byteLength <= 2 * bytes.length + SLACK) return bytes;
   return copied(bytes);
 }
 
-/** A copy in memory of its own, not in a pool that it would keep alive. */
+/** A copy in memory of its own, not in Node's shared pool. */
 export function copied(bytes: Buffer): Buffer {
   const copy = Buffer.allocUnsafeSlow(bytes.length);
   bytes.copy(copy);
@@ -20,8 +20,8 @@ export function copied(bytes: Buffer): Buffer {
 }
 
 /**
- * A buffer with room for `needed` bytes that begins with the first `kept` of `buffer`: the same where they fit, else
- * one of twice what is needed, or of `most` where no more than that will ever be.
+ * Returns a buffer with room for `needed` bytes that begins with the first `kept` bytes of `buffer`: `buffer` itself
+ * where it is large enough, else a new one of twice the needed size, but of no more than `most` bytes.
  */
 export function grown(buffer: Buffer | undefined, kept: number, needed: number, most: number): Buffer {
   if (buffer !== undefined && needed <= buffer.length) return buffer;

@@ -1,22 +1,22 @@
 import { randomFillSync } from 'node:crypto';
 
-/** From this many bytes on, a view of 32-bit words pays for itself. */
+/** From this length on, masking through a view of 32-bit words is quicker. */
 const WORDS_FROM = 256;
 const HIGH_BITS = 0x80808080;
 
-/** The mask as a number, its first byte the highest, turned so that it begins `offset` bytes later. */
+/** The masking key as it applies from `offset` bytes into the payload on. The first byte of a key is its highest. */
 export const turnMask = (mask: number, offset: number): number => {
   const bits = (offset & 3) << 3;
   return bits === 0 ? mask : (mask << bits) | (mask >>> (32 - bits));
 };
 
 /**
- * Masks or unmasks `bytes[start, end)` in place (RFC 6455, 5.3); `mask` has the first byte of the masking key highest.
- * Returns whether all resulting bytes are ASCII.
+ * Masks or unmasks `bytes[start, end)` in place (RFC 6455, 5.3). The first byte of the key is the highest byte of
+ * `mask`. Returns whether all resulting bytes are ASCII.
  */
 export function applyMask(bytes: Uint8Array, start: number, end: number, mask: number): boolean {
   if (end - start < WORDS_FROM) return (maskBytes(bytes, start, end, mask) & 0x80) === 0;
-  // 32-bit words begin at multiples of four of the memory, which the view of a read seldom does.
+  // A Uint32Array must begin at a multiple of four bytes of its memory.
   const head = start + (-(bytes.byteOffset + start) & 3);
   const words = (end - head) >> 2;
   const tail = head + words * 4;
@@ -25,7 +25,7 @@ export function applyMask(bytes: Uint8Array, start: number, end: number, mask: n
   return ((seen & 0x80) | (maskWords(view, turnMask(mask, head - start)) & HIGH_BITS)) === 0;
 }
 
-/** Byte by byte; returns all resulting bytes or-ed together. */
+/** Masks byte by byte. Returns the bitwise OR of all resulting bytes. */
 function maskBytes(bytes: Uint8Array, start: number, end: number, mask: number): number {
   const first = mask >>> 24;
   const second = (mask >>> 16) & 0xff;
@@ -64,7 +64,7 @@ function maskWords(words: Uint32Array, mask: number): number {
 const POOL = Buffer.alloc(4096);
 let used = POOL.length;
 
-/** A masking key that the peer cannot foresee (RFC 6455, 5.3 and 10.3). */
+/** A new random masking key (RFC 6455, 5.3 and 10.3: it must be unpredictable). */
 export function newMask(): number {
   if (used === POOL.length) {
     randomFillSync(POOL);

@@ -24,12 +24,12 @@ export interface FrameLimits {
 }
 
 /**
- * What a parser finds, in the order in which it came. `Buffer`s are views of the chunk that was pushed, or of memory
- * that the parser has let go of: they stay valid, and whoever keeps a small one may want a copy (see `own`).
+ * Receives what a parser reads, in order. `Buffer`s are views of the pushed chunk or of memory that the parser no longer
+ * uses: they stay valid. Pass them through `own` before keeping them: a small view keeps a whole read alive.
  */
 export interface FrameSink {
   /**
-   * A whole message. `isCompressed`: it had RSV1 set, and `data` is to be inflated (RFC 7692, section 6). A text that
+   * A whole message. `isCompressed`: RSV1 was set, and `data` must be inflated (RFC 7692, section 6). A text that
    * is not compressed is valid UTF-8, and {@link FrameParser.isAscii} tells whether it is ASCII.
    */
   message(data: Buffer, isBinary: boolean, isCompressed: boolean): void;
@@ -37,13 +37,13 @@ export interface FrameSink {
   fragment(): void;
   ping(data: Buffer): void;
   pong(data: Buffer): void;
-  /** The peer's close frame; 1005 where it had no code. Nothing behind it is read. */
+  /** The peer's close frame; 1005 where it had no code. The parser reads nothing after it. */
   close(code: number, reason: Buffer): void;
-  /** The peer broke the protocol or a limit. Nothing behind that is read. */
+  /** The peer violated the protocol or a limit. The parser reads nothing after that. */
   error(error: ProtocolError): void;
 }
 
-/** What the parser waits for. */
+/** What the parser reads next. */
 enum State {
   FIRST_BYTE,
   SECOND_BYTE,
@@ -51,48 +51,48 @@ enum State {
   LENGTH_64,
   MASK,
   PAYLOAD,
-  /** Behind a close frame, an error, or {@link FrameParser.end}. */
+  /** After a close frame, an error, or {@link FrameParser.end}. */
   ENDED,
 }
 
-/** Chunks that wait are joined up to this size: a peer that sends byte by byte must not cost an object for each. */
+/** Chunks that arrive while the parser is stopped are joined up to this size, so that tiny reads cost no object each. */
 const JOIN_UP_TO = 4096;
-/** From this size on the memory of a buffer is mapped as it is written: page by page. */
+/** From this size on, the operating system maps the memory of a buffer page by page, as it is written. */
 const LAZY = 256 * 1024;
-/** The upper half of a length below 2^53, which is the last exact number. */
+/** The greatest upper half of a 64-bit length that is a safe integer (less than 2^53). */
 const MAX_HIGH_WORD = 2 ** 21 - 1;
 
 /**
- * Reads frames from one peer (RFC 6455, section 5) and joins them to messages, without input or output of its own:
- * bytes go in by {@link push}, what they mean goes to a {@link FrameSink} before `push` returns. Each limit is checked
- * with the byte that breaks it, before anything is allocated for it. Payloads are unmasked in place.
+ * Parses the frames of one peer (RFC 6455, section 5) and assembles messages. It performs no I/O: {@link push} takes
+ * bytes and calls the {@link FrameSink} before it returns. Each limit is checked at the byte that violates it, before
+ * anything is allocated for it. Payloads are unmasked in place.
  */
 export class FrameParser {
-  /** Whether the uncompressed text that is being handed to the sink is ASCII: `latin1Slice` decodes it then. */
+  /** During `message` with an uncompressed text: whether it is ASCII, so that `latin1Slice` decodes it. */
   isAscii = true;
   private state = State.FIRST_BYTE;
   private stopped = false;
   private running = false;
   private discarding = false;
-  /** What is being read, and the chunks behind it. */
+  /** The chunk that is being parsed, and the chunks after it. */
   private chunk: Buffer | undefined = undefined;
   private at = 0;
   private waiting: Buffer[] | undefined = undefined;
 
-  /** Of the frame that is being read. */
+  /** The frame that is being read: its first byte and its length. */
   private first = 0;
   private length = 0;
   /** Bytes still missing: of the extended length, of the masking key, or of the payload. */
   private missing = 0;
   private mask = 0;
-  /** The part of a control frame that has come. */
+  /** Payload of a control frame that has not arrived whole. */
   private control: Buffer | undefined = undefined;
 
-  /** Of the message that is being received: {@link Opcode.CONTINUATION} where there is none. */
+  /** The message that is being received: its opcode, or {@link Opcode.CONTINUATION} where there is none. */
   private opcode: Opcode = Opcode.CONTINUATION;
   private isCompressed = false;
   private fragments = 0;
-  /** Bytes that its frames have announced, and those of them that are kept. */
+  /** Sum of the declared lengths of its frames, and the bytes of it that are kept. */
   private announced = 0;
   private kept = 0;
   private message: Buffer | undefined = undefined;
@@ -106,12 +106,12 @@ export class FrameParser {
     private readonly allowsRsv1 = false,
   ) {}
 
-  /** A message or a frame has begun and is not complete. */
+  /** A message or a frame has begun and is incomplete. */
   get isMidMessage(): boolean {
     return this.opcode !== Opcode.CONTINUATION || (this.state !== State.FIRST_BYTE && this.state !== State.ENDED);
   }
 
-  /** Payload bytes received of the message under way. */
+  /** Payload bytes received of the incomplete message. */
   get received(): number {
     return this.kept;
   }
@@ -138,7 +138,7 @@ export class FrameParser {
     return bytes;
   }
 
-  /** Of a large buffer the system gives memory to what is written only. */
+  /** A large buffer takes memory only as far as it has been written. */
   private get messageBytes(): number {
     const size = sizeOf(this.message);
     return size < LAZY ? size : this.kept;
@@ -151,7 +151,7 @@ export class FrameParser {
     return own + (this.waiting?.length ?? 0);
   }
 
-  /** Parses a chunk in place: the parser owns it from here on. What {@link stop} leaves unread is kept. */
+  /** Parses a chunk. The parser owns the chunk from now on and modifies it. What {@link stop} leaves unread is kept. */
   push(chunk: Buffer): void {
     if (this.state === State.ENDED || chunk.length === 0) return;
     if (this.chunk === undefined) this.chunk = chunk;
@@ -159,24 +159,24 @@ export class FrameParser {
     this.run();
   }
 
-  /** Reads nothing more until {@link resume}; from within a call of the sink: nothing behind this message or frame. */
+  /** Stops parsing until {@link resume}. Called by the sink, it takes effect after the current message or frame. */
   stop(): void {
     this.stopped = true;
   }
 
-  /** Goes on with what was left unread; from within a call of the sink: takes back {@link stop}. */
+  /** Continues with the unread bytes. Called by the sink, it cancels {@link stop}. */
   resume(): void {
     this.stopped = false;
     this.run();
   }
 
-  /** Hands over no more messages and keeps nothing of them: what follows is read for control frames only. */
+  /** From now on messages are skipped: neither kept, checked nor delivered. Control frames still are. */
   discardMessages(): void {
     this.discarding = true;
     this.forgetMessage();
   }
 
-  /** Reads nothing more, and lets go of everything. */
+  /** Parses nothing more and releases all memory. */
   end(): void {
     this.state = State.ENDED;
     this.opcode = Opcode.CONTINUATION;
@@ -213,7 +213,7 @@ export class FrameParser {
     if (this.chunk === undefined) this.waiting = undefined;
   }
 
-  /** Before it waits: the rest of a large read that is small is copied out of it. */
+  /** Copies a small rest of a large read, so that it does not keep the read alive. */
   private releaseRead(chunk: Buffer): void {
     if (this.at === chunk.length) return this.nextChunk();
     const rest = chunk.subarray(this.at);
@@ -274,7 +274,7 @@ export class FrameParser {
     this.state = length === 126 ? State.LENGTH_16 : State.LENGTH_64;
   }
 
-  /** A length in more bytes than it needs is the sender's fault (RFC 6455, 5.2) and no danger: taken, as `ws` takes it. */
+  /** Accepts lengths that are not in their shortest form, as `ws` does (RFC 6455, 5.2 requires it of senders). */
   private readLength16(byte: number): void {
     this.length = this.length * 256 + byte;
     if (--this.missing > 0) return;
@@ -297,7 +297,7 @@ export class FrameParser {
     this.state = State.MASK;
   }
 
-  /** Whether the message may have this frame (RFC 6455, 10.4). */
+  /** Checks the message size and the number of frames (RFC 6455, 10.4). */
   private admit(length: number): boolean {
     const { maxSize, maxFragments } = this.limits;
     this.announced += length;
@@ -351,7 +351,7 @@ export class FrameParser {
     this.controlFrame(control);
   }
 
-  /** Returns whether the bytes are ASCII, where that matters and costs little. */
+  /** Unmasks in place. Returns whether the bytes are ASCII; for a client only of texts. */
   private unmask(chunk: Buffer, start: number, end: number): boolean {
     if (this.role === 'server') return applyMask(chunk, start, end, turnMask(this.mask, this.length - this.missing));
     return this.isPlainText && isAsciiPart(chunk, start, end);
@@ -363,12 +363,12 @@ export class FrameParser {
     return this.utf8 !== INVALID;
   }
 
-  /** Whether so many bytes are a whole message in one frame. */
+  /** Whether so many payload bytes are a whole message in a single frame. */
   private isWhole(bytes: number): boolean {
     return bytes === this.length && this.fragments === 1 && (this.first & FIN) !== 0;
   }
 
-  /** Puts a part of a message behind what has come of it, in one buffer that grows. */
+  /** Appends a part of a message to the buffer of the message. */
   private keep(chunk: Buffer, start: number, end: number): void {
     const kept = this.kept + end - start;
     const most = (this.first & FIN) !== 0 ? this.announced : Number.POSITIVE_INFINITY;
@@ -446,7 +446,7 @@ export class FrameParser {
 
 const EMPTY = Buffer.alloc(0);
 
-/** From this many bytes on, the native check is quicker. */
+/** From this length on, the native check is quicker. */
 const NATIVE_FROM = 64;
 
 function isAsciiPart(bytes: Buffer, start: number, end: number): boolean {

@@ -1,16 +1,16 @@
 import { isUtf8 } from 'node:buffer';
 
-/** Between two characters: where every text begins and must end. */
+/** The state between two characters: the state at the start and at the end of every valid text. */
 export const COMPLETE = 0;
-/** Not UTF-8, whatever follows. */
+/** The state after an invalid byte. */
 export const INVALID = -1;
 
-/** From this many bytes on, the native check is quicker. */
+/** From this length on, the native check is quicker. */
 const NATIVE_FROM = 64;
 
 /**
- * The state within a character: how many bytes are missing, and between which two values the next one must lie
- * (RFC 3629, section 4): shortest forms only, no surrogates, nothing beyond U+10FFFF.
+ * The state within a character: the number of missing bytes, and the range of the next byte (RFC 3629, section 4). The
+ * range excludes overlong forms, surrogates and code points above U+10FFFF.
  */
 const within = (missing: number, low = 0x80, high = 0xbf): number => missing | (low << 8) | (high << 16);
 
@@ -27,9 +27,9 @@ const LEADS = Int32Array.from({ length: 256 }, (_, byte) => {
 });
 
 /**
- * Checks the next bytes of a text, of which `state` is what came before: {@link COMPLETE} at its beginning. Returns
- * the state behind them, {@link INVALID} from the first byte on that no valid text can have there. Any other state
- * than {@link COMPLETE} at the end of the text means that its last character is cut off.
+ * Validates the next bytes of a text. `state` is the result for the bytes before them, {@link COMPLETE} at the start.
+ * Returns {@link INVALID} as soon as a byte cannot continue a valid text. At the end of the text any state other than
+ * {@link COMPLETE} means that its last character is incomplete.
  */
 export function checkUtf8(state: number, bytes: Uint8Array, start: number, end: number): number {
   if (end - start < NATIVE_FROM) return step(state, bytes, start, end);
@@ -57,7 +57,7 @@ function step(state: number, bytes: Uint8Array, start: number, end: number): num
   return state;
 }
 
-/** Where the last character that may be unfinished begins. */
+/** Index of the last lead byte that may begin an incomplete character, or `end`. */
 function lastLead(bytes: Uint8Array, end: number): number {
   for (let at = end - 1; at >= end - 3; at--) if ((bytes[at]! & 0xc0) === 0xc0) return at;
   return end;

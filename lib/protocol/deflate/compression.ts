@@ -46,7 +46,7 @@ export class ContextBudget {
     return this.taken + cost <= this.bytes;
   }
 
-  /** Takes `cost` bytes, whether they fit or not; what is returned gives them back, once. */
+  /** Reserves `cost` bytes, whether they fit or not. The returned function releases them once. */
   take(cost: number): () => void {
     this.taken += cost;
     let held = cost;
@@ -78,8 +78,8 @@ export class Compression {
   ) {}
 
   /**
-   * The server's side: the codec of the connection, or `undefined` where nothing was agreed. Where contexts no longer
-   * fit the budget the connection gets `shared`. Its `close` must be called when the connection ends.
+   * The server's side: the codec of the connection, or `undefined` where nothing was agreed. When contexts do not fit
+   * the budget, the connection gets `shared` mode. Call `close` when the connection ends.
    */
   accept(offers: readonly ExtensionOffer[]): PerMessageDeflate | undefined {
     const { mode } = this.settings;
@@ -87,7 +87,7 @@ export class Compression {
     return (mode === 'dedicated' ? this.acceptDedicated(offers) : undefined) ?? this.acceptShared(offers);
   }
 
-  /** The client's side. Contexts fit the budget when they are offered; what is then agreed is kept to. */
+  /** The client's side. Contexts are offered only while they fit the budget. */
   offer(): DeflateOffer {
     const mode = this.modeToOffer();
     const settings = { mode, windowBits: this.settings.windowBits };
@@ -125,7 +125,7 @@ export class Compression {
     return this.budget.fits(contextCost(this.describe(worst))) ? 'dedicated' : 'shared';
   }
 
-  /** One object for all connections that agreed on the same: a few dozen are possible. */
+  /** Connections with the same agreement share a profile; a few dozen agreements are possible. */
   private profile(agreement: Agreement): DeflateProfile {
     const key = headerValue(agreement.params);
     let profile = this.profiles.get(key);

@@ -8,30 +8,30 @@ import { type Ending, isEmptyAfterFinal, LAST_ENDING, QUIET_ENDING, storedBlocks
 import { type PoolTask, workMillis } from './pool.js';
 import type { CodecSettings } from './settings.js';
 
-/** What inflating a message has cost: for whoever charges its sender, see `chargedBytes`. */
+/** What inflating a message has cost; see `chargedBytes`. */
 export interface InflateWork {
   readonly inputBytes: number;
   readonly outputBytes: number;
   readonly millis: number;
 }
 
-/** Bytes of output of all synchronous work; what is kept is copied out of it before the next. */
+/** Size of the output buffer that all synchronous work shares. Results are copied out of it. */
 export const SCRATCH_BYTES = 64 * 1024;
 const scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
 
-/** Compressed bytes that one step in the thread pool reads: some 5 ms where they are made to be slow. */
+/** Compressed bytes that one step in the thread pool reads: about 5 ms for the slowest input. */
 const INFLATE_STEP = 16 * 1024;
-/** Bytes that one step in the thread pool compresses: some 2 ms. */
+/** Bytes that one step in the thread pool compresses: about 2 ms. */
 const DEFLATE_STEP = 64 * 1024;
 
-/** Streams outlive the message for which they are made: none keeps the async context of one connection. */
+/** Streams are created in an empty async context: they may outlive the connection that needs them first. */
 const neutral = new AsyncResource('SecureWsZlib');
 
 type Written = (read: number, isOk: boolean) => void;
 
 /**
- * One zlib stream, used through its public interface but for `step`. What it has seen it may refer back to: whoever
- * shares one between connections calls `reset` before each message.
+ * One zlib stream, used through its public interface except for `step`. Its output may depend on earlier messages: a
+ * stream that connections share must be reset before each message.
  */
 class ZlibContext<Stream extends InflateRaw | DeflateRaw> {
   protected readonly stream: Stream;
@@ -43,7 +43,7 @@ class ZlibContext<Stream extends InflateRaw | DeflateRaw> {
     this.stream.on('error', () => {});
   }
 
-  /** It failed or was closed, and is of no use any more. */
+  /** The stream has failed or was closed and cannot be used any more. */
   get broken(): boolean {
     return this.stream.destroyed;
   }
@@ -52,12 +52,12 @@ class ZlibContext<Stream extends InflateRaw | DeflateRaw> {
     this.stream.reset();
   }
 
-  /** Frees everything; what is under way fails. */
+  /** Frees the stream. A pending {@link write} fails. */
   close(): void {
     this.stream.destroy();
   }
 
-  /** Where output of {@link write} goes. */
+  /** Sets the receiver of the output of {@link write}. */
   collect(onChunk: ((chunk: Buffer) => void) | undefined): void {
     this.onChunk = onChunk;
     if (this.stream.listenerCount('data') > 0) return;
@@ -79,13 +79,13 @@ class ZlibContext<Stream extends InflateRaw | DeflateRaw> {
   }
 }
 
-/** What became of a message on the calling thread. */
+/** The result of inflating a message on the calling thread. */
 export interface InflatedNow {
   readonly output: Output;
   readonly result: Buffer | ProtocolError;
 }
 
-/** A message that is too large to be inflated in one go: what there is of it, and the input that is still to be read. */
+/** A message whose output exceeds {@link SCRATCH_BYTES}: the output so far, and the input that is left. */
 export class Unfinished {
   constructor(
     readonly output: Output,
@@ -93,11 +93,11 @@ export class Unfinished {
   ) {}
 }
 
-/** What comes out of a message, checked as it comes. */
+/** The output of one message; its size and encoding are checked chunk by chunk. */
 export class Output {
   bytes = 0;
   error: ProtocolError | undefined = undefined;
-  /** Of a text: nothing else came yet. */
+  /** For a text: all output so far is ASCII. */
   isAscii = true;
   private readonly chunks: Buffer[] = [];
   private utf8 = COMPLETE;
@@ -288,7 +288,7 @@ export class DeflateContext extends ZlibContext<DeflateRaw> {
     );
   }
 
-  /** Compresses at most half of {@link SCRATCH_BYTES} on this thread. `fin`: the end of the message, whose trailer goes. */
+  /** Compresses at most half of {@link SCRATCH_BYTES} on this thread. `fin`: the last part, without its trailer. */
   deflateSync(data: Buffer, fin: boolean): Buffer {
     const produced = step(this.stream, data, scratch, 0, SCRATCH_BYTES);
     // The scratch is twice the input: a full one means that something is left inside the stream.

@@ -13,7 +13,7 @@ export interface DeflateParameters {
   client_max_window_bits?: number | true;
 }
 
-/** What both sides agreed on. Equal agreements may be one frozen object: nothing in it belongs to a connection. */
+/** What both sides agreed on. Frozen; connections with equal agreements may share it. */
 export interface Agreement {
   /** The parameters of the response, as they go on the wire. */
   readonly params: Readonly<DeflateParameters>;
@@ -25,17 +25,17 @@ export interface Agreement {
   readonly clientTakeover: boolean;
 }
 
-/** What negotiation depends on, on either side. */
+/** The settings that negotiation depends on, for both roles. */
 export interface NegotiationSettings {
   readonly mode: CompressionMode;
   /** Base 2 logarithm of the largest window we use and ask for: 9 to 15. */
   readonly windowBits: number;
 }
 
-/** What a server may answer wrongly; all of it makes the handshake invalid (RFC 7692, 5.1). */
+/** Errors in a server's answer. Each makes the handshake invalid (RFC 7692, 5.1). */
 export type ResponseError = 'not-offered' | 'repeated' | 'bad-parameters' | 'context-not-dropped';
 
-/** The largest window of DEFLATE, and what counts where nothing was said (RFC 7692, 7.1.2). */
+/** The largest window of DEFLATE, which is the default (RFC 7692, 7.1.2). */
 const MAX_WINDOW_BITS = 15;
 
 /** zlib cannot compress with a raw window of 256 bytes: an offer that asks for it is declined (RFC 7692, 7.1.2.1). */
@@ -50,7 +50,7 @@ type Reader = (params: DeflateParameters, value: Value) => boolean;
 const bitsOf = (value: Value): number | undefined =>
   value !== true && WINDOW_BITS.test(value) ? Number(value) : undefined;
 
-/** One reader a parameter: takes it over and says whether its value was a legal one. */
+/** A reader for each parameter: stores the value and returns whether it is legal. */
 const READERS: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   ['server_no_context_takeover', (params, value) => value === true && (params.server_no_context_takeover = true)],
   ['client_no_context_takeover', (params, value) => value === true && (params.client_no_context_takeover = true)],
@@ -114,20 +114,20 @@ function answer(offered: DeflateParameters, { mode, windowBits }: NegotiationSet
   const shared = mode === 'shared';
   const params: DeflateParameters = {};
   if (shared || offered.server_no_context_takeover) params.server_no_context_takeover = true;
-  // A server may ask for this one unasked (RFC 7692, 7.1.1.2), and for a window of its own too (7.1.2.1) …
+  // A server may send these two without an offer (RFC 7692, 7.1.1.2 and 7.1.2.1) …
   if (shared || offered.client_no_context_takeover) params.client_no_context_takeover = true;
   const serverBits = Math.min(windowBits, offered.server_max_window_bits ?? MAX_WINDOW_BITS);
   if (serverBits < MAX_WINDOW_BITS || offered.server_max_window_bits) params.server_max_window_bits = serverBits;
-  // … but the client's window only to a client that said it can do so (7.1.2.2).
+  // … but this one only to a client that offered it (7.1.2.2).
   const clientBits = offered.client_max_window_bits;
   if (clientBits) params.client_max_window_bits = Math.min(windowBits, clientBits === true ? 15 : clientBits);
   return params;
 }
 
 /**
- * The client's side: the value of `Sec-WebSocket-Extensions`, or `undefined` where nothing is offered. With
- * contexts of its own it would like a smaller server window; servers that cannot do that take the second offer. Its own
- * window needs no number: it keeps to the smaller of what the server allows and what it is configured to (7.1.2.2).
+ * The client's side: the value of `Sec-WebSocket-Extensions`, or `undefined` where nothing is offered. In `dedicated`
+ * mode it asks for a smaller server window; servers that do not support that accept the second offer. For its own window
+ * it sends no number: it uses the smaller of the server's answer and its configuration (7.1.2.2).
  */
 export function offer({ mode, windowBits }: NegotiationSettings): string | undefined {
   if (mode === 'off') return undefined;
@@ -158,9 +158,9 @@ export function acceptResponse(
   const params = readParameters(first);
   if (params === undefined || params.client_max_window_bits === true) return 'bad-parameters';
   if (mode === 'shared') {
-    // It accepts an offer of server_no_context_takeover by repeating it (7.1.1.1).
+    // A server accepts server_no_context_takeover by repeating it (7.1.1.1).
     if (!params.server_no_context_takeover) return 'context-not-dropped';
-    // What we keep is ours to decide, asked or not (7.1.1.2).
+    // A client may drop its context without being asked to (7.1.1.2).
     params.client_no_context_takeover = true;
   }
   return agreementOf(params);

@@ -19,27 +19,27 @@ import { type CodecSettings, type DeflateProfile, tuningKey } from './settings.j
  */
 export const SYNC_DEFLATE_BYTES = SCRATCH_BYTES / 2;
 
-/** Compressed messages of at most this many bytes are inflated on the calling thread: a millisecond, at the worst. */
+/** Compressed messages of at most this many bytes are inflated on the calling thread: about a millisecond at worst. */
 export const SYNC_INFLATE_BYTES = 4 * 1024;
 
-/** Output of one job in the thread pool where the stream is for one message, and where it lives with its connection. */
+/** Size of the output buffer of a stream for one message, and of a stream that lives as long as its connection. */
 const ONE_MESSAGE = 64 * 1024;
 const LONG_LIVED = 4 * 1024;
-/** A stream that only works synchronously writes to the common scratch, not to its own output (zlib's least). */
+/** Synchronous work does not use the stream's own output buffer: the minimum that zlib allows. */
 const NO_CHUNK = 64;
 
-/** What inflating is charged for a millisecond: a third of the bytes that it usually yields in one. */
+/** Bytes charged for a millisecond of inflating: about a third of the usual output in that time. */
 const BYTES_PER_MILLI = 32 * 1024;
 
-/** What a compressed message is charged in byte rates: the greater of what came, what came out, and the time it took. */
+/** Bytes that a compressed message is charged in byte rates: the greatest of input, output, and time as bytes. */
 export const chargedBytes = ({ inputBytes, outputBytes, millis }: InflateWork): number =>
   Math.max(inputBytes, outputBytes, Math.ceil(millis * BYTES_PER_MILLI));
 
-/** An inflated message, or why there is none, and what it has cost. */
+/** An inflated message or an error, and the cost. */
 export interface Inflated extends InflateWork {
   readonly data: Buffer | undefined;
   readonly error: ProtocolError | undefined;
-  /** Of a text: `latin1Slice` decodes it. */
+  /** The text is ASCII, so that `latin1Slice` decodes it. */
   readonly isAscii: boolean;
 }
 
@@ -48,8 +48,8 @@ const inflaters = new Map<number, InflateContext>();
 const deflaters = new Map<number, DeflateContext>();
 
 /**
- * Runs one message on a shared context. The context is in the map only while it is clean, new or reset after its last
- * message; whatever goes wrong while it is out, it does not come back.
+ * Processes one message with a shared context. The context is in the map only while it is clean: new, or reset after
+ * its last message. A context that fails or throws is not put back.
  */
 function using<C extends DeflateContext | InflateContext, R>(
   contexts: Map<number, C>,
@@ -75,7 +75,7 @@ const deflateShared = (data: Buffer, fin: boolean, settings: CodecSettings): Buf
     (context) => context.deflateSync(data, fin),
   );
 
-/** A message that is being compressed in the thread pool, or was, for everybody with the same tuning. */
+/** The compression of a shared payload with one tuning, pending or complete. */
 interface Once {
   compressed: Buffer | undefined;
   waiting: ((compressed: Buffer) => void)[];
@@ -84,8 +84,8 @@ interface Once {
 const payloads = new WeakMap<Buffer, Map<number, Once>>();
 
 /**
- * Marks a payload that will be sent to many peers of a server, unchanged, so that the thread pool compresses it once for
- * each tuning in use. The result lives as long as the buffer does.
+ * Marks a payload that a server sends to many peers, so that the thread pool compresses it once for each tuning. The
+ * payload must not change. The result lives as long as the payload.
  */
 export function shareCompressed(payload: Buffer): void {
   if (!payloads.has(payload)) payloads.set(payload, new Map());
@@ -94,42 +94,42 @@ export function shareCompressed(payload: Buffer): void {
 const NOBODY: PoolUser = { poolGroup: undefined, runInContext: (callback) => callback() };
 
 /**
- * permessage-deflate of one connection (RFC 7692). In `shared` mode it is a reference to the common profile; with
- * contexts of its own it makes them when the first message needs them. Each context works on one message at a time, in
- * order; what needs none may be done before what was asked for earlier.
+ * permessage-deflate of one connection (RFC 7692). In `shared` mode it holds no context. In `dedicated` mode contexts
+ * are created when the first message needs them, and process one message at a time, in order. Messages that need no
+ * context may complete before earlier ones.
  */
 export class PerMessageDeflate {
   private closed = false;
   private inflater: InflateContext | undefined = undefined;
   private deflater: DeflateContext | undefined = undefined;
-  /** The last message that went to the thread pool, and how many are there for the context that compresses. */
+  /** The last message given to the thread pool, and the number of messages pending there for {@link deflater}. */
   private inflating: InflateTask | undefined = undefined;
   private deflating = 0;
 
-  /** `release` gives back what was taken from the budget. */
+  /** `release` returns the memory of the contexts to the budget. */
   constructor(
     readonly profile: DeflateProfile,
     private readonly release: (() => void) | undefined = undefined,
   ) {}
 
-  /** Whether a message of so many bytes is worth it: `compression.threshold`. */
+  /** Whether a message of so many bytes should be compressed (`compression.threshold`). */
   isWorth(bytes: number): boolean {
     return bytes >= this.profile.settings.threshold;
   }
 
-  /** Whether messages that were compressed for several peers may be sent to this one: it has no context for them. */
+  /** Whether messages compressed for several peers may be sent to this one: our side keeps no context. */
   get isShared(): boolean {
     return !sendsWithContext(this.profile);
   }
 
-  /** Bytes that have come out of the message that the thread pool is inflating, beside what the caller holds of it. */
+  /** Output bytes so far of the message that the thread pool is inflating; its input is not counted. */
   get heldBytes(): number {
     return this.inflating?.output.bytes ?? 0;
   }
 
   /**
-   * Inflates a whole message as it was received. Returns the result where it is there at once; else `undefined`, and
-   * `done` gets it later, in the async context of `user`, unless {@link close} is called before.
+   * Inflates a whole message as received. Returns the result, or `undefined` where the thread pool does the work: `done`
+   * is called later then, in the async context of `user`, unless {@link close} is called before.
    */
   inflate(data: Buffer, isText: boolean, user: PoolUser, done: (result: Inflated) => void): Inflated | undefined {
     const limit = this.limitFor(data.length);
@@ -145,7 +145,7 @@ export class PerMessageDeflate {
       (result, work) => {
         if (this.closed) return;
         if (this.inflating === task) this.inflating = undefined;
-        // What was inflated before it went to the pool has been read, too.
+        // The task may have begun with a part of the input.
         const whole = { ...work, inputBytes: data.length };
         user.runInContext(() => done(resultOf(result, task.output.isAscii, whole)));
       },
@@ -156,9 +156,8 @@ export class PerMessageDeflate {
   }
 
   /**
-   * Compresses a message, or a fragment of one: the payload of a frame with RSV1 set in the first. Returns it where it
-   * is there at once; else `undefined`, and `done` gets it later, in the async context of `user`, unless {@link close}
-   * is called before.
+   * Compresses a message or a fragment of one. Returns the payload for the frame, or `undefined` where the thread pool
+   * does the work: `done` is called later then, in the async context of `user`, unless {@link close} is called before.
    */
   compress(data: Buffer, fin: boolean, user: PoolUser, done: (compressed: Buffer) => void): Buffer | undefined {
     // zlib writes nothing when asked to flush twice; an empty stored block says the same (RFC 7692, 7.2.3.6).
@@ -175,13 +174,13 @@ export class PerMessageDeflate {
     return undefined;
   }
 
-  /** A whole message, compressed before this returns; `undefined` where that takes a context of the peer's own, or the pool. */
+  /** Compresses a whole message synchronously; `undefined` where it needs a context or the thread pool. */
   compressAtOnce(payload: Buffer): Buffer | undefined {
     const isPossible = payload.length > 0 && payload.length <= SYNC_DEFLATE_BYTES && this.isShared && canStep();
     return isPossible ? deflateShared(payload, true, this.profile.outgoing) : undefined;
   }
 
-  /** The connection has ended: frees everything. Nothing is called back any more. */
+  /** Frees everything when the connection has ended. No callback is called afterwards. */
   close(): void {
     if (this.closed) return;
     this.closed = true;
@@ -193,11 +192,11 @@ export class PerMessageDeflate {
     this.release?.();
   }
 
-  /** `undefined`: it is for the thread pool. */
+  /** Inflates on the calling thread; `undefined` where the thread pool must do it. */
   private inflateNow(data: Buffer, limit: number, isText: boolean): Inflated | Unfinished | undefined {
     const { pool, incomingBits } = this.profile;
     const hasContext = receivesWithContext(this.profile);
-    // A stream must not be touched while the thread pool works with it: Node ends the process.
+    // Node aborts the process when a stream is used while the thread pool is working with it.
     if (hasContext && this.inflating !== undefined) return undefined;
     if (data.length > SYNC_INFLATE_BYTES || !canStep() || !pool.waste.allows(data.length)) return undefined;
     const started = pool.waste.begin(data.length);
@@ -281,10 +280,10 @@ export class PerMessageDeflate {
 const takesOver = ({ agreement }: DeflateProfile, isServer: boolean): boolean =>
   isServer ? agreement.serverTakeover : agreement.clientTakeover;
 
-/** Whether our side keeps its context from message to message. */
+/** Whether our side keeps its compression context between messages. */
 export const sendsWithContext = (profile: DeflateProfile): boolean => takesOver(profile, profile.role === 'server');
 
-/** Whether the other side does. */
+/** Whether the other side keeps its compression context between messages. */
 export const receivesWithContext = (profile: DeflateProfile): boolean => takesOver(profile, profile.role === 'client');
 
 const resultOf = (outcome: Buffer | ProtocolError, isAscii: boolean, work: InflateWork): Inflated =>

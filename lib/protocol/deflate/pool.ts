@@ -1,8 +1,8 @@
-/** Who has work done in the thread pool: a connection. */
+/** A connection, as the thread pool sees it. */
 export interface PoolUser {
   /**
-   * Whom it shares its turns with: its address, say. Groups take turns, and within a group its users. Compared by
-   * identity; `undefined`: it is a group of its own.
+   * The group that the connection belongs to: its address. Time is shared equally among groups, then among the users
+   * of a group. Compared by identity; `undefined`: a group of its own.
    */
   readonly poolGroup: unknown;
   /** Calls back in the async context of the connection. */
@@ -10,47 +10,47 @@ export interface PoolUser {
 }
 
 /**
- * Work that takes several steps, each of some milliseconds at most. `next` is called once per step, later; `millis` is
- * what the step took.
+ * Work in several steps of a few milliseconds each. A step calls `next` once, when it has ended; `millis` is the time it
+ * took.
  */
 export interface PoolTask {
   step(next: (isDone: boolean, millis: number) => void): void;
 }
 
 /**
- * The longest that zlib can take: 300 ns for each byte of empty dynamic blocks, 10 ns for a byte of output, with room
- * for slower machines. What a step lasted beyond it, it waited: for a thread, or for the event loop.
+ * Upper bounds of the time that zlib needs: 300 ns for each input byte of empty dynamic blocks, 10 ns for each output
+ * byte, doubled or tripled for slower machines. A step that took longer was waiting for a thread or for the event loop.
  */
 const WORST_MS_PER_INPUT_BYTE = 0.000_6;
 const WORST_MS_PER_OUTPUT_BYTE = 0.000_03;
 
-/** `millis`, or the longest that zlib can have taken for it. */
+/** The measured time, limited to what zlib can have needed. */
 export const workMillis = (millis: number, inputBytes: number, outputBytes: number): number =>
   Math.min(millis, inputBytes * WORST_MS_PER_INPUT_BYTE + outputBytes * WORST_MS_PER_OUTPUT_BYTE);
 
-/** Milliseconds that may be wasted at once, and those regained in each. */
+/** Milliseconds that may be wasted at once, and the part of a millisecond that is regained in each. */
 const MOST_WASTE = 10;
 const WASTE_REGAINED = 0.02;
-/** What a message takes without any waste. */
+/** Time that an ordinary message takes. */
 const EXPECTED_MS = 0.1;
 const EXPECTED_MS_PER_BYTE = 0.000_03;
-/** Compressed messages too small to be worth a look at the clock: a tenth of a millisecond at the worst. */
+/** Compressed messages of up to this many bytes are not timed: they take 0.1 ms at worst. */
 const UNTIMED = 256;
 
 /** zlib jobs that may be in the thread pool at once, over the whole process: half of the pool stays free. */
 const MAX_JOBS = 2;
 
 /**
- * Tasks that may have begun and not ended, each of which holds a stream and what came out of it: of one group, of all
- * together, and of all together where a group has none.
+ * Limits on tasks that have begun and not ended, because each holds a stream and its output: per group, in total, and
+ * in total for a group that has none yet.
  */
 const OPEN_OF_GROUP = 4;
 const OPEN = 16;
 const OPEN_ONE_EACH = 64;
 
 /**
- * How much more time than their output explains messages may take on the calling thread: what is left here, which comes
- * back slowly. Without any, messages go to the thread pool, where addresses take turns.
+ * Bounds the time that is wasted on the calling thread: time spent on inflating beyond what the output accounts for.
+ * When the allowance is used up, messages are inflated in the thread pool, which is shared fairly by address.
  */
 export class WasteAllowance {
   private left = MOST_WASTE;
@@ -63,12 +63,12 @@ export class WasteAllowance {
     return inputBytes <= UNTIMED || this.left > 0 || this.regain(this.now()) > 0;
   }
 
-  /** When work begins; 0 where it is too little to be timed. */
+  /** Starts to time a message; 0 where it is too small to be timed. */
   begin(inputBytes: number): number {
     return inputBytes <= UNTIMED ? 0 : this.now();
   }
 
-  /** Milliseconds that it took. */
+  /** Charges the allowance. Returns the milliseconds that the message took. */
   end(started: number, inputBytes: number, outputBytes: number): number {
     if (started === 0) return 0;
     const now = this.now();
@@ -85,12 +85,12 @@ export class WasteAllowance {
   }
 }
 
-/** A group, or a user in it: whoever has used least time goes next. */
+/** The time used by a group, or by a user of a group. The one that has used least is served next. */
 interface Share {
   used: number;
 }
 
-/** Shares that compete, and the time that each of them would have had by now, had all been there from the start. */
+/** Shares that compete for time. `level` is the time that each would have used, had all been present from the start. */
 class Competition<Key, Entrant extends Share> {
   private readonly entrants = new Map<Key, Entrant>();
   private level = 0;
@@ -107,7 +107,7 @@ class Competition<Key, Entrant extends Share> {
     return this.entrants.values();
   }
 
-  /** Who comes anew, or again, starts level with the others: neither before those who wait, nor behind all of them. */
+  /** Adds a newcomer at the common level: it can neither starve those who wait nor be starved by them. */
   enter(key: Key, entrant: Entrant): Entrant {
     let most = 0;
     for (const { used } of this.entrants.values()) most = Math.max(most, used);
@@ -129,7 +129,7 @@ class Competition<Key, Entrant extends Share> {
 interface UserShare extends Share {
   readonly user: PoolUser;
   readonly tasks: PoolTask[];
-  /** A step of its first task is under way, and one was. */
+  /** A step of its first task is running; its first task has begun. */
   isRunning: boolean;
   isOpen: boolean;
 }
@@ -142,12 +142,12 @@ interface GroupShare extends Share {
 }
 
 /**
- * The queue in front of the thread pool. A task goes back into the queue after each step, and the next step is that of
- * the group, and in it of the user, that has used least time: what a few connections or one address ask for delays
- * nobody else by more than a step. A user has one task running at a time, in order.
+ * A fair queue in front of the thread pool. After each step of a task the next step is given to the group, and within it
+ * to the user, that has used the least time: the work of one address delays that of another by a few steps at most. The
+ * tasks of a user run one at a time, in order.
  */
 export class ZlibPool {
-  /** Of the calling thread. */
+  /** The allowance of the calling thread. */
   readonly waste: WasteAllowance;
   private readonly groups = new Competition<unknown, GroupShare>();
   private running = 0;
@@ -181,7 +181,7 @@ export class ZlibPool {
   }
 
   private start(): void {
-    // A task that is done at once comes back here: no deeper stack for each.
+    // A task that ends within its step calls this again: the loop below continues, the stack does not grow.
     if (this.isStarting) return;
     this.isStarting = true;
     while (this.running < this.maxJobs && this.startNext());
@@ -235,7 +235,7 @@ export class ZlibPool {
   }
 }
 
-/** Of those that have nothing running; `mayOpen`: also of those whose task has not begun. */
+/** The least served user that has no step running. `mayOpen`: users whose task has not begun are considered, too. */
 function leastIdle(shares: Iterable<UserShare>, mayOpen: boolean): UserShare | undefined {
   let chosen: UserShare | undefined;
   for (const share of shares) {
@@ -245,5 +245,5 @@ function leastIdle(shares: Iterable<UserShare>, mayOpen: boolean): UserShare | u
   return chosen;
 }
 
-/** That of the process: there is one thread pool. */
+/** The pool of the process: Node has one thread pool for all. */
 export const zlibPool = new ZlibPool();

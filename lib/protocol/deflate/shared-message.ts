@@ -3,7 +3,7 @@ import { FIN, Opcode, RSV1 } from '../frame.js';
 import { type PerMessageDeflate, shareCompressed } from './per-message-deflate.js';
 import { tuningKey } from './settings.js';
 
-/** One message of a server for many peers: framed once, and compressed once for each tuning that was agreed. */
+/** A message that a server sends to many peers: framed once, and compressed once for each tuning. */
 export class SharedMessage {
   private plain: Buffer | undefined = undefined;
   private readonly compressed = new Map<number, Buffer | undefined>();
@@ -14,8 +14,8 @@ export class SharedMessage {
   ) {}
 
   /**
-   * The whole frame for a peer; `undefined` where the peer's own codec has to compress the payload, in a context of its
-   * own or in the thread pool: send the {@link payload} as any other message then.
+   * The whole frame for a peer. `undefined` where the payload must be compressed in a context of the peer or in the
+   * thread pool: send {@link payload} as an ordinary message then.
    */
   frameFor(deflate: PerMessageDeflate | undefined): Buffer | undefined {
     if (deflate === undefined || !deflate.isWorth(this.payload.length)) {

@@ -49,7 +49,7 @@ describe('close codes (RFC 6455, 7.4)', () => {
   );
 
   it('have a payload of two bytes and the reason', () => {
-    expect(closePayload()).toEqual(Buffer.alloc(0));
+    expect([closePayload(), closePayload(undefined, '')]).toEqual([Buffer.alloc(0), Buffer.alloc(0)]);
     expect(closePayload(1000)).toEqual(Buffer.from([0x03, 0xe8]));
     expect(closePayload(4999, 'ü')).toEqual(Buffer.from([0x13, 0x87, 0xc3, 0xbc]));
     expect(closePayload(1001, Buffer.from('x'))).toEqual(Buffer.from([0x03, 0xe9, 0x78]));
