@@ -88,7 +88,7 @@ const PANELS = [
   ],
 ];
 
-const datasource = { type: 'prometheus', uid: '${datasource}' };
+const datasource = { type: 'prometheus', uid: ['$', '{datasource}'].join('') };
 
 export function grafanaDashboard() {
   const panels = PANELS.map(([title, unit, queries], index) => ({

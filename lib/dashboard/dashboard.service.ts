@@ -1,9 +1,9 @@
 import { channel } from 'node:diagnostics_channel';
-import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Ban, BanList } from '../admission/bans.js';
 import type { SettingsReport } from '../config/report.js';
 import { REFUSAL_REASONS } from '../http/refusal.js';
 import { errorWords } from '../telemetry/error-text.js';
+import { EventLoopDelay } from '../telemetry/event-loop-delay.js';
 import type { FaultEvent, NoticeEvent, OpenedEvent, RefusedEvent, Subscriber } from '../telemetry/events.js';
 import { line } from '../telemetry/log.js';
 import type { StatsSnapshot } from '../telemetry/stats.js';
@@ -94,9 +94,6 @@ const FADE_AFTER = 60;
 /** So many refusals within ten seconds: somebody presses. */
 const PRESSED_REFUSALS = 20;
 
-/** Milliseconds between the samples of the event loop's delay. */
-const RESOLUTION = 10;
-
 const AUDIT = channel('nest-secure-ws:audit');
 
 /** What an operator did; published on `nest-secure-ws:audit` and written to the log. */
@@ -120,7 +117,7 @@ export class Dashboard<C extends ListedConnection = ListedConnection> implements
   private readonly addresses = new TopCounters(TOP_KEYS);
   private readonly users = new TopCounters(TOP_KEYS);
   private readonly remarks: Remark[] = [];
-  private readonly delay: IntervalHistogram = monitorEventLoopDelay({ resolution: RESOLUTION });
+  private readonly delay = new EventLoopDelay();
   private seconds = 0;
   private timer: NodeJS.Timeout | undefined;
 
@@ -130,14 +127,14 @@ export class Dashboard<C extends ListedConnection = ListedConnection> implements
   ) {}
 
   start(): void {
-    this.delay.enable();
+    this.delay.start();
     this.timer = setInterval(() => this.tick(), 1000);
     this.timer.unref();
   }
 
   stop(): void {
     clearInterval(this.timer);
-    this.delay.disable();
+    this.delay.stop();
   }
 
   opened({ ip, userKey }: OpenedEvent): void {
@@ -209,12 +206,10 @@ export class Dashboard<C extends ListedConnection = ListedConnection> implements
     this.history.push(Math.floor(Date.now() / 1000), {
       connections,
       heldBytes,
-      // What is measured includes the interval of the samples themselves.
-      loopDelay: Math.max(0, this.delay.max / 1e6 - RESOLUTION),
+      loopDelay: this.delay.takeWorst(),
       accepted: this.acceptedNow,
       refused,
     });
-    this.delay.reset();
     this.acceptedNow = 0;
     refused.fill(0);
     if (++this.seconds % FADE_AFTER !== 0) return;

@@ -286,6 +286,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
         this.stats.collector,
       );
       this.stats.gauges = () => engine.gauges();
+      this.stats.queues = () => engine.queues();
       this.stats.gatewayGauges = () =>
         this.endpoints.map(({ path, server, counters }) => ({ path, connections: server.clients.size, counters }));
       this.engine = engine;

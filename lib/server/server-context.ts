@@ -19,7 +19,7 @@ import { UntrustedProxyDetector } from '../net/untrusted-proxy-detector.js';
 import { ContextBudget } from '../protocol/deflate/compression.js';
 import type { Telemetry } from '../telemetry/events.js';
 import type { MetricsCollector } from '../telemetry/metrics.js';
-import type { Gauges } from '../telemetry/stats.js';
+import type { Gauges, Queues } from '../telemetry/stats.js';
 
 /** Heads, and what came behind them, hold at most this much together until the 101. */
 export const MAX_HEAD_BYTES = 16 * 1024 * 1024;
@@ -77,6 +77,22 @@ export class ServerContext {
     this.failures = new FailureBans({ rate, time, max, now, ban });
   }
 
+  /** Looks at every connection. */
+  queues(): Queues {
+    const sum = { messages: 0, bytes: 0, paused: 0, slow: 0, unsent: 0 };
+    for (const { reader, writer } of this.connections) {
+      if (reader !== undefined) {
+        sum.messages += reader.waiting;
+        sum.bytes += reader.waitingBytes;
+        if (reader.gate.closed) sum.paused++;
+      }
+      const unsent = writer?.pending ?? 0;
+      if (unsent > 0) sum.slow++;
+      sum.unsent += unsent;
+    }
+    return sum;
+  }
+
   gauges(): Gauges {
     return {
       connections: this.connections.size,
@@ -91,6 +107,7 @@ export class ServerContext {
         { kind: 'heads', held: this.heads.held, limit: MAX_HEAD_BYTES },
         { kind: 'compression', held: this.contexts.used, limit: this.settings.compression.budget },
       ],
+      bans: this.bans.size,
       draining: this.draining,
       clusterUp: undefined,
     };

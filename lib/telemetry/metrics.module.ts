@@ -13,6 +13,7 @@ import {
   UseGuards,
 } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
+import { EventLoopDelay } from './event-loop-delay.js';
 import { MetricsCollector } from './metrics.js';
 import { registerOpenTelemetry } from './open-telemetry.js';
 import { CONTENT_TYPE, prometheusText } from './prometheus.js';
@@ -29,10 +30,14 @@ export interface SecureWsMetricsOptions {
 @Injectable()
 export class SecureWsMetrics implements OnApplicationBootstrap, OnApplicationShutdown {
   private readonly collector: MetricsCollector;
+  private readonly delay = new EventLoopDelay();
   private unregister: (() => void) | undefined = undefined;
 
   constructor(stats: SecureWsStats) {
-    this.collector = new MetricsCollector(stats);
+    this.collector = new MetricsCollector({
+      gateways: () => stats.gateways(),
+      figures: () => [...stats.figures(), ...this.delay.figures(performance.now())],
+    });
     stats.collector = this.collector;
   }
 
@@ -43,11 +48,13 @@ export class SecureWsMetrics implements OnApplicationBootstrap, OnApplicationShu
 
   /** @hidden Tells OpenTelemetry too, where the application has registered a meter provider by now. */
   async onApplicationBootstrap(): Promise<void> {
+    this.delay.start();
     this.unregister = await registerOpenTelemetry(this.collector);
   }
 
   /** @hidden */
   onApplicationShutdown(): void {
+    this.delay.stop();
     this.unregister?.();
   }
 }

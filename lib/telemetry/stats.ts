@@ -28,11 +28,23 @@ export interface Gauges {
   readonly contextBytes: number;
   /** Bytes held beside what may be held, by kind. */
   readonly budgets: readonly BudgetGauge[];
+  /** Addresses and users that are banned. */
+  readonly bans: number;
   /** The application shuts down: new connections are refused. */
   readonly draining: boolean;
   /** Whether the cluster can be reached; `undefined` where none is configured. */
   readonly clusterUp: boolean | undefined;
 }
+
+/** What waits in both directions. */
+export interface Queues {
+  readonly messages: number;
+  readonly bytes: number;
+  readonly paused: number;
+  readonly slow: number;
+  readonly unsent: number;
+}
+const NO_QUEUES: Queues = Object.freeze({ messages: 0, bytes: 0, paused: 0, slow: 0, unsent: 0 });
 
 /** How full a memory budget is. */
 export interface BudgetGauge {
@@ -56,6 +68,8 @@ export class SecureWsStats implements MetricsSource {
   private readonly faultsBy: Partial<Record<FaultPlace, number>> = {};
   /** @internal */ gauges: () => Gauges = () => NOTHING;
 
+  /** @internal What waits, over all connections; asked for by a scrape alone. */ queues: () => Queues = () =>
+    NO_QUEUES;
   /** @internal The gateways, for metrics. */ gatewayGauges: () => Iterable<GatewayGauges> = () => [];
   /** @internal Where metrics are switched on. */ collector: MetricsCollector | undefined = undefined;
 
@@ -84,7 +98,8 @@ export class SecureWsStats implements MetricsSource {
 
   /** @internal Current figures, as metrics show them. */
   figures(): readonly Figure[] {
-    const { pending, slots, addresses, budgets, draining, clusterUp } = this.gauges();
+    const { pending, slots, addresses, budgets, bans, draining, clusterUp } = this.gauges();
+    const queues = this.queues();
     const gauge = (name: string, help: string, value: number, labels?: Labels): Figure => ({
       name,
       type: 'gauge',
@@ -96,6 +111,12 @@ export class SecureWsStats implements MetricsSource {
       gauge('pending', 'Connections between accept and 101, lingering refusals included.', pending),
       gauge('slots', 'Reserved slots: live connections and those about to be.', slots),
       gauge('addresses', 'Addresses that are remembered.', addresses),
+      gauge('bans', 'Addresses and users that are banned.', bans),
+      gauge('queued_messages', 'Messages that wait for their handler.', queues.messages),
+      gauge('queued_bytes', 'Bytes of messages that wait for their handler.', queues.bytes),
+      gauge('paused_connections', 'Connections from which nothing is read at present.', queues.paused),
+      gauge('slow_connections', 'Connections whose peer has not taken all that was sent.', queues.slow),
+      gauge('unsent_bytes', 'Bytes that peers have not taken yet.', queues.unsent),
       gauge('draining', '1 while the application shuts down.', Number(draining)),
       ...budgets.map(({ kind, held }) => gauge('held_bytes', 'Bytes held for peers.', held, { kind })),
       ...budgets.map(({ kind, limit }) => gauge('budget_bytes', 'Bytes that may be held.', limit, { kind })),
@@ -144,6 +165,7 @@ const NOTHING: Gauges = {
   deadlines: 0,
   contextBytes: 0,
   budgets: [],
+  bans: 0,
   draining: false,
   clusterUp: undefined,
 };

@@ -1,0 +1,143 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { SubscribeMessage } from '@nestjs/websockets';
+import { SecureGateway, SecureWsMetricsModule } from 'nest-secure-ws';
+import { WebSocket } from 'ws';
+import { startApp, type TestApp } from './support/app.js';
+
+// @ts-expect-error a script without types
+const { grafanaDashboard } = (await import('../scripts/grafana.mjs')) as { grafanaDashboard: () => unknown };
+
+@SecureGateway({ path: '/chat' })
+class ChatGateway {
+  @SubscribeMessage('say') say() {
+    return { event: 'said' };
+  }
+}
+
+const ALERTS = readFileSync('observability/alerts.yml', 'utf8');
+const GRAFANA = readFileSync('observability/grafana.json', 'utf8');
+const has = (program: string): boolean => spawnSync(program, ['--version']).error === undefined;
+/** Metrics that only a cluster has. */
+const CLUSTER = /^nest_secure_ws_cluster_/;
+
+/** The names in a text of queries, without the suffixes of a histogram's series. */
+const namesIn = (text: string): string[] => [
+  ...new Set([...text.matchAll(/nest_secure_ws_[a-z_]+/g)].map(([name]) => name.replace(/_(?:bucket|sum|count)$/, ''))),
+];
+
+let app: TestApp;
+let text: string;
+beforeAll(async () => {
+  app = await startApp({ gateways: [ChatGateway], metadata: { imports: [SecureWsMetricsModule.forRoot()] } });
+  const socket = new WebSocket(`ws://127.0.0.1:${app.port}/chat`);
+  await once(socket, 'open');
+  socket.send('{"event":"say"}');
+  await once(socket, 'message');
+  socket.close();
+  await once(socket, 'close');
+  text = await (await fetch(`http://127.0.0.1:${app.port}/metrics`)).text();
+});
+afterAll(async () => {
+  await app.close();
+});
+
+describe.each([
+  ['the alert rules', ALERTS],
+  ['the Grafana dashboard', GRAFANA],
+])('%s', (_, file) => {
+  it('name metrics that exist', () => {
+    const known = new Set([...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name));
+    const unknown = namesIn(file).filter(
+      (name) => !known.has(name) && !CLUSTER.test(name) && name !== 'nest_secure_ws_faults_total',
+    );
+    expect(unknown).toEqual([]);
+    expect(namesIn(file).length).toBeGreaterThan(5);
+  });
+});
+
+it('the Grafana dashboard is the one that scripts/grafana.mjs writes', () => {
+  expect(JSON.parse(GRAFANA)).toEqual(grafanaDashboard());
+});
+
+(has('promtool') ? it : it.skip)('promtool accepts the alert rules', () => {
+  const { status, stdout, stderr } = spawnSync('promtool', ['check', 'rules', 'observability/alerts.yml'], {
+    encoding: 'utf8',
+  });
+  expect({ status, output: status === 0 ? '' : stdout + stderr }).toEqual({ status: 0, output: '' });
+});
+
+(has('prometheus') ? describe : describe.skip)('a real Prometheus', () => {
+  let prometheus: ChildProcess;
+  let url: string;
+  const folder = mkdtempSync(join(tmpdir(), 'prometheus-'));
+
+  beforeAll(async () => {
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as { port: number };
+    server.close();
+    writeFileSync(join(folder, 'alerts.yml'), ALERTS);
+    writeFileSync(
+      join(folder, 'prometheus.yml'),
+      `global: { scrape_interval: 1s, evaluation_interval: 1s }
+rule_files: [alerts.yml]
+scrape_configs:
+  - job_name: app
+    static_configs: [{ targets: ['127.0.0.1:${app.port}'] }]
+`,
+    );
+    url = `http://127.0.0.1:${port}`;
+    prometheus = spawn(
+      'prometheus',
+      [
+        `--config.file=${folder}/prometheus.yml`,
+        `--storage.tsdb.path=${folder}/data`,
+        `--web.listen-address=127.0.0.1:${port}`,
+      ],
+      { stdio: 'ignore' },
+    );
+  });
+  afterAll(async () => {
+    prometheus.kill('SIGKILL');
+    await once(prometheus, 'exit');
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  const ask = async (path: string): Promise<{ data: Record<string, unknown[]> }> =>
+    (await (await fetch(`${url}/api/v1/${path}`)).json()) as { data: Record<string, unknown[]> };
+
+  /** Asks until the answer is as it should be; Prometheus takes its time to start and to scrape. */
+  async function until<T>(what: () => Promise<T | undefined>): Promise<T> {
+    const end = Date.now() + 25_000;
+    for (;;) {
+      const found = await what().catch(() => undefined);
+      if (found !== undefined) return found;
+      if (Date.now() > end) throw new Error('Prometheus did not answer in time');
+      await new Promise((resolve) => setTimeout(resolve, 250));
+    }
+  }
+
+  it('scrapes, answers every query of the dashboard, and loads every alert', async () => {
+    const opened = await until(async () => {
+      const { data } = await ask('query?query=nest_secure_ws_opened_total');
+      return data['result']?.[0] as { metric: { gateway: string }; value: [number, string] } | undefined;
+    });
+    expect(opened).toMatchObject({ metric: { gateway: '/chat' }, value: [expect.any(Number), '1'] });
+    const { panels } = JSON.parse(GRAFANA) as { panels: { targets: { expr: string }[] }[] };
+    for (const { expr } of panels.flatMap(({ targets }) => targets)) {
+      const query = expr.replaceAll('$__rate_interval', '1m').replaceAll('$instance', '.*');
+      const answer = await ask(`query?query=${encodeURIComponent(query)}`);
+      expect({ query, answer }).toMatchObject({ query, answer: { status: 'success' } });
+    }
+    const { data } = await ask('rules');
+    const [group] = data['groups'] as { rules: { health: string; lastError?: string }[] }[];
+    expect(group!.rules.length).toBe(ALERTS.match(/- alert:/g)!.length);
+    expect(group!.rules.filter(({ health }) => health === 'err')).toEqual([]);
+  });
+});
