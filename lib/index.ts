@@ -57,7 +57,7 @@ export type {
   UserClaim,
   UserConnection,
 } from './cluster/contract.js';
-export type { GuardClass, GuardLike, MessageParser, PlainGuard } from './config/code-types.js';
+export type { ForeignUpgrades, GuardClass, GuardLike, MessageParser, PlainGuard } from './config/code-types.js';
 export type { Duration, List, Rate, ResolvedRate, Size } from './config/kinds.js';
 export type * from './config/options.js';
 export { ConfigurationError } from './config/problems.js';
@@ -75,6 +75,7 @@ export { ClientIp, MessageRate, PathParam, Principal, SecureGateway, UseAdmissio
 export type { SecureWsModuleAsyncOptions, SecureWsOptionsFactory } from './nest/module-definition.js';
 export { SecureWsModule } from './nest/secure-ws.module.js';
 export { CloseCode } from './protocol/close-codes.js';
+export { type ForeignAdmission, foreignAdmission } from './server/foreign-endpoint.js';
 export type {
   ClosedEvent,
   FaultEvent,

@@ -13,6 +13,7 @@ const CODE_ONLY = [
   'tls.cert',
   'tls.key',
   'tls.ca',
+  'foreign',
   'guards',
   'messageParser',
   'keepRequest',

@@ -1,7 +1,7 @@
 import type { ServerConnection as Connection } from '../connection/server-connection.js';
 import { REFUSALS, type Refusal } from '../http/refusal.js';
 import { CloseCode } from '../protocol/close-codes.js';
-import type { Endpoint } from '../server/endpoint.js';
+import type { UpgradeTarget } from '../server/upgrade-target.js';
 import { CAPACITY_REFUSALS } from './capacity.js';
 import { userKeyOf } from './guard-answer.js';
 
@@ -69,8 +69,15 @@ export class UserSlots<T extends object> {
 
 const NOBODY: readonly never[] = Object.freeze([]);
 
+/** What has a place in a cap: a connection of a gateway, or of another library. */
+export interface UserConnection {
+  /** The target that it was admitted to. */
+  readonly context: object;
+  end(code: number, reason: string): void;
+}
+
 interface Cap {
-  readonly slots: UserSlots<Connection>;
+  readonly slots: UserSlots<UserConnection>;
   readonly limit: UserLimit;
 }
 
@@ -83,12 +90,12 @@ export class UserCaps {
 
   constructor(
     /** Everybody in the application, whether there is a cap or not. */
-    private readonly everybody: UserSlots<Connection>,
+    private readonly everybody: UserSlots<UserConnection>,
     max: { readonly own: number | undefined; readonly application: number | undefined },
     onLimit: UserLimit['onLimit'],
   ) {
     this.caps = [
-      { slots: new UserSlots<Connection>(), max: max.own },
+      { slots: new UserSlots<UserConnection>(), max: max.own },
       { slots: everybody, max: max.application },
     ].flatMap((cap) => (cap.max === undefined ? [] : [{ slots: cap.slots, limit: { max: cap.max, onLimit } }]));
   }
@@ -102,16 +109,16 @@ export class UserCaps {
   }
 
   /** The connection belongs to a user: those that are too many because of it are closed. */
-  join(key: string, connection: Connection): void {
+  join(key: string, connection: UserConnection): void {
     for (const { slots, limit } of this.caps) {
       const excess = slots.take(key, connection, limit);
-      for (const oldest of Array.isArray(excess) ? (excess as Connection[]) : []) close(key, oldest);
+      for (const oldest of Array.isArray(excess) ? (excess as UserConnection[]) : []) close(key, oldest);
     }
     this.everybody.take(key, connection);
   }
 
   /** Idempotent. */
-  part(key: string, connection: Connection): void {
+  part(key: string, connection: UserConnection): void {
     this.everybody.release(key, connection);
     for (const { slots } of this.caps) slots.release(key, connection);
   }
@@ -135,7 +142,7 @@ export class UserCaps {
 }
 
 /** It counts nowhere any more, though TCP may take its time. */
-function close(key: string, connection: Connection): void {
-  (connection.context as Endpoint).users.part(key, connection);
+function close(key: string, connection: UserConnection): void {
+  (connection.context as UpgradeTarget).users.part(key, connection);
   connection.end(CloseCode.POLICY_VIOLATION, TOO_MANY);
 }

@@ -1,5 +1,6 @@
 import type { UpgradeAttempt } from '../admission/attempt.js';
 import type { Admission, AdmissionGuard, EarlyGuard } from '../admission/guard.js';
+import type { SecureGatewayOptions } from './options.js';
 
 /** What stands for `class` in a list of guards: resolved through dependency injection. */
 export type GuardClass = abstract new (...args: never[]) => AdmissionGuard | { canActivate(...args: never[]): unknown };
@@ -16,3 +17,15 @@ export type GuardLike = PlainGuard | EarlyGuard<PlainGuard>;
 
 /** Turns a received message into an event for a handler; nothing drops the message in silence. */
 export type MessageParser = (data: string | Buffer) => { event: unknown; data?: unknown } | null | undefined | void;
+
+/** Upgrades that another library answers on the application's own port: socket.io, graphql-ws, a dev server. */
+export interface ForeignUpgrades {
+  /** A path such as `/graphql`, or a pattern. */
+  readonly path: string;
+  /** Everything below the path, too: `/socket.io/` with it is also `/socket.io/x`. Default false. */
+  readonly prefix?: boolean;
+  /** Admission guards of this path, behind those of `forRoot({ guards })`. */
+  readonly guards?: readonly GuardLike[];
+  /** What a gateway can say of its own: `max`, `maxPerIp`, `maxPerUser`, `allowedOrigins`, `guardTimeout` and others. */
+  readonly connections?: SecureGatewayOptions['connections'];
+}

@@ -1,6 +1,6 @@
 // Written from the option table by `node scripts/option-table.mjs`: change lib/config/table*.ts, not this file.
 
-import type { GuardLike, MessageParser } from './code-types.js';
+import type { ForeignUpgrades, GuardLike, MessageParser } from './code-types.js';
 import type { Duration, List, Rate, Size } from './kinds.js';
 
 /** Limits of the HTTP head, while it arrives. */
@@ -599,6 +599,14 @@ export interface SecureWsOptions {
    * Default: `auto`. Variable: `WEBSOCKETS_FOREIGN_UPGRADES`. Scope: application.
    */
   readonly foreignUpgrades?: 'auto' | 'refuse';
+  /**
+   * Paths on the application's own port whose upgrades another library answers (socket.io, graphql-ws): they pass the
+   * same checks and guards as those of gateways, and hold a slot until their socket closes, before that library is told
+   * of them.
+   *
+   * Default: none. Code only. Scope: application.
+   */
+  readonly foreign?: readonly ForeignUpgrades[];
   /**
    * Admission guards in order: classes, instances or functions. The application's run before a gateway's;
    * `beforeBuiltIn(guard)` runs before the built-in checks.

@@ -1,5 +1,5 @@
 import { IDENTITY } from '../version.js';
-import type { GuardLike, MessageParser } from './code-types.js';
+import type { ForeignUpgrades, GuardLike, MessageParser } from './code-types.js';
 import { choice, code, headerValue, secret } from './kinds.js';
 import { optional, removable, row } from './row.js';
 import { BANS_ROWS, CONNECTIONS_ROWS, PROXY_ROWS } from './table.admission.js';
@@ -58,6 +58,11 @@ export const TABLE = {
     default: 'auto',
     means:
       'Upgrades for a path without a gateway. `auto`: they go to other `upgrade` listeners of the server where there are any, else 404; `refuse`: 404.',
+  }),
+  foreign: optional(code<readonly ForeignUpgrades[]>('a list of paths', 'readonly ForeignUpgrades[]', Array.isArray), {
+    scope: 'a',
+    means:
+      "Paths on the application's own port whose upgrades another library answers (socket.io, graphql-ws): they pass the same checks and guards as those of gateways, and hold a slot until their socket closes, before that library is told of them.",
   }),
   guards: optional(code<readonly GuardLike[]>('a list of guards', 'readonly GuardLike[]', Array.isArray), {
     scope: 'ag',

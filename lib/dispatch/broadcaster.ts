@@ -16,7 +16,7 @@ export interface Audience {
 export interface Audiences {
   readonly endpoints: readonly Audience[];
   readonly connections: Iterable<Connection>;
-  connectionsOf(userKey: string): readonly Connection[];
+  connectionsOf(userKey: string): readonly { end(code: number, reason: string): void }[];
 }
 
 /** Peers that are served before the event loop gets its turn. */

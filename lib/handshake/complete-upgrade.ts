@@ -4,6 +4,7 @@ import { detach } from '../http/grammar.js';
 import { consentLine } from '../http/probe-consent.js';
 import { acceptanceText } from '../http/response.js';
 import { headerValue } from '../protocol/deflate/negotiation.js';
+import type { Endpoint } from '../server/endpoint.js';
 import { toIncomingMessage } from './incoming-message.js';
 import type { UpgradeContext } from './upgrade-context.js';
 
@@ -33,7 +34,8 @@ export function enter(upgrade: UpgradeContext, head: Buffer): boolean {
  * False where the socket has gone meanwhile; the caller still owns everything then.
  */
 function completeUpgrade(upgrade: UpgradeContext, head: Buffer, peer: Peer): boolean {
-  const { endpoint, request, admitted, port } = upgrade;
+  const { request, admitted, port } = upgrade;
+  const endpoint = upgrade.endpoint as Endpoint;
   const socket = upgrade.transport.release('webSocket');
   if (socket === undefined) return false;
   const subprotocol = chooseSubprotocol(

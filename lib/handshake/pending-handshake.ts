@@ -12,6 +12,7 @@ import type { ClientAddress } from '../net/address.js';
 import { Timed } from '../net/timer-wheel.js';
 import type { Transport, TransportReader } from '../net/transport.js';
 import { own } from '../protocol/kept.js';
+import { ForeignConnection, ForeignEndpoint } from '../server/foreign-endpoint.js';
 import type { Listener } from '../server/listener.js';
 import { enter } from './complete-upgrade.js';
 import type { HeadHolder } from './handshake-budget.js';
@@ -102,6 +103,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
   private received = false;
   private deadline: number;
   readonly place: PendingPlace<PendingHandshake>;
+  private emitUpgrade: ((rest: Buffer) => void) | undefined = undefined;
   /** Called once, when it is no longer an opening. */
   onLeft: (() => void) | undefined = undefined;
 
@@ -139,8 +141,12 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
     this.judge(meter, verdict);
   }
 
-  /** A later request of a connection that Node has parsed so far. */
-  resume(head: RequestHead, rest: Buffer): void {
+  /**
+   * A later request of a connection that Node has parsed so far. `emitUpgrade` tells other libraries of it, with the
+   * bytes behind its head.
+   */
+  resume(head: RequestHead, rest: Buffer, emitUpgrade: (rest: Buffer) => void): void {
+    this.emitUpgrade = emitUpgrade;
     this.state = State.HEAD;
     this.received = true;
     this.transport.read();
@@ -261,7 +267,8 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
     if (rest.length > 0) this.keepEarly(rest);
     runStages(upgrade, (stop) => this.settle(upgrade, stop));
     if (this.state !== State.DECIDING) return;
-    if (upgrade.endpoint !== undefined) this.head = undefined;
+    // Another library's parser reads it from the beginning.
+    if (upgrade.endpoint !== undefined && !(upgrade.endpoint instanceof ForeignEndpoint)) this.head = undefined;
     this.holdHead(head);
   }
 
@@ -276,10 +283,20 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
 
   /** The slot and the entry go with the connection from here on. */
   private accept(upgrade: UpgradeContext): void {
+    if (upgrade.endpoint instanceof ForeignEndpoint) return this.passOn(upgrade);
     const head = this.behindHead;
     upgrade.over = true;
     this.finish(upgrade.entry);
     if (!enter(upgrade, head)) this.transport.destroy();
+  }
+
+  /** … or with that of another library, which is told of the upgrade only now. */
+  private passOn(upgrade: UpgradeContext): void {
+    const { behindHead, emitUpgrade } = this;
+    const bytes = this.head === undefined ? behindHead : Buffer.concat([this.head, behindHead]);
+    upgrade.over = true;
+    this.finish(upgrade.entry);
+    this.port.passOn(this.transport, bytes, new ForeignConnection(upgrade), emitUpgrade);
   }
 
   /** Answers, half-closes, and lingers for as long as the answer needs to arrive. */

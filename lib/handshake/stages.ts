@@ -7,6 +7,7 @@ import { measureHead } from '../http/head-meter.js';
 import { isRefusal, REFUSALS, type Refusal, retryLater, withDetail } from '../http/refusal.js';
 import { checkRequest } from '../http/upgrade-request.js';
 import { routeOf } from '../net/forwarding.js';
+import { ForeignEndpoint } from '../server/foreign-endpoint.js';
 import { MALFORMED_PATH } from './router.js';
 import type { UpgradeContext } from './upgrade-context.js';
 
@@ -54,6 +55,8 @@ function route(upgrade: UpgradeContext): Stop | undefined {
   const match = upgrade.port.router.find(upgrade.request.path);
   if (match === undefined) return upgrade.port.hasForeignUpgrades ? FOREIGN : REFUSALS.path;
   if (match === MALFORMED_PATH) return BAD_PARAMETER;
+  // Nobody would answer.
+  if (match.value instanceof ForeignEndpoint && !upgrade.port.hasOtherListeners) return REFUSALS.path;
   upgrade.endpoint = match.value;
   upgrade.params = match.params;
   return undefined;
@@ -95,7 +98,7 @@ function ask(upgrade: UpgradeContext, asked: readonly AdmissionGuardFunction[]):
   const { endpoint, engine, admitted } = upgrade;
   const begun = engine.clock.now();
   const outcome = runGuards(asked, upgrade.attempt ?? upgrade.toAttempt(), {
-    timeout: Math.max(0, endpoint.limits.hookTimeout - upgrade.guardTime),
+    timeout: Math.max(0, endpoint.guardTimeout - upgrade.guardTime),
     schedule: (expire, timeout) => scheduled(engine, expire, timeout),
     now: Date.now,
     said: admitted,

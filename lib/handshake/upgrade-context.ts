@@ -13,9 +13,9 @@ import { type ClientAddress, NO_ADDRESS, parseAddress, UNIX_PEER } from '../net/
 import { type AsyncContext, runInFork } from '../net/async-context.js';
 import type { ClientRoute } from '../net/forwarding.js';
 import type { Transport } from '../net/transport.js';
-import type { Endpoint } from '../server/endpoint.js';
 import type { Listener } from '../server/listener.js';
 import type { ServerContext } from '../server/server-context.js';
+import type { UpgradeTarget } from '../server/upgrade-target.js';
 import type { PendingHandshake } from './pending-handshake.js';
 import type { PathParams } from './router.js';
 
@@ -23,7 +23,7 @@ import type { PathParams } from './router.js';
 export class UpgradeContext implements TransportFacts {
   route!: ClientRoute;
   request!: UpgradeRequest;
-  endpoint!: Endpoint;
+  endpoint!: UpgradeTarget;
   /** Parameters of the path. */
   params!: PathParams;
   attempt: UpgradeAttempt | undefined = undefined;

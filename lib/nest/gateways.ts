@@ -47,6 +47,15 @@ export interface ListenerPlan {
   readonly port: number;
   readonly settings: GatewaySettings;
   readonly endpoints: ReadonlyMap<string, EndpointPlan>;
+  readonly foreign: readonly ForeignPlan[];
+}
+
+/** A path whose upgrades another library answers. */
+export interface ForeignPlan {
+  readonly path: string;
+  readonly isPrefix: boolean;
+  readonly guards: readonly GuardLike[];
+  readonly settings: GatewaySettings;
 }
 
 /** Every gateway of every module. */
@@ -77,6 +86,8 @@ export function planListeners(
   problems: string[],
 ): ListenerPlan[] {
   const ports = groupBy(gateways, ({ port }) => port);
+  const foreign = planForeign(app, problems);
+  if (foreign.length > 0 && !ports.has(0)) ports.set(0, []);
   return [...ports].map(([port, ofPort]) => {
     const readings = new Map(
       ofPort.map((gateway) => [gateway, readGateway(gateway.options, gateway.type.name, port !== 0)]),
@@ -88,7 +99,8 @@ export function planListeners(
       problems,
     );
     const paths = groupBy(ofPort, (gateway) => readings.get(gateway)!.path);
-    problems.push(...routeProblems(paths, port));
+    const others = port === 0 ? foreign : [];
+    problems.push(...routeProblems(paths, port, others));
     const endpoints = new Map(
       [...paths].map(([path, ofPath]) => {
         const merged = mergeReadings(
@@ -112,17 +124,58 @@ export function planListeners(
     );
     const settings = settle(app, shared, problems);
     if (port !== 0 && problems.length === 0) problems.push(...tlsProblems(settings.tls, ` of port ${port}`));
-    return { port, settings, endpoints };
+    return { port, settings, endpoints, foreign: others };
   });
 }
 
 /** Patterns that are none, and those that match the same paths. */
-function routeProblems(paths: ReadonlyMap<string, readonly Gateway[]>, port: number): string[] {
+function routeProblems(
+  paths: ReadonlyMap<string, readonly Gateway[]>,
+  port: number,
+  foreign: readonly ForeignPlan[],
+): string[] {
   const router = new Router<string>();
-  return [...paths].flatMap(([path, gateways]) => {
+  const ofGateways = [...paths].flatMap(([path, gateways]) => {
     const { name } = gateways[0]!.type;
     const problem = isCatchAll(port, gateways) ? router.addPrefix(path, name) : router.add(path, name);
     return problem === undefined ? [] : [`path of ${name}: ${problem}`];
+  });
+  const ofOthers = foreign.flatMap((plan) => {
+    const problem = addForeign(router, plan, plan.path);
+    return problem === undefined ? [] : [`foreign: ${problem}`];
+  });
+  return [...ofGateways, ...ofOthers];
+}
+
+/** Makes a path of another library known; answers what is wrong with it. */
+export function addForeign<T>(router: Router<T>, { path, isPrefix }: ForeignPlan, value: T): string | undefined {
+  if (!isPrefix) return router.add(path, value);
+  if (path.endsWith('/')) return router.addPrefix(path, value);
+  return router.add(path, value) ?? router.addPrefix(`${path}/`, value);
+}
+
+const FOREIGN_KEYS: ReadonlySet<string> = new Set(['path', 'prefix', 'guards', 'connections']);
+
+/** The entries of `foreign`, with their settings. Problems are collected. */
+function planForeign(app: Settings, problems: string[]): ForeignPlan[] {
+  return (app.foreign ?? []).flatMap((entry, index) => {
+    const where = `foreign[${index}]`;
+    if (typeof entry !== 'object' || entry === null) {
+      problems.push(`${where}: ${printable(entry)} is not an object such as { path: '/socket.io/', prefix: true }`);
+      return [];
+    }
+    const { path, prefix = false, guards = [], connections } = entry;
+    for (const key of Object.keys(entry)) {
+      if (!FOREIGN_KEYS.has(key))
+        problems.push(`${where}: unknown option '${key}'; expected ${[...FOREIGN_KEYS].join(', ')}`);
+    }
+    if (typeof path !== 'string' || !path.startsWith('/'))
+      problems.push(`${where}: path ${printable(path)} is not a path that begins with a slash`);
+    if (typeof prefix !== 'boolean') problems.push(`${where}: prefix ${printable(prefix)} is not true or false`);
+    const reading = readGateway({ path, guards, connections } as SecureGatewayOptions, where, false);
+    problems.push(...reading.problems);
+    const settings = { ...settle(app, reading, problems), path };
+    return [{ path: String(path), isPrefix: prefix === true, guards, settings }];
   });
 }
 
@@ -171,8 +224,8 @@ function mergeReadings(
       said.set(path, gateway);
     }
   }
-  const [[, first]] = readings as [readonly [Gateway, GatewayReading]];
-  return { own, path: first.path, noTls: readings.some(([, { noTls }]) => noTls) };
+  const path = readings[0]?.[1].path ?? '/';
+  return { own, path, noTls: readings.some(([, { noTls }]) => noTls) };
 }
 
 /** The guards of a gateway: those of its options, then those of its decorator. */

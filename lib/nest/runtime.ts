@@ -5,7 +5,9 @@ import { ConfigModule, ConfigService } from '@nestjs/config';
 import { ApplicationConfig, HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
 import { WebSocketServer } from 'ws';
 import { type BanContext, BanList, SecureWsBans } from '../admission/bans.js';
+import type { UserConnection } from '../admission/users.js';
 import { SecureWsConnector } from '../client/connector.js';
+import type { NestModule } from '../compat/nest.js';
 import type { WebServer } from '../compat/node-http.js';
 import { inconsistencies, speaksTls } from '../config/consistency.js';
 import { defaultEnvironment, type Environment, environmentOf } from '../config/environment.js';
@@ -19,6 +21,7 @@ import { systemClock } from '../net/timer-wheel.js';
 import { DedicatedListener } from '../server/dedicated-listener.js';
 import { drain } from '../server/drain.js';
 import { Endpoint } from '../server/endpoint.js';
+import { ForeignEndpoint, ForeignUpgrade } from '../server/foreign-endpoint.js';
 import type { Listener } from '../server/listener.js';
 import { attachSecondaryServers } from '../server/secondary-servers.js';
 import { ServerContext } from '../server/server-context.js';
@@ -28,7 +31,9 @@ import { line, SampledLog } from '../telemetry/log.js';
 import { SecureWsStats } from '../telemetry/stats.js';
 import { wrapFilters } from './filters.js';
 import {
+  addForeign,
   type EndpointPlan,
+  type ForeignPlan,
   findGateways,
   type Gateway,
   guardsOf,
@@ -50,6 +55,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
   private readonly guards = new GuardResolver();
   private readonly ports = new Map<number, Listener>();
   private readonly gatewaysOf = new Map<Endpoint, readonly Gateway[]>();
+  private readonly foreign = new Map<ForeignEndpoint, ForeignPlan>();
   private resolved: Reading | undefined;
   private plans: ListenerPlan[] | undefined;
   private engine: ServerContext | undefined;
@@ -105,7 +111,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
     return this.engine?.connections ?? [];
   }
 
-  connectionsOf(userKey: string): readonly Connection[] {
+  connectionsOf(userKey: string): readonly UserConnection[] {
     return this.engine?.users.of(userKey) ?? [];
   }
 
@@ -176,7 +182,32 @@ export class SecureWsRuntime implements Audiences, BanContext {
       endpoint.earlyGuards = resolved.flatMap(({ early }) => early);
       endpoint.guards = resolved.flatMap(({ guards }) => guards);
     }
+    await this.startForeign();
     for (const port of this.ports.values()) if (port instanceof DedicatedListener) await port.listen();
+  }
+
+  /** Other libraries' upgrades are judged from now on; nothing listens yet. */
+  private async startForeign(): Promise<void> {
+    const plan = this.prepare().find(({ foreign }) => foreign.length > 0);
+    const listener = plan && this.portFor(plan);
+    if (plan === undefined || listener === undefined || this.foreign.size > 0) return;
+    const common = this.settings.guards ?? [];
+    for (const each of plan.foreign) {
+      const endpoint = new ForeignEndpoint(this.engineOf(), each.settings);
+      const guards = [...common, ...each.guards];
+      const resolved = await this.guards.resolve(guards, this.importingModule(), ForeignUpgrade);
+      endpoint.earlyGuards = resolved.early;
+      endpoint.guards = resolved.guards;
+      addForeign(listener.router, each, endpoint);
+      this.foreign.set(endpoint, each);
+    }
+  }
+
+  /** Where guards that belong to no gateway find what they depend on: the module that imports this library. */
+  private importingModule(): NestModule {
+    const modules = [...this.modules.values()] as NestModule[];
+    const own = modules.find(({ providers }) => providers.has(SecureWsRuntime));
+    return modules.find(({ imports }) => own !== undefined && imports.has(own as never)) ?? own!;
   }
 
   /** The outbound client with these settings; it tells the log when it tries again. */

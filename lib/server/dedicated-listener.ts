@@ -7,6 +7,7 @@ import type { ClientAddress } from '../net/address.js';
 import { HandleTransport } from '../net/handle-transport.js';
 import { TlsFiles } from '../net/tls-files.js';
 import type { Transport } from '../net/transport.js';
+import type { ForeignConnection } from './foreign-endpoint.js';
 import { Listener } from './listener.js';
 import type { ServerContext } from './server-context.js';
 import { interceptTls } from './tls-accept.js';
@@ -17,6 +18,7 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 export class DedicatedListener extends Listener {
   readonly isOwn = true;
   readonly hasForeignUpgrades = false;
+  readonly hasOtherListeners = false;
   readonly server: Server | TlsServer;
   private readonly files: TlsFiles | undefined;
 
@@ -44,6 +46,11 @@ export class DedicatedListener extends Listener {
   }
 
   handOver(transport: Transport): void {
+    transport.destroy();
+  }
+
+  passOn(transport: Transport, _bytes: Buffer, connection: ForeignConnection): void {
+    connection.abandon();
     transport.destroy();
   }
 

@@ -1,12 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { WebSocketServer } from 'ws';
 import type { GatewayType } from '../admission/attempt.js';
-import { GatewayCapacity } from '../admission/capacity.js';
-import type { AdmissionGuardFunction } from '../admission/guard.js';
 import { userKeyOf } from '../admission/guard-answer.js';
-import { type AllowedOrigins, parseAllowedOrigins } from '../admission/origin.js';
-import type { TransportRules } from '../admission/transport.js';
-import { UserCaps } from '../admission/users.js';
 import type { GatewaySettings } from '../config/settings.js';
 import { type Limits, limitsOf } from '../connection/limits.js';
 import type { SecureSocket } from '../connection/secure-socket.js';
@@ -15,51 +10,37 @@ import type { Audience } from '../dispatch/broadcaster.js';
 import { Dispatcher } from '../dispatch/dispatcher.js';
 import type { HandlerTraits } from '../dispatch/handler-table.js';
 import { Rooms } from '../dispatch/rooms.js';
-import { compiled } from '../net/address-list.js';
 import { enterContext } from '../net/async-context.js';
 import { Compression } from '../protocol/deflate/compression.js';
 import { GatewayCounters } from '../telemetry/metrics.js';
 import type { ServerContext } from './server-context.js';
+import { UpgradeTarget } from './upgrade-target.js';
 
 /** Called by Nest's bindings when a peer has connected. */
 export type ConnectListener = (socket: SecureSocket, request: IncomingMessage | undefined) => void;
 
 /** One path of one port: its gateways, their settings, and what all its connections share. */
-export class Endpoint implements GatewayContext, Audience {
+export class Endpoint extends UpgradeTarget implements GatewayContext, Audience {
   readonly role = 'server';
   readonly counters = new GatewayCounters();
   readonly limits: Limits;
-  readonly capacity: GatewayCapacity;
-  readonly transport: TransportRules;
   readonly compression: Compression;
   readonly dispatcher: Dispatcher;
   readonly rooms = new Rooms();
   readonly listeners: ConnectListener[] = [];
-  readonly users: UserCaps;
-  /** Those before stage 5. Resolved by the time the port listens, as those of stage 7. */
-  earlyGuards: readonly AdmissionGuardFunction[] = [];
-  guards: readonly AdmissionGuardFunction[] = [];
 
   constructor(
-    readonly engine: ServerContext,
-    readonly settings: GatewaySettings,
+    engine: ServerContext,
+    settings: GatewaySettings,
     readonly server: WebSocketServer,
     private readonly gateways: readonly GatewayType[],
     /** `handleConnection` hooks that a connection waits for. */
     private readonly hooks: number,
     readonly traits: (event: unknown) => HandlerTraits | undefined,
   ) {
+    super(engine, settings);
     this.limits = limitsOf(settings);
-    const { own, connections, proxy, compression, messages } = settings;
-    this.capacity = new GatewayCapacity({ max: own.max, maxPerIp: own.maxPerIp });
-    const maxPerUser = { own: own.maxPerUser, application: engine.settings.connections.maxPerUser };
-    this.users = new UserCaps(engine.users, maxPerUser, connections.onUserLimit);
-    this.transport = {
-      requireTls: proxy.requireTls,
-      hosts: engine.hosts,
-      origins: origins(connections.allowedOrigins),
-      addresses: engine.addressRules,
-    };
+    const { compression, messages } = settings;
     const { mode, windowBits, memLevel, level, threshold, maxRatio } = compression;
     this.compression = new Compression(
       { mode, windowBits, memLevel, level, threshold, maxRatio, maxSize: messages.maxSize },
@@ -96,10 +77,6 @@ export class Endpoint implements GatewayContext, Audience {
 
   serves(gateway: GatewayType): boolean {
     return this.gateways.includes(gateway);
-  }
-
-  get path(): string {
-    return this.settings.path;
   }
 
   get clock() {
@@ -199,6 +176,3 @@ export class Endpoint implements GatewayContext, Audience {
     }
   }
 }
-
-const origins = (entries: readonly string[] | undefined): AllowedOrigins | undefined =>
-  entries && compiled(parseAllowedOrigins(entries));

@@ -16,14 +16,16 @@ import { reset } from '../net/reset.js';
 import { SocketTransport } from '../net/socket-transport.js';
 import type { Transport } from '../net/transport.js';
 import type { Endpoint } from './endpoint.js';
+import type { ForeignConnection } from './foreign-endpoint.js';
 import { ProxyGate } from './proxy-gate.js';
 import type { ServerContext } from './server-context.js';
+import type { UpgradeTarget } from './upgrade-target.js';
 
 /** One listening place and the paths on it. */
 export abstract class Listener {
   /** By path, or pattern of paths. */
   readonly endpoints = new Map<string, Endpoint>();
-  readonly router = new Router<Endpoint>();
+  readonly router = new Router<UpgradeTarget>();
   readonly handshakes = new Set<PendingHandshake>();
   readonly headLimits: HeadLimits;
   readonly openTimeout: number;
@@ -60,6 +62,18 @@ export abstract class Listener {
    * sends. A dedicated port has no HTTP server and destroys the connection.
    */
   abstract handOver(transport: Transport, bytes: Buffer, hasEnded: boolean): void;
+  /** Other libraries listen for upgrades on the same server. */
+  abstract readonly hasOtherListeners: boolean;
+  /**
+   * Gives an upgrade that may pass to the library that answers it: `bytes` from its head on, or those behind it, with
+   * which `emitUpgrade` is called then.
+   */
+  abstract passOn(
+    transport: Transport,
+    bytes: Buffer,
+    connection: ForeignConnection,
+    emitUpgrade: ((rest: Buffer) => void) | undefined,
+  ): void;
 
   /** Stage 0, accept: a denied address is reset before anything is read or written. False: it was. */
   admit(tcp: Socket): boolean {

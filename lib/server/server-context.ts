@@ -5,7 +5,7 @@ import { Capacity } from '../admission/capacity.js';
 import { FailureBans, type FailureBansOptions } from '../admission/failure-bans.js';
 import { type AllowedHosts, parseAllowedHosts } from '../admission/host.js';
 import { PendingRegistry } from '../admission/pending.js';
-import { UserSlots } from '../admission/users.js';
+import { type UserConnection, UserSlots } from '../admission/users.js';
 import type { Settings } from '../config/settings.js';
 import { MemoryBudget } from '../connection/memory-budget.js';
 import type { ServerConnection as Connection } from '../connection/server-connection.js';
@@ -34,7 +34,7 @@ export class ServerContext {
   readonly store: MemoryStore;
   readonly capacity: Capacity;
   readonly pending: PendingRegistry<PendingHandshake>;
-  readonly users = new UserSlots<Connection>();
+  readonly users = new UserSlots<UserConnection>();
   readonly connections = new Set<Connection>();
   readonly contexts: ContextBudget;
   readonly proxy: ProxyRules;

@@ -12,6 +12,7 @@ import { REFUSALS } from '../http/refusal.js';
 import type { ClientAddress } from '../net/address.js';
 import { HandleTransport } from '../net/handle-transport.js';
 import type { Transport } from '../net/transport.js';
+import type { ForeignConnection } from './foreign-endpoint.js';
 import { HttpTakeover, type HttpTakeoverHost } from './http-takeover.js';
 import { Listener } from './listener.js';
 import type { ServerContext } from './server-context.js';
@@ -26,6 +27,8 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
   private readonly undo: (() => void)[] = [];
   /** First requests of connections in which Node's parser found an upgrade, and ours none. */
   private readonly unread = new WeakSet<IncomingMessage>();
+  /** Sockets whose upgrade belongs to another library, and has passed the stages. */
+  private readonly passed = new WeakSet<Socket>();
   /** Whether the connection that is being emitted may still turn out to be an upgrade. */
   tapsNext = true;
 
@@ -40,7 +43,11 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
   }
 
   get hasForeignUpgrades(): boolean {
-    return this.engine.settings.foreignUpgrades === 'auto' && this.server.listenerCount('upgrade') > 1;
+    return this.engine.settings.foreignUpgrades === 'auto' && this.hasOtherListeners;
+  }
+
+  get hasOtherListeners(): boolean {
+    return this.server.listenerCount('upgrade') > 1;
   }
 
   newMeter(): HeadMeter {
@@ -71,16 +78,48 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
     this.open(transport, peer)?.take(meter, verdict);
   }
 
-  handOver(transport: Transport, bytes: Buffer, hasEnded: boolean): void {
-    if (transport instanceof HandleTransport) return this.giveToNode(transport, bytes, true);
+  /** `onSocket` is called before the socket's first byte is parsed. */
+  handOver(transport: Transport, bytes: Buffer, hasEnded: boolean, onSocket?: (socket: Socket) => void): void {
+    if (transport instanceof HandleTransport) return this.giveToNode(transport, bytes, true, onSocket);
     const socket = transport.release('http');
     const takeover = socket && this.takeovers.get((socket as { server?: WebServer }).server ?? this.server);
-    if (takeover === undefined) transport.destroy();
-    else takeover.serveAgain(socket!, bytes, hasEnded);
+    if (takeover === undefined) return transport.destroy();
+    onSocket?.(socket!);
+    takeover.serveAgain(socket!, bytes, hasEnded);
+  }
+
+  passOn(
+    transport: Transport,
+    bytes: Buffer,
+    connection: ForeignConnection,
+    emitUpgrade: ((rest: Buffer) => void) | undefined,
+  ): void {
+    const onSocket = (socket: Socket): void => {
+      this.passed.add(socket);
+      connection.follow(socket);
+    };
+    if (emitUpgrade === undefined) {
+      this.handOver(transport, bytes, false, onSocket);
+    } else {
+      const socket = transport.release('http');
+      if (socket === undefined) transport.destroy();
+      else {
+        onSocket(socket);
+        // As Node leaves it when it emits 'upgrade': the first reader starts it.
+        (socket as { readableFlowing: boolean | null }).readableFlowing = null;
+        emitUpgrade(bytes);
+      }
+    }
+    connection.abandon();
   }
 
   /** Has Node make a socket of a handle, and emit it; `bytes` have been read from it. */
-  giveToNode(transport: HandleTransport, bytes: Buffer | undefined, isOrdinary: boolean): void {
+  giveToNode(
+    transport: HandleTransport,
+    bytes: Buffer | undefined,
+    isOrdinary: boolean,
+    onSocket?: (socket: Socket) => void,
+  ): void {
     this.tapsNext = !isOrdinary;
     let socket: Socket | undefined;
     try {
@@ -88,8 +127,9 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
     } finally {
       this.tapsNext = true;
     }
-    if (socket === undefined) transport.destroy();
-    else if (bytes !== undefined) socket.push(bytes);
+    if (socket === undefined) return transport.destroy();
+    onSocket?.(socket);
+    if (bytes !== undefined) socket.push(bytes);
   }
 
   /** `server.closeAllConnections()` ends unfinished heads, whatever they ask for. */
@@ -138,16 +178,27 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
   /** Our upgrades are emitted to nobody else: others who listen for upgrades would answer on the same socket. */
   private claimUpgrades(server: WebServer): void {
     const onUpgrade = (request: IncomingMessage, socket: Socket, rest: Buffer): boolean => {
-      if (this.isClosed || !this.isOurs(request)) return false;
+      if (this.isClosed || this.passed.has(socket) || !this.isOurs(request)) return false;
       this.onUpgrade(request, socket, rest);
       return true;
     };
     // Without a listener Node would not emit 'upgrade'.
     server.on('upgrade', onUpgrade);
+    const { engine, passed } = this;
     const restore = replaceMethod(server as { emit: Emit }, 'emit', (was) => {
       return function (this: WebServer, event, ...args) {
+        if (event !== 'upgrade') return was.call(this, event, ...args);
         const [request, socket, rest] = args as [IncomingMessage, Socket, Buffer];
-        return (event === 'upgrade' && onUpgrade(request, socket, rest)) || was.call(this, event, ...args);
+        if (onUpgrade(request, socket, rest)) return true;
+        if (!passed.has(socket)) return was.call(this, event, ...args);
+        try {
+          return was.call(this, event, ...args);
+        } catch (error) {
+          // Thrown on, it would reach the handshake that has passed the upgrade on.
+          engine.telemetry.fault('internal', error);
+          socket.destroy();
+          return true;
+        }
       };
     });
     this.undo.push(() => server.removeListener('upgrade', onUpgrade), restore);
@@ -167,7 +218,10 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
       handshake.refuseWhen((then) => whenAnswered(socket, then), REFUSALS.pipelined);
     // Its head did not say so within what an ordinary head may have, and was not held to the limits.
     else if (this.unread.has(request)) handshake.refuseWhen((then) => then(), REFUSALS.tooManyHeaders);
-    else handshake.resume({ method, target: url, version: httpVersion, rawHeaders }, rest);
+    else {
+      const head = { method, target: url, version: httpVersion, rawHeaders };
+      handshake.resume(head, rest, (bytes) => void this.server.emit('upgrade', request, socket, bytes));
+    }
   }
 }
 

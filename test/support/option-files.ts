@@ -168,7 +168,7 @@ export function optionTypes(): string {
   );
   return `${[
     '// Written from the option table by `node scripts/option-table.mjs`: change lib/config/table*.ts, not this file.',
-    `import type { GuardLike, MessageParser } from './code-types.js';\nimport type { ${types.join(', ')} } from './kinds.js';`,
+    `import type { ForeignUpgrades, GuardLike, MessageParser } from './code-types.js';\nimport type { ${types.join(', ')} } from './kinds.js';`,
     ...groups.map((part) => {
       const group = part[0]!.group!;
       return `${comment('', GROUPS[group] ?? capital(group))}\nexport interface ${nameOf(group)} {\n${part.map((entry) => property(entry)).join('\n')}\n}`;

@@ -1,0 +1,98 @@
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+import type { GatewayType } from '../admission/attempt.js';
+import type { UserConnection } from '../admission/users.js';
+import type { UpgradeContext } from '../handshake/upgrade-context.js';
+import { reset } from '../net/reset.js';
+import type { Timed } from '../net/timer-wheel.js';
+import { UpgradeTarget } from './upgrade-target.js';
+
+/** What stands for a gateway in an attempt whose upgrade another library answers. */
+export class ForeignUpgrade {}
+
+/** Upgrades of a path that another library on the same server answers. They are judged like those of gateways. */
+export class ForeignEndpoint extends UpgradeTarget {
+  get gateway(): GatewayType {
+    return ForeignUpgrade;
+  }
+}
+
+/** Who a peer is whose upgrade another library has answered. */
+export interface ForeignAdmission {
+  /** The client's address, read through trusted proxies. */
+  readonly ip: string;
+  readonly principal: unknown;
+  readonly userKey: string | undefined;
+  /** Parameters of the path. */
+  readonly params: Readonly<Record<string, string>>;
+}
+
+const admissions = new WeakMap<Socket, ForeignAdmission>();
+
+/**
+ * What the admission guards found out about the upgrade request of another library's connection, such as `socket.request`
+ * of socket.io or `context.extra.request` of graphql-ws. `undefined` where its path is not one of `foreign`.
+ */
+export const foreignAdmission = (request: IncomingMessage): ForeignAdmission | undefined =>
+  admissions.get(request.socket);
+
+/**
+ * The slot of a connection that belongs to another library. It is free again when the socket closes, whoever has closed
+ * it. The session's end and `disconnectUser` reset the connection: only the library itself could say goodbye.
+ */
+export class ForeignConnection implements UserConnection {
+  readonly context: ForeignEndpoint;
+  private readonly userKey: string | undefined;
+  private readonly admission: ForeignAdmission;
+  private readonly entry: UpgradeContext['entry'];
+  private readonly reservation: UpgradeContext['reservation'];
+  private readonly expiresAt: number;
+  private socket: Socket | undefined = undefined;
+  private timer: Timed | undefined = undefined;
+  private isReleased = false;
+
+  constructor({ endpoint, admitted, address, params, entry, reservation }: UpgradeContext) {
+    this.context = endpoint as ForeignEndpoint;
+    this.userKey = admitted.userKey;
+    this.admission = Object.freeze({
+      ip: address.text,
+      principal: admitted.principal,
+      userKey: admitted.userKey,
+      params,
+    });
+    this.entry = entry;
+    this.reservation = reservation;
+    this.expiresAt = admitted.expiresAt;
+  }
+
+  /** The socket whose end frees the slot, before anybody is told of the upgrade. */
+  follow(socket: Socket): void {
+    this.socket = socket;
+    const { engine, users } = this.context;
+    admissions.set(socket, this.admission);
+    if (this.userKey !== undefined) users.join(this.userKey, this);
+    const left = this.expiresAt - Date.now();
+    if (Number.isFinite(left)) this.timer = engine.wheel.timer(() => this.end(), engine.clock.now() + left);
+    socket.once('close', () => this.release());
+    if (socket.destroyed) this.release();
+  }
+
+  /** There is no socket to follow, or there was never one. */
+  abandon(): void {
+    if (this.socket === undefined) this.release();
+  }
+
+  end(): void {
+    if (this.socket !== undefined && !this.socket.destroyed) reset(this.socket);
+  }
+
+  private release(): void {
+    if (this.isReleased) return;
+    this.isReleased = true;
+    const { engine, users } = this.context;
+    if (this.timer !== undefined) engine.wheel.cancel(this.timer);
+    if (this.userKey !== undefined) users.part(this.userKey, this);
+    this.reservation?.release();
+    engine.addresses.release(this.entry);
+  }
+}

@@ -1,0 +1,51 @@
+import type { GatewayType } from '../admission/attempt.js';
+import { GatewayCapacity } from '../admission/capacity.js';
+import type { AdmissionGuardFunction } from '../admission/guard.js';
+import { type AllowedOrigins, parseAllowedOrigins } from '../admission/origin.js';
+import type { TransportRules } from '../admission/transport.js';
+import { UserCaps } from '../admission/users.js';
+import type { GatewaySettings } from '../config/settings.js';
+import { compiled } from '../net/address-list.js';
+import type { ServerContext } from './server-context.js';
+
+/** What a path leads to, as the stages see it: the rules for who gets in, and the slots. */
+export abstract class UpgradeTarget {
+  readonly capacity: GatewayCapacity;
+  readonly transport: TransportRules;
+  readonly users: UserCaps;
+  /** Those before stage 5. Resolved by the time the port listens, as those of stage 7. */
+  earlyGuards: readonly AdmissionGuardFunction[] = [];
+  guards: readonly AdmissionGuardFunction[] = [];
+
+  constructor(
+    readonly engine: ServerContext,
+    readonly settings: GatewaySettings,
+  ) {
+    const { own, connections, proxy } = settings;
+    this.capacity = new GatewayCapacity({ max: own.max, maxPerIp: own.maxPerIp });
+    const maxPerUser = { own: own.maxPerUser, application: engine.settings.connections.maxPerUser };
+    this.users = new UserCaps(engine.users, maxPerUser, connections.onUserLimit);
+    this.transport = {
+      requireTls: proxy.requireTls,
+      hosts: engine.hosts,
+      origins: origins(connections.allowedOrigins),
+      addresses: engine.addressRules,
+    };
+  }
+
+  /** The class that guards are told of. */
+  abstract get gateway(): GatewayType;
+
+  /** A path, or a pattern of paths. */
+  get path(): string {
+    return this.settings.path;
+  }
+
+  /** Milliseconds for all asynchronous guards of an attempt together. */
+  get guardTimeout(): number {
+    return this.settings.connections.guardTimeout;
+  }
+}
+
+const origins = (entries: readonly string[] | undefined): AllowedOrigins | undefined =>
+  entries && compiled(parseAllowedOrigins(entries));

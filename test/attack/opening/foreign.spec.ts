@@ -1,0 +1,422 @@
+import type { IncomingMessage, Server } from 'node:http';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { Injectable } from '@nestjs/common';
+import { SubscribeMessage } from '@nestjs/websockets';
+import {
+  type AdmissionGuard,
+  allow,
+  type ForeignUpgrades,
+  foreignAdmission,
+  refuse,
+  SecureGateway,
+  SecureWsBroadcaster,
+  type SecureWsOptions,
+  type UpgradeAttempt,
+} from 'nest-secure-ws';
+import { Server as SocketIo } from 'socket.io';
+import { type Socket as IoClient, io } from 'socket.io-client';
+import { type WebSocket, WebSocketServer } from 'ws';
+import { eventually, PLATFORMS, type Platform, startApp, type TestApp } from '../../support/app.js';
+import { selfSigned } from '../../support/certificates.js';
+import { frame, RawClient, type Response, upgradeHead } from '../../support/raw-client.js';
+
+@SecureGateway({ path: '/own' })
+class OwnGateway {
+  @SubscribeMessage('echo')
+  echo(_socket: unknown, data: unknown) {
+    return { event: 'echo', data };
+  }
+}
+
+let app: TestApp;
+const others: { close(): unknown }[] = [];
+const clients: RawClient[] = [];
+/** What the other library was told of. */
+let told: (string | undefined)[] = [];
+afterEach(async () => {
+  for (const client of clients.splice(0)) client.destroy();
+  for (const other of others.splice(0)) other.close();
+  await app?.close();
+  told = [];
+});
+
+interface Options {
+  readonly foreign: readonly ForeignUpgrades[];
+  readonly options?: SecureWsOptions;
+  readonly platform?: Platform;
+  readonly tls?: boolean;
+  readonly onConnection?: (socket: WebSocket, request: IncomingMessage) => void;
+  /** Whether a plain `ws` server listens to upgrades. Default true. */
+  readonly listens?: boolean;
+}
+
+/** An application with a gateway, and a plain `ws` server that answers what it is told of. */
+async function start({ foreign, options, platform = 'express', tls = false, onConnection, listens = true }: Options) {
+  app = await startApp({
+    platform,
+    gateways: [OwnGateway],
+    options: { ...options, foreign },
+    ...(tls ? { https: selfSigned() } : {}),
+  });
+  const server = app.app.getHttpServer() as Server;
+  if (listens) {
+    const other = new WebSocketServer({ noServer: true });
+    server.on('upgrade', (request, socket, head) => {
+      told.push(request.url);
+      other.handleUpgrade(request, socket, head, (webSocket) => {
+        webSocket.on('message', (data) => webSocket.send(`echo ${data}`));
+        onConnection?.(webSocket, request);
+      });
+    });
+    others.push({ close: () => other.clients.forEach((each) => void each.terminate()) });
+  }
+  return server;
+}
+
+async function connect(tls = false): Promise<RawClient> {
+  const client = await RawClient.connect({ port: app.port, ...(tls ? { tls: {} } : {}) });
+  clients.push(client);
+  return client;
+}
+
+async function ask(
+  path: string,
+  headers: Record<string, string> = {},
+): Promise<{ client: RawClient; response: Response }> {
+  const client = await connect();
+  return { client, response: await client.upgrade(upgradeHead(app.port, { path, headers })) };
+}
+
+const status = async (path: string, headers?: Record<string, string>): Promise<number> =>
+  (await ask(path, headers)).response.status;
+
+const slots = (count: number) => eventually(() => app.stats().slots === count && app.stats().pending === 0);
+const OPEN: ForeignUpgrades = { path: '/foreign' };
+
+describe.each(PLATFORMS.flatMap((platform) => [false, true].map((tls) => ({ platform, tls }))))(
+  'on $platform, TLS: $tls',
+  ({ platform, tls }) => {
+    it('an upgrade passes the guards, holds a slot until its socket closes, and is then the library’s', async () => {
+      let server: WebSocket | undefined;
+      await start({ foreign: [OPEN], platform, tls, onConnection: (socket) => (server = socket) });
+      for (const end of ['client', 'reset', 'server', 'destroyed'] as const) {
+        const client = await connect(tls);
+        expect((await client.upgrade(upgradeHead(app.port, { path: '/foreign?x=1' }))).status).toBe(101);
+        client.write(frame('hello'));
+        expect((await client.frame())?.payload.toString()).toBe('echo hello');
+        await slots(1);
+        if (end === 'client') client.destroy();
+        else if (end === 'reset') client.reset();
+        else if (end === 'server') server!.terminate();
+        else (server as unknown as { _socket: { destroy(): void } })._socket.destroy();
+        await slots(0);
+      }
+      expect(told).toHaveLength(4);
+      const own = await connect(tls);
+      expect((await own.upgrade(upgradeHead(app.port, { path: '/own' }))).status).toBe(101);
+      expect(told).toHaveLength(4);
+    });
+
+    it('a later request of a connection is judged as the first one is', async () => {
+      await start({ foreign: [{ ...OPEN, guards: [({ query }) => query.has('good')] }], platform, tls });
+      for (const [query, expected] of [
+        ['good', 101],
+        ['bad', 403],
+      ] as const) {
+        const client = await connect(tls);
+        client.write('GET /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n');
+        expect((await client.response()).status).toBe(404);
+        const { status } = await client.upgrade(upgradeHead(app.port, { path: `/foreign?${query}` }));
+        expect(status).toBe(expected);
+        if (expected !== 101) continue;
+        client.write(frame('later'));
+        expect((await client.frame())?.payload.toString()).toBe('echo later');
+      }
+      expect(told).toEqual(['/foreign?good']);
+      await slots(1);
+    });
+
+    it('what comes behind a head while a guard decides reaches the library, whole and in order', async () => {
+      const guards = [() => new Promise<boolean>((resolve) => setTimeout(() => resolve(true), 30))];
+      await start({ foreign: [{ ...OPEN, guards }], platform, tls });
+      const first = await connect(tls);
+      const later = await connect(tls);
+      later.write('GET /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n');
+      await later.response();
+      const big = 'x'.repeat(70_000);
+      for (const client of [first, later]) {
+        client.write(Buffer.concat([Buffer.from(upgradeHead(app.port, { path: '/foreign' })), frame('early')]));
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        client.write(frame(big));
+        expect((await client.response()).status).toBe(101);
+        expect((await client.frame())?.payload.toString()).toBe('echo early');
+        expect((await client.frame())?.payload.length).toBe(5 + big.length);
+      }
+    });
+  },
+);
+
+describe('the upgrade of another library', () => {
+  it('is not told of before the stages have passed it, and is refused as a gateway’s is', async () => {
+    const guards = [({ headers }: UpgradeAttempt) => (headers['x-token'] === 'good' ? true : refuse(401, 'Who?'))];
+    await start({
+      foreign: [{ ...OPEN, guards, connections: { max: 1 } }],
+      options: { guards: [({ query }) => !query.has('closed')] },
+    });
+    const good = { 'X-Token': 'good' };
+    expect(await ask('/foreign')).toMatchObject({ response: { status: 401, body: 'Who?\n' } });
+    expect(await status('/foreign?closed', good)).toBe(403);
+    expect(await status('/foreign', { ...good, Origin: 'https://evil.example' })).toBe(403);
+    expect(await status('/foreign', { ...good, 'Sec-WebSocket-Version': '8' })).toBe(426);
+    expect(await status('/foreign', { ...good, 'Content-Length': '1' })).toBe(400);
+    expect(told).toEqual([]);
+    expect(await status('/foreign', good)).toBe(101);
+    expect(await status('/foreign', good)).toBe(503);
+    expect(told).toEqual(['/foreign']);
+    await slots(1);
+    for (const client of clients.splice(0)) client.destroy();
+    await slots(0);
+  });
+
+  it('counts its attempts, and its connections per address, with those of gateways', async () => {
+    await start({ foreign: [OPEN], options: { connections: { maxPerIp: 2, rate: '5/1m' } } });
+    expect(await status('/own')).toBe(101);
+    expect(await status('/foreign')).toBe(101);
+    expect(await status('/foreign')).toBe(429);
+    expect(await status('/own')).toBe(429);
+    expect(app.stats().refused).toEqual({ 'connections-per-ip': 2 });
+    for (const client of clients.splice(0)) client.destroy();
+    await slots(0);
+    expect(await status('/foreign')).toBe(101);
+    expect(await status('/foreign')).toBe(429);
+    expect(app.stats().refused).toMatchObject({ 'connection-rate': 1 });
+  });
+
+  it('leaves nothing where the peer leaves meanwhile, the guard never decides, or the library refuses', async () => {
+    const server = await start({
+      foreign: [
+        { ...OPEN, guards: [() => new Promise<boolean>(() => undefined)], connections: { guardTimeout: 50 } },
+        { path: '/closing' },
+      ],
+    });
+    expect(await status('/foreign')).toBe(503);
+    for (let i = 0; i < 20; i++) {
+      const client = await connect();
+      client.write(upgradeHead(app.port, { path: '/foreign' }));
+      if (i % 2 === 0) client.reset();
+      else client.destroy();
+    }
+    await slots(0);
+    server.removeAllListeners('upgrade');
+    // Node tells nobody without a listener: there are two again.
+    server.on('upgrade', () => undefined);
+    server.on('upgrade', (_request, socket) => socket.end('HTTP/1.1 418 No\r\n\r\n'));
+    for (const end of ['first', 'later'] as const) {
+      const client = await connect();
+      if (end === 'later') {
+        client.write('GET /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n');
+        await client.response();
+      }
+      expect((await client.upgrade(upgradeHead(app.port, { path: '/closing' }))).status).toBe(418);
+      client.destroy();
+    }
+    await slots(0);
+  });
+
+  it('whose library throws ends with its socket, and nothing else does', async () => {
+    const slow = () => new Promise<boolean>((resolve) => setTimeout(() => resolve(true), 5));
+    const server = await start({ foreign: [OPEN, { path: '/slow', guards: [slow] }], listens: false });
+    server.on('upgrade', () => {
+      throw new Error('a fault of the library');
+    });
+    for (const path of ['/foreign', '/slow']) {
+      const first = await connect();
+      first.write(upgradeHead(app.port, { path }));
+      await first.untilClosed();
+      const later = await connect();
+      later.write('GET /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n');
+      await later.response();
+      later.write(upgradeHead(app.port, { path }));
+      await later.untilClosed();
+    }
+    await slots(0);
+    expect(app.stats().faults).toMatchObject({ internal: 4 });
+    expect(await status('/own')).toBe(101);
+  });
+
+  it('knows who it is', async () => {
+    const seen: unknown[] = [];
+    await start({
+      foreign: [{ path: '/rooms/:id', guards: [() => allow({ principal: { name: 'Ada' }, userKey: 'ada' })] }, OPEN],
+      onConnection: (_, request) => seen.push(foreignAdmission(request)),
+    });
+    await ask('/rooms/5');
+    await ask('/foreign');
+    expect(seen).toEqual([
+      { ip: '127.0.0.1', principal: { name: 'Ada' }, userKey: 'ada', params: { id: '5' } },
+      { ip: '127.0.0.1', principal: undefined, userKey: undefined, params: {} },
+    ]);
+  });
+
+  it('ends with its user’s other connections, and with its session', async () => {
+    const userOf = ({ query }: UpgradeAttempt) =>
+      allow({
+        userKey: query.get('user') ?? 'nobody',
+        ...(query.has('short') ? { expiresAt: Date.now() + 300 } : {}),
+      });
+    await start({
+      foreign: [{ ...OPEN, guards: [userOf] }],
+      options: { connections: { maxPerUser: 2, onUserLimit: 'closeOldest' } },
+    });
+    const oldest = await ask('/foreign?user=ada');
+    await ask('/foreign?user=ada');
+    const other = await ask('/foreign?user=eve');
+    await ask('/foreign?user=ada');
+    await oldest.client.untilClosed();
+    await slots(3);
+    expect(app.app.get(SecureWsBroadcaster).disconnectUser('ada')).toBe(2);
+    await slots(1);
+    expect(other.client.closed).toBe(false);
+    const short = await ask('/foreign?user=zoe&short');
+    expect(short.response.status).toBe(101);
+    await short.client.untilClosed();
+    await slots(1);
+  });
+
+  it('has guards that are classes, with what the importing module provides', async () => {
+    @Injectable()
+    class Users {
+      readonly known = 'ada';
+    }
+    @Injectable()
+    class UserGuard implements AdmissionGuard {
+      constructor(private readonly users: Users) {}
+      admit({ query }: UpgradeAttempt): boolean {
+        return query.get('user') === this.users.known;
+      }
+    }
+    app = await startApp({
+      gateways: [OwnGateway],
+      options: { foreign: [{ ...OPEN, guards: [UserGuard] }] },
+      metadata: { providers: [Users] },
+    });
+    (app.app.getHttpServer() as Server).on('upgrade', (_, socket) => socket.end('HTTP/1.1 418 No\r\n\r\n'));
+    expect(await status('/foreign?user=ada')).toBe(418);
+    expect(await status('/foreign?user=eve')).toBe(403);
+  });
+
+  it('is its path’s only, byte for byte; a prefix is everything below', async () => {
+    await start({
+      foreign: [{ path: '/one' }, { path: '/all/', prefix: true }, { path: '/both', prefix: true }],
+      options: { foreignUpgrades: 'refuse' },
+    });
+    for (const [path, expected] of [
+      ['/one', 101],
+      ['/one/', 404],
+      ['/one/x', 404],
+      ['/all/', 101],
+      ['/all/x/y?z', 101],
+      ['/all', 404],
+      ['/allx/', 404],
+      ['/both', 101],
+      ['/both/x', 101],
+      ['/bothx', 404],
+      ['/elsewhere', 404],
+      ['/own', 101],
+    ] as const)
+      expect([path, await status(path)]).toEqual([path, expected]);
+  });
+
+  it('is 404 where nobody would answer it', async () => {
+    await start({ foreign: [OPEN], listens: false });
+    expect(await status('/foreign')).toBe(404);
+    await slots(0);
+  });
+
+  it('needs no gateway', async () => {
+    app = await startApp({ options: { foreign: [{ ...OPEN, guards: [({ query }) => query.has('good')] }] } });
+    (app.app.getHttpServer() as Server).on('upgrade', (_, socket) => socket.end('HTTP/1.1 418 No\r\n\r\n'));
+    expect(await status('/foreign?good')).toBe(418);
+    expect(await status('/foreign')).toBe(403);
+  });
+
+  it.each([
+    [[{ path: '/own' }], "'/own' matches the same paths as '/own'"],
+    [[{ path: '/a' }, { path: '/a' }], "'/a' matches the same paths"],
+    [[{ path: 'a' }], 'begins with a slash'],
+    [[{ path: '/a', prefixed: true }], "unknown option 'prefixed'"],
+    [[{ path: '/a', prefix: 'yes' }], 'prefix "yes"'],
+    [[{ path: '/a', connections: { maximum: 3 } }], "unknown option 'connections.maximum' of foreign[0]"],
+    [[{ path: '/a', connections: { max: -1 } }], 'connections.max'],
+    [[{ path: '/a', guards: 7 }], 'guards'],
+    [[7], '7 is not an object'],
+    [{ path: '/a' }, 'foreign'],
+  ])('%j stops the start', async (foreign, words) => {
+    await expect(startApp({ gateways: [OwnGateway], options: { foreign: foreign as never } })).rejects.toThrow(words);
+  });
+});
+
+describe('socket.io', () => {
+  const io_: IoClient[] = [];
+  afterEach(() => {
+    for (const client of io_.splice(0)) client.disconnect();
+  });
+
+  async function startIo(options: Partial<ForeignUpgrades> = {}) {
+    app = await startApp({
+      gateways: [OwnGateway],
+      options: { foreign: [{ path: '/socket.io/', prefix: true, ...options }] },
+    });
+    const server = new SocketIo(app.app.getHttpServer() as Server, { serveClient: false });
+    server.on('connection', (socket) => {
+      socket.on('who', (answer) => answer(foreignAdmission(socket.request)?.principal, socket.conn.transport.name));
+    });
+    others.push({ close: () => server.disconnectSockets(true) });
+  }
+  const client = (options: object = {}): IoClient => {
+    const made = io(`http://127.0.0.1:${app.port}`, { reconnection: false, ...options });
+    io_.push(made);
+    return made;
+  };
+  const who = (made: IoClient) =>
+    new Promise((resolve, reject) => {
+      made.on('connect', () => made.emit('who', (...answer: unknown[]) => resolve(answer)));
+      made.on('connect_error', (error) => reject(error));
+    });
+  const byToken = ({ query, cookies }: UpgradeAttempt) =>
+    (query.get('token') ?? cookies['token']) === 'good' && allow({ principal: 'ada' });
+
+  it('has its upgrades guarded and counted, and works as ever', async () => {
+    await startIo({ guards: [byToken], connections: { max: 1 } });
+    const websocket = { transports: ['websocket'] };
+    await expect(who(client(websocket))).rejects.toThrow();
+    const good = client({ ...websocket, query: { token: 'good' } });
+    expect(await who(good)).toEqual(['ada', 'websocket']);
+    await slots(1);
+    await expect(who(client({ ...websocket, query: { token: 'good' } }))).rejects.toThrow();
+    good.disconnect();
+    await slots(0);
+    // Its polling is its own; the upgrade behind it is guarded.
+    const polling = client({ query: { token: 'good' } });
+    await who(polling);
+    await eventually(() => polling.io.engine.transport.name === 'websocket');
+    await slots(1);
+  });
+
+  it('does not see an upgrade that a guard decides about for longer than it would wait', async () => {
+    const slow = () => new Promise<boolean>((resolve) => setTimeout(() => resolve(true), 1_600));
+    await startIo({ guards: [slow] });
+    const made = client({ transports: ['websocket'] });
+    expect(await who(made)).toEqual([null, 'websocket']);
+    await new Promise((resolve) => setTimeout(resolve, 1_200));
+    expect(made.connected).toBe(true);
+  });
+
+  it('does not end connections of gateways, which it does not know', async () => {
+    await startIo();
+    const own = await RawClient.open({ port: app.port }, { path: '/own' });
+    clients.push(own);
+    await new Promise((resolve) => setTimeout(resolve, 1_200));
+    expect(own.closed).toBe(false);
+  });
+});
