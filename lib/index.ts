@@ -69,7 +69,7 @@ export { SecureWsDashboardModule, type SecureWsDashboardOptions } from './dashbo
 export type { AuditEvent } from './dashboard/dashboard.service.js';
 export { type BroadcastScope, SecureWsBroadcaster } from './dispatch/broadcaster.js';
 export { UnsupportedDataError } from './dispatch/message-parser.js';
-export type { Refusal, RefusalReason } from './http/refusal.js';
+export { REFUSAL_REASONS, type Refusal, type RefusalReason } from './http/refusal.js';
 export { SecureWsAdapter } from './nest/adapter.js';
 export { ClientIp, MessageRate, PathParam, Principal, SecureGateway, UseAdmissionGuards } from './nest/decorators.js';
 export type { SecureWsModuleAsyncOptions, SecureWsOptionsFactory } from './nest/module-definition.js';
@@ -85,7 +85,8 @@ export type {
   RefusedEvent,
 } from './telemetry/events.js';
 export { type HealthState, type SecureWsHealth, SecureWsHealthIndicator } from './telemetry/health.js';
+export type { MetricsSource } from './telemetry/metrics.js';
 export { SecureWsMetrics, SecureWsMetricsModule, type SecureWsMetricsOptions } from './telemetry/metrics.module.js';
 export type { RequestValues } from './telemetry/redact.js';
-export { type Gauges, SecureWsStats, type StatsSnapshot } from './telemetry/stats.js';
+export { type BudgetGauge, type Gauges, SecureWsStats, type StatsSnapshot } from './telemetry/stats.js';
 export { VERSION } from './version.js';
