@@ -18,7 +18,19 @@ type Listener = (...args: unknown[]) => void;
 /** An `IncomingMessage` as Node's parser reports it: `upgrade` where it asks for another protocol. */
 export type ParsedRequest = IncomingMessage & { upgrade?: boolean };
 type OnIncoming = (request: ParsedRequest, keepAlive: boolean) => unknown;
-type Served = Socket & { parser?: { onIncoming?: OnIncoming | null } | null };
+type Served = Socket & { parser?: Parser | null; readonly _handle?: StreamHandle | null };
+
+/** Node's parser on a socket. */
+interface Parser {
+  onIncoming?: OnIncoming | null;
+  _consumed?: boolean;
+  consume?(handle: StreamHandle): void;
+}
+
+interface StreamHandle {
+  readonly isStreamBase?: boolean;
+  _consumed?: boolean;
+}
 
 /** Node's own listener: one function, which all servers share, for 'connection' and, over TLS, 'secureConnection'. */
 export const NODE_LISTENER = createServer().listeners('connection')[0] as ServeHttp | undefined;
@@ -76,13 +88,25 @@ export class HttpConnection {
     for (const [event, listener] of this.added) if (event === 'end') listener.call(this.socket);
   }
 
-  /** Node's parser is told of each chunk again. */
+  /** Node's parser is told of each chunk again, and soon reads from the handle, as it does without a tap. */
   untap(): void {
     const { socket, parse, reader } = this;
     if (reader === undefined || parse === undefined) return;
     this.reader = undefined;
     socket.removeListener('data', reader);
-    if (this.isParsed) socket.on('data', parse);
+    if (!this.isParsed) return;
+    socket.on('data', parse);
+    process.nextTick(consume, this);
+  }
+
+  /** @internal What Node does when a connection begins: chunks then cost no stream and no Buffer. */
+  consume(): void {
+    const { parser, _handle: handle, destroyed, readableLength } = this.socket as Served;
+    if (!parser?.consume || !handle?.isStreamBase || parser._consumed || destroyed || readableLength > 0) return;
+    for (const [event, listener] of this.added)
+      if (event === 'pause' || event === 'resume') this.socket.on(event, listener);
+    parser._consumed = handle._consumed = true;
+    parser.consume(handle);
   }
 
   /** Ends HTTP on the connection, as Node does before it emits 'upgrade'; what its parser holds is dropped. */
@@ -97,6 +121,8 @@ export class HttpConnection {
     socket.setTimeout?.(0);
   }
 }
+
+const consume = (connection: HttpConnection): void => connection.consume();
 
 /**
  * Calls `look` with each request of a connection that asks for another protocol, before Node decides whether it emits

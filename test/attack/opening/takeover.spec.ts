@@ -1,0 +1,245 @@
+import { once } from 'node:events';
+import { createServer, type Server as HttpServer, type RequestListener, type ServerOptions } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { type INestApplication, Module } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { SecureWsModule, type SecureWsOptions, SecureWsStats } from 'nest-secure-ws';
+import { eventually } from '../../support/app.js';
+import { selfSigned } from '../../support/certificates.js';
+import { RawClient, upgradeHead } from '../../support/raw-client.js';
+import { echoes, ROOMY } from './houses.js';
+
+/** What the library takes over of an HTTP server, seen by whoever closes the server, sets its timeouts or looks at it. */
+const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+const PLAIN = 'GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n';
+
+let closing: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closing.reverse()) await close();
+  closing = [];
+});
+
+type Kind = 'without' | 'with';
+
+interface Place {
+  readonly kind: Kind;
+  readonly server: HttpServer;
+  readonly app: INestApplication;
+  readonly tls: boolean;
+  readonly port: number;
+  connect(bytes?: string): Promise<RawClient>;
+}
+
+/** An application whose HTTP server is made, and may be kept, by the test. */
+async function start(
+  kind: Kind,
+  {
+    tls = false,
+    options = {},
+    server: given,
+    settings = {},
+    prepare = () => undefined,
+  }: {
+    tls?: boolean;
+    options?: ServerOptions;
+    server?: HttpServer;
+    settings?: SecureWsOptions;
+    /** Called when the server is there and the application is not. */
+    prepare?: (server: HttpServer) => void;
+  } = {},
+): Promise<Place> {
+  class App {}
+  const imports = [SecureWsModule.forRoot({ ...settings, connections: { ...ROOMY, ...settings.connections } })];
+  Module(kind === 'with' ? { imports, providers: echoes() } : {})(App);
+  let server: HttpServer | undefined;
+  const serverFactory = (handler: RequestListener): HttpServer => {
+    server =
+      given ??
+      ((tls ? createHttpsServer({ ...selfSigned(), ...options } as object) : createServer(options)) as HttpServer);
+    server.removeAllListeners('request');
+    server.on('request', handler);
+    prepare(server);
+    return server;
+  };
+  const app = await NestFactory.create(App, new FastifyAdapter({ serverFactory } as object), { logger: false });
+  await app.listen(0, '127.0.0.1');
+  const { port } = server!.address() as AddressInfo;
+  let isClosed = false;
+  closing.push(() => {
+    server!.closeAllConnections();
+    return isClosed ? undefined : app.close();
+  });
+  const close = app.close.bind(app);
+  app.close = () => {
+    isClosed = true;
+    return close();
+  };
+  const connect = async (bytes = ''): Promise<RawClient> => {
+    const client = await RawClient.connect({ port, ...(tls ? { tls: {} } : {}) });
+    closing.push(() => client.destroy());
+    if (bytes !== '') client.write(bytes);
+    return client;
+  };
+  return { kind, server: server!, app, tls, port, connect };
+}
+
+/** The same on both sides. */
+async function both<T>(how: Parameters<typeof start>[1], what: (place: Place) => Promise<T>): Promise<void> {
+  const [without, withModule] = await Promise.all(
+    (['without', 'with'] as const).map(async (kind) => what(await start(kind, how))),
+  );
+  expect(withModule).toEqual(without);
+}
+
+const fate = async (client: RawClient, within = 2_000): Promise<string> => {
+  await client.untilClosed(within).catch(() => undefined);
+  const answer = client.received.toString().split('\r\n', 1)[0];
+  return `${client.closed || client.ended ? 'ended' : 'open'} ${answer}`;
+};
+
+describe.each([
+  ['plaintext', false],
+  ['TLS', true],
+] as const)('%s', (_, tls) => {
+  it('headersTimeout and requestTimeout hold from the moment that Node says', async () => {
+    const options = { headersTimeout: 1000, requestTimeout: 1200, connectionsCheckingInterval: 50 };
+    await both({ tls, options }, async ({ connect }) => {
+      const silent = await connect();
+      const half = await connect('GET / HTTP/1.1\r\nHost:');
+      const late = await connect();
+      const body = await connect('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx');
+      // Its head begins when the silent one's time is half over.
+      await pause(700);
+      late.write('GET /nowhere HTTP/1.1\r\nHo');
+      await pause(700);
+      late.write('st: a\r\nConnection: close\r\n\r\n');
+      return Promise.all([silent, half, late, body].map((client) => fate(client)));
+    });
+  });
+
+  it('server.timeout holds for silent connections and half heads', async () => {
+    await both({ tls, prepare: (server) => void server.setTimeout(150) }, async ({ connect }) => {
+      const clients = [await connect(), await connect('GET / HTTP/1.1\r\nHost:')];
+      return Promise.all(clients.map((client) => fate(client)));
+    });
+  });
+
+  it.each(['closeAllConnections', 'closeIdleConnections', 'close'] as const)(
+    'server.%s() reaches all that it would',
+    async (method) => {
+      await both({ tls }, async ({ connect, server }) => {
+        const idle = await connect(PLAIN);
+        await idle.response();
+        const silent = await connect();
+        const half = await connect('GET / HTTP/1.1\r\nHost:');
+        await pause(20);
+        const newest = [await connect(), await connect()];
+        server[method]();
+        const fates = await Promise.all([idle, silent, half, ...newest].map((client) => fate(client, 300)));
+        server.closeAllConnections();
+        return [...fates, await Promise.all([silent, half].map((client) => fate(client, 300)))];
+      });
+    },
+  );
+
+  it('shutdown helpers end what they would', async () => {
+    await both({ tls, prepare: (server) => helpers.set(server, helper(server, tls)) }, async ({ connect, server }) => {
+      const idle = await connect(PLAIN);
+      await idle.response();
+      const clients = [idle, await connect(), await connect('GET / HTTP/1.1\r\nHost:')];
+      await pause(20);
+      const begun = Date.now();
+      await helpers.get(server)!();
+      expect(Date.now() - begun).toBeLessThan(1_500);
+      return Promise.all(clients.map((client) => fate(client)));
+    });
+  });
+
+  it('an application that closes gives everything back, and a second one on the same server works', async () => {
+    const server = (tls ? createHttpsServer(selfSigned()) : createServer()) as HttpServer;
+    const look = () => ({
+      listeners: ['connection', 'secureConnection', 'upgrade', 'listening', 'tlsClientError'].map((event) =>
+        server.rawListeners(event),
+      ),
+      own: Object.getOwnPropertyNames(server).filter(
+        (name) => typeof (server as never)[name] === 'function' || name === 'emit',
+      ),
+    });
+    const before = look();
+    for (const round of [1, 2]) {
+      const place = await start('with', { tls, server });
+      const accept = acceptOf(server);
+      expect(look()).not.toEqual(before);
+      const client = await place.connect();
+      expect((await client.upgrade(upgradeHead(place.port))).status).toBe(101);
+      client.send('echo', round);
+      expect(await client.json()).toEqual({ event: 'echo', data: round });
+      client.destroy();
+      const silent = await place.connect();
+      // The server goes on: Fastify would close it.
+      server.close = ((then?: () => void) => {
+        then?.();
+        return server;
+      }) as typeof server.close;
+      await place.app.close();
+      delete (server as Partial<HttpServer>).close;
+      expect(look()).toEqual(before);
+      expect(acceptOf(server)).not.toBe(accept);
+      silent.write(PLAIN);
+      const other = await place.connect(PLAIN);
+      server.removeAllListeners('request');
+      server.on('request', (_request, response) => response.end('still here'));
+      const third = await place.connect(PLAIN);
+      expect((await third.response()).body).toBe('still here');
+      for (const each of [silent, other, third]) each.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    }
+  });
+
+  it("a listener that was put before Node's own is not taken for it", async () => {
+    const seen: Socket[] = [];
+    const event = tls ? 'secureConnection' : 'connection';
+    const place = await start('with', {
+      tls,
+      prepare: (server) => void server.prependListener(event, (socket) => seen.push(socket)),
+    });
+    const client = await place.connect(PLAIN);
+    expect((await client.response()).status).toBe(404);
+    const upgraded = await place.connect();
+    expect((await upgraded.upgrade(upgradeHead(place.port))).status).toBe(101);
+    expect(seen).toHaveLength(2);
+    expect(place.server.listeners(event)[0]).not.toBe(undefined);
+    upgraded.destroy();
+    await eventually(() => place.app.get(SecureWsStats).snapshot().connections === 0);
+  });
+});
+
+const helpers = new WeakMap<HttpServer, () => Promise<void>>();
+
+/** As the packages do: sockets are remembered from 'connection' on, idle ones ended, and the server closed. */
+function helper(server: HttpServer, tls: boolean): () => Promise<void> {
+  const busy = new Map<Socket, number>();
+  let isStopping = false;
+  server.on(tls ? 'secureConnection' : 'connection', (socket: Socket) => {
+    if (isStopping) return socket.destroy();
+    busy.set(socket, 0);
+    socket.once('close', () => busy.delete(socket));
+  });
+  server.on('request', (request, response) => {
+    busy.set(request.socket, busy.get(request.socket)! + 1);
+    response.once('finish', () => busy.set(request.socket, busy.get(request.socket)! - 1));
+  });
+  return async () => {
+    isStopping = true;
+    const closed = once(server, 'close');
+    server.close();
+    for (const [socket, requests] of busy) if (requests === 0) socket.destroy();
+    await closed;
+  };
+}
+
+const acceptOf = (server: HttpServer): unknown =>
+  (server as unknown as { _handle?: { onconnection?: unknown } | null })._handle?.onconnection;
