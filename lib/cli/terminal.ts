@@ -107,28 +107,4 @@ export function safeText(text: string, max = 200): string {
 /** Credentials inside URLs are not repeated. */
 export const withoutCredentials = (text: string): string => text.replace(/\/\/[^/@\s]*@/g, '//…@');
 
-const SIZES = [
-  ['gb', 1024 ** 3],
-  ['mb', 1024 ** 2],
-  ['kb', 1024],
-] as const;
-const DURATIONS = [
-  ['d', 86_400_000],
-  ['h', 3_600_000],
-  ['m', 60_000],
-  ['s', 1000],
-] as const;
-
-/** A size as a variable would say it: `64mb`. */
-export function sizeText(bytes: number): string {
-  const [unit, factor] = SIZES.find(([, each]) => bytes >= each && bytes % each === 0) ?? ['', 1];
-  return `${bytes / factor}${unit}`;
-}
-
-/** A duration as a variable would say it: `10s`. */
-export function durationText(milliseconds: number): string {
-  const [unit, factor] = DURATIONS.find(([, each]) => milliseconds >= each && milliseconds % each === 0) ?? ['ms', 1];
-  return `${milliseconds / factor}${unit}`;
-}
-
 export const mebibytes = (bytes: number): string => `${Math.ceil(bytes / 1024 ** 2)} MiB`;

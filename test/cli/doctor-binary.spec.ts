@@ -57,13 +57,25 @@ describe('doctor on an environment', () => {
   });
 
   it('tells every problem at once, and which of both said it', async () => {
-    const cwd = directory('bad', 'WEBSOCKETS_MAX_SIZE=huge', 'WEBSOCKETS_MAX_SIZ=1', 'WEBSOCKETS_ALLOWED_ORIGINS=*');
+    const cwd = directory(
+      'bad',
+      'WEBSOCKETS_MAX_SIZE=huge',
+      'WEBSOCKETS_MAX_SIZ=1',
+      'WEBSOCKETS_ALLOWED_ORIGINS=*',
+      'WEBSOCKETS_MAX_CONNECTIONS_PER_IP=20000',
+    );
     const { json, code } = await doctor([], {
       cwd,
       env: { WEBSOCKETS_TRUSTED_PROXIES: '0.0.0.0/0', WEB_CONCURRENCY: '3' },
     });
     expect(found(json)).toEqual(
-      expect.arrayContaining(['error settings', 'error trusted-proxies', 'warning origins', 'warning workers']),
+      expect.arrayContaining([
+        'error settings',
+        'warning settings',
+        'error trusted-proxies',
+        'warning origins',
+        'warning workers',
+      ]),
     );
     expect(code).toBe(1);
     expect(setting(json, 'proxy.trusted')?.source).toBe('environment');

@@ -6,6 +6,7 @@ import type { Finding } from '../../lib/cli/doctor/finding.js';
 import { type MachineReader, readMachine } from '../../lib/cli/doctor/machine.js';
 import { valueText } from '../../lib/cli/doctor/print.js';
 import { lookAtRedis, parseInfo, type RedisClient, type RedisFacts } from '../../lib/cli/doctor/redis.js';
+import { inconsistencies } from '../../lib/config/consistency.js';
 import { reportSettings } from '../../lib/config/report.js';
 import { readSettings, settingsOf } from '../../lib/config/resolve.js';
 import type { SecureWsOptions } from '../../lib/config/settings.js';
@@ -256,22 +257,6 @@ const PROVOKED: readonly (readonly [string, Deployment, string, Finding['severit
     'WEBSOCKETS_PING_INTERVAL=20s',
   ],
   [
-    'an address that may have more than all',
-    deployment({ ...GOOD, connections: { ...GOOD.connections, max: 50 } }),
-    'bounds',
-    'warning',
-    /maxPerIp is 100/,
-    'WEBSOCKETS_MAX_CONNECTIONS_PER_IP=1',
-  ],
-  [
-    'messages that no address can hold',
-    deployment({ ...GOOD, messages: { maxSize: '64mb' } }),
-    'bounds',
-    'warning',
-    /maxSize is 64mb/,
-    'WEBSOCKETS_MAX_SIZE=32mb',
-  ],
-  [
     'a consent to attacks that is still there',
     deployment({ ...GOOD, probe: { token: 'x'.repeat(32) } }),
     'probe-token',
@@ -388,6 +373,14 @@ describe('the checks of doctor', () => {
 
   it('each have a test that provokes them', () => {
     expect([...new Set(PROVOKED.map(([, , check]) => check))].sort()).toEqual(Object.keys(CHECKS).sort());
+  });
+
+  it('report a trusted range that covers everybody once', () => {
+    const options = { ...GOOD, proxy: { trusted: ['0.0.0.0/0'], requireTls: true } };
+    const given = deployment(options);
+    const { warnings } = inconsistencies({ ...given, gateways: [] });
+    expect(warnings).toHaveLength(1);
+    expect(findings({ ...given, warnings }).map(({ check }) => check)).toEqual(['trusted-proxies']);
   });
 
   it('what a finding says to set ends it', () => {

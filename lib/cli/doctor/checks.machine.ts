@@ -1,5 +1,6 @@
+import { showSize } from '../../config/kinds.js';
 import { PER_CONNECTION } from '../../config/report.js';
-import { mebibytes, sizeText } from '../terminal.js';
+import { mebibytes } from '../terminal.js';
 import type { Deployment } from './deployment.js';
 import { type Finding, set } from './finding.js';
 
@@ -89,7 +90,7 @@ function lowered(max: number, budget: number, worst: number, limit: number): Fin
   const connections = Math.min(max, Math.floor((room - rest - lower) / PER_CONNECTION));
   if (connections < 100) return undefined;
   const lines = [];
-  if (lower < budget) lines.push(set('WEBSOCKETS_BUFFER_BUDGET', sizeText(lower)));
+  if (lower < budget) lines.push(set('WEBSOCKETS_BUFFER_BUDGET', showSize(lower)));
   if (connections < max) lines.push(set('WEBSOCKETS_MAX_CONNECTIONS', connections));
   return lines;
 }

@@ -1,5 +1,4 @@
 import ipaddr from 'ipaddr.js';
-import { sizeText } from '../terminal.js';
 import { type Deployment, everySettings } from './deployment.js';
 import { type Finding, type Severity, set } from './finding.js';
 
@@ -139,7 +138,8 @@ export function plaintext({ settings, gateways, httpsServer, production, tls }: 
   if (!production) return 'NODE_ENV is not production';
   const { trusted, requireTls } = settings.proxy;
   const hasTls = httpsServer || tls.length > 0;
-  if (requireTls && trusted.length === 0 && !hasTls)
+  // Of gateways that are known it is a problem of the settings.
+  if (requireTls && trusted.length === 0 && !hasTls && gateways === undefined)
     return [
       {
         check: 'plaintext',
@@ -209,41 +209,6 @@ export function deadPeers(deployment: Deployment): Finding[] {
       },
     ];
   });
-}
-
-/** Limits that contradict each other. */
-export function bounds(deployment: Deployment): Finding[] {
-  const { connections, buffers } = deployment.settings;
-  const findings: Finding[] = [];
-  if (connections.maxPerIp > connections.max)
-    findings.push({
-      check: 'bounds',
-      severity: 'warning',
-      what: `connections.maxPerIp is ${connections.maxPerIp}, connections.max is ${connections.max}.`,
-      why: 'A single address can take all slots.',
-      fix: 'Set it to a small part of connections.max.',
-      set: [set('WEBSOCKETS_MAX_CONNECTIONS_PER_IP', Math.max(1, Math.floor(connections.max / 100)))],
-    });
-  const told = new Set<string>();
-  for (const [where, { messages, buffers: own }] of everySettings(deployment)) {
-    for (const [path, variable, bytes] of [
-      ['messages.maxSize', 'WEBSOCKETS_MAX_SIZE', messages.maxSize],
-      ['buffers.maxBuffered', 'WEBSOCKETS_MAX_BUFFERED', own.maxBuffered],
-    ] as const) {
-      if (bytes <= buffers.maxPerIp || told.has(`${path} ${bytes}`)) continue;
-      told.add(`${path} ${bytes}`);
-      findings.push({
-        check: 'bounds',
-        severity: 'warning',
-        where,
-        what: `${path} is ${sizeText(bytes)}, buffers.maxPerIp is ${sizeText(buffers.maxPerIp)}.`,
-        why: 'A connection within its own limit is closed (1013) because its address exceeds buffers.maxPerIp.',
-        fix: 'Lower it, or raise buffers.maxPerIp.',
-        set: [set(variable, sizeText(buffers.maxPerIp))],
-      });
-    }
-  }
-  return findings;
 }
 
 /** The probe token should not stay configured. */

@@ -1,4 +1,5 @@
-import { durationText, mebibytes } from '../terminal.js';
+import { showDuration } from '../../config/kinds.js';
+import { mebibytes } from '../terminal.js';
 import type { Chain } from './certificates.js';
 import type { Deployment, TlsFacts } from './deployment.js';
 import { type Finding, type Severity, set } from './finding.js';
@@ -242,10 +243,10 @@ export function redis({ redis: look, settings }: Deployment): Finding[] | string
     findings.push(
       finding(
         look.latency > timeout ? 'error' : 'warning',
-        `A round trip takes ${look.latency.toFixed(1)} ms; cluster.timeout is ${durationText(timeout)}.`,
+        `A round trip takes ${look.latency.toFixed(1)} ms; cluster.timeout is ${showDuration(timeout)}.`,
         'Every admission waits for a round trip; past the timeout limits hold per process only.',
         'Move Redis closer to the application, or raise the timeout.',
-        [set('WEBSOCKETS_CLUSTER_TIMEOUT', durationText(Math.ceil((look.latency * 4) / 100) * 100))],
+        [set('WEBSOCKETS_CLUSTER_TIMEOUT', showDuration(Math.ceil((look.latency * 4) / 100) * 100))],
       ),
     );
   if (Math.abs(look.clockAhead) > CLOCK)

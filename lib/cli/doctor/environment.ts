@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseEnv } from 'node:util';
+import { inconsistencies } from '../../config/consistency.js';
 import type { Environment } from '../../config/environment.js';
 import { readSettings } from '../../config/resolve.js';
 import { tlsProblems } from '../../net/tls-files.js';
@@ -56,11 +57,17 @@ export function readEnvironment(variables: DoctorVariables, request: DoctorReque
     names: variables.names,
   };
   const { settings, sources, problems, warnings } = readSettings({}, environment);
+  const beside = inconsistencies({ settings, sources, gateways: [], httpsServer: request.https });
   return {
     settings,
     sources,
-    problems: [...problems, ...tlsProblems(settings.tls, ''), ...tlsChoice(settings, sources, variables, request)],
-    warnings,
+    problems: [
+      ...problems,
+      ...beside.problems,
+      ...tlsProblems(settings.tls, ''),
+      ...tlsChoice(settings, sources, variables, request),
+    ],
+    warnings: [...warnings, ...beside.warnings],
     gateways: undefined,
   };
 }

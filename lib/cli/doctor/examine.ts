@@ -1,16 +1,9 @@
+import { nameOf } from '../../config/problems.js';
 import type { EffectiveSetting } from '../../config/report.js';
+import { rowAt } from '../../config/rows.js';
 import { VERSION } from '../../version.js';
 import { backlog, descriptors, heap, memory } from './checks.machine.js';
-import {
-  behindProxy,
-  bounds,
-  deadPeers,
-  origins,
-  plaintext,
-  probeToken,
-  trustedProxies,
-  workers,
-} from './checks.network.js';
+import { behindProxy, deadPeers, origins, plaintext, probeToken, trustedProxies, workers } from './checks.network.js';
 import { certificates, keyFile, node, redis, ws } from './checks.versions.js';
 import type { Deployment } from './deployment.js';
 import { bySeverity, type CheckResult, type Finding, type Severity } from './finding.js';
@@ -49,7 +42,6 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   backlog,
   memory,
   heap,
-  bounds,
   'dead-peers': deadPeers,
   'probe-token': probeToken,
   workers,
@@ -84,7 +76,7 @@ export function examine(deployment: Deployment, shown: readonly ShownSetting[]):
 export const hasFindings = ({ counts }: DoctorReport, strict: boolean): boolean =>
   counts.error + counts.warning + (strict ? counts.note : 0) > 0;
 
-/** What would stop the start, and what it would warn of. */
+/** What would make the start fail, and what it would warn of. */
 function settings({ problems, warnings }: Deployment): Finding[] {
   const finding = (severity: Severity, what: string, why: string): Finding => ({
     check: 'settings',
@@ -94,8 +86,12 @@ function settings({ problems, warnings }: Deployment): Finding[] {
     fix: 'Correct the setting.',
     set: [],
   });
+  // A check of its own reports these, with more detail.
+  const isReported = (warning: string) => warning.startsWith(`${nameOf(rowAt('proxy.trusted')!)} names `);
   return [
     ...problems.map((what) => finding('error', what, 'The application does not start.')),
-    ...warnings.map((what) => finding('warning', what, 'The variable has no effect.')),
+    ...warnings
+      .filter((warning) => !isReported(warning))
+      .map((what) => finding('warning', what, 'The application does not behave as its settings suggest.')),
   ];
 }

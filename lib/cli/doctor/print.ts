@@ -49,9 +49,7 @@ export function valueText({ path, value }: Pick<ShownSetting, 'path' | 'value'>)
   if (value === undefined) return '–';
   if (value === null) return 'removed';
   const row = rowAt(path)?.row;
-  if (row !== undefined && (typeof value === 'number' || typeof value === 'object'))
-    return safeText(row.show(value), 60);
-  return safeText(String(value), 60);
+  return safeText(typeof value === 'string' || row === undefined ? String(value) : row.show(value), 60);
 }
 
 function printFinding(finding: Finding, paint: Paint, width: number, line: (text?: string) => void): void {

@@ -1,8 +1,9 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
+import { showSize } from '../../config/kinds.js';
 import { VERSION } from '../../version.js';
 import type { Assignment } from '../doctor/finding.js';
-import { CannotRun, type Io, sizeText } from '../terminal.js';
+import { CannotRun, type Io } from '../terminal.js';
 import { codecsOf, type Tuning } from './codecs.js';
 import { median, sampleOf, sum } from './corpus.js';
 import { type Candidate, measureMemory, measureSpeed, type Speed } from './measure.js';
@@ -164,7 +165,7 @@ function linesFor({ tuning, memory }: TunedRow, connections: number): Assignment
     line('_THRESHOLD', tuning.threshold),
   ];
   if (tuning.mode === 'dedicated' && memory !== undefined)
-    lines.push(line('_BUDGET', sizeText(Math.ceil((memory * connections * 1.1) / 1024 ** 2) * 1024 ** 2)));
+    lines.push(line('_BUDGET', showSize(Math.ceil((memory * connections * 1.1) / 1024 ** 2) * 1024 ** 2)));
   return lines;
 }
 
