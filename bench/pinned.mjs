@@ -9,8 +9,11 @@ import { SubscribeMessage, WebSocketGateway } from '@nestjs/websockets';
 import { SecureWsModule, SecureWsStats } from 'nest-secure-ws';
 import { moduleOf } from './servers/gateway.mjs';
 
+/** What handlers work on, for as long as they do. */
+const worked = [];
 class Silent {
-  hold() {
+  hold(_client, data) {
+    worked.push(data);
     return new Promise(() => {});
   }
 }
@@ -81,6 +84,7 @@ async function measure(name, bytes, { compressed = false, chunk = bytes.length, 
     `| ${name} | ${bytes.length} | ${Math.round(charged / count / 1024)} | ${per(charged)} | ${per(taken)} |`,
   );
   for (const socket of sockets) socket.resetAndDestroy();
+  worked.length = 0;
   await settle();
 }
 
@@ -96,8 +100,13 @@ await measure('the same, compressed a thousandfold', frame(deflated(1024 ** 2 - 
   compressed: true,
 });
 await measure('1000 fragments of one byte', Buffer.concat([first, ...Array(999).fill(next)]));
-await measure('half of a message, one byte at a time', frame(Buffer.alloc(4000)).subarray(0, 2000), {
-  chunk: 1,
-  count: 5,
-});
+await measure('half of a message, one byte at a time', frame(Buffer.alloc(4000)).subarray(0, 2000), { chunk: 1 });
+const call = (data) => frame(Buffer.from(`{"event":"hold","data":${data}}`));
+await measure('as many empty objects as a message may have, to the same handler', call(`[${Array(4990).fill('{}')}]`));
+await measure('as many keys', call(`{${Array.from({ length: 4990 }, (_, at) => `"${at.toString(36)}":1`)}}`));
+await measure(
+  '5000 messages of no byte behind it',
+  Buffer.concat([call(1), ...Array(5000).fill(frame(Buffer.alloc(0)))]),
+);
+await measure('5000 messages of 20 bytes', Buffer.concat(Array(5000).fill(frame(Buffer.from('{"event":"hold"}    ')))));
 await app.close();

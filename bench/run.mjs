@@ -5,8 +5,8 @@ import { availableParallelism, cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { broadcast, broadcastCompressed } from './rows/broadcast.mjs';
-import { echo, echoCompressed } from './rows/echo.mjs';
+import { broadcast, broadcastBursts, broadcastCompressed } from './rows/broadcast.mjs';
+import { echo, echoClient, echoCompressed, echoListener } from './rows/echo.mjs';
 import { handshake, refusalGrowth, refusals } from './rows/handshake.mjs';
 import { memory, memoryCompressed } from './rows/memory.mjs';
 import { Bench } from './support/bench.mjs';
@@ -17,8 +17,11 @@ const GROUPS = {
   memory,
   'memory-compressed': memoryCompressed,
   echo,
+  'echo-listener': echoListener,
+  'echo-client': echoClient,
   'echo-compressed': echoCompressed,
   broadcast,
+  'broadcast-bursts': broadcastBursts,
   'broadcast-compressed': broadcastCompressed,
   handshake,
   refusals,

@@ -40,14 +40,18 @@ function echo({ group, bytes, inFlight = 1, total }) {
   });
 }
 
-/** `rounds` messages, each delivered to every connection of the group before the next is sent. */
-async function broadcast({ group, bytes, rounds }) {
+/** `rounds` bursts of messages, each delivered to every connection of the group before the next is sent. */
+async function broadcast({ group, bytes, rounds, burst = 1 }) {
   const { peers, protocol, deflate } = groups.get(group);
-  const tape = new Tape({ event: 'shout', bytes, protocol, deflate });
+  const tape = new Tape({ event: 'shout', bytes, protocol, deflate, burst });
   for (let round = 0; round < rounds; round++) {
     await settled(peers, (peer, finish) => {
-      peer.onMessages = finish;
-      if (peer === peers[0]) peer.send(tape.cut(round, 1));
+      let left = burst;
+      peer.onMessages = (count) => {
+        left -= count;
+        if (left === 0) finish();
+      };
+      if (peer === peers[0]) peer.send(tape.cut(round, burst));
     });
   }
 }

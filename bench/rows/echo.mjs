@@ -1,3 +1,4 @@
+import { uwsHere } from '../servers/uws-binary.mjs';
 import { Row } from './collector.mjs';
 
 const PEERS = 50;
@@ -17,6 +18,47 @@ export async function echo(bench) {
     }
   });
   return rows;
+}
+
+/** The same without Nest's way to a handler: a listener of `'message'`. */
+export async function echoListener(bench) {
+  const rows = [];
+  const limits = { 1: undefined, 4: { goal: 0.58, accepted: 0.65 }, 32: { goal: 0.5, accepted: 0.56 } };
+  const keys = ['bare', 'oursListener', ...(await uwsHere())];
+  await bench.withServers(keys, { limits: bench.limits.messages }, async (servers) => {
+    await bench.openOnAll(servers, { count: PEERS });
+    for (const inFlight of [1, 4, 32]) {
+      const row = new Row({
+        id: `echo.listener.${inFlight}`,
+        title: `CPU per 64 B echo by a listener, ${inFlight} in flight`,
+        unit: 'µs',
+        limits: limits[inFlight] ? { oursListener: limits[inFlight] } : {},
+      });
+      await bench.measure(row, servers, 7000, (server, total) =>
+        bench.load.call('echo', { group: server.key, bytes: 64, inFlight, total }),
+      );
+      rows.push(row);
+    }
+  });
+  return rows;
+}
+
+/** The client: CPU of a process that sends to a server in another, four messages in flight on each connection. */
+export async function echoClient(bench) {
+  const row = new Row({
+    id: 'client.echo',
+    title: 'CPU per 64 B echo of a client, 4 in flight',
+    unit: 'µs',
+    base: 'wsClient',
+    limits: { oursClient: { goal: 0.5, accepted: 0.8 } },
+  });
+  await bench.withServers(['bare'], {}, async ([server]) => {
+    if (!server) return;
+    await bench.withServers(['wsClient', 'oursClient'], { port: server.port, count: PEERS }, async (clients) => {
+      await bench.measure(row, clients, 7000, (client, total) => client.child.call('echo', { total, inFlight: 4 }));
+    });
+  });
+  return [row];
 }
 
 async function echoRow(bench, servers, { bytes, inFlight }) {

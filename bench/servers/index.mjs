@@ -13,14 +13,22 @@ export const SERVERS = {
 /** Where a row measures a server in another set-up: the same server, its own column. */
 export const VARIANTS = {
   tuned: { ...SERVERS.bare, title: 'bare ws, tuned', config: { compression: 'tuned' } },
+  oursListener: { ...SERVERS.ours, title: 'nest-secure-ws, a listener', config: { listener: true } },
+  uws: { title: 'uWebSockets.js', file: 'uws.mjs', protocol: 'ws' },
   oursOwnPort: { ...SERVERS.ours, title: 'nest-secure-ws, own port', config: { ownPort: true } },
+};
+
+/** Processes that connect as clients, measured beside each other. */
+export const CLIENTS = {
+  wsClient: { title: 'client of ws', file: '../clients/ws.mjs', protocol: 'ws' },
+  oursClient: { title: 'client of nest-secure-ws', file: '../clients/ours.mjs', protocol: 'ws' },
 };
 
 const START_TIMEOUT = 20_000;
 
 /** Starts one server in a process of its own. */
 export async function startServer(key, config = {}) {
-  const kind = SERVERS[key] ?? VARIANTS[key];
+  const kind = SERVERS[key] ?? VARIANTS[key] ?? CLIENTS[key];
   const child = new Child(fileURLToPath(new URL(kind.file, import.meta.url)), { ...config, ...kind.config });
   try {
     return new Server(key, kind, child, await child.call('port', {}, START_TIMEOUT));

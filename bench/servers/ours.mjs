@@ -2,16 +2,31 @@
 import { createServer } from 'node:net';
 import { Inject } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
+import { WebSocketGateway } from '@nestjs/websockets';
 import { SecureWsBroadcaster, SecureWsModule, SecureWsStats } from 'nest-secure-ws';
 import { config, measured } from './agent.mjs';
 import { gateway, moduleOf } from './gateway.mjs';
 
 const ownPort = config.ownPort ? await freePort() : undefined;
-const Gateway = gateway(
+/** Reads messages itself: what the library costs without Nest's way to a handler. */
+class ListenerGateway {
+  handleConnection(socket) {
+    socket.on('message', onMessage);
+  }
+}
+WebSocketGateway({ path: '/' })(ListenerGateway);
+
+function onMessage(raw) {
+  const { event, data } = JSON.parse(raw.toString());
+  this.send(JSON.stringify({ event, data }));
+}
+
+const HandlerGateway = gateway(
   ({ broadcaster }, data) => broadcaster.emit('shout', data),
   ...(ownPort ? [ownPort, { path: '/' }] : [{ path: '/' }]),
 );
-Inject(SecureWsBroadcaster)(Gateway.prototype, 'broadcaster');
+Inject(SecureWsBroadcaster)(HandlerGateway.prototype, 'broadcaster');
+const Gateway = config.listener ? ListenerGateway : HandlerGateway;
 
 const listen = ownPort ? { listen: { host: '127.0.0.1' } } : {};
 const imports = [SecureWsModule.forRoot({ ...listen, ...config.limits })];

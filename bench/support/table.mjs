@@ -1,6 +1,7 @@
-import { SERVERS, VARIANTS } from '../servers/index.mjs';
+import { CLIENTS, SERVERS, VARIANTS } from '../servers/index.mjs';
 
-const title = (key) => ({ ...SERVERS, ...VARIANTS })[key].title;
+const all = { ...SERVERS, ...VARIANTS, ...CLIENTS };
+const title = (key) => all[key].title;
 const digits = (value) => (Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(1));
 
 /** One line of a server in a row: `11.3 µs (10.9–12.0), 0.82× (0.80–0.85)`. */
@@ -49,10 +50,11 @@ function lineOf(row, columns) {
 
 // A variant stands in the column of the server that it is a variant of.
 function variantLines(row, columns) {
-  const variants = Object.keys(VARIANTS).filter((key) => row.servers[key]);
+  const variants = Object.keys({ ...VARIANTS, ...CLIENTS }).filter((key) => row.servers[key]);
   return variants.map((key) => {
-    const cells = columns.map((column) => (SERVERS[column].file === VARIANTS[key].file ? cell(row, key) : ''));
-    return `| – ${[title(key), ...cells, ''].join(' | ')} |`;
+    const home = columns.find((column) => SERVERS[column].file === all[key].file) ?? 'bare';
+    const cells = columns.map((column) => (column === home ? cell(row, key) : ''));
+    return `| – ${[title(key), ...cells, verdict(row, key)].join(' | ')} |`;
   });
 }
 

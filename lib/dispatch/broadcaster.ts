@@ -19,8 +19,9 @@ export interface Audiences {
   connectionsOf(userKey: string): readonly { end(code: number, reason: string): void }[];
 }
 
-/** Peers that are served before the event loop gets its turn. */
+/** Deliveries that are made before the event loop gets its turn; in turns of their own, for as long as these may last. */
 const BATCH = 500;
+const TURN_MS = 2;
 /** Bytes of broadcasts that may wait for their turn, with their lists of peers; beyond it whoever broadcasts waits. */
 const MOST_WAITING = 4 * 1024 * 1024;
 const PER_PEER = 8;
@@ -99,10 +100,17 @@ export class SecureWsBroadcaster implements BroadcastScope {
     while (this.waitingBytes > MOST_WAITING) this.serve(Number.POSITIVE_INFINITY);
   }
 
-  private readonly proceed = (): void => {
+  private proceed(): void {
     this.serve(BATCH);
     this.isScheduled = this.queue.length > 0;
-    if (this.isScheduled) setImmediate(this.proceed);
+    if (this.isScheduled) setImmediate(this.turn);
+  }
+
+  private readonly turn = (): void => {
+    const until = performance.now() + TURN_MS;
+    while (this.queue.length > 0 && performance.now() < until) this.serve(BATCH);
+    this.isScheduled = this.queue.length > 0;
+    if (this.isScheduled) setImmediate(this.turn);
   };
 
   /** Hands the oldest broadcast to so many more of its peers. */

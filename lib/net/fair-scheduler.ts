@@ -12,6 +12,9 @@ export interface Scheduled {
 const LARGE_BYTES = 256 * 1024;
 /** Milliseconds for the others. */
 const TURN_MS = 2;
+/** Milliseconds of a turn for writing what was held together, and how many writes go between two looks at the clock. */
+const FLUSH_MS = 4;
+const FLUSHES = 16;
 
 /** One `setImmediate` for all connections that have something to do at the end of a turn of the event loop. */
 export class FairScheduler {
@@ -58,13 +61,27 @@ export class FairScheduler {
     this.armed = false;
     this.largeBytes = 0;
     this.turn++;
-    const { unflushed, small, large } = this;
-    this.unflushed = [];
-    for (const connection of unflushed) connection.flush();
+    const { small, large } = this;
+    this.flush();
     if (small.length > 0) this.serve(small);
     large.shift()?.proceed();
-    if (small.length > 0 || large.length > 0) this.arm();
+    if (small.length > 0 || large.length > 0 || this.unflushed.length > 0) this.arm();
   };
+
+  /** Each connection once, for as long as writing may last: after a broadcast there are thousands. */
+  private flush(): void {
+    const { unflushed } = this;
+    if (unflushed.length === 0) return;
+    this.unflushed = [];
+    const until = performance.now() + FLUSH_MS;
+    for (const [at, connection] of unflushed.entries()) {
+      connection.flush();
+      if (at % FLUSHES === FLUSHES - 1 && performance.now() >= until) {
+        this.unflushed = [...unflushed.slice(at + 1), ...this.unflushed];
+        return;
+      }
+    }
+  }
 
   /** Each connection once, for as long as the turn lasts. */
   private serve(connections: Scheduled[]): void {

@@ -8,19 +8,11 @@ const PEERS = 1200;
 function crowd() {
   const got: number[] = Array.from({ length: PEERS }, () => 0);
   const peers = got.map((_, at) => ({
-    readyState: 1,
-    deflate: undefined,
-    connection: {
-      touch: () => undefined,
-      output: {
-        senderBytes: 0,
-        sendFrame(payload: Buffer) {
-          // {"event":"n","data":…}
-          const data = Number(payload.toString('latin1', 20, payload.length - 1));
-          if (data !== got[at]! + 1) throw new Error(`${data} came behind ${got[at]}`);
-          got[at] = data;
-        },
-      },
+    sendShared({ payload }: { readonly payload: Buffer }) {
+      // {"event":"n","data":…}
+      const data = Number(payload.toString('latin1', 20, payload.length - 1));
+      if (data !== got[at]! + 1) throw new Error(`${data} came behind ${got[at]}`);
+      got[at] = data;
     },
   }));
   const audience: Audience = { server: { clients: new Set(peers) }, rooms: new Rooms(), serves: () => true };
