@@ -56,7 +56,8 @@ function fill(values) {
 async function settings() {
   const response = await fetch('settings.json').catch(() => undefined);
   if (!response?.ok) return;
-  const { server, maxSize, rate, strikes: malformed, pingInterval } = await response.json();
+  const { server, maxSize, rate, strikes: malformed, pingInterval, dashboard } = await response.json();
+  if (dashboard) linkOperators();
   strikes = malformed.limit;
   fill({
     server: server ?? 'none',
@@ -65,6 +66,16 @@ async function settings() {
     strikes: `at most ${perWindow(malformed)}`,
     ping: pingInterval === null ? 'off' : `every ${pingInterval / 1000} s`,
   });
+}
+
+/** The pages that are there only where the server has a token for them. */
+function linkOperators() {
+  const target = document.getElementById('operators');
+  const links = ['ws-admin', 'metrics'].map((href) => Object.assign(document.createElement('a'), { href }));
+  links[0].textContent = 'Dashboard';
+  links[1].textContent = 'metrics';
+  target.replaceChildren(links[0], ' and ', links[1], ' of this server');
+  target.hidden = false;
 }
 
 const perWindow = ({ limit, window }) => `${limit} in ${window / 1000} s`;

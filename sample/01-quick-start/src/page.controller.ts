@@ -60,7 +60,7 @@ export class PageController {
   @Get('settings.json')
   @Header('Cache-Control', 'no-store')
   settings() {
-    const { serverHeader, messages, keepalive, compression } = this.adapter.settings;
+    const { serverHeader, messages, keepalive, compression, dashboard } = this.adapter.settings;
     return {
       server: serverHeader ?? null,
       maxSize: messages.maxSize,
@@ -68,6 +68,7 @@ export class PageController {
       strikes: messages.strikes,
       pingInterval: keepalive.pingInterval ?? null,
       compression: compression.mode,
+      dashboard: dashboard.token !== undefined,
     };
   }
 }
