@@ -1,11 +1,8 @@
 import { afterAll, beforeAll, describe, it } from '@jest/globals';
-import { clusterBusTests, clusterStoreTests, MemoryCluster } from '../../lib/cluster/index.js';
-import { RedisBus } from '../../lib/cluster/redis/bus.js';
-import { connectorOf, loadIoredis } from '../../lib/cluster/redis/client.js';
-import { RedisLink } from '../../lib/cluster/redis/link.js';
-import { RedisStore } from '../../lib/cluster/redis/store.js';
-import { parseRedisUrl, type RedisAddress } from '../../lib/cluster/redis/url.js';
+import { clusterBusTests, clusterStoreTests } from '../../lib/cluster/contract-tests.js';
+import { MemoryCluster } from '../../lib/cluster/memory.js';
 import { HAS_REDIS, RedisServer } from '../support/redis.js';
+import { busIn, storeIn } from './nodes.js';
 
 describe('in memory', () => {
   const cluster = new MemoryCluster();
@@ -20,31 +17,7 @@ describe('in memory', () => {
   });
   afterAll(() => server.stop());
 
-  const connect = async () => connectorOf(await loadIoredis(), parseRedisUrl(server.url) as RedisAddress);
-  const store = async () => new RedisStore((await connect())('commands'), 'test');
-  const bus = async () => {
-    const client = (await connect())('commands');
-    const made = new RedisBus(
-      (await connect())('messages'),
-      new RedisLink(
-        client,
-        () => undefined,
-        () => performance.now(),
-      ),
-    );
-    const { start, stop } = made;
-    let isStopped = false;
-    made.start = async (options) => {
-      await client.connect();
-      await start.call(made, options);
-    };
-    made.stop = async () => {
-      if (!isStopped) client.disconnect();
-      isStopped = true;
-      await stop.call(made);
-    };
-    return made;
-  };
-  for (const { name, run } of clusterStoreTests(store)) it(name, run);
-  for (const { name, run } of clusterBusTests(bus)) it(name, run);
+  const where = () => ({ url: server.url });
+  for (const { name, run } of clusterStoreTests(storeIn(where))) it(name, run);
+  for (const { name, run } of clusterBusTests(busIn(where))) it(name, run);
 });

@@ -1,5 +1,7 @@
 import type { Redis } from 'ioredis';
+import type { ClusterBus, ClusterStore } from '../../lib/cluster/contract.js';
 import type { ClusterState } from '../../lib/cluster/node.js';
+import { redisCluster } from '../../lib/cluster/redis/index.js';
 import { Child } from '../support/child.js';
 
 /** A process of its own that is one of a cluster: `test/cluster/process.ts`. */
@@ -77,3 +79,34 @@ export const sorted = (value: unknown): unknown =>
           .sort(([a], [b]) => (a < b ? -1 : 1))
           .map(([key, inner]) => [key, sorted(inner)]),
       );
+
+export type Where = Parameters<typeof redisCluster>[0];
+
+/** Only the store of one; its bus is never started. */
+export const storeIn = (where: () => Where) => async (): Promise<ClusterStore> =>
+  (await redisCluster(where(), 'nsw')).store;
+
+/** The bus of one, with the store whose connection it publishes on. */
+export const busIn = (where: () => Where) => async (): Promise<ClusterBus> => {
+  const { store, bus } = await redisCluster(where(), 'nsw');
+  const { start, stop } = bus;
+  bus.start = async (options) => {
+    await store.start({
+      id: 'x'.repeat(8),
+      timeout: 1000,
+      heartbeat: 1000,
+      lease: 5000,
+      maxBans: 10,
+      about: () => '',
+      onChange: () => undefined,
+      onBans: () => undefined,
+      onBansLost: () => undefined,
+    });
+    await start.call(bus, options);
+  };
+  bus.stop = async () => {
+    await store.stop();
+    await stop.call(bus);
+  };
+  return bus;
+};

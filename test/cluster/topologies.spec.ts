@@ -2,41 +2,10 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
-import type { ClusterBus, ClusterStore } from '../../lib/cluster/contract.js';
 import { clusterBusTests, clusterStoreTests } from '../../lib/cluster/contract-tests.js';
-import { type RedisClient, redisCluster } from '../../lib/cluster/redis/index.js';
+import type { RedisClient } from '../../lib/cluster/redis/index.js';
 import { HAS_REDIS, RedisServer, unusedPort } from '../support/redis.js';
-import { Node, until } from './nodes.js';
-
-type Where = Parameters<typeof redisCluster>[0];
-
-/** Only the store of one; its bus is never started. */
-const storeIn = (where: () => Where) => async (): Promise<ClusterStore> => (await redisCluster(where(), 'nsw')).store;
-
-/** The bus of one, with the store whose connection it publishes on. */
-const busIn = (where: () => Where) => async (): Promise<ClusterBus> => {
-  const { store, bus } = await redisCluster(where(), 'nsw');
-  const { start, stop } = bus;
-  bus.start = async (options) => {
-    await store.start({
-      id: 'x'.repeat(8),
-      timeout: 1000,
-      heartbeat: 1000,
-      lease: 5000,
-      maxBans: 10,
-      about: () => '',
-      onChange: () => undefined,
-      onBans: () => undefined,
-      onBansLost: () => undefined,
-    });
-    await start.call(bus, options);
-  };
-  bus.stop = async () => {
-    await store.stop();
-    await stop.call(bus);
-  };
-  return bus;
-};
+import { busIn, Node, storeIn, until, type Where } from './nodes.js';
 
 const suite = HAS_REDIS ? describe : describe.skip;
 
