@@ -57,7 +57,15 @@ export type {
   UserClaim,
   UserConnection,
 } from './cluster/contract.js';
-export type { ForeignUpgrades, GuardClass, GuardLike, MessageParser, PlainGuard } from './config/code-types.js';
+export type { ClusterState } from './cluster/node.js';
+export type {
+  ForeignUpgrades,
+  GuardClass,
+  GuardLike,
+  MessageParser,
+  PlainGuard,
+  RedisClientLike,
+} from './config/code-types.js';
 export type { Duration, List, Rate, ResolvedRate, Size } from './config/kinds.js';
 export type * from './config/options.js';
 export { ConfigurationError } from './config/problems.js';
@@ -67,7 +75,8 @@ export type { ControlCallback, Sendable, SendCallback, SendOptions } from './con
 export { type Renewal, SecureSocket } from './connection/secure-socket.js';
 export { SecureWsDashboardModule, type SecureWsDashboardOptions } from './dashboard/dashboard.module.js';
 export type { AuditEvent } from './dashboard/dashboard.service.js';
-export { type BroadcastScope, SecureWsBroadcaster } from './dispatch/broadcaster.js';
+export { type BroadcastScope, type RoomMember, SecureWsBroadcaster } from './dispatch/broadcaster.js';
+export type { Emitter, LocalBroadcaster, LocalScope } from './dispatch/local-broadcaster.js';
 export { UnsupportedDataError } from './dispatch/message-parser.js';
 export { REFUSAL_REASONS, type Refusal, type RefusalReason } from './http/refusal.js';
 export { SecureWsAdapter } from './nest/adapter.js';

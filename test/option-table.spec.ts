@@ -18,6 +18,9 @@ const CODE_ONLY = [
   'messageParser',
   'keepRequest',
   'client.allowPrivateRedirects',
+  'cluster.client',
+  'cluster.store',
+  'cluster.bus',
 ];
 
 describe('the table of options', () => {

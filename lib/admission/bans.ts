@@ -128,6 +128,42 @@ export class BanList {
   }
 }
 
+/** A ban as processes of a cluster tell each other of it. */
+export interface StoredBan {
+  readonly id: string;
+  readonly until: number;
+  readonly value: string;
+}
+
+export const storedBan = ({ id, until, since, reason, network, userKey }: Ban): StoredBan => ({
+  id,
+  until,
+  value: JSON.stringify({ since, reason, network, userKey }),
+});
+
+/** Reads what another process has stored; `undefined` where it is no ban, or one that is over. */
+export function parseStoredBan({ id, until, value }: StoredBan): Ban | undefined {
+  try {
+    const { since, reason, network, userKey } = JSON.parse(value) as Record<string, unknown>;
+    const target = userKey === undefined ? { cidr: network } : { userKey };
+    const resolved = resolveBanTarget(target as BanTarget, 128);
+    if (resolved.id !== id || !Number.isFinite(until) || until <= Date.now()) return undefined;
+    return Object.freeze({
+      id,
+      network: resolved.network?.text,
+      userKey: resolved.userKey,
+      since: typeof since === 'number' ? since : Date.now(),
+      until,
+      reason: typeof reason === 'string' ? reason.slice(0, MAX_BAN_REASON) : undefined,
+    });
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether two bans of the same target are the same: a process hears of each in more than one way. */
+export const bansEqual = (a: Ban, b: Ban): boolean => a.since === b.since && a.until === b.until;
+
 export interface BanOptions {
   /** How long: milliseconds, or such as `'15m'`. Default `bans.time`. */
   readonly for?: Duration;
@@ -170,8 +206,9 @@ export class SecureWsBans {
     const time = options.for === undefined ? settings.bans.time : duration.parse(options.for);
     if (time === undefined) throw new RangeError(`the time of a ban must be ${duration.expected}`);
     const since = Date.now();
+    const until = Math.ceil(since + time);
     const reason = options.reason === undefined ? undefined : String(options.reason).slice(0, MAX_BAN_REASON);
-    const ban: Ban = Object.freeze({ id, network: network?.text, userKey, since, until: since + time, reason });
+    const ban: Ban = Object.freeze({ id, network: network?.text, userKey, since, until, reason });
     this.apply(ban);
     this.context.shared?.banned(ban);
     return ban;

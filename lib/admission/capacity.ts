@@ -1,9 +1,21 @@
 import { type Refusal, retryLater } from '../http/refusal.js';
 import { type AddressEntry, SITE_FACTOR } from './address-table.js';
 import type { AdmissionStore, Awaitable } from './admission-store.js';
+import type { UserConnection, UserLimits } from './users.js';
+
+/** What a connection holds beside its slot in this process: over all processes of a cluster. */
+export interface SharedSlot {
+  /** Stage 8: one more connection of a user. */
+  takeUser(userKey: string, limits: UserLimits): Promise<Refusal | undefined>;
+  opened(connection: UserConnection): void;
+  moveUser(userKey: string | undefined, limits: UserLimits): void;
+  /** Idempotent. */
+  release(): void;
+}
 
 /** One connection's slot, from before its guards run until its socket has closed. */
 export class Reservation {
+  shared: SharedSlot | undefined = undefined;
   #isHeld = true;
 
   /** Made by `Capacity.reserve()` only. */
@@ -18,6 +30,7 @@ export class Reservation {
     if (!this.#isHeld) return;
     this.#isHeld = false;
     this.capacity.give(this.entry, this.gateway);
+    this.shared?.release();
   }
 }
 
@@ -111,7 +124,11 @@ export class GatewayCapacity {
   #used = 0;
   readonly #byAddress: Map<AddressEntry, number> | undefined;
 
-  constructor(private readonly limits: GatewayLimits = {}) {
+  constructor(
+    readonly limits: GatewayLimits = {},
+    /** The same in every process of a cluster. */
+    readonly id = '',
+  ) {
     this.#byAddress = limits.maxPerIp === undefined ? undefined : new Map();
   }
 
@@ -127,7 +144,8 @@ export class GatewayCapacity {
     const { maxPerIp } = this.limits;
     if (maxPerIp === undefined || entry.isExempt) return false;
     return (
-      this.#count(entry) >= maxPerIp || (entry.site !== undefined && this.#count(entry.site) >= maxPerIp * SITE_FACTOR)
+      this.countOf(entry) >= maxPerIp ||
+      (entry.site !== undefined && this.countOf(entry.site) >= maxPerIp * SITE_FACTOR)
     );
   }
 
@@ -141,14 +159,15 @@ export class GatewayCapacity {
     this.#add(entry, -1);
   }
 
-  #count(entry: AddressEntry): number {
+  /** Connections of an address, where the gateway caps them by itself. */
+  countOf(entry: AddressEntry): number {
     return this.#byAddress?.get(entry) ?? 0;
   }
 
   #add(entry: AddressEntry, change: 1 | -1): void {
     if (this.#byAddress === undefined) return;
     for (let each: AddressEntry | undefined = entry; each !== undefined; each = each.site) {
-      const count = this.#count(each) + change;
+      const count = this.countOf(each) + change;
       if (count === 0) this.#byAddress.delete(each);
       else this.#byAddress.set(each, count);
     }

@@ -76,6 +76,13 @@ export interface UserConnection {
   end(code: number, reason: string): void;
 }
 
+/** `connections.maxPerUser` of a gateway and of the application. */
+export interface UserLimits {
+  readonly own: number | undefined;
+  readonly application: number | undefined;
+  readonly onLimit: UserLimit['onLimit'];
+}
+
 interface Cap {
   readonly slots: UserSlots<UserConnection>;
   readonly limit: UserLimit;
@@ -91,13 +98,17 @@ export class UserCaps {
   constructor(
     /** Everybody in the application, whether there is a cap or not. */
     private readonly everybody: UserSlots<UserConnection>,
-    max: { readonly own: number | undefined; readonly application: number | undefined },
-    onLimit: UserLimit['onLimit'],
+    readonly limits: UserLimits,
   ) {
+    const { own, application, onLimit } = limits;
     this.caps = [
-      { slots: new UserSlots<UserConnection>(), max: max.own },
-      { slots: everybody, max: max.application },
+      { slots: new UserSlots<UserConnection>(), max: own },
+      { slots: everybody, max: application },
     ].flatMap((cap) => (cap.max === undefined ? [] : [{ slots: cap.slots, limit: { max: cap.max, onLimit } }]));
+  }
+
+  get areCapped(): boolean {
+    return this.caps.length > 0;
   }
 
   /** What keeps one more connection of a user out. */
@@ -138,6 +149,7 @@ export class UserCaps {
     if (peer.userKey !== undefined) this.part(peer.userKey, connection);
     peer.userKey = key;
     if (key !== undefined) this.join(key, connection);
+    if (this.areCapped) peer.shared?.moveUser(key, this.limits);
   }
 }
 

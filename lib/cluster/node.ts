@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { RoomMember } from '../dispatch/broadcaster.js';
 import type { BreakerState } from './breaker.js';
 import type { ClusterBus, ClusterStore, StoredBan, UserAnswer, UserClaim } from './contract.js';
 import { MAX_MESSAGE, MessageCodec, type MessageCounts, type Received } from './messages.js';
@@ -11,13 +12,6 @@ export interface CastScope {
   readonly gateway?: string;
   readonly room?: string;
   readonly userKey?: string;
-}
-
-/** A member of a room, wherever it is connected. */
-export interface RoomMember {
-  /** `socket.id` */
-  readonly id: string;
-  readonly userKey: string | undefined;
 }
 
 /** What a process does for the others. Nothing of it may throw. */
@@ -35,7 +29,7 @@ export interface ClusterHost {
   unbanned(id: string): void;
   bans(): Iterable<StoredBan>;
   /** A sentence for the log, once for each change of state. */
-  notice(sentence: string): void;
+  notice(sentence: string, status: ClusterState['status']): void;
 }
 
 export interface ClusterNodeOptions {
@@ -204,6 +198,11 @@ export class ClusterNode {
     };
   }
 
+  /** Some refusal of all processes is remembered here. */
+  get hasRefusals(): boolean {
+    return this.#refusals.size > 0;
+  }
+
   /** A refusal of all processes that is remembered here: asked without waiting for anybody. */
   remembered(claims: readonly { readonly name: string }[]): ClusterRefusal | undefined {
     if (this.#refusals.size === 0) return undefined;
@@ -258,13 +257,17 @@ export class ClusterNode {
     this.store.releaseUser(claims, id);
   }
 
-  /** Publishes a broadcast to the other processes. Throws a `RangeError` for a text of more than 1 MiB. */
-  cast(scope: CastScope, text: string): void {
-    const head = JSON.stringify(scope);
-    if (text.length + head.length > MAX_MESSAGE / 3 && Buffer.byteLength(text) + Buffer.byteLength(head) > MAX_MESSAGE)
+  /** Throws a `RangeError` for a broadcast that is too large for other processes. */
+  check(text: string): void {
+    if (text.length > MAX_MESSAGE / 3 && Buffer.byteLength(text) > MAX_MESSAGE)
       throw new RangeError(
         'a broadcast to other processes can have 1 MiB at most: split it, or use broadcaster.local for this process alone',
       );
+  }
+
+  /** Publishes a broadcast to the other processes. */
+  cast(scope: CastScope, text: string): void {
+    const head = JSON.stringify(scope);
     const channel = scope.room === undefined ? 'all' : `r:${partitionOf(scope.room)}`;
     void this.#say(channel, 'cast', `${head}\n${text}`);
   }
@@ -522,7 +525,8 @@ export class ClusterNode {
     const { nodes, lastError, isAvailable } = this.store.status;
     if (status === 'up') {
       const verb = isFirst ? 'joined' : 'is back';
-      return this.host.notice(`cluster: ${verb}, ${nodes.length} ${nodes.length === 1 ? 'process' : 'processes'}`);
+      const sentence = `cluster: ${verb}, ${nodes.length} ${nodes.length === 1 ? 'process' : 'processes'}`;
+      return this.host.notice(sentence, status);
     }
     const fallback = {
       local: "this process's limits hold alone",
@@ -533,6 +537,7 @@ export class ClusterNode {
       isAvailable
         ? 'cluster: messages of other processes do not arrive; limits are still shared'
         : `cluster: the store does not answer (${lastError ?? 'not connected'}); ${fallback} (cluster.onFailure) until it does`,
+      status,
     );
   }
 

@@ -29,3 +29,11 @@ export interface ForeignUpgrades {
   /** What a gateway can say of its own: `max`, `maxPerIp`, `maxPerUser`, `allowedOrigins`, `guardTimeout` and others. */
   readonly connections?: SecureGatewayOptions['connections'];
 }
+
+/** An ioredis client, `Redis` or `Cluster`: only what is called of it. */
+export interface RedisClientLike {
+  duplicate(...args: never[]): unknown;
+  evalsha(...args: never[]): unknown;
+  subscribe(...args: never[]): unknown;
+  publish(...args: never[]): unknown;
+}

@@ -158,6 +158,29 @@ const RULES: readonly Rule[] = [
       return `${is(settings, 'http.maxLineLength')} and ${is(settings, 'http.maxNumHeaders')}: a head that uses both is above 16mb, which is all that unfinished heads may hold together, and is dropped`;
     },
   },
+  {
+    paths: ['cluster.url', 'cluster.client', 'cluster.store', 'cluster.bus'],
+    fatal: true,
+    application: true,
+    find({ cluster }) {
+      const { url, client, store, bus } = cluster;
+      if ((store === undefined) !== (bus === undefined))
+        return `${name('cluster.store')} and ${name('cluster.bus')} go together: only one of them is set`;
+      const given = [url, client, store].filter((each) => each !== undefined);
+      if (given.length < 2) return undefined;
+      return `${name('cluster.url')}, ${name('cluster.client')} and ${name('cluster.store')} exclude each other: more than one is set`;
+    },
+  },
+  {
+    paths: ['cluster.heartbeat', 'cluster.lease', 'cluster.timeout'],
+    fatal: true,
+    application: true,
+    find(settings) {
+      const { heartbeat, lease, timeout } = settings.cluster;
+      if (2 * heartbeat + timeout <= lease) return undefined;
+      return `${is(settings, 'cluster.lease')}, which is less than twice ${name('cluster.heartbeat')}, ${shown(settings, 'cluster.heartbeat')}, and ${name('cluster.timeout')}, ${shown(settings, 'cluster.timeout')}: one renewal that fails ends the lease`;
+    },
+  },
   above('keepalive.idleTimeout', 'keepalive.maxLifetime', 'connections end before they can be idle for so long'),
   above('keepalive.pingInterval', 'keepalive.maxLifetime', 'connections end before they are pinged'),
   {

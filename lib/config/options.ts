@@ -1,6 +1,7 @@
 // Written from the option table by `node scripts/option-table.mjs`: change lib/config/table*.ts, not this file.
 
-import type { ForeignUpgrades, GuardLike, MessageParser } from './code-types.js';
+import type { ClusterBus, ClusterStore } from '../cluster/contract.js';
+import type { ForeignUpgrades, GuardLike, MessageParser, RedisClientLike } from './code-types.js';
 import type { Duration, List, Rate, Size } from './kinds.js';
 
 /** Limits of the HTTP head, while it arrives. */
@@ -258,6 +259,75 @@ export interface BansOptions {
    * Default: `10000`. Variable: `WEBSOCKETS_MAX_BANS`. Scope: application.
    */
   readonly max?: number | string;
+}
+
+/** What the processes of an application share. */
+export interface ClusterOptions {
+  /**
+   * Redis or Valkey (6.2 and newer) over which the processes of the application share limits, bans, broadcasts and
+   * disconnects: `redis://`, `rediss://`, `redis+sentinel://host:port,host:port/name` or
+   * `redis+cluster://host:port,host:port`. Needs the package `ioredis`.
+   *
+   * Default: none. Variable: `WEBSOCKETS_CLUSTER_URL`. Scope: application.
+   */
+  readonly url?: string;
+  /**
+   * In place of `cluster.url`: an ioredis client (`Redis` or `Cluster`) of the application, whose options are used for
+   * two connections of the library's own.
+   *
+   * Default: none. Code only. Scope: application.
+   */
+  readonly client?: RedisClientLike;
+  /**
+   * In place of Redis, together with `cluster.bus`: what counts over all processes.
+   *
+   * Default: none. Code only. Scope: application.
+   */
+  readonly store?: ClusterStore;
+  /**
+   * In place of Redis, together with `cluster.store`: what carries messages between processes.
+   *
+   * Default: none. Code only. Scope: application.
+   */
+  readonly bus?: ClusterBus;
+  /**
+   * Begins every key and channel. Applications that share a Redis need different ones.
+   *
+   * Default: `nsw`. Variable: `WEBSOCKETS_CLUSTER_PREFIX`. Scope: application.
+   */
+  readonly prefix?: string;
+  /**
+   * Longest wait for one answer of Redis, or of other processes.
+   *
+   * Default: `100ms`. Unit of a plain number: milliseconds. Variable: `WEBSOCKETS_CLUSTER_TIMEOUT`. Scope: application.
+   */
+  readonly timeout?: Duration;
+  /**
+   * Time between two renewals of the lease.
+   *
+   * Default: `2s`. Unit of a plain number: milliseconds. Variable: `WEBSOCKETS_CLUSTER_HEARTBEAT`. Scope: application.
+   */
+  readonly heartbeat?: Duration;
+  /**
+   * A process that has not renewed its lease for so long counts for nothing; its connections free their slots.
+   *
+   * Default: `10s`. Unit of a plain number: milliseconds. Variable: `WEBSOCKETS_CLUSTER_LEASE`. Scope: application.
+   */
+  readonly lease?: Duration;
+  /**
+   * While Redis does not answer. `local`: the limits hold in each process alone; `share`: each limit divided by the
+   * number of processes last known, rounded up; `closed`: new connections get 503.
+   *
+   * Default: `local`. Variable: `WEBSOCKETS_CLUSTER_ON_FAILURE`. Scope: application.
+   */
+  readonly onFailure?: 'local' | 'share' | 'closed';
+  /**
+   * Signs what processes tell each other (HMAC-SHA256); messages that are not signed with it are dropped and counted.
+   * Without it whoever can publish in Redis can broadcast and disconnect.
+   *
+   * Default: none. Variable: `WEBSOCKETS_CLUSTER_SECRET`. Scope: application.
+   */
+  readonly secret?: string;
 }
 
 /** What a peer may send. */
@@ -578,6 +648,8 @@ export interface SecureWsOptions {
   readonly connections?: ConnectionsOptions;
   /** Temporary bans. */
   readonly bans?: BansOptions;
+  /** What the processes of an application share. */
+  readonly cluster?: ClusterOptions;
   /** What a peer may send. */
   readonly messages?: MessagesOptions;
   /** What is held for peers. */

@@ -4,6 +4,7 @@ import { choice, code, headerValue, secret } from './kinds.js';
 import { optional, removable, row } from './row.js';
 import { BANS_ROWS, CONNECTIONS_ROWS, PROXY_ROWS } from './table.admission.js';
 import { CLIENT_ROWS } from './table.client.js';
+import { CLUSTER_ROWS } from './table.cluster.js';
 import { BUFFERS_ROWS, COMPRESSION_ROWS, KEEPALIVE_ROWS, MESSAGES_ROWS, SHUTDOWN_ROWS } from './table.connection.js';
 import { HTTP_ROWS, LISTEN_ROWS, TLS_ROWS } from './table.handshake.js';
 
@@ -27,6 +28,7 @@ export const TABLE = {
   proxy: PROXY_ROWS,
   connections: CONNECTIONS_ROWS,
   bans: BANS_ROWS,
+  cluster: CLUSTER_ROWS,
   messages: MESSAGES_ROWS,
   buffers: BUFFERS_ROWS,
   keepalive: KEEPALIVE_ROWS,

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { AddressEntry } from '../admission/address-table.js';
+import type { SharedSlot } from '../admission/capacity.js';
 import type { AsyncContext } from '../net/async-context.js';
 import { CloseCode } from '../protocol/close-codes.js';
 import type { Telemetry } from '../telemetry/events.js';
@@ -53,6 +54,8 @@ export interface Peer {
   readonly address: AddressEntry;
   /** What its guards and hooks have entered; callbacks of the connection run in copies of it. */
   asyncContext: AsyncContext;
+  /** What it holds over all processes of a cluster. */
+  readonly shared?: SharedSlot | undefined;
   /** Gives the slot back; idempotent. */
   release(): void;
   /** Keeps what is remembered of the address beyond {@link release}, until the answer is called. */

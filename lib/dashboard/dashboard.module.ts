@@ -30,6 +30,7 @@ import {
   Dashboard,
   type DashboardSource,
   MAX_ROWS,
+  type NodeRow,
   publishAudit,
 } from './dashboard.service.js';
 import { judgeRequest, type RequestFacts } from './request-facts.js';
@@ -249,9 +250,32 @@ function sourceOf(runtime: SecureWsRuntime, stats: SecureWsStats): DashboardSour
     settings: () => stats.settings(),
     connections: () => runtime.server.connections,
     row: rowOf,
-    nodes: () => [],
+    nodes: () => nodesOf(stats),
     now: () => runtime.server.clock.now(),
   };
+}
+
+/** What the other processes say of themselves, as far as it is understood. */
+function nodesOf(stats: SecureWsStats): NodeRow[] {
+  const state = stats.cluster?.();
+  return (state?.nodes ?? []).map(({ id, about }) => {
+    const said = parsed(about);
+    const { host, pid, connections } = said;
+    const place = typeof host === 'string' && typeof pid === 'number' ? `${host.slice(0, 64)} ${pid}` : id;
+    return {
+      id: place,
+      self: id === state?.id,
+      connections: typeof connections === 'number' ? connections : undefined,
+    };
+  });
+}
+
+function parsed(about: string): Record<string, unknown> {
+  try {
+    return (JSON.parse(about) as Record<string, unknown> | null) ?? {};
+  } catch {
+    return {};
+  }
 }
 
 /** Reads what the connection knows; its lazily made halves stay unmade. */

@@ -1,132 +1,173 @@
 import type { GatewayType } from '../admission/attempt.js';
 import type { SecureSocket } from '../connection/secure-socket.js';
-import type { ServerConnection as Connection } from '../connection/server-connection.js';
 import { CloseCode } from '../protocol/close-codes.js';
-import { SharedMessage } from '../protocol/deflate/shared-message.js';
-import type { Rooms } from './rooms.js';
+import { type Audiences, type Emitter, LocalBroadcaster, messageText, type Scope } from './local-broadcaster.js';
 
-/** A path with its peers, as the broadcaster needs it. */
-export interface Audience {
-  readonly server: { readonly clients: ReadonlySet<unknown> };
-  readonly rooms: Rooms;
-  serves(gateway: GatewayType): boolean;
+/** A member of a room, in whichever process. */
+export interface RoomMember {
+  /** `socket.id` */
+  readonly id: string;
+  readonly userKey: string | undefined;
 }
 
-/** All audiences, and who is connected. */
-export interface Audiences {
-  readonly endpoints: readonly Audience[];
-  readonly connections: Iterable<Connection>;
-  connectionsOf(userKey: string): readonly { end(code: number, reason: string): void }[];
+/** The other processes of a cluster; scopes name gateways by their class. */
+export interface OtherProcesses {
+  /** Throws a `RangeError` for a text that is too large. */
+  check(text: string): void;
+  cast(scope: { gateway?: string; room?: string; userKey?: string }, text: string): void;
+  count(scope: { gateway?: string; room?: string }): Promise<number>;
+  members(scope: { gateway?: string; room?: string }): Promise<readonly RoomMember[]>;
+  isOnline(userKey: string): Promise<boolean>;
+  disconnectUser(userKey: string, code: number, reason: string): Promise<number>;
+  disconnectSocket(id: string, code: number, reason: string): Promise<number>;
 }
 
-/** Deliveries that are made before the event loop gets its turn; in turns of their own, for as long as these may last. */
-const BATCH = 500;
-const TURN_MS = 2;
-/** Bytes of broadcasts that may wait for their turn, with their lists of peers; beyond it whoever broadcasts waits. */
-const MOST_WAITING = 4 * 1024 * 1024;
-const PER_PEER = 8;
-
-/** A broadcast, and whom it has not reached yet. */
-interface Waiting {
-  readonly message: SharedMessage;
-  readonly peers: Iterator<SecureSocket>;
-  /** Bytes. */
-  readonly size: number;
-}
-
-/** Whom a message is for. */
-export interface BroadcastScope {
+/** Everybody, or one gateway; over all processes of a cluster. */
+export interface BroadcastScope extends Emitter {
   /** Only those in this room. */
-  to(room: string): { emit(event: string, data?: unknown): void };
-  /** Sends `{ event, data }` to everybody whose `handleConnection` has settled. */
-  emit(event: string, data?: unknown): void;
+  to(room: string): Emitter;
+  /** Only the connections of this user, by the key of the principal. */
+  toUser(key: string | number): Emitter;
+  /** Who is in a room: here, and in the processes that answer within `cluster.timeout`, at most 10 000 of each. */
+  members(room: string): Promise<RoomMember[]>;
+  /** How many are in a room, likewise. */
+  count(room: string): Promise<number>;
 }
 
-/** Speaks to many peers at once, and ends connections by id or user. Inject it: it knows every gateway. */
+/**
+ * Speaks to many peers at once, says who is there, and ends connections by id or user: those of every gateway, and with
+ * `cluster` of every process. A message reaches the peers of this process at once, those of others at most once and in
+ * the order of this process. Throws a `RangeError` for a message of more than 1 MiB where there are other processes.
+ * Injectable.
+ * @example
+ * broadcaster.to('lobby').except(socket).emit('joined', { name });
+ * broadcaster.toUser(user.id).emit('notice', 'hello');
+ */
 export class SecureWsBroadcaster implements BroadcastScope {
-  private readonly queue: Waiting[] = [];
-  private waitingBytes = 0;
-  private isScheduled = false;
+  /** This process alone: the same without other processes, and without promises. */
+  readonly local: LocalBroadcaster;
 
   /** @hidden */
-  constructor(private readonly audiences: Audiences) {}
+  constructor(private readonly audiences: Audiences & { readonly others?: OtherProcesses | undefined }) {
+    this.local = new LocalBroadcaster(audiences);
+  }
 
   emit(event: string, data?: unknown): void {
-    this.send(event, data, this.audiences.endpoints, undefined);
+    this.scope({}).emit(event, data);
+  }
+
+  /** Everybody but these sockets. */
+  except(...sockets: readonly SecureSocket[]): Emitter {
+    return this.scope({}).except(...sockets);
   }
 
   /** Rooms are per gateway; this speaks to the room of that name of each. */
-  to(room: string): { emit(event: string, data?: unknown): void } {
-    return { emit: (event, data) => this.send(event, data, this.audiences.endpoints, room) };
+  to(room: string): Emitter {
+    return this.scope({}).to(room);
   }
 
-  /** One gateway only. */
+  toUser(key: string | number): Emitter {
+    return this.scope({}).toUser(key);
+  }
+
+  members(room: string): Promise<RoomMember[]> {
+    return this.scope({}).members(room);
+  }
+
+  count(room: string): Promise<number> {
+    return this.scope({}).count(room);
+  }
+
+  /** One gateway only; other processes know it by the name of its class. */
   of(gateway: GatewayType): BroadcastScope {
-    const audiences = () => this.audiences.endpoints.filter((audience) => audience.serves(gateway));
-    return {
-      emit: (event, data) => this.send(event, data, audiences(), undefined),
-      to: (room) => ({ emit: (event, data) => this.send(event, data, audiences(), room) }),
-    };
+    return this.scope({ gateway });
   }
 
-  /** Closes the connection with this `socket.id`; false where there is none. */
-  disconnectSocket(id: string, code: number = CloseCode.POLICY_VIOLATION, reason = 'disconnected'): boolean {
-    for (const connection of this.audiences.connections) {
-      if (connection.socket.knownId !== id) continue;
-      connection.end(code, reason);
-      return true;
-    }
-    return false;
+  /** Whether a user has a connection: here, or in a process that answers within `cluster.timeout`. */
+  async isOnline(key: string | number): Promise<boolean> {
+    return this.local.isOnline(key) || ((await this.audiences.others?.isOnline(String(key))) ?? false);
   }
 
-  /** Closes all connections of a user, by the key of the principal; answers how many. */
-  disconnectUser(key: string | number, code: number = CloseCode.POLICY_VIOLATION, reason = 'disconnected'): number {
-    const connections = this.audiences.connectionsOf(String(key));
-    for (const connection of connections) connection.end(code, reason);
-    return connections.length;
+  /** Closes the connection with this `socket.id`, wherever it is; answers how many: 1, or 0 where nobody has it. */
+  disconnectSocket(id: string, code: number = CloseCode.POLICY_VIOLATION, reason = 'disconnected'): Promise<number> {
+    const here = this.local.disconnectSocket(id, code, reason);
+    const { others } = this.audiences;
+    return here > 0 || others === undefined ? Promise.resolve(here) : others.disconnectSocket(id, code, reason);
   }
 
-  private send(event: string, data: unknown, audiences: readonly Audience[], room: string | undefined): void {
-    const peers = audiences.flatMap((audience) => [
-      ...(room === undefined ? audience.server.clients : audience.rooms.in(room)),
-    ]) as SecureSocket[];
-    if (peers.length === 0) return;
-    const text = JSON.stringify({ event, data });
-    const size = text.length + peers.length * PER_PEER;
-    this.queue.push({ message: new SharedMessage(Buffer.from(text)), peers: peers.values(), size });
-    this.waitingBytes += size;
-    // Behind one that has yielded: every peer gets broadcasts in their order.
-    if (!this.isScheduled) this.proceed();
-    while (this.waitingBytes > MOST_WAITING) this.serve(Number.POSITIVE_INFINITY);
+  /**
+   * Closes all connections of a user, by the key of the principal: here at once, in other processes as soon as they
+   * hear of it. Answers how many over all processes that answered within `cluster.timeout`.
+   */
+  disconnectUser(
+    key: string | number,
+    code: number = CloseCode.POLICY_VIOLATION,
+    reason = 'disconnected',
+  ): Promise<number> {
+    const here = this.local.disconnectUser(key, code, reason);
+    const { others } = this.audiences;
+    if (others === undefined) return Promise.resolve(here);
+    return others.disconnectUser(String(key), code, reason).then((elsewhere) => here + elsewhere);
   }
 
-  private proceed(): void {
-    this.serve(BATCH);
-    this.isScheduled = this.queue.length > 0;
-    if (this.isScheduled) setImmediate(this.turn);
+  /** @internal A broadcast of another process. */
+  deliver(scope: Scope, text: string): void {
+    this.local.send(text, this.local.peers(scope));
   }
 
-  private readonly turn = (): void => {
-    const until = performance.now() + TURN_MS;
-    while (this.queue.length > 0 && performance.now() < until) this.serve(BATCH);
-    this.isScheduled = this.queue.length > 0;
-    if (this.isScheduled) setImmediate(this.turn);
-  };
-
-  /** Hands the oldest broadcast to so many more of its peers. */
-  private serve(most: number): void {
-    const [first] = this.queue;
-    if (first === undefined) return;
-    for (let served = 0; served < most; served++) {
-      const { value, done } = first.peers.next();
-      if (done) return this.finish(first);
-      value.sendShared(first.message);
-    }
-  }
-
-  private finish(broadcast: Waiting): void {
-    if (this.queue[0] !== broadcast) return;
-    this.queue.shift();
-    this.waitingBytes -= broadcast.size;
+  private scope(scope: Scope): Target {
+    return new Target(this.local, () => this.audiences.others, scope, []);
   }
 }
+
+class Target implements BroadcastScope {
+  constructor(
+    private readonly local: LocalBroadcaster,
+    private readonly others: () => OtherProcesses | undefined,
+    private readonly scope: Scope,
+    private readonly left: readonly SecureSocket[],
+  ) {}
+
+  emit(event: string, data?: unknown): void {
+    const others = this.others();
+    const peers = this.local.peers(this.scope, this.left);
+    if (peers.length === 0 && others === undefined) return;
+    const text = messageText(event, data);
+    others?.check(text);
+    this.local.send(text, peers);
+    others?.cast(named(this.scope), text);
+  }
+
+  except(...sockets: readonly SecureSocket[]): Emitter {
+    return new Target(this.local, this.others, this.scope, [...this.left, ...sockets]);
+  }
+
+  to(room: string): Emitter {
+    return this.within({ room });
+  }
+
+  toUser(key: string | number): Emitter {
+    return this.within({ userKey: String(key) });
+  }
+
+  async members(room: string): Promise<RoomMember[]> {
+    const scope = { ...this.scope, room };
+    const here = this.local
+      .peers(scope)
+      .map(({ id, connection }) => ({ id, userKey: connection.peer.userKey }) satisfies RoomMember);
+    return [...here, ...((await this.others()?.members(named(scope))) ?? [])];
+  }
+
+  async count(room: string): Promise<number> {
+    const scope = { ...this.scope, room };
+    return this.local.counted(scope) + ((await this.others()?.count(named(scope))) ?? 0);
+  }
+
+  private within(more: Scope): Emitter {
+    return new Target(this.local, this.others, { ...this.scope, ...more }, this.left);
+  }
+}
+
+/** A scope as other processes understand it. */
+const named = ({ gateway, ...scope }: Scope): { gateway?: string; room?: string; userKey?: string } =>
+  gateway === undefined ? scope : { ...scope, gateway: typeof gateway === 'string' ? gateway : gateway.name };

@@ -5,10 +5,23 @@ export const MAX_ROOMS = 100;
 /** Characters of a room's name. */
 export const MAX_ROOM_NAME = 128;
 
+/** Whoever must know which rooms have members in this process. */
+export interface RoomObserver {
+  roomOpened(room: string): void;
+  roomClosed(room: string): void;
+}
+
 /** Who is in which room, of one gateway. A room is there while somebody is in it. */
 export class Rooms {
+  private observer: RoomObserver | undefined;
   private readonly members = new Map<string, Set<SecureSocket>>();
   private readonly rooms = new Map<SecureSocket, Set<string>>();
+
+  /** Tells of the rooms that there are, and of each that opens or closes. */
+  observe(observer: RoomObserver): void {
+    this.observer = observer;
+    for (const room of this.members.keys()) observer.roomOpened(room);
+  }
 
   /** Throws a `RangeError` for a name that is none. */
   check(room: string): void {
@@ -26,8 +39,12 @@ export class Rooms {
     if (rooms.size >= MAX_ROOMS) throw new RangeError(`a connection can be in at most ${MAX_ROOMS} rooms`);
     rooms.add(room);
     const members = this.members.get(room);
-    if (members === undefined) this.members.set(room, new Set([socket]));
-    else members.add(socket);
+    if (members !== undefined) {
+      members.add(socket);
+      return;
+    }
+    this.members.set(room, new Set([socket]));
+    this.observer?.roomOpened(room);
   }
 
   leave(socket: SecureSocket, room: string): void {
@@ -55,7 +72,9 @@ export class Rooms {
   private part(socket: SecureSocket, room: string): void {
     const members = this.members.get(room);
     members?.delete(socket);
-    if (members?.size === 0) this.members.delete(room);
+    if (members?.size !== 0) return;
+    this.members.delete(room);
+    this.observer?.roomClosed(room);
   }
 }
 

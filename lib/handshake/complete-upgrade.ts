@@ -55,6 +55,7 @@ function completeUpgrade(upgrade: UpgradeContext, head: Buffer, peer: Peer): boo
   socket.write(text, 'latin1');
   const webSocket = new SecureSocket({ context: endpoint, raw: socket, peer, deflate, subprotocol });
   endpoint.opened(webSocket, endpoint.needsRequest ? toIncomingMessage(upgrade.head, socket) : undefined);
+  upgrade.reservation?.shared?.opened(webSocket.connection);
   webSocket.connection.begin(head);
   upgrade.engine.collector?.upgraded(endpoint.path, upgrade.handshake.age, upgrade.guardTime);
   return true;
@@ -102,6 +103,10 @@ class Welcomed implements Peer {
     this.asyncContext = asyncContext;
     this.addresses = engine.addresses;
     this.reservation = reservation;
+  }
+
+  get shared(): Peer['shared'] {
+    return this.reservation?.shared;
   }
 
   release(): void {

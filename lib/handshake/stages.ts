@@ -1,8 +1,9 @@
 import { type Awaitable, chargeAttempt } from '../admission/admission-store.js';
-import type { Reservation } from '../admission/capacity.js';
+import type { Reservation, SharedSlot } from '../admission/capacity.js';
 import type { AdmissionGuardFunction } from '../admission/guard.js';
 import { ABANDONED, type GuardOutcome, runGuards } from '../admission/guard-runner.js';
 import { judgeTransport } from '../admission/transport.js';
+import type { SharedAdmission } from '../cluster/shared-admission.js';
 import { measureHead } from '../http/head-meter.js';
 import { isRefusal, REFUSALS, type Refusal, retryLater, withDetail } from '../http/refusal.js';
 import { checkRequest } from '../http/upgrade-request.js';
@@ -38,7 +39,7 @@ function peer(upgrade: UpgradeContext): Awaitable<Stop | undefined> {
   if (client.strayHeaders) engine.hints.stray(client);
   if (client.address !== upgrade.peer) upgrade.port.moveTo(upgrade, client);
   if (!upgrade.entry.isExempt && engine.bans.ofAddress(client.address) !== undefined) return REFUSALS.banned;
-  return chargeAttempt(engine.store, upgrade.entry);
+  return engine.cluster?.rateRefusal(upgrade.entry) ?? chargeAttempt(engine.store, upgrade.entry);
 }
 
 /** 3: is it a request that RFC 6455 knows, within the limits. 405, 505, 400, 426, and 414, 431 for later requests. */
@@ -73,7 +74,10 @@ function transport(upgrade: UpgradeContext): Stop | undefined {
   return judgeTransport(upgrade.endpoint.transport, upgrade);
 }
 
-/** 6: is there room: per address, per gateway, in total, in the buffers. Reserves a slot. 429, 503. */
+/**
+ * 6: is there room: per address, per gateway, in total, in the buffers; and then over all processes, where there are
+ * several. Reserves a slot. 429, 503.
+ */
 function capacity(upgrade: UpgradeContext): Awaitable<Stop | undefined> {
   const { engine, entry, endpoint } = upgrade;
   if (engine.budget.full) return NO_BUFFERS;
@@ -81,11 +85,32 @@ function capacity(upgrade: UpgradeContext): Awaitable<Stop | undefined> {
   return reserved instanceof Promise ? reserved.then((result) => keep(upgrade, result)) : keep(upgrade, reserved);
 }
 
-function keep(upgrade: UpgradeContext, reserved: Reservation | Refusal): Refusal | undefined {
+function keep(upgrade: UpgradeContext, reserved: Reservation | Refusal): Awaitable<Refusal | undefined> {
   if (isRefusal(reserved)) return reserved;
   upgrade.reservation = reserved;
   if (upgrade.over) reserved.release();
-  return undefined;
+  const { cluster } = upgrade.engine;
+  return cluster === undefined || upgrade.over ? undefined : share(upgrade, cluster, reserved);
+}
+
+function share(
+  upgrade: UpgradeContext,
+  cluster: SharedAdmission,
+  reservation: Reservation,
+): Awaitable<Refusal | undefined> {
+  const { engine, entry, endpoint } = upgrade;
+  const keepShared = (answer: SharedSlot | Refusal): Refusal | undefined => {
+    if ('reason' in answer) {
+      reservation.release();
+      return answer;
+    }
+    reservation.shared = answer;
+    // The reservation has been released without it.
+    if (upgrade.over) answer.release();
+    return undefined;
+  };
+  const answer = cluster.reserve(entry, endpoint.capacity, engine.capacity.used);
+  return answer instanceof Promise ? answer.then(keepShared) : keepShared(answer);
 }
 
 /** 7: the guards of the application, then those of the gateway. Their own status. */
@@ -134,7 +159,19 @@ function scheduled({ wheel, clock }: UpgradeContext['engine'], expire: () => voi
 }
 
 /** 8: is this user banned, how many connections has it, in all and at this gateway. 403, 429. The slots are taken with the 101. */
-function user({ endpoint, engine, admitted: { userKey } }: UpgradeContext): Stop | undefined {
+function user(upgrade: UpgradeContext): Awaitable<Stop | undefined> {
+  const { endpoint, admitted, reservation } = upgrade;
+  const refusal = userRefusal(upgrade);
+  const shared = reservation?.shared;
+  if (refusal !== undefined || shared === undefined || admitted.userKey === undefined || !endpoint.users.areCapped)
+    return refusal;
+  // Much may have happened meanwhile.
+  return shared
+    .takeUser(admitted.userKey, endpoint.users.limits)
+    .then((elsewhere) => elsewhere ?? userRefusal(upgrade));
+}
+
+function userRefusal({ endpoint, engine, admitted: { userKey } }: UpgradeContext): Refusal | undefined {
   if (engine.bans.ofUser(userKey) !== undefined) return REFUSALS.banned;
   return endpoint.users.breach(userKey) ?? (engine.draining ? REFUSALS.shutdown : undefined);
 }
@@ -153,16 +190,27 @@ export function runStages(upgrade: UpgradeContext, done: (stop: Stop | undefined
       stop.then(
         (later) => {
           if (upgrade.over) return;
-          if (later === undefined) runStages(upgrade, done, at + 1);
-          else done(later);
+          if (later === undefined) return runStages(upgrade, done, at + 1);
+          chargeElsewhere(upgrade, at);
+          done(later);
         },
         (error: unknown) => done(broken(upgrade, error)),
       );
       return;
     }
-    if (stop !== undefined) return done(stop);
+    if (stop !== undefined) {
+      chargeElsewhere(upgrade, at);
+      return done(stop);
+    }
   }
   if (!upgrade.over) done(undefined);
+}
+
+const CAPACITY_AT = STAGES.indexOf(capacity);
+
+/** Stage 6 charges the rate that processes share: what ends between that and stage 2 is an attempt all the same. */
+function chargeElsewhere({ engine, entry }: UpgradeContext, at: number): void {
+  if (at > 0 && at < CAPACITY_AT) engine.cluster?.charge(entry);
 }
 
 function broken({ engine }: UpgradeContext, error: unknown): Refusal {

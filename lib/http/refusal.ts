@@ -33,6 +33,7 @@ export const REFUSAL_REASONS = Object.freeze([
   'guard-failed',
   'guard-timeout',
   'connections-per-user',
+  'cluster-unavailable',
   'user-key-missing',
   'shutdown',
 ] as const);
@@ -88,6 +89,7 @@ export const REFUSALS = Object.freeze({
   guard: define('guard', 403, 'Forbidden'),
   guardFailed: define('guard-failed', 500, 'Internal Server Error'),
   guardTimeout: define('guard-timeout', 503, 'Service Unavailable', RETRY_SOON),
+  clusterUnavailable: define('cluster-unavailable', 503, 'Service Unavailable', [['Retry-After', '1']]),
   shutdown: define('shutdown', 503, 'Service Unavailable', [['Retry-After', '1']]),
   userKeyMissing: define('user-key-missing', 500, 'Internal Server Error'),
 });

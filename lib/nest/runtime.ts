@@ -7,6 +7,8 @@ import { WebSocketServer } from 'ws';
 import { type BanContext, BanList, SecureWsBans } from '../admission/bans.js';
 import type { UserConnection } from '../admission/users.js';
 import { SecureWsConnector } from '../client/connector.js';
+import type { ClusterNode } from '../cluster/node.js';
+import { ClusterTicketStore } from '../cluster/tickets.js';
 import type { NestModule } from '../compat/nest.js';
 import type { WebServer } from '../compat/node-http.js';
 import { inconsistencies, speaksTls } from '../config/consistency.js';
@@ -16,7 +18,9 @@ import { memoryWarning, reportLines, reportSettings, type SettingsReport } from 
 import { normalisePath, type Reading, readSettings } from '../config/resolve.js';
 import type { SecureWsOptions, Settings } from '../config/settings.js';
 import type { ServerConnection as Connection } from '../connection/server-connection.js';
-import type { Audiences } from '../dispatch/broadcaster.js';
+import { SecureWsBroadcaster } from '../dispatch/broadcaster.js';
+import type { Audiences } from '../dispatch/local-broadcaster.js';
+import { MemoryTicketStore, type TicketStore } from '../guards/tickets.js';
 import { systemClock } from '../net/timer-wheel.js';
 import { DedicatedListener } from '../server/dedicated-listener.js';
 import { drain } from '../server/drain.js';
@@ -29,6 +33,7 @@ import { SharedListener } from '../server/shared-listener.js';
 import { type Subscriber, Telemetry } from '../telemetry/events.js';
 import { line, SampledLog } from '../telemetry/log.js';
 import { SecureWsStats } from '../telemetry/stats.js';
+import { clusterOf, isClustered, sharingOf } from './cluster.js';
 import { wrapFilters } from './filters.js';
 import {
   addForeign,
@@ -60,6 +65,9 @@ export class SecureWsRuntime implements Audiences, BanContext {
   private plans: ListenerPlan[] | undefined;
   private engine: ServerContext | undefined;
   private banList: BanList | undefined;
+  private node: ClusterNode | undefined;
+  private speaker: SecureWsBroadcaster | undefined;
+  private readonly memoryTickets = new MemoryTicketStore();
   private drained: Promise<void> | undefined;
 
   constructor(
@@ -105,6 +113,30 @@ export class SecureWsRuntime implements Audiences, BanContext {
   get bans(): BanList {
     this.banList ??= new BanList(this.settings.bans.max);
     return this.banList;
+  }
+
+  /** The other processes of the cluster, where there is one. */
+  get others(): ClusterNode | undefined {
+    return this.node;
+  }
+
+  /** Tells the other processes of bans. */
+  get shared(): BanContext['shared'] {
+    return this.node && sharingOf(this.node);
+  }
+
+  get broadcaster(): SecureWsBroadcaster {
+    this.speaker ??= new SecureWsBroadcaster(this);
+    return this.speaker;
+  }
+
+  /** Tickets of this process, or of all that are one cluster. */
+  get tickets(): TicketStore {
+    const store = (): TicketStore => (this.node === undefined ? this.memoryTickets : new ClusterTicketStore(this.node));
+    return {
+      put: (key, text, ttl, owner) => store().put(key, text, ttl, owner),
+      take: (key) => store().take(key),
+    };
   }
 
   get connections(): Iterable<Connection> {
@@ -183,7 +215,24 @@ export class SecureWsRuntime implements Audiences, BanContext {
       endpoint.guards = resolved.flatMap(({ guards }) => guards);
     }
     await this.startForeign();
+    await this.join();
     for (const port of this.ports.values()) if (port instanceof DedicatedListener) await port.listen();
+  }
+
+  /** Becomes one process of a cluster, where the settings say so. Rejects where ioredis is needed and missing. */
+  private async join(): Promise<void> {
+    if (this.isPreview || this.node !== undefined || !isClustered(this.settings)) return;
+    this.node = await clusterOf({
+      settings: this.settings,
+      engine: this.engineOf(),
+      broadcaster: this.broadcaster,
+      bans: new SecureWsBans(this),
+      log: (sentence, status) => (status === 'up' ? this.logger.log(line(sentence)) : this.telemetry.notice(sentence)),
+    });
+    const { node } = this;
+    for (const { rooms } of this.endpoints) rooms.observe(node);
+    this.stats.cluster = () => node.state;
+    await node.start();
   }
 
   /** Other libraries' upgrades are judged from now on; nothing listens yet. */
@@ -193,7 +242,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
     if (plan === undefined || listener === undefined || this.foreign.size > 0) return;
     const common = this.settings.guards ?? [];
     for (const each of plan.foreign) {
-      const endpoint = new ForeignEndpoint(this.engineOf(), each.settings);
+      const endpoint = new ForeignEndpoint(this.engineOf(), each.settings, `foreign${each.settings.path}`);
       const guards = [...common, ...each.guards];
       const resolved = await this.guards.resolve(guards, this.importingModule(), ForeignUpgrade);
       endpoint.earlyGuards = resolved.early;
@@ -232,6 +281,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
   async close(): Promise<void> {
     await this.drain();
     for (const port of this.ports.values()) await port.close();
+    await this.node?.stop();
   }
 
   private tell(report: SettingsReport): void {
@@ -301,6 +351,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
       gateways.map(({ type }) => type),
       hooks,
       traits,
+      `${gateways[0]!.type.name}${settings.path}`,
     );
     this.gatewaysOf.set(endpoint, gateways);
     return endpoint;

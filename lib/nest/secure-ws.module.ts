@@ -12,7 +12,7 @@ import { SecureWsBans } from '../admission/bans.js';
 import { SecureWsConnector } from '../client/connector.js';
 import type { SecureWsOptions } from '../config/settings.js';
 import { SecureWsBroadcaster } from '../dispatch/broadcaster.js';
-import { MemoryTicketStore, SecureWsTickets } from '../guards/tickets.js';
+import { SecureWsTickets } from '../guards/tickets.js';
 import { SecureWsStats } from '../telemetry/stats.js';
 import { SecureWsAdapter } from './adapter.js';
 import { ConfigurableModuleClass, type SecureWsModuleAsyncOptions } from './module-definition.js';
@@ -32,7 +32,7 @@ import { SecureWsRuntime } from './runtime.js';
     },
     {
       provide: SecureWsBroadcaster,
-      useFactory: (runtime: SecureWsRuntime) => new SecureWsBroadcaster(runtime),
+      useFactory: (runtime: SecureWsRuntime) => runtime.broadcaster,
       inject: [SecureWsRuntime],
     },
     {
@@ -45,7 +45,11 @@ import { SecureWsRuntime } from './runtime.js';
       useFactory: (runtime: SecureWsRuntime) => runtime.connector(),
       inject: [SecureWsRuntime],
     },
-    { provide: SecureWsTickets, useFactory: () => new SecureWsTickets(new MemoryTicketStore()) },
+    {
+      provide: SecureWsTickets,
+      useFactory: (runtime: SecureWsRuntime) => new SecureWsTickets(runtime.tickets),
+      inject: [SecureWsRuntime],
+    },
   ],
   exports: [
     SecureWsRuntime,

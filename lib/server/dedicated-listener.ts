@@ -56,8 +56,8 @@ export class DedicatedListener extends Listener {
 
   /** Here is nobody but upgrades: who has no room is reset, and costs neither TLS nor a head. */
   protected override isFullFor(peer: ClientAddress): Refusal | undefined {
-    const { addresses, capacity, store } = this.engine;
-    const full = capacity.breach(addresses.live(peer));
+    const { addresses, capacity, cluster, store } = this.engine;
+    const full = capacity.breach(addresses.live(peer)) ?? cluster?.roomRefusal(peer);
     if (full === undefined) return undefined;
     const entry = addresses.acquire(peer);
     void store.chargeAttempt(entry);

@@ -6,9 +6,9 @@ import type { GatewaySettings } from '../config/settings.js';
 import { type Limits, limitsOf } from '../connection/limits.js';
 import type { SecureSocket } from '../connection/secure-socket.js';
 import type { ServerConnection as Connection, GatewayContext } from '../connection/server-connection.js';
-import type { Audience } from '../dispatch/broadcaster.js';
 import { Dispatcher } from '../dispatch/dispatcher.js';
 import type { HandlerTraits } from '../dispatch/handler-table.js';
+import type { Audience } from '../dispatch/local-broadcaster.js';
 import { Rooms } from '../dispatch/rooms.js';
 import { enterContext } from '../net/async-context.js';
 import { Compression } from '../protocol/deflate/compression.js';
@@ -37,8 +37,10 @@ export class Endpoint extends UpgradeTarget implements GatewayContext, Audience 
     /** `handleConnection` hooks that a connection waits for. */
     private readonly hooks: number,
     readonly traits: (event: unknown) => HandlerTraits | undefined,
+    /** The same in every process of a cluster. */
+    id: string,
   ) {
-    super(engine, settings);
+    super(engine, settings, id);
     this.limits = limitsOf(settings);
     const { compression, messages } = settings;
     const { mode, windowBits, memLevel, level, threshold, maxRatio } = compression;
@@ -77,6 +79,10 @@ export class Endpoint extends UpgradeTarget implements GatewayContext, Audience 
 
   serves(gateway: GatewayType): boolean {
     return this.gateways.includes(gateway);
+  }
+
+  servesNamed(name: string): boolean {
+    return this.gateways.some((gateway) => gateway.name === name);
   }
 
   get clock() {

@@ -71,6 +71,7 @@ export class ForeignConnection implements UserConnection {
     const { engine, users } = this.context;
     admissions.set(socket, this.admission);
     if (this.userKey !== undefined) users.join(this.userKey, this);
+    this.reservation?.shared?.opened(this);
     const left = this.expiresAt - Date.now();
     if (Number.isFinite(left)) this.timer = engine.wheel.timer(() => this.end(), engine.clock.now() + left);
     socket.once('close', () => this.release());

@@ -6,6 +6,7 @@ import { FailureBans, type FailureBansOptions } from '../admission/failure-bans.
 import { type AllowedHosts, parseAllowedHosts } from '../admission/host.js';
 import { PendingRegistry } from '../admission/pending.js';
 import { type UserConnection, UserSlots } from '../admission/users.js';
+import type { SharedAdmission } from '../cluster/shared-admission.js';
 import type { Settings } from '../config/settings.js';
 import { MemoryBudget } from '../connection/memory-budget.js';
 import type { ServerConnection as Connection } from '../connection/server-connection.js';
@@ -42,6 +43,8 @@ export class ServerContext {
   readonly hosts: AllowedHosts | undefined;
   readonly hints: UntrustedProxyDetector;
   readonly failures: FailureBans;
+  /** Limits that other processes share; set when the application starts, where it is one of several. */
+  cluster: SharedAdmission | undefined = undefined;
   /** Shutting down: nobody is let in any more. */
   draining = false;
   /** Handlers whose result is still to come. */
@@ -109,7 +112,7 @@ export class ServerContext {
       ],
       bans: this.bans.size,
       draining: this.draining,
-      clusterUp: undefined,
+      clusterUp: this.cluster && this.cluster.node.state.status === 'up',
     };
   }
 }

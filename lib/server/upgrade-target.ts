@@ -20,11 +20,16 @@ export abstract class UpgradeTarget {
   constructor(
     readonly engine: ServerContext,
     readonly settings: GatewaySettings,
+    /** The same in every process of a cluster. */
+    id: string,
   ) {
     const { own, connections, proxy } = settings;
-    this.capacity = new GatewayCapacity({ max: own.max, maxPerIp: own.maxPerIp });
-    const maxPerUser = { own: own.maxPerUser, application: engine.settings.connections.maxPerUser };
-    this.users = new UserCaps(engine.users, maxPerUser, connections.onUserLimit);
+    this.capacity = new GatewayCapacity({ max: own.max, maxPerIp: own.maxPerIp }, id);
+    this.users = new UserCaps(engine.users, {
+      own: own.maxPerUser,
+      application: engine.settings.connections.maxPerUser,
+      onLimit: connections.onUserLimit,
+    });
     this.transport = {
       requireTls: proxy.requireTls,
       hosts: engine.hosts,

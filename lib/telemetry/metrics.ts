@@ -144,6 +144,7 @@ const STAGES: Readonly<Record<RefusalReason, string>> = Object.freeze({
   'guard-failed': 'guards',
   'guard-timeout': 'guards',
   'connections-per-user': 'user',
+  'cluster-unavailable': 'capacity',
   'user-key-missing': 'user',
   shutdown: 'accept',
 });

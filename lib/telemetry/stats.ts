@@ -1,3 +1,4 @@
+import type { ClusterState } from '../cluster/node.js';
 import type { SettingsReport } from '../config/report.js';
 import type { RefusalReason } from '../http/refusal.js';
 import type { ClosedEvent, FaultEvent, FaultPlace, RefusedEvent } from './events.js';
@@ -58,6 +59,8 @@ export interface StatsSnapshot extends Gauges {
   readonly closed: Readonly<Record<string, number>>;
   readonly refused: Readonly<Partial<Record<RefusalReason, number>>>;
   readonly faults: Readonly<Partial<Record<FaultPlace, number>>>;
+  /** This process among others; `undefined` without `cluster`. */
+  readonly cluster?: ClusterState;
 }
 
 /** Counters by bounded reason, and current figures. Injectable. */
@@ -72,6 +75,7 @@ export class SecureWsStats implements MetricsSource {
     NO_QUEUES;
   /** @internal The gateways, for metrics. */ gatewayGauges: () => Iterable<GatewayGauges> = () => [];
   /** @internal Where metrics are switched on. */ collector: MetricsCollector | undefined = undefined;
+  /** @internal */ cluster: (() => ClusterState) | undefined = undefined;
 
   /** @internal */ report: (() => SettingsReport) | undefined = undefined;
 
@@ -89,6 +93,7 @@ export class SecureWsStats implements MetricsSource {
       closed: { ...this.closedBy },
       refused: { ...this.refusedBy },
       faults: { ...this.faultsBy },
+      ...(this.cluster === undefined ? {} : { cluster: this.cluster() }),
     };
   }
 
@@ -123,6 +128,7 @@ export class SecureWsStats implements MetricsSource {
       ...(clusterUp === undefined
         ? []
         : [gauge('cluster_up', '1 while the cluster can be reached.', Number(clusterUp))]),
+      ...clusterFigures(this.cluster?.(), gauge),
       ...Object.entries(this.faultsBy).map(
         ([where, value]): Figure => ({
           name: 'faults_total',
@@ -154,6 +160,32 @@ export class SecureWsStats implements MetricsSource {
   /** @internal */ fault({ where }: FaultEvent): void {
     this.faultsBy[where] = (this.faultsBy[where] ?? 0) + 1;
   }
+}
+
+function clusterFigures(
+  state: ClusterState | undefined,
+  gauge: (name: string, help: string, value: number) => Figure,
+): Figure[] {
+  if (state === undefined) return [];
+  const counter = (name: string, help: string, value: number, labels?: Labels): Figure => ({
+    name,
+    type: 'counter',
+    help,
+    value,
+    ...(labels && { labels }),
+  });
+  const { messages } = state;
+  const dropped = (reason: string, value: number): Figure =>
+    counter('cluster_dropped_total', 'Messages of other processes that were dropped.', value, { reason });
+  return [
+    gauge('cluster_nodes', 'Processes that hold a lease, this one included.', state.nodes.length),
+    counter('cluster_fallback_total', 'Attempts that were decided without the other processes.', state.fallbacks),
+    counter('cluster_gaps_total', 'Messages of other processes that never came.', messages.gaps),
+    counter('cluster_unsent_total', 'Messages to other processes that could not be sent.', messages.unsent),
+    dropped('malformed', messages.malformed),
+    dropped('unsigned', messages.unsigned),
+    dropped('replayed', messages.replayed),
+  ];
 }
 
 const NOTHING: Gauges = {

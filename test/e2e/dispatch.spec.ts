@@ -643,8 +643,8 @@ describe('the broadcaster', () => {
     expect(await one.json()).toEqual({ event: 'only one' });
     expect(await other.json()).toEqual({ event: 'other' });
     for (const client of [one, two, other]) expect(await client.json()).toEqual({ event: 'everybody' });
-    expect(broadcaster.disconnectSocket('nobody')).toBe(false);
-    expect(broadcaster.disconnectSocket(id, 4000, 'bye')).toBe(true);
+    expect(await broadcaster.disconnectSocket('nobody')).toBe(0);
+    expect(await broadcaster.disconnectSocket(id, 4000, 'bye')).toBe(1);
     expect(await two.closeFrame()).toEqual({ code: 4000, reason: 'bye' });
     for (const client of [one, two, other]) client.destroy();
   });

@@ -13,6 +13,7 @@ const GROUPS: Readonly<Record<string, string>> = {
   proxy: 'Reverse proxies and load balancers in front of the application.',
   connections: 'Who may connect, and how often.',
   bans: 'Temporary bans.',
+  cluster: 'What the processes of an application share.',
   messages: 'What a peer may send.',
   buffers: 'What is held for peers.',
   keepalive: 'How long connections live.',
@@ -168,7 +169,7 @@ export function optionTypes(): string {
   );
   return `${[
     '// Written from the option table by `node scripts/option-table.mjs`: change lib/config/table*.ts, not this file.',
-    `import type { ForeignUpgrades, GuardLike, MessageParser } from './code-types.js';\nimport type { ${types.join(', ')} } from './kinds.js';`,
+    `import type { ClusterBus, ClusterStore } from '../cluster/contract.js';\nimport type { ForeignUpgrades, GuardLike, MessageParser, RedisClientLike } from './code-types.js';\nimport type { ${types.join(', ')} } from './kinds.js';`,
     ...groups.map((part) => {
       const group = part[0]!.group!;
       return `${comment('', GROUPS[group] ?? capital(group))}\nexport interface ${nameOf(group)} {\n${part.map((entry) => property(entry)).join('\n')}\n}`;

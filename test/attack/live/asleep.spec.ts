@@ -243,5 +243,5 @@ describe('its end', () => {
 });
 
 function disconnect(socket: SecureSocket): void {
-  expect(app.app.get(SecureWsBroadcaster).disconnectSocket(socket.id)).toBe(true);
+  expect(app.app.get(SecureWsBroadcaster).local.disconnectSocket(socket.id)).toBe(1);
 }

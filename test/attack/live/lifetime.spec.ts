@@ -228,7 +228,7 @@ describe('sessions', () => {
     socketOf().renew({ expiresAt: Date.now() + 1e9 });
     expect(app.stats().deadlines).toBe(0);
     socketOf().renew({ principal: 'anna' });
-    expect(app.app.get(SecureWsBroadcaster).disconnectUser('anna')).toBe(0);
+    expect(await app.app.get(SecureWsBroadcaster).disconnectUser('anna')).toBe(0);
     expect(() => socketOf().renew({ expiresAt: 3600 })).toThrow(RangeError);
   });
 
@@ -258,8 +258,8 @@ describe('sessions', () => {
     await expect(open(options, as('carl'))).rejects.toThrow('429');
     socket.renew({ principal: { id: 'carl' } });
     other.renew({ principal: 'bert', userKey: 7 });
-    expect(users.disconnectUser('bert')).toBe(0);
-    expect([users.disconnectUser('carl'), users.disconnectUser(7)]).toEqual([1, 1]);
+    expect(await users.disconnectUser('bert')).toBe(0);
+    expect([await users.disconnectUser('carl'), await users.disconnectUser(7)]).toEqual([1, 1]);
     for (const client of [first, second]) expect(await client.closeFrame()).toMatchObject({ code: 1008 });
   });
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { type Audience, SecureWsBroadcaster } from '../../../lib/dispatch/broadcaster.js';
+import { SecureWsBroadcaster } from '../../../lib/dispatch/broadcaster.js';
+import type { Audience } from '../../../lib/dispatch/local-broadcaster.js';
 import { Rooms } from '../../../lib/dispatch/rooms.js';
 
 const PEERS = 1200;
@@ -15,7 +16,12 @@ function crowd() {
       got[at] = data;
     },
   }));
-  const audience: Audience = { server: { clients: new Set(peers) }, rooms: new Rooms(), serves: () => true };
+  const audience: Audience = {
+    server: { clients: new Set(peers) },
+    rooms: new Rooms(),
+    serves: () => true,
+    servesNamed: () => true,
+  };
   const broadcaster = new SecureWsBroadcaster({ endpoints: [audience], connections: [], connectionsOf: () => [] });
   return { got, broadcaster };
 }

@@ -1,0 +1,230 @@
+import { createHash } from 'node:crypto';
+import { type AddressEntry, SITE_FACTOR } from '../admission/address-table.js';
+import {
+  CAPACITY_REFUSALS,
+  type CapacityLimits,
+  type GatewayCapacity,
+  type SharedSlot,
+} from '../admission/capacity.js';
+import type { UserConnection, UserLimits } from '../admission/users.js';
+import { REFUSALS, type Refusal, retryLater } from '../http/refusal.js';
+import type { ClientAddress } from '../net/address.js';
+import { CloseCode } from '../protocol/close-codes.js';
+import type { UserClaim } from './contract.js';
+import type { ClusterNode, ClusterRefusal } from './node.js';
+import type { LocalClaim } from './shared-refusals.js';
+
+export interface SharedLimits extends CapacityLimits {
+  /** `connections.rate` */
+  readonly rate: { readonly limit: number; readonly window: number };
+}
+
+interface AttemptClaim extends LocalClaim {
+  readonly full: Refusal;
+}
+
+/** Attempts that ended before stage 6 and are being charged; beyond it they are counted in this process alone. */
+const MOST_CHARGES = 256;
+const TOO_MANY = 'too many connections of this user';
+
+/** The limits that all processes share, as the stages of a handshake ask for them: behind this process's own. */
+export class SharedAdmission {
+  readonly #limits: SharedLimits;
+  readonly #siteRate: SharedLimits['rate'];
+  #charges = 0;
+  #next = 0;
+  /** Connections whose users are capped, by what the other processes know them by. */
+  readonly #connections = new Map<string, SharedConnection>();
+
+  constructor(
+    readonly node: ClusterNode,
+    limits: SharedLimits,
+  ) {
+    this.#limits = limits;
+    this.#siteRate = { limit: limits.rate.limit * SITE_FACTOR, window: limits.rate.window };
+  }
+
+  /** Stage 2: too many attempts of an address over all processes, as far as it is known here. */
+  rateRefusal(entry: AddressEntry): Refusal | undefined {
+    if (entry.isExempt || !this.node.hasRefusals) return undefined;
+    const refusal = this.node.remembered(addressNames(entry.key, entry.site?.key));
+    return refusal?.kind === 'rate' ? tooFast(refusal.wait) : undefined;
+  }
+
+  /** Stage 0: there is no room over all processes for whatever an address asks, as far as it is known here. */
+  roomRefusal(peer: ClientAddress): Refusal | undefined {
+    if (!this.node.hasRefusals) return undefined;
+    if (this.node.remembered(addressNames(peer.key, peer.site))?.kind === 'room') return CAPACITY_REFUSALS.address;
+    return this.node.remembered(TOTAL_NAMES) === undefined ? undefined : CAPACITY_REFUSALS.total;
+  }
+
+  /** Charges an attempt that stages 3 to 5 have refused. Nobody waits for it. */
+  charge(entry: AddressEntry): void {
+    if (entry.isExempt || this.#charges >= MOST_CHARGES) return;
+    this.#charges++;
+    const { rate } = this.#limits;
+    const claims: LocalClaim[] = [{ name: addressName(entry.key, entry.site?.key), rate, held: 0 }];
+    if (entry.site !== undefined) claims.push({ name: siteName(entry.site.key), rate: this.#siteRate, held: 0 });
+    void this.node.admit(claims).then(() => {
+      this.#charges--;
+    });
+  }
+
+  /** Stage 6: rate and connections over all processes, in one round trip; none where a refusal is remembered. */
+  reserve(
+    entry: AddressEntry,
+    gateway: GatewayCapacity,
+    used: number,
+  ): Refusal | SharedConnection | Promise<Refusal | SharedConnection> {
+    const claims = this.#claims(entry, gateway, used);
+    const known = this.node.remembered(claims);
+    if (known !== undefined) return refusalOf(known, claims);
+    return this.node
+      .admit(claims)
+      .then((refusal) =>
+        refusal === undefined ? new SharedConnection(this, entry, gateway) : refusalOf(refusal, claims),
+      );
+  }
+
+  /** @internal For `SharedConnection` only. */
+  release(entry: AddressEntry, gateway: GatewayCapacity): void {
+    this.node.release(this.#claims(entry, gateway, 0));
+  }
+
+  /** @internal */
+  nextId(connection: SharedConnection): string {
+    const id = (this.#next++).toString(36);
+    this.#connections.set(id, connection);
+    return id;
+  }
+
+  /** @internal */
+  forget(id: string): void {
+    this.#connections.delete(id);
+  }
+
+  /** A newer connection of the user, in whichever process, has taken the place of this one. */
+  displace(id: string): void {
+    this.#connections.get(id)?.displaced();
+  }
+
+  #claims(entry: AddressEntry, gateway: GatewayCapacity, used: number): AttemptClaim[] {
+    const { max, maxPerIp, rate } = this.#limits;
+    const { limits, id } = gateway;
+    const { site } = entry;
+    const claims: AttemptClaim[] = [];
+    if (!entry.isExempt) {
+      const name = addressName(entry.key, site?.key);
+      const full = CAPACITY_REFUSALS.address;
+      claims.push({ name, max: maxPerIp, rate, held: entry.connections, full });
+      const own = limits.maxPerIp;
+      if (own !== undefined) claims.push({ name: `${name}:${id}`, max: own, held: gateway.countOf(entry), full });
+      if (site !== undefined) {
+        const around = siteName(site.key);
+        const most = maxPerIp * SITE_FACTOR;
+        claims.push({ name: around, max: most, rate: this.#siteRate, held: site.connections, full });
+        if (own !== undefined)
+          claims.push({ name: `${around}:${id}`, max: own * SITE_FACTOR, held: gateway.countOf(site), full });
+      }
+    }
+    claims.push({ name: TOTAL, max, held: used, full: CAPACITY_REFUSALS.total });
+    if (limits.max !== undefined)
+      claims.push({ name: `t:{t}:${id}`, max: limits.max, held: gateway.used, full: CAPACITY_REFUSALS.gateway });
+    return claims;
+  }
+}
+
+/** What one connection holds over all processes: room, and a place among the connections of its user. */
+export class SharedConnection implements SharedSlot {
+  #user: { readonly claims: readonly UserClaim[]; readonly id: string } | undefined = undefined;
+  #connection: UserConnection | undefined = undefined;
+  #isReleased = false;
+  #isDisplaced = false;
+
+  /** Made by `SharedAdmission.reserve()` only. */
+  constructor(
+    private readonly admission: SharedAdmission,
+    private readonly entry: AddressEntry,
+    private readonly gateway: GatewayCapacity,
+  ) {}
+
+  /** Stage 8: one more connection of a user. */
+  async takeUser(userKey: string, limits: UserLimits): Promise<Refusal | undefined> {
+    const claims = userClaims(userKey, limits, this.gateway.id);
+    const id = this.admission.nextId(this);
+    const { node } = this.admission;
+    const refusal = await node.admitUser(claims, id);
+    if (refusal !== undefined) {
+      this.admission.forget(id);
+      return refusal.kind === 'unavailable' ? REFUSALS.clusterUnavailable : CAPACITY_REFUSALS.user;
+    }
+    this.#user = { claims, id };
+    if (this.#isReleased) this.#releaseUser();
+    return undefined;
+  }
+
+  opened(connection: UserConnection): void {
+    this.#connection = connection;
+    if (this.#isDisplaced) this.displaced();
+  }
+
+  /** The connection is another user's from now on; it ends where that one has too many elsewhere. */
+  moveUser(userKey: string | undefined, limits: UserLimits): void {
+    this.#releaseUser();
+    if (userKey === undefined || this.#isReleased) return;
+    void this.takeUser(userKey, limits).then((refusal) => {
+      if (refusal !== undefined) this.#connection?.end(CloseCode.POLICY_VIOLATION, TOO_MANY);
+    });
+  }
+
+  /** A newer connection has its place. */
+  displaced(): void {
+    this.#isDisplaced = true;
+    this.#connection?.end(CloseCode.POLICY_VIOLATION, TOO_MANY);
+  }
+
+  release(): void {
+    if (this.#isReleased) return;
+    this.#isReleased = true;
+    this.admission.release(this.entry, this.gateway);
+    this.#releaseUser();
+  }
+
+  #releaseUser(): void {
+    if (this.#user === undefined) return;
+    const { claims, id } = this.#user;
+    this.#user = undefined;
+    this.admission.forget(id);
+    this.admission.node.releaseUser(claims, id);
+  }
+}
+
+const TOTAL = 't:{t}:all';
+const TOTAL_NAMES = Object.freeze([Object.freeze({ name: TOTAL })]);
+
+/** An address and its /48 are of one shard. */
+const addressName = (key: string, site: string | undefined): string =>
+  site === undefined ? `a:{${key}}:n` : `a:{${site}}:${key}`;
+const siteName = (site: string): string => `a:{${site}}:n`;
+
+const addressNames = (key: string, site: string | undefined): readonly { readonly name: string }[] =>
+  site === undefined
+    ? [{ name: addressName(key, site) }]
+    : [{ name: addressName(key, site) }, { name: siteName(site) }];
+
+function userClaims(userKey: string, { own, application, onLimit }: UserLimits, gateway: string): UserClaim[] {
+  // Who reads Redis need not learn who the users are.
+  const hash = createHash('sha256').update(userKey).digest('base64url').slice(0, 22);
+  const claims: UserClaim[] = [];
+  // The gateway's own first: what it displaces makes room in the application's cap too.
+  if (own !== undefined) claims.push({ name: `u:{${hash}}:${gateway}`, max: own, onLimit });
+  if (application !== undefined) claims.push({ name: `u:{${hash}}:all`, max: application, onLimit });
+  return claims;
+}
+
+const tooFast = (wait: number): Refusal => retryLater('connection-rate', 429, Math.min(wait / 1000, 86_400));
+
+function refusalOf({ claim, kind, wait }: ClusterRefusal, claims: readonly AttemptClaim[]): Refusal {
+  if (kind === 'unavailable') return REFUSALS.clusterUnavailable;
+  return kind === 'rate' ? tooFast(wait) : claims[claim]!.full;
+}

@@ -1,0 +1,235 @@
+import type { GatewayType } from '../admission/attempt.js';
+import type { UserConnection } from '../admission/users.js';
+import type { SecureSocket } from '../connection/secure-socket.js';
+import type { ServerConnection as Connection } from '../connection/server-connection.js';
+import { CloseCode } from '../protocol/close-codes.js';
+import { SharedMessage } from '../protocol/deflate/shared-message.js';
+import type { Rooms } from './rooms.js';
+
+/** A path with its peers, as the broadcaster needs it. */
+export interface Audience {
+  readonly server: { readonly clients: ReadonlySet<unknown> };
+  readonly rooms: Rooms;
+  serves(gateway: GatewayType): boolean;
+  /** By the name of the class, as other processes have it. */
+  servesNamed(name: string): boolean;
+}
+
+/** All audiences, and who is connected. */
+export interface Audiences {
+  readonly endpoints: readonly Audience[];
+  readonly connections: Iterable<Connection>;
+  /** Those of other libraries have no socket of ours. */
+  connectionsOf(userKey: string): readonly UserConnection[];
+}
+
+/** Whom a message is for: everybody, or those of a gateway, in a room, of a user. */
+export interface Scope {
+  readonly gateway?: GatewayType | string;
+  readonly room?: string;
+  readonly userKey?: string;
+}
+
+/** Sends to some of the peers. */
+export interface Emitter {
+  /** Sends `{ event, data }` to everybody in the scope whose `handleConnection` has settled. */
+  emit(event: string, data?: unknown): void;
+  /** The same without these sockets. */
+  except(...sockets: readonly SecureSocket[]): Emitter;
+}
+
+/** The peers of this process, or of one gateway of it. */
+export interface LocalScope extends Emitter {
+  /** Only those in this room. */
+  to(room: string): Emitter;
+  /** Only the connections of this user, by the key of the principal. */
+  toUser(key: string | number): Emitter;
+  /** Who is in a room. */
+  members(room: string): SecureSocket[];
+  /** How many are in a room. */
+  count(room: string): number;
+}
+
+/** Deliveries that are made before the event loop gets its turn; in turns of their own, for as long as these may last. */
+const BATCH = 500;
+const TURN_MS = 2;
+/** Bytes of broadcasts that may wait for their turn, with their lists of peers; beyond it whoever broadcasts waits. */
+const MOST_WAITING = 4 * 1024 * 1024;
+const PER_PEER = 8;
+
+/** A broadcast, and whom it has not reached yet. */
+interface Waiting {
+  readonly message: SharedMessage;
+  readonly peers: Iterator<SecureSocket>;
+  /** Bytes. */
+  readonly size: number;
+}
+
+/** Speaks to the peers of this process only. */
+export class LocalBroadcaster implements LocalScope {
+  private readonly queue: Waiting[] = [];
+  private waitingBytes = 0;
+  private isScheduled = false;
+
+  /** @hidden */
+  constructor(private readonly audiences: Audiences) {}
+
+  emit(event: string, data?: unknown): void {
+    this.scope().emit(event, data);
+  }
+
+  except(...sockets: readonly SecureSocket[]): Emitter {
+    return this.scope().except(...sockets);
+  }
+
+  to(room: string): Emitter {
+    return this.scope().to(room);
+  }
+
+  toUser(key: string | number): Emitter {
+    return this.scope().toUser(key);
+  }
+
+  members(room: string): SecureSocket[] {
+    return this.peers({ room });
+  }
+
+  count(room: string): number {
+    return this.counted({ room });
+  }
+
+  /** One gateway only. */
+  of(gateway: GatewayType): LocalScope {
+    return this.scope({ gateway });
+  }
+
+  /** Whether a user has a connection here. */
+  isOnline(key: string | number): boolean {
+    return this.audiences.connectionsOf(String(key)).length > 0;
+  }
+
+  /** Closes the connection with this `socket.id`; answers how many: 1, or 0 where there is none. */
+  disconnectSocket(id: string, code: number = CloseCode.POLICY_VIOLATION, reason = 'disconnected'): number {
+    for (const connection of this.audiences.connections) {
+      if (connection.socket.knownId !== id) continue;
+      connection.end(code, reason);
+      return 1;
+    }
+    return 0;
+  }
+
+  /** Closes all connections of a user, by the key of the principal; answers how many. */
+  disconnectUser(key: string | number, code: number = CloseCode.POLICY_VIOLATION, reason = 'disconnected'): number {
+    const connections = this.audiences.connectionsOf(String(key));
+    for (const connection of connections) connection.end(code, reason);
+    return connections.length;
+  }
+
+  /** @internal Everybody in a scope whose `handleConnection` has settled. */
+  peers({ gateway, room, userKey }: Scope, except: readonly SecureSocket[] = []): SecureSocket[] {
+    const audiences = this.audiencesOf(gateway);
+    const peers = audiences.flatMap((audience) => [
+      ...(userKey !== undefined ? [] : room === undefined ? audience.server.clients : audience.rooms.in(room)),
+    ]) as SecureSocket[];
+    if (userKey !== undefined)
+      for (const connection of this.audiences.connectionsOf(userKey)) {
+        const { socket } = connection as Partial<Connection>;
+        if (socket !== undefined && audiences.some(({ server }) => server.clients.has(socket))) peers.push(socket);
+      }
+    return except.length === 0 ? peers : peers.filter((peer) => !except.includes(peer));
+  }
+
+  /** @internal */
+  counted({ gateway, room }: Scope): number {
+    const sizes = this.audiencesOf(gateway).map(({ rooms, server }) =>
+      room === undefined ? server.clients.size : rooms.in(room).size,
+    );
+    return sizes.reduce((sum, size) => sum + size, 0);
+  }
+
+  /** @internal Sends a text that is a whole message. */
+  send(text: string, peers: readonly SecureSocket[]): void {
+    if (peers.length === 0) return;
+    const size = text.length + peers.length * PER_PEER;
+    this.queue.push({ message: new SharedMessage(Buffer.from(text)), peers: peers.values(), size });
+    this.waitingBytes += size;
+    // Behind one that has yielded: every peer gets broadcasts in their order.
+    if (!this.isScheduled) this.proceed();
+    while (this.waitingBytes > MOST_WAITING) this.serve(Number.POSITIVE_INFINITY);
+  }
+
+  private scope(scope: Scope = {}): LocalTarget {
+    return new LocalTarget(this, scope, []);
+  }
+
+  private audiencesOf(gateway: Scope['gateway']): readonly Audience[] {
+    const { endpoints } = this.audiences;
+    if (gateway === undefined) return endpoints;
+    return endpoints.filter((each) => (typeof gateway === 'string' ? each.servesNamed(gateway) : each.serves(gateway)));
+  }
+
+  private proceed(): void {
+    this.serve(BATCH);
+    this.isScheduled = this.queue.length > 0;
+    if (this.isScheduled) setImmediate(this.turn);
+  }
+
+  private readonly turn = (): void => {
+    const until = performance.now() + TURN_MS;
+    while (this.queue.length > 0 && performance.now() < until) this.serve(BATCH);
+    this.isScheduled = this.queue.length > 0;
+    if (this.isScheduled) setImmediate(this.turn);
+  };
+
+  /** Hands the oldest broadcast to so many more of its peers. */
+  private serve(most: number): void {
+    const [first] = this.queue;
+    if (first === undefined) return;
+    for (let served = 0; served < most; served++) {
+      const { value, done } = first.peers.next();
+      if (done) return this.finish(first);
+      value.sendShared(first.message);
+    }
+  }
+
+  private finish(broadcast: Waiting): void {
+    if (this.queue[0] !== broadcast) return;
+    this.queue.shift();
+    this.waitingBytes -= broadcast.size;
+  }
+}
+
+export const messageText = (event: string, data: unknown): string => JSON.stringify({ event, data });
+
+class LocalTarget implements LocalScope {
+  constructor(
+    private readonly local: LocalBroadcaster,
+    private readonly scope: Scope,
+    private readonly left: readonly SecureSocket[],
+  ) {}
+
+  emit(event: string, data?: unknown): void {
+    const peers = this.local.peers(this.scope, this.left);
+    if (peers.length > 0) this.local.send(messageText(event, data), peers);
+  }
+
+  except(...sockets: readonly SecureSocket[]): Emitter {
+    return new LocalTarget(this.local, this.scope, [...this.left, ...sockets]);
+  }
+
+  to(room: string): Emitter {
+    return new LocalTarget(this.local, { ...this.scope, room }, this.left);
+  }
+
+  toUser(key: string | number): Emitter {
+    return new LocalTarget(this.local, { ...this.scope, userKey: String(key) }, this.left);
+  }
+
+  members(room: string): SecureSocket[] {
+    return this.local.peers({ ...this.scope, room });
+  }
+
+  count(room: string): number {
+    return this.local.counted({ ...this.scope, room });
+  }
+}

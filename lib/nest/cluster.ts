@@ -1,0 +1,68 @@
+import { hostname } from 'node:os';
+import { type Ban, bansEqual, parseStoredBan, type SecureWsBans, storedBan } from '../admission/bans.js';
+import { ClusterNode, type ClusterState } from '../cluster/node.js';
+import { type RedisClient, redisCluster } from '../cluster/redis/index.js';
+import { SharedAdmission } from '../cluster/shared-admission.js';
+import type { Settings } from '../config/settings.js';
+import type { SecureWsBroadcaster } from '../dispatch/broadcaster.js';
+import type { ServerContext } from '../server/server-context.js';
+
+/** What an application gives its cluster. */
+export interface ClusterParts {
+  readonly settings: Settings;
+  readonly engine: ServerContext;
+  readonly broadcaster: SecureWsBroadcaster;
+  readonly bans: SecureWsBans;
+  /** One sentence for each change of state. */
+  log(sentence: string, status: ClusterState['status']): void;
+}
+
+/** Whether the settings make the process one of several. */
+export const isClustered = ({ cluster }: Settings): boolean =>
+  [cluster.url, cluster.client, cluster.store].some((each) => each !== undefined);
+
+/** This application as one process of a cluster, not joined yet. Throws where ioredis is needed and missing. */
+export async function clusterOf(parts: ClusterParts): Promise<ClusterNode> {
+  const { settings, engine, broadcaster, bans, log } = parts;
+  const { url, client, store, bus, ...options } = settings.cluster;
+  const { local } = broadcaster;
+  const infrastructure =
+    store !== undefined && bus !== undefined
+      ? { store, bus }
+      : await redisCluster(url === undefined ? { client: client as unknown as RedisClient } : { url }, options.prefix);
+  const node: ClusterNode = new ClusterNode(
+    infrastructure.store,
+    infrastructure.bus,
+    {
+      deliver: (scope, text) => broadcaster.deliver(scope, text),
+      disconnectUser: (key, code, reason) => local.disconnectUser(key, code, reason),
+      disconnectSocket: (id, code, reason) => local.disconnectSocket(id, code, reason),
+      displace: (id) => engine.cluster?.displace(id),
+      connectionsOf: (key) => engine.users.count(key),
+      count: (scope) => local.counted(scope),
+      members: (scope) => local.peers(scope).map(({ id, connection }) => ({ id, userKey: connection.peer.userKey })),
+      banned(stored) {
+        const ban = parseStoredBan(stored);
+        const known = ban && engine.bans.get(ban.id);
+        if (ban !== undefined && !(known !== undefined && bansEqual(known, ban))) bans.apply(ban);
+      },
+      unbanned: (id) => engine.bans.remove(id),
+      bans: () => engine.bans.list().map(storedBan),
+      notice: log,
+    },
+    {
+      ...options,
+      maxBans: settings.bans.max,
+      about: () => ({ host: hostname(), pid: process.pid, connections: engine.connections.size }),
+    },
+  );
+  const { max, maxPerIp, rate } = settings.connections;
+  engine.cluster = new SharedAdmission(node, { max, maxPerIp, rate });
+  return node;
+}
+
+/** Bans of this application are those of all others. */
+export const sharingOf = (node: ClusterNode) => ({
+  banned: (ban: Ban) => node.ban(storedBan(ban)),
+  unbanned: (id: string) => node.unban(id),
+});
