@@ -102,7 +102,7 @@ describe('01-quick-start', () => {
 
     const page = await fetch(`http://127.0.0.1:${port}/`);
     expect(page.headers.get('content-security-policy')).toMatch(/^default-src 'none';(?!.*unsafe)/);
-    for (const [, path] of (await page.text()).matchAll(/(?:src|href)="([^"]+)"/g))
+    for (const [, path] of (await page.text()).matchAll(/(?:src|href)="(?!https:)([^"]+)"/g))
       expect((await fetch(new URL(path!, page.url))).status).toBe(200);
     expect(await (await fetch(`${page.url}settings.json`)).json()).toMatchObject({ server: 'acme', maxSize: 2 ** 20 });
 
