@@ -5,6 +5,8 @@ const dist = process.env.DIST === '1';
 export default {
   roots: ['<rootDir>/test', '<rootDir>/lib'],
   testMatch: ['<rootDir>/test/**/*.spec.ts'],
+  // An application of Nest 11, with a Jest of its own: scripts/try-nest-11.mjs.
+  testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/nest-11/'],
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
     '^.+\\.ts$': [

@@ -74,6 +74,12 @@ export const scopeOf = (type: object): Scope | undefined =>
 /** Whether Nest's own filter sends to sockets of `ws` (12), or only calls their `emit` (11). */
 export const baseFilterSends = 'emitMessage' in BaseWsExceptionFilter.prototype;
 
+/** Whether Nest makes request-scoped gateways for each call (12), or one without its dependencies for all (11). */
+export const hasScopedGateways = baseFilterSends;
+
+/** Whether Nest asks the HTTP adapter before it calls the first hook of a shutdown (12). */
+export const asksBeforeClose = 'prepareClose' in core.NestApplication.prototype;
+
 /** Whether an error of Nest's injector has this class; the classes are in files of its own. */
 export const isNestError = (error: unknown, ...names: readonly string[]): boolean =>
   error instanceof Error && names.includes(error.constructor.name);

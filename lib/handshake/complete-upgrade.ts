@@ -43,6 +43,7 @@ function completeUpgrade(upgrade: UpgradeContext, head: Buffer, peer: Peer): boo
     endpoint.settings.connections.subprotocols,
     request.protocols,
   );
+  if (subprotocol === undefined && request.protocols.length > 0) endpoint.noteUnchosenSubprotocol();
   const deflate = endpoint.compression.accept(request.extensions);
   const consent = consentLine(upgrade.head.rawHeaders, upgrade.engine.settings.probe.token);
   const text = acceptanceText({

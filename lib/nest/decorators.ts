@@ -1,4 +1,10 @@
-import { createParamDecorator, type ExecutionContext, SetMetadata } from '@nestjs/common';
+import {
+  createParamDecorator,
+  type ExecutionContext,
+  type PipeTransform,
+  SetMetadata,
+  type Type,
+} from '@nestjs/common';
 import { WebSocketGateway } from '@nestjs/websockets';
 import type { GuardLike } from '../config/code-types.js';
 import type { Rate } from '../config/kinds.js';
@@ -56,18 +62,25 @@ export const MessageRate =
     requireModule(prototype.constructor);
   };
 
+/** Pipes of a parameter. The types of Nest 11 and 12 say it differently: they are named here. */
+type Pipes = readonly (PipeTransform | Type<PipeTransform>)[];
+
 const clientOf = (context: ExecutionContext): SecureSocket => context.switchToWs().getClient<SecureSocket>();
 
 /** The peer's principal, as an admission guard named it. */
-export const Principal = createParamDecorator(
+export const Principal: (...pipes: Pipes) => ParameterDecorator = createParamDecorator(
   (_: unknown, context: ExecutionContext): unknown => clientOf(context).principal,
 );
 
 /** The client's address: behind a trusted proxy the one that the proxy saw. */
-export const ClientIp = createParamDecorator((_: unknown, context: ExecutionContext): string => clientOf(context).ip);
+export const ClientIp: (...pipes: Pipes) => ParameterDecorator = createParamDecorator(
+  (_: unknown, context: ExecutionContext): string => clientOf(context).ip,
+);
 
 /** A parameter of the gateway's path, decoded: `@PathParam('id')` of `/rooms/:id`. Without a name: all of them. */
-export const PathParam = createParamDecorator((name: string | undefined, context: ExecutionContext): unknown => {
-  const { params } = clientOf(context);
-  return name === undefined ? params : params[name];
-});
+export const PathParam: (name?: string, ...pipes: Pipes) => ParameterDecorator = createParamDecorator(
+  (name: string | undefined, context: ExecutionContext): unknown => {
+    const { params } = clientOf(context);
+    return name === undefined ? params : params[name];
+  },
+);

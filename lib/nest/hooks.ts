@@ -1,5 +1,5 @@
 import { isThenable, whenSettled } from '../admission/user-values.js';
-import type { ProviderWrapper } from '../compat/nest.js';
+import type { NestModule, ProviderWrapper } from '../compat/nest.js';
 import { SecureSocket } from '../connection/secure-socket.js';
 import { enterContext, runInFork } from '../net/async-context.js';
 import type { Telemetry } from '../telemetry/events.js';
@@ -74,6 +74,23 @@ export function observe(action: () => unknown, done: () => void, failed: (error:
 }
 
 const nothing = (): void => undefined;
+
+/** Has every `onModuleDestroy` of an application wait for `first`, for a Nest that calls nothing before them. */
+export function beforeDestroyHooks(modules: Iterable<NestModule>, first: () => Promise<void>): void {
+  for (const { providers, controllers, injectables } of modules)
+    for (const { instance } of [...providers.values(), ...controllers.values(), ...injectables.values()]) {
+      if (typeof instance !== 'object' || instance === null || !Object.isExtensible(instance)) continue;
+      wrap(
+        instance as object,
+        'onModuleDestroy',
+        (original) =>
+          async function (this: unknown, ...args: unknown[]) {
+            await first();
+            return original.apply(this, args);
+          },
+      );
+    }
+}
 
 /** Nest has made the gateway's server. */
 const initHook =

@@ -9,7 +9,7 @@ import type { UserConnection } from '../admission/users.js';
 import { SecureWsConnector } from '../client/connector.js';
 import type { ClusterNode } from '../cluster/node.js';
 import { ClusterTicketStore } from '../cluster/tickets.js';
-import type { NestModule } from '../compat/nest.js';
+import { hasScopedGateways, type NestModule } from '../compat/nest.js';
 import type { WebServer } from '../compat/node-http.js';
 import { inconsistencies, speaksTls } from '../config/consistency.js';
 import { defaultEnvironment, type Environment, environmentOf } from '../config/environment.js';
@@ -154,6 +154,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
     if (problems.length > 0) throw new ConfigurationError(problems);
     for (const warning of warnings) this.logger.warn(warning);
     for (const { type, wrapper, module } of gateways) {
+      if (!hasScopedGateways && !wrapper.isDependencyTreeStatic()) this.telemetry.notice(scopedGateway(type.name));
       wrapHooks(wrapper, this.telemetry);
       wrapFilters(type, module);
     }
@@ -376,6 +377,9 @@ export class SecureWsRuntime implements Audiences, BanContext {
     return this.engine;
   }
 }
+
+const scopedGateway = (name: string): string =>
+  `${name} is request-scoped, or depends on a provider that is: Nest 11 calls its handlers without its dependencies. Make it a singleton, or update to Nest 12`;
 
 const NO_ENVIRONMENT: Environment = { get: () => undefined, names: [] };
 

@@ -10,11 +10,13 @@ import {
 import { ApplicationConfig, HttpAdapterHost, ModulesContainer } from '@nestjs/core';
 import { SecureWsBans } from '../admission/bans.js';
 import { SecureWsConnector } from '../client/connector.js';
+import { asksBeforeClose } from '../compat/nest.js';
 import type { SecureWsOptions } from '../config/settings.js';
 import { SecureWsBroadcaster } from '../dispatch/broadcaster.js';
 import { SecureWsTickets } from '../guards/tickets.js';
 import { SecureWsStats } from '../telemetry/stats.js';
 import { SecureWsAdapter } from './adapter.js';
+import { beforeDestroyHooks } from './hooks.js';
 import { ConfigurableModuleClass, type SecureWsModuleAsyncOptions } from './module-definition.js';
 import { SecureWsPreview } from './preview.js';
 import { SecureWsRuntime } from './runtime.js';
@@ -70,7 +72,7 @@ export class SecureWsModule
     private readonly adapter: SecureWsAdapter,
     private readonly runtime: SecureWsRuntime,
     private readonly config: ApplicationConfig,
-    modules: ModulesContainer,
+    private readonly modules: ModulesContainer,
     @Optional() private readonly host?: HttpAdapterHost,
   ) {
     super();
@@ -118,14 +120,16 @@ export class SecureWsModule
     await this.runtime.close();
   }
 
-  /** The HTTP adapter is asked before any hook of a shutdown: what handlers need is still there then. */
+  /** Before any hook of a shutdown: what handlers need is still there then. */
   private drainFirst(): void {
+    const drain = () => this.runtime.drain();
+    if (!asksBeforeClose) return beforeDestroyHooks(this.modules.values(), drain);
     const httpAdapter = this.host?.httpAdapter as { beforeClose?(): unknown } | null | undefined;
     if (!httpAdapter) return;
     const beforeClose = httpAdapter.beforeClose;
     httpAdapter.beforeClose = async () => {
       await beforeClose?.call(httpAdapter);
-      await this.runtime.drain();
+      await drain();
     };
   }
 }

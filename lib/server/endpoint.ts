@@ -28,6 +28,7 @@ export class Endpoint extends UpgradeTarget implements GatewayContext, Audience 
   readonly dispatcher: Dispatcher;
   readonly rooms = new Rooms();
   readonly listeners: ConnectListener[] = [];
+  private hasNotedSubprotocol = false;
 
   constructor(
     engine: ServerContext,
@@ -166,6 +167,15 @@ export class Endpoint extends UpgradeTarget implements GatewayContext, Audience 
     enterContext(peer.asyncContext, emit, (context) => {
       peer.asyncContext = context;
     });
+  }
+
+  /** A browser ends a connection whose subprotocols were not answered, and says no more than that it failed. */
+  noteUnchosenSubprotocol(): void {
+    if (this.hasNotedSubprotocol) return;
+    this.hasNotedSubprotocol = true;
+    this.telemetry.notice(
+      `A client of ${this.path} offered subprotocols, and none was chosen: a browser ends such a connection at once. Name those that the gateway speaks in connections.subprotocols (WEBSOCKETS_SUBPROTOCOLS), or choose one in a guard: allow({ subprotocol })`,
+    );
   }
 
   /** Tells Nest, which binds its handlers to the connection. */

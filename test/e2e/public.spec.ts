@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { BadRequestException, Catch, type ExceptionFilter, UseFilters } from '@nestjs/common';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { BadRequestException, Catch, type ExceptionFilter, Logger, UseFilters } from '@nestjs/common';
 import { ConnectedSocket, MessageBody, SubscribeMessage, WsException } from '@nestjs/websockets';
 import { allow, SecureGateway, type SecureSocket, UseAdmissionGuards } from 'nest-secure-ws';
 import { Observable, throwError } from 'rxjs';
@@ -115,6 +115,29 @@ describe('a connection', () => {
     await answer('about');
     expect(app.stats().faults.socket).toBe(before + 1);
   });
+});
+
+it('a client whose subprotocols are not answered is noted once, without its words', async () => {
+  const warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation(() => {});
+  const own = await startApp({
+    gateways: [PublicGateway],
+    options: { connections: { allowedOrigins: ['*'], subprotocols: ['chat'] } },
+  });
+  const offers = ['other', 'bearer.canary', 'chat, bearer.canary', ''];
+  for (const offer of offers) {
+    const protocols = offer === '' ? {} : { 'Sec-WebSocket-Protocol': offer };
+    const each = await RawClient.open({ port: own.port }, { path: '/public', headers: { ...headers, ...protocols } });
+    each.destroy();
+  }
+  await own.close();
+  const lines = warn.mock.calls.map(([line]) => String(line)).filter((line) => line.includes('subprotocol'));
+  warn.mockRestore();
+  expect(lines).toEqual([
+    expect.stringMatching(
+      /^A client of \/public offered subprotocols.*connections\.subprotocols \(WEBSOCKETS_SUBPROTOCOLS\)/,
+    ),
+  ]);
+  expect(lines[0]).not.toMatch(/other|canary/);
 });
 
 describe('errors', () => {
