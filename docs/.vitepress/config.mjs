@@ -25,6 +25,7 @@ export default defineConfig({
         text: 'Using it',
         items: pages(
           ['Guards and sessions', '/guards'],
+          ['Paths, other libraries', '/paths-and-other-libraries'],
           ['Rooms and broadcast', '/rooms'],
           ['Outbound client', '/client'],
           ['In a browser', '/browser'],
@@ -36,6 +37,7 @@ export default defineConfig({
         text: 'Running it',
         items: pages(
           ['Deployment', '/deployment'],
+          ['PROXY protocol', '/proxy-protocol'],
           ['Cluster', '/cluster'],
           ['Observability', '/observability'],
           ['Dashboard', '/dashboard'],

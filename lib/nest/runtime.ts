@@ -33,6 +33,7 @@ import { SharedListener } from '../server/shared-listener.js';
 import { type Subscriber, Telemetry } from '../telemetry/events.js';
 import { line, SampledLog } from '../telemetry/log.js';
 import { SecureWsStats } from '../telemetry/stats.js';
+import { SecureWsAdapter } from './adapter.js';
 import { clusterOf, isClustered, sharingOf } from './cluster.js';
 import { wrapFilters } from './filters.js';
 import {
@@ -166,7 +167,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
   /** The settings, the gateways, and everything that is wrong with them: changes nothing and does not throw for them. */
   examine() {
     const { settings, sources, problems: found, warnings } = this.read();
-    const gateways = findGateways(this.modules);
+    const gateways = this.isAdapter ? findGateways(this.modules) : [];
     const problems = [...found];
     const plans = planListeners(gateways, settings, this.config, problems);
     if (sources.get('proxy.requireTls') === 'default' && !this.isPreview)
@@ -234,6 +235,12 @@ export class SecureWsRuntime implements Audiences, BanContext {
     for (const { rooms } of this.endpoints) rooms.observe(node);
     this.stats.cluster = () => node.state;
     await node.start();
+  }
+
+  /** Gateways are this library's: no other adapter was put in its place. */
+  private get isAdapter(): boolean {
+    const adapter = this.config.getIoAdapter();
+    return !adapter || adapter instanceof SecureWsAdapter;
   }
 
   /** Other libraries' upgrades are judged from now on; nothing listens yet. */

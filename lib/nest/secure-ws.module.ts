@@ -101,9 +101,10 @@ export class SecureWsModule
 
   /** @hidden */
   async onApplicationBootstrap(): Promise<void> {
-    if (this.config.getIoAdapter() !== this.adapter) {
+    // The upgrades of another adapter, such as Nest's of socket.io, can be guarded all the same.
+    if (this.config.getIoAdapter() !== this.adapter && (this.runtime.settings.foreign ?? []).length === 0) {
       throw new Error(
-        'Another WebSocket adapter was put in the place of SecureWsModule: remove app.useWebSocketAdapter()',
+        'Another WebSocket adapter was put in the place of SecureWsModule: remove app.useWebSocketAdapter(), or name the paths of its upgrades in `foreign`',
       );
     }
     this.drainFirst();

@@ -9,6 +9,7 @@ import { Test } from '@nestjs/testing';
 import { SubscribeMessage, WebSocketGateway, WebSocketServer } from '@nestjs/websockets';
 import { MessageRate, SecureGateway, SecureWsModule, UseAdmissionGuards } from 'nest-secure-ws';
 import { freePort, PLATFORMS, startApp } from '../support/app.js';
+import { RawClient, upgradeHead } from '../support/raw-client.js';
 
 /** Decorators of this package on a gateway that another adapter serves; and what Nest only looks at. */
 const MESSAGE = /Another WebSocket adapter .* serves \w+Gateway, .*add SecureWsModule\.forRoot\(\) to the imports/;
@@ -103,6 +104,31 @@ it('with SecureWsModule, and another adapter in its place, it does not start', a
   app.useWebSocketAdapter(new WsAdapter(app));
   apps.push(app);
   await expect(app.init()).rejects.toThrow('remove app.useWebSocketAdapter()');
+});
+
+it.each([
+  [PlainGateway, undefined],
+  [SecureOnlyGateway, 'remove app.useWebSocketAdapter()'],
+])('… unless it guards the upgrades of that adapter: then %p starts only if it is plain', async (gateway, words) => {
+  const testing = await Test.createTestingModule({
+    imports: [SecureWsModule.forRoot({ foreign: [{ path: '/plain', guards: [({ query }) => query.has('good')] }] })],
+    providers: [gateway],
+  }).compile();
+  const app = testing.createNestApplication({ logger: false });
+  app.useWebSocketAdapter(new WsAdapter(app));
+  apps.push(app);
+  const listening = app.listen(0, '127.0.0.1');
+  if (words !== undefined) return expect(listening).rejects.toThrow(words);
+  await listening;
+  const { port } = app.getHttpServer().address() as { port: number };
+  for (const [query, status] of [
+    ['good', 101],
+    ['bad', 403],
+  ] as const) {
+    const client = await RawClient.connect({ port });
+    expect((await client.upgrade(upgradeHead(port, { path: `/plain?${query}` }))).status).toBe(status);
+    client.destroy();
+  }
 });
 
 it('with SecureWsModule all of them start, and their instances look as before', async () => {
