@@ -274,7 +274,7 @@ describe('the upgrade of another library', () => {
     await ask('/foreign?user=ada');
     await oldest.client.untilClosed();
     await slots(3);
-    expect(app.app.get(SecureWsBroadcaster).disconnectUser('ada')).toBe(2);
+    expect(await app.app.get(SecureWsBroadcaster).disconnectUser('ada')).toBe(2);
     await slots(1);
     expect(other.client.closed).toBe(false);
     const short = await ask('/foreign?user=zoe&short');
