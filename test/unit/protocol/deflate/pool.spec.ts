@@ -204,6 +204,15 @@ describe('time wasted on the calling thread', () => {
     for (let i = 0; i < 10_000; i++) expect(work(1000, 300, 3000)).toBeCloseTo(workMillis(1000, 300, 3000));
   });
 
+  it('is what exceeds the time of an ordinary message, output or not', () => {
+    const ordinary = allowance();
+    for (let i = 0; i < 10_000; i++) expect(ordinary.work(0.1, 4096, 0)).toBeDefined();
+    const slow = allowance();
+    let times = 0;
+    while (slow.work(2.4, 4096, 1000) !== undefined && times < 100) times++;
+    expect(times).toBe(5);
+  });
+
   it('is not measured where a message is tiny', () => {
     const { work } = allowance();
     while (work(1.2, 4096, 0) !== undefined);
