@@ -44,6 +44,8 @@ export interface ClusterNodeOptions {
   about(): Readonly<Record<string, unknown>>;
 }
 
+type Reach = 'everything' | 'limits' | 'nothing';
+
 /** Why an attempt may not be admitted. */
 export interface ClusterRefusal {
   /** Index of the claim; -1 where nobody could be asked and `onFailure` is `closed`. */
@@ -104,7 +106,8 @@ export class ClusterNode {
   #isBusAlive = false;
   #whenAlive: () => void = () => undefined;
   #hasStarted = false;
-  #status: ClusterState['status'] | undefined;
+  #told: Reach | undefined;
+  #settling: NodeJS.Timeout | undefined;
   #nodes: readonly string[] = [];
   #fallbacks = 0;
   #unsent = 0;
@@ -157,14 +160,13 @@ export class ClusterNode {
       }),
     ]);
     this.#tick = setInterval(() => setImmediate(() => this.#beat()), heartbeat).unref();
-    // Its own message comes back within the time for one answer, or there is something to report.
+    // Its own message comes back soon, or there is something to report.
     const isHeard = new Promise<void>((resolve) => {
       this.#whenAlive = resolve;
-      setTimeout(resolve, timeout).unref();
+      setTimeout(resolve, 10 * timeout).unref();
     });
     this.#beat();
-    await this.#say('ctl', 'hello', '');
-    await isHeard;
+    if (await this.#say('ctl', 'hello', '')) await isHeard;
     this.#hasStarted = true;
     this.#report();
   }
@@ -174,6 +176,7 @@ export class ClusterNode {
     if (this.#isStopped) return;
     this.#isStopped = true;
     clearInterval(this.#tick);
+    clearTimeout(this.#settling);
     clearTimeout(this.#roomTimer);
     this.#requests.close();
     await this.#say('ctl', 'bye', '');
@@ -516,17 +519,34 @@ export class ClusterNode {
     this.#report();
   }
 
-  /** One line for each change of state. */
+  /** What is shared now: everything, limits alone, or nothing. */
+  get #reach(): Reach {
+    if (!this.store.status.isAvailable) return 'nothing';
+    return this.#isBusAlive ? 'everything' : 'limits';
+  }
+
+  /**
+   * One line for each change of state. One for the worse is told a moment later: connections to the same Redis do not
+   * break in the same moment.
+   */
   #report(): void {
-    const status = this.#isUp ? 'up' : 'degraded';
-    if (status === this.#status || !this.#hasStarted) return;
-    const isFirst = this.#status === undefined;
-    this.#status = status;
-    const { nodes, lastError, isAvailable } = this.store.status;
-    if (status === 'up') {
+    if (!this.#hasStarted || this.#isStopped || this.#reach === this.#told) return;
+    if (this.#reach === 'everything' || this.#told === undefined) return this.#tellReach();
+    this.#settling ??= setTimeout(() => {
+      this.#settling = undefined;
+      if (!this.#isStopped && this.#reach !== this.#told) this.#tellReach();
+    }, this.options.timeout).unref();
+  }
+
+  #tellReach(): void {
+    const isFirst = this.#told === undefined;
+    const reach = this.#reach;
+    this.#told = reach;
+    const { nodes, lastError } = this.store.status;
+    if (reach === 'everything') {
       const verb = isFirst ? 'joined' : 'is back';
-      const sentence = `cluster: ${verb}, ${nodes.length} ${nodes.length === 1 ? 'process' : 'processes'}`;
-      return this.host.notice(sentence, status);
+      const processes = nodes.length === 1 ? 'process' : 'processes';
+      return this.host.notice(`cluster: ${verb}, ${nodes.length} ${processes}`, 'up');
     }
     const fallback = {
       local: "this process's limits hold alone",
@@ -534,10 +554,10 @@ export class ClusterNode {
       closed: 'new connections get 503',
     }[this.options.onFailure];
     this.host.notice(
-      isAvailable
+      reach === 'limits'
         ? 'cluster: messages of other processes do not arrive; limits are still shared'
         : `cluster: the store does not answer (${lastError ?? 'not connected'}); ${fallback} (cluster.onFailure) until it does`,
-      status,
+      'degraded',
     );
   }
 

@@ -54,6 +54,7 @@ export class RedisStore implements ClusterStore {
     this.#link = new RedisLink(client, () => this.#breakerMoved(), monotonic);
     this.#counters = new RedisCounters(this.#link, prefix, client.isCluster === true);
     client.on('ready', () => this.#connected());
+    client.on('close', () => this.#tell());
     // Of Redis Cluster: a machine has come, perhaps in the place of another.
     client.on('+node', () => this.#connected());
   }

@@ -191,8 +191,8 @@ describe('what is told of an end', () => {
     const [byUser, byId] = [await open(options), await open(options)];
     await eventually(() => LiveGateway.sockets.length === 2);
     const broadcaster = app.app.get(SecureWsBroadcaster);
-    expect(broadcaster.disconnectSocket(socketOf(1).id, code, reason)).toBe(true);
-    expect(broadcaster.disconnectUser('anna', code, reason)).toBe(2);
+    expect(await broadcaster.disconnectSocket(socketOf(1).id, code, reason)).toBe(1);
+    expect(await broadcaster.disconnectUser('anna', code, reason)).toBe(2);
     for (const client of [byUser, byId]) expect(await client.closeFrame()).toEqual(expected);
   });
 });
