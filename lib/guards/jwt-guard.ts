@@ -214,9 +214,10 @@ class Verifier {
 const logger = new Logger('SecureWs');
 const warning = (message: string): void => logger.warn(message);
 
-async function loadJose(load: () => Promise<unknown> = () => import('jose')): Promise<Jose> {
+async function loadJose(load: (() => Promise<unknown>) | undefined): Promise<Jose> {
   try {
-    return (await load()) as Jose;
+    // Inside `try`, so that bundlers take it for optional.
+    return (load === undefined ? await import('jose') : await load()) as Jose;
   } catch (cause) {
     throw new Error("jwtGuard() needs the package 'jose': npm install jose", { cause });
   }
