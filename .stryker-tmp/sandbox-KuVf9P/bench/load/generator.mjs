@@ -1,0 +1,108 @@
+// @ts-nocheck
+// The load: a process of its own, told over IPC what to do. It ends with its parent.
+import { connect } from 'node:net';
+import { answer } from '../support/rpc.mjs';
+import { Tape } from './frames.mjs';
+import { Peer, source, upgradeRequest } from './peer.mjs';
+
+const groups = new Map();
+
+answer({ open, echo, broadcast, close, refused });
+
+/** Opens `count` connections, at most `concurrency` at once, and keeps them as `group`. */
+async function open({ group, port, count, protocol, deflate = false, concurrency = 32, net, sources }) {
+  const request = upgradeRequest(port, { protocol, deflate });
+  const peers = await pooled(count, concurrency, async (index) => {
+    const peer = new Peer({ port, from: source(index, { net, sources }), request, protocol, deflate });
+    await peer.ready;
+    return peer;
+  });
+  groups.set(group, { peers, protocol, deflate });
+  return peers.length;
+}
+
+/** `total` echoes over a group's connections, `inFlight` on each; a reply is answered by the next message. */
+function echo({ group, bytes, inFlight = 1, total }) {
+  const { peers, protocol, deflate } = groups.get(group);
+  const tape = new Tape({ event: 'echo', bytes, protocol, deflate, burst: inFlight });
+  const quota = Math.ceil(total / peers.length);
+  return settled(peers, (peer, finish) => {
+    let sent = Math.min(inFlight, quota);
+    let received = 0;
+    peer.onMessages = (count) => {
+      received += count;
+      if (received === quota) return finish();
+      const next = Math.min(count, quota - sent);
+      if (next === 0) return;
+      peer.send(tape.cut(sent, next));
+      sent += next;
+    };
+    peer.send(tape.cut(0, sent));
+  });
+}
+
+/** `rounds` messages, each delivered to every connection of the group before the next is sent. */
+async function broadcast({ group, bytes, rounds }) {
+  const { peers, protocol, deflate } = groups.get(group);
+  const tape = new Tape({ event: 'shout', bytes, protocol, deflate });
+  for (let round = 0; round < rounds; round++) {
+    await settled(peers, (peer, finish) => {
+      peer.onMessages = finish;
+      if (peer === peers[0]) peer.send(tape.cut(round, 1));
+    });
+  }
+}
+
+function close({ group }) {
+  for (const peer of groups.get(group)?.peers ?? []) peer.end();
+  groups.delete(group);
+}
+
+/** `count` attempts that must all be refused; counts what each came to: a status, `reset` or `closed`. */
+async function refused({ port, count, concurrency = 32, net, sources }) {
+  const request = upgradeRequest(port);
+  const outcomes = await pooled(count, concurrency, (index) => attempt(port, source(index, { net, sources }), request));
+  const counts = {};
+  for (const outcome of outcomes) counts[outcome] = (counts[outcome] ?? 0) + 1;
+  return counts;
+}
+
+function attempt(port, from, request) {
+  return new Promise((resolve) => {
+    let status;
+    const socket = connect({ port, host: '127.0.0.1', localAddress: from });
+    socket.on('connect', () => socket.write(request));
+    socket.on('data', (chunk) => {
+      status ??= chunk.latin1Slice(9, 12);
+    });
+    socket.on('error', () => {
+      status ??= 'reset';
+    });
+    socket.on('close', () => resolve(status ?? 'closed'));
+  });
+}
+
+/** Resolves when `start` has called back for every peer; rejects when one of them is lost. */
+function settled(peers, start) {
+  return new Promise((resolve, reject) => {
+    let left = peers.length;
+    for (const peer of peers) {
+      peer.onClose = (code) => reject(new Error(`the server closed a connection with ${code}`));
+      start(peer, () => --left === 0 && resolve());
+    }
+  });
+}
+
+/** `task(index)` for every index, at most `width` at once, results in order. */
+async function pooled(count, width, task) {
+  const results = new Array(count);
+  let next = 0;
+  const lane = async () => {
+    while (next < count) {
+      const index = next++;
+      results[index] = await task(index);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(width, count) }, lane));
+  return results;
+}

@@ -1,0 +1,152 @@
+// @ts-nocheck
+import { startServer } from '../servers/index.mjs';
+import { TURNS } from '../support/bench.mjs';
+import { Row } from './collector.mjs';
+
+const CAP = 2;
+/** Connections of one turn. */
+const COUNT = 700;
+const CAPPED = { net: 3, sources: 16 };
+const DENIED = { net: 4, sources: 16 };
+/** On a port of its own who has no room is reset at accept. */
+const REFUSED = { ours: ['429'], oursOwnPort: ['reset', 'closed'] };
+const KEYS = ['bare', 'ours', 'oursOwnPort', 'nestWs', 'nestIo'];
+
+/** CPU per accepted handshake: up to the last 101, and with the end of the connections in it. */
+export async function handshake(bench) {
+  const accepted = new Row({
+    id: 'handshake.accepted',
+    title: 'CPU per accepted handshake',
+    unit: 'µs',
+    limits: { ours: { goal: 0.9, accepted: 1.1 } },
+  });
+  const whole = new Row({ id: 'handshake.whole', title: 'CPU per accepted handshake and its end', unit: 'µs' });
+  await bench.withServers(KEYS, { limits: bench.limits.handshakes }, async (servers) => {
+    const turn = (server) => acceptedCpu(bench, server);
+    await bench.warm(servers, turn);
+    await bench.turns(TURNS, servers, async (server) => {
+      const { opened, ended } = await turn(server);
+      accepted.add(server.key, opened / COUNT);
+      whole.add(server.key, (opened + ended) / COUNT);
+    });
+  });
+  return [accepted, whole];
+}
+
+async function acceptedCpu(bench, server) {
+  const { port, protocol } = server;
+  const opened = await server.cpuOf(() => bench.load.call('open', { group: 'accept', port, protocol, count: COUNT }));
+  const ended = await server.cpuOf(async () => {
+    await bench.load.call('close', { group: 'accept' });
+    await server.drained();
+  });
+  return { opened, ended };
+}
+
+/** CPU per refused attempt, from accept to the last of its socket, against what bare `ws` needs to accept one. */
+export async function refusals(bench) {
+  const capped = new Row({
+    id: 'handshake.429',
+    title: 'CPU per refused attempt (per-address cap, 429) against one accepted by bare ws',
+    unit: 'µs',
+    limits: { ours: { goal: 0.7, accepted: 0.85 } },
+  });
+  const denied = new Row({
+    id: 'handshake.denied',
+    title: 'CPU per denied address against one accepted by bare ws',
+    unit: 'µs',
+    limits: { ours: { goal: 0.4, accepted: 0.5 } },
+  });
+  // A refused attempt is measured to its end: these compare it with an accepted one that is, too.
+  const cappedWhole = new Row({
+    id: 'handshake.429.whole',
+    title: 'CPU per refused attempt (429) against one accepted and ended by bare ws',
+    unit: 'µs',
+  });
+  const deniedWhole = new Row({
+    id: 'handshake.denied.whole',
+    title: 'CPU per denied address against one accepted and ended by bare ws',
+    unit: 'µs',
+  });
+  await bench.withServers(['bare', 'ours', 'oursOwnPort'], { limits: refusingLimits(bench) }, async (servers) => {
+    const turns = {
+      bare: async (server) => {
+        const { opened, ended } = await acceptedCpu(bench, server);
+        return { atCap: opened, atAccept: opened, whole: opened + ended };
+      },
+      ours: async (server) => ({
+        atCap: await refusedCpu(bench, server, COUNT, CAPPED, ...REFUSED[server.key]),
+        atAccept: await refusedCpu(bench, server, COUNT, DENIED, 'reset', 'closed'),
+      }),
+    };
+    const turn = (server) => (turns[server.key] ?? turns.ours)(server);
+    for (const server of servers) if (server.key !== 'bare') await fillCap(bench, server);
+    await bench.warm(servers, turn);
+    await bench.turns(TURNS, servers, async (server) => {
+      const { atCap, atAccept, whole } = await turn(server);
+      capped.add(server.key, atCap / COUNT);
+      denied.add(server.key, atAccept / COUNT);
+      cappedWhole.add(server.key, (whole ?? atCap) / COUNT);
+      deniedWhole.add(server.key, (whole ?? atAccept) / COUNT);
+    });
+  });
+  return [capped, denied, cappedWhole, deniedWhole];
+}
+
+/** What 20 000 refused attempts leave in memory. */
+export async function refusalGrowth(bench) {
+  const total = bench.quick ? 2000 : 20_000;
+  const ways = { 429: { ...CAPPED, expected: ['429'] }, denied: { ...DENIED, expected: ['reset', 'closed'] } };
+  const rows = [];
+  for (const [way, { net, sources, expected }] of Object.entries(ways)) {
+    const heap = growthRow(way, 'heap', total);
+    const rss = growthRow(way, 'rss', total);
+    await bench.turns(3, ['ours'], async (key) => {
+      const server = await startServer(key, { limits: refusingLimits(bench) });
+      try {
+        await fillCap(bench, server);
+        await refuse(bench, server, total / 10, { net, sources }, expected);
+        const before = await server.memory();
+        await refuse(bench, server, total, { net, sources }, expected);
+        await server.drained(CAP * CAPPED.sources);
+        const after = await server.memory();
+        heap.add(key, (after.heapUsed - before.heapUsed) / 1024);
+        rss.add(key, (after.rss - before.rss) / 1024);
+      } finally {
+        await bench.load.call('close', { group: `cap.${key}` });
+        await server.stop();
+      }
+    });
+    rows.push(heap, rss);
+  }
+  return rows;
+}
+
+function growthRow(way, what, total) {
+  const title = `${what === 'heap' ? 'JS heap' : 'RSS'} growth after ${total} refused (${way})`;
+  const limits = what === 'heap' ? { ours: { max: 2048 } } : {};
+  return new Row({ id: `handshake.growth.${way}.${what}`, title, unit: 'KiB', base: null, limits });
+}
+
+const refusingLimits = ({ limits }) => ({
+  ...limits.handshakes,
+  connections: { ...limits.handshakes.connections, maxPerIp: CAP, deniedIps: [`127.0.${DENIED.net}.0/24`] },
+});
+
+/** Holds as many connections as the cap lets each of the capped addresses have. */
+function fillCap(bench, { key, port, protocol }) {
+  return bench.load.call('open', { group: `cap.${key}`, port, protocol, count: CAP * CAPPED.sources, ...CAPPED });
+}
+
+async function refusedCpu(bench, server, count, from, ...expected) {
+  return server.cpuOf(async () => {
+    await refuse(bench, server, count, from, expected);
+    await server.drained(CAP * CAPPED.sources);
+  });
+}
+
+async function refuse(bench, { port, title }, count, from, expected) {
+  const outcomes = await bench.load.call('refused', { port, count, ...from });
+  const wrong = Object.keys(outcomes).filter((outcome) => !expected.includes(outcome));
+  if (wrong.length > 0) throw new Error(`${title}: expected ${expected}, got ${JSON.stringify(outcomes)}`);
+}

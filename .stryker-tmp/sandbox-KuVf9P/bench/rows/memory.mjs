@@ -1,0 +1,82 @@
+// @ts-nocheck
+import { setTimeout as sleep } from 'node:timers/promises';
+import { startServer } from '../servers/index.mjs';
+import { Row } from './collector.mjs';
+
+const KIB = 1024;
+const MESSAGE = 2048;
+const SETTLE = 250;
+const MORE = 0.6;
+
+/**
+ * Idle connections counted from a process that just started, fixed growth of its heap and code included; what each
+ * further one adds, which is a connection's own; then one message each way on all of them.
+ */
+export async function memory(bench) {
+  const rows = {
+    idle: rowsOf('idle', 'per idle connection', { ours: { goal: 1, accepted: 1.1 } }),
+    further: rowsOf('further', 'per further idle connection'),
+    used: rowsOf('used', 'per connection after a 2 KiB message each way'),
+  };
+  const count = bench.quick ? 1000 : 5000;
+  await bench.turns(5, ['bare', 'ours', 'nestWs', 'nestIo'], async (key) => {
+    const { base, idle, more, used } = await footprint(bench, key, { count });
+    rows.idle.add(key, base, idle, count);
+    rows.further.add(key, idle, more, count * MORE);
+    rows.used.add(key, base, used, count + count * MORE);
+  });
+  return Object.values(rows).flatMap(({ rss, heap }) => [rss, heap]);
+}
+
+function rowsOf(name, what, limits = {}) {
+  const rss = new Row({ id: `memory.${name}.rss`, title: `RSS ${what}`, unit: 'KiB', limits });
+  const heap = new Row({ id: `memory.${name}.heap`, title: `JS heap ${what}`, unit: 'KiB' });
+  const add = (key, from, to, count) => {
+    rss.add(key, (to.rss - from.rss) / count / KIB);
+    heap.add(key, (to.heapUsed - from.heapUsed) / count / KIB);
+  };
+  return { rss, heap, add };
+}
+
+/** The same with permessage-deflate negotiated by every connection. */
+export async function memoryCompressed(bench) {
+  const row = new Row({
+    id: 'memory.compressed.rss',
+    title: 'RSS with compression after a 2 KiB message each way',
+    unit: 'KiB',
+  });
+  // With those that are opened later, five thousand.
+  const count = bench.quick ? 200 : 3125;
+  await bench.turns(3, ['bare', 'tuned', 'ours', 'nestWs', 'nestIo'], async (key) => {
+    const { base, used } = await footprint(bench, key, { count, deflate: true });
+    row.add(key, (used.rss - base.rss) / (count + count * MORE) / KIB);
+  });
+  return [row];
+}
+
+/** Forced collections before each figure. A fresh process each time, since RSS never comes back whole. */
+async function footprint(bench, key, { count, deflate = false }) {
+  const server = await startServer(key, { compression: deflate, limits: bench.limits.connections });
+  try {
+    const base = await settledMemory(server);
+    await openPeers(bench, server, { group: 'first', count, deflate });
+    const idle = await settledMemory(server);
+    await openPeers(bench, server, { group: 'more', count: count * MORE, deflate });
+    const more = await settledMemory(server);
+    await bench.load.call('echo', { group: 'first', bytes: MESSAGE, total: count });
+    await bench.load.call('echo', { group: 'more', bytes: MESSAGE, total: count * MORE });
+    return { base, idle, more, used: await settledMemory(server) };
+  } finally {
+    for (const group of ['first', 'more']) await bench.load.call('close', { group }).catch(() => {});
+    await server.stop();
+  }
+}
+
+function openPeers(bench, { port, protocol }, options) {
+  return bench.load.call('open', { port, protocol, ...options });
+}
+
+async function settledMemory(server) {
+  await sleep(SETTLE);
+  return server.memory();
+}

@@ -1,0 +1,35 @@
+// @ts-nocheck
+import { setTimeout as sleep } from 'node:timers/promises';
+import { openDescriptors, openSockets } from '../support/descriptors.mjs';
+import { answer } from '../support/rpc.mjs';
+
+/** What the parent asked of this server. */
+export const config = JSON.parse(process.argv[2] ?? '{}');
+
+/** Answers the runner's questions about this process; `stats` adds counters of the server's own. */
+export function measured({ port, stats = () => null }) {
+  answer({
+    port: () => port,
+    cpu: () => cpuMicros(),
+    sockets: () => openSockets(),
+    memory: async () => {
+      await collect();
+      const { rss, heapUsed } = process.memoryUsage();
+      return { rss, heapUsed, sockets: openSockets(), descriptors: openDescriptors(), stats: stats() };
+    },
+  });
+}
+
+/** User and system time of every thread of this process, in microseconds. */
+function cpuMicros() {
+  const { user, system } = process.cpuUsage();
+  return user + system;
+}
+
+// Finalizers and the allocator's returned pages need turns of the loop between collections.
+async function collect() {
+  for (let turn = 0; turn < 4; turn++) {
+    globalThis.gc();
+    await sleep(40);
+  }
+}

@@ -1,0 +1,203 @@
+// @ts-nocheck
+import { randomInt } from 'node:crypto';
+import type { ClientAddress } from '../net/address.js';
+import { Ring, type RingMember } from '../net/ring.js';
+import type { Crowd } from './pending.js';
+
+/** How many times the limits of one IPv6 prefix a whole /48 may hold. */
+export const SITE_FACTOR = 8;
+
+/**
+ * What is remembered of one address (an IPv6 prefix is one address), shared by all its connections: each keeps
+ * one pointer to it. The counts are exact; whoever raises one lowers it again.
+ */
+export class AddressEntry implements RingMember<AddressEntry> {
+  /** Live connections: reserved or open. */
+  connections = 0;
+  /** Connections between accept and 101. */
+  pending = 0;
+  /** Those connections, where there are any. */
+  crowd: Crowd<unknown> | undefined = undefined;
+  /** Bytes held for its open connections: incomplete and waiting messages, output. */
+  heldBytes = 0;
+  /** Bucket of `connections.rate` (see token-bucket.ts). */
+  attempts = 0;
+  /** Bucket of `messages.byteRatePerIp`. */
+  bytes = 0;
+  /** How many hold this entry; at 0 it may be forgotten, once its buckets are full. */
+  refs = 0;
+  /** In the ring of idle entries. */
+  next: AddressEntry = this;
+  previous: AddressEntry = this;
+
+  constructor(
+    readonly key: string,
+    /** The entry of the /48 around an IPv6 prefix, whose limits are eight times as high. */
+    readonly site: AddressEntry | undefined = undefined,
+    /** A trusted proxy: it is counted, and no limit per address applies. */
+    readonly isExempt: boolean = false,
+  ) {}
+
+  /** Whether it, or the /48 around it, has as many connections as it may. */
+  isFull(max: number): boolean {
+    if (this.isExempt) return false;
+    return this.connections >= max || (this.site !== undefined && this.site.connections >= max * SITE_FACTOR);
+  }
+}
+
+/** A power of two. */
+const BUCKETS = 4096;
+
+/**
+ * A fixed number of entries that networks share by hash, for when there is no room to remember single addresses:
+ * coarse, but nobody gets through uncounted. The seed keeps an attacker from choosing with whom to share.
+ */
+export class SharedEntries {
+  readonly #entries = new Map<number, AddressEntry>();
+  readonly #seed = randomInt(2 ** 31);
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  of(network: string): AddressEntry {
+    const index = this.#hash(network) & (BUCKETS - 1);
+    let entry = this.#entries.get(index);
+    if (entry === undefined) this.#entries.set(index, (entry = new AddressEntry(network)));
+    return entry;
+  }
+
+  /** FNV-1a, with its high bits folded into the low ones that are used. */
+  #hash(text: string): number {
+    let hash = this.#seed;
+    for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+    return hash ^ (hash >>> 15);
+  }
+}
+
+export interface AddressTableOptions {
+  /** Addresses without a connection that are remembered for their rates. Default 65 536. */
+  readonly maxIdle?: number;
+  /** Milliseconds of a monotonic clock. */
+  readonly now: () => number;
+}
+
+export const DEFAULT_MAX_IDLE = 65_536;
+/** Idle entries that are looked at whenever one becomes idle: more than come, so that the table shrinks by itself. */
+const SWEEP_ON_IDLE = 2;
+/** … and when the table is full and an unknown address asks for a place. */
+const SWEEP_ON_FULL = 16;
+
+/**
+ * The addresses that are known: all with a live connection, and a bounded number of idle ones whose buckets are not
+ * full yet. No timer: an idle entry is dropped when the sweep that others cause finds its buckets full.
+ * When the table is full, an unknown address shares the bucket of its /24 or /48 until there is room.
+ */
+export class AddressTable {
+  readonly #entries = new Map<string, AddressEntry>();
+  /** Those that nobody holds; the sweep goes on with the first. */
+  readonly #idle = new Ring<AddressEntry>();
+  #idleCount = 0;
+  readonly #shared = new SharedEntries();
+  readonly #maxIdle: number;
+  readonly #now: () => number;
+
+  constructor(options: AddressTableOptions) {
+    this.#maxIdle = options.maxIdle ?? DEFAULT_MAX_IDLE;
+    this.#now = options.now;
+  }
+
+  /** Entries held now: addresses, their /48 tiers, shared buckets. At most `maxIdle` beyond what is live, twice that with their tiers. */
+  get size(): number {
+    return this.#entries.size + this.#shared.size;
+  }
+
+  /** The entry of an address that has connections; nobody holds it by that. */
+  live(address: ClientAddress): AddressEntry | undefined {
+    const entry = this.#entries.get(address.key);
+    return entry !== undefined && entry.refs > 0 ? entry : undefined;
+  }
+
+  /** The entry of an address, held until it is released. `isExempt` marks a trusted proxy. */
+  acquire(address: ClientAddress, isExempt = false): AddressEntry {
+    // By itself, lest strangers in a trusted proxy's IPv6 prefix share its exemption.
+    const key = isExempt ? `=${address.text}` : address.key;
+    const entry = this.#known(key) ?? this.#admit(key, address, isExempt);
+    entry.refs++;
+    return entry;
+  }
+
+  /** Gives up one hold: exactly once for each `acquire`. */
+  release(entry: AddressEntry): void {
+    const now = this.#now();
+    this.#letGo(entry, now);
+    this.#sweep(SWEEP_ON_IDLE, now);
+  }
+
+  /** Looks at up to `count` idle entries, each in its turn, and drops those whose buckets are full again. */
+  sweep(count: number): void {
+    this.#sweep(count, this.#now());
+  }
+
+  #sweep(count: number, now: number): void {
+    for (let left = Math.min(count, this.#idleCount); left > 0; left--) {
+      const entry = this.#idle.first;
+      if (entry === undefined) return;
+      this.#idle.first = entry.next;
+      if (isForgettable(entry, now)) {
+        this.#leaveIdle(entry);
+        this.#forget(entry, now);
+      }
+    }
+  }
+
+  #known(key: string): AddressEntry | undefined {
+    const entry = this.#entries.get(key);
+    if (entry?.refs === 0) this.#leaveIdle(entry);
+    return entry;
+  }
+
+  #leaveIdle(entry: AddressEntry): void {
+    this.#idle.remove(entry);
+    this.#idleCount--;
+  }
+
+  #admit(key: string, address: ClientAddress, isExempt: boolean): AddressEntry {
+    if (!isExempt && !this.#hasRoom()) return this.#shared.of(address.network);
+    const entry = new AddressEntry(key, isExempt ? undefined : this.#site(address), isExempt);
+    this.#entries.set(key, entry);
+    return entry;
+  }
+
+  #site(address: ClientAddress): AddressEntry | undefined {
+    const key = address.site;
+    if (key === undefined) return undefined;
+    let site = this.#known(key);
+    if (site === undefined) this.#entries.set(key, (site = new AddressEntry(key)));
+    site.refs++;
+    return site;
+  }
+
+  #hasRoom(): boolean {
+    if (this.#idleCount < this.#maxIdle) return true;
+    this.sweep(SWEEP_ON_FULL);
+    return this.#idleCount < this.#maxIdle;
+  }
+
+  #letGo(entry: AddressEntry, now: number): void {
+    // Shared buckets are not among them: they stay.
+    if (--entry.refs > 0 || this.#entries.get(entry.key) !== entry) return;
+    if (isForgettable(entry, now)) return this.#forget(entry, now);
+    this.#idle.add(entry);
+    this.#idleCount++;
+  }
+
+  /** An entry holds its /48 for as long as it is remembered. */
+  #forget(entry: AddressEntry, now: number): void {
+    this.#entries.delete(entry.key);
+    if (entry.site !== undefined) this.#letGo(entry.site, now);
+  }
+}
+
+/** Its buckets are full: a new entry would say the same. */
+const isForgettable = (entry: AddressEntry, now: number): boolean => entry.attempts <= now && entry.bytes <= now;

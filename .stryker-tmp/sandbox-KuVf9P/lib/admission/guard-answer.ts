@@ -1,0 +1,140 @@
+// @ts-nocheck
+import { STATUS_CODES } from 'node:http';
+import { REFUSALS, type Refusal, withDetail } from '../http/refusal.js';
+import { type Admission, type AdmissionHeaders, type Allowed, BuiltInRefusal, type Refused } from './guard.js';
+
+/** A yes whose parts are known to be fit for the wire; also what all guards together said. */
+export interface Admitted {
+  /** Tells it from a refusal. */
+  readonly reason?: undefined;
+  readonly principal: unknown;
+  /** What the user is known by: `userKey`, else what the principal yields. */
+  readonly userKey: string | undefined;
+  /** Milliseconds since 1970, `Infinity` where the session has no end. */
+  readonly expiresAt: number;
+  readonly headers: readonly HeaderLine[];
+  readonly subprotocol: string | undefined;
+}
+
+export type HeaderLine = readonly [name: string, value: string];
+
+/** What a guard answered is not an admission: 500 for the peer, these words for the log. */
+class BadAnswer extends Error {}
+
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+/** `field-value` (RFC 9110, section 5.5): no CR, LF, NUL or other control characters, no bytes above Latin-1. */
+const FIELD_VALUE = /^[\t -~\x80-\xff]*$/;
+/** Framing and hop-by-hop fields (RFC 9110, section 7.6.1): they belong to whoever writes the response. */
+const FORBIDDEN =
+  /^(?:connection|content-length|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade|sec-websocket-.*)$/i;
+/** 1973 in milliseconds, the year 5138 in seconds: what is smaller was meant to be seconds. */
+const SMALLEST_TIME = 1e11;
+
+/** Turns a guard's answer other than `true` into values that need no further check, or into the refusal that it amounts to. */
+export function checkAnswer(answer: unknown, offered: readonly string[], now: number): Admitted | Refusal {
+  if (answer === false) return REFUSALS.guard;
+  try {
+    return checkAdmission(answer, offered, now);
+  } catch (error) {
+    return withDetail(REFUSALS.guardFailed, error instanceof BadAnswer ? error.message : 'its answer cannot be read');
+  }
+}
+
+function checkAdmission(answer: unknown, offered: readonly string[], now: number): Admitted | Refusal {
+  const admission = answer as Admission | null | undefined;
+  switch (admission?.decision) {
+    case 'allow':
+      return checkAllow(admission, offered, now);
+    case 'refuse':
+      return checkRefuse(admission);
+    default:
+      throw new BadAnswer('it answered neither true, false, allow() nor refuse()');
+  }
+}
+
+function checkAllow(admission: Allowed, offered: readonly string[], now: number): Admitted | Refusal {
+  const expiresAt = checkExpiry(admission.expiresAt);
+  if (expiresAt <= now) return EXPIRED;
+  const principal = admission.principal ?? undefined;
+  return {
+    principal,
+    userKey: checkUserKey(admission.userKey) ?? userKeyOf(principal),
+    expiresAt,
+    headers: checkHeaders(admission.headers),
+    subprotocol: checkSubprotocol(admission.subprotocol, offered),
+  };
+}
+
+const EXPIRED: Refusal = Object.freeze({
+  reason: 'guard',
+  status: 401,
+  text: 'Unauthorized',
+  detail: 'expiresAt is in the past',
+});
+
+function checkRefuse(refused: Refused): Refusal {
+  if (refused instanceof BuiltInRefusal) return refused.refusal;
+  const { status, text, headers } = refused;
+  const lines = checkHeaders(headers);
+  const isRedirect = status >= 300 && status < 400 && lines.some(([name]) => name.toLowerCase() === 'location');
+  if (!Number.isInteger(status) || !(isRedirect || (status >= 400 && status < 600))) {
+    throw new BadAnswer(`it refused with status ${String(status)}: 400 to 599, or 3xx with a Location`);
+  }
+  if (text !== undefined && typeof text !== 'string') throw new BadAnswer('the text of its refusal is no string');
+  return { reason: 'guard', status, text: text ?? STATUS_CODES[status] ?? 'Refused', headers: lines };
+}
+
+/** Milliseconds since 1970 of a guard's `expiresAt`; throws where it is none. */
+export function checkExpiry(expiresAt: Date | number | undefined): number {
+  if (expiresAt === undefined || expiresAt === null) return Infinity;
+  const time = expiresAt instanceof Date ? expiresAt.getTime() : expiresAt;
+  if (typeof time !== 'number' || !Number.isFinite(time))
+    throw new BadAnswer('expiresAt is neither a Date nor a number');
+  if (time < SMALLEST_TIME && !(expiresAt instanceof Date)) {
+    throw new BadAnswer(`expiresAt ${time} is too small to be milliseconds since 1970: seconds?`);
+  }
+  return time;
+}
+
+function checkUserKey(key: string | number | undefined): string | undefined {
+  if (key === undefined || key === null) return undefined;
+  const text = keyText(key);
+  if (text === undefined) throw new BadAnswer('userKey is neither a number nor a string that is not empty');
+  return text;
+}
+
+function checkSubprotocol(subprotocol: string | undefined, offered: readonly string[]): string | undefined {
+  if (subprotocol === undefined || subprotocol === null) return undefined;
+  if (!offered.includes(subprotocol)) throw new BadAnswer('it chose a subprotocol that the client did not offer');
+  return subprotocol;
+}
+
+const NO_LINES: readonly HeaderLine[] = Object.freeze([]);
+
+function checkHeaders(headers: AdmissionHeaders | undefined): readonly HeaderLine[] {
+  if (headers === undefined || headers === null) return NO_LINES;
+  return Object.entries(headers).flatMap(([name, value]) =>
+    (Array.isArray(value) ? value : [value]).map((each) => checkLine(name, each)),
+  );
+}
+
+function checkLine(name: string, value: unknown): HeaderLine {
+  if (!TOKEN.test(name)) throw new BadAnswer('the name of a response header is no token');
+  if (FORBIDDEN.test(name)) throw new BadAnswer(`the response header ${name} is not a guard's to set`);
+  const text = typeof value === 'number' ? String(value) : value;
+  if (typeof text !== 'string' || !FIELD_VALUE.test(text))
+    throw new BadAnswer(`the value of ${name} is no header value`);
+  return [name, text];
+}
+
+const keyText = (value: unknown): string | undefined => {
+  if (Number.isFinite(value) || typeof value === 'bigint') return String(value);
+  return typeof value === 'string' && value !== '' ? value : undefined;
+};
+
+/** What a user is known by where no guard gave a `userKey`: the principal if it is a key itself, else its `id` or `sub`. */
+export function userKeyOf(principal: unknown): string | undefined {
+  if (typeof principal !== 'object' || principal === null) return keyText(principal);
+  const { id, sub } = principal as { id?: unknown; sub?: unknown };
+  return keyText(id) ?? keyText(sub);
+}

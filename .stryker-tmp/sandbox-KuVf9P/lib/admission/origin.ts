@@ -1,0 +1,150 @@
+// @ts-nocheck
+import { isIPv4 } from 'node:net';
+import { canonicalHost, type HostPort, isUnder, MAX_PORT, normalizeHost, wildcardSuffix } from '../http/host.js';
+
+export interface WebOrigin {
+  readonly scheme: string;
+  readonly host: string;
+  /** The default port of the scheme where none was written; `undefined` where the scheme has none. */
+  readonly port: number | undefined;
+}
+
+/** Lower case only: that is how a browser writes it (RFC 6454, section 6.1), and whoever does not is not compared. */
+const ORIGIN = /^([a-z][a-z0-9+.-]*):\/\/([a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\])(?::([1-9]\d{0,4}))?$/;
+
+const DEFAULT_PORTS = new Map([
+  ['http', 80],
+  ['https', 443],
+]);
+
+/** Reads the value of an `Origin` header; `undefined` for `null`, for several origins and for anything but one. */
+export function parseOrigin(text: string): WebOrigin | undefined {
+  const [, scheme, host, digits] = ORIGIN.exec(text) ?? [];
+  if (scheme === undefined || host === undefined) return undefined;
+  const port = digits === undefined ? DEFAULT_PORTS.get(scheme) : Number(digits);
+  return (port ?? 0) > MAX_PORT ? undefined : { scheme, host: canonicalHost(host), port };
+}
+
+export const sameOrigin = (a: WebOrigin, b: WebOrigin): boolean =>
+  a.scheme === b.scheme && a.host === b.host && a.port === b.port;
+
+/** `connections.allowedOrigins`, compiled. A host that begins with a dot stands for the names under it. */
+export class AllowedOrigins {
+  readonly #origins: readonly WebOrigin[];
+  readonly #any: boolean;
+  readonly #null: boolean;
+
+  constructor(origins: readonly WebOrigin[], any: boolean, opaque: boolean) {
+    this.#origins = origins;
+    this.#any = any;
+    this.#null = opaque;
+  }
+
+  /** Judges the value of an `Origin` header. */
+  has(origin: string): boolean {
+    if (this.#any) return true;
+    if (origin === 'null') return this.#null;
+    const parsed = parseOrigin(origin);
+    return parsed !== undefined && this.#origins.some((allowed) => matches(allowed, parsed));
+  }
+}
+
+function matches(allowed: WebOrigin, origin: WebOrigin): boolean {
+  if (!allowed.host.startsWith('.')) return sameOrigin(allowed, origin);
+  return allowed.scheme === origin.scheme && allowed.port === origin.port && isUnder(origin.host, allowed.host);
+}
+
+/**
+ * Compiles origins such as `https://app.example`, `https://*.example.com`, `chrome-extension://…`, `*` and `null`;
+ * every problem instead, as a sentence each, where an entry is none of these.
+ */
+export function parseAllowedOrigins(entries: readonly string[]): AllowedOrigins | string[] {
+  const parsed = entries.filter((entry) => entry !== '*' && entry !== 'null').map(parseEntry);
+  const problems = parsed.filter((each) => typeof each === 'string');
+  if (problems.length > 0) return problems;
+  const origins = parsed.filter((each) => typeof each !== 'string');
+  return new AllowedOrigins(origins, entries.includes('*'), entries.includes('null'));
+}
+
+const ENTRY = /^([a-z][a-z0-9+.-]*):\/\/([^:/[]*|\[[^\]]*\])(:\d+)?(\/)?$/i;
+
+function parseEntry(entry: string): WebOrigin | string {
+  const [, scheme, host, port = '', slash] = ENTRY.exec(entry) ?? [];
+  if (scheme === undefined || host === undefined) return noOrigin(entry);
+  if (slash) return `'${entry}' is no origin: write '${entry.slice(0, -1)}', without the slash`;
+  if (/^wss?$/i.test(scheme)) return `'${entry}' is no origin of a page: write '${entry.replace(/^ws/i, 'http')}'`;
+  return host.startsWith('*.') ? parseWildcard(entry, scheme, host, port) : parseExact(entry, scheme, host, port);
+}
+
+function parseExact(entry: string, scheme: string, host: string, port: string): WebOrigin | string {
+  const name = /^https?$/i.test(scheme) ? normalizeHost(host) : host.toLowerCase();
+  return parseOrigin(`${scheme.toLowerCase()}://${name ?? ''}${port}`) ?? noOrigin(entry);
+}
+
+function parseWildcard(entry: string, scheme: string, host: string, port: string): WebOrigin | string {
+  const suffix = wildcardSuffix(host);
+  const base = suffix === undefined ? undefined : parseOrigin(`${scheme.toLowerCase()}://${suffix.slice(1)}${port}`);
+  return base === undefined ? noOrigin(entry) : { ...base, host: `.${base.host}` };
+}
+
+const noOrigin = (entry: string): string =>
+  `'${entry}' is no origin such as 'https://app.example', 'https://app.example:8443' or 'https://*.example.com', nor '*' or 'null'`;
+
+export interface OriginFacts {
+  /** The value of `Origin`, `undefined` where there is none: then no browser page asks. */
+  readonly origin: string | undefined;
+  readonly host: HostPort;
+  /** Whether the client speaks TLS; `undefined` where that is not known. */
+  readonly secure: boolean | undefined;
+  /** The socket's peer is loopback and no trusted proxy. */
+  readonly isLocalPeer: boolean;
+}
+
+/**
+ * `undefined` where the origin may connect, else what was compared, for the log.
+ * Without a list a page may connect to where it came from: `Origin` must name the host, the port and, where it is
+ * known, the scheme of this request.
+ */
+export function judgeOrigin(allowed: AllowedOrigins | undefined, facts: OriginFacts): string | undefined {
+  if (facts.origin === undefined) return undefined;
+  if (allowed !== undefined)
+    return allowed.has(facts.origin) ? undefined : told(facts.origin, 'is not in allowedOrigins');
+  return judgeSameOrigin(facts.origin, facts);
+}
+
+function judgeSameOrigin(text: string, { host, secure, isLocalPeer }: OriginFacts): string | undefined {
+  const origin = parseOrigin(text);
+  if (origin === undefined || !isSameOrigin(origin, host, secure))
+    return told(text, `is not ${originOf(host, secure)}`);
+  // A name that a stranger's DNS points at 127.0.0.1 makes his page look same-origin.
+  if (isLocalPeer && !isLocalName(host.name))
+    return told(text, `came from loopback, where ${host.name} is no local name`);
+  return undefined;
+}
+
+function isSameOrigin(origin: WebOrigin, host: HostPort, secure: boolean | undefined): boolean {
+  if (origin.scheme !== 'http' && origin.scheme !== 'https') return false;
+  if (secure !== undefined && origin.scheme !== scheme(secure)) return false;
+  const port = host.port ?? (origin.scheme === 'https' ? 443 : 80);
+  return origin.host === canonicalHost(host.name) && origin.port === port;
+}
+
+const originOf = ({ name, port }: HostPort, secure: boolean | undefined): string =>
+  `${secure === undefined ? 'http(s)' : scheme(secure)}://${name}${port === undefined ? '' : `:${port}`}`;
+
+const scheme = (secure: boolean): string => (secure ? 'https' : 'http');
+
+/** Names that only this machine answers for, and addresses, which nobody's DNS can move. */
+const isLocalName = (name: string): boolean =>
+  name === 'localhost' || name.endsWith('.localhost') || name.startsWith('[') || isIPv4(name);
+
+const told = (origin: string, what: string): string => `Origin '${shown(origin)}' ${what.slice(0, 300)}`;
+
+/** What is no origin may carry userinfo, a path or a query, which are not for the log. */
+function shown(origin: string): string {
+  const scheme = /^[a-z][a-z0-9+.-]*:\/\//i.exec(origin)?.[0] ?? '';
+  const userinfo = origin.lastIndexOf('@') + 1;
+  const rest = origin.slice(Math.max(scheme.length, userinfo));
+  const host = rest.split(/[/?#\\]/, 1)[0]!;
+  return `${scheme}${userinfo > 0 ? '…@' : ''}${host}`.slice(0, 200) + (host.length < rest.length ? '/…' : '');
+}

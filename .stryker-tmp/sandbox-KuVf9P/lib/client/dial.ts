@@ -1,0 +1,127 @@
+// @ts-nocheck
+import type { Socket } from 'node:net';
+import type { ConnectionOptions } from 'node:tls';
+import type { Call } from './call.js';
+import { closedEarly, during, Ending } from './ending.js';
+import { HandshakeError, RedirectRefusedError, TooManyRedirectsError, UnexpectedStatusError } from './errors.js';
+import { isReadOnly, openSocket } from './open-socket.js';
+import { newKey, requestHead } from './request-head.js';
+import { locationOf, type Response, ResponseReader } from './response-reader.js';
+import type { ClientRuntime } from './runtime.js';
+import { redirectTarget, sameOrigin, type Target } from './target.js';
+import { type Agreed, verifyUpgrade } from './verify.js';
+
+/** A connection that both sides have agreed on. */
+export interface Dialled extends Agreed {
+  readonly raw: Socket;
+  /** Bytes that came behind the 101. */
+  readonly rest: Buffer;
+  /** Where it leads, after redirects. */
+  readonly target: Target;
+}
+
+/** Opens a connection, through redirects, within the open timeout. Nothing is left open when it rejects. */
+export async function dial(call: Call, runtime: ClientRuntime): Promise<Dialled> {
+  const ending = new Ending(runtime, call.settings.http.openTimeout, call.signal);
+  try {
+    ending.check();
+    return await follow(call, runtime, ending);
+  } finally {
+    ending.release();
+  }
+}
+
+async function follow(call: Call, runtime: ClientRuntime, ending: Ending): Promise<Dialled> {
+  const { maxRedirects, allowPrivateRedirects } = call.settings.client;
+  let hop: Hop = { call, target: call.target, publicOnly: false };
+  for (let redirects = 0; ; redirects++) {
+    const arrival = await request(hop, runtime, ending);
+    if ('raw' in arrival) return arrival;
+    if (redirects === maxRedirects) throw new TooManyRedirectsError(maxRedirects);
+    const target = redirectTarget(hop.target, arrival.location);
+    if (target instanceof RedirectRefusedError) throw target;
+    const next = sameOrigin(target, hop.target) ? hop.call : forStrangers(hop.call);
+    hop = { call: next, target, publicOnly: arrival.isPublic && !allowPrivateRedirects };
+  }
+}
+
+interface Hop {
+  readonly call: Call;
+  readonly target: Target;
+  readonly publicOnly: boolean;
+}
+
+interface Redirected {
+  readonly location: string;
+  readonly isPublic: boolean;
+}
+
+/** What TLS options say whom to trust and how; those that say who we are stay with the call's own origin. */
+const TRUST = ['ca', 'crl', 'minVersion', 'maxVersion', 'ciphers', 'ecdhCurve', 'sigalgs'] as const;
+
+/** The call without everything that was meant for its own origin. */
+function forStrangers(call: Call): Call {
+  const tls: ConnectionOptions = Object.fromEntries(
+    TRUST.filter((name) => call.tls[name] !== undefined).map((name) => [name, call.tls[name]]),
+  );
+  return { ...call, tls, headers: [], credentials: undefined, origin: undefined, subprotocols: [], agent: undefined };
+}
+
+async function request(hop: Hop, runtime: ClientRuntime, ending: Ending): Promise<Dialled | Redirected> {
+  const { call, target } = hop;
+  const way = { target, tls: call.tls, agent: call.agent, publicOnly: hop.publicOnly };
+  const reached = await openSocket(way, ending);
+  const { socket: raw, isPublic } = reached;
+  try {
+    const { settings } = call;
+    const { compression, messages } = settings;
+    const deflate = runtime.compression({ ...compression, maxSize: messages.maxSize }, compression.budget).offer();
+    const asked = { key: newKey(), subprotocols: call.subprotocols, deflate };
+    const userAgent = call.userAgent ?? settings.client.userAgentHeader ?? undefined;
+    const refused = isReadOnly(raw);
+    if (!refused) raw.write(requestHead(target, asked.key, { ...call, userAgent, extensions: deflate.header }));
+    const answer = read(raw, new ResponseReader(settings.http), ending);
+    reached.announce?.();
+    const response = await answer;
+    // Whatever it is, it is not from the server: nothing that it says is followed.
+    if (refused) throw new UnexpectedStatusError(response.head, response.body);
+    if (response.head.status !== 101) return redirectOf(raw, response, isPublic);
+    const agreed = verifyUpgrade(response.head, asked);
+    if (agreed instanceof HandshakeError) throw agreed;
+    return { ...agreed, raw, rest: response.rest, target };
+  } catch (error) {
+    raw.destroy();
+    throw error;
+  }
+}
+
+function redirectOf(raw: Socket, { head, body }: Response, isPublic: boolean): Redirected {
+  const location = locationOf(head);
+  if (location === undefined) throw new UnexpectedStatusError(head, body);
+  raw.destroy();
+  return { location, isPublic };
+}
+
+/** Reads one response; the socket is left paused behind it. */
+function read(raw: Socket, reader: ResponseReader, ending: Ending): Promise<Response> {
+  return during<Response>(raw, ending, (resolve, reject) => {
+    const take = (outcome: Response | HandshakeError | undefined): void => {
+      if (outcome === undefined) return;
+      raw.pause();
+      if (outcome instanceof HandshakeError) reject(outcome);
+      else resolve(outcome);
+    };
+    const onData = (chunk: Buffer): void => take(reader.push(chunk));
+    const onEnd = (): void => {
+      const response = reader.end();
+      if (response === undefined) reject(closedEarly());
+      else resolve(response);
+    };
+    raw.on('data', onData);
+    raw.on('end', onEnd);
+    return () => {
+      raw.removeListener('data', onData);
+      raw.removeListener('end', onEnd);
+    };
+  });
+}

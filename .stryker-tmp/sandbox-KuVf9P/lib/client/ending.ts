@@ -1,0 +1,130 @@
+// @ts-nocheck
+import type { Socket } from 'node:net';
+import { Timed } from '../net/timer-wheel.js';
+import { OpenTimeoutError } from './errors.js';
+import type { ClientRuntime } from './runtime.js';
+import { onAbort } from './signals.js';
+
+const NEVER = Number.POSITIVE_INFINITY;
+
+/**
+ * What ends an attempt early: the open timeout, or the caller's signal. One for name lookup, connect, TLS, requests,
+ * redirects and refusal bodies together.
+ */
+export class Ending extends Timed {
+  private failure: { readonly reason: unknown } | undefined;
+  private onEnd: ((reason: unknown) => void) | undefined;
+  private readonly endsAt: number;
+
+  constructor(
+    private readonly runtime: ClientRuntime,
+    private readonly timeout: number,
+    private readonly signal: AbortSignal | undefined,
+  ) {
+    super();
+    this.endsAt = runtime.clock.now() + timeout;
+    if (signal?.aborted) this.fail(signal.reason);
+    else {
+      runtime.schedule(this, this.endsAt);
+      if (signal !== undefined) onAbort(signal, this.aborted);
+    }
+  }
+
+  /** Throws what ended it, if it has ended. */
+  check(): void {
+    if (this.failure !== undefined) throw this.failure.reason;
+  }
+
+  /** Calls `end` when it ends; one listener at a time. Returns what takes it away. */
+  listen(end: (reason: unknown) => void): () => void {
+    this.onEnd = end;
+    return () => {
+      this.onEnd = undefined;
+    };
+  }
+
+  /** The value, or what ended it first; then a value that comes late is thrown away. */
+  async race<T>(value: Promise<T>, discard: (late: T) => void): Promise<T> {
+    let over = false;
+    const ended = new Promise<never>((_, reject) => this.listen(reject));
+    try {
+      this.check();
+      return await Promise.race([value, ended]);
+    } catch (error) {
+      over = true;
+      throw error;
+    } finally {
+      this.onEnd = undefined;
+      if (over) value.then(discard, () => {});
+    }
+  }
+
+  /** The attempt is over, one way or the other. */
+  release(): void {
+    this.runtime.cancel(this);
+    this.signal?.removeEventListener('abort', this.aborted);
+    this.onEnd = undefined;
+  }
+
+  override onDue(now: number): number {
+    if (now < this.endsAt) return this.endsAt;
+    this.fail(new OpenTimeoutError(this.timeout));
+    return NEVER;
+  }
+
+  private readonly aborted = (): void => this.fail(this.signal?.reason);
+
+  private fail(reason: unknown): void {
+    this.failure ??= { reason };
+    this.onEnd?.(this.failure.reason);
+  }
+}
+
+/** Waits for `event`. Rejects, with the socket destroyed, on its error, its close, and the ending. */
+export function settle(socket: Socket, event: 'connect' | 'secureConnect', ending: Ending): Promise<void> {
+  return during(socket, ending, (resolve) => {
+    socket.once(event, resolve);
+    return () => void socket.removeListener(event, resolve);
+  });
+}
+
+/** The server closed before it had answered. */
+export const closedEarly = (): Error =>
+  Object.assign(new Error('the server closed the connection before the handshake was complete'), {
+    code: 'ECONNRESET',
+  });
+
+/** A promise about a socket that lives no longer than the attempt; `start` returns what takes its listeners away. */
+export function during<T>(
+  socket: Socket,
+  ending: Ending,
+  start: (resolve: (value: T) => void, reject: (error: unknown) => void) => () => void,
+): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const clear = (): void => {
+      unlisten();
+      stop();
+      socket.removeListener('error', fail);
+      socket.removeListener('close', closed);
+    };
+    const fail = (error: unknown): void => {
+      clear();
+      socket.destroy();
+      reject(error);
+    };
+    const closed = (): void => fail(closedEarly());
+    const unlisten = ending.listen(fail);
+    socket.on('error', fail);
+    socket.on('close', closed);
+    const stop = start((value) => {
+      clear();
+      resolve(value);
+    }, fail);
+    try {
+      ending.check();
+      if (socket.destroyed) closed();
+    } catch (reason) {
+      fail(reason);
+    }
+  });
+}

@@ -1,0 +1,171 @@
+// @ts-nocheck
+import { EventEmitter } from 'node:events';
+import { Agent as HttpAgent } from 'node:http';
+import { Agent as HttpsAgent } from 'node:https';
+import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
+import { parseAddress } from '../net/address.js';
+import { addressList } from '../net/address-list.js';
+import type { ConnectionAgent } from './call.js';
+import { type Ending, settle } from './ending.js';
+import { RedirectRefusedError } from './errors.js';
+import type { Target } from './target.js';
+
+/** How to reach a target. */
+export interface Way {
+  readonly target: Target;
+  readonly tls: ConnectionOptions;
+  readonly agent: ConnectionAgent | undefined;
+  /** It was a redirect from a public address that led here: private ones are refused. */
+  readonly publicOnly: boolean;
+}
+
+export interface Reached {
+  readonly socket: Socket;
+  /** Nothing says that this is an address of a private network. */
+  readonly isPublic: boolean;
+  /** Somebody listens to the socket: what a proxy said in place of the server is handed over only then. */
+  announce?(): void;
+}
+
+/** Loopback, link-local and private networks, and what else is nobody's on the internet (RFC 6890). */
+const PRIVATE = addressList(
+  'loopback',
+  'linklocal',
+  'uniquelocal',
+  '0.0.0.0/8',
+  '100.64.0.0/10',
+  '192.0.0.0/24',
+  '198.18.0.0/15',
+  '240.0.0.0/4',
+  '::/96',
+  '64:ff9b::7f00:0/104',
+  '64:ff9b:1::/48',
+  '2002:7f00::/24',
+  '100::/64',
+  'fec0::/10',
+);
+
+/** False for what cannot be read, too. */
+export function isPublicAddress(text: string | undefined): boolean {
+  const address = text === undefined ? undefined : parseAddress(text.replace(/%.*$/, ''));
+  return address !== undefined && !PRIVATE.has(address);
+}
+
+/** An open socket to the target, after TLS where the target asks for it. Nothing is left when it rejects. */
+export async function openSocket(way: Way, ending: Ending): Promise<Reached> {
+  return way.agent === undefined ? direct(way, ending) : throughAgent(way, way.agent, ending);
+}
+
+async function direct(way: Way, ending: Ending): Promise<Reached> {
+  const { host, port, secure } = way.target;
+  // An address that is named is judged before anything is sent to it; a name when it is known where it led.
+  if (isIP(host) !== 0) judge(way, isPublicAddress(host));
+  const tcp = guard(connectTcp({ ...lookupOf(way.tls), host, port }));
+  await settle(tcp, 'connect', ending);
+  try {
+    const isPublic = isPublicAddress(tcp.remoteAddress);
+    judge(way, isPublic);
+    return { socket: secure ? await encrypt(tcp, way, ending) : tcp, isPublic };
+  } catch (error) {
+    tcp.destroy();
+    throw error;
+  }
+}
+
+/** A resolver of the caller's own stands among the options that `tls.connect` hands on. */
+const lookupOf = ({ lookup }: ConnectionOptions): { lookup?: ConnectionOptions['lookup'] } =>
+  lookup === undefined ? {} : { lookup };
+
+function judge({ publicOnly }: Way, isPublic: boolean): void {
+  if (publicOnly && !isPublic) throw new RedirectRefusedError('redirect from a public address into a private network');
+}
+
+async function encrypt(tcp: Socket, { target, tls }: Way, ending: Ending): Promise<Socket> {
+  const socket = guard(connectTls({ ...tlsOptions(target, tls), socket: tcp }));
+  await settle(socket, 'secureConnect', ending);
+  return socket;
+}
+
+/** No server name indication for addresses (RFC 6066, section 3). */
+function tlsOptions({ host, port }: Target, tls: ConnectionOptions): ConnectionOptions {
+  const servername = isIP(host) === 0 ? host : '';
+  return { ALPNProtocols: ['http/1.1'], servername, ...contained(tls), host, port };
+}
+
+/** Where Node has a default, it has none for what is there and undefined; what a check of names throws, it lets go by. */
+function contained(tls: ConnectionOptions): ConnectionOptions {
+  const options: ConnectionOptions = Object.fromEntries(Object.entries(tls).filter(([, value]) => value !== undefined));
+  const check = options.checkServerIdentity;
+  if (typeof check === 'function')
+    options.checkServerIdentity = (host, certificate) => {
+      try {
+        return check(host, certificate);
+      } catch (error) {
+        return error as Error;
+      }
+    };
+  return options;
+}
+
+/** From its first moment on, no error of a socket is without a listener. */
+function guard<S extends Socket>(socket: S): S {
+  socket.on('error', ignore);
+  return socket;
+}
+
+const ignore = (): void => {};
+
+async function throughAgent(way: Way, agent: ConnectionAgent, ending: Ending): Promise<Reached> {
+  const request = new EventEmitter();
+  const socket = guard(await ending.race(created(way, agent, request), (late) => guard(late).destroy()));
+  const announce = (): void => void request.emit('socket', socket);
+  // A proxy has refused: there is an answer to read, and nobody to write to.
+  if (isReadOnly(socket)) return { socket, isPublic: true, announce };
+  const tls = socket as TLSSocket & { secureConnecting?: boolean };
+  if (way.target.secure && tls.encrypted !== true) {
+    socket.destroy();
+    throw new TypeError('the agent gave a socket without TLS for a wss: URL');
+  }
+  if (tls.secureConnecting === true) await settle(socket, 'secureConnect', ending);
+  else if (socket.connecting) await settle(socket, 'connect', ending);
+  return { socket, isPublic: !isPlain(agent) || isPublicAddress(socket.remoteAddress), announce };
+}
+
+/** Nothing can be sent there. */
+export const isReadOnly = (socket: Socket): boolean => !socket.writable && !socket.connecting && !socket.destroyed;
+
+/** Behind an agent of another kind may be a proxy, whose own address says nothing. */
+const isPlain = (agent: object): boolean => agent.constructor === HttpAgent || agent.constructor === HttpsAgent;
+
+interface AgentInsides {
+  readonly options?: object;
+  readonly protocol?: string;
+  /** Agents made with `agent-base` (the proxy agents) open their sockets here. */
+  connect?(request: EventEmitter, options: object): Promise<unknown> | unknown;
+}
+
+async function created({ target, tls }: Way, agent: ConnectionAgent, request: EventEmitter): Promise<Socket> {
+  const insides = agent as AgentInsides;
+  const { host, port, secure } = target;
+  const options = secure ? tlsOptions(target, { ...tls, ...insides.options }) : { ...insides.options };
+  const endpoint = { ...options, host, port, secureEndpoint: secure };
+  if (typeof insides.connect === 'function') return asSocket(await insides.connect(request, endpoint));
+  const protocol = secure ? 'https:' : 'http:';
+  if (insides.protocol !== undefined && insides.protocol !== protocol)
+    throw new TypeError(`the agent is one for ${insides.protocol}, not for ${protocol}`);
+  return new Promise<Duplex>((resolve, reject) => {
+    // Node's own agents call back without a socket, upon 'connect'.
+    const socket = agent.createConnection(endpoint, (error, later) =>
+      error ? reject(error) : later && resolve(later),
+    );
+    if (socket) resolve(socket.on('error', ignore));
+  }).then(asSocket);
+}
+
+function asSocket(given: unknown): Socket {
+  const socket = given as Socket | undefined;
+  if (typeof socket?.write === 'function' && typeof socket.destroy === 'function') return guard(socket);
+  throw new TypeError('the agent gave no socket');
+}

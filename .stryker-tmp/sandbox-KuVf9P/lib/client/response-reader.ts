@@ -1,0 +1,116 @@
+// @ts-nocheck
+import { lowerCaseHeaders } from '../http/fields.js';
+import { COMPLETE, FAULT, HeadMeter, MORE } from '../http/head-meter.js';
+import { parseResponseHead, type ResponseHead } from '../http/head-parser.js';
+import { ByteStore } from '../http/head-pieces.js';
+import type { HeadFault } from '../http/line-meter.js';
+import { type BodyReader, bodyReader } from './body-reader.js';
+import {
+  BodyTooLargeError,
+  HandshakeError,
+  InvalidHandshakeError,
+  LineTooLongError,
+  TooManyHeadersError,
+} from './errors.js';
+
+export interface ResponseLimits {
+  readonly maxLineLength: number;
+  readonly maxNumHeaders: number;
+  readonly maxBodySize: number;
+}
+
+/** A final response: of a 101 or a redirect the head alone. */
+export interface Response {
+  readonly head: ResponseHead;
+  readonly body: Buffer;
+  /** Of a 101: what came behind its head. */
+  readonly rest: Buffer;
+}
+
+const NOTHING = Buffer.alloc(0);
+const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
+
+/** Where a response redirects to; `undefined`: it does not. */
+export const locationOf = ({ status, rawHeaders }: ResponseHead): string | undefined =>
+  REDIRECTS.has(status) ? lowerCaseHeaders(rawHeaders)['location'] : undefined;
+
+/**
+ * Takes the bytes of a server's answer as they arrive, and says as early as possible what it is. Pure: no socket, no
+ * clock. What it keeps is bounded by the limits. Never throws.
+ */
+export class ResponseReader {
+  private readonly meter: HeadMeter;
+  private head: ResponseHead | undefined;
+  private reader: BodyReader | undefined;
+  private readonly body = new ByteStore();
+
+  constructor(private readonly limits: ResponseLimits) {
+    this.meter = new HeadMeter(limits, { kind: 'response' });
+  }
+
+  /** `undefined`: more is needed. */
+  push(chunk: Buffer): Response | HandshakeError | undefined {
+    return this.head === undefined ? this.pushHead(chunk) : this.pushBody(this.head, chunk);
+  }
+
+  /** The server has half-closed: the response as far as it came, `undefined` where even its head is incomplete. */
+  end(): Response | undefined {
+    return this.head && this.finish(this.head);
+  }
+
+  private pushHead(chunk: Buffer): Response | HandshakeError | undefined {
+    for (;;) {
+      const verdict = this.meter.push(chunk);
+      if (verdict === MORE) return undefined;
+      if (verdict === FAULT) return errorOf(this.meter.fault!, this.limits);
+      if (verdict !== COMPLETE) return new InvalidHandshakeError('unexpected response');
+      const head = parseResponseHead(this.meter.head);
+      const { rest } = this.meter;
+      if (head === 'malformed') return errorOf('malformed', this.limits);
+      if (head.status >= 200 || head.status === 101) return this.final(head, rest);
+      this.meter.next();
+      chunk = rest;
+    }
+  }
+
+  /** A head that is not one of the 1xx in between (RFC 9110, section 15.2). */
+  private final(head: ResponseHead, rest: Buffer): Response | HandshakeError | undefined {
+    if (head.status === 101 || locationOf(head) !== undefined) return { head, body: NOTHING, rest };
+    this.head = head;
+    this.reader = bodyReader(head, this.limits.maxLineLength);
+    if (this.reader.length !== undefined && this.reader.length > this.limits.maxBodySize) return this.tooLarge(head);
+    return this.pushBody(head, rest);
+  }
+
+  private pushBody(head: ResponseHead, chunk: Buffer): Response | HandshakeError | undefined {
+    const reader = this.reader!;
+    let tooLarge = false;
+    const ended = reader.read(chunk, (data) => {
+      tooLarge ||= this.body.length + data.length > this.limits.maxBodySize;
+      if (!tooLarge) this.body.append(data);
+    });
+    if (tooLarge) return this.tooLarge(head);
+    return ended ? this.finish(head) : undefined;
+  }
+
+  private tooLarge(head: ResponseHead): BodyTooLargeError {
+    this.body.drop();
+    return new BodyTooLargeError(this.limits.maxBodySize, head.status);
+  }
+
+  private finish(head: ResponseHead): Response {
+    return { head, body: this.body.take(NOTHING), rest: NOTHING };
+  }
+}
+
+function errorOf(fault: HeadFault, { maxLineLength, maxNumHeaders }: ResponseLimits): HandshakeError {
+  switch (fault) {
+    case 'start-line-too-long':
+    case 'line-too-long':
+      return new LineTooLongError(maxLineLength);
+    case 'too-many-lines':
+      return new TooManyHeadersError(maxNumHeaders);
+    case 'malformed':
+      return new InvalidHandshakeError('the server does not answer in HTTP/1.1');
+  }
+}

@@ -1,0 +1,90 @@
+// @ts-nocheck
+import { RedirectRefusedError } from './errors.js';
+
+/** Where one request goes. */
+export interface Target {
+  readonly secure: boolean;
+  /** Name (punycode) or address, without brackets. */
+  readonly host: string;
+  readonly port: number;
+  /** The value of `Host`. */
+  readonly authority: string;
+  /** Path and query. */
+  readonly path: string;
+  /** The URL, as `ws:` or `wss:`, without user, password and fragment. */
+  readonly href: string;
+}
+
+/** A URL as a user gives it, with the credentials taken out of it. */
+export interface ParsedUrl {
+  readonly target: Target;
+  /** `user:password`, decoded; `undefined` where the URL has none. */
+  readonly credentials: string | undefined;
+}
+
+const SCHEMES: ReadonlyMap<string, 'ws:' | 'wss:'> = new Map([
+  ['ws:', 'ws:'],
+  ['wss:', 'wss:'],
+  ['http:', 'ws:'],
+  ['https:', 'wss:'],
+]);
+
+/** Reads a URL (RFC 6455, section 3); a string says what is wrong with it, without repeating it: it may hold secrets. */
+export function parseUrl(input: string | URL): ParsedUrl | string {
+  const url = asUrl(String(input));
+  if (url === undefined) return 'the URL cannot be read: expected one such as wss://host/path';
+  const scheme = SCHEMES.get(url.protocol);
+  if (scheme === undefined) return `the URL has the scheme '${url.protocol}': expected ws:, wss:, http: or https:`;
+  if (url.href.includes('#')) return 'the URL has a fragment, which means nothing here (RFC 6455, section 3)';
+  const credentials = credentialsOf(url);
+  if (credentials === INVALID)
+    return 'user and password of the URL must be percent-encoded UTF-8, the user without a colon';
+  return { target: targetOf(url, scheme), credentials };
+}
+
+/** Where a `Location` leads; relative ones from where the response came. */
+export function redirectTarget(from: Target, location: string): Target | RedirectRefusedError {
+  const url = asUrl(location, from.href);
+  if (url === undefined) return new RedirectRefusedError('redirect to something that is no URL');
+  const scheme = SCHEMES.get(url.protocol);
+  if (scheme === undefined) return new RedirectRefusedError(`redirect to the scheme '${url.protocol.slice(0, 32)}'`);
+  if (url.username !== '' || url.password !== '') return new RedirectRefusedError('redirect to a URL with credentials');
+  if (from.secure && scheme === 'ws:') return new RedirectRefusedError('redirect from TLS to plaintext');
+  return targetOf(url, scheme);
+}
+
+/** Same scheme, host and port (RFC 6454, section 5). */
+export const sameOrigin = (a: Target, b: Target): boolean => a.secure === b.secure && a.authority === b.authority;
+
+function asUrl(text: string, base?: string): URL | undefined {
+  try {
+    return new URL(text, base);
+  } catch {
+    return undefined;
+  }
+}
+
+function targetOf(given: URL, scheme: 'ws:' | 'wss:'): Target {
+  const url = new URL(given);
+  url.protocol = scheme;
+  url.username = url.password = url.hash = '';
+  const secure = scheme === 'wss:';
+  const host = url.hostname.startsWith('[') ? url.hostname.slice(1, -1) : url.hostname;
+  const port = url.port === '' ? (secure ? 443 : 80) : Number(url.port);
+  return Object.freeze({ secure, host, port, authority: url.host, path: url.pathname + url.search, href: url.href });
+}
+
+const INVALID = Symbol('invalid credentials');
+const CONTROLS = /[\x00-\x1f\x7f]/;
+
+/** Basic credentials (RFC 7617, section 2): no colon in the user, no control characters. */
+function credentialsOf({ username, password }: URL): string | undefined | typeof INVALID {
+  if (username === '' && password === '') return undefined;
+  try {
+    const user = decodeURIComponent(username);
+    const credentials = `${user}:${decodeURIComponent(password)}`;
+    return user.includes(':') || CONTROLS.test(credentials) ? INVALID : credentials;
+  } catch {
+    return INVALID;
+  }
+}

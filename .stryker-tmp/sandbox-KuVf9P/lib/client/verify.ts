@@ -1,0 +1,56 @@
+// @ts-nocheck
+import type { DeflateOffer } from '../compression/compression.js';
+import type { PeerDeflate } from '../compression/peer-deflate.js';
+import { parseExtensions } from '../http/extensions.js';
+import { listTokens } from '../http/fields.js';
+import type { ResponseHead } from '../http/head-parser.js';
+import { acceptOf } from '../http/upgrade-request.js';
+import { InvalidHandshakeError } from './errors.js';
+
+/** What we asked for, to which the 101 must fit. */
+export interface Asked {
+  readonly key: string;
+  readonly subprotocols: readonly string[];
+  readonly deflate: DeflateOffer;
+}
+
+/** What both sides agreed on. */
+export interface Agreed {
+  /** Empty: none. */
+  readonly subprotocol: string;
+  readonly deflate: PeerDeflate | undefined;
+}
+
+/** Checks a 101 in the order of RFC 6455, section 4.1 ("the client MUST validate the server's response"). */
+export function verifyUpgrade(head: ResponseHead, asked: Asked): Agreed | InvalidHandshakeError {
+  const lines = (name: string): string[] =>
+    head.rawHeaders.filter((_, i) => i % 2 === 1 && head.rawHeaders[i - 1]!.toLowerCase() === name);
+  if (head.version !== '1.1') return invalid('a 101 in HTTP/1.0');
+  if (lines('upgrade').join(',').toLowerCase() !== 'websocket') return invalid("'Upgrade' is not 'websocket'");
+  if (!listTokens(lines('connection')).includes('upgrade')) return invalid("'Connection' does not say 'upgrade'");
+  const accept = lines('sec-websocket-accept');
+  if (accept.length !== 1 || accept[0] !== acceptOf(asked.key))
+    return invalid("'Sec-WebSocket-Accept' does not fit our key");
+  const subprotocol = agreedSubprotocol(lines('sec-websocket-protocol'), asked.subprotocols);
+  if (subprotocol === undefined) return invalid('a subprotocol that was not asked for');
+  const deflate = agreedExtensions(lines('sec-websocket-extensions'), asked.deflate);
+  return deflate instanceof InvalidHandshakeError ? deflate : { subprotocol, deflate };
+}
+
+const invalid = (what: string): InvalidHandshakeError =>
+  new InvalidHandshakeError(`the server's 101 is invalid: ${what}`);
+
+function agreedSubprotocol(lines: readonly string[], asked: readonly string[]): string | undefined {
+  if (lines.length === 0) return '';
+  return lines.length === 1 && asked.includes(lines[0]!) ? lines[0] : undefined;
+}
+
+function agreedExtensions(
+  lines: readonly string[],
+  deflate: DeflateOffer,
+): PeerDeflate | undefined | InvalidHandshakeError {
+  const response = parseExtensions(lines);
+  if (response === undefined) return invalid("'Sec-WebSocket-Extensions' cannot be read");
+  const agreed = deflate.accept(response);
+  return typeof agreed === 'string' ? invalid(`extensions: ${agreed}`) : agreed;
+}

@@ -1,0 +1,140 @@
+// @ts-nocheck
+import { type Server, Socket } from 'node:net';
+
+/**
+ * What Node has of a TCP connection before it makes a socket, with its two streams, for it. None of this is documented:
+ * `test/contract/` pins it, and where a Node does it in another way, all connections come as sockets.
+ */
+export interface Handle {
+  /** Called with what was read, or with nothing at the end, be it orderly or not. */
+  onread?: (this: Handle, bytes?: ArrayBuffer) => void;
+  /** Node's socket looks at it to know whether it is being read from. */
+  reading?: boolean;
+  readonly bytesRead: number;
+  readStart(): number;
+  readStop(): number;
+  /**
+   * 0, or what kept it from being written; what does not fit at once is written later, and `request` told. Node 26 makes
+   * the request by itself, only then, and answers with it.
+   */
+  writeLatin1String(request: Request | null, text: string): number | Request;
+  /** 0: under way, behind what is being written. 1: done. Else what kept it from being done. */
+  shutdown(request: Request): number;
+  getpeername(name: { address?: string }): number;
+  reset(): number;
+  close(): void;
+}
+
+/** A write, or a shutdown, that may take its time. */
+export interface Request {
+  oncomplete(status: number): void;
+}
+
+type OnConnection = (this: unknown, error: number, client?: Partial<Handle>) => void;
+
+type Listening = Server & {
+  readonly _handle?: { onconnection?: OnConnection } | null;
+  /** What `getConnections` answers, and `close` waits for. */
+  _connections: number;
+  _emitCloseIfDrained(): void;
+};
+
+/** Where connections that were taken have come in. */
+export interface Gate {
+  /** One more, or one less, that is no socket (yet): its server counts it all the same, and waits for it when it closes. */
+  count(change: 1 | -1): void;
+  /** Node goes on as if nothing had been: a socket, which it counts, and the server's 'connection'. */
+  proceed(client: Handle): void;
+}
+
+/** Takes each TCP connection of a server before Node makes a socket for it. `take` answers whether it has taken it. */
+export function intercept(server: Server, take: (address: string, client: Handle, gate: Gate) => boolean): void {
+  let taken: unknown;
+  const install = (): void => {
+    const handle = (server as Listening)._handle;
+    const accept = handle?.onconnection;
+    // A server listens for a moment before it says so.
+    if (typeof accept !== 'function' || handle === taken) return;
+    taken = handle;
+    const gate = gateOf(server as Listening, (client) => accept.call(handle, 0, client));
+    handle!.onconnection = function (error, client) {
+      const address = error === 0 && client !== undefined ? addressOf(client) : undefined;
+      if (address === undefined || !take(address, client as Handle, gate)) accept.call(this, error, client);
+    };
+  };
+  if (server.listening) install();
+  server.on('listening', install);
+}
+
+const gateOf = (server: Listening, accept: (client: Handle) => void): Gate => ({
+  count(change) {
+    server._connections += change;
+    if (change < 0 && !server.listening) server._emitCloseIfDrained();
+  },
+  proceed(client) {
+    server._connections--;
+    accept(client);
+  },
+});
+
+/** Ends it as if nobody was here. */
+export function drop(client: Handle): void {
+  if (client.reset?.() !== 0) client.close();
+}
+
+/** The handle under a socket. */
+export const handleOf = (socket: Socket): Handle | undefined =>
+  (socket as { readonly _handle?: Handle | null })._handle ?? undefined;
+
+/** Filled in by Node, and read at once: one serves all. */
+const name: { address?: string } = {};
+
+/** `undefined`: no TCP, or gone again. */
+const addressOf = (client: Partial<Handle>): string | undefined =>
+  client.getpeername?.(name) === 0 ? name.address : undefined;
+
+/** The requests of this Node. */
+export interface Requests {
+  /** `undefined`: it makes those of writes by itself. */
+  readonly Write: (new () => Request) | undefined;
+  readonly Shutdown: new () => Request;
+}
+
+/**
+ * Node does not export its requests: a socket over a handle that only listens shows which ones it makes. `undefined`: it
+ * writes in a way that we do not know.
+ */
+export function learnRequests(): Requests | undefined {
+  const seen: (object | null)[] = [];
+  const see = (request: object | null): number => seen.push(request) * 0;
+  const close = (then?: () => void): void => then?.();
+  const handle = { writeLatin1String: see, shutdown: see, close, readStart: () => 0, readStop: () => 0 };
+  try {
+    const socket: Socket = new Socket({ handle, readable: false } as object);
+    socket.write('.', 'latin1');
+    socket._final(() => undefined);
+    socket.destroy();
+    const [Write, Shutdown] = seen.map((request) => request?.constructor);
+    const isKnown = (seen[0] === null || Write?.name === 'WriteWrap') && Shutdown?.name === 'ShutdownWrap';
+    return isKnown ? ({ Write, Shutdown } as unknown as Requests) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Writes text, now or as soon as the peer takes it. False where it cannot be. */
+export function writeText(client: Handle, { Write }: Requests, text: string): boolean {
+  const written = client.writeLatin1String(Write === undefined ? null : toRequest(Write, ignore), text);
+  if (typeof written === 'number') return written === 0;
+  written.oncomplete = ignore;
+  return true;
+}
+
+/** `oncomplete` is called once it is done, or has failed. */
+export function toRequest(Kind: new () => Request, oncomplete: Request['oncomplete']): Request {
+  const request = new Kind();
+  request.oncomplete = oncomplete;
+  return request;
+}
+
+function ignore(): void {}

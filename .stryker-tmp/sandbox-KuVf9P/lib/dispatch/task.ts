@@ -1,0 +1,148 @@
+// @ts-nocheck
+import type { Observable } from 'rxjs';
+import type { Connection } from '../connection/connection.js';
+import type { RunningTask } from '../connection/context.js';
+
+/** What becomes of what an observable says. */
+export interface StreamOwner {
+  spoke(stream: Stream, value: unknown): void;
+  broke(stream: Stream, error: unknown): void;
+  ended(stream: Stream): void;
+}
+
+/** A handler's observable, followed until it or its connection ends. */
+export class Stream {
+  closed = false;
+  /** It has said something. */
+  begun = false;
+  private subscription: { unsubscribe(): void } | undefined;
+
+  constructor(
+    private readonly owner: StreamOwner,
+    readonly connection: Connection,
+    /** The task whose place it keeps, until it has spoken. */
+    public task: Task | undefined,
+  ) {}
+
+  follow(source: Observable<unknown>): void {
+    try {
+      this.subscription = source.subscribe(this);
+      // It may have been ended before `subscribe` has returned.
+      if (this.closed) this.subscription.unsubscribe();
+    } catch (error) {
+      this.error(error);
+    }
+  }
+
+  next(value: unknown): void {
+    if (!this.closed) this.owner.spoke(this, value);
+  }
+
+  error(error: unknown): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.owner.broke(this, error);
+  }
+
+  complete(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.owner.ended(this);
+  }
+
+  /** Follows no longer. Throws what the observable's own teardown throws. */
+  unsubscribe(): void {
+    this.closed = true;
+    this.subscription?.unsubscribe();
+  }
+}
+
+/** Whether a value is one of RxJS, whoever's copy of it. */
+export const isObservable = (value: unknown): value is Observable<unknown> =>
+  typeof value === 'object' && value !== null && typeof (value as { subscribe?: unknown }).subscribe === 'function';
+
+/** What becomes of a handler's result. */
+export interface TaskOwner {
+  /** One more handler runs, or one less. */
+  counted(change: 1 | -1): void;
+  settled(task: Task, result: unknown): void;
+  failed(task: Task, error: unknown): void;
+}
+
+/**
+ * One message in the hands of its handlers. Tasks are used again and again, with the two functions
+ * that a promise needs: handling a message makes neither an object nor a closure.
+ */
+export class Task implements RunningTask {
+  connection!: Connection;
+  next: RunningTask | undefined = undefined;
+  event: unknown = undefined;
+  size = 0;
+  dueAt = 0;
+  /** Results that are still to come. */
+  remaining = 0;
+  /** Its time is over, or its connection: results are forgotten. */
+  abandoned = false;
+  /** A shutdown waits for it. */
+  counts = true;
+  /** Observables that its handlers run in. */
+  held: Set<Stream> | undefined = undefined;
+  readonly onResult: (result: unknown) => void;
+  readonly onError: (error: unknown) => void;
+
+  constructor(owner: TaskOwner) {
+    this.onResult = (result) => owner.settled(this, result);
+    this.onError = (error) => owner.failed(this, error);
+  }
+}
+
+const MOST_SPARE = 1024;
+
+/** Tasks that wait to be used again. */
+export class TaskPool {
+  private readonly spare: Task[] = [];
+
+  constructor(private readonly owner: TaskOwner) {}
+
+  take(connection: Connection, event: unknown, size: number, dueAt: number, remaining: number): Task {
+    this.owner.counted(1);
+    const task = this.spare.pop() ?? new Task(this.owner);
+    task.connection = connection;
+    task.event = event;
+    task.size = size;
+    task.dueAt = dueAt;
+    task.remaining = remaining;
+    task.abandoned = false;
+    task.counts = true;
+    task.next = connection.dispatch.tasks;
+    connection.dispatch.tasks = task;
+    return task;
+  }
+
+  /** Takes a task off its connection's list. */
+  unlink(task: Task): void {
+    const state = task.connection.dispatch;
+    if (state.tasks === task) state.tasks = task.next;
+    else {
+      let before = state.tasks;
+      while (before !== undefined && before.next !== task) before = before.next;
+      if (before !== undefined) before.next = task.next;
+    }
+    task.next = undefined;
+  }
+
+  giveBack(task: Task): void {
+    task.connection = undefined as unknown as Connection;
+    task.event = undefined;
+    task.held = undefined;
+    this.discount(task);
+    if (this.spare.length < MOST_SPARE) this.spare.push(task);
+  }
+
+  /** Nobody waits for it any longer. */
+  discount(task: Task): void {
+    if (!task.counts) return;
+    task.counts = false;
+    this.owner.counted(-1);
+  }
+}

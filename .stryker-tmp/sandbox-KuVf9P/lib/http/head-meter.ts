@@ -1,0 +1,118 @@
+// @ts-nocheck
+import { COMPLETE, type HeadLimits, type HeadVerdict, MORE, ORDINARY, type RequestHead } from './head.js';
+import { HeadPieces } from './head-pieces.js';
+import type { HeadFault, HeadKind } from './line-meter.js';
+import { REFUSALS, type Refusal } from './refusal.js';
+import { endOfWholeHead, NOT_OURS, skipEmptyLines, UNUSUAL } from './whole-head.js';
+
+const REQUEST_LINE_REST = '  HTTP/\r\n'.length;
+const HEADER_LINE_REST = ': \r\n'.length;
+
+/**
+ * Holds a head that Node has parsed (a later request of a keep-alive connection) to the same limits: its lines are
+ * taken to be as long as they are when written with single spaces.
+ */
+export function measureHead(head: RequestHead, limits: HeadLimits): Refusal | undefined {
+  const { method, target, version, rawHeaders } = head;
+  if (method.length + target.length + version.length + REQUEST_LINE_REST > limits.maxLineLength) {
+    return REFUSALS.requestLineTooLong;
+  }
+  if (rawHeaders.length / 2 > limits.maxNumHeaders) return REFUSALS.tooManyHeaders;
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+    if (rawHeaders[i]!.length + rawHeaders[i + 1]!.length + HEADER_LINE_REST > limits.maxLineLength) {
+      return REFUSALS.headerLineTooLong;
+    }
+  }
+  return undefined;
+}
+
+export { COMPLETE, FAULT, type HeadVerdict, MORE, ORDINARY } from './head.js';
+export type { HeadFault, HeadKind } from './line-meter.js';
+
+export interface HeadMeterOptions {
+  /** Default `request`. */
+  readonly kind?: HeadKind;
+  /**
+   * Set on a port that is shared with ordinary HTTP: limits and grammar take effect when the head has said
+   * `Upgrade: websocket`; a head that has not within this many bytes is `ORDINARY`. Default: the port is our own and
+   * they hold for every head.
+   */
+  readonly ordinaryLimit?: number;
+}
+
+const NOTHING = Buffer.alloc(0);
+const DEFAULTS: HeadMeterOptions = Object.freeze({});
+
+/**
+ * Takes the bytes of a request head (or, on the client, of a response head) as they arrive and says as early as
+ * possible what becomes of it. The verdict depends on the bytes alone, not on how they were cut into chunks, and is
+ * final: later chunks change nothing. Never throws.
+ */
+export class HeadMeter {
+  /** After `COMPLETE`: the head from its start line to its empty line. A part of the last chunk where it lay in one. */
+  head: Buffer = NOTHING;
+  /** After `COMPLETE`: what the last chunk held behind the head. */
+  rest: Buffer = NOTHING;
+  /** After `ORDINARY`: all bytes so far, for Node's own parser. */
+  taken: Buffer = NOTHING;
+  private verdict: HeadVerdict = MORE;
+  /** There once a head did not come whole, or something is wrong with it. */
+  private pieces: HeadPieces | undefined = undefined;
+
+  constructor(
+    private readonly limits: HeadLimits,
+    private readonly options: HeadMeterOptions = DEFAULTS,
+  ) {}
+
+  /** After `FAULT`: what was wrong. Of several faults the first, in the order of the bytes. */
+  get fault(): HeadFault | undefined {
+    return this.pieces?.fault;
+  }
+
+  /** Whether it is known to be no ordinary request's: always on a port of our own. */
+  get isOurs(): boolean {
+    return this.pieces?.isOurs ?? (this.verdict === COMPLETE || this.options.ordinaryLimit === undefined);
+  }
+
+  /** Bytes of memory that an incomplete head holds, for budgets. */
+  get bytes(): number {
+    return this.pieces?.bytes ?? 0;
+  }
+
+  push(chunk: Buffer): HeadVerdict {
+    if (this.verdict === MORE) this.verdict = this.pieces === undefined ? this.first(chunk) : this.later(chunk);
+    return this.verdict;
+  }
+
+  /** After `COMPLETE`: starts over for the next head; what its lines count is counted together (1xx responses). */
+  next(): void {
+    // What came whole was not counted.
+    if (this.pieces === undefined) this.later(this.head);
+    this.head = this.rest = NOTHING;
+    this.verdict = MORE;
+    this.pieces!.next();
+  }
+
+  private first(chunk: Buffer): HeadVerdict {
+    const { kind, ordinaryLimit } = this.options;
+    const end = kind === 'response' ? UNUSUAL : endOfWholeHead(chunk, this.limits, ordinaryLimit);
+    if (end === UNUSUAL) return this.later(chunk);
+    if (end === NOT_OURS) {
+      this.taken = chunk;
+      return ORDINARY;
+    }
+    const start = skipEmptyLines(chunk);
+    this.head = start === 0 && end === chunk.length ? chunk : chunk.subarray(start, end);
+    if (end < chunk.length) this.rest = chunk.subarray(end);
+    return COMPLETE;
+  }
+
+  private later(chunk: Buffer): HeadVerdict {
+    const pieces = (this.pieces ??= new HeadPieces(this.limits, this.options));
+    const verdict = pieces.push(chunk);
+    this.head = pieces.head;
+    this.rest = pieces.rest;
+    this.taken = pieces.taken;
+    return verdict;
+  }
+}

@@ -1,0 +1,134 @@
+// @ts-nocheck
+import { COMPLETE, FAULT, type HeadLimits, type HeadVerdict, MORE, ORDINARY } from './head.js';
+import type { HeadMeterOptions } from './head-meter.js';
+import { type HeadFault, LineMeter } from './line-meter.js';
+import { UpgradeSniffer } from './upgrade-sniffer.js';
+
+const FIRST_CAPACITY = 512;
+const NOTHING = Buffer.alloc(0);
+
+/**
+ * The bytes of a head that is not complete yet, copied into one buffer that doubles: a peer that sends them one by one
+ * costs no object each, and the slab of the socket's read (64 KiB) is not kept alive for a few of them.
+ */
+export class ByteStore {
+  private buffer: Buffer = NOTHING;
+  private used = 0;
+
+  /** Bytes of memory held. */
+  get capacity(): number {
+    return this.buffer.length;
+  }
+
+  /** Bytes stored. */
+  get length(): number {
+    return this.used;
+  }
+
+  append(chunk: Buffer): void {
+    if (chunk.length === 0) return;
+    this.reserve(this.used + chunk.length);
+    chunk.copy(this.buffer, this.used);
+    this.used += chunk.length;
+  }
+
+  /** Hands over what was stored, followed by `tail`, and keeps nothing. No copy where nothing was stored. */
+  take(tail: Buffer): Buffer {
+    if (this.used === 0) return tail;
+    this.append(tail);
+    const all = this.buffer.subarray(0, this.used);
+    this.drop();
+    return all;
+  }
+
+  drop(): void {
+    this.buffer = NOTHING;
+    this.used = 0;
+  }
+
+  private reserve(size: number): void {
+    if (size <= this.buffer.length) return;
+    const larger = Buffer.allocUnsafeSlow(Math.max(FIRST_CAPACITY, this.buffer.length * 2, size));
+    this.buffer.copy(larger, 0, 0, this.used);
+    this.buffer = larger;
+  }
+}
+
+/**
+ * `HeadMeter` byte by byte: for heads that come in pieces, and for whatever is wrong with one. Its members are as there.
+ */
+export class HeadPieces {
+  head: Buffer = NOTHING;
+  rest: Buffer = NOTHING;
+  taken: Buffer = NOTHING;
+  private verdict: HeadVerdict = MORE;
+  private readonly lines: LineMeter;
+  private readonly store = new ByteStore();
+  private readonly ordinaryLimit: number;
+  /** There while nothing has been said on a shared port. */
+  private sniffer: UpgradeSniffer | undefined;
+
+  constructor(limits: HeadLimits, options: HeadMeterOptions) {
+    this.lines = new LineMeter(limits, options.kind ?? 'request');
+    this.ordinaryLimit = options.ordinaryLimit ?? 0;
+    this.sniffer = options.ordinaryLimit === undefined ? undefined : new UpgradeSniffer();
+  }
+
+  get fault(): HeadFault | undefined {
+    return this.verdict === FAULT ? this.lines.fault : undefined;
+  }
+
+  get isOurs(): boolean {
+    return this.sniffer === undefined;
+  }
+
+  get bytes(): number {
+    return this.store.capacity;
+  }
+
+  push(chunk: Buffer): HeadVerdict {
+    if (this.verdict === MORE) this.verdict = this.judge(chunk);
+    return this.verdict;
+  }
+
+  next(): void {
+    this.head = this.rest = NOTHING;
+    this.verdict = MORE;
+    this.lines.next();
+  }
+
+  private judge(chunk: Buffer): HeadVerdict {
+    if (this.sniffer !== undefined && this.sniff(this.sniffer, chunk)) return this.giveUp(chunk);
+    const end = this.lines.read(chunk);
+    if (this.lines.complete) return this.finish(chunk, end);
+    if (this.lines.fault !== undefined && this.sniffer === undefined) return this.refuse();
+    this.store.append(chunk);
+    return MORE;
+  }
+
+  /** True when the head belongs to Node. */
+  private sniff(sniffer: UpgradeSniffer, chunk: Buffer): boolean {
+    const seen = this.store.length + sniffer.read(chunk);
+    if (sniffer.ordinary || seen > this.ordinaryLimit) return true;
+    if (sniffer.said) this.sniffer = undefined;
+    return false;
+  }
+
+  private finish(chunk: Buffer, end: number): HeadVerdict {
+    const before = this.store.length;
+    this.rest = chunk.subarray(end);
+    const all = this.store.take(chunk.subarray(0, end));
+    this.head = all.subarray(this.lines.leading, before + end);
+    return COMPLETE;
+  }
+
+  private refuse(): HeadVerdict {
+    this.store.drop();
+    return FAULT;
+  }
+
+  private giveUp(chunk: Buffer): HeadVerdict {
+    this.taken = this.store.take(chunk);
+    return ORDINARY;
+  }
+}

@@ -1,0 +1,112 @@
+// @ts-nocheck
+import type { HeadFault } from './line-meter.js';
+
+/**
+ * Every way in which an opening handshake can be turned away, in the order of the stages.
+ * A refusal is a value: rooms return it, only the pipeline acts upon it.
+ */
+export type RefusalReason =
+  | 'address-denied'
+  | 'pending-full'
+  | 'request-line-too-long'
+  | 'header-line-too-long'
+  | 'too-many-headers'
+  | 'malformed-head'
+  | 'open-timeout'
+  | 'connection-rate'
+  | 'method'
+  | 'http-version'
+  | 'malformed-request'
+  | 'not-an-upgrade'
+  | 'websocket-version'
+  | 'pipelined'
+  | 'path'
+  | 'tls-required'
+  | 'host'
+  | 'origin'
+  | 'connections'
+  | 'connections-per-ip'
+  | 'connections-per-gateway'
+  | 'buffer-budget'
+  | 'guard'
+  | 'guard-failed'
+  | 'guard-timeout'
+  | 'connections-per-user'
+  | 'user-key-missing'
+  | 'shutdown';
+
+export interface Refusal {
+  readonly reason: RefusalReason;
+  /** Status code of the HTTP response (RFC 9110, section 15). */
+  readonly status: number;
+  /** Body of the response: short, generic, nothing of the request in it. */
+  readonly text: string;
+  /** Response headers beside those that every refusal carries. */
+  readonly headers?: readonly (readonly [name: string, value: string])[];
+  /** What was compared or missing: for the log and the events, never for the wire. */
+  readonly detail?: string;
+}
+
+const VERSION_HEADERS = [
+  ['Upgrade', 'websocket'],
+  ['Sec-WebSocket-Version', '13'],
+] as const;
+
+/** Seconds (RFC 9110, section 10.2.3). */
+const RETRY_SOON = [['Retry-After', '5']] as const;
+
+const define = (
+  reason: RefusalReason,
+  status: number,
+  text: string,
+  headers?: readonly (readonly [string, string])[],
+): Refusal => Object.freeze({ reason, status, text, headers });
+
+/** The refusals that need nothing but their name; shared, so that refusing allocates no object. */
+export const REFUSALS = Object.freeze({
+  requestLineTooLong: define('request-line-too-long', 414, 'URI Too Long'),
+  headerLineTooLong: define('header-line-too-long', 431, 'Request Header Fields Too Large'),
+  tooManyHeaders: define('too-many-headers', 431, 'Request Header Fields Too Large'),
+  malformedHead: define('malformed-head', 400, 'Bad Request'),
+  headTimeout: define('open-timeout', 408, 'Request Timeout'),
+  openTimeout: define('open-timeout', 503, 'Service Unavailable', RETRY_SOON),
+  method: define('method', 405, 'Method Not Allowed', [['Allow', 'GET']]),
+  httpVersion: define('http-version', 505, 'HTTP Version Not Supported'),
+  malformedRequest: define('malformed-request', 400, 'Bad Request'),
+  notAnUpgrade: define('not-an-upgrade', 426, 'Upgrade Required', VERSION_HEADERS),
+  websocketVersion: define('websocket-version', 426, 'Upgrade Required', VERSION_HEADERS),
+  pipelined: define('pipelined', 400, 'Bad Request'),
+  path: define('path', 404, 'Not Found'),
+  tlsRequired: define('tls-required', 403, 'Forbidden'),
+  addressDenied: define('address-denied', 403, 'Forbidden'),
+  host: define('host', 403, 'Forbidden'),
+  origin: define('origin', 403, 'Forbidden'),
+  guard: define('guard', 403, 'Forbidden'),
+  guardFailed: define('guard-failed', 500, 'Internal Server Error'),
+  guardTimeout: define('guard-timeout', 503, 'Service Unavailable', RETRY_SOON),
+  shutdown: define('shutdown', 503, 'Service Unavailable', [['Retry-After', '1']]),
+  userKeyMissing: define('user-key-missing', 500, 'Internal Server Error'),
+});
+
+/** The same refusal, with words for the log. */
+export const withDetail = (refusal: Refusal, detail: string): Refusal => ({ ...refusal, detail });
+
+/** A refusal that says when to come back (RFC 9110, section 10.2.3); `seconds` is rounded up to at least 1. */
+export function retryLater(reason: RefusalReason, status: 429 | 503, seconds: number, detail?: string): Refusal {
+  const text = status === 429 ? 'Too Many Requests' : 'Service Unavailable';
+  const headers = [['Retry-After', String(Math.max(1, Math.ceil(seconds)))]] as const;
+  return { reason, status, text, headers, detail };
+}
+
+/** Tells a refusal from the value that a function of this room gives otherwise. */
+export const isRefusal = (value: object): value is Refusal => 'reason' in value && 'status' in value;
+
+const BY_FAULT: Readonly<Record<HeadFault, Refusal>> = Object.freeze({
+  'start-line-too-long': REFUSALS.requestLineTooLong,
+  'line-too-long': REFUSALS.headerLineTooLong,
+  'too-many-lines': REFUSALS.tooManyHeaders,
+  malformed: REFUSALS.malformedHead,
+});
+
+/** How a server answers a head that breaks a limit or the grammar: 414, 431, 431, 400. */
+export const refusalOf = (fault: HeadFault): Refusal => BY_FAULT[fault];

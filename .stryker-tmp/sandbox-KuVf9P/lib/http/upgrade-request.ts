@@ -1,0 +1,206 @@
+// @ts-nocheck
+import { hash } from 'node:crypto';
+import { type ExtensionOffer, parseExtensions } from './extensions.js';
+import { Fields, linesOf, only } from './fields.js';
+import { detach, splitList, TCHAR } from './grammar.js';
+import type { RequestHead } from './head.js';
+import { type HostPort, parseHost } from './host.js';
+import { REFUSALS, type Refusal, withDetail } from './refusal.js';
+
+/** RFC 6455, section 1.3. */
+const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
+
+/** `Sec-WebSocket-Accept` for a key (RFC 6455, section 4.2.2, item 5.4). */
+export const acceptOf = (key: string): string => hash('sha1', key + GUID, 'base64');
+
+/**
+ * A request that asks for a WebSocket and may (RFC 6455, section 4.2.1). What a connection keeps of it (query, origin,
+ * subprotocols) does not hold the head in memory; the other texts may, where the head is small.
+ */
+export interface UpgradeRequest {
+  readonly head: RequestHead;
+  /** The raw target up to `?`: to be compared byte for byte, never normalised. */
+  readonly path: string;
+  /** What follows the first `?`; empty without one. */
+  readonly rawQuery: string;
+  readonly host: HostPort;
+  /** As it came; undefined where there is none. */
+  readonly origin: string | undefined;
+  /** `Sec-WebSocket-Key`. */
+  readonly key: string;
+  /** Offered subprotocols in their order. */
+  readonly protocols: readonly string[];
+  readonly extensions: readonly ExtensionOffer[];
+}
+
+/** Filled in by the checks as they go. */
+type Draft = { -readonly [Field in keyof UpgradeRequest]: UpgradeRequest[Field] };
+
+type Check = (draft: Draft, fields: Fields) => Refusal | undefined;
+
+/** Subprotocols in one request; more are no honest list. */
+export const MAX_PROTOCOLS = 16;
+
+/** Elements of one line that are looked at: eight thousand commas cost no more than these. */
+const MAX_ELEMENTS = 64;
+
+const NO_HOST: HostPort = Object.freeze({ name: '', port: undefined });
+const NOTHING: readonly never[] = Object.freeze([]);
+
+/** Sixteen bytes in base64: the last of 22 digits holds two bits (RFC 6455, section 4.1). */
+const KEY = /^[+/0-9A-Za-z]{21}[AQgw]==$/;
+const TOKEN = new RegExp(`^[${TCHAR}]+$`);
+const CONNECTION_OPTIONS: ReadonlySet<string> = new Set(['upgrade', 'keep-alive', 'close']);
+
+const malformed = (detail: string): Refusal => Object.freeze(withDetail(REFUSALS.malformedRequest, detail));
+const BAD = Object.freeze({
+  target: malformed('the request target is not in origin form'),
+  host: malformed('not exactly one valid Host'),
+  connection: malformed('Connection does not name upgrade, or names more than upgrade, keep-alive, close'),
+  key: malformed('not exactly one Sec-WebSocket-Key of sixteen bytes in base64'),
+  version: malformed('not exactly one Sec-WebSocket-Version'),
+  body: malformed('an upgrade request carries no body'),
+  origin: malformed('more than one Origin'),
+  protocols: malformed('Sec-WebSocket-Protocol is not a list of at most 16 different tokens'),
+  extensions: malformed('Sec-WebSocket-Extensions is not a list of at most 8 extensions'),
+});
+
+/** GET only (RFC 6455, section 4.2.1, item 1). */
+const method: Check = ({ head }) => (head.method === 'GET' ? undefined : REFUSALS.method);
+
+/** HTTP/1.1; there is no later version of this syntax (RFC 6455, section 4.2.1, item 1; RFC 9112, section 2.3). */
+const httpVersion: Check = ({ head }) => (head.version === '1.1' ? undefined : REFUSALS.httpVersion);
+
+/** Origin form only (RFC 9112, section 3.2.1): not absolute, authority or asterisk. */
+const target: Check = (draft) => {
+  const { target } = draft.head;
+  if (!target.startsWith('/')) return BAD.target;
+  const query = target.indexOf('?');
+  draft.path = query < 0 ? target : target.slice(0, query);
+  draft.rawQuery = query < 0 ? '' : detach(target.slice(query + 1));
+  return undefined;
+};
+
+/** Exactly one, valid (RFC 9112, section 3.2; RFC 6455, section 4.2.1, item 2). */
+const host: Check = (draft, fields) => {
+  const value = only(fields.host);
+  const parsed = value === undefined ? undefined : parseHost(value);
+  if (parsed === undefined) return BAD.host;
+  draft.host = parsed;
+  return undefined;
+};
+
+/** `websocket` in the list (RFC 6455, section 4.2.1, item 3; RFC 9110, section 7.8). */
+const upgrade: Check = (_, fields) => {
+  if (fields.upgrade === 'websocket') return undefined;
+  for (const line of linesOf(fields.upgrade)) {
+    if (splitList(line.toLowerCase(), MAX_ELEMENTS).includes('websocket')) return undefined;
+  }
+  return REFUSALS.notAnUpgrade;
+};
+
+/**
+ * `upgrade` in the list and nothing that could make a proxy drop other headers (RFC 6455, section 4.2.1, item 4;
+ * RFC 9110, section 7.6.1).
+ */
+const connection: Check = (_, fields) => {
+  if (fields.connection === 'Upgrade') return undefined;
+  let wanted = false;
+  for (const line of linesOf(fields.connection)) {
+    const options = splitList(line.toLowerCase(), MAX_ELEMENTS);
+    if (options.length === MAX_ELEMENTS) return BAD.connection;
+    for (const option of options) {
+      if (option !== '' && !CONNECTION_OPTIONS.has(option)) return BAD.connection;
+      wanted ||= option === 'upgrade';
+    }
+  }
+  return wanted ? undefined : BAD.connection;
+};
+
+/** Exactly one nonce of sixteen bytes (RFC 6455, section 4.2.1, item 5). */
+const key: Check = (draft, fields) => {
+  const value = only(fields.key);
+  if (value === undefined || !KEY.test(value)) return BAD.key;
+  draft.key = value;
+  return undefined;
+};
+
+/** Exactly one, 13 (RFC 6455, section 4.2.1, item 6; 4.2.2, item 4). */
+const webSocketVersion: Check = (_, fields) => {
+  const value = only(fields.version);
+  if (value === undefined) return BAD.version;
+  return value === '13' ? undefined : REFUSALS.websocketVersion;
+};
+
+/** No body, whichever way it is announced (RFC 9112, section 6); one `Content-Length: 0` announces none. */
+const body: Check = (_, { contentLength, transferEncoding }) => {
+  const announced = contentLength !== undefined && contentLength !== '0';
+  return announced || transferEncoding !== undefined ? BAD.body : undefined;
+};
+
+/** At most one (RFC 6454, section 7.3; RFC 6455, section 4.2.1, item 7). */
+const origin: Check = (draft, fields) => {
+  if (fields.origin === undefined) return undefined;
+  const value = only(fields.origin);
+  if (value === undefined) return BAD.origin;
+  draft.origin = detach(value);
+  return undefined;
+};
+
+/** Different tokens, on one line or several (RFC 6455, section 4.1, item 10; 11.3.4). */
+const protocols: Check = (draft, fields) => {
+  if (fields.protocol === undefined) return undefined;
+  const offered = linesOf(fields.protocol).flatMap((line) => splitList(line, MAX_ELEMENTS));
+  if (offered.length > MAX_PROTOCOLS || new Set(offered).size < offered.length) return BAD.protocols;
+  if (!offered.every((protocol) => TOKEN.test(protocol))) return BAD.protocols;
+  draft.protocols = offered.map(detach);
+  return undefined;
+};
+
+/** The grammar only; what is in it is for negotiation (RFC 6455, section 9.1). */
+const extensions: Check = (draft, fields) => {
+  if (fields.extensions === undefined) return undefined;
+  const offers = parseExtensions(fields.extensions);
+  if (offers === undefined) return BAD.extensions;
+  draft.extensions = offers;
+  return undefined;
+};
+
+const CHECKS: readonly Check[] = [
+  method,
+  httpVersion,
+  target,
+  host,
+  upgrade,
+  connection,
+  key,
+  webSocketVersion,
+  body,
+  origin,
+  protocols,
+  extensions,
+];
+
+/**
+ * Stage 3: what RFC 6455, section 4.2.1 asks of a request, in its order; the first check that fails answers. Takes heads
+ * of our parser and of Node's (`method`, `url`, `httpVersion`, `rawHeaders`) alike. Never throws.
+ */
+export function checkRequest(head: RequestHead): UpgradeRequest | Refusal {
+  const draft: Draft = {
+    head,
+    path: '',
+    rawQuery: '',
+    host: NO_HOST,
+    origin: undefined,
+    key: '',
+    protocols: NOTHING,
+    extensions: NOTHING,
+  };
+  const fields = new Fields(head.rawHeaders);
+  // By index: an iterator makes an object a step for as long as this is not compiled.
+  for (let i = 0; i < CHECKS.length; i++) {
+    const refusal = CHECKS[i]!(draft, fields);
+    if (refusal !== undefined) return refusal;
+  }
+  return draft;
+}

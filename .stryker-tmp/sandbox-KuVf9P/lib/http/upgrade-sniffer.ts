@@ -1,0 +1,123 @@
+// @ts-nocheck
+import { COLON, COMMA, CR, isWhiteSpace, LF, LOWER_CASE, TOKEN_BYTES } from './grammar.js';
+
+enum State {
+  Before,
+  Method,
+  Skip,
+  AfterCr,
+  LineStart,
+  Name,
+  NameEnd,
+  Value,
+  Said,
+  Ordinary,
+}
+
+const NAME = Buffer.from('upgrade');
+const TOKEN = Buffer.from('websocket');
+/** Progress through the token when the current list element is another one. */
+const OTHER = -1;
+
+/**
+ * Watches a head go by on a port shared with ordinary HTTP, for a header line `Upgrade` whose list holds `websocket`.
+ * Deliberately looser than any parser in line ends, folding and white space, so that it overlooks no upgrade that
+ * another parser would see. Whether the head is well formed is not its business.
+ */
+export class UpgradeSniffer {
+  private state: State = State.Before;
+  /** Bytes of the name or of the token that have matched so far. */
+  private matched = 0;
+  private inUpgrade = false;
+
+  /** The head has asked for the WebSocket protocol. */
+  get said(): boolean {
+    return this.state === State.Said;
+  }
+
+  /** The head has ended, or cannot be one, without having said it. */
+  get ordinary(): boolean {
+    return this.state === State.Ordinary;
+  }
+
+  /** Reads on until it knows, or to the end of the chunk; returns how many bytes it took. */
+  read(chunk: Buffer): number {
+    let at = 0;
+    while (at < chunk.length && this.state < State.Said) {
+      if (this.state === State.Skip) at = skipLine(chunk, at);
+      if (at < chunk.length) this.state = this.after(chunk[at++]!);
+    }
+    return at;
+  }
+
+  private after(byte: number): State {
+    switch (this.state) {
+      case State.Before:
+        if (byte === CR || byte === LF) return State.Before;
+        return TOKEN_BYTES[byte] === 1 ? State.Method : State.Ordinary;
+      case State.Method:
+        if (TOKEN_BYTES[byte] === 1) return State.Method;
+        return isWhiteSpace(byte) ? State.Skip : State.Ordinary;
+      case State.Skip:
+        return afterLine(byte);
+      case State.AfterCr:
+        return byte === LF ? State.LineStart : this.lineStart(byte);
+      case State.LineStart:
+        return this.lineStart(byte);
+      case State.Name:
+        return this.name(byte);
+      case State.NameEnd:
+        return this.nameEnd(byte);
+      case State.Value:
+        return this.value(byte);
+      case State.Said:
+      case State.Ordinary:
+        return this.state;
+    }
+  }
+
+  /** An empty line is the end of the head; white space continues the header before (folding). */
+  private lineStart(byte: number): State {
+    this.matched = 0;
+    if (byte === CR || byte === LF) return State.Ordinary;
+    if (isWhiteSpace(byte)) return this.inUpgrade ? State.Value : State.Skip;
+    this.inUpgrade = false;
+    return this.name(byte);
+  }
+
+  private name(byte: number): State {
+    if ((byte | LOWER_CASE) !== NAME[this.matched]) return otherLine(byte);
+    return ++this.matched === NAME.length ? State.NameEnd : State.Name;
+  }
+
+  private nameEnd(byte: number): State {
+    if (isWhiteSpace(byte)) return State.NameEnd;
+    if (byte !== COLON) return otherLine(byte);
+    this.inUpgrade = true;
+    this.matched = 0;
+    return State.Value;
+  }
+
+  private value(byte: number): State {
+    const ends = byte === COMMA || byte === CR || byte === LF;
+    if (ends && this.matched === TOKEN.length) return State.Said;
+    this.matched = ends ? 0 : progress(this.matched, byte);
+    return byte === CR || byte === LF ? afterLine(byte) : State.Value;
+  }
+}
+
+const afterLine = (byte: number): State => (byte === CR ? State.AfterCr : State.LineStart);
+
+const otherLine = (byte: number): State => (byte === CR || byte === LF ? afterLine(byte) : State.Skip);
+
+function skipLine(chunk: Buffer, from: number): number {
+  let at = from;
+  while (at < chunk.length && chunk[at] !== CR && chunk[at] !== LF) at++;
+  return at;
+}
+
+/** One more byte of a list element: white space around the token is no part of it, anything else must match. */
+function progress(matched: number, byte: number): number {
+  if (isWhiteSpace(byte)) return matched === 0 || matched === TOKEN.length ? matched : OTHER;
+  return (byte | LOWER_CASE) === TOKEN[matched] ? matched + 1 : OTHER;
+}

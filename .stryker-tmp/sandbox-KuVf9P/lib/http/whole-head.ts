@@ -1,0 +1,85 @@
+// @ts-nocheck
+import {
+  COLON,
+  CR,
+  FIELD_BYTES,
+  isWhiteSpace,
+  LF,
+  LOWER_CASE,
+  PRINTABLE_BYTES,
+  SP,
+  skip,
+  TOKEN_BYTES,
+} from './grammar.js';
+import type { HeadLimits } from './head.js';
+
+/** Not whole, or not without fault, or not clear: to be read piece by piece. */
+export const UNUSUAL = 0;
+/** Whole, and it asks for no other protocol. */
+export const NOT_OURS = -1;
+
+const UPGRADE = Buffer.from('upgrade');
+const WEBSOCKET = Buffer.from('websocket');
+const MAX_EMPTY_BYTES = '\r\n\r\n'.length;
+
+/**
+ * The usual case in one pass that makes no object: a chunk that holds a whole request head within the limits and the
+ * grammar (RFC 9112, sections 2 to 5). Answers where it ends. On a shared port (`ordinaryLimit`) it is ours when an
+ * `Upgrade` line says `websocket` and nothing else within that many bytes, and `NOT_OURS` when it has no such line at
+ * all. What it answers, `HeadPieces` would; all else is `UNUSUAL`, and theirs.
+ */
+export function endOfWholeHead(chunk: Buffer, limits: HeadLimits, ordinaryLimit: number | undefined): number {
+  let at = endOfStartLine(chunk, skipEmptyLines(chunk), limits.maxLineLength);
+  let isOurs = ordinaryLimit === undefined;
+  let asks = false;
+  for (let lines = 0; at !== UNUSUAL && chunk[at] !== CR; lines++) {
+    const colon = skip(chunk, TOKEN_BYTES, at);
+    const end = endOfHeaderLine(chunk, at, colon, limits.maxLineLength);
+    if (end === UNUSUAL || lines === limits.maxNumHeaders) return UNUSUAL;
+    if (ordinaryLimit !== undefined && says(chunk, at, colon, UPGRADE)) {
+      asks = true;
+      isOurs ||= end < ordinaryLimit + 2 && saysWebSocket(chunk, colon + 1, end - 2);
+    }
+    at = end;
+  }
+  if (at === UNUSUAL || chunk[at + 1] !== LF) return UNUSUAL;
+  if (isOurs) return at + 2;
+  return asks ? UNUSUAL : NOT_OURS;
+}
+
+/** Up to two empty lines before the start line are passed over (RFC 9112, section 2.2). */
+export function skipEmptyLines(chunk: Buffer): number {
+  let at = 0;
+  while (at < MAX_EMPTY_BYTES && chunk[at] === CR && chunk[at + 1] === LF) at += 2;
+  return at;
+}
+
+function endOfStartLine(chunk: Buffer, start: number, maxLength: number): number {
+  const method = skip(chunk, TOKEN_BYTES, start);
+  if (method === start || chunk[method] !== SP) return UNUSUAL;
+  return endOfLine(chunk, start, skip(chunk, PRINTABLE_BYTES, method), maxLength);
+}
+
+function endOfHeaderLine(chunk: Buffer, start: number, colon: number, maxLength: number): number {
+  if (colon === start || chunk[colon] !== COLON) return UNUSUAL;
+  return endOfLine(chunk, start, skip(chunk, FIELD_BYTES, colon + 1), maxLength);
+}
+
+function endOfLine(chunk: Buffer, start: number, cr: number, maxLength: number): number {
+  return chunk[cr] === CR && chunk[cr + 1] === LF && cr + 2 - start <= maxLength ? cr + 2 : UNUSUAL;
+}
+
+function saysWebSocket(chunk: Buffer, from: number, to: number): boolean {
+  let [start, end] = [from, to];
+  while (start < end && isWhiteSpace(chunk[start]!)) start++;
+  while (end > start && isWhiteSpace(chunk[end - 1]!)) end--;
+  return says(chunk, start, end, WEBSOCKET);
+}
+
+/** Whether these bytes are a word, in any case. */
+function says(chunk: Buffer, from: number, to: number, word: Buffer): boolean {
+  if (to - from !== word.length) return false;
+  let matched = 0;
+  while (matched < word.length && (chunk[from + matched]! | LOWER_CASE) === word[matched]) matched++;
+  return matched === word.length;
+}

@@ -1,0 +1,58 @@
+// @ts-nocheck
+import type { WebSocketAdapter, WsMessageHandler } from '@nestjs/common';
+import type { WebSocketServer } from 'ws';
+import type { Settings } from '../config/settings.js';
+import type { Disconnected } from '../connection/context.js';
+import type { SecureSocket } from '../connection/secure-socket.js';
+import type { ConnectListener, Endpoint } from '../server/endpoint.js';
+import type { SecureWsRuntime } from './runtime.js';
+
+/** Nest's view of this library: gateways in, their servers and connections out. The module registers it. */
+export class SecureWsAdapter implements WebSocketAdapter<WebSocketServer, SecureSocket, object> {
+  /** @hidden */
+  constructor(private readonly runtime: SecureWsRuntime) {}
+
+  /** Every setting of the application, resolved and frozen. Throws `ConfigurationError` where they are wrong. */
+  get settings(): Settings {
+    return this.runtime.settings;
+  }
+
+  /** The first that Nest does with an adapter, before it looks at any gateway: the moment to prepare them. */
+  set forceCloseConnections(_force: boolean) {
+    this.runtime.prepare();
+  }
+
+  /** @hidden Called by Nest. */
+  create(port: number, options: { path?: string } = {}): WebSocketServer {
+    return this.runtime.serverFor(port, options.path);
+  }
+
+  /** @hidden Called by Nest. */
+  bindClientConnect(server: WebSocketServer, callback: ConnectListener): void {
+    this.runtime.endpointOf(server)?.listeners.push(callback);
+  }
+
+  /** @hidden Called by Nest. */
+  bindClientDisconnect(client: SecureSocket, callback: Disconnected): void {
+    const state = client.connection.dispatch;
+    if (state.disconnected === undefined) state.disconnected = callback;
+    else state.disconnected = [state.disconnected, callback].flat();
+  }
+
+  /** @hidden Called by Nest. */
+  bindMessageHandlers(client: SecureSocket, handlers: WsMessageHandler[]): void {
+    const { connection } = client;
+    const { dispatcher, traits } = connection.context as Endpoint;
+    dispatcher.bind(connection, handlers, traits);
+  }
+
+  /** @hidden Called for each server when the application closes. */
+  async close(): Promise<void> {
+    await this.runtime.drain();
+  }
+
+  /** @hidden Called by Nest. */
+  async dispose(): Promise<void> {
+    await this.runtime.close();
+  }
+}

@@ -1,0 +1,201 @@
+// @ts-nocheck
+import { detach } from '../http/grammar.js';
+import { type ClientAddress, DEFAULT_IPV6_PREFIX, parseAddress } from './address.js';
+import type { AddressList } from './address-list.js';
+
+const isSpace = (text: string, index: number): boolean => text[index] === ' ' || text[index] === '\t';
+
+function trimmed(text: string, start: number, end: number): string {
+  while (start < end && isSpace(text, start)) start++;
+  while (end > start && isSpace(text, end - 1)) end--;
+  return text.slice(start, end);
+}
+
+/** The values of all header lines of a name (lower case), last line first. */
+export function* valuesFromLast(rawHeaders: readonly string[], name: string): Generator<string> {
+  for (let i = rawHeaders.length - 2; i >= 0; i -= 2) {
+    const candidate = rawHeaders[i]!;
+    if (candidate.length === name.length && candidate.toLowerCase() === name) yield rawHeaders[i + 1]!;
+  }
+}
+
+/**
+ * The elements of a list in all header lines of a name, from the right. Commas inside quotes part nothing when
+ * `quoted`; quotes are matched from the right too, so that what a stranger left open further left cannot swallow
+ * what a proxy appended.
+ */
+export function* elementsFromRight(rawHeaders: readonly string[], name: string, quoted: boolean): Generator<string> {
+  for (const value of valuesFromLast(rawHeaders, name)) {
+    let end = value.length;
+    while (end >= 0) {
+      const comma = quoted ? commaOutsideQuotes(value, end) : lastComma(value, end);
+      yield trimmed(value, comma + 1, end);
+      end = comma;
+    }
+  }
+}
+
+/** `lastIndexOf` takes a negative position for 0. */
+const lastComma = (value: string, end: number): number => (end === 0 ? -1 : value.lastIndexOf(',', end - 1));
+
+function commaOutsideQuotes(value: string, end: number): number {
+  let isQuoted = false;
+  for (let i = end - 1; i >= 0; i--) {
+    if (value[i] === '"' && !isEscaped(value, i)) isQuoted = !isQuoted;
+    else if (value[i] === ',' && !isQuoted) return i;
+  }
+  return -1;
+}
+
+function isEscaped(value: string, index: number): boolean {
+  let backslashes = 0;
+  while (value[index - 1 - backslashes] === '\\') backslashes++;
+  return backslashes % 2 === 1;
+}
+
+/** `_` and the characters of an obfuscated port (RFC 7239, section 6.3). */
+const PORT = /^(?:\d{1,5}|_[A-Za-z0-9._-]+)$/;
+
+/**
+ * The address in one element of a forwarding header: bare, with a port, an IPv6 address in brackets, a zone id
+ * dropped. `undefined` for `unknown`, an obfuscated identifier (RFC 7239, section 6.3) and whatever else is no address.
+ */
+export function parseHop(text: string, ipv6Prefix: number): ClientAddress | undefined {
+  const host = hostOf(text);
+  return host === undefined ? undefined : parseAddress(detach(host), ipv6Prefix);
+}
+
+function hostOf(text: string): string | undefined {
+  if (text.startsWith('[')) return bracketed(text);
+  const colon = text.indexOf(':');
+  // One colon parts a port, more are an IPv6 address.
+  if (colon < 0 || text.indexOf(':', colon + 1) >= 0) return text;
+  return PORT.test(text.slice(colon + 1)) ? text.slice(0, colon) : undefined;
+}
+
+function bracketed(text: string): string | undefined {
+  const end = text.indexOf(']');
+  const host = text.slice(1, end);
+  const rest = text.slice(end + 1);
+  const isWhole = end > 0 && host.includes(':') && (rest === '' || (rest.startsWith(':') && PORT.test(rest.slice(1))));
+  return isWhole ? host : undefined;
+}
+
+/** What one hop said (RFC 7239, section 5); only what is used here. */
+export interface ForwardedElement {
+  readonly for?: string;
+  readonly proto?: string;
+}
+
+const PAIR = /([!#$%&'*+\-.^_`|~0-9A-Za-z]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s";,=]*))[ \t]*(?:;[ \t]*|$)/y;
+
+/** Reads one element of a `Forwarded` list; `undefined` where it is malformed or names a parameter twice (section 4). */
+export function parseForwardedElement(element: string): ForwardedElement | undefined {
+  const pairs = new Map<string, string>();
+  PAIR.lastIndex = 0;
+  while (PAIR.lastIndex < element.length) {
+    const pair = PAIR.exec(element);
+    if (pair === null) return undefined;
+    const name = pair[1]!.toLowerCase();
+    if (pairs.has(name)) return undefined;
+    pairs.set(name, pair[2]?.replace(/\\(.)/g, '$1') ?? pair[3]!);
+  }
+  return { for: pairs.get('for'), proto: pairs.get('proto') };
+}
+
+export interface ProxyRules {
+  /** `proxy.trusted`: whose forwarding headers are believed. */
+  readonly trusted: AddressList;
+  /** `proxy.header`: the one family that is read. */
+  readonly header: 'x-forwarded' | 'forwarded';
+  /** `connections.ipv6Prefix`, for the addresses that the headers name. */
+  readonly ipv6Prefix?: number;
+}
+
+/** Where a request comes from, seen through trusted proxies. */
+export interface ClientRoute {
+  readonly address: ClientAddress;
+  /** Whether the client speaks TLS: `undefined` behind a trusted proxy that does not say. */
+  readonly secure: boolean | undefined;
+  /** The socket's peer is a trusted proxy. */
+  readonly viaProxy: boolean;
+  /** `address` itself is a trusted proxy's: no limit per address applies to it. */
+  readonly isExempt: boolean;
+  /** The peer is not trusted and sent forwarding headers: spoofed, or `proxy.trusted` lacks the peer. */
+  readonly strayHeaders: boolean;
+}
+
+/** Hops that are followed from the right; nobody has more proxies. */
+export const MAX_HOPS = 32;
+
+/**
+ * The client's address and scheme. The address is read from the right through trusted addresses; what cannot be read
+ * ends the way at the last good hop, and nothing left of it counts. The scheme is the nearest proxy's word only.
+ */
+export function routeOf(
+  peer: ClientAddress,
+  tls: boolean,
+  rawHeaders: readonly string[],
+  rules: ProxyRules,
+): ClientRoute {
+  if (!rules.trusted.has(peer)) return direct(peer, tls, rawHeaders);
+  const address = lastUntrusted(peer, rawHeaders, rules);
+  const isExempt = rules.trusted.has(address);
+  return {
+    address,
+    secure: saidScheme(rawHeaders, rules) ?? (tls || undefined),
+    viaProxy: true,
+    isExempt,
+    strayHeaders: false,
+  };
+}
+
+const direct = (peer: ClientAddress, tls: boolean, rawHeaders: readonly string[]): ClientRoute => ({
+  address: peer,
+  secure: tls,
+  viaProxy: false,
+  isExempt: false,
+  strayHeaders: hasForwardingHeaders(rawHeaders),
+});
+
+const FORWARDING = /^(?:forwarded|x-forwarded-(?:for|proto))$/i;
+
+/** The lengths are compared first: this runs for every request of every stranger. */
+function hasForwardingHeaders(rawHeaders: readonly string[]): boolean {
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const { length } = rawHeaders[i]!;
+    if ((length === 9 || length === 15 || length === 17) && FORWARDING.test(rawHeaders[i]!)) return true;
+  }
+  return false;
+}
+
+function lastUntrusted(peer: ClientAddress, rawHeaders: readonly string[], rules: ProxyRules): ClientAddress {
+  const isForwarded = rules.header === 'forwarded';
+  const elements = elementsFromRight(rawHeaders, isForwarded ? 'forwarded' : 'x-forwarded-for', isForwarded);
+  let address = peer;
+  let hops = 0;
+  for (const element of elements) {
+    const node = isForwarded ? parseForwardedElement(element)?.for : element;
+    const hop =
+      node === undefined || hops++ >= MAX_HOPS ? undefined : parseHop(node, rules.ipv6Prefix ?? DEFAULT_IPV6_PREFIX);
+    if (hop === undefined) return address;
+    address = hop;
+    if (!rules.trusted.has(hop)) return address;
+  }
+  return address;
+}
+
+function saidScheme(rawHeaders: readonly string[], { header }: ProxyRules): boolean | undefined {
+  const isForwarded = header === 'forwarded';
+  const nearest = elementsFromRight(rawHeaders, isForwarded ? 'forwarded' : 'x-forwarded-proto', isForwarded).next();
+  if (nearest.done) return undefined;
+  const proto = isForwarded ? parseForwardedElement(nearest.value)?.proto : nearest.value;
+  return SCHEMES.get(proto?.toLowerCase() ?? '');
+}
+
+const SCHEMES = new Map([
+  ['https', true],
+  ['wss', true],
+  ['http', false],
+  ['ws', false],
+]);

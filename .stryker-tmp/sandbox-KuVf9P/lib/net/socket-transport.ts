@@ -1,0 +1,85 @@
+// @ts-nocheck
+import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import type { Transport, TransportReader } from './transport.js';
+
+/** A socket of Node's, and the one of TLS over it. All listeners are shared by all wires. */
+export class SocketTransport implements Transport {
+  private socket: Socket;
+  private reader: TransportReader | undefined = undefined;
+
+  constructor(
+    /** Below TLS, where there is TLS. */
+    private readonly tcp: Socket,
+  ) {
+    this.socket = tcp;
+  }
+
+  get tls(): TLSSocket | undefined {
+    return 'encrypted' in this.socket ? (this.socket as TLSSocket) : undefined;
+  }
+
+  attend(reader: TransportReader): void {
+    this.reader = reader;
+    this.attach(this.tcp);
+  }
+
+  read(tls?: TLSSocket): void {
+    if (tls !== undefined) {
+      this.socket = tls;
+      this.attach(tls);
+    }
+    this.socket.on('data', onData);
+    this.socket.on('end', onEnd);
+  }
+
+  pause(): void {
+    this.socket.pause();
+  }
+
+  conclude(text: string): boolean {
+    const { socket } = this;
+    if (!socket.writable) return false;
+    socket.end(text, 'latin1');
+    socket.resume();
+    return true;
+  }
+
+  /** What listens to errors stays: it does nothing any more, and none is ever nobody's. */
+  release(): Socket | undefined {
+    const { socket } = this;
+    socket.removeListener('data', onData);
+    socket.removeListener('end', onEnd);
+    (socket as Attached)[READER] = (this.tcp as Attached)[READER] = undefined;
+    return socket.writable && socket.readable ? socket : undefined;
+  }
+
+  destroy(): void {
+    this.socket.destroy();
+    if (this.socket !== this.tcp) this.tcp.destroy();
+  }
+
+  private attach(socket: Socket): void {
+    (socket as Attached)[READER] = this.reader;
+    socket.on('error', onGone);
+    socket.on('close', onGone);
+  }
+}
+
+const READER = Symbol('nest-secure-ws.reader');
+
+interface Attached {
+  [READER]?: TransportReader | undefined;
+}
+
+function onData(this: Attached, chunk: Buffer): void {
+  this[READER]?.onChunk(chunk);
+}
+
+function onEnd(this: Attached): void {
+  this[READER]?.onFin();
+}
+
+function onGone(this: Attached): void {
+  this[READER]?.onGone();
+}

@@ -1,0 +1,98 @@
+// @ts-nocheck
+import { X509Certificate } from 'node:crypto';
+import { readFileSync, unwatchFile, watchFile } from 'node:fs';
+import { createSecureContext } from 'node:tls';
+import type { Settings } from '../config/settings.js';
+import type { Telemetry } from '../telemetry/events.js';
+
+/** What TLS is set up with. */
+export interface Pems {
+  readonly cert: string | Buffer | undefined;
+  readonly key: string | Buffer | undefined;
+  readonly ca: string | Buffer | undefined;
+}
+
+type TlsSettings = Settings['tls'];
+
+/** Milliseconds between two looks at the files. */
+const LOOK = 1000;
+
+/** Certificate, key and authorities as one set: read together, checked together, changed together. */
+export class TlsFiles {
+  private readonly files: readonly string[];
+  private listener: (() => void) | undefined;
+
+  constructor(
+    private readonly settings: TlsSettings,
+    private readonly telemetry: Telemetry,
+  ) {
+    this.files = [settings.certFile, settings.keyFile, settings.caFile].filter((file) => file !== undefined);
+  }
+
+  static areNamed({ cert, certFile, key, keyFile }: TlsSettings): boolean {
+    return (cert ?? certFile ?? key ?? keyFile) !== undefined;
+  }
+
+  /** Throws where a file cannot be read, or the set does not fit together. */
+  read(): Pems {
+    return readPems(this.settings);
+  }
+
+  /** Calls back with each new set that fits together. Follows symlinks, so that swapping one is a change. */
+  watch(onChange: (pems: Pems) => void): void {
+    this.listener = () => this.reread(onChange);
+    for (const file of this.files) watchFile(file, { persistent: false, interval: LOOK }, this.listener);
+  }
+
+  stop(): void {
+    for (const file of this.files) if (this.listener !== undefined) unwatchFile(file, this.listener);
+  }
+
+  private reread(onChange: (pems: Pems) => void): void {
+    try {
+      onChange(this.read());
+      this.telemetry.notice(`TLS certificate re-read from ${this.files.join(', ')}`);
+    } catch (error) {
+      this.telemetry.notice(
+        `TLS files ${this.files.join(', ')} do not fit together (${(error as Error).message}): the old ones are kept`,
+      );
+    }
+  }
+}
+
+function readPems({ cert, certFile, key, keyFile, ca, caFile }: TlsSettings): Pems {
+  const pems = { cert: cert ?? content(certFile), key: key ?? content(keyFile), ca: ca ?? content(caFile) };
+  // Node takes a CA that is none in silence, and then nobody's certificate verifies.
+  if (pems.ca !== undefined) new X509Certificate(pems.ca);
+  createSecureContext(pems);
+  return pems;
+}
+
+const content = (file: string | undefined): Buffer | undefined => (file === undefined ? undefined : readFileSync(file));
+
+/** What is wrong with TLS settings as a whole. */
+export function tlsProblems(tls: TlsSettings, where: string): string[] {
+  const { cert, certFile, key, keyFile, ca, caFile, requestCert } = tls;
+  const problems: string[] = [];
+  if (cert !== undefined && certFile !== undefined)
+    problems.push(`tls.cert and tls.certFile${where} are both set: one of them is enough`);
+  if (key !== undefined && keyFile !== undefined)
+    problems.push(`tls.key and tls.keyFile${where} are both set: one of them is enough`);
+  if ((cert ?? certFile) !== undefined && (key ?? keyFile) === undefined)
+    problems.push(`tls.keyFile (WEBSOCKETS_TLS_KEY)${where} is missing for the certificate`);
+  if ((key ?? keyFile) !== undefined && (cert ?? certFile) === undefined)
+    problems.push(`tls.certFile (WEBSOCKETS_TLS_CERT)${where} is missing for the key`);
+  if (requestCert && (ca ?? caFile) === undefined)
+    problems.push(`tls.requestCert (WEBSOCKETS_TLS_REQUEST_CERT)${where} needs tls.caFile (WEBSOCKETS_TLS_CA)`);
+  return problems.length > 0 ? problems : unreadable(tls, where);
+}
+
+function unreadable(tls: TlsSettings, where: string): string[] {
+  if (!TlsFiles.areNamed(tls)) return [];
+  try {
+    readPems(tls);
+    return [];
+  } catch (error) {
+    return [`the TLS files${where} cannot be used: ${(error as Error).message}`];
+  }
+}

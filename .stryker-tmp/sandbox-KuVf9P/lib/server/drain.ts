@@ -1,0 +1,79 @@
+// @ts-nocheck
+import type { Connection } from '../connection/connection.js';
+import { REFUSALS } from '../http/refusal.js';
+import type { Timed } from '../net/timer-wheel.js';
+import { CloseCode } from '../protocol/close-codes.js';
+import type { Listener } from './listener.js';
+import type { ServerContext } from './server-context.js';
+
+/** Peers that are told at once; the others are spread, so that they do not come back all together. */
+const AT_ONCE = 100;
+
+/** Milliseconds in which sockets that were destroyed have told so. */
+const LAST_WORDS = 1000;
+
+/**
+ * Says goodbye: newcomers are refused, peers are told 1001, handlers that run are awaited, what is left in the end is
+ * terminated. Resolves as soon as all are gone.
+ */
+export function drain(engine: ServerContext, ports: Iterable<Listener>): Promise<void> {
+  engine.draining = true;
+  for (const port of ports) port.shutDown(REFUSALS.shutdown);
+  const { drainTimeout } = engine.settings.shutdown;
+  if (drainTimeout > 0) sayGoodbye(engine, drainTimeout);
+  return new Promise((resolve) => new Farewell(engine, ports, resolve).begin(drainTimeout));
+}
+
+/** A peer whose message is being handled gets its answer first. */
+function sayGoodbye({ connections, wheel, clock }: ServerContext, drainTimeout: number): void {
+  const goodbye = (connection: Connection) => connection.goAway(CloseCode.GOING_AWAY, 'server shutdown');
+  [...connections].forEach((connection, index) => {
+    if (index < AT_ONCE) goodbye(connection);
+    else wheel.timer(() => goodbye(connection), clock.now() + Math.random() * (drainTimeout / 2));
+  });
+}
+
+/** Waits until nobody is left, and sees to it that nobody is. */
+class Farewell {
+  private timer: Timed | undefined;
+  private terminated = false;
+
+  constructor(
+    private readonly engine: ServerContext,
+    private readonly ports: Iterable<Listener>,
+    private readonly resolve: () => void,
+  ) {}
+
+  begin(drainTimeout: number): void {
+    this.engine.whenIdle = () => this.look();
+    if (drainTimeout === 0) return this.terminate();
+    this.wait(drainTimeout, () => this.terminate());
+    this.look();
+  }
+
+  /** Handlers that are still not done are not waited for any longer. */
+  private terminate(): void {
+    this.terminated = true;
+    for (const connection of [...this.engine.connections]) connection.kill('shutdown');
+    for (const port of this.ports) port.dropAll();
+    this.wait(LAST_WORDS, () => this.end());
+    this.look();
+  }
+
+  private look(): void {
+    const { connections, runningTasks } = this.engine;
+    if (connections.size === 0 && (this.terminated || runningTasks === 0)) this.end();
+  }
+
+  private end(): void {
+    const { engine, timer } = this;
+    engine.whenIdle = undefined;
+    if (timer !== undefined) engine.wheel.cancel(timer);
+    this.resolve();
+  }
+
+  private wait(timeout: number, then: () => void): void {
+    const { wheel, clock } = this.engine;
+    this.timer = wheel.timer(then, clock.now() + timeout);
+  }
+}

@@ -1,0 +1,81 @@
+// @ts-nocheck
+import type { PeerCertificate } from 'node:tls';
+import { abortAttempt, type GatewayType, setPrincipal, UpgradeAttempt } from '../admission/attempt.js';
+import { parseHost } from '../http/host.js';
+import { NO_ADDRESS, parseAddress } from '../net/address.js';
+
+/** What an attempt looks like to a guard under test. Everything has a default. */
+export interface AttemptOptions {
+  /** Default `127.0.0.1`. */
+  readonly ip?: string;
+  /** Default `ip`: another one stands for a trusted proxy. */
+  readonly remoteAddress?: string;
+  /** TLS. Default false. */
+  readonly secure?: boolean;
+  /** The request target, query included. Default `/`. */
+  readonly path?: string;
+  /** By name; several values make several lines. */
+  readonly headers?: Readonly<Record<string, string | readonly string[]>>;
+  readonly cookies?: Readonly<Record<string, string>>;
+  readonly origin?: string;
+  /** Default `localhost`. */
+  readonly host?: string;
+  readonly protocols?: readonly string[];
+  readonly certificate?: PeerCertificate;
+  readonly gateway?: GatewayType;
+  /** What earlier guards said. */
+  readonly principal?: unknown;
+  /** Fires the attempt's own signal. */
+  readonly signal?: AbortSignal;
+}
+
+class AnyGateway {}
+
+/**
+ * An attempt to unit-test a guard with: `await guard.admit(attempt({ cookies: { session: 'x' } }))`.
+ * Throws a `TypeError` for an address or a host that is none.
+ */
+export function attempt<P = unknown>(options: AttemptOptions = {}): UpgradeAttempt<P> {
+  const { ip = '127.0.0.1', path = '/', host = 'localhost', secure = false, protocols = [] } = options;
+  const { remoteAddress = ip } = options;
+  const query = path.indexOf('?');
+  const made = new UpgradeAttempt<P>({
+    address: addressOf(ip),
+    peer: addressOf(remoteAddress),
+    tls: secure && remoteAddress === ip,
+    secure,
+    viaProxy: remoteAddress !== ip,
+    path: query < 0 ? path : path.slice(0, query),
+    rawQuery: query < 0 ? '' : path.slice(query + 1),
+    rawHeaders: rawHeadersOf(options, host),
+    host: valid(parseHost(host), `host '${host}'`),
+    origin: options.origin,
+    protocols,
+    gateway: options.gateway ?? AnyGateway,
+    certificate: () => options.certificate,
+  });
+  setPrincipal(made, options.principal);
+  options.signal?.addEventListener('abort', () => abortAttempt(made, toError(options.signal?.reason)), { once: true });
+  return made;
+}
+
+const addressOf = (text: string) => (text === '' ? NO_ADDRESS : valid(parseAddress(text), `address '${text}'`));
+
+function valid<T>(value: T | undefined, what: string): T {
+  if (value === undefined) throw new TypeError(`${what} is not valid`);
+  return value;
+}
+
+const toError = (reason: unknown): Error =>
+  reason instanceof Error ? reason : new DOMException('aborted', 'AbortError');
+
+function rawHeadersOf({ headers = {}, cookies = {}, origin, protocols = [] }: AttemptOptions, host: string): string[] {
+  const cookie = Object.entries(cookies)
+    .map(([name, value]) => `${name}=${encodeURIComponent(value)}`)
+    .join('; ');
+  const all: Record<string, string | readonly string[]> = { Host: host, ...headers };
+  if (origin !== undefined) all['Origin'] = origin;
+  if (cookie !== '') all['Cookie'] = cookie;
+  if (protocols.length > 0) all['Sec-WebSocket-Protocol'] = protocols.join(', ');
+  return Object.entries(all).flatMap(([name, value]) => [value].flat().flatMap((each) => [name, each]));
+}

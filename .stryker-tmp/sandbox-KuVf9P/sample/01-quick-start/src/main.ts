@@ -1,0 +1,17 @@
+// @ts-nocheck
+import 'reflect-metadata';
+import { ConfigService } from '@nestjs/config';
+import { NestFactory } from '@nestjs/core';
+import { AppModule } from './app.module.js';
+import { portOf } from './port.js';
+
+try {
+  const app = await NestFactory.create(AppModule, { logger: ['error', 'warn'], abortOnError: false });
+  app.enableShutdownHooks(undefined, { useProcessExit: true });
+  const port = portOf(app.get(ConfigService).get('PORT'));
+  const server = await app.listen(port);
+  console.log(`Listening on http://localhost:${server.address().port}/`);
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error);
+  process.exit(1);
+}

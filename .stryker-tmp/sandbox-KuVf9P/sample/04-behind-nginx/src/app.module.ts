@@ -1,0 +1,14 @@
+// @ts-nocheck
+import { Module } from '@nestjs/common';
+import { ConfigModule } from '@nestjs/config';
+import { SecureWsModule } from 'nest-secure-ws';
+import { PageController } from './page.controller.js';
+import { WhoGateway } from './who.gateway.js';
+
+/** Which proxies are trusted stands in .env. */
+@Module({
+  imports: [ConfigModule.forRoot(), SecureWsModule.forRoot()],
+  controllers: [PageController],
+  providers: [WhoGateway],
+})
+export class AppModule {}

@@ -1,0 +1,101 @@
+// @ts-nocheck
+// Installs and compiles what is missing or older than its sources. Uses nothing but Node until that is done.
+import { spawn } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const stamps = join(root, 'node_modules/.cache/nest-secure-ws');
+
+/** `npm ci`, unless every package of the lock is there in its version. */
+export async function install() {
+  if (isInstalled()) return;
+  console.error('Installing what is missing …');
+  // npm's own words go where errors go: the one line of output is the sample's.
+  await run('npm', ['ci', '--include=dev', '--no-audit', '--no-fund'], { shell: process.platform === 'win32' });
+}
+
+/** Compiles the library and these samples (all of them by default) where their sources are newer. */
+export async function build(samples = allSamples()) {
+  await compile(['lib'], () => ['-p', 'lib/tsconfig.lib.json']);
+  // All in one go: they share what the compiler has read.
+  const projects = (folders) => folders.map((folder) => `${folder}/tsconfig.app.json`);
+  await compile(
+    samples.map((name) => `sample/${name}`),
+    (folders) => ['-b', '--force', ...projects(folders)],
+  );
+}
+
+export const allSamples = () => readdirSync(join(root, 'sample')).filter((name) => /^\d\d-/.test(name));
+
+function isInstalled() {
+  const wanted = packagesOf('package-lock.json');
+  const present = packagesOf('node_modules/.package-lock.json');
+  return Object.entries(wanted).every(
+    ([path, { version, optional, link }]) =>
+      path === '' || link || (present[path] === undefined ? optional : present[path].version === version),
+  );
+}
+
+function packagesOf(lock) {
+  try {
+    return JSON.parse(readFileSync(join(root, lock), 'utf8')).packages;
+  } catch {
+    return {};
+  }
+}
+
+/** Runs the compiler over those folders that need it, and notes when. */
+async function compile(folders, args) {
+  const outdated = folders.filter((folder) => !isBuilt(folder));
+  if (outdated.length === 0) return;
+  console.error(`Building ${outdated.join(', ')} …`);
+  const begun = new Date();
+  await run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), ...args(outdated)]);
+  mkdirSync(stamps, { recursive: true });
+  for (const folder of outdated) {
+    writeFileSync(stampOf(folder), '');
+    // What changed while it was compiled is newer than this.
+    utimesSync(stampOf(folder), begun, begun);
+  }
+}
+
+function isBuilt(folder) {
+  const output = folder === 'lib' ? 'dist/index.js' : `${folder}/dist/main.js`;
+  return modified(join(root, output)) > 0 && modified(stampOf(folder)) >= newest(join(root, folder));
+}
+
+const stampOf = (folder) => join(stamps, folder.replaceAll('/', '-'));
+const modified = (path) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+
+/** When the newest source of a folder was written. */
+function newest(folder) {
+  const sources = readdirSync(folder, { withFileTypes: true, recursive: true }).filter(
+    ({ name, parentPath }) => /\.(ts|json)$/.test(name) && !/^dist\b/.test(relative(folder, parentPath)),
+  );
+  return Math.max(...sources.map(({ name, parentPath }) => modified(join(parentPath, name))));
+}
+
+/** Runs a command to its end, and takes it along when this process is told to stop. */
+function run(command, args, options = {}) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 2, 2], ...options });
+    const stop = (signal) => child.kill(signal);
+    const signals = ['SIGINT', 'SIGTERM'];
+    for (const signal of signals) process.on(signal, stop);
+    const done = () => {
+      for (const signal of signals) process.off(signal, stop);
+    };
+    child.on('error', (error) => {
+      done();
+      reject(error);
+    });
+    child.on('close', (code, signal) => {
+      done();
+      if (signal !== null) process.kill(process.pid, signal);
+      else if (code === 0) resolve();
+      else reject(new Error(`${command} ${args.join(' ')} ended with ${code}`));
+    });
+  });
+}

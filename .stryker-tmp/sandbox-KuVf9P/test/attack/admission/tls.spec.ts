@@ -1,0 +1,187 @@
+// @ts-nocheck
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { ConnectionOptions, TLSSocket } from 'node:tls';
+import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { Logger } from '@nestjs/common';
+import { SubscribeMessage } from '@nestjs/websockets';
+import { allow, Principal, SecureGateway, type SecureWsOptions, UseAdmissionGuards } from 'nest-secure-ws';
+import { eventually, freePort, startApp, type TestApp } from '../../support/app.js';
+import { issue, type Pair } from '../../support/certificates.js';
+import { RawClient, upgradeHead } from '../../support/raw-client.js';
+
+const PORT = freePort();
+
+@SecureGateway(PORT, { listen: { host: '127.0.0.1' } })
+@UseAdmissionGuards(({ certificate, secure }) => allow({ principal: [certificate?.subject.CN ?? null, secure] }))
+class Own {
+  @SubscribeMessage('who')
+  who(@Principal() principal: unknown) {
+    return { event: 'who', data: principal };
+  }
+}
+
+let ca: Pair;
+let first: Pair;
+let second: Pair;
+let known: Pair;
+let stranger: Pair;
+let folder: string;
+beforeAll(() => {
+  ca = issue('our ca', { isCa: true });
+  first = issue('first', { ca });
+  second = issue('second', { ca });
+  known = issue('anna', { ca });
+  stranger = issue('mallory');
+  folder = mkdtempSync(join(tmpdir(), 'nest-secure-ws-tls-'));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+let running: TestApp | undefined;
+const clients: RawClient[] = [];
+afterEach(async () => {
+  for (const client of clients.splice(0)) client.destroy();
+  await running?.close();
+  running = undefined;
+  jest.restoreAllMocks();
+});
+
+const start = async (tls: SecureWsOptions['tls'], more: SecureWsOptions = {}): Promise<TestApp> =>
+  (running = await startApp({ gateways: [Own], options: { ...more, tls } }));
+
+async function who(tls: ConnectionOptions = {}): Promise<unknown> {
+  const client = await RawClient.open({ port: PORT, tls });
+  clients.push(client);
+  client.send('who');
+  return ((await client.json()) as { data: unknown }).data;
+}
+
+/** The name in the certificate that a newcomer is shown. */
+async function shown(): Promise<string> {
+  const client = await RawClient.connect({ port: PORT, tls: {} });
+  const { subject } = (client.socket as TLSSocket).getPeerCertificate();
+  client.destroy();
+  return String(subject.CN);
+}
+
+const pems = ({ cert, key }: Pair) => ({ cert, key });
+
+/** Writes a set of files into a folder of its own. */
+function written(name: string, { cert, key }: Pair): string {
+  const path = join(folder, name);
+  mkdirSync(path, { recursive: true });
+  writeFileSync(join(path, 'cert.pem'), cert);
+  writeFileSync(join(path, 'key.pem'), key);
+  return path;
+}
+
+const filesIn = (path: string) => ({ certFile: join(path, 'cert.pem'), keyFile: join(path, 'key.pem') });
+
+describe('TLS on a port of our own', () => {
+  it('is made from values or from files', async () => {
+    await start(pems(first));
+    expect(await who()).toEqual([null, true]);
+    for (const client of clients.splice(0)) client.destroy();
+    await running!.close();
+    await start(filesIn(written('plain', second)));
+    expect(await shown()).toBe('second');
+  });
+
+  it('speaks no plaintext, no garbage and no old version, and takes no slot for them', async () => {
+    await start({ ...pems(first), minVersion: 'TLSv1.3' }, { http: { openTimeout: 400 } });
+    for (const said of [upgradeHead(PORT), '\x16\x03\x01\x00\x05garbage', '\x00'.repeat(300)]) {
+      const client = await RawClient.connect({ port: PORT });
+      clients.push(client);
+      client.write(said);
+      await client.untilClosed();
+      expect(client.received.toString('latin1')).not.toContain('HTTP');
+    }
+    await expect(RawClient.connect({ port: PORT, tls: { maxVersion: 'TLSv1.2' } })).rejects.toThrow();
+    // Half-open handshakes: the open timeout covers them.
+    const half = await Promise.all(Array.from({ length: 20 }, () => RawClient.connect({ port: PORT })));
+    clients.push(...half);
+    await Promise.all(half.map((client) => client.untilClosed()));
+    expect(half.every(({ total }) => total === 0)).toBe(true);
+    await eventually(() => running!.stats().pending === 0);
+    expect(await who()).toEqual([null, true]);
+  });
+
+  it('shows a verified client certificate to guards, and refuses any other', async () => {
+    await start({ ...pems(first), ca: ca.cert, requestCert: true });
+    expect(await who(pems(known))).toEqual(['anna', true]);
+    for (const tls of [{}, pems(stranger)]) await expect(who(tls)).rejects.toThrow();
+    await eventually(() => running!.stats().pending === 0 && running!.stats().slots === 1);
+    expect(running!.stats().opened).toBe(1);
+  });
+
+  it.each([
+    ['requestCert without a CA', () => ({ ...pems(first), requestCert: true }), /tls\.caFile/],
+    ['a certificate without its key', () => ({ cert: first.cert }), /tls\.keyFile/],
+    ['a key without its certificate', () => ({ key: first.key }), /tls\.certFile/],
+    ['what does not fit together', () => ({ cert: first.cert, key: second.key }), /cannot be used/],
+    ['a CA that is none', () => ({ ...pems(first), ca: 'garbage', requestCert: true }), /cannot be used/],
+    ['a file that is not there', () => ({ certFile: '/nowhere/cert.pem', keyFile: '/nowhere/key.pem' }), /ENOENT/],
+    ['both a key and its file', () => ({ ...pems(first), keyFile: '/nowhere/key.pem' }), /tls\.key and .* both set/],
+    ['both a file and a value', () => ({ ...pems(first), certFile: '/nowhere/cert.pem' }), /both set/],
+  ])('%s stops the start', async (_, tls, words) => {
+    await expect(start(tls())).rejects.toThrow(words);
+  });
+
+  it('follows its files, changed one after the other, drops nobody, and keeps the old set while they do not fit', async () => {
+    const warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation(() => {});
+    const said = (words: string) => warn.mock.calls.some(([line]) => String(line).includes(words));
+    const path = written('live', first);
+    await start({ ...filesIn(path) });
+    const old = await RawClient.open({ port: PORT, tls: {} });
+    clients.push(old);
+    expect(await shown()).toBe('first');
+    writeFileSync(join(path, 'cert.pem'), second.cert);
+    await eventually(() => said('the old ones are kept'));
+    expect(await shown()).toBe('first');
+    writeFileSync(join(path, 'key.pem'), second.key);
+    await eventually(() => said('re-read'));
+    expect(await shown()).toBe('second');
+    rmSync(join(path, 'cert.pem'));
+    await eventually(() => said('ENOENT'));
+    expect(await shown()).toBe('second');
+    old.send('who');
+    expect(await old.json()).toEqual({ event: 'who', data: [null, true] });
+    expect(warn.mock.calls.join()).not.toContain('PRIVATE KEY');
+  });
+
+  it('follows a symlink that is swapped, authorities included', async () => {
+    const other = issue('their ca', { isCa: true });
+    const theirs = issue('bert', { ca: other });
+    const sets = [
+      [written('v1', first), ca.cert],
+      [written('v2', second), other.cert],
+    ] as const;
+    for (const [path, authority] of sets) writeFileSync(join(path, 'ca.pem'), authority);
+    const current = join(folder, 'current');
+    symlinkSync(sets[0][0], current);
+    await start({ ...filesIn(current), caFile: join(current, 'ca.pem'), requestCert: true });
+    expect(await who(pems(known))).toEqual(['anna', true]);
+    await expect(who(pems(theirs))).rejects.toThrow();
+    symlinkSync(sets[1][0], `${current}.new`);
+    renameSync(`${current}.new`, current);
+    let answer: unknown;
+    const until = Date.now() + 8_000;
+    while (answer === undefined && Date.now() < until) answer = await who(pems(theirs)).catch(() => undefined);
+    expect(answer).toEqual(['bert', true]);
+    await expect(who(pems(known))).rejects.toThrow();
+  });
+});
+
+describe('TLS and admission at accept', () => {
+  it('drops a denied address before a byte of TLS is written', async () => {
+    await start(pems(first), { connections: { deniedIps: ['127.0.0.9'] } });
+    const socket = connect({ port: PORT, host: '127.0.0.1', localAddress: '127.0.0.9' });
+    let received = 0;
+    socket.on('data', ({ length }: Buffer) => (received += length));
+    socket.on('error', () => {});
+    await new Promise((resolve) => socket.on('close', resolve));
+    expect(received).toBe(0);
+  });
+});

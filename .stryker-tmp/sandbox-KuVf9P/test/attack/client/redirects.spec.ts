@@ -1,0 +1,317 @@
+// @ts-nocheck
+import { Agent as HttpAgent } from 'node:http';
+import { Agent as HttpsAgent } from 'node:https';
+import { connect as connectTcp, type Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import {
+  connect,
+  RedirectRefusedError,
+  TooManyRedirectsError,
+  UnexpectedStatusError,
+} from '../../../lib/client/index.js';
+import { isPublicAddress } from '../../../lib/client/open-socket.js';
+import { sharedRuntime } from '../../../lib/client/runtime.js';
+import { authority, type Certificate } from './certificates.js';
+import { closeAll, rawServer, rejection, upgrade } from './support.js';
+
+afterEach(closeAll);
+
+const redirect = (location: string, status = 302): string =>
+  `HTTP/1.1 ${status} Elsewhere\r\nLocation: ${location}\r\nContent-Length: 0\r\n\r\n`;
+
+/** A server that upgrades every request. */
+const willing = (options = {}) => rawServer((socket, _request, key) => void socket.write(upgrade(key)), options);
+
+/** Every address is this machine; the servers' certificates say who they are. */
+const lookup = ((
+  _host: string,
+  options: { all?: boolean },
+  callback: (error: null, address: unknown, family?: number) => void,
+) => (options.all ? callback(null, [{ address: '127.0.0.1', family: 4 }]) : callback(null, '127.0.0.1', 4))) as never;
+
+async function end(socket: { terminate(): void; closed: Promise<unknown> }): Promise<void> {
+  socket.terminate();
+  await socket.closed;
+}
+
+describe('redirects', () => {
+  it.each([301, 302, 303, 307, 308])('%i is followed, on the same origin with everything', async (status) => {
+    const server = await rawServer((socket, request, key) => {
+      if (request.startsWith('GET /old?q ')) socket.write(redirect('/new', status));
+      else socket.write(upgrade(key, 'Sec-WebSocket-Protocol: chat'));
+    });
+    const url = server.url.replace('//', '//us%C3%A9r:p%40ss@');
+    const socket = await connect(`${url}/old?q`, {
+      headers: { 'X-Api-Key': 'secret' },
+      origin: 'https://a.example',
+      subprotocols: ['chat'],
+    });
+    expect(socket.url).toBe(`${server.url}/new`);
+    const [first, second] = server.requests;
+    expect(second).toMatch(/^GET \/new HTTP\/1.1\r\n/);
+    for (const request of [first, second]) {
+      expect(request).toContain('X-Api-Key: secret\r\n');
+      expect(request).toContain('Origin: https://a.example\r\n');
+      expect(request).toContain(`Authorization: Basic ${Buffer.from('usér:p@ss').toString('base64')}\r\n`);
+      expect(request).not.toContain('@ss@');
+    }
+    await end(socket);
+    await server.quiet();
+  });
+
+  it.each([300, 304, 305, 306])('%i is not followed', async (status) => {
+    const server = await rawServer((socket) => void socket.end(redirect('/new', status)));
+    expect(await rejection(connect(server.url))).toMatchObject({ name: 'UnexpectedStatusError', status });
+    expect(server.connections).toBe(1);
+  });
+
+  it('a redirect without Location is a status like any other', async () => {
+    const server = await rawServer((socket) => void socket.end('HTTP/1.1 302 Found\r\n\r\nhere?'));
+    await expect(connect(server.url)).rejects.toBeInstanceOf(UnexpectedStatusError);
+  });
+
+  it('a loop ends after maxRedirects', async () => {
+    const server = await rawServer((socket) => void socket.write(redirect('/again')));
+    expect(await rejection(connect(server.url))).toMatchObject({ name: 'TooManyRedirectsError', limit: 10 });
+    expect(server.connections).toBe(11);
+    await expect(connect(server.url, { maxRedirects: 0 })).rejects.toBeInstanceOf(TooManyRedirectsError);
+    expect(server.connections).toBe(12);
+    await server.quiet();
+    expect(sharedRuntime.deadlines).toBe(0);
+  });
+
+  it.each([
+    'file:///etc/passwd',
+    'ftp://example.com/',
+    'javascript:alert(1)',
+    'data:text/plain,x',
+    'unix:/run/docker.sock',
+    'ws://user:secret@127.0.0.1/',
+    'http://user@127.0.0.1/',
+    'ws://[::',
+    'ws://127.0.0.1:99999/',
+  ])('to %s is refused', async (location) => {
+    const server = await rawServer((socket) => void socket.write(redirect(location)));
+    const error = await rejection(connect(server.url));
+    expect(error).toBeInstanceOf(RedirectRefusedError);
+    expect((error as Error).message).not.toContain('secret');
+    await server.quiet();
+  });
+
+  it.each(['http', 'ws'])('to %s of another origin go the handshake and the User-Agent alone', async (scheme) => {
+    const other = await willing();
+    const server = await rawServer(
+      (socket) => void socket.write(redirect(`${scheme}://127.0.0.1:${other.port}/there#part`)),
+    );
+    let opened = 0;
+    class Counting extends HttpAgent {
+      createConnection(options: object): Socket {
+        opened++;
+        return connectTcp(options as never);
+      }
+    }
+    const url = server.url.replace('//', '//user:secret@');
+    const socket = await connect(url, {
+      headers: { Authorization2: 'secret', Cookie: 'secret', 'X-Api-Key': 'secret' },
+      userAgentHeader: 'tester/1',
+      origin: 'https://secret.example',
+      subprotocols: ['secret'],
+      agent: new Counting(),
+      allowPrivateRedirects: true,
+    });
+    expect(server.requests[0]?.match(/secret/g)).toHaveLength(5);
+    expect(server.requests[0]).toContain('Authorization: Basic ');
+    expect(other.requests[0]?.split('\r\n').map((line) => line.split(':')[0])).toEqual([
+      'GET /there HTTP/1.1',
+      'Host',
+      'Upgrade',
+      'Connection',
+      'Sec-WebSocket-Version',
+      'Sec-WebSocket-Key',
+      'Sec-WebSocket-Extensions',
+      'User-Agent',
+      '',
+      '',
+    ]);
+    expect(other.requests[0]).toContain('User-Agent: tester/1\r\n');
+    expect(other.requests[0]).toContain(`Host: 127.0.0.1:${other.port}\r\n`);
+    expect(opened).toBe(1);
+    await end(socket);
+  });
+
+  it('what another origin was not told it does not get back by a redirect to the first', async () => {
+    let back = '';
+    const other = await rawServer((socket) => void socket.write(redirect(back)));
+    const server = await rawServer(
+      (socket, request, key) => void socket.write(request.startsWith('GET /home') ? upgrade(key) : redirect(other.url)),
+    );
+    back = `${server.url}/home`;
+    const socket = await connect(server.url, { headers: { 'X-Api-Key': 'secret' } });
+    expect(server.requests[1]).not.toContain('secret');
+    await end(socket);
+  });
+});
+
+describe('a redirect into the private network', () => {
+  /** The connection looks as if it went to a public address. */
+  class Public extends HttpAgent {
+    createConnection(options: object): Socket {
+      const socket = connectTcp(options as never);
+      Object.defineProperty(socket, 'remoteAddress', { value: '203.0.113.7' });
+      return socket;
+    }
+  }
+
+  it('from a public address is refused before anything is sent there, unless allowed', async () => {
+    const inner = await willing();
+    for (const host of ['127.0.0.1', 'localhost', '[::ffff:127.0.0.1]', '2130706433', '0x7f.1']) {
+      const server = await rawServer((socket) => void socket.write(redirect(`ws://${host}:${inner.port}/`)));
+      expect(await rejection(connect(server.url, { agent: new Public() }))).toBeInstanceOf(RedirectRefusedError);
+      expect(inner.requests).toHaveLength(0);
+      await inner.quiet();
+      await server.quiet();
+    }
+    const server = await rawServer((socket) => void socket.write(redirect(`ws://127.0.0.1:${inner.port}/`)));
+    await end(await connect(server.url, { agent: new Public(), allowPrivateRedirects: true }));
+    expect(inner.requests).toHaveLength(1);
+  });
+
+  it('between private addresses is followed', async () => {
+    const inner = await willing();
+    const server = await rawServer((socket) => void socket.write(redirect(inner.url)));
+    await end(await connect(server.url));
+    await end(await connect(server.url, { agent: new HttpAgent() }));
+  });
+
+  it.each([
+    ['127.1.2.3', false],
+    ['10.0.0.1', false],
+    ['172.31.255.255', false],
+    ['192.168.1.1', false],
+    ['169.254.169.254', false],
+    ['100.64.0.1', false],
+    ['0.0.0.0', false],
+    ['::', false],
+    ['::1', false],
+    ['fe80::1%eth0', false],
+    ['fd00::1', false],
+    ['::ffff:10.0.0.1', false],
+    ['64:ff9b::a00:1', false],
+    ['64:ff9b::7f00:1', false],
+    ['64:ff9b:1::a00:1', false],
+    ['::127.0.0.1', false],
+    ['2002:7f00:1::', false],
+    ['192.0.0.192', false],
+    ['198.19.0.1', false],
+    ['255.255.255.255', false],
+    ['', false],
+    [undefined, false],
+    ['172.32.0.1', true],
+    ['8.8.8.8', true],
+    ['2606:4700::1111', true],
+  ])('%s is public: %s', (address, isPublic) => {
+    expect(isPublicAddress(address)).toBe(isPublic);
+  });
+});
+
+describe('TLS', () => {
+  let ca: string;
+  let feed: Certificate;
+  let client: Certificate;
+  beforeAll(() => {
+    const issuer = authority();
+    ca = issuer.ca;
+    feed = issuer.issue('feed.test', 'DNS:feed.test,DNS:other.test,IP:127.0.0.1');
+    client = issuer.issue('client.test');
+  });
+  const requesting = () => ({ tls: { ...feed, ca, requestCert: true, rejectUnauthorized: false } });
+  const peerOf = (socket: Socket): string | undefined =>
+    (socket as TLSSocket).getPeerCertificate().subject?.CN as string | undefined;
+
+  it('verifies, names the server, and shows a client certificate where there is one', async () => {
+    const seen: unknown[] = [];
+    const server = await rawServer((socket, _request, key) => {
+      seen.push((socket as TLSSocket & { servername: unknown }).servername, peerOf(socket));
+      socket.write(upgrade(key));
+    }, requesting());
+    expect(await rejection(connect(server.url))).toMatchObject({
+      code: expect.stringMatching(/SELF_SIGNED|UNABLE_TO/),
+    });
+    expect(await rejection(connect(`wss://wrong.test:${server.port}`, { tls: { ca, lookup } }))).toMatchObject({
+      code: 'ERR_TLS_CERT_ALTNAME_INVALID',
+    });
+    await end(await connect(`wss://feed.test:${server.port}`, { tls: { ca, lookup, ...client } }));
+    await end(await connect(server.url, { tls: { ca } }));
+    await end(await connect(server.url, { tls: { ca }, agent: new HttpsAgent() }));
+    expect(seen).toEqual(['feed.test', 'client.test', false, undefined, false, undefined]);
+    await server.quiet();
+    expect(sharedRuntime.deadlines).toBe(0);
+  });
+
+  it('a bad certificate of our own leaves no socket behind', async () => {
+    const server = await rawServer(() => {}, requesting());
+    expect(String(await rejection(connect(server.url, { tls: { ca, cert: 'nonsense', key: 'nonsense' } })))).toMatch(
+      /PEM/,
+    );
+    await server.quiet();
+    expect(sharedRuntime.deadlines).toBe(0);
+  });
+
+  it('is never left by a redirect', async () => {
+    const plain = await willing();
+    for (const scheme of ['ws', 'http']) {
+      const server = await rawServer(
+        (socket) => void socket.write(redirect(`${scheme}://127.0.0.1:${plain.port}`)),
+        requesting(),
+      );
+      expect(await rejection(connect(server.url, { tls: { ca } }))).toBeInstanceOf(RedirectRefusedError);
+    }
+    expect(plain.connections).toBe(0);
+  });
+
+  it('a redirect to another origin takes the authorities along, not the certificate or an unsafe switch', async () => {
+    const seen: unknown[] = [];
+    const other = await rawServer((socket, _request, key) => {
+      seen.push(peerOf(socket));
+      socket.write(upgrade(key));
+    }, requesting());
+    const server = await rawServer((socket) => {
+      seen.push(peerOf(socket));
+      socket.write(redirect(`https://127.0.0.1:${other.port}/`));
+    }, requesting());
+    await end(await connect(server.url, { tls: { ca, ...client } }));
+    expect(seen).toEqual(['client.test', undefined]);
+    expect(await rejection(connect(server.url, { tls: { rejectUnauthorized: false } }))).toMatchObject({
+      code: expect.stringMatching(/SELF_SIGNED|UNABLE_TO/),
+    });
+  });
+
+  it('an agent without TLS is not used for wss:', async () => {
+    const server = await willing(requesting());
+    await expect(connect(server.url, { agent: new HttpAgent() })).rejects.toThrow('the agent is one for http:');
+    const plain = { createConnection: (options: object) => connectTcp(options as never) };
+    await expect(connect(server.url, { agent: plain })).rejects.toThrow('without TLS');
+    const late = {
+      createConnection: (_: object, callback: unknown) =>
+        void setTimeout(callback as (error: Error) => void, 5, new Error('no proxy')),
+    };
+    await expect(connect(server.url, { agent: late as never })).rejects.toThrow('no proxy');
+    await server.quiet();
+    expect(sharedRuntime.deadlines).toBe(0);
+  });
+
+  it('an agent that answers too late is no leak', async () => {
+    const server = await willing();
+    const slow = {
+      createConnection: (options: object, callback: (error: null, socket: Socket) => void) =>
+        void setTimeout(() => callback(null, connectTcp(options as never)), 400),
+    };
+    await expect(connect(server.url, { agent: slow as never, http: { openTimeout: 50 } })).rejects.toThrow(
+      'within 50 ms',
+    );
+    await new Promise((resolve) => setTimeout(resolve, 450));
+    await server.quiet();
+    expect(server.requests).toHaveLength(0);
+  });
+});

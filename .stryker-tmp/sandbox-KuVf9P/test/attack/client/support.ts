@@ -1,0 +1,121 @@
+// @ts-nocheck
+import { createHash } from 'node:crypto';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
+import { constants, deflateRawSync } from 'node:zlib';
+
+/** A server made of raw sockets, which does as it is told with each request. */
+export interface RawServer {
+  readonly port: number;
+  readonly url: string;
+  /** Sockets that are open. */
+  readonly sockets: ReadonlySet<Socket>;
+  /** Heads of the requests so far. */
+  readonly requests: string[];
+  readonly connections: number;
+  close(): Promise<void>;
+  /** All sockets have ended. */
+  quiet(): Promise<void>;
+}
+
+export type Answer = (socket: Socket, request: string, key: string, count: number) => void;
+
+const open = new Set<RawServer>();
+
+export async function closeAll(): Promise<void> {
+  await Promise.all([...open].map((server) => server.close()));
+}
+
+export async function rawServer(answer: Answer, options: { tls?: TlsOptions; host?: string } = {}): Promise<RawServer> {
+  const sockets = new Set<Socket>();
+  const requests: string[] = [];
+  let count = 0;
+  let waiting: (() => void)[] = [];
+  const serve = (socket: Socket): void => {
+    const number = ++count;
+    sockets.add(socket);
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      sockets.delete(socket);
+      if (sockets.size > 0) return;
+      for (const wake of waiting) wake();
+      waiting = [];
+    });
+    let head = '';
+    socket.on('data', function onData(chunk: Buffer) {
+      head += chunk.toString('latin1');
+      if (!head.includes('\r\n\r\n')) return;
+      socket.removeListener('data', onData);
+      requests.push(head);
+      answer(socket, head, /Sec-WebSocket-Key: (.*)\r\n/.exec(head)?.[1] ?? '', number);
+    });
+  };
+  const server: Server = options.tls === undefined ? createServer(serve) : createTlsServer(options.tls, serve);
+  server.on('tlsClientError', () => {});
+  const host = options.host ?? '127.0.0.1';
+  await new Promise<void>((resolve) => server.listen(0, host, resolve));
+  const { port } = server.address() as AddressInfo;
+  const raw: RawServer = {
+    port,
+    url: `${options.tls === undefined ? 'ws' : 'wss'}://${host}:${port}`,
+    sockets,
+    requests,
+    get connections() {
+      return count;
+    },
+    async close() {
+      open.delete(raw);
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
+    quiet: () => (sockets.size === 0 ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve))),
+  };
+  open.add(raw);
+  return raw;
+}
+
+export const accept = (key: string): string =>
+  createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
+
+/** A valid 101, with further lines. */
+export const upgrade = (key: string, ...lines: string[]): string =>
+  `${['HTTP/1.1 101 Switching Protocols', 'Upgrade: websocket', 'Connection: Upgrade', `Sec-WebSocket-Accept: ${accept(key)}`, ...lines].join('\r\n')}\r\n\r\n`;
+
+/** A frame of a server's: not masked. */
+export function frame(payload: Buffer | string, { opcode = 1, fin = true, rsv1 = false } = {}): Buffer {
+  const data = Buffer.from(payload);
+  const first = (fin ? 0x80 : 0) | (rsv1 ? 0x40 : 0) | opcode;
+  if (data.length < 126) return Buffer.concat([Buffer.from([first, data.length]), data]);
+  const head = Buffer.from([first, 127, 0, 0, 0, 0, 0, 0, 0, 0]);
+  head.writeUIntBE(data.length, 4, 6);
+  return Buffer.concat([head, data]);
+}
+
+/** The line with which a server agrees to compress, without a context. */
+export const DEFLATE = 'Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover';
+
+/** The payload of a compressed message (RFC 7692, section 7.2.1). */
+export const deflated = (data: string | Buffer): Buffer =>
+  deflateRawSync(data, { finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, -4);
+
+/** What a promise is rejected with. */
+export async function rejection(promise: Promise<unknown>): Promise<unknown> {
+  return promise.then(
+    () => {
+      throw new Error('was not rejected');
+    },
+    (error: unknown) => error,
+  );
+}
+
+/** Writes `chunk` again and again for as long as the peer takes it. */
+export function pour(socket: Socket, chunk: string | Buffer, limit = 64 * 1024 * 1024): void {
+  let written = 0;
+  const more = (): void => {
+    while (!socket.destroyed && written < limit) {
+      written += chunk.length;
+      if (!socket.write(chunk)) return void socket.once('drain', more);
+    }
+  };
+  more();
+}

@@ -1,0 +1,301 @@
+// @ts-nocheck
+import type { Socket } from 'node:net';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import type { ConnectOptions } from '../../../lib/client/call.js';
+import { type ClientSocket, type Closed, connect } from '../../../lib/client/index.js';
+import { sharedRuntime } from '../../../lib/client/runtime.js';
+import { FakeClock, openWith, until } from '../../unit/client/support.js';
+import { closeAll, DEFLATE, deflated, frame, type RawServer, rawServer, upgrade } from './support.js';
+
+const MIB = 1024 * 1024;
+
+const opened: ClientSocket[] = [];
+afterEach(async () => {
+  for (const socket of opened.splice(0)) socket.terminate();
+  await closeAll();
+});
+
+/** A message of this number and so many bytes, in a thousandth of them. */
+const bomb = (at: number, size = MIB - 10): Buffer => frame(deflated(String(at).padEnd(size)), { rsv1: true });
+const bombs = (count: number, size?: number): Buffer =>
+  Buffer.concat(Array.from({ length: count }, (_, at) => bomb(at, size)));
+const close = (code: number, reason = ''): Buffer =>
+  frame(Buffer.concat([Buffer.from([code >> 8, code & 255]), Buffer.from(reason)]), { opcode: 8 });
+
+interface Met {
+  readonly socket: ClientSocket;
+  readonly peer: Socket;
+  readonly server: RawServer;
+}
+
+async function meet(options: ConnectOptions = {}, extensions = DEFLATE, clock?: FakeClock): Promise<Met> {
+  let peer!: Socket;
+  const server = await rawServer((socket, _request, key) => {
+    peer = socket.resume();
+    socket.write(extensions === '' ? upgrade(key) : upgrade(key, extensions));
+  });
+  const socket = await (clock === undefined ? connect(server.url, options) : openWith(clock, server.url, options));
+  opened.push(socket);
+  return { socket, peer, server };
+}
+
+/** Some time in which nothing is to happen. */
+const aWhile = (milliseconds = 150): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/** What the client holds of messages; never more than may wait, and the one that would be too many. */
+function expectBounded({ intake, internals }: ClientSocket, messages = 16, bytes = MIB): void {
+  expect(intake.inbox.length).toBeLessThanOrEqual(messages);
+  expect(intake.inbox.bytes).toBeLessThanOrEqual(bytes + MIB);
+  expect(internals._receiver._messageLength).toBeLessThanOrEqual(MIB);
+}
+
+async function readAll(socket: ClientSocket, each: (at: number) => Promise<void> | void = () => {}): Promise<number[]> {
+  const numbers: number[] = [];
+  for await (const message of socket) {
+    numbers.push(Number.parseInt(String(message), 10));
+    await each(numbers.length);
+  }
+  return numbers;
+}
+
+const upTo = (count: number): number[] => Array.from({ length: count }, (_, at) => at);
+
+async function nothingLeft(server: RawServer): Promise<void> {
+  await server.quiet();
+  expect(sharedRuntime.deadlines).toBe(0);
+}
+
+describe('one read of messages that inflate a thousandfold', () => {
+  it('an application that never reads holds what may wait, not sixty times as much', async () => {
+    const { socket, peer } = await meet();
+    const before = process.memoryUsage().arrayBuffers;
+    peer.write(bombs(60));
+    await until(() => socket.isPaused, 'a pause');
+    await aWhile();
+    expectBounded(socket);
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(40 * MIB);
+  });
+
+  it('an application that reads slowly gets all of them in order, and holds as little', async () => {
+    const { socket, peer } = await meet();
+    peer.write(Buffer.concat([bombs(60), close(1000, 'done')]));
+    const numbers = await readAll(socket, async () => {
+      await aWhile(3);
+      expectBounded(socket);
+    });
+    expect(numbers).toEqual(upTo(60));
+    expect(await socket.closed).toEqual({ code: 1000, reason: 'done', cause: undefined });
+  });
+
+  it('many reads of them are not read at all', async () => {
+    const { socket, peer } = await meet();
+    const many = bombs(60);
+    for (let i = 0; i < 200; i++) peer.write(many);
+    await until(() => socket.isPaused, 'a pause');
+    await aWhile();
+    expectBounded(socket);
+    const { readableLength, bytesRead } = socket.raw;
+    expect(readableLength + socket.internals._receiver.writableLength).toBeLessThan(MIB / 2);
+    expect(bytesRead).toBeLessThan(MIB);
+  });
+
+  it('in fragments', async () => {
+    const { socket, peer } = await meet();
+    const whole = deflated('7'.padEnd(MIB - 10));
+    const third = Math.floor(whole.length / 3);
+    const one = Buffer.concat([
+      frame(whole.subarray(0, third), { rsv1: true, fin: false }),
+      frame(whole.subarray(third, 2 * third), { opcode: 0, fin: false }),
+      frame('', { opcode: 9 }),
+      frame(whole.subarray(2 * third), { opcode: 0 }),
+    ]);
+    peer.write(Buffer.concat(Array.from({ length: 50 }, () => one)));
+    await until(() => socket.isPaused, 'a pause');
+    await aWhile();
+    expectBounded(socket);
+    peer.end();
+    expect(await readAll(socket)).toEqual(Array(50).fill(7));
+  });
+
+  it.each([
+    ['compressed', frame(deflated('1'), { rsv1: true }), DEFLATE],
+    ['as they are', frame('1'), ''],
+    ['of no byte', frame(''), ''],
+  ])('twenty thousand tiny ones, %s', async (_, tiny, extensions) => {
+    const { socket, peer } = await meet(extensions === '' ? { compression: { mode: 'off' } } : {}, extensions);
+    peer.write(Buffer.concat(Array.from({ length: 20_000 }, () => tiny)));
+    await until(() => socket.isPaused, 'a pause');
+    await aWhile();
+    expectBounded(socket);
+    peer.end();
+    expect(await readAll(socket)).toHaveLength(20_000);
+  });
+
+  it('with a context that is kept from message to message', async () => {
+    const { socket, peer } = await meet(
+      { compression: { mode: 'dedicated' } },
+      'Sec-WebSocket-Extensions: permessage-deflate',
+    );
+    peer.write(Buffer.concat([bombs(40), close(1000)]));
+    await until(() => socket.isPaused, 'a pause');
+    await aWhile();
+    expectBounded(socket);
+    expect(await readAll(socket)).toEqual(upTo(40));
+  });
+
+  it('a listener that comes late gets them in order, and pause() holds between two of one read', async () => {
+    const { socket, peer } = await meet({ messages: { maxQueue: 1 } });
+    peer.write(bombs(30));
+    await until(() => socket.isPaused, 'a pause');
+    const numbers: number[] = [];
+    socket.on('message', (data) => {
+      numbers.push(Number.parseInt(String(data), 10));
+      if (numbers.length === 10) socket.pause();
+    });
+    await until(() => numbers.length >= 10, 'ten');
+    await aWhile(50);
+    expect(numbers).toEqual(upTo(10));
+    socket.resume();
+    await until(() => numbers.length === 30, 'the rest');
+    expect(numbers).toEqual(upTo(30));
+  });
+});
+
+describe('an end behind messages that wait', () => {
+  const ends: [string, (peer: Socket) => void, Partial<Closed>][] = [
+    ['a close frame', (peer) => peer.end(close(4000, 'over')), { code: 4000, reason: 'over', cause: undefined }],
+    ['FIN', (peer) => peer.end(), { code: 1006, cause: undefined }],
+  ];
+
+  it.each(ends)('%s: whoever reads gets all, then the end', async (_, end, closed) => {
+    const { socket, peer, server } = await meet();
+    peer.write(bombs(40));
+    end(peer);
+    await until(() => socket.isPaused, 'a pause');
+    await aWhile(50);
+    let ended = false;
+    void socket.closed.then(() => (ended = true));
+    expect(
+      await readAll(socket, async (count) => {
+        if (count === 5) await aWhile(50);
+        if (count < 20) expect(ended).toBe(false);
+        expectBounded(socket);
+      }),
+    ).toEqual(upTo(40));
+    expect(await socket.closed).toMatchObject(closed);
+    await nothingLeft(server);
+  });
+
+  it('a reset: what had been read is read', async () => {
+    const { socket, peer, server } = await meet();
+    peer.write(bombs(40));
+    await until(() => socket.isPaused, 'a pause');
+    await aWhile(50);
+    peer.resetAndDestroy();
+    socket.ping();
+    await aWhile(50);
+    socket.ping();
+    const numbers = await readAll(socket);
+    expect(numbers).toEqual(upTo(40));
+    expect(await socket.closed).toMatchObject({ code: 1006 });
+    await nothingLeft(server);
+  });
+
+  it('a compressed message right before FIN reaches whoever reads', async () => {
+    const { socket, peer } = await meet();
+    const reading = readAll(socket);
+    peer.end(Buffer.concat([bomb(0, 900_000), bomb(1, 10)]));
+    expect(await reading).toEqual([0, 1]);
+  });
+
+  it.each(ends)('%s: where nobody reads, it is over after the close timeout', async (_, end, closed) => {
+    const { socket, peer, server } = await meet({ keepalive: { closeTimeout: 300 }, messages: { maxQueue: 4 } });
+    peer.write(bombs(8, 1000));
+    end(peer);
+    await until(() => socket.isPaused, 'a pause');
+    // What is left in the kernel is not read while nobody asks: that all is here makes the difference.
+    expect(await socket.closed).toMatchObject({ ...closed, cause: 'messages were not read' });
+    await nothingLeft(server);
+    expect(await readAll(socket)).toEqual(upTo(4));
+  });
+
+  it('whoever takes a message has the close timeout for the next one', async () => {
+    const clock = new FakeClock();
+    const { socket, peer } = await meet(
+      { keepalive: { closeTimeout: '5s' }, messages: { maxQueue: 2 } },
+      DEFLATE,
+      clock,
+    );
+    peer.end(Buffer.concat([bombs(20, 1000), close(1000)]));
+    await until(() => socket.raw.destroyed, 'the end of TCP');
+    await aWhile(20);
+    expect(await readAll(socket, () => clock.pass(4000))).toEqual(upTo(20));
+    expect(await socket.closed).toEqual({ code: 1000, reason: '', cause: undefined });
+    expect(clock.running).toBe(0);
+  });
+
+  it.each([
+    ['close()', (socket: ClientSocket) => socket.close()],
+    ['terminate()', (socket: ClientSocket) => socket.terminate()],
+  ])('after the end of TCP %s does not wait for what waits', async (_, end) => {
+    const clock = new FakeClock();
+    const { socket, peer } = await meet({}, DEFLATE, clock);
+    peer.end(bombs(40, 1000));
+    await until(() => socket.raw.destroyed, 'the end of TCP');
+    await aWhile(20);
+    end(socket);
+    expect(await socket.closed).toMatchObject({ code: 1006, cause: undefined });
+    expect(clock.running).toBe(0);
+    expect(await readAll(socket)).toEqual(upTo(16));
+  });
+
+  it('our own close() ends it at once, and forgets what waits compressed', async () => {
+    const { socket, peer, server } = await meet();
+    peer.write(Buffer.concat([bombs(50), close(1000)]));
+    await until(() => socket.isPaused, 'a pause');
+    const waiting = socket.intake.inbox.length;
+    const before = process.memoryUsage().arrayBuffers;
+    socket.close(1000);
+    expect(await socket.closed).toMatchObject({ code: 1000 });
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(32 * MIB);
+    peer.end();
+    await nothingLeft(server);
+    expect(await readAll(socket)).toEqual(upTo(waiting));
+  });
+
+  it('terminate() does, too', async () => {
+    const { socket, peer, server } = await meet();
+    peer.write(bombs(50));
+    await until(() => socket.isPaused, 'a pause');
+    socket.terminate();
+    expect(await socket.closed).toEqual({ code: 1006, reason: '', cause: undefined });
+    await nothingLeft(server);
+  });
+
+  it('close() by the reader in the middle', async () => {
+    const { socket, peer } = await meet();
+    peer.write(Buffer.concat([bombs(50), close(1000)]));
+    const numbers = await readAll(socket, (count) => {
+      if (count === 5) socket.close();
+    });
+    expect(numbers.slice(0, 5)).toEqual(upTo(5));
+    expect(numbers.length).toBeLessThan(10);
+    expect(await socket.closed).toMatchObject({ code: 1000 });
+  });
+
+  it.each([
+    ['that cannot be inflated', frame(Buffer.from([0xff, 0xff, 0xff]), { rsv1: true }), true],
+    ['that cannot be inflated, and the end of TCP', frame(Buffer.from([0xff, 0xff, 0xff]), { rsv1: true }), false],
+    ['that is no UTF-8', frame(deflated(Buffer.from([0xff])), { rsv1: true }), true],
+  ])('a message in the middle %s: those before it are read', async (_, broken, stays) => {
+    const { socket, peer, server } = await meet();
+    peer.on('data', () => peer.end());
+    peer.write(Buffer.concat([bombs(20), broken, bombs(20)]));
+    if (!stays) peer.end();
+    await until(() => socket.isPaused, 'a pause');
+    await aWhile(50);
+    expect(await readAll(socket)).toEqual(upTo(20));
+    expect((await socket.closed).cause).toMatch(/inflat|compress|invalid|UTF-8/i);
+    await nothingLeft(server);
+  });
+});

@@ -1,0 +1,368 @@
+// @ts-nocheck
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { allow, SecureWsBroadcaster, type SecureWsOptions, type UpgradeAttempt } from 'nest-secure-ws';
+import { eventually, type TestApp } from '../../support/app.js';
+import { frame, RawClient, upgradeHead } from '../../support/raw-client.js';
+import { Frames, isQuiet, LiveGateway, message, openClient, reply, said, sleep, startLive, unmetered } from './live.js';
+
+let app: TestApp;
+let clients: RawClient[] = [];
+
+async function open(options: SecureWsOptions = {}, head = {}): Promise<RawClient> {
+  app ??= await startLive(options);
+  const client = await openClient(app, {}, head);
+  clients.push(client);
+  return client;
+}
+
+afterEach(async () => {
+  for (const client of clients) client.destroy();
+  clients = [];
+  LiveGateway.openGate();
+  await eventually(() => isQuiet(app));
+  await app.close();
+  app = undefined as unknown as TestApp;
+});
+
+const socketOf = (at = 0) => LiveGateway.sockets[at]!;
+const pong = (payload: Buffer) => frame(payload, { opcode: 10 });
+const close = (code: number, reason = '') => {
+  const payload = Buffer.alloc(2 + reason.length);
+  payload.writeUInt16BE(code);
+  payload.write(reason, 2);
+  return frame(payload, { opcode: 8 });
+};
+
+describe('keepalive', () => {
+  it('pings, measures, and keeps those that answer', async () => {
+    const client = await open({ keepalive: { pingInterval: 100, pingTimeout: 150 } });
+    expect(socketOf().latency).toBeUndefined();
+    for (let i = 0; i < 5; i++) {
+      const ping = await client.frame();
+      expect([ping?.opcode, ping?.payload.length]).toEqual([9, 4]);
+      await sleep(20);
+      client.write(pong(ping!.payload));
+    }
+    await eventually(() => socketOf().latency !== undefined);
+    expect(socketOf().latency).toBeGreaterThan(10);
+    expect(socketOf().latency).toBeLessThan(150);
+    expect(client.ended).toBe(false);
+  });
+
+  it.each([
+    ['nothing', () => undefined],
+    ['another payload', () => pong(Buffer.from([0, 0, 0, 0]))],
+    ['messages only', () => message('sink')],
+  ])('terminates a peer that answers with %s', async (_, answer) => {
+    const client = await open({ keepalive: { pingInterval: 100, pingTimeout: 200 } });
+    const timer = setInterval(() => {
+      const bytes = answer();
+      if (bytes !== undefined) client.write(bytes);
+    }, 60);
+    await client.until(() => client.closed || client.ended);
+    clearInterval(timer);
+    // Terminated: no close frame.
+    while (client.received.length > 0) expect((await client.frame())?.opcode).toBe(9);
+    await eventually(() => app.stats().connections === 0);
+    expect(app.stats().closed).toEqual({ 1006: 1 });
+  });
+
+  it('does not count the time in which we did not read', async () => {
+    const client = await open({
+      messages: unmetered({ maxQueue: 1, assemblyTimeout: 300 }),
+      keepalive: { pingInterval: 100, pingTimeout: 300, idleTimeout: 400 },
+    });
+    LiveGateway.closeGate();
+    const whole = message('echo', 'late');
+    client.send('wait', 1);
+    await eventually(() => socketOf().connection.intake.reading.paused);
+    // Behind the pause: half a message, and no pong that could be read.
+    client.write(whole.subarray(0, 5));
+    await sleep(1000);
+    expect(client.ended).toBe(false);
+    LiveGateway.openGate();
+    const pings: Buffer[] = [];
+    for (let next = await client.frame(); next?.opcode !== 1; next = await client.frame()) pings.push(next!.payload);
+    client.write(Buffer.concat([whole.subarray(5), ...pings.map(pong)]));
+    expect(await said(client)).toEqual({ event: 'echo', data: 'late' });
+    await eventually(() => socketOf().latency !== undefined);
+    expect(socketOf().latency).toBeGreaterThanOrEqual(0);
+    expect(socketOf().latency).toBeLessThan(300);
+    // And counts what comes after it.
+    await client.untilClosed();
+  });
+
+  it('looks at its deadlines again when reading goes on', async () => {
+    const client = await open({
+      messages: { maxQueue: 1 },
+      keepalive: { pingInterval: null, idleTimeout: 300 },
+    });
+    LiveGateway.closeGate();
+    client.send('wait', 1);
+    // The time comes, and passes, while we do not read.
+    await sleep(700);
+    expect(client.received.length).toBe(0);
+    LiveGateway.openGate();
+    expect(await said(client)).toEqual({ event: 'wait', data: 1 });
+    expect(await client.closeFrame()).toEqual({ code: 1000, reason: 'idle' });
+  });
+
+  it.each([
+    ['an idle peer', { idleTimeout: 250 }, { code: 1000, reason: 'idle' }],
+    ['after its time', { maxLifetime: 300 }, { code: 1001, reason: 'connection lifetime reached' }],
+  ])('ends %s, pongs or not', async (_, keepalive, expected) => {
+    const client = await open({ keepalive: { pingInterval: 50, ...keepalive } });
+    const timer = setInterval(() => client.write(pong(Buffer.alloc(4))), 100);
+    expect(await client.closeFrame()).toEqual(expected);
+    clearInterval(timer);
+  });
+
+  it('knows what idle means, the one way and the other', async () => {
+    const client = await open({ keepalive: { idleTimeout: 400 } });
+    for (let i = 0; i < 4; i++) {
+      await sleep(150);
+      if (i % 2 === 0) client.send('sink');
+      else socketOf().sendEvent('news');
+    }
+    expect(client.ended).toBe(false);
+    expect(await client.closeFrame()).toEqual({ code: 1000, reason: 'idle' });
+  });
+
+  it('lets durations be months', async () => {
+    const months = 90 * 24 * 3600 * 1000;
+    const client = await open({
+      keepalive: {
+        pingInterval: months,
+        pingTimeout: months,
+        idleTimeout: months,
+        maxLifetime: months,
+        closeTimeout: months,
+      },
+      messages: { handlerTimeout: months, assemblyTimeout: months },
+      buffers: { stallTimeout: months },
+    });
+    socketOf().renew({ expiresAt: Date.now() + months });
+    await sleep(250);
+    client.send('echo', 1);
+    expect(await said(client)).toEqual({ event: 'echo', data: 1 });
+    socketOf().close(1000);
+    expect(await client.closeFrame()).toEqual({ code: 1000, reason: 'bye' });
+    await sleep(50);
+    expect(client.closed).toBe(false);
+  });
+});
+
+describe('sessions', () => {
+  const soon = (ms: number): SecureWsOptions => ({ guards: [() => allow({ expiresAt: Date.now() + ms })] });
+
+  it('end with 4401 at their time', async () => {
+    const client = await open(soon(200));
+    expect(await client.closeFrame()).toEqual({ code: 4401, reason: 'session expired' });
+    expect(app.stats().closed).toEqual({});
+  });
+
+  it('move when they are renewed: later, earlier, for ever', async () => {
+    const [later, earlier, never] = [await open(soon(300)), await open(soon(60_000)), await open(soon(300))];
+    await eventually(() => LiveGateway.sockets.length === 3);
+    socketOf(0).renew({ expiresAt: Date.now() + 800, principal: 'somebody else' });
+    socketOf(1).renew({ expiresAt: new Date(Date.now() + 100) });
+    socketOf(2).renew({ expiresAt: null });
+    expect(socketOf(0).principal).toBe('somebody else');
+    expect(await earlier.closeFrame()).toEqual({ code: 4401, reason: 'session expired' });
+    await sleep(350);
+    expect(later.ended).toBe(false);
+    expect(await later.closeFrame()).toEqual({ code: 4401, reason: 'session expired' });
+    expect(never.ended).toBe(false);
+  });
+
+  it('that are renewed too late leave nothing behind', async () => {
+    const client = await open();
+    await eventually(() => LiveGateway.sockets.length === 1);
+    client.destroy();
+    await eventually(() => LiveGateway.left.length === 1);
+    socketOf().renew({ expiresAt: Date.now() + 1e9 });
+    expect(app.stats().deadlines).toBe(0);
+    socketOf().renew({ principal: 'anna' });
+    expect(app.app.get(SecureWsBroadcaster).disconnectUser('anna')).toBe(0);
+    expect(() => socketOf().renew({ expiresAt: 3600 })).toThrow(RangeError);
+  });
+
+  it('keep their end unless another is named', async () => {
+    const client = await open(soon(300));
+    await eventually(() => LiveGateway.sockets.length === 1);
+    socketOf().renew({ principal: 'somebody else' });
+    socketOf().renew({ expiresAt: undefined });
+    expect(await client.closeFrame()).toEqual({ code: 4401, reason: 'session expired' });
+  });
+
+  it('may become another user’s, to caps and to disconnectUser', async () => {
+    const byToken = ({ headers }: UpgradeAttempt) => allow({ principal: headers['authorization'] });
+    const as = (name: string) => ({ headers: { Authorization: name } });
+    const options: SecureWsOptions = { guards: [byToken], connections: { maxPerUser: 1 } };
+    const [first, second] = [await open(options, as('anna')), await open(options, as('bert'))];
+    await eventually(() => LiveGateway.sockets.length === 2);
+    const users = app.app.get(SecureWsBroadcaster);
+    const [socket, other] = [socketOf(0), socketOf(1)];
+    // A full cap leaves everything as it was.
+    expect(() => socket.renew({ principal: 'bert', expiresAt: Date.now() + 200 })).toThrow(RangeError);
+    expect(() => socket.renew({ principal: {} })).toThrow(RangeError);
+    expect(() => socket.renew({ principal: 'x', userKey: '' })).toThrow(RangeError);
+    expect(socket.principal).toBe('anna');
+    socket.renew({ principal: { sub: 'carl' } });
+    await open(options, as('anna'));
+    await expect(open(options, as('carl'))).rejects.toThrow('429');
+    socket.renew({ principal: { id: 'carl' } });
+    other.renew({ principal: 'bert', userKey: 7 });
+    expect(users.disconnectUser('bert')).toBe(0);
+    expect([users.disconnectUser('carl'), users.disconnectUser(7)]).toEqual([1, 1]);
+    for (const client of [first, second]) expect(await client.closeFrame()).toMatchObject({ code: 1008 });
+  });
+
+  it('that become another user’s may close the oldest of his', async () => {
+    const options: SecureWsOptions = {
+      guards: [({ headers }) => allow({ principal: headers['authorization'] })],
+      connections: { maxPerUser: 1, onUserLimit: 'closeOldest' },
+    };
+    const oldest = await open(options, { headers: { Authorization: 'anna' } });
+    const renewed = await open(options, { headers: { Authorization: 'bert' } });
+    await eventually(() => LiveGateway.sockets.length === 2);
+    socketOf(1).renew({ principal: 'anna' });
+    expect(await oldest.closeFrame()).toMatchObject({ code: 1008 });
+    renewed.write(frame('still here', { opcode: 9 }));
+    expect((await renewed.frame())?.opcode).toBe(10);
+  });
+});
+
+describe('closing', () => {
+  it.each([
+    ['a code and a reason', close(4000, 'enough'), { code: 4000, reason: 'enough' }],
+    ['a code', close(1000), { code: 1000, reason: 'bye' }],
+    ['nothing', frame('', { opcode: 8 }), { code: 1005, reason: '' }],
+  ])('is answered when the peer begins with %s', async (_, bytes, expected) => {
+    const client = await open();
+    client.write(bytes);
+    expect(await client.closeFrame()).toEqual(expected);
+    await client.untilClosed();
+    client.destroy();
+    await eventually(() => LiveGateway.left.length === 1);
+    expect(LiveGateway.left).toEqual([expected.code]);
+  });
+
+  it.each([
+    ['answers the close frame and stays', true],
+    ['does not even answer', false],
+  ])('of a peer that %s takes as long as it may, and frees the slot only then', async (_, answers) => {
+    const client = await open({ connections: { max: 1 }, keepalive: { closeTimeout: 400 } });
+    await eventually(() => LiveGateway.sockets.length === 1);
+    socketOf().close(4000, 'go');
+    await client.closeFrame();
+    if (answers) client.write(close(4000));
+    await sleep(100);
+    expect(app.stats().slots).toBe(1);
+    const refused = await RawClient.connect({ port: app.port });
+    expect((await refused.upgrade(upgradeHead(app.port))).status).toBe(503);
+    refused.destroy();
+    await eventually(() => app.stats().slots === 0);
+    await open();
+  });
+
+  it('ends a peer that has half-closed', async () => {
+    const client = await open({ keepalive: { closeTimeout: 300 } });
+    client.socket.end();
+    await client.untilClosed();
+    await eventually(() => app.stats().slots === 0);
+    expect(LiveGateway.left).toEqual([1006]);
+  });
+
+  it('ends a peer that has half-closed and does not read what is left', async () => {
+    const client = await open({ keepalive: { closeTimeout: 300 }, buffers: { writeLimit: '2mb' } });
+    client.socket.pause();
+    await eventually(() => LiveGateway.sockets.length === 1);
+    while (socketOf().bufferedAmount < 500_000) socketOf().sendEvent('n', 'x'.repeat(50_000));
+    client.socket.end();
+    await eventually(() => app.stats().slots === 0);
+    expect(LiveGateway.left).toEqual([1006]);
+  });
+
+  it('comes to its end although a handler is stuck and the queue is full', async () => {
+    const client = await open({ messages: unmetered({ maxQueue: 1 }) });
+    LiveGateway.closeGate();
+    client.send('wait');
+    await eventually(() => socketOf().connection.intake.reading.paused);
+    socketOf().close(4000, 'go');
+    expect(await client.closeFrame()).toEqual({ code: 4000, reason: 'go' });
+    client.write(Buffer.concat([message('echo'), close(4000)]));
+    await client.untilClosed(2_000);
+  });
+
+  it.each([
+    ['a listener has begun it while the queue was full', message('echo'), 1],
+    ['handlers that go on fill the queue', Buffer.concat(['wait', 'wait', 'sink'].map((event) => message(event))), 3],
+  ])('comes to its end although %s', async (_, bytes, concurrency) => {
+    const client = await open({ messages: unmetered({ maxQueue: 1, concurrency }) });
+    LiveGateway.closeGate();
+    await eventually(() => LiveGateway.sockets.length === 1);
+    let seen = 0;
+    socketOf().on('message', () => ++seen === concurrency && socketOf().close(4000, 'go'));
+    client.write(bytes);
+    expect(await client.closeFrame()).toEqual({ code: 4000, reason: 'go' });
+    client.write(close(4000));
+    await client.untilClosed(2_000);
+    client.destroy();
+    await eventually(() => LiveGateway.left.length === 1);
+    expect(LiveGateway.left).toEqual([4000]);
+  });
+
+  it('has what was queued before it delivered', async () => {
+    const client = await open();
+    client.socket.pause();
+    await eventually(() => LiveGateway.sockets.length === 1);
+    let sent = 0;
+    for (; socketOf().bufferedAmount < 500_000; sent++) socketOf().sendEvent('n', 'x'.repeat(50_000));
+    socketOf().close(4000, 'that was it');
+    let said: string | undefined;
+    const { sizes } = new Frames(client, (opcode, payload) => {
+      if (opcode === 8) said = payload.subarray(2).toString();
+    });
+    await eventually(() => said !== undefined);
+    expect(sizes).toHaveLength(sent + 1);
+    expect(said).toBe('that was it');
+  });
+
+  it.each([
+    ['a reserved bit', frame('x', { rsv1: true }), 1002, 'protocol error'],
+    ['no mask', frame('x', { masked: false }), 1002, 'protocol error'],
+    ['an opcode that there is not', frame('x', { opcode: 3 }), 1002, 'protocol error'],
+    ['a continuation of nothing', frame('x', { opcode: 0 }), 1002, 'protocol error'],
+    ['a fragmented ping', frame('x', { opcode: 9, fin: false }), 1002, 'protocol error'],
+    ['a long ping', frame('x'.repeat(126), { opcode: 9 }), 1002, 'protocol error'],
+    ['a close code that there is not', close(1005), 1002, 'protocol error'],
+    ['bad UTF-8', frame(Buffer.from([0xc3, 0x28])), 1007, 'invalid payload data'],
+  ])('says why: %s', async (_, bytes, code, reason) => {
+    const client = await open();
+    const other = await open();
+    client.write(bytes);
+    expect(await client.closeFrame()).toEqual({ code, reason });
+    other.send('echo', 'unharmed');
+    expect(await said(other)).toEqual({ event: 'echo', data: 'unharmed' });
+  });
+
+  it('of half-open peers needs no word of theirs', async () => {
+    const client = await open({ keepalive: { pingInterval: 100, pingTimeout: 200 } });
+    client.socket.pause();
+    await eventually(() => app.stats().slots === 0);
+    expect(LiveGateway.left).toEqual([1006]);
+    expect(await reply(client, 100).catch(() => undefined)).toBeUndefined();
+  });
+});
+
+it('pause() and resume() of the application', async () => {
+  const client = await open({ keepalive: { pingInterval: 100, pingTimeout: 200 } });
+  await eventually(() => LiveGateway.sockets.length === 1);
+  socketOf().pause();
+  client.send('echo', 1);
+  await sleep(700);
+  expect(client.ended).toBe(false);
+  socketOf().resume();
+  expect(await said(client)).toEqual({ event: 'echo', data: 1 });
+});

@@ -1,0 +1,114 @@
+// @ts-nocheck
+import type { ModuleMetadata, Type } from '@nestjs/common';
+import { MessageBody, SubscribeMessage } from '@nestjs/websockets';
+import { SecureGateway, type SecureWsOptions } from 'nest-secure-ws';
+import { freePort, type Platform, startApp, type TestApp } from '../../support/app.js';
+import { selfSigned } from '../../support/certificates.js';
+import { RawClient, type Response } from '../../support/raw-client.js';
+
+/** A place where gateways listen. */
+export interface House {
+  readonly name: string;
+  readonly platform: Platform;
+  readonly tls: boolean;
+  /** On a port of the gateway's own; else on the application's. */
+  readonly own: boolean;
+}
+
+export const HOUSES: readonly House[] = (['express', 'fastify'] as const).flatMap((platform) =>
+  [false, true].flatMap((tls) =>
+    [false, true].map((own) => ({
+      name: `${platform}, ${own ? 'own' : 'shared'} port, ${tls ? 'TLS' : 'plaintext'}`,
+      platform,
+      tls,
+      own,
+    })),
+  ),
+);
+
+/** One of each kind of listener, where the platform makes no difference. */
+export const LISTENERS: readonly House[] = [HOUSES[0]!, HOUSES[1]!, HOUSES[6]!, HOUSES[7]!];
+
+/** Nothing here is about the limits per address. */
+export const ROOMY = {
+  rate: '1000000/1s',
+  maxPerIp: 10_000,
+  maxPending: 5_000,
+  maxPendingPerIp: 5_000,
+} as const;
+
+export class OpenHouse {
+  constructor(
+    readonly test: TestApp,
+    readonly house: House,
+    readonly port: number,
+  ) {}
+
+  connect(localAddress?: string): Promise<RawClient> {
+    const tls = this.house.tls ? { tls: {} } : {};
+    return RawClient.connect({ port: this.port, ...tls, ...(localAddress === undefined ? {} : { localAddress }) });
+  }
+
+  /** Sends some bytes on a connection of their own and waits for the answer. */
+  async ask(bytes: string | Buffer): Promise<Response> {
+    const client = await this.connect();
+    try {
+      return await client.upgrade(bytes);
+    } finally {
+      client.destroy();
+    }
+  }
+
+  /** A place that nobody remembers: what every test must leave behind. */
+  get isEmpty(): boolean {
+    const { connections, pending, slots, heldBytes, deadlines } = this.test.stats();
+    return connections + pending + slots + heldBytes + deadlines === 0;
+  }
+
+  close(): Promise<void> {
+    return this.test.close();
+  }
+}
+
+export interface OpenOptions {
+  readonly options?: SecureWsOptions;
+  /** Makes the gateways; default one at `/` that echoes. */
+  readonly gateways?: (...place: [] | [port: number]) => Type[];
+  readonly metadata?: ModuleMetadata;
+  /** `null`: the platform’s own default. */
+  readonly host?: null;
+}
+
+export async function open(
+  house: House,
+  { options = {}, gateways = echoes, metadata, host }: OpenOptions = {},
+): Promise<OpenHouse> {
+  const pair = house.tls ? selfSigned() : undefined;
+  const ownPort = house.own ? freePort() : undefined;
+  const test = await startApp({
+    platform: house.platform,
+    gateways: ownPort === undefined ? gateways() : gateways(ownPort),
+    options: {
+      ...options,
+      connections: { ...ROOMY, ...options.connections },
+      ...(ownPort === undefined ? {} : { listen: { host: '127.0.0.1' }, ...(pair === undefined ? {} : { tls: pair }) }),
+    },
+    ...(pair !== undefined && ownPort === undefined ? { https: pair } : {}),
+    ...(metadata === undefined ? {} : { metadata }),
+    ...(host === undefined ? {} : { host }),
+  });
+  return new OpenHouse(test, house, ownPort ?? test.port);
+}
+
+/** A gateway at `/` that sends back what it is told. */
+export function echoes(...place: [] | [port: number]): Type[] {
+  const decorate = place.length === 1 ? SecureGateway(place[0]) : SecureGateway();
+  @decorate
+  class EchoGateway {
+    @SubscribeMessage('echo')
+    echo(@MessageBody() data: unknown) {
+      return { event: 'echo', data };
+    }
+  }
+  return [EchoGateway];
+}

@@ -1,0 +1,351 @@
+// @ts-nocheck
+import dns from 'node:dns';
+import { once } from 'node:events';
+import { createServer, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import type { SecureWsOptions } from 'nest-secure-ws';
+import { eventually, freePort } from '../../support/app.js';
+import { Child } from '../../support/child.js';
+import { RawClient, upgradeHead } from '../../support/raw-client.js';
+import { HOUSES, LISTENERS, type OpenHouse, type OpenOptions, open } from './houses.js';
+
+const HALF = 'GET / HTTP/1.1\r\nUpgrade: websocket\r\nHost: a\r\nX-A: ';
+const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
+const NEVER = () => new Promise<never>(() => undefined);
+const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+let places: OpenHouse[] = [];
+async function openHere(house: Parameters<typeof open>[0], options: OpenOptions = {}): Promise<OpenHouse> {
+  const place = await open(house, options);
+  places.push(place);
+  return place;
+}
+afterEach(async () => {
+  for (const place of places) await place.close();
+  places = [];
+});
+
+/** A connection without TLS, wherever it goes. */
+const bare = (port: number, localAddress?: string) =>
+  RawClient.connect({ port, ...(localAddress === undefined ? {} : { localAddress }) });
+
+/** What a TLS client says first. */
+async function clientHello(): Promise<Buffer> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const client = connectTls({ port: (server.address() as { port: number }).port, host: '127.0.0.1' });
+  client.on('error', () => undefined);
+  const [socket] = (await once(server, 'connection')) as [Socket];
+  const [hello] = (await once(socket, 'data')) as [Buffer];
+  socket.destroy();
+  client.destroy();
+  server.close();
+  return hello;
+}
+
+/** How much was read of each TCP connection of a server, once it is over. */
+function bytesReadOf(server: object): number[] {
+  const read: number[] = [];
+  const handle = (server as { _handle: { onconnection(error: number, client: TcpHandle): void } })._handle;
+  const accept = handle.onconnection;
+  handle.onconnection = function (error, client) {
+    const { close } = client;
+    client.close = function (...then) {
+      read.push(client.bytesRead);
+      close.apply(this, then);
+    };
+    accept.call(this, error, client);
+  };
+  return read;
+}
+
+interface TcpHandle {
+  readonly bytesRead: number;
+  close(...then: unknown[]): void;
+}
+
+describe.each(LISTENERS)('the open timeout: $name', (house) => {
+  const options: SecureWsOptions = { http: { openTimeout: 300 } };
+
+  it('closes who says nothing, and answers who does not end', async () => {
+    const place = await openHere(house, { options });
+    const silent = await bare(place.port);
+    const half = await place.connect();
+    half.write(HALF);
+    const dripping = await place.connect();
+    dripping.write(HALF);
+    const drip = setInterval(() => dripping.write('x'), 20);
+    for (const client of [half, dripping]) expect((await client.response()).status).toBe(408);
+    await silent.untilClosed();
+    expect(silent.total).toBe(0);
+    clearInterval(drip);
+    await eventually(() => place.isEmpty);
+    for (const client of [silent, half, dripping]) client.destroy();
+  });
+
+  it('ends a head that is complete with 503', async () => {
+    const place = await openHere(house, { options: { ...options, guards: [NEVER] } });
+    expect((await place.ask(upgradeHead(place.port))).status).toBe(503);
+    await eventually(() => place.isEmpty);
+  });
+
+  it('takes TLS in', async () => {
+    if (!house.tls) return;
+    const place = await openHere(house, { options });
+    const stalled = await bare(place.port);
+    stalled.write((await clientHello()).subarray(0, 100));
+    const afterwards = await place.connect();
+    for (const client of [stalled, afterwards]) {
+      await client.untilClosed();
+      expect(client.total).toBe(0);
+      client.destroy();
+    }
+    await eventually(() => place.isEmpty);
+  });
+
+  it('holds for thousands at once, with one timer, while others are served', async () => {
+    const place = await openHere(house, { options: { http: { openTimeout: house.tls ? 1500 : 3000 } } });
+    const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
+    const before = timers();
+    const crowd: RawClient[] = [];
+    const count = house.tls ? 300 : house.own ? 2000 : 1000;
+    for (let i = 0; i < count; i += 100)
+      crowd.push(...(await Promise.all(Array.from({ length: 100 }, (_, j) => bare(place.port, `127.0.1.${j + 1}`)))));
+    for (const client of crowd) if (!house.tls) client.write('G');
+    await eventually(() => place.test.stats().pending > count / 2);
+    if (!house.tls) expect(timers() - before).toBeLessThan(20);
+    expect((await place.ask(upgradeHead(place.port))).status).toBe(101);
+    for (const client of crowd) await client.untilClosed(10_000);
+    await eventually(() => place.isEmpty);
+    for (const client of crowd) client.destroy();
+  });
+});
+
+describe.each(LISTENERS)('a refusal is final: $name', (house) => {
+  const wrong = (port: number) => upgradeHead(port, { headers: { 'Sec-WebSocket-Version': '8' } });
+
+  it('takes nothing behind it for a request, and ends whatever the peer does', async () => {
+    const place = await openHere(house);
+    const together = await place.connect();
+    expect((await together.upgrade(`${wrong(place.port)}${GET}${upgradeHead(place.port)}`)).status).toBe(426);
+    const later = await place.connect();
+    expect((await later.upgrade(wrong(place.port))).status).toBe(426);
+    later.write(`${GET}${upgradeHead(place.port)}`);
+    const deaf = await place.connect();
+    deaf.socket.pause();
+    deaf.write(wrong(place.port));
+    const endless = await place.connect();
+    endless.write(wrong(place.port));
+    const drip = setInterval(() => endless.write('x'), 20);
+    await eventually(() => place.isEmpty, 10_000);
+    clearInterval(drip);
+    for (const client of [together, later]) {
+      await client.untilClosed();
+      expect(client.received.toString()).toBe('');
+    }
+    for (const client of [together, later, deaf, endless]) client.destroy();
+  });
+
+  it('reads no more than a little of what still comes', async () => {
+    if (house.own) return;
+    const place = await openHere(house);
+    const read = bytesReadOf(place.test.app.getHttpServer());
+    const client = await place.connect();
+    client.write(wrong(place.port));
+    client.write(Buffer.alloc(16 * 1024 * 1024, 'x'));
+    await eventually(() => place.isEmpty && read.length === 1, 10_000);
+    expect(read[0]).toBeGreaterThan(0);
+    expect(read[0]).toBeLessThan(512 * 1024);
+    client.destroy();
+  });
+});
+
+describe.each(LISTENERS)('resets: $name', (house) => {
+  let place: OpenHouse;
+  beforeAll(async () => {
+    place = await open(house, { options: { guards: [() => pause(2).then(() => true)] } });
+  });
+  afterAll(() => place.close());
+
+  it.each(['reset', 'destroy'] as const)('%s at every point of a handshake leaves nothing behind', async (end) => {
+    const head = upgradeHead(place.port);
+    const refused = upgradeHead(place.port, { headers: { Host: 'a b' } });
+    const hello = house.tls ? await clientHello() : undefined;
+    for (let i = 0; i < 200; i++) {
+      const text = i % 3 === 0 ? refused : head;
+      const client = hello !== undefined && i % 4 === 0 ? await bare(place.port) : await place.connect();
+      const bytes = hello !== undefined && i % 4 === 0 ? hello : Buffer.from(text);
+      client.write(bytes.subarray(0, i < 150 ? Math.floor((bytes.length * i) / 150) : bytes.length));
+      if (i % 2 === 0) await pause(i % 10);
+      client[end]();
+    }
+    await eventually(() => place.isEmpty, 10_000);
+    expect(place.test.stats().faults).toEqual({});
+    expect((await place.ask(upgradeHead(place.port))).status).toBe(101);
+    await eventually(() => place.isEmpty);
+  });
+});
+
+describe.each(HOUSES)('closing the application: $name', (house) => {
+  it('ends who is on the way in', async () => {
+    const place = await open(house, { options: { guards: [NEVER] } });
+    const silent = await bare(place.port);
+    const idle = await place.connect();
+    const half = await place.connect();
+    half.write(HALF);
+    const deciding = await place.connect();
+    deciding.write(upgradeHead(place.port));
+    const lingering = await place.connect();
+    lingering.write(upgradeHead(place.port, { path: '/nowhere' }));
+    const ordinary = await place.connect();
+    ordinary.write('GET / HTTP/1.1\r\nX-A:');
+    await lingering.response();
+    await eventually(() => place.test.stats().pending === 6);
+    await place.close();
+    expect((await deciding.response()).status).toBe(503);
+    for (const client of [silent, idle, half, deciding, lingering, ordinary]) {
+      await client.untilClosed();
+      client.destroy();
+    }
+    await eventually(() => place.isEmpty);
+  });
+});
+
+describe.each(LISTENERS.slice(0, 2))('memory for heads: $name', (house) => {
+  it('is at most 16 MiB together, and taken from who holds most', async () => {
+    const place = await openHere(house);
+    const honest = await place.connect('127.0.2.1');
+    honest.write(HALF);
+    const crowd = await Promise.all(Array.from({ length: 60 }, (_, i) => place.connect(`127.0.3.${i + 1}`)));
+    let most = 0;
+    const watch = setInterval(() => {
+      most = Math.max(most, place.test.stats().heldBytes);
+    }, 1);
+    const line = 'a: '.padEnd(7998, 'v').concat('\r\n');
+    for (const client of crowd) client.write(`GET / HTTP/1.1\r\nUpgrade: websocket\r\n${line.repeat(100)}`);
+    await eventually(() => crowd.filter(({ ended, closed }) => ended || closed).length >= 40, 10_000);
+    clearInterval(watch);
+    expect(most).toBeLessThanOrEqual(16 * 1024 * 1024);
+    expect(most).toBeGreaterThan(8 * 1024 * 1024);
+    expect((await honest.upgrade(`1\r\n${upgradeHead(1).split('\r\n').slice(3).join('\r\n')}`)).status).toBe(101);
+    for (const client of [honest, ...crowd]) client.destroy();
+    await eventually(() => place.isEmpty);
+  });
+
+  it('counts heads that are complete while guards think', async () => {
+    const place = await openHere(house, { options: { guards: [NEVER] } });
+    const honest = await place.connect('127.0.2.1');
+    honest.write(upgradeHead(place.port));
+    const headers = Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`x-${i}`, 'v'.repeat(7990)]));
+    const crowd = await Promise.all(Array.from({ length: 30 }, (_, i) => place.connect(`127.0.3.${i + 1}`)));
+    for (const client of crowd) client.write(upgradeHead(place.port, { headers }));
+    await eventually(() => crowd.filter(({ ended, closed }) => ended || closed).length >= 9, 10_000);
+    expect(place.test.stats().heldBytes).toBeLessThanOrEqual(16 * 1024 * 1024);
+    expect(place.test.stats().heldBytes).toBeGreaterThan(8 * 1024 * 1024);
+    expect(honest.closed || honest.ended).toBe(false);
+    for (const client of [honest, ...crowd]) client.destroy();
+    await eventually(() => place.isEmpty);
+  });
+});
+
+describe('memory for heads that break a limit', () => {
+  it('stays under 48 MiB for 200 peers with half a megabyte each', async () => {
+    const ownPort = freePort();
+    const server = await Child.start('test/attack/opening/server.ts', [String(ownPort)]);
+    const ask = () => server.ask<{ peak: number; now: number }>('memory');
+    const attack = async (port: number) => {
+      const flood = Buffer.from(`${HALF}${'x'.repeat(512 * 1024)}`);
+      const clients = await Promise.all(Array.from({ length: 200 }, () => bare(port)));
+      for (const client of clients) client.write(flood);
+      await Promise.all(clients.map((client) => client.untilClosed(10_000)));
+      for (const client of clients) client.destroy();
+    };
+    try {
+      for (const port of [server.ready as number, ownPort]) {
+        const { now } = await ask();
+        await attack(port);
+        const { peak } = await ask();
+        expect(peak - now).toBeLessThan(48 * 1024 * 1024);
+      }
+    } finally {
+      await server.end();
+    }
+  }, 60_000);
+});
+
+describe('identification', () => {
+  const answersOf = async (serverHeader?: string | null): Promise<(string | undefined)[]> => {
+    const place = await openHere(HOUSES[0]!, { options: serverHeader === undefined ? {} : { serverHeader } });
+    const accepted = await place.ask(upgradeHead(place.port));
+    const refused = await place.ask(upgradeHead(place.port, { path: '/nowhere' }));
+    expect([accepted.status, refused.status]).toEqual([101, 404]);
+    return [accepted.headers['server'], refused.headers['server']];
+  };
+  afterEach(() => {
+    delete process.env['WEBSOCKETS_SERVER'];
+  });
+
+  it.each([
+    ['the option', 'acme/1', undefined, 'acme/1'],
+    ['the option, removing it', null, undefined, undefined],
+    ['the variable', undefined, 'acme/2', 'acme/2'],
+    ['the variable, removing it', undefined, '', undefined],
+    ['the option over the variable', 'acme/1', 'acme/2', 'acme/1'],
+    ['the option over the empty variable', 'acme/1', '', 'acme/1'],
+    ['the option, removing it, over the variable', null, 'acme/2', undefined],
+  ] as const)('is what %s says', async (_, option, variable, expected) => {
+    if (variable !== undefined) process.env['WEBSOCKETS_SERVER'] = variable;
+    expect(await answersOf(option)).toEqual([expected, expected]);
+  });
+});
+
+describe('ports', () => {
+  it('of their own close a TLS hello without TLS, and answer nothing', async () => {
+    const place = await openHere(HOUSES[1]!);
+    const client = await place.connect();
+    client.write(await clientHello());
+    await client.untilClosed();
+    expect(client.total).toBe(0);
+    client.destroy();
+  });
+
+  it('that Fastify opens beside the first are protected too', async () => {
+    const lookup = jest.spyOn(dns, 'lookup').mockImplementation(((
+      host: string,
+      options: unknown,
+      callback: unknown,
+    ) => {
+      const done = (callback ?? options) as (error: null, ...found: unknown[]) => void;
+      const both = [
+        { address: '127.0.0.1', family: 4 },
+        { address: '::1', family: 6 },
+      ];
+      // An address is itself: Node 22 looks those up too, and asks for all there are.
+      const found = host === 'localhost' ? both : both.filter(({ address }) => address === host);
+      if ((options as { all?: boolean }).all) done(null, found);
+      else done(null, found[0]!.address, found[0]!.family);
+    }) as never);
+    const place = await openHere(HOUSES.find(({ platform }) => platform === 'fastify')!, { host: null });
+    lookup.mockRestore();
+    const tooLong = upgradeHead(place.port, { headers: { 'X-A': 'x'.repeat(8192) } });
+    for (const host of ['127.0.0.1', '::1']) {
+      // Fastify passes upgrades on by itself: the protection begins at accept.
+      const silent = await RawClient.connect({ port: place.port, host });
+      await eventually(() => place.test.stats().pending === 1);
+      silent.destroy();
+      await eventually(() => place.test.stats().pending === 0);
+      const client = await RawClient.open({ port: place.port, host });
+      client.send('echo', host);
+      expect(await client.json()).toEqual({ event: 'echo', data: host });
+      client.destroy();
+      const wrong = await RawClient.connect({ port: place.port, host });
+      expect((await wrong.upgrade(tooLong)).status).toBe(431);
+      wrong.destroy();
+      const later = await RawClient.connect({ port: place.port, host });
+      expect((await later.upgrade(GET)).status).toBe(404);
+      expect((await later.upgrade(upgradeHead(place.port))).status).toBe(101);
+      later.destroy();
+    }
+  });
+});

@@ -1,0 +1,111 @@
+// @ts-nocheck
+import { once } from 'node:events';
+import { createServer, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { StatsSnapshot } from 'nest-secure-ws';
+import { freePort } from '../../support/app.js';
+import { Child } from '../../support/child.js';
+import { frame, RawClient, upgradeHead } from '../../support/raw-client.js';
+
+const OWN = freePort();
+let child: Child;
+let hello: Buffer;
+
+/** What a TLS client says first. */
+async function clientHello(): Promise<Buffer> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const client = connectTls({ port: (server.address() as { port: number }).port, host: '127.0.0.1' });
+  client.on('error', () => undefined);
+  const [socket] = (await once(server, 'connection')) as [Socket];
+  const [bytes] = (await once(socket, 'data')) as [Buffer];
+  socket.destroy();
+  client.destroy();
+  server.close();
+  return bytes;
+}
+
+beforeAll(async () => {
+  hello = await clientHello();
+  child = await Child.start('test/attack/opening/tls-server.ts', [String(OWN)]);
+});
+afterAll(() => child.end());
+
+const stats = () => child.ask<StatsSnapshot>('stats');
+
+/** Asks the server until nothing of anybody is left in it. */
+async function untilEmpty(): Promise<void> {
+  for (let asked = 0; ; asked++) {
+    const { connections, pending, slots, heldBytes } = await stats();
+    if (connections + pending + slots + heldBytes === 0) return;
+    if (asked > 200) throw new Error(`left behind: ${JSON.stringify({ connections, pending, slots, heldBytes })}`);
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+}
+
+/** How far a connection has come when its peer resets TCP. */
+const MOMENTS: readonly (readonly [string, (port: number) => Promise<RawClient>])[] = [
+  ['at accept', (port) => RawClient.connect({ port })],
+  ['in the middle of a ClientHello', (port) => said(RawClient.connect({ port }), hello.subarray(0, 60))],
+  ['behind a ClientHello', (port) => said(RawClient.connect({ port }), hello)],
+  [
+    'while the server answers it',
+    async (port) => {
+      const client = await said(RawClient.connect({ port }), hello);
+      await client.until(() => client.total > 0);
+      return client;
+    },
+  ],
+  ['behind the handshake of TLS', (port) => RawClient.connect({ port, tls: {} })],
+  ['in the middle of a head', (port) => said(RawClient.connect({ port, tls: {} }), upgradeHead(port).slice(0, 70))],
+  ['while a guard thinks', (port) => said(RawClient.connect({ port, tls: {} }), upgradeHead(port, { path: '/?wait' }))],
+  [
+    'while a refusal lingers',
+    async (port) => {
+      const client = await RawClient.connect({ port, tls: {} });
+      await client.upgrade('GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n');
+      return client;
+    },
+  ],
+  ['behind the 101', (port) => RawClient.open({ port, tls: {} })],
+  [
+    'in the middle of a frame',
+    (port) => said(RawClient.open({ port, tls: {} }), frame('x'.repeat(500)).subarray(0, 90)),
+  ],
+  [
+    'while much is written to it',
+    async (port) => {
+      const client = await RawClient.open({ port, tls: {} });
+      client.socket.pause();
+      for (let i = 0; i < 4; i++) client.send('big');
+      return client;
+    },
+  ],
+];
+
+async function said(connecting: Promise<RawClient>, bytes: string | Buffer): Promise<RawClient> {
+  const client = await connecting;
+  client.write(bytes);
+  return client;
+}
+
+describe.each([
+  ['shared', () => child.ready as number],
+  ['own', () => OWN],
+] as const)('a reset of TCP under TLS on a %s port', (_, portOf) => {
+  it.each(MOMENTS)('%s ends nothing but its connection', async (_, reach) => {
+    for (const pause of [0, 20]) {
+      const clients = await Promise.all(Array.from({ length: 20 }, () => reach(portOf())));
+      if (pause > 0) await new Promise((resolve) => setTimeout(resolve, pause));
+      for (const client of clients) client.resetTcp();
+    }
+    await untilEmpty();
+    expect(child.isAlive).toBe(true);
+    const honest = await RawClient.open({ port: portOf(), tls: {} });
+    honest.send('big');
+    expect(await honest.json()).toMatchObject({ event: 'big' });
+    honest.destroy();
+    await untilEmpty();
+  });
+});

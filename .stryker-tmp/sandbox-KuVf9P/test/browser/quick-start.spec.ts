@@ -1,0 +1,170 @@
+// @ts-nocheck
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import type { INestApplication } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { SecureWsStats } from 'nest-secure-ws';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { AppModule } from '../../sample/01-quick-start/src/app.module.js';
+import { eventually } from '../support/app.js';
+import { hasChromium, launch } from './chromium.js';
+import { Relay } from './relay.js';
+import 'reflect-metadata';
+
+const start = async (): Promise<INestApplication> => {
+  const app = await NestFactory.create(AppModule, { logger: false });
+  await app.listen(0, '127.0.0.1');
+  return app;
+};
+const portOf = (server: Server): number => (server.address() as AddressInfo).port;
+
+/** Opens a WebSocket from a page and tells how that went. */
+const attempt = (page: Page, url: string): Promise<string> =>
+  page.evaluate(`new Promise((resolve) => {
+    const socket = new WebSocket('${url}');
+    socket.onopen = () => {
+      resolve('open');
+      socket.close();
+    };
+    socket.onclose = ({ code }) => resolve('closed ' + code);
+  })`);
+
+(hasChromium() ? describe : describe.skip)('the quick start in Chromium', () => {
+  let app: INestApplication;
+  let browser: Browser;
+  let context: BrowserContext;
+  let port: number;
+  /** What the browser itself objected to: errors of the page, breaches of its policy. */
+  const complaints: string[] = [];
+
+  beforeAll(async () => {
+    [app, browser] = await Promise.all([start(), launch()]);
+    port = portOf(app.getHttpServer());
+    context = await browser.newContext();
+    context.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
+    context.on('weberror', (error) => complaints.push(error.error().message));
+  });
+
+  afterAll(async () => {
+    await browser?.close();
+    await app?.close();
+  });
+
+  afterEach(async () => {
+    for (const page of context.pages()) await page.close();
+    expect(complaints.splice(0)).toEqual([]);
+  });
+
+  const open = async (at = port): Promise<Page> => {
+    const page = await context.newPage();
+    await page.goto(`http://127.0.0.1:${at}/`);
+    await page.waitForSelector('#status[data-state=open]');
+    return page;
+  };
+  const lines = (page: Page, kind: string): Promise<string[]> => page.locator(`#log .${kind} span`).allTextContents();
+  const ending = async (page: Page): Promise<string | null> => {
+    await page.waitForSelector('#status[data-state=ended]');
+    return page.textContent('#ending');
+  };
+
+  it('connects, echoes, shows what was agreed, disconnects and connects again', async () => {
+    const page = await open();
+    await page.fill('#text', 'Grüße <b>&');
+    await page.press('#text', 'Enter');
+    await page.waitForSelector('#log .received');
+    expect(await lines(page, 'received')).toEqual(['{"event":"echo","data":"Grüße <b>&"}']);
+    await page.waitForFunction('document.getElementById("server").textContent !== "–"');
+    expect(await page.textContent('#server')).toMatch(/^Node\.js\/\S+ nest-secure-ws\/\d+\.\d+$/);
+    expect(await page.textContent('#extensions')).toMatch(/^permessage-deflate/);
+    expect(await page.textContent('#protocol')).toBe('none');
+    expect(await page.textContent('#max-size')).toBe('1 MiB');
+    await page.click('#toggle');
+    await page.waitForSelector('#status[data-state=closed]');
+    expect(await page.isDisabled('#echo')).toBe(true);
+    await page.click('#toggle');
+    await page.waitForSelector('#status[data-state=open]');
+  });
+
+  it('brings a shout to every tab, and an echo to one', async () => {
+    const [one, two] = [await open(), await open()];
+    await one.fill('#text', 'hear, hear');
+    await one.click('#echo');
+    await one.click('#shout');
+    for (const page of [one, two]) await page.waitForSelector('#log .received:has-text("shout")');
+    expect(await lines(one, 'received')).toHaveLength(2);
+    expect(await lines(two, 'received')).toEqual(['{"event":"shout","data":"hear, hear"}']);
+  });
+
+  it('shows why the server ended a connection', async () => {
+    const page = await open();
+    await page.click('#malformed');
+    await page.waitForSelector('#log .problem');
+    expect(await page.getAttribute('#status', 'data-state')).toBe('open');
+    await page.click('#malformed-many');
+    expect(await ending(page)).toMatch(/^1008 \S+/);
+    await page.click('#toggle');
+    await page.waitForSelector('#status[data-state=open]');
+    await page.click('#large');
+    expect(await ending(page)).toMatch(/^1009 \S+/);
+  });
+
+  it('shows the end of the server itself, and that nobody is there any more', async () => {
+    const other = await start();
+    const page = await open(portOf(other.getHttpServer()));
+    await other.close();
+    expect(await ending(page)).toMatch(/^1001 \S+/);
+    await page.click('#toggle');
+    await page.waitForSelector('#log .problem:has-text("refused")');
+    expect(complaints.splice(0).join()).toContain('ERR_CONNECTION_REFUSED');
+  });
+
+  it('compresses both ways', async () => {
+    const relay = await Relay.start(port);
+    try {
+      const page = await open(relay.port);
+      await page.fill('#text', 'compress me '.repeat(10_000));
+      relay.reset();
+      await page.click('#echo');
+      await page.waitForSelector('#log .received');
+      expect(await lines(page, 'received')).toEqual([expect.stringContaining('120026 characters')]);
+      for (const bytes of [relay.toServer, relay.toClient]) {
+        expect(bytes).toBeGreaterThan(50);
+        expect(bytes).toBeLessThan(6_000);
+      }
+    } finally {
+      relay.close();
+    }
+  });
+
+  it('lets its own page connect, and no page of another origin', async () => {
+    const stranger = createServer(({ url }, response) => {
+      if (url === '/opaque') response.setHeader('Content-Security-Policy', 'sandbox allow-scripts');
+      response.setHeader('Content-Type', 'text/html');
+      response.end('<!doctype html><link rel="icon" href="data:,"><title>elsewhere</title>');
+    });
+    stranger.listen(0, '127.0.0.1');
+    await once(stranger, 'listening');
+    try {
+      const stats = app.get(SecureWsStats);
+      const refused = () => stats.snapshot().refused['origin'] ?? 0;
+      const page = await context.newPage();
+      await page.goto(`http://127.0.0.1:${portOf(stranger)}/`);
+      expect(await attempt(page, `ws://127.0.0.1:${port}/`)).toBe('closed 1006');
+      await eventually(() => refused() === 1);
+      // A name that means this machine is another origin than its address.
+      await page.goto(`http://localhost:${portOf(stranger)}/`);
+      expect(await attempt(page, `ws://127.0.0.1:${port}/`)).toBe('closed 1006');
+      // A page in a sandbox has an opaque origin, `null` on the wire.
+      await page.goto(`http://127.0.0.1:${portOf(stranger)}/opaque`);
+      expect(await attempt(page, `ws://127.0.0.1:${port}/`)).toBe('closed 1006');
+      await eventually(() => refused() === 3);
+      expect(complaints.splice(0)).toHaveLength(3);
+      expect(await attempt(await open(), `ws://127.0.0.1:${port}/`)).toBe('open');
+    } finally {
+      stranger.close();
+      stranger.closeAllConnections();
+    }
+  });
+});

@@ -1,0 +1,520 @@
+// @ts-nocheck
+import { lookup } from 'node:dns/promises';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server as NetServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it, jest } from '@jest/globals';
+import {
+  type INestApplicationContext,
+  Injectable,
+  Logger,
+  Module,
+  type ModuleMetadata,
+  type Type,
+} from '@nestjs/common';
+import { ConfigModule } from '@nestjs/config';
+import { ApplicationConfig, NestFactory } from '@nestjs/core';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { WsAdapter } from '@nestjs/platform-ws';
+import { Test } from '@nestjs/testing';
+import { MessageBody, SubscribeMessage, WebSocketGateway } from '@nestjs/websockets';
+import { SocketModule } from '@nestjs/websockets/socket-module.js';
+import {
+  MessageRate,
+  SecureGateway,
+  type SecureGatewayOptions,
+  SecureWsBroadcaster,
+  SecureWsModule,
+  type SecureWsOptions,
+  type SecureWsOptionsFactory,
+  SecureWsStats,
+} from 'nest-secure-ws';
+import { freePort, PLATFORMS, startApp, type TestApp } from '../support/app.js';
+import { RawClient, upgradeHead } from '../support/raw-client.js';
+
+@SecureGateway()
+class EchoGateway {
+  @SubscribeMessage('echo') echo(@MessageBody() data: unknown) {
+    return { event: 'echo', data };
+  }
+}
+
+/** A gateway class of its own for each use: decorators are for ever. */
+function gatewayWith(
+  options: SecureGatewayOptions & Record<string, unknown>,
+  port?: number,
+  name = 'SomeGateway',
+): Type {
+  const type = { [name]: class {} }[name] as Type;
+  if (port === undefined) SecureGateway(options)(type);
+  else SecureGateway(port, options)(type);
+  return type;
+}
+
+const closing: { close(): unknown }[] = [];
+const undo: (() => void)[] = [];
+afterEach(async () => {
+  for (const each of closing.splice(0).reverse()) await each.close();
+  for (const each of undo.splice(0).reverse()) each();
+});
+
+async function start(...args: Parameters<typeof startApp>): Promise<TestApp> {
+  const app = await startApp(...args);
+  closing.push(app);
+  return app;
+}
+
+async function speaks(port: number, host?: string, path = '/'): Promise<void> {
+  const client = await RawClient.open({ port, host }, { path });
+  client.send('echo', port);
+  expect(await client.json()).toEqual({ event: 'echo', data: port });
+  client.destroy();
+}
+
+const setEnvironment = (name: string, value: string) => {
+  const before = process.env[name];
+  process.env[name] = value;
+  undo.push(() => {
+    if (before === undefined) delete process.env[name];
+    else process.env[name] = before;
+  });
+};
+
+/** The lines of the error that a start fails with. */
+async function problemsOf(
+  options: SecureWsOptions | object,
+  gateways: Type[] = [],
+  metadata: ModuleMetadata = {},
+): Promise<string[]> {
+  const error = await startApp({ options: options as SecureWsOptions, gateways, metadata }).then(
+    (app) => app.close().then(() => new Error('it started')),
+    (error: Error) => error,
+  );
+  const [first, ...lines] = error.message.split('\n');
+  if (lines.length > 0) expect(first).toBe(`nest-secure-ws: ${lines.length} setting(s) to mend:`);
+  return lines.length > 0 ? lines.map((line) => line.replace(/^ {2}- /, '')) : [first!];
+}
+
+const serverHeader = async (port: number, path = '/none'): Promise<string | undefined> => {
+  const client = await RawClient.connect({ port });
+  const { headers } = await client.upgrade(upgradeHead(port, { path }));
+  client.destroy();
+  return headers['server'];
+};
+
+describe.each(PLATFORMS)('on %s', (platform) => {
+  it('a gateway answers over the application’s port, and over one of its own', async () => {
+    const port = freePort();
+    @SecureGateway(port, { path: '/own' })
+    class OwnGateway extends EchoGateway {}
+    const app = await start({ platform, gateways: [EchoGateway, OwnGateway] });
+    await speaks(app.port);
+    await speaks(port, undefined, '/own');
+  });
+
+  it('every server that the platform opens by default is protected', async () => {
+    const app = await start({ platform, gateways: [EchoGateway], host: null });
+    const addresses =
+      platform === 'express'
+        ? ['127.0.0.1', '::1']
+        : (await lookup('localhost', { all: true })).map(({ address }) => address);
+    for (const host of addresses) await speaks(app.port, host);
+  });
+
+  it('NestFactory needs nothing in main.ts', async () => {
+    @Module({ imports: [SecureWsModule.forRoot()], providers: [EchoGateway] })
+    class AppModule {}
+    const options = { logger: false, abortOnError: false } as const;
+    const app =
+      platform === 'express'
+        ? await NestFactory.create(AppModule, options)
+        : await NestFactory.create(AppModule, new FastifyAdapter(), options);
+    closing.push(app);
+    await app.listen(0, '127.0.0.1');
+    await speaks((app.getHttpServer().address() as { port: number }).port);
+  });
+});
+
+describe('forRootAsync', () => {
+  @Injectable()
+  class Names {
+    readonly name = 'from-names';
+  }
+  @Module({ providers: [Names], exports: [Names] })
+  class NamesModule {}
+  @Injectable()
+  class Factory implements SecureWsOptionsFactory {
+    async createSecureWsOptions(): Promise<SecureWsOptions> {
+      return { serverHeader: 'from-class' };
+    }
+  }
+  @Module({ providers: [Factory], exports: [Factory] })
+  class FactoryModule {}
+
+  it.each([
+    [
+      'useFactory, imports, inject',
+      'from-names',
+      () =>
+        SecureWsModule.forRootAsync({
+          imports: [NamesModule],
+          inject: [Names],
+          useFactory: async (names: unknown) => ({ serverHeader: (names as Names).name }),
+        }),
+    ],
+    ['useClass', 'from-class', () => SecureWsModule.forRootAsync({ useClass: Factory })],
+    [
+      'useExisting',
+      'from-class',
+      () => SecureWsModule.forRootAsync({ imports: [FactoryModule], useExisting: Factory }),
+    ],
+  ])('%s', async (_, expected, module) => {
+    @Module({ providers: [EchoGateway] })
+    class FeatureModule {
+      constructor(readonly broadcaster: SecureWsBroadcaster) {}
+    }
+    const testing = await Test.createTestingModule({ imports: [module(), FeatureModule] }).compile();
+    const app = testing.createNestApplication({ logger: false });
+    closing.push(app);
+    await app.listen(0, '127.0.0.1');
+    const { port } = app.getHttpServer().address() as { port: number };
+    expect(await serverHeader(port)).toBe(expected);
+    expect(app.get(FeatureModule).broadcaster).toBeInstanceOf(SecureWsBroadcaster);
+    await speaks(port);
+  });
+
+  it('a factory that gives nothing is named', async () => {
+    const compile = Test.createTestingModule({
+      imports: [SecureWsModule.forRootAsync({ useFactory: () => undefined as never })],
+    }).compile();
+    await expect(compile).rejects.toThrow('SecureWsModule has no options');
+  });
+});
+
+describe('the start fails with a sentence', () => {
+  const failing = async (start: () => Promise<unknown>) =>
+    start().then(
+      () => 'it started',
+      (error: Error) => error.message,
+    );
+  const listening =
+    (build: (app: Awaited<ReturnType<typeof NestFactory.create>>) => void, metadata: ModuleMetadata, http2 = false) =>
+    async () => {
+      @Module(metadata)
+      class AppModule {}
+      const app = http2
+        ? await NestFactory.create(AppModule, new FastifyAdapter({ http2: true } as object), {
+            logger: false,
+            abortOnError: false,
+          })
+        : await NestFactory.create(AppModule, { logger: false, abortOnError: false });
+      closing.push(app);
+      build(app as never);
+      await app.listen(0, '127.0.0.1');
+    };
+
+  it('when the module is imported twice', async () => {
+    @Module({ imports: [SecureWsModule.forRoot()] })
+    class Feature {}
+    expect(await failing(listening(() => undefined, { imports: [SecureWsModule.forRoot(), Feature] }))).toContain(
+      'SecureWsModule is imported more than once',
+    );
+  });
+
+  it('when it is imported without forRoot()', async () => {
+    expect(await failing(listening(() => undefined, { imports: [SecureWsModule] }))).toContain(
+      'import SecureWsModule.forRoot()',
+    );
+  });
+
+  it('when another adapter was put in its place', async () => {
+    expect(
+      await failing(
+        listening((app) => app.useWebSocketAdapter(new WsAdapter(app)), {
+          imports: [SecureWsModule.forRoot()],
+          providers: [EchoGateway],
+        }),
+      ),
+    ).toContain('Another WebSocket adapter');
+  });
+
+  it('over HTTP/2', async () => {
+    expect(
+      await failing(
+        listening(() => undefined, { imports: [SecureWsModule.forRoot()], providers: [EchoGateway] }, true),
+      ),
+    ).toContain('HTTP/1.1 only');
+  });
+
+  it('when a port of a gateway’s own is taken', async () => {
+    const server: NetServer = createServer();
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    closing.push({ close: () => new Promise((resolve) => server.close(resolve)) });
+    const { port } = server.address() as { port: number };
+    const gateway = gatewayWith({ listen: { host: '127.0.0.1' } }, port);
+    expect(await failing(() => startApp({ gateways: [gateway] }))).toContain('EADDRINUSE');
+  });
+});
+
+describe('without a server of its own', () => {
+  const metadata = (port: number, options: SecureWsOptions = {}): Type => {
+    @SecureGateway(port)
+    class OwnGateway extends EchoGateway {}
+    @Module({ imports: [SecureWsModule.forRoot(options)], providers: [EchoGateway, OwnGateway] })
+    class AppModule {}
+    return AppModule;
+  };
+  const refuses = async (port: number) => expect(RawClient.connect({ port })).rejects.toThrow('ECONNREFUSED');
+  const silent = { logger: false, abortOnError: false } as const;
+
+  it('createApplicationContext starts, listens to nothing, and checks the settings', async () => {
+    const port = freePort();
+    const context: INestApplicationContext = await NestFactory.createApplicationContext(metadata(port), silent);
+    closing.push(context);
+    await refuses(port);
+    context.get(SecureWsBroadcaster).emit('nobody');
+    const wrong = { messages: { maxSize: 'lots' } } as const;
+    await expect(NestFactory.createApplicationContext(metadata(port, wrong), silent)).rejects.toThrow(
+      'messages.maxSize (WEBSOCKETS_MAX_SIZE)',
+    );
+  });
+
+  it('a microservice, which binds gateways without a server, starts', async () => {
+    const context = await NestFactory.createApplicationContext(metadata(freePort()), silent);
+    closing.push(context);
+    const { container } = context as unknown as { container: unknown };
+    const config = context.get(ApplicationConfig);
+
+    const sockets = new SocketModule();
+    const inspector = { insertEntrypointDefinition: () => undefined };
+    // What NestMicroservice does with the gateways of its modules.
+    await sockets.register(container as never, config, inspector as never, {} as never);
+    await sockets.close();
+  });
+
+  it('preview starts', async () => {
+    const port = freePort();
+    const app = await NestFactory.create(metadata(port), { ...silent, preview: true });
+    closing.push(app);
+    await app.init();
+    await refuses(port);
+  });
+
+  it('own ports listen at bootstrap, not at create; init without listen leaves the HTTP server alone', async () => {
+    const port = freePort();
+    const app = await NestFactory.create(metadata(port), silent);
+    closing.push(app);
+    await refuses(port);
+    await app.init();
+    await speaks(port);
+    expect(app.getHttpServer().listening).toBe(false);
+  });
+});
+
+describe('settings', () => {
+  it('come from the gateway, then forRoot, then the environment, then the default', async () => {
+    setEnvironment('WEBSOCKETS_SERVER', 'from-environment');
+    const port = freePort();
+    const gateways = [EchoGateway, gatewayWith({ serverHeader: 'from-gateway' }, port)];
+    const app = await start({ gateways });
+    expect(await serverHeader(app.port)).toBe('from-environment');
+    expect(await serverHeader(port)).toBe('from-gateway');
+    expect(
+      await serverHeader((await start({ gateways: [EchoGateway], options: { serverHeader: 'from-options' } })).port),
+    ).toBe('from-options');
+    setEnvironment('WEBSOCKETS_SERVER', '');
+    expect(await serverHeader((await start({ gateways: [EchoGateway] })).port)).toBeUndefined();
+    expect(
+      await serverHeader((await start({ gateways: [EchoGateway], options: { serverHeader: null } })).port),
+    ).toBeUndefined();
+  });
+
+  it('`.env` is read without a ConfigModule only; the process’s environment wins over it', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'nest-secure-ws-'));
+    const before = process.cwd();
+    process.chdir(directory);
+    undo.push(
+      () => rmSync(directory, { recursive: true }),
+      () => process.chdir(before),
+    );
+    writeFileSync('.env', 'WEBSOCKETS_SERVER=from-dot-env\n');
+    writeFileSync('other.env', 'WEBSOCKETS_SERVER=from-other-env\n');
+    expect(await serverHeader((await start({ gateways: [EchoGateway] })).port)).toBe('from-dot-env');
+    const withConfig = async (options: object) =>
+      serverHeader(
+        (
+          await start({
+            gateways: [EchoGateway],
+            metadata: { imports: [ConfigModule.forRoot({ ...options } as object)] },
+          })
+        ).port,
+      );
+    const clean = () => delete process.env['WEBSOCKETS_SERVER'];
+    undo.push(clean);
+    expect(await withConfig({ envFilePath: 'other.env' })).toBe('from-other-env');
+    clean();
+    expect(await withConfig({ ignoreEnvFile: true })).toMatch(/^Node\.js\//);
+    expect(await withConfig({ ignoreEnvFile: true, load: [() => ({ WEBSOCKETS_SERVER: 'loaded' })] })).toBe('loaded');
+    clean();
+    setEnvironment('WEBSOCKETS_SERVER', 'from-process');
+    expect(await serverHeader((await start({ gateways: [EchoGateway] })).port)).toBe('from-process');
+  });
+
+  it('typed values of a `validate` function are accepted', async () => {
+    // ConfigModule leaves them in the environment.
+    for (const name of ['MAX_SIZE', 'SUBPROTOCOLS', 'REQUIRE_TLS'])
+      undo.push(() => delete process.env[`WEBSOCKETS_${name}`]);
+    const metadata = {
+      imports: [
+        ConfigModule.forRoot({
+          ignoreEnvFile: true,
+          validate: (all: object) => ({
+            ...all,
+            WEBSOCKETS_MAX_SIZE: 10,
+            WEBSOCKETS_SUBPROTOCOLS: ['a', 'b'],
+            WEBSOCKETS_REQUIRE_TLS: false,
+          }),
+        }),
+      ],
+    };
+    const app = await start({ gateways: [EchoGateway], metadata });
+    const client = await RawClient.open({ port: app.port }, { headers: { 'Sec-WebSocket-Protocol': 'b' } });
+    client.send('echo', 'more than ten bytes');
+    expect(await client.closeFrame()).toMatchObject({ code: 1009 });
+    client.destroy();
+  });
+
+  it('that are wrong appear all in one message, those of gateways too', async () => {
+    setEnvironment('WEBSOCKETS_PING_INTERVAL', 'soon');
+    setEnvironment('WEBSOCKETS_STRIKES', '');
+    setEnvironment('WEBSOCKETS_REQUIRE_TLS', 'constructor');
+    @SecureGateway({ path: '/two words', keepalive: { closeTimeout: '1 fortnight' } })
+    class WrongGateway {
+      @MessageRate('often') @SubscribeMessage('x') x() {}
+    }
+    const problems = await problemsOf(
+      { messages: { maxSize: 'lots\n', rate: null, concurrency: 0 }, connections: { max: 1.5 } },
+      [WrongGateway],
+    );
+    expect(problems).toHaveLength(9);
+    for (const expected of [
+      "messages.maxSize (WEBSOCKETS_MAX_SIZE) is 'lots\\x0a': expected a size in bytes or such as '64kb' from 1 to 1073741824",
+      'messages.rate (WEBSOCKETS_MESSAGE_RATE) is null: expected a rate',
+      'messages.concurrency (WEBSOCKETS_CONCURRENCY) is 0: expected a whole number from 1 to 10000',
+      'connections.max (WEBSOCKETS_MAX_CONNECTIONS) is 1.5: expected a whole number',
+      "keepalive.pingInterval (WEBSOCKETS_PING_INTERVAL) is 'soon': expected a duration in milliseconds or such as '10s' of at least 1, or null to remove it",
+      "proxy.requireTls (WEBSOCKETS_REQUIRE_TLS) is 'constructor': expected true or false",
+      'path of WrongGateway must be a path',
+      "keepalive.closeTimeout (WEBSOCKETS_CLOSE_TIMEOUT) of WrongGateway is '1 fortnight'",
+      "@MessageRate of WrongGateway.x is 'often'",
+    ])
+      expect(problems.join('\n')).toContain(expected);
+  });
+
+  it.each([
+    [{ maxPayload: 1 }, "unknown option 'maxPayload', did you mean 'messages.maxSize'?"],
+    [{ perMessageDeflate: true }, "unknown option 'perMessageDeflate', did you mean 'compression.mode'?"],
+    [{ cors: {} }, "unknown option 'cors', did you mean 'connections.allowedOrigins'?"],
+    [{ messages: { maxsize: 1 } }, "unknown option 'messages.maxsize', did you mean 'messages.maxSize'?"],
+    [{ maxPerIp: 1 }, "unknown option 'maxPerIp', did you mean 'connections.maxPerIp'?"],
+    [{ constructor: 1 }, "unknown option 'constructor'"],
+    [{ messages: 7 }, 'messages must be an object of settings'],
+  ])('unknown options: %j', async (options, expected) => {
+    expect(await problemsOf(options)).toEqual([expected]);
+  });
+
+  it.each([
+    [gatewayWith({ namespace: 'x' }), "unknown option 'namespace' of SomeGateway, did you mean 'path'?"],
+    [
+      gatewayWith({ proxy: { trusted: 'loopback' } }),
+      'proxy.trusted of SomeGateway can only be set for the whole application, in forRoot() or the environment',
+    ],
+    [
+      gatewayWith({ listen: { host: '::1' } }),
+      'listen.host of SomeGateway needs a port of its own: @SecureGateway(port, { … })',
+    ],
+    [gatewayWith({}, 70_000), 'the port of SomeGateway is 70000: expected 0 to 65535'],
+  ])('what a gateway may not say: %#', async (gateway, expected) => {
+    expect(await problemsOf({}, [gateway])).toEqual([expected]);
+  });
+
+  it('stock options of a plain @WebSocketGateway are answered with our names', async () => {
+    @WebSocketGateway({ path: '/plain', cors: true })
+    class PlainGateway {}
+    expect(await problemsOf({}, [PlainGateway])).toEqual([
+      "unknown option 'cors' of PlainGateway, did you mean 'connections.allowedOrigins'?",
+    ]);
+  });
+
+  it('gateways that share a path or a port must not contradict each other', async () => {
+    const [one, two] = [
+      gatewayWith({ path: 'chat', messages: { maxSize: 1 } }, undefined, 'One'),
+      gatewayWith({ path: '/chat/', messages: { maxSize: '2' } }, undefined, 'Two'),
+    ];
+    expect(await problemsOf({}, [one, two])).toEqual([
+      "messages.maxSize of Two is '2', of One it is 1: both are on path /chat",
+    ]);
+    const port = freePort();
+    const [three, four] = [
+      gatewayWith({ path: '/3', serverHeader: 'a' }, port, 'Three'),
+      gatewayWith({ path: '/4', serverHeader: 'b' }, port, 'Four'),
+    ];
+    expect(await problemsOf({}, [three, four])).toEqual([
+      `serverHeader of Four is 'b', of Three it is 'a': both are on port ${port}`,
+    ]);
+  });
+
+  it('unknown variables are a warning with the nearest name', async () => {
+    const warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation(() => undefined);
+    undo.push(() => warn.mockRestore());
+    setEnvironment('WEBSOCKETS_MAXSIZE', '1');
+    await start({});
+    expect(warn).toHaveBeenCalledWith('unknown variable WEBSOCKETS_MAXSIZE, did you mean WEBSOCKETS_MAX_SIZE?');
+  });
+
+  it('NODE_ENV=production asks for a choice about TLS', async () => {
+    setEnvironment('NODE_ENV', 'production');
+    expect(await problemsOf({}, [EchoGateway])).toEqual([
+      expect.stringContaining('proxy.requireTls (WEBSOCKETS_REQUIRE_TLS) must be chosen'),
+    ]);
+    setEnvironment('WEBSOCKETS_REQUIRE_TLS', 'false');
+    await speaks((await start({ gateways: [EchoGateway] })).port);
+  });
+});
+
+it('says every setting with its source, and warns of memory that is not there', async () => {
+  const [debug, warn] = (['debug', 'warn'] as const).map((level) =>
+    jest.spyOn(Logger.prototype, level).mockImplementation(() => undefined),
+  );
+  undo.push(() => jest.restoreAllMocks());
+  setEnvironment('WEBSOCKETS_MAX_QUEUE', '3');
+  const gateway = gatewayWith({ path: '/report', messages: { maxSize: '2kb' } });
+  const app = await start({
+    gateways: [gateway],
+    options: { buffers: { budget: '100000gb' }, tls: { key: 'a secret' } },
+  });
+  const { settings, worstCaseBytes, availableBytes } = app.app.get(SecureWsStats).settings();
+  const said = (path: string) =>
+    settings.filter((each) => each.path === path).map(({ value, source, gateway }) => [value, source, gateway]);
+  expect(said('messages.maxQueue')).toEqual([[3, 'environment', undefined]]);
+  expect(said('messages.maxSize')).toEqual([
+    [1_048_576, 'default', undefined],
+    [2048, 'gateway', '/report'],
+  ]);
+  expect(said('tls.key')).toEqual([['(not shown)', 'options', undefined]]);
+  expect(worstCaseBytes).toBe(100_000 * 1024 ** 3 + 10_000 * 16 * 1024);
+  expect(availableBytes).toBeLessThan(worstCaseBytes);
+  expect(debug).toHaveBeenCalledWith(
+    expect.stringMatching(/^settings: http\.maxLineLength=8192 \(default\), .*messages\.maxSize=2048 \(\/report\)/),
+  );
+  expect(JSON.stringify(debug!.mock.calls)).not.toContain('a secret');
+  expect(warn).toHaveBeenCalledWith(expect.stringContaining('connections.max and buffers.budget allow 102400157 MiB'));
+});
+
+it('two applications may share gateway classes', async () => {
+  const [one, two] = [await start({ gateways: [EchoGateway] }), await start({ gateways: [EchoGateway] })];
+  await speaks(one.port);
+  await one.close();
+  await speaks(two.port);
+});

@@ -1,0 +1,74 @@
+// @ts-nocheck
+import type {
+  Admission,
+  AdmissionGuard,
+  ConnectOptions,
+  GuardLike,
+  MessageParser,
+  Refusal,
+  SecureGatewayOptions,
+  SecureWsModuleAsyncOptions,
+  SecureWsOptions,
+  SecureWsOptionsFactory,
+  Settings,
+  StatsSnapshot,
+} from 'nest-secure-ws';
+import * as library from 'nest-secure-ws';
+import * as testing from 'nest-secure-ws/testing';
+
+// What the package promises to export, each as what it promises it to be: the compiler and `try.ts` hold it to that.
+
+export type Types = [
+  Admission,
+  AdmissionGuard,
+  ConnectOptions,
+  GuardLike,
+  MessageParser,
+  Refusal,
+  SecureGatewayOptions,
+  SecureWsModuleAsyncOptions,
+  SecureWsOptions,
+  SecureWsOptionsFactory,
+  Settings,
+  StatsSnapshot,
+];
+
+export const CLASSES: readonly (abstract new (...args: never[]) => object)[] = [
+  library.BodyTooLargeError,
+  library.ClientSocket,
+  library.ConfigurationError,
+  library.HandshakeError,
+  library.InvalidHandshakeError,
+  library.LineTooLongError,
+  library.OpenTimeoutError,
+  library.RedirectRefusedError,
+  library.SecureSocket,
+  library.SecureWsAdapter,
+  library.SecureWsBroadcaster,
+  library.SecureWsConnector,
+  library.SecureWsModule,
+  library.SecureWsStats,
+  library.TooManyHeadersError,
+  library.TooManyRedirectsError,
+  library.UnexpectedStatusError,
+  library.UnsupportedDataError,
+  library.UpgradeAttempt,
+];
+
+export const FUNCTIONS: readonly ((...args: never[]) => unknown)[] = [
+  library.allow,
+  library.beforeBuiltIn,
+  library.ClientIp,
+  library.connect,
+  library.MessageRate,
+  library.Principal,
+  library.reconnecting,
+  library.refuse,
+  library.SecureGateway,
+  library.UseAdmissionGuards,
+  testing.attempt,
+  testing.connectTo,
+];
+
+export const CODES: Readonly<Record<string, number>> = library.CloseCode;
+export const TEXTS: readonly string[] = [library.VERSION];

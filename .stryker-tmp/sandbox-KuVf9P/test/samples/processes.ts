@@ -1,0 +1,101 @@
+// @ts-nocheck
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer } from 'node:net';
+
+interface Options {
+  readonly cwd?: string;
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+/** A command that runs beside the test, with all that it prints. */
+export class Running {
+  printed = '';
+  private readonly child: ChildProcess;
+  private readonly ended: Promise<number | null>;
+  private readonly waiting = new Set<() => void>();
+
+  constructor(command: string, args: readonly string[], { cwd, env }: Options = {}) {
+    const options = { cwd, env: { ...process.env, NODE_OPTIONS: '', NO_COLOR: '1', ...env } };
+    this.child = spawn(command, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
+    for (const stream of [this.child.stdout!, this.child.stderr!])
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        this.printed += text;
+        for (const look of [...this.waiting]) look();
+      });
+    this.ended = once(this.child, 'exit').then(([code]) => code as number | null);
+    void this.ended.then(() => {
+      for (const look of [...this.waiting]) look();
+    });
+  }
+
+  /** Resolves when it has printed this behind `from`; rejects when it has ended without. */
+  async prints(what: RegExp, { from = 0, timeout = 20_000 } = {}): Promise<RegExpExecArray> {
+    return new Promise((resolve, reject) => {
+      const settle = (action: () => void): void => {
+        clearTimeout(timer);
+        this.waiting.delete(look);
+        action();
+      };
+      const fail = (why: string) => () => reject(new Error(`${why} and no ${what} in: ${this.printed}`));
+      const timer = setTimeout(() => settle(fail(`${timeout} ms`)), timeout);
+      const look = (): void => {
+        const found = what.exec(this.printed.slice(from));
+        if (found !== null) settle(() => resolve(found));
+        else if (this.child.exitCode !== null || this.child.signalCode !== null) settle(fail('it has ended'));
+      };
+      this.waiting.add(look);
+      look();
+    });
+  }
+
+  /** The exit code, once it has ended by itself. */
+  exit(): Promise<number | null> {
+    return this.ended;
+  }
+
+  /** Asks it to end, so that it takes its own children along, and tells its exit code. */
+  async stop(patience = 10_000): Promise<number | null> {
+    this.child.kill('SIGTERM');
+    const timer = setTimeout(() => this.child.kill('SIGKILL'), patience);
+    const code = await this.ended;
+    clearTimeout(timer);
+    return code;
+  }
+}
+
+/** A port of 127.0.0.1 that nobody uses. */
+export async function unusedPort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** Resolves when something accepts connections there. */
+export async function accepts(port: number, timeout = 10_000): Promise<void> {
+  for (const until = Date.now() + timeout; ; ) {
+    const socket = connect(port, '127.0.0.1');
+    const answer = await Promise.race([
+      once(socket, 'connect').then(() => true),
+      new Promise<false>((resolve) => socket.once('error', () => resolve(false))),
+    ]).catch(() => false);
+    socket.destroy();
+    if (answer) return;
+    if (Date.now() > until) throw new Error(`nothing listens on ${port}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** False, with a note, where a command is not installed. */
+export function has(command: string): boolean {
+  try {
+    execFileSync('sh', ['-c', `command -v ${command}`], { stdio: 'ignore' });
+    return true;
+  } catch {
+    process.stderr.write(`${command} is not installed: its tests are skipped.\n`);
+    return false;
+  }
+}

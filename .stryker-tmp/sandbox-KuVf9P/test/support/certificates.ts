@@ -1,0 +1,40 @@
+// @ts-nocheck
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+export interface Pair {
+  readonly cert: string;
+  readonly key: string;
+}
+
+const NAMES = 'subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1';
+const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+
+let made: Pair | undefined;
+
+/** A certificate for localhost that vouches for itself; the same one at each call. Needs the openssl binary. */
+export function selfSigned(): Pair {
+  made ??= issue('localhost');
+  return made;
+}
+
+/** A certificate and its key: signed by `ca`, or by itself. */
+export function issue(name: string, { ca, isCa = false }: { ca?: Pair; isCa?: boolean } = {}): Pair {
+  const folder = mkdtempSync(join(tmpdir(), 'nest-secure-ws-'));
+  const file = (of: string) => join(folder, of);
+  try {
+    const signer = ca === undefined ? [] : ['-CA', file('ca.pem'), '-CAkey', file('ca.key')];
+    if (ca !== undefined) {
+      writeFileSync(file('ca.pem'), ca.cert);
+      writeFileSync(file('ca.key'), ca.key);
+    }
+    const extensions = ['-addext', NAMES, '-addext', `basicConstraints=critical,CA:${isCa ? 'TRUE' : 'FALSE'}`];
+    const to = ['-days', '2', '-subj', `/CN=${name}`, '-keyout', file('key'), '-out', file('cert')];
+    execFileSync('openssl', ['req', '-x509', ...NEW_KEY, ...extensions, ...signer, ...to], { stdio: 'pipe' });
+    return { cert: readFileSync(file('cert'), 'utf8'), key: readFileSync(file('key'), 'utf8') };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,305 @@
+// @ts-nocheck
+import { type Socket, connect as tcpConnect } from 'node:net';
+import { Duplex } from 'node:stream';
+import { type ConnectionOptions, connect as tlsConnect } from 'node:tls';
+
+export interface RawOptions {
+  readonly port: number;
+  readonly host?: string;
+  /** Source address, such as 127.0.0.7. */
+  readonly localAddress?: string;
+  readonly tls?: ConnectionOptions;
+  /** A Unix domain socket, instead of host and port. */
+  readonly unix?: string;
+}
+
+/** A frame as it came from the server. */
+export interface Frame {
+  readonly fin: boolean;
+  readonly rsv1: boolean;
+  readonly opcode: number;
+  readonly payload: Buffer;
+}
+
+/** What a server answered to a head. */
+export interface Response {
+  readonly status: number;
+  readonly headers: Record<string, string>;
+  readonly body: string;
+  readonly raw: string;
+}
+
+export const KEY = 'dGhlIHNhbXBsZSBub25jZQ==';
+
+export interface HeadOptions {
+  readonly path?: string;
+  /** By name; an array makes several lines; `undefined` leaves a default out. */
+  readonly headers?: Record<string, string | readonly string[] | undefined>;
+}
+
+/** The text of an upgrade request. */
+export function upgradeHead(port: number, { path = '/', headers = {} }: HeadOptions = {}): string {
+  const all: Record<string, string | readonly string[] | undefined> = {
+    Host: `127.0.0.1:${port}`,
+    Upgrade: 'websocket',
+    Connection: 'Upgrade',
+    'Sec-WebSocket-Key': KEY,
+    'Sec-WebSocket-Version': '13',
+    ...headers,
+  };
+  const lines = Object.entries(all).flatMap(([name, value]) =>
+    value === undefined ? [] : [value].flat().map((each) => `${name}: ${each}\r\n`),
+  );
+  return `GET ${path} HTTP/1.1\r\n${lines.join('')}\r\n`;
+}
+
+/** A masked frame (RFC 6455, section 5.2); `length` lies about the payload's. */
+export function frame(
+  payload: string | Buffer,
+  {
+    opcode = 1,
+    fin = true,
+    rsv1 = false,
+    masked = true,
+    length,
+  }: { opcode?: number; fin?: boolean; rsv1?: boolean; masked?: boolean; length?: number | bigint } = {},
+): Buffer {
+  const data = Buffer.from(payload as string);
+  const declared = BigInt(length ?? data.length);
+  const head = [(fin ? 0x80 : 0) | (rsv1 ? 0x40 : 0) | opcode];
+  const bit = masked ? 0x80 : 0;
+  if (declared < 126n) head.push(bit | Number(declared));
+  else if (declared < 65536n) head.push(bit | 126, Number(declared >> 8n), Number(declared & 255n));
+  else {
+    head.push(bit | 127);
+    for (let shift = 56n; shift >= 0n; shift -= 8n) head.push(Number((declared >> shift) & 255n));
+  }
+  if (!masked) return Buffer.concat([Buffer.from(head), data]);
+  const mask = Buffer.from([0x37, 0xfa, 0x21, 0x3d]);
+  const body = Buffer.from(data);
+  for (let i = 0; i < body.length; i++) body[i]! ^= mask[i & 3]!;
+  return Buffer.concat([Buffer.from(head), mask, body]);
+}
+
+/** A socket as a plain stream: TLS over it does not take it away, so that it can be reset below TLS. */
+class Transport extends Duplex {
+  constructor(private readonly tcp: Socket) {
+    super({ allowHalfOpen: false });
+    tcp.on('data', (chunk: Buffer) => this.push(chunk));
+    tcp.on('end', () => this.push(null));
+    tcp.on('close', () => this.destroy());
+  }
+
+  override _read(): void {}
+
+  override _write(chunk: Buffer, _: BufferEncoding, done: (error?: Error | null) => void): void {
+    this.tcp.write(chunk, done);
+  }
+
+  override _final(done: () => void): void {
+    this.tcp.end(done);
+  }
+}
+
+/** A client on a bare socket, that behaves only as well as it is told to. */
+export class RawClient {
+  /** Everything received and not taken yet. */
+  received: Buffer = Buffer.alloc(0);
+  total = 0;
+  ended = false;
+  closed = false;
+  error: Error | undefined;
+  private readonly waiting = new Set<() => void>();
+
+  private constructor(
+    readonly socket: Socket,
+    /** Below TLS, where there is TLS. */
+    private readonly tcp: Socket,
+  ) {
+    tcp.on('error', () => undefined);
+    socket.on('data', (chunk: Buffer) => {
+      this.total += chunk.length;
+      this.received = Buffer.concat([this.received, chunk]);
+      this.wake();
+    });
+    socket.on('end', () => {
+      this.ended = true;
+      this.wake();
+    });
+    socket.on('error', (error) => {
+      this.error = error;
+      this.wake();
+    });
+    socket.on('close', () => {
+      this.closed = true;
+      this.wake();
+    });
+  }
+
+  static connect({ port, host = '127.0.0.1', localAddress, tls, unix }: RawOptions): Promise<RawClient> {
+    return new Promise((resolve, reject) => {
+      const allowHalfOpen = tls === undefined;
+      const tcp = tcpConnect(
+        unix === undefined ? { port, host, localAddress, allowHalfOpen } : { path: unix, allowHalfOpen },
+      );
+      const socket =
+        tls === undefined ? tcp : tlsConnect({ socket: new Transport(tcp), host, rejectUnauthorized: false, ...tls });
+      tcp.once('error', reject);
+      tcp.setNoDelay();
+      socket.once('error', reject);
+      socket.once(tls === undefined ? 'connect' : 'secureConnect', () => {
+        socket.removeListener('error', reject);
+        resolve(new RawClient(socket, tcp));
+      });
+    });
+  }
+
+  /** Connects and upgrades; throws where the answer is no 101. */
+  static async open(options: RawOptions, head: HeadOptions = {}): Promise<RawClient> {
+    const client = await RawClient.connect(options);
+    const response = await client.upgrade(upgradeHead(options.port, head));
+    if (response.status === 101) return client;
+    client.destroy();
+    throw new Error(`expected 101, got ${response.raw}`);
+  }
+
+  write(data: string | Buffer): void {
+    if (!this.socket.destroyed) this.socket.write(typeof data === 'string' ? Buffer.from(data, 'latin1') : data);
+  }
+
+  async upgrade(head: string | Buffer): Promise<Response> {
+    this.write(head);
+    return this.response();
+  }
+
+  /** The next response, with its body where it announces one. */
+  async response(timeout = 5_000): Promise<Response> {
+    await this.until(() => this.received.includes('\r\n\r\n') || this.ended || this.closed, timeout);
+    const end = this.received.indexOf('\r\n\r\n');
+    if (end < 0)
+      throw new Error(
+        `closed without an answer: ${JSON.stringify(this.received.toString('latin1'))} ${this.error ?? ''}`,
+      );
+    const head = this.received.subarray(0, end).toString('latin1');
+    const [line = '', ...lines] = head.split('\r\n');
+    const headers: Record<string, string> = {};
+    for (const each of lines) {
+      const colon = each.indexOf(':');
+      headers[each.slice(0, colon).toLowerCase()] = each.slice(colon + 1).trim();
+    }
+    const status = Number(line.split(' ')[1]);
+    const length = status === 101 ? 0 : Number(headers['content-length'] ?? 0);
+    await this.until(() => this.received.length >= end + 4 + length || this.ended || this.closed, timeout);
+    const body = this.received.subarray(end + 4, end + 4 + length).toString('latin1');
+    this.received = this.received.subarray(end + 4 + length);
+    return { status, headers, body, raw: `${head}\r\n\r\n${body}` };
+  }
+
+  /** The next frame; `undefined` when the connection has ended. */
+  async frame(timeout = 5_000): Promise<Frame | undefined> {
+    await this.until(() => this.peek() !== undefined || this.ended || this.closed, timeout);
+    const found = this.peek();
+    if (found === undefined) return undefined;
+    this.received = this.received.subarray(found.size);
+    return found.frame;
+  }
+
+  /** The next frame of text, parsed; pings in between are passed over. */
+  async json(timeout = 5_000): Promise<unknown> {
+    let next = await this.frame(timeout);
+    while (next?.opcode === 9 || next?.opcode === 10) next = await this.frame(timeout);
+    return next === undefined ? undefined : JSON.parse(next.payload.toString());
+  }
+
+  /** The code and the reason of the close frame, whatever comes before it. */
+  async closeFrame(timeout = 5_000): Promise<{ code: number; reason: string } | undefined> {
+    for (;;) {
+      const next = await this.frame(timeout);
+      if (next === undefined) return undefined;
+      if (next.opcode !== 8) continue;
+      return next.payload.length < 2
+        ? { code: 1005, reason: '' }
+        : { code: next.payload.readUInt16BE(0), reason: next.payload.subarray(2).toString() };
+    }
+  }
+
+  /** Sends `{ event, data }`. */
+  send(event: string, data?: unknown): void {
+    this.write(frame(JSON.stringify({ event, data })));
+  }
+
+  /** Resolves when the server has ended its side, or the connection has broken. */
+  async untilClosed(timeout = 5_000): Promise<void> {
+    await this.until(() => this.ended || this.closed, timeout);
+  }
+
+  async until(condition: () => boolean, timeout = 5_000): Promise<void> {
+    if (condition()) return;
+    await new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.waiting.delete(check);
+        reject(
+          new Error(
+            `nothing happened for ${timeout} ms; received ${JSON.stringify(this.received.subarray(0, 300).toString('latin1'))}`,
+          ),
+        );
+      }, timeout);
+      const check = () => {
+        if (!condition()) return;
+        clearTimeout(timer);
+        this.waiting.delete(check);
+        resolve();
+      };
+      this.waiting.add(check);
+    });
+  }
+
+  /** Sends a reset; under TLS it ends TCP without a word of TLS. */
+  reset(): void {
+    // A reset that crosses the peer's end leaves the handle open in Node. Under TLS it does: TCP just breaks off there.
+    if (this.socket === this.tcp) this.tcp.resetAndDestroy();
+    else this.tcp.destroy();
+  }
+
+  /** A reset, under TLS too: only where the server is in a process of its own. */
+  resetTcp(): void {
+    this.tcp.resetAndDestroy();
+    this.socket.destroy();
+  }
+
+  destroy(): void {
+    this.socket.destroy();
+    this.tcp.destroy();
+  }
+
+  private wake(): void {
+    for (const check of [...this.waiting]) check();
+  }
+
+  private peek(): { frame: Frame; size: number } | undefined {
+    const { received } = this;
+    if (received.length < 2) return undefined;
+    let length = received[1]! & 0x7f;
+    let offset = 2;
+    if (length === 126) {
+      if (received.length < 4) return undefined;
+      length = received.readUInt16BE(2);
+      offset = 4;
+    } else if (length === 127) {
+      if (received.length < 10) return undefined;
+      length = Number(received.readBigUInt64BE(2));
+      offset = 10;
+    }
+    if (received.length < offset + length) return undefined;
+    const first = received[0]!;
+    return {
+      frame: {
+        fin: (first & 0x80) !== 0,
+        rsv1: (first & 0x40) !== 0,
+        opcode: first & 15,
+        payload: received.subarray(offset, offset + length),
+      },
+      size: offset + length,
+    };
+  }
+}

@@ -1,0 +1,489 @@
+// @ts-nocheck
+import { describe, expect, it, jest } from '@jest/globals';
+import { AddressTable } from '../../../lib/admission/address-table.js';
+import { MemoryStore } from '../../../lib/admission/admission-store.js';
+import { type AttemptInit, abortAttempt, UpgradeAttempt } from '../../../lib/admission/attempt.js';
+import {
+  addressGuard,
+  BUILT_IN_GUARDS,
+  capacityGuard,
+  hostGuard,
+  originGuard,
+  rateGuard,
+  tlsGuard,
+} from '../../../lib/admission/built-in.js';
+import { Capacity, GatewayCapacity, type Reservation } from '../../../lib/admission/capacity.js';
+import {
+  type Admission,
+  type AdmissionGuard,
+  type AdmissionGuardFunction,
+  allow,
+  refuse,
+} from '../../../lib/admission/guard.js';
+import { userKeyOf } from '../../../lib/admission/guard-answer.js';
+import { ABANDONED, type GuardOutcome, refusalOfThrown, runGuards } from '../../../lib/admission/guard-runner.js';
+import { GuardResolver } from '../../../lib/nest/guard-resolver.js';
+import { parseAddress } from '../../../lib/net/address.js';
+
+class ChatGateway {}
+
+const NOW = Date.UTC(2030, 0);
+const init: AttemptInit = {
+  address: parseAddress('203.0.113.9')!,
+  peer: parseAddress('127.0.0.1')!,
+  tls: false,
+  secure: true,
+  viaProxy: true,
+  path: '/chat',
+  rawQuery: 'a=1&a=2',
+  rawHeaders: ['Host', 'App.example:8443', 'Cookie', 'sid=x; b=2', 'cookie', '__proto__=3', 'X-A', '1', 'x-a', '2'],
+  host: { name: 'app.example', port: 8443 },
+  origin: 'https://app.example:8443',
+  protocols: ['chat', 'json'],
+  gateway: ChatGateway,
+};
+const newAttempt = (change: Partial<AttemptInit> = {}) => new UpgradeAttempt({ ...init, ...change });
+
+/** A clock that a test turns: what is scheduled, and whether it was cancelled. */
+function newContext() {
+  const timers = new Set<() => void>();
+  const schedule = jest.fn((expire: () => void, _timeout: number) => {
+    timers.add(expire);
+    return () => void timers.delete(expire);
+  });
+  return {
+    timers,
+    context: { timeout: 5000, schedule, now: () => NOW },
+    expire() {
+      for (const timer of timers) timer();
+    },
+  };
+}
+
+const run = (guards: unknown[], attempt = newAttempt(), context = newContext().context) =>
+  runGuards(guards as AdmissionGuardFunction[], attempt, context);
+const runNow = (...guards: unknown[]) => run(guards) as GuardOutcome;
+const answering = (answer: unknown) => runNow(() => answer);
+const tick = () => new Promise((resolve) => setImmediate(resolve));
+
+describe('UpgradeAttempt', () => {
+  it('shows what the contract names', () => {
+    const attempt = newAttempt();
+    expect(attempt).toMatchObject({
+      ip: '203.0.113.9',
+      remoteAddress: '127.0.0.1',
+      secure: true,
+      path: '/chat',
+      host: 'app.example:8443',
+      origin: 'https://app.example:8443',
+      protocols: ['chat', 'json'],
+      gateway: ChatGateway,
+      rawHeaders: init.rawHeaders,
+      principal: undefined,
+      certificate: undefined,
+    });
+    expect(attempt.query.getAll('a')).toEqual(['1', '2']);
+    expect(attempt.headers['x-a']).toBe('1, 2');
+    expect(attempt.cookies['sid']).toBe('x');
+    expect(Object.keys(attempt.cookies)).toContain('__proto__');
+    expect(Object.getPrototypeOf(attempt.cookies)).toBeNull();
+    expect(attempt.query).toBe(attempt.query);
+    expect(newAttempt({ host: { name: 'x', port: undefined } }).host).toBe('x');
+    expect(newAttempt({ secure: false, tls: true }).secure).toBe(true);
+    expect(newAttempt({ secure: undefined }).secure).toBe(false);
+    attempt.protocols.push('mine');
+    expect(attempt.protocols).toEqual(['chat', 'json']);
+  });
+
+  it('has a signal that fires once, also when it is read too late', () => {
+    const attempt = newAttempt();
+    const fired = jest.fn();
+    attempt.signal.addEventListener('abort', fired);
+    abortAttempt(attempt, new Error('first'));
+    abortAttempt(attempt, new Error('second'));
+    expect(fired).toHaveBeenCalledTimes(1);
+    expect(attempt.signal.reason).toEqual(new Error('first'));
+    const late = newAttempt();
+    abortAttempt(late, new Error('gone'));
+    expect(late.signal).toMatchObject({ aborted: true, reason: new Error('gone') });
+  });
+});
+
+describe('an answer', () => {
+  it('admits with true and allow(), refuses with false and refuse()', () => {
+    expect(answering(true)).toMatchObject({ principal: undefined, expiresAt: Infinity, headers: [] });
+    expect(answering(allow())).not.toHaveProperty('reason');
+    expect(answering(false)).toMatchObject({ reason: 'guard', status: 403, text: 'Forbidden' });
+    expect(answering(refuse(401, 'Unauthorized', { 'WWW-Authenticate': 'Bearer' }))).toMatchObject({
+      reason: 'guard',
+      status: 401,
+      text: 'Unauthorized',
+      headers: [['WWW-Authenticate', 'Bearer']],
+    });
+    expect(answering(refuse(418))).toMatchObject({ status: 418, text: "I'm a Teapot" });
+    expect(answering(refuse(599))).toMatchObject({ status: 599, text: 'Refused' });
+    expect(answering(refuse(302, 'Found', { location: '/login' }))).toMatchObject({ status: 302 });
+    expect(answering(refuse(400, 'x', { 'Set-Cookie': ['a=1', 'b=2'] }))).toMatchObject({
+      headers: [
+        ['Set-Cookie', 'a=1'],
+        ['Set-Cookie', 'b=2'],
+      ],
+    });
+  });
+
+  it.each<[string, unknown]>([
+    ['nothing', undefined],
+    ['null', null],
+    ['a number', 1],
+    ['a text', 'yes'],
+    ['an object', {}],
+    ['a function', () => true],
+    ['an array', [true]],
+    ['status 200', refuse(200)],
+    ['status 101', refuse(101)],
+    ['status 399', refuse(399)],
+    ['status 600', refuse(600)],
+    ['status 302 without Location', refuse(302)],
+    ['a broken status', refuse(400.5)],
+    ['NaN', refuse(Number.NaN)],
+    ['a text that is none', { decision: 'refuse', status: 400, text: 7 }],
+    ['CR LF in a header', refuse(401, 'x', { 'X-A': 'a\r\nSet-Cookie: evil=1' })],
+    ['LF in a header', allow({ headers: { 'X-A': 'a\nb' } })],
+    ['NUL in a header', allow({ headers: { 'X-A': 'a\0' } })],
+    ['a header beyond Latin-1', allow({ headers: { 'X-A': '€' } })],
+    ['a name that is no token', allow({ headers: { 'X A': '1' } })],
+    ['an empty name', allow({ headers: { '': '1' } })],
+    ['Connection', allow({ headers: { connection: 'close' } })],
+    ['Upgrade', allow({ headers: { Upgrade: 'h2c' } })],
+    ['Transfer-Encoding', refuse(400, 'x', { 'Transfer-Encoding': 'chunked' })],
+    ['Content-Length', refuse(400, 'x', { 'content-length': '0' })],
+    ['Keep-Alive', refuse(400, 'x', { 'Keep-Alive': '1' })],
+    ['Sec-WebSocket-Accept', allow({ headers: { 'SEC-WEBSOCKET-Accept': 'x' } })],
+    ['Sec-WebSocket-Protocol', allow({ headers: { 'Sec-WebSocket-Protocol': 'chat' } })],
+    ['a header value that is no text', allow({ headers: { 'X-A': {} as string } })],
+    ['a subprotocol that was not offered', allow({ subprotocol: 'soap' })],
+    ['an empty subprotocol', allow({ subprotocol: '' })],
+    ['seconds as expiresAt', allow({ expiresAt: 1_900_000_000 })],
+    ['zero as expiresAt', allow({ expiresAt: 0 })],
+    ['NaN as expiresAt', allow({ expiresAt: Number.NaN })],
+    ['an invalid Date', allow({ expiresAt: new Date('x') })],
+    ['a text as expiresAt', allow({ expiresAt: '2030-01-01' as unknown as Date })],
+    ['an empty user key', allow({ userKey: '' })],
+    ['an object as user key', allow({ userKey: {} as string })],
+    [
+      'a getter that throws',
+      {
+        get decision() {
+          throw new Error('boo');
+        },
+      },
+    ],
+    [
+      'a principal whose id throws',
+      allow({
+        principal: {
+          get id() {
+            throw new Error('boo');
+          },
+        },
+      }),
+    ],
+  ])('is an error of the guard: %s', (_, answer) => {
+    const outcome = answering(answer);
+    expect(outcome).toMatchObject({ reason: 'guard-failed', status: 500, text: 'Internal Server Error' });
+    expect(JSON.stringify(outcome)).not.toContain('evil');
+  });
+
+  it('is 401 when its session has ended already', () => {
+    for (const expiresAt of [NOW, NOW - 1, new Date(NOW - 1), new Date(5)]) {
+      expect(answering(allow({ expiresAt }))).toMatchObject({ reason: 'guard', status: 401 });
+    }
+    expect(answering(allow({ expiresAt: new Date(NOW + 1) }))).toMatchObject({ expiresAt: NOW + 1 });
+  });
+
+  it('yields the key of its user', () => {
+    expect(
+      [
+        'u',
+        7,
+        0,
+        7n,
+        { id: 3 },
+        { id: '', sub: 's' },
+        { sub: 's' },
+        {},
+        '',
+        null,
+        undefined,
+        true,
+        Number.NaN,
+        { id: {} },
+        [],
+      ].map(userKeyOf),
+    ).toEqual(['u', '7', '0', '7', '3', 's', 's', ...Array.from({ length: 8 }, () => undefined)]);
+    expect(answering(allow({ principal: { id: 1 }, userKey: 'k' }))).toMatchObject({ userKey: 'k' });
+  });
+});
+
+describe('runGuards', () => {
+  it('answers at once when all guards do, without a promise, a clock or a signal', () => {
+    const { context } = newContext();
+    const attempt = newAttempt();
+    const outcome = run([() => true, () => allow({ principal: 'a' }), () => true], attempt, context);
+    expect(outcome).toMatchObject({ principal: 'a', userKey: 'a' });
+    expect(context.schedule).not.toHaveBeenCalled();
+    expect(runNow()).toBe(runNow(() => true));
+  });
+
+  it('hears the guards in order, lets later ones see the principal, and stops at the first refusal', () => {
+    const heard: unknown[] = [];
+    const guards = [
+      () => allow({ principal: { id: 1 } }),
+      (attempt: UpgradeAttempt) => heard.push(attempt.principal) > 0,
+      () => refuse(402),
+      () => heard.push('too far'),
+    ];
+    expect(runNow(...guards)).toMatchObject({ status: 402 });
+    expect(heard).toEqual([{ id: 1 }]);
+  });
+
+  it('merges what they say', () => {
+    const outcome = runNow(
+      () =>
+        allow({ principal: { id: 1 }, userKey: 'old', expiresAt: NOW + 500, headers: { A: '1' }, subprotocol: 'chat' }),
+      () => allow({ principal: { sub: 'two' }, expiresAt: NOW + 900, headers: { a: '2' } }),
+      () => allow({ expiresAt: NOW + 700, subprotocol: 'json' }),
+    );
+    expect(outcome).toEqual({
+      principal: { sub: 'two' },
+      userKey: 'two',
+      expiresAt: NOW + 500,
+      headers: [
+        ['A', '1'],
+        ['a', '2'],
+      ],
+      subprotocol: 'json',
+    });
+    expect(
+      runNow(
+        () => allow({ principal: { id: 1 } }),
+        () => allow({ userKey: 'k' }),
+      ),
+    ).toMatchObject({ principal: { id: 1 }, userKey: 'k' });
+    // A new principal without a key does not inherit that of another.
+    expect(
+      runNow(
+        () => allow({ principal: 'a' }),
+        () => allow({ principal: {} }),
+      ),
+    ).toMatchObject({ userKey: undefined });
+  });
+
+  it('says nothing of what was thrown where the request carries more than can be looked through', () => {
+    const thrown = (cookie: string) =>
+      refusalOfThrown(new Error(`no session canary-1`), { rawHeaders: ['Cookie', cookie], rawQuery: '' }).detail;
+    expect(thrown('s=canary-1')).toMatch(/^Error: no session … at /);
+    expect(thrown(`s=canary-1; ${'a=bcdefg; '.repeat(4000)}`)).toMatch(/^\(its words are not shown: [^)]*\) at /);
+  });
+
+  it('says no query, also where that cannot be decoded', () => {
+    const said = (rawQuery: string, words: string) =>
+      refusalOfThrown(new Error(words), { rawHeaders: [], rawQuery }).detail;
+    expect(said('token=canary%2D1', 'no session canary-1')).not.toContain('canary');
+    expect(said('token=canary%ZZ', 'no session canary%ZZ, really')).toContain('no session …, really');
+  });
+
+  it('turns a throw into 500, and takes from an HttpException nothing but its status', async () => {
+    const exception = (status: unknown) =>
+      Object.assign(new Error('secret'), { getStatus: () => status, getResponse: () => 'secret' });
+    const fail = (error: unknown) =>
+      function TokenGuard() {
+        throw error;
+      };
+    expect(runNow(fail(new Error('boo')))).toMatchObject({
+      reason: 'guard-failed',
+      status: 500,
+      detail: expect.stringMatching(/^TokenGuard: Error: boo at .*guards\.spec/),
+    });
+    expect(runNow(fail(exception(401)))).toMatchObject({ reason: 'guard', status: 401, text: 'Unauthorized' });
+    expect(runNow(fail(exception(401)))).not.toHaveProperty('headers');
+    for (const status of [200, 302, 99, 'x', undefined])
+      expect(runNow(fail(exception(status)))).toMatchObject({ status: 500 });
+    const hostile = {
+      getStatus() {
+        throw new Error();
+      },
+      toString() {
+        throw new Error();
+      },
+    };
+    for (const error of [null, undefined, 0, 'x', hostile, Symbol('s'), Object.create(null)]) {
+      expect(runNow(fail(error))).toMatchObject({ status: 500 });
+      expect(await run([() => Promise.reject(error)])).toMatchObject({ status: 500 });
+    }
+    expect(
+      await run([
+        async () => {
+          throw exception(403);
+        },
+      ]),
+    ).toMatchObject({ status: 403 });
+  });
+
+  it('waits for promises in order under one clock, and stops it', async () => {
+    const { context, timers } = newContext();
+    const order: string[] = [];
+    const outcome = await run(
+      [
+        () => order.push('sync') > 0,
+        async () => {
+          await tick();
+          order.push('slow');
+          return allow({ principal: 'p' });
+        },
+        (attempt: UpgradeAttempt) => order.push(String(attempt.principal)) > 0,
+        async () => order.push('last') > 0,
+      ],
+      newAttempt(),
+      context,
+    );
+    expect(outcome).toMatchObject({ principal: 'p' });
+    expect(order).toEqual(['sync', 'slow', 'p', 'last']);
+    expect(context.schedule).toHaveBeenCalledTimes(1);
+    expect(context.schedule.mock.calls[0]![1]).toBe(5000);
+    expect(timers.size).toBe(0);
+  });
+
+  it('is 503 when the time is up: the signal fires, later guards are not asked, a late answer changes nothing', async () => {
+    const { context, expire, timers } = newContext();
+    let answer!: (value: boolean) => void;
+    let signal!: AbortSignal;
+    const later = jest.fn(() => true);
+    const slow = (attempt: UpgradeAttempt) => {
+      signal = attempt.signal;
+      return new Promise<boolean>((resolve) => (answer = resolve));
+    };
+    const outcome = run([slow, later], newAttempt(), context);
+    await tick();
+    expire();
+    expect(await outcome).toMatchObject({ reason: 'guard-timeout', status: 503, detail: 'slow' });
+    expect(signal.aborted).toBe(true);
+    expect(signal.reason).toMatchObject({ name: 'TimeoutError' });
+    answer(true);
+    await tick();
+    expect(later).not.toHaveBeenCalled();
+    expect(timers.size).toBe(0);
+  });
+
+  it('is abandoned when the peer leaves, and a late rejection is caught', async () => {
+    const { context, timers } = newContext();
+    const uncaught = jest.fn();
+    process.on('unhandledRejection', uncaught);
+    const attempt = newAttempt();
+    let fail!: (error: Error) => void;
+    const outcome = run([() => new Promise((_, reject) => (fail = reject))], attempt, context);
+    abortAttempt(attempt, new Error('the peer left'));
+    expect(await outcome).toBe(ABANDONED);
+    expect(timers.size).toBe(0);
+    fail(new Error('late'));
+    await tick();
+    expect(uncaught).not.toHaveBeenCalled();
+    process.off('unhandledRejection', uncaught);
+    expect(await run([async () => true], attempt, context)).toBe(ABANDONED);
+  });
+
+  it('bears thenables of any kind', async () => {
+    const thenable = (descriptor: PropertyDescriptor) => () => Object.defineProperty({}, 'then', descriptor);
+    const boo = () => {
+      throw new Error('boo');
+    };
+    expect(await run([thenable({ value: (resolve: (answer: boolean) => void) => resolve(true) })])).not.toHaveProperty(
+      'reason',
+    );
+    expect(await run([thenable({ value: boo })])).toMatchObject({ status: 500 });
+    expect(runNow(thenable({ get: boo }))).toMatchObject({ status: 500 });
+  });
+});
+
+describe('built-in guards, each alone', () => {
+  const askAlone = (guard: AdmissionGuardFunction, change: Partial<AttemptInit> = {}) =>
+    run([guard], newAttempt(change)) as GuardOutcome;
+  const status = (outcome: GuardOutcome) => ('status' in outcome ? outcome.status : 101);
+
+  it('tlsGuard, hostGuard, originGuard, addressGuard', () => {
+    expect(status(askAlone(tlsGuard()))).toBe(101);
+    expect(askAlone(tlsGuard(), { secure: undefined })).toMatchObject({
+      reason: 'tls-required',
+      status: 403,
+      detail: 'tlsGuard',
+    });
+    expect(status(askAlone(hostGuard(['app.example'])))).toBe(101);
+    expect(askAlone(hostGuard(['x.example']))).toMatchObject({ reason: 'host', status: 403 });
+    expect(status(askAlone(originGuard()))).toBe(101);
+    expect(askAlone(originGuard(['https://x.example']))).toMatchObject({
+      reason: 'origin',
+      detail: expect.stringContaining('originGuard: Origin'),
+    });
+    expect(askAlone(addressGuard({ denied: ['203.0.113.0/24'] }))).toMatchObject({
+      reason: 'address-denied',
+      status: 403,
+    });
+    expect(status(askAlone(addressGuard({ allowed: ['203.0.113.9'] })))).toBe(101);
+    expect(() => addressGuard({ allowed: ['x'] })).toThrow("'x' is no IP address");
+    expect(() => originGuard(['x', 'y'])).toThrow(TypeError);
+  });
+
+  it('rateGuard has buckets of its own', () => {
+    let now = 0;
+    const guard = rateGuard({ limit: 2, window: 1000 }, () => now);
+    expect([1, 2, 3].map(() => status(askAlone(guard)))).toEqual([101, 101, 429]);
+    expect(askAlone(guard)).toMatchObject({ reason: 'connection-rate', headers: [['Retry-After', '1']] });
+    expect(status(askAlone(guard, { address: parseAddress('203.0.113.10')! }))).toBe(101);
+    now = 500;
+    expect([1, 2].map(() => status(askAlone(guard)))).toEqual([101, 429]);
+  });
+
+  it('capacityGuard hands over the reservation', () => {
+    const store = new MemoryStore({ limit: 1, window: 1 }, () => 0);
+    const capacity = new Capacity({ max: 1, maxPerIp: 1 }, store);
+    const held: Reservation[] = [];
+    const guard = capacityGuard(capacity, new GatewayCapacity(), (reservation) => held.push(reservation));
+    const entry = new AddressTable({ now: () => 0 }).acquire(init.address);
+    expect(status(askAlone(guard, { entry }))).toBe(101);
+    expect(askAlone(guard, { entry })).toMatchObject({ reason: 'connections-per-ip', status: 429 });
+    held[0]!.release();
+    expect(status(askAlone(guard, { entry }))).toBe(101);
+    expect(status(askAlone(guard))).toBe(500);
+  });
+
+  it('are listed in the order in which they run', () => {
+    expect(BUILT_IN_GUARDS.map((guard) => guard.name)).toEqual([
+      'rateGuard',
+      'tlsGuard',
+      'hostGuard',
+      'originGuard',
+      'addressGuard',
+      'capacityGuard',
+    ]);
+    expect(BUILT_IN_GUARDS.map((guard) => guard.stage)).toEqual([2, 5, 5, 5, 5, 6]);
+  });
+
+  it('share the form of an application guard', () => {
+    class TokenGuard implements AdmissionGuard {
+      admit(attempt: UpgradeAttempt<{ id: number }>): Admission {
+        return attempt.query.get('token') === 'secret' ? allow({ principal: { id: 1 } }) : refuse(401, 'Unauthorized');
+      }
+    }
+    const guard = new TokenGuard();
+    expect(status(askAlone((attempt) => guard.admit(attempt as UpgradeAttempt<{ id: number }>)))).toBe(401);
+  });
+});
+
+describe('a guard of Nest’s own', () => {
+  it('costs no promise where it answers at once', async () => {
+    const answers = [true, Promise.resolve(true)].map((answer) => ({ canActivate: () => answer }));
+    const { guards } = await new GuardResolver().resolve(answers, undefined as never, class {});
+    const attempt = new UpgradeAttempt({ path: '/', rawQuery: '', rawHeaders: [] } as never);
+    expect(guards.map((guard) => guard(attempt))).toEqual([true, expect.any(Promise)]);
+  });
+});

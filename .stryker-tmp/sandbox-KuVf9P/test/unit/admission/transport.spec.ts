@@ -1,0 +1,313 @@
+// @ts-nocheck
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import { AllowedHosts, judgeHost, parseAllowedHosts } from '../../../lib/admission/host.js';
+import { AllowedOrigins, judgeOrigin, parseAllowedOrigins } from '../../../lib/admission/origin.js';
+import { isTlsSatisfied, judgeTransport, type TransportFacts } from '../../../lib/admission/transport.js';
+import { parseHost } from '../../../lib/http/host.js';
+import { NO_ADDRESS, parseAddress } from '../../../lib/net/address.js';
+import { addressList } from '../../../lib/net/address-list.js';
+
+const origins = (...entries: string[]): AllowedOrigins => parseAllowedOrigins(entries) as AllowedOrigins;
+const hosts = (...entries: string[]): AllowedHosts => parseAllowedHosts(entries) as AllowedHosts;
+
+describe('allowedOrigins', () => {
+  const list = origins(
+    'https://good.example',
+    'http://dev.example:8080',
+    'https://*.example.com',
+    'http://[::1]:3000',
+    'chrome-extension://abcdef',
+    'https://bücher.example',
+  );
+
+  it.each([
+    'https://good.example',
+    'https://good.example:443',
+    'http://dev.example:8080',
+    'https://a.example.com',
+    'https://a.b-c.example.com',
+    'http://[::1]:3000',
+    'chrome-extension://abcdef',
+    'https://xn--bcher-kva.example',
+  ])('%s may connect', (origin) => expect(list.has(origin)).toBe(true));
+
+  it.each([
+    ['scheme', 'http://good.example'],
+    ['port', 'https://good.example:8443'],
+    ['port', 'https://good.example:80'],
+    ['port', 'http://dev.example'],
+    ['port with zeros', 'https://good.example:0443'],
+    ['port out of range', 'https://good.example:65979'],
+    ['empty port', 'https://good.example:'],
+    ['suffix', 'https://good.example.evil.test'],
+    ['prefix', 'https://evilgood.example'],
+    ['prefix of a wildcard', 'https://evilexample.com'],
+    ["the wildcard's own name", 'https://example.com'],
+    ['empty label', 'https://.example.com'],
+    ['empty labels', 'https://a..example.com'],
+    ['wildcard with a port', 'https://a.example.com:8443'],
+    ['wildcard as suffix', 'https://a.example.com.evil.test'],
+    ['wildcard, trailing dot', 'https://a.example.com.'],
+    ['a star', 'https://*.example.com'],
+    ['trailing dot', 'https://good.example.'],
+    ['userinfo', 'https://good.example@evil.test'],
+    ['userinfo', 'https://evil.test@good.example'],
+    ['userinfo in a wildcard', 'https://evil.test@a.example.com'],
+    ['path', 'https://good.example/'],
+    ['path in a wildcard', 'https://evil.test/.example.com'],
+    ['fragment', 'https://evil.test#.example.com'],
+    ['backslash', 'https://evil.test\\.example.com'],
+    ['case of the host', 'https://GOOD.example'],
+    ['case of the scheme', 'HTTPS://good.example'],
+    ['two origins', 'https://good.example https://evil.test'],
+    ['two origins', 'https://good.example, https://good.example'],
+    ['not ASCII', 'https://bücher.example'],
+    ['percent', 'https://good%2eexample'],
+    ['white space', ' https://good.example'],
+    ['a line end', 'https://good.example\n'],
+    ['null', 'null'],
+    ['empty', ''],
+    ['no scheme', 'good.example'],
+  ])('refuses a trick with %s: %p', (_, origin) => expect(list.has(origin)).toBe(false));
+
+  it('takes anything for *, and null where it is named', () => {
+    expect(origins('*').has('what ever')).toBe(true);
+    expect(origins('*').has('null')).toBe(true);
+    expect(origins('null').has('null')).toBe(true);
+    expect(origins('null').has('https://good.example')).toBe(false);
+    expect(origins().has('https://good.example')).toBe(false);
+  });
+
+  it('normalises what the configuration says', () => {
+    expect(origins('HTTPS://Good.Example:443').has('https://good.example')).toBe(true);
+    expect(origins('https://*.BÜCHER.example').has('https://a.xn--bcher-kva.example')).toBe(true);
+    expect(origins('http://[0:0::1]').has('http://[::1]')).toBe(true);
+  });
+
+  it.each([
+    ['https://good.example/', "write 'https://good.example'"],
+    ['wss://good.example', "write 'https://good.example'"],
+    ['ws://good.example', "write 'http://good.example'"],
+    ['good.example', 'no origin'],
+    ['*.example.com', 'no origin'],
+    ['https://*', 'no origin'],
+    ['https://*.', 'no origin'],
+    ['https://a.*.example.com', 'no origin'],
+    ['https://*.*.example.com', 'no origin'],
+    ['https://*x.example.com', 'no origin'],
+    ['https://*.1.2.3.4', 'no origin'],
+    ['https://u@good.example', 'no origin'],
+    ['https://good.example/chat', 'no origin'],
+    ['https://good.example:99999', 'no origin'],
+    ['https://good.example:0', 'no origin'],
+    ['https://', 'no origin'],
+    ['', 'no origin'],
+    ['NULL', 'no origin'],
+  ])('says what is wrong with %p', (entry, words) => {
+    const problems = parseAllowedOrigins(['https://fine.example', entry]);
+    expect(problems).toHaveLength(1);
+    expect(String(problems)).toContain(words);
+  });
+
+  it('lets through, for any text, only what ends in whole labels of the listed name', () => {
+    const wild = origins('https://*.example.com');
+    const text = fc.oneof(fc.string(), fc.stringMatching(/^https:\/\/[a-z.@:/\\*-]{0,12}example\.com[a-z.:/]{0,6}$/));
+    fc.assert(
+      fc.property(text, (origin) => {
+        if (wild.has(origin)) expect(origin).toMatch(/^https:\/\/([a-z0-9_-]+\.)+example\.com(:443)?$/);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});
+
+describe('same origin', () => {
+  const judge = (origin: string | undefined, host: string, secure?: boolean, isLocalPeer = false) =>
+    judgeOrigin(undefined, { origin, host: parseHost(host)!, secure, isLocalPeer });
+
+  it.each<[string | undefined, string, boolean | undefined]>([
+    [undefined, 'app.example', false],
+    ['http://app.example', 'app.example', false],
+    ['http://app.example', 'APP.example:80', false],
+    ['http://app.example:80', 'app.example', false],
+    ['https://app.example', 'app.example', true],
+    ['https://app.example', 'app.example:443', true],
+    ['https://app.example:8443', 'app.example:8443', true],
+    // Behind a trusted proxy that does not say the scheme, either may be.
+    ['https://app.example', 'app.example', undefined],
+    ['http://app.example', 'app.example:80', undefined],
+    ['http://[::1]:3000', '[::1]:3000', false],
+    ['http://app.example.', 'app.example.', false],
+  ])('%s to %s (TLS %s) may connect', (origin, host, secure) => expect(judge(origin, host, secure)).toBeUndefined());
+
+  it.each<[string, string, boolean | undefined]>([
+    ['https://app.example', 'app.example', false],
+    ['http://app.example', 'app.example', true],
+    ['http://app.example:3000', 'app.example', false],
+    ['http://app.example', 'app.example:3000', false],
+    ['https://app.example', 'app.example:80', undefined],
+    ['http://evil.test', 'app.example', false],
+    ['http://app.example.evil.test', 'app.example', false],
+    ['http://xapp.example', 'app.example', false],
+    ['http://app.example.', 'app.example', false],
+    ['http://u@app.example', 'app.example', false],
+    ['http://APP.example', 'app.example', false],
+    ['null', 'app.example', false],
+    ['', 'app.example', false],
+    ['chrome-extension://app.example', 'app.example', undefined],
+    ['file://', 'app.example', false],
+  ])('%s to %s (TLS %s) is refused', (origin, host, secure) =>
+    expect(judge(origin, host, secure)).toContain(`'${origin.replace('u@', '…@')}'`),
+  );
+
+  it('says what was compared, in bounded words', () => {
+    expect(judge('http://evil.test', 'app.example:81', false)).toBe(
+      "Origin 'http://evil.test' is not http://app.example:81",
+    );
+    expect(judge('https://evil.test', 'app.example')).toContain('http(s)://app.example');
+    expect(judge('https://user:secret@evil.test/secret?token=secret#secret', 'app.example')).toMatch(
+      /^Origin 'https:\/\/…@evil.test\/…' is not/,
+    );
+    expect(judge(`https://${'a'.repeat(190)}secret@evil.test`, 'app.example')).not.toContain('secret');
+    expect(judge(`http://${'a'.repeat(8000)}`, 'b'.repeat(8000))!.length).toBeLessThan(600);
+  });
+
+  it('believes no name but local ones when the peer is this machine: DNS rebinding', () => {
+    for (const host of [
+      'localhost',
+      'localhost:3000',
+      'a.localhost:3000',
+      '127.0.0.1:3000',
+      '192.168.1.5',
+      '[::1]:3000',
+    ]) {
+      expect([host, judge(`http://${host}`, host, false, true)]).toEqual([host, undefined]);
+    }
+    for (const host of [
+      'evil.test',
+      'evil.test:3000',
+      'localhost.evil.test',
+      'evillocalhost',
+      '127.0.0.1.evil.test',
+      '1.2.3',
+    ]) {
+      expect(judge(`http://${host}`, host, false, true)).toContain('no local name');
+      expect(judge(`http://${host}`, host, false, false)).toBeUndefined();
+    }
+    expect(judge(undefined, 'evil.test', false, true)).toBeUndefined();
+    expect(
+      judgeOrigin(origins('http://evil.test'), {
+        origin: 'http://evil.test',
+        host: parseHost('evil.test')!,
+        secure: false,
+        isLocalPeer: true,
+      }),
+    ).toBeUndefined();
+  });
+});
+
+describe('allowedHosts', () => {
+  const list = hosts('app.example', 'admin.example:8443', '*.example.com', '[::1]', '192.0.2.1', 'bücher.example');
+  const has = (host: string) => list.has(parseHost(host)!);
+
+  it('compares whole names, ports where one is named', () => {
+    for (const yes of [
+      'app.example',
+      'APP.example:1',
+      'admin.example:8443',
+      'a.example.com:9',
+      'a.b.example.com',
+      '[::1]:80',
+      '192.0.2.1',
+      'xn--bcher-kva.example',
+    ]) {
+      expect([yes, has(yes)]).toEqual([yes, true]);
+    }
+    for (const no of [
+      'app.example.',
+      'xapp.example',
+      'app.example.evil.test',
+      'admin.example',
+      'admin.example:443',
+      'example.com',
+      'evilexample.com',
+      '.example.com',
+      '[::2]',
+    ]) {
+      expect([no, has(no)]).toEqual([no, false]);
+    }
+    expect(hosts('*').has(parseHost('x')!)).toBe(true);
+    expect(judgeHost(undefined, parseHost('x')!)).toBeUndefined();
+    expect(judgeHost(list, parseHost('x')!)).toContain("'x'");
+  });
+
+  it.each([
+    'https://app.example',
+    'app.example/',
+    'a b',
+    '',
+    '*.',
+    '*',
+    'a:0',
+    'a:99999',
+    '[::1',
+    '::1',
+    'u@a',
+    '*.1.2.3.4',
+  ])('judges the entry %p', (entry) => {
+    const parsed = parseAllowedHosts([entry]);
+    if (entry === '*') expect(parsed).toBeInstanceOf(AllowedHosts);
+    else expect(String(parsed)).toContain(`'${entry}' is no host`);
+  });
+});
+
+describe('judgeTransport', () => {
+  const facts: TransportFacts = {
+    address: parseAddress('203.0.113.9')!,
+    peer: parseAddress('127.0.0.1')!,
+    viaProxy: true,
+    tls: false,
+    secure: undefined,
+    host: parseHost('app.example')!,
+    origin: 'https://app.example',
+  };
+  const rules = { requireTls: false, hosts: undefined, origins: undefined, addresses: {} };
+
+  it('passes what satisfies every rule, and makes its checks in order: TLS, host, origin, addresses', () => {
+    expect(judgeTransport(rules, facts)).toBeUndefined();
+    const strict = {
+      requireTls: true,
+      hosts: hosts('other.example'),
+      origins: origins('https://other.example'),
+      addresses: { denied: addressList('203.0.113.0/24') },
+    };
+    expect(judgeTransport(strict, facts)).toMatchObject({ reason: 'tls-required', status: 403 });
+    expect(judgeTransport({ ...strict, requireTls: false }, facts)).toMatchObject({ reason: 'host', status: 403 });
+    expect(judgeTransport({ ...strict, requireTls: false, hosts: undefined }, facts)).toMatchObject({
+      reason: 'origin',
+      status: 403,
+    });
+    expect(judgeTransport({ ...rules, addresses: strict.addresses }, facts)).toMatchObject({
+      reason: 'address-denied',
+      status: 403,
+    });
+  });
+
+  it('asks for a local name where the loopback peer is no proxy', () => {
+    const origin = 'http://app.example';
+    expect(judgeTransport(rules, { ...facts, origin, viaProxy: false, secure: false })).toMatchObject({
+      reason: 'origin',
+    });
+    expect(
+      judgeTransport(rules, { ...facts, origin, peer: NO_ADDRESS, viaProxy: false, secure: false }),
+    ).toBeUndefined();
+  });
+
+  it('requires TLS here or at the nearest proxy', () => {
+    expect(isTlsSatisfied(false, { tls: false, secure: false })).toBe(true);
+    expect(isTlsSatisfied(true, { tls: true, secure: false })).toBe(true);
+    expect(isTlsSatisfied(true, { tls: false, secure: true })).toBe(true);
+    expect(isTlsSatisfied(true, { tls: false, secure: undefined })).toBe(false);
+  });
+});

@@ -1,0 +1,322 @@
+// @ts-nocheck
+import { describe, expect, it } from '@jest/globals';
+import { Fifo, type Waiting } from '../../../lib/connection/fifo.js';
+import { Keepalive } from '../../../lib/connection/keepalive.js';
+import { type HeldBytes, type Holder, MemoryBudget } from '../../../lib/connection/memory-budget.js';
+import { Meters } from '../../../lib/connection/meters.js';
+import { shifted } from '../../../lib/connection/reading.js';
+import { Stall } from '../../../lib/connection/stall.js';
+import { type Clock, Timed, TimerWheel } from '../../../lib/net/timer-wheel.js';
+
+class ManualClock implements Clock {
+  time = 1_000;
+  ticking = 0;
+  private callback: (() => void) | undefined;
+
+  now = () => this.time;
+
+  every(_interval: number, callback: () => void): () => void {
+    this.ticking++;
+    this.callback = callback;
+    return () => {
+      this.ticking--;
+      this.callback = undefined;
+    };
+  }
+
+  pass(ms: number, step = 100): void {
+    for (const until = this.time + ms; this.time < until; ) {
+      this.time = Math.min(until, this.time + step);
+      this.callback?.();
+    }
+  }
+}
+
+class Asked extends Timed {
+  readonly at: number[] = [];
+  constructor(
+    private readonly clock: Clock,
+    private readonly again: (now: number) => number = () => Number.POSITIVE_INFINITY,
+  ) {
+    super();
+  }
+
+  onDue(now: number): number {
+    this.at.push(this.clock.now());
+    return this.again(now);
+  }
+}
+
+describe('the wheel', () => {
+  it.each([0.5, 1, 99, 100, 101, 12_345, 51_100, 51_200, 60_000, 3_600_000, 90 * 24 * 3_600_000])(
+    'asks after %d ms, never too early and within a tick',
+    (delay) => {
+      const clock = new ManualClock();
+      const wheel = new TimerWheel(clock);
+      const timed = new Asked(clock);
+      wheel.schedule(timed, clock.now() + delay);
+      // A quarter of a year is walked through in steps that are longer than a round.
+      clock.pass(delay + 200, delay > 1e7 ? 40_000 : 100);
+      expect(timed.at).toHaveLength(1);
+      expect(timed.at[0]! - 1_000).toBeGreaterThanOrEqual(delay);
+      expect(timed.at[0]! - 1_000).toBeLessThanOrEqual(delay + (delay > 1e7 ? 40_000 : 200));
+      expect([wheel.size, clock.ticking]).toEqual([0, 0]);
+    },
+  );
+
+  it('asks everybody once after the process was held up for longer than a round', () => {
+    const clock = new ManualClock();
+    const wheel = new TimerWheel(clock);
+    const all = Array.from({ length: 1000 }, (_, at) => {
+      const timed = new Asked(clock);
+      wheel.schedule(timed, clock.now() + at * 97);
+      return timed;
+    });
+    clock.pass(1000 * 97 + 100, 1e9);
+    expect(all.every(({ at }) => at.length === 1)).toBe(true);
+  });
+
+  it('keeps the earlier of two deadlines, asks again when told to, and forgets the cancelled', () => {
+    const clock = new ManualClock();
+    const wheel = new TimerWheel(clock);
+    const timed = new Asked(clock, (now) => (now < 3_000 ? now + 1_000 : Number.POSITIVE_INFINITY));
+    wheel.schedule(timed, clock.now() + 5_000);
+    wheel.schedule(timed, clock.now() + 500);
+    wheel.schedule(timed, clock.now() + 9_000);
+    const cancelled = new Asked(clock);
+    wheel.schedule(cancelled, clock.now() + 100);
+    wheel.cancel(cancelled);
+    clock.pass(20_000);
+    expect(timed.at.map((at) => at - 1_000)).toEqual([500, 1_500, 2_500]);
+    expect(cancelled.at).toEqual([]);
+  });
+
+  it('lets whoever is asked schedule and cancel others, and itself', () => {
+    const clock = new ManualClock();
+    const wheel = new TimerWheel(clock);
+    const victim = new Asked(clock);
+    const late = new Asked(clock);
+    const first: Asked = new Asked(clock, (now): number => {
+      wheel.cancel(victim);
+      wheel.schedule(late, now + 1);
+      wheel.schedule(first, now + 50);
+      return first.at.length < 2 ? now + 100_000 : Number.POSITIVE_INFINITY;
+    });
+    wheel.schedule(first, clock.now() + 100);
+    wheel.schedule(victim, clock.now() + 100);
+    clock.pass(400);
+    expect(victim.at).toEqual([]);
+    expect(late.at.length).toBeGreaterThan(0);
+    expect(first.at.length).toBeGreaterThan(1);
+  });
+
+  it('looks at nobody who is not due: 10 000 deadlines that are moved away cost a look each', () => {
+    const clock = new ManualClock();
+    const wheel = new TimerWheel(clock);
+    const all = Array.from({ length: 10_000 }, (_, at) => {
+      const timed = new Asked(clock);
+      wheel.schedule(timed, clock.now() + 20_000 + (at % 20_000));
+      return timed;
+    });
+    clock.pass(19_900);
+    expect(all.some(({ at }) => at.length > 0)).toBe(false);
+    clock.pass(20_300);
+    expect(all.every(({ at }) => at.length === 1)).toBe(true);
+  });
+});
+
+class Peer implements Holder {
+  held = 0;
+  isGivenUp = false;
+  ended: string | undefined;
+  killed = false;
+  constructor(
+    private readonly budget: MemoryBudget,
+    readonly account: HeldBytes | undefined,
+    private readonly keeps = 0,
+  ) {}
+
+  endForMemory(cause: string): void {
+    this.budget.giveUp(this);
+    this.isGivenUp = true;
+    this.ended = cause;
+    this.budget.settle(this, this.keeps);
+  }
+
+  kill(): void {
+    this.killed = true;
+  }
+}
+
+const KIB = 1024;
+
+describe('the ledger', () => {
+  it('sums, per address and in all, and is empty when all is given back', () => {
+    const budget = new MemoryBudget(1000 * KIB, 1000 * KIB);
+    const account = { heldBytes: 0 };
+    const peers = [new Peer(budget, account), new Peer(budget, account), new Peer(budget, undefined)];
+    for (const [at, peer] of peers.entries()) budget.settle(peer, (at + 1) * 70 * KIB);
+    expect([budget.held, account.heldBytes]).toEqual([420 * KIB, 210 * KIB]);
+    for (const peer of peers) budget.settle(peer, 0);
+    expect([budget.held, account.heldBytes]).toEqual([0, 0]);
+  });
+
+  it('ends the largest of an address that is past its share, and nobody under 64 KiB', () => {
+    const budget = new MemoryBudget(10_000 * KIB, 200 * KIB);
+    const account = { heldBytes: 0 };
+    const [small, large, middle] = [1, 2, 3].map(() => new Peer(budget, account)) as [Peer, Peer, Peer];
+    budget.settle(small, 63 * KIB);
+    budget.settle(large, 100 * KIB);
+    budget.settle(middle, 64 * KIB);
+    expect([small.ended, large.ended, middle.ended]).toEqual([
+      undefined,
+      'address over its share of the buffers',
+      undefined,
+    ]);
+    const tiny = Array.from({ length: 10 }, () => new Peer(budget, account));
+    budget.settle(middle, 0);
+    for (const peer of tiny) budget.settle(peer, 63 * KIB);
+    expect(tiny.some(({ ended }) => ended !== undefined)).toBe(false);
+  });
+
+  it('lets a /48 hold eight times as much as one of its prefixes', () => {
+    const budget = new MemoryBudget(10_000 * KIB, 200 * KIB);
+    const site = { heldBytes: 0 };
+    const peers = Array.from({ length: 9 }, () => new Peer(budget, { heldBytes: 0, site }));
+    for (const peer of peers.slice(0, 8)) budget.settle(peer, 199 * KIB);
+    expect(peers.some(({ ended }) => ended !== undefined)).toBe(false);
+    budget.settle(peers[8]!, 100 * KIB);
+    expect(peers.filter(({ ended }) => ended !== undefined)).toHaveLength(1);
+    expect(site.heldBytes).toBeLessThanOrEqual(1600 * KIB);
+    for (const peer of peers) budget.settle(peer, 0);
+    expect(site.heldBytes).toBe(0);
+  });
+
+  it('defends the total at the cost of the address that holds most, down to nine tenths', () => {
+    const budget = new MemoryBudget(1000 * KIB, 10_000 * KIB);
+    const [greedy, honest] = [{ heldBytes: 0 }, { heldBytes: 0 }];
+    const one = new Peer(budget, honest);
+    budget.settle(one, 300 * KIB);
+    const many = Array.from({ length: 10 }, () => new Peer(budget, greedy));
+    for (const peer of many) budget.settle(peer, 80 * KIB);
+    expect(one.ended).toBeUndefined();
+    expect(many.filter(({ ended }) => ended === 'buffer budget').length).toBeGreaterThan(1);
+    expect(budget.held).toBeLessThanOrEqual(1000 * KIB);
+  });
+
+  it('does not make others pay for what the given up still hold, nor waits for them', () => {
+    const budget = new MemoryBudget(1000 * KIB, 10_000 * KIB);
+    const honest = new Peer(budget, { heldBytes: 0 });
+    budget.settle(honest, 200 * KIB);
+    const stuck = new Peer(budget, { heldBytes: 0 }, 900 * KIB);
+    budget.settle(stuck, 900 * KIB);
+    expect([honest.ended, stuck.ended]).toEqual([undefined, 'buffer budget']);
+    expect(stuck.killed).toBe(true);
+    budget.settle(stuck, 0);
+    expect([budget.held, budget.full]).toEqual([200 * KIB, false]);
+  });
+
+  it('is full when nobody is left to choose', () => {
+    const budget = new MemoryBudget(100 * KIB, 10_000 * KIB);
+    for (let i = 0; i < 4; i++) budget.settle(new Peer(budget, { heldBytes: 0 }), 50 * KIB);
+    expect(budget.full).toBe(true);
+  });
+});
+
+it('what began in a silence began when it ended', () => {
+  expect(shifted(100, 50, 500)).toBe(150);
+  expect(shifted(480, 50, 500)).toBe(500);
+});
+
+it('a socket that lets bytes go in time is not stalled, one that keeps the oldest is', () => {
+  const stall = new Stall();
+  const raw = { bytesWritten: 10_000, writableLength: 4_096 } as never as Parameters<Stall['watch']>[0] & {
+    bytesWritten: number;
+    writableLength: number;
+  };
+  const set = (written: number, waiting: number) =>
+    Object.assign(raw, { bytesWritten: written, writableLength: waiting });
+  stall.watch(raw, 0, 100, 4_096);
+  expect(stall.by).toBe(1_100);
+  set(90_000, 80_001);
+  stall.watch(raw, 500, 100, 80_000);
+  expect([stall.by, stall.isOverdue(raw, 1_099), stall.isOverdue(raw, 1_100)]).toEqual([1_100, false, true]);
+  set(90_000, 80_000);
+  expect(stall.isOverdue(raw, 1_100)).toBe(false);
+  stall.watch(raw, 1_000, 100, 0);
+  expect(stall.by).toBe(1_100);
+  stall.rest();
+  expect(stall.isOverdue(raw, 1e12)).toBe(false);
+});
+
+it('a queue keeps its order, counts, and can be emptied', () => {
+  class Item implements Waiting {
+    next: this | undefined = undefined;
+    constructor(
+      readonly at: number,
+      readonly size: number,
+    ) {}
+  }
+  const queue = new Fifo<Item>();
+  for (let at = 0; at < 5; at++) queue.push(new Item(at, at));
+  expect([queue.length, queue.bytes, queue.shift()?.at, queue.shift()?.at, queue.bytes]).toEqual([5, 10, 0, 1, 9]);
+  const left: number[] = [];
+  for (let item: Item | undefined = queue.clear(); item !== undefined; item = item.next) left.push(item.at);
+  expect([left, queue.length, queue.bytes, queue.shift()]).toEqual([[2, 3, 4], 0, 0, undefined]);
+});
+
+it('meters charge an address together, and fragments a sixteenth', () => {
+  const rate = { limit: 10, window: 1_000 };
+  const limits = { rate, byteRate: rate, byteRatePerIp: { limit: 15, window: 1_000 } } as never;
+  const account = { bytes: 0 } as never;
+  const [one, other] = [new Meters(), new Meters()];
+  expect(one.pauseFor(10, 0, account, limits)).toBe(0);
+  expect(other.pauseFor(10, 0, account, limits)).toBeCloseTo(333, 0);
+  expect(other.pauseFor(10, 0, undefined, limits)).toBeCloseTo(1_000, 0);
+  const site = { bytes: 0 };
+  const neighbours = Array.from({ length: 20 }, () => ({ bytes: 0, site }) as never);
+  const waits = neighbours.map((each) => new Meters().pauseFor(10, 0, each, limits));
+  expect(waits.slice(0, 12)).toEqual(Array.from({ length: 12 }, () => 0));
+  expect(waits[12]).toBeGreaterThan(0);
+  for (let i = 0; i < 160; i++) expect(one.fragment(0, limits)).toBe(true);
+  expect(one.fragment(0, limits)).toBe(false);
+});
+
+it('pings of ten thousand peers are spread, from the first and after the process was held up', () => {
+  const clock = new ManualClock();
+  const pings = new Map<number, number>();
+  const peer = () => {
+    const connection = {
+      context: {
+        clock,
+        limits: { pingInterval: 20_000, pingTimeout: 1e9, idleTimeout: Number.POSITIVE_INFINITY, maxLifetime: 1e9 },
+      },
+      peer: { expiresAt: undefined },
+      isPaused: false,
+      isOpen: true,
+      lastMessageAt: 0,
+      raw: {
+        writableLength: 0,
+        write: (frame: string) => connection.answer(Buffer.from(frame.slice(2), 'latin1')),
+      },
+      answer: (_data: Buffer) => undefined as void,
+    };
+    const keepalive = new Keepalive(connection as never, clock.now());
+    connection.answer = (data) => void keepalive.pong(data);
+    return keepalive;
+  };
+  const peers = Array.from({ length: 10_000 }, peer);
+  const cycle = (): number => {
+    pings.clear();
+    for (const keepalive of peers) {
+      const tenth = Math.floor(keepalive.nextAt() / 100);
+      pings.set(tenth, (pings.get(tenth) ?? 0) + 1);
+    }
+    return Math.max(...pings.values());
+  };
+  expect(cycle()).toBeLessThan(200);
+  clock.time += 70_000;
+  for (const keepalive of peers) keepalive.check(clock.now());
+  expect(peers.every(({ latency }) => latency === 0)).toBe(true);
+  expect(cycle()).toBeLessThan(200);
+});

@@ -1,0 +1,109 @@
+// @ts-nocheck
+import diagnostics_channel from 'node:diagnostics_channel';
+import { describe, expect, it } from '@jest/globals';
+import { SecureWsStats } from 'nest-secure-ws';
+import { parseAddress } from '../../../lib/net/address.js';
+import type { ClientRoute } from '../../../lib/net/forwarding.js';
+import { UntrustedProxyDetector } from '../../../lib/net/untrusted-proxy-detector.js';
+import { Telemetry } from '../../../lib/telemetry/events.js';
+import { line, SampledLog } from '../../../lib/telemetry/log.js';
+
+const refused = (reason: 'path' | 'rate') =>
+  ({ reason, status: 404, ip: '192.0.2.1', path: '/x', detail: undefined }) as never;
+
+describe('telemetry', () => {
+  it('tells everything on diagnostics_channel, as it tells subscribers', () => {
+    const told: Record<string, unknown[]> = {};
+    const heard: Record<string, unknown[]> = {};
+    const kinds = ['refused', 'opened', 'closed', 'fault', 'notice'] as const;
+    const listeners = kinds.map((kind) => {
+      const listener = (event: unknown) => void (told[kind] ??= []).push(event);
+      diagnostics_channel.subscribe(`nest-secure-ws:${kind}`, listener);
+      return () => diagnostics_channel.unsubscribe(`nest-secure-ws:${kind}`, listener);
+    });
+    const telemetry = new Telemetry();
+    telemetry.subscribe(
+      Object.fromEntries(kinds.map((kind) => [kind, (event: unknown) => void (heard[kind] ??= []).push(event)])),
+    );
+    const error = new Error('x');
+    telemetry.refused(refused('path'));
+    telemetry.opened({ ip: '192.0.2.1', path: '/' });
+    telemetry.closed({ ip: '192.0.2.1', path: '/', code: 1000, cause: undefined });
+    telemetry.fault('socket', error);
+    telemetry.notice('look');
+    for (const stop of listeners) stop();
+    telemetry.notice('nobody listens any more');
+    expect(told['notice']).toEqual([{ message: 'look' }]);
+    expect(told['fault']).toEqual([{ where: 'socket', error, path: undefined }]);
+    expect(told['closed']).toEqual([{ ip: '192.0.2.1', path: '/', code: 1000, cause: undefined }]);
+    expect({ ...told, notice: heard['notice'] }).toEqual(heard);
+  });
+
+  it('is counted: codes that peers make up are one', () => {
+    const stats = new SecureWsStats();
+    for (const code of [1000, 1000, 1015, 1016, 4401, 4402, 999, 3000])
+      stats.closed({ ip: '', path: '/', code, cause: undefined });
+    expect(stats.snapshot().closed).toEqual({ '1000': 2, '1015': 1, '4401': 1, other: 4 });
+    expect(stats.snapshot()).toMatchObject({ connections: 0, slots: 0, heldBytes: 0 });
+    expect(() => stats.settings()).toThrow('belongs to no SecureWsModule');
+  });
+});
+
+describe('the log', () => {
+  it('has a line per reason and ten seconds, and says how many it left out', () => {
+    const lines: string[] = [];
+    const write = (message: string) => void lines.push(message);
+    let now = 0;
+    const log = new SampledLog({ warn: write, error: write }, () => now);
+    for (let i = 0; i < 5; i++) log.refused(refused('path'));
+    log.refused(refused('rate'));
+    expect(lines).toHaveLength(2);
+    now = 9_999;
+    log.refused(refused('path'));
+    expect(lines).toHaveLength(2);
+    now = 10_000;
+    log.refused(refused('path'));
+    expect(lines[2]).toBe('refused 404 path ip=192.0.2.1 path=/x (and 5 more like it)');
+    now = 20_000;
+    log.refused(refused('path'));
+    expect(lines[3]).toBe('refused 404 path ip=192.0.2.1 path=/x');
+    log.fault({ where: 'guard', error: new Error('its refusal says it'), path: '/x' });
+    expect(lines).toHaveLength(4);
+  });
+
+  it('has lines of one line and 1 KiB, whatever is in them', () => {
+    expect(line('a\nb\u2028c\x1b[31m')).toBe('a\\u000ab\\u2028c\\u001b[31m');
+    for (const text of ['é'.repeat(2000), '\n'.repeat(2000), '🙂'.repeat(900)])
+      expect(Buffer.byteLength(line(text))).toBeLessThanOrEqual(1024);
+  });
+});
+
+describe('a proxy that nobody named', () => {
+  const route = (text: string) => ({ address: parseAddress(text)!, viaProxy: false }) as ClientRoute;
+  function hints(): { hints: UntrustedProxyDetector; notices: string[] } {
+    const telemetry = new Telemetry();
+    const notices: string[] = [];
+    telemetry.subscribe({ notice: ({ message }) => void notices.push(message) });
+    return { hints: new UntrustedProxyDetector(telemetry), notices };
+  }
+
+  it('is told of once when its address is a private one', () => {
+    const { hints: each, notices } = hints();
+    each.stray(route('198.51.100.7'));
+    expect(notices).toEqual([]);
+    each.stray(route('10.0.0.7'));
+    each.stray(route('10.0.0.8'));
+    for (let i = 0; i < 200; i++) each.refused(route('198.51.100.7'));
+    expect(notices).toHaveLength(1);
+    expect(notices[0]).toContain('WEBSOCKETS_TRUSTED_PROXIES=10.0.0.7');
+  });
+
+  it('is told of once it is refused most of the time, whoever else is', () => {
+    const { hints: each, notices } = hints();
+    for (let i = 0; i < 300; i++) each.refused(route(`203.0.113.${i % 250}`));
+    expect(notices).toEqual([]);
+    for (let i = 0; i < 400; i++) each.refused(route(i % 3 === 0 ? `203.0.113.${i % 250}` : '198.51.100.7'));
+    expect(notices).toHaveLength(1);
+    expect(notices[0]).toContain('198.51.100.7 sends forwarding headers');
+  });
+});
