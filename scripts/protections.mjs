@@ -1,7 +1,7 @@
-// Drops each marked protection from a copy of lib/ and runs the attack that must then succeed: its spec must fail.
-//   node scripts/protections.mjs [words]        only protections whose name contains all words
-// A protection is what stands between `// protection: NAME` and `// end protection` in lib/. `test/protections.json`
-// names the spec and the title of the test that notices its absence.
+// Drops each marked protection from a copy of lib/ and runs the attack that is named for it, which must then fail.
+//   node scripts/protections.mjs [words]        only protections whose name or file contains one of the words
+// A protection is what stands between `// protection: NAME` and `// end protection` in lib/; several blocks of one name are
+// dropped together. `test/protections.json` names for each the spec and the title, or part of it, of the attack.
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,73 +9,117 @@ import { join, resolve } from 'node:path';
 
 const BEGIN = /^\s*\/\/ protection: (.+)$/;
 const END = /^\s*\/\/ end protection$/;
-const COPIED = ['lib', 'test', 'sample', 'scripts', 'bench', 'package.json', 'jest.config.mjs', 'tsconfig.json', 'README.md'];
+const COPIED = ['lib', 'test', 'sample', 'scripts', 'package.json', 'jest.config.mjs', 'tsconfig.json', 'README.md'];
 
-/** Every marked block: its name, its file, its first and last line (the markers). */
+/** Every marked block: its name, its file, and the lines of its two markers. */
 export function markedProtections(root = '.') {
-  const files = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
-  return files.flatMap((file) => {
+  const files = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' }).filter((file) =>
+    file.endsWith('.ts'),
+  );
+  return files.sort().flatMap((file) => {
     const path = join('lib', file);
     const found = [];
     let open;
     for (const [index, line] of readFileSync(join(root, path), 'utf8').split('\n').entries()) {
       const name = BEGIN.exec(line)?.[1];
-      if ((name !== undefined) !== (open === undefined) && (name !== undefined || END.test(line)))
+      const ends = END.test(line);
+      if ((name !== undefined && open !== undefined) || (ends && open === undefined))
         throw new Error(`${path}:${index + 1}: a protection begins inside another, or none ends here`);
       if (name !== undefined) open = { name, path, first: index };
-      else if (open !== undefined && END.test(line)) {
-        found.push({ ...open, last: index });
-        open = undefined;
-      }
+      if (!ends) continue;
+      found.push({ ...open, last: index });
+      open = undefined;
     }
     if (open !== undefined) throw new Error(`${path}: protection '${open.name}' has no end`);
     return found;
   });
 }
 
-function drop(root, blocks) {
-  for (const path of new Set(blocks.map((block) => block.path))) {
-    const own = blocks.filter((block) => block.path === path);
-    const lines = readFileSync(path, 'utf8').split('\n');
-    const kept = lines.filter((_, index) => !own.some(({ first, last }) => index >= first && index <= last));
-    writeFileSync(join(root, path), kept.join('\n'));
+/** The text of a file without some of its blocks, or, without `blocks`, as it is. */
+export function textWithout(path, blocks) {
+  const own = blocks.filter((block) => block.path === path);
+  const lines = readFileSync(path, 'utf8').split('\n');
+  return lines.filter((_, index) => !own.some(({ first, last }) => index >= first && index <= last)).join('\n');
+}
+
+/** A title as a pattern of Jest's `-t`, which reads it as a regular expression. */
+const escaped = (title) => title.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
+
+/** Runs the tests of a spec whose title contains one of `titles`: full titles of those that passed, and of those that failed. */
+function runSpec(root, spec, titles) {
+  const report = join(root, 'report.json');
+  rmSync(report, { force: true });
+  const { status } = spawnSync(
+    process.execPath,
+    [
+      ...[
+        '--experimental-vm-modules',
+        '--disable-warning=ExperimentalWarning',
+        resolve('node_modules/jest/bin/jest.js'),
+      ],
+      ...['--runInBand', '--forceExit', '--json', '--outputFile', report],
+      ...['--runTestsByPath', spec, '-t', titles.map(escaped).join('|')],
+    ],
+    { cwd: root, stdio: 'ignore', timeout: 180_000 },
+  );
+  try {
+    const { testResults } = JSON.parse(readFileSync(report, 'utf8'));
+    const ran = testResults.flatMap(({ assertionResults }) => assertionResults);
+    const titled = (wanted) => ran.filter((each) => each.status === wanted).map(({ fullName }) => fullName);
+    // A spec that cannot even be loaded has no results of tests.
+    return { passed: titled('passed'), failed: titled('failed'), isBroken: status !== 0 };
+  } catch {
+    // The process was ended: by its own uncaught error, or for its time.
+    return { passed: [], failed: [], isBroken: true };
   }
 }
 
-function isNoticed(root, { spec, test }) {
-  const jest = resolve('node_modules/jest/bin/jest.js');
-  const { status, stdout, stderr } = spawnSync(
-    process.execPath,
-    ['--experimental-vm-modules', jest, '--runTestsByPath', spec, '-t', test],
-    { cwd: root, encoding: 'utf8', timeout: 180_000 },
+/** The names of `names` whose attack passes as long as nothing is dropped. */
+function sound(root, names, attacks) {
+  const specs = new Set(names.map((name) => attacks[name].spec));
+  return new Set(
+    [...specs].flatMap((spec) => {
+      const of = names.filter((name) => attacks[name].spec === spec);
+      const { passed, failed } = runSpec(root, spec, [...new Set(of.map((name) => attacks[name].test))]);
+      const has = (titles, name) => titles.some((title) => title.includes(attacks[name].test));
+      return of.filter((name) => has(passed, name) && !has(failed, name));
+    }),
   );
-  // No test of that title counts as unnoticed: then nothing was shown.
-  return { noticed: status !== 0, ran: /Tests: .*(passed|failed)/.test(stderr + stdout) };
 }
 
 function run(words) {
   const attacks = JSON.parse(readFileSync('test/protections.json', 'utf8'));
   const blocks = markedProtections();
-  const names = [...new Set(blocks.map(({ name }) => name))].filter((name) => words.every((word) => name.includes(word)));
+  const isMeant = ({ name, path }) => words.length === 0 || words.some((word) => `${name} ${path}`.includes(word));
+  const names = [...new Set(blocks.filter(isMeant).map(({ name }) => name))];
   const root = mkdtempSync(join(tmpdir(), 'protections-'));
-  const unnoticed = [];
+  const verdicts = [];
   try {
-    for (const item of COPIED) cpSync(item, join(root, item), { recursive: true, filter: (path) => !/\/dist(\/|$)/.test(path) });
+    for (const item of COPIED)
+      cpSync(item, join(root, item), { recursive: true, filter: (path) => !/\/dist(\/|$)/.test(path) });
     symlinkSync(resolve('node_modules'), join(root, 'node_modules'));
+    const isSound = sound(root, names, attacks);
     for (const name of names) {
       const own = blocks.filter((block) => block.name === name);
-      drop(root, own);
-      const { noticed, ran } = isNoticed(root, attacks[name]);
-      for (const { path } of own) cpSync(path, join(root, path));
-      const verdict = noticed && ran ? 'noticed' : ran ? 'NOT NOTICED' : 'NO TEST RAN';
-      console.log(`${verdict.padEnd(12)} ${name}`);
-      if (verdict !== 'noticed') unnoticed.push(name);
+      const paths = new Set(own.map(({ path }) => path));
+      for (const path of paths) writeFileSync(join(root, path), textWithout(path, own));
+      const { spec, test } = attacks[name];
+      const { failed, isBroken } = isSound.has(name) ? runSpec(root, spec, [test]) : { failed: [], isBroken: false };
+      for (const path of paths) writeFileSync(join(root, path), textWithout(path, []));
+      const verdict = !isSound.has(name)
+        ? 'NO ATTACK PASSES'
+        : failed.length > 0 || isBroken
+          ? 'noticed'
+          : 'NOT NOTICED';
+      verdicts.push(verdict);
+      console.log(`${verdict.padEnd(17)} ${name}`);
     }
   } finally {
     rmSync(root, { recursive: true, force: true });
   }
-  console.log(`${names.length - unnoticed.length} of ${names.length} protections are noticed when they are missing`);
-  process.exitCode = unnoticed.length === 0 ? 0 : 1;
+  const noticed = verdicts.filter((verdict) => verdict === 'noticed').length;
+  console.log(`${noticed} of ${names.length} protections are noticed when they are missing`);
+  process.exitCode = noticed === names.length ? 0 : 1;
 }
 
 if (process.argv[1] === import.meta.filename) run(process.argv.slice(2));

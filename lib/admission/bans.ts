@@ -90,7 +90,9 @@ export class BanList {
 
   /** Puts a ban in the place of an earlier one of the same target. */
   add(ban: Ban): void {
+    // protection: bans are bounded
     if (!this.#bans.has(ban.id) && this.#bans.size >= this.max) this.#makeRoom();
+    // end protection
     this.#bans.set(ban.id, ban);
     if (ban.userKey !== undefined) this.#users.set(ban.userKey, ban);
     const network = ban.network === undefined ? undefined : parseNetwork(ban.network);
@@ -231,7 +233,9 @@ export class SecureWsBans {
     const { bans } = this.context;
     bans.add(ban);
     if (ban.userKey === undefined) return;
+    // protection: connections of a banned user are closed
     for (const connection of this.context.connectionsOf(ban.userKey))
       connection.end(CloseCode.POLICY_VIOLATION, 'banned');
+    // end protection
   }
 }

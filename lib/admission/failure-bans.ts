@@ -49,7 +49,9 @@ export class FailureBans {
     if (rate === null || rate === undefined || address.text === '') return;
     if (this.charge(address.key, 1, rate)) this.ban(address.key, { address: address.text });
     const { site } = address;
+    // protection: the /48 around failing prefixes is banned
     if (site !== undefined && this.charge(site, 1 / SITE_FACTOR, rate)) this.ban(site, { cidr: `${address.text}/48` });
+    // end protection
   }
 
   /** True where it was the last that the bucket allows. */
@@ -60,7 +62,9 @@ export class FailureBans {
     entry.full = spend(entry.full, now, cost, rate);
     this.failures.delete(key);
     this.failures.set(key, entry);
+    // protection: failures that are remembered are bounded
     this.dropOldest(now);
+    // end protection
     return !fits(spend(entry.full, now, cost, rate), now, rate);
   }
 

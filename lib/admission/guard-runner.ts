@@ -179,7 +179,9 @@ class GuardRun {
   #wait(first: PromiseLike<Answer>): Promise<GuardOutcome> {
     return new Promise((resolve) => {
       this.#settle = resolve;
+      // protection: guards must answer in time
       this.#stopClock = this.context.schedule(() => this.#expire(), this.context.timeout);
+      // end protection
       onAttemptEnd(this.attempt, () => this.#finish(ABANDONED));
       this.#follow(first);
     });
@@ -208,7 +210,9 @@ class GuardRun {
   #expire(): void {
     this.#finish(this.#signed(REFUSALS.guardTimeout));
     const reason = new DOMException('the guards took too long', 'TimeoutError');
+    // protection: guards that take too long are told
     runInFork(this.#asyncContext, abortAttempt, undefined, this.attempt, reason);
+    // end protection
   }
 
   #finish(outcome: GuardOutcome): void {

@@ -65,7 +65,9 @@ class ChunkedBody implements BodyReader {
       else {
         const end = chunk.indexOf(LF, at);
         const stop = end < 0 ? chunk.length : end + 1;
+        // protection: client: chunk size lines
         if (this.line.length + stop - at > this.maxLineLength) return true;
+        // end protection
         this.line += chunk.toString('latin1', at, stop);
         at = stop;
         if (end >= 0 && this.isLast()) return true;

@@ -53,7 +53,9 @@ class ClientConnection extends Connection {
 
   /** The application has taken a message, or asked for more: where TCP has ended it has time for the next. */
   asked(): void {
+    // protection: client: whoever reads has time for the next message
     if (this.isCut && this.state !== 'closed') this.linger();
+    // end protection
   }
 
   /** A client goes on reading whatever it has written. */

@@ -36,7 +36,9 @@ async function follow(call: Call, runtime: ClientRuntime, ending: Ending): Promi
   for (let redirects = 0; ; redirects++) {
     const arrival = await request(hop, runtime, ending);
     if ('raw' in arrival) return arrival;
+    // protection: client: number of redirects
     if (redirects === maxRedirects) throw new TooManyRedirectsError(maxRedirects);
+    // end protection
     const target = redirectTarget(hop.target, arrival.location);
     if (target instanceof RedirectRefusedError) throw target;
     const next = sameOrigin(target, hop.target) ? hop.call : forStrangers(hop.call);
@@ -83,10 +85,14 @@ async function request(hop: Hop, runtime: ClientRuntime, ending: Ending): Promis
     reached.announce?.();
     const response = await answer;
     // Whatever it is, it is not from the server: nothing that it says is followed.
+    // protection: client: a proxy that refuses is not followed
     if (refused) throw new UnexpectedStatusError(response.head, response.body);
+    // end protection
     if (response.head.status !== 101) return redirectOf(raw, response, isPublic);
     const agreed = verifyUpgrade(response.head, asked);
+    // protection: client: the 101 is verified
     if (agreed instanceof HandshakeError) throw agreed;
+    // end protection
     return { ...agreed, raw, rest: response.rest, target };
   } catch (error) {
     raw.destroy();

@@ -105,7 +105,9 @@ export const publicLookup =
   };
 
 function judge({ publicOnly }: Way, isPublic: boolean): void {
+  // protection: client: no redirect into the private network
   if (publicOnly && !isPublic) throw intoPrivate();
+  // end protection
 }
 
 const intoPrivate = (): RedirectRefusedError =>
@@ -153,10 +155,12 @@ async function throughAgent(way: Way, agent: ConnectionAgent, ending: Ending): P
   // A proxy has refused: there is an answer to read, and nobody to write to.
   if (isReadOnly(socket)) return { socket, isPublic: true, announce };
   const tls = socket as TLSSocket & { secureConnecting?: boolean };
+  // protection: client: TLS through an agent
   if (way.target.secure && tls.encrypted !== true) {
     socket.destroy();
     throw new TypeError('the agent gave a socket without TLS for a wss: URL');
   }
+  // end protection
   if (tls.secureConnecting === true) await settle(socket, 'secureConnect', ending);
   else if (socket.connecting) await settle(socket, 'connect', ending);
   return { socket, isPublic: !isPlain(agent) || isPublicAddress(socket.remoteAddress), announce };

@@ -61,7 +61,9 @@ export class ResponseReader {
     for (;;) {
       const verdict = this.meter.push(chunk);
       if (verdict === MORE) return undefined;
+      // protection: client: limits of the response head
       if (verdict === FAULT) return errorOf(this.meter.fault!, this.limits);
+      // end protection
       if (verdict !== COMPLETE) return new InvalidHandshakeError('unexpected response');
       const head = parseResponseHead(this.meter.head);
       const { rest } = this.meter;
@@ -85,7 +87,9 @@ export class ResponseReader {
     const reader = this.reader!;
     let tooLarge = false;
     const ended = reader.read(chunk, (data) => {
+      // protection: client: body of a refusal
       tooLarge ||= this.body.length + data.length > this.limits.maxBodySize;
+      // end protection
       if (!tooLarge) this.body.append(data);
     });
     if (tooLarge) return this.tooLarge(head);

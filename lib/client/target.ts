@@ -46,9 +46,15 @@ export function redirectTarget(from: Target, location: string): Target | Redirec
   const url = asUrl(location, from.href);
   if (url === undefined) return new RedirectRefusedError('redirect to something that is no URL');
   const scheme = SCHEMES.get(url.protocol);
+  // protection: client: schemes of redirects
   if (scheme === undefined) return new RedirectRefusedError(`redirect to the scheme '${url.protocol.slice(0, 32)}'`);
+  // end protection
+  // protection: client: no credentials in redirects
   if (url.username !== '' || url.password !== '') return new RedirectRefusedError('redirect to a URL with credentials');
+  // end protection
+  // protection: client: no redirect to plaintext
   if (from.secure && scheme === 'ws:') return new RedirectRefusedError('redirect from TLS to plaintext');
+  // end protection
   return targetOf(url, scheme);
 }
 

@@ -24,14 +24,24 @@ export interface Agreed {
 export function verifyUpgrade(head: ResponseHead, asked: Asked): Agreed | InvalidHandshakeError {
   const lines = (name: string): string[] =>
     head.rawHeaders.filter((_, i) => i % 2 === 1 && head.rawHeaders[i - 1]!.toLowerCase() === name);
+  // protection: client: HTTP/1.1
   if (head.version !== '1.1') return invalid('a 101 in HTTP/1.0');
+  // end protection
+  // protection: client: Upgrade
   if (lines('upgrade').join(',').toLowerCase() !== 'websocket') return invalid("'Upgrade' is not 'websocket'");
+  // end protection
+  // protection: client: Connection
   if (!listTokens(lines('connection')).includes('upgrade')) return invalid("'Connection' does not say 'upgrade'");
+  // end protection
   const accept = lines('sec-websocket-accept');
+  // protection: client: the accept value
   if (accept.length !== 1 || accept[0] !== acceptOf(asked.key))
     return invalid("'Sec-WebSocket-Accept' does not fit our key");
+  // end protection
   const subprotocol = agreedSubprotocol(lines('sec-websocket-protocol'), asked.subprotocols);
+  // protection: client: subprotocols that were asked for
   if (subprotocol === undefined) return invalid('a subprotocol that was not asked for');
+  // end protection
   const deflate = agreedExtensions(lines('sec-websocket-extensions'), asked.deflate);
   return deflate instanceof InvalidHandshakeError ? deflate : { subprotocol, deflate };
 }

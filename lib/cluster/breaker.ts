@@ -33,7 +33,9 @@ export class Breaker {
   /** Whether to ask at all. A probe is let through once each pause. */
   allows(isProbe: boolean): boolean {
     if (this.#state === 'closed') return true;
+    // protection: cluster: one probe at a time
     if (!isProbe || this.#state === 'probing' || this.now() < this.#until) return false;
+    // end protection
     this.#set('probing');
     return true;
   }
@@ -42,7 +44,9 @@ export class Breaker {
     this.#failures = 0;
     if (this.#state === 'closed') return;
     // What was asked before it opened says nothing of now.
+    // protection: cluster: an old answer does not close the breaker
     if (this.#state === 'open') return;
+    // end protection
     this.#pause = FIRST_PAUSE;
     this.#set('closed');
   }
@@ -50,7 +54,9 @@ export class Breaker {
   failed(): void {
     this.#failures++;
     if (this.#state === 'closed') {
+      // protection: cluster: the breaker opens
       if (this.#failures >= FAILURES) this.#open();
+      // end protection
     } else if (this.#state === 'probing') {
       this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);
       this.#open();

@@ -83,10 +83,14 @@ export class MessageCodec {
     const payload = message.slice(end + 1);
     if (this.secret !== undefined) {
       const expected = this.#sign(channel, message.slice(0, end - signature.length - 1), payload);
+      // protection: cluster: messages are signed
       if (signature.length !== expected.length || !timingSafeEqual(Buffer.from(signature), Buffer.from(expected)))
         return this.#drop('unsigned');
+      // end protection
     }
+    // protection: cluster: messages are heard once
     if (!this.#isNext(channel, from, Number(number), Number(time))) return this.#drop('replayed');
+    // end protection
     return { from, kind, payload };
   }
 
@@ -98,7 +102,9 @@ export class MessageCodec {
     if (publishers === undefined) this.#publishers.set(channel, (publishers = new Map()));
     const publisher = publishers.get(from);
     if (publisher === undefined) {
+      // protection: cluster: publishers that are remembered are bounded
       if (publishers.size >= MOST_PUBLISHERS && !dropSilent(publishers, now)) return false;
+      // end protection
       publishers.set(from, { sequence, seen: now });
       return true;
     }

@@ -58,7 +58,9 @@ export class Requests {
   /** An answer has come; a second one of the same process counts for nothing. */
   answered(id: string, from: string, answer: unknown): void {
     const question = this.#questions.get(id);
+    // protection: cluster: a process answers once
     if (!question?.missing.delete(from)) return;
+    // end protection
     if (question.hear(answer) || question.missing.size === 0) question.end();
   }
 

@@ -287,13 +287,17 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
     // What was queued before a close frame is in the socket already: only its end frees that.
     if (!this.isOpen) return this.kill(cause);
     this.cause ??= cause;
+    // protection: an evicted peer gives back what waits for it
     this.output.drop();
+    // end protection
     this.close(CloseCode.TRY_AGAIN_LATER, cause);
     // What is being received belongs to nobody any more.
     this.reader?.end();
     this.forget();
     stopReading(this);
+    // protection: an evicted peer is gone after a second
     this.goneWithin(MEMORY_GRACE);
+    // end protection
     this.settle();
   }
 
@@ -367,14 +371,20 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
   }
 
   override onDue(now: number): number {
+    // protection: closing takes as long as it may
     if (now >= this.goneBy) return this.gone(this.isCut ? 'messages were not read' : 'close timeout');
+    // end protection
     if (this.isCut) return this.goneBy;
     if (!this.isOpen) this.closing();
     this.reader?.gate.review(now);
+    // protection: stalled peers are terminated
     if (this.writer?.isStalled(now)) return this.gone(this.stallCause);
+    // end protection
     this.writer?.review(now);
     this.settle();
+    // protection: a message must be complete in time
     if (this.isOpen && now >= this.assemblyBy) this.end(CloseCode.POLICY_VIOLATION, 'message took too long');
+    // end protection
     const keepalive = this.isOpen ? this.keepalive.check(now) : NEVER;
     return this.state === 'closed' ? NEVER : this.nextAt(keepalive);
   }

@@ -113,7 +113,9 @@ export class FrameWriter {
   sendText(text: string): void {
     const { connection } = this;
     if (this.refused || !connection.isOpen) return this.lose(text, undefined);
+    // protection: no message between the fragments of another
     if (this.encoder.isMidMessage) return this.defer(this.encoder.frame(FIN | Opcode.TEXT, Buffer.from(text)));
+    // end protection
     if (connection.deflate?.isWorth(text.length)) return this.send(text, TEXT, undefined);
     const { isShort } = this;
     this.spendAllowance();
@@ -128,7 +130,9 @@ export class FrameWriter {
     if (this.refused || !this.connection.isOpen) return;
     this.count(size);
     this.connection.context.counters.deliveries++;
+    // protection: no message between the fragments of another
     if (this.encoder.isMidMessage) return this.defer(frame);
+    // end protection
     const { isShort } = this;
     this.cork();
     const { last } = this.queue;
@@ -478,8 +482,12 @@ export class FrameWriter {
       if (pending > Math.min(HIGH_WATER, limits.writeLimit)) this.flush();
       return;
     }
+    // protection: slow readers are closed
     if (this.held - this.oversize > limits.maxBuffered && !this.refused) return connection.endForMemory('slow reader');
+    // end protection
+    // protection: the oldest byte must leave in time
     if (!this.watching || pending > limits.writeLimit) this.watch(clock.now(), pending);
+    // end protection
     connection.settle();
   }
 
@@ -515,7 +523,9 @@ export class FrameWriter {
     }
     // Below the socket's own mark there is no 'drain': look again at the next tick.
     connection.schedule(transport.writableNeedDrain ? this.stallBy : now + 1);
+    // protection: who does not read is not read
     connection.outputIsLong(pending > context.limits.writeLimit);
+    // end protection
   }
 
   private rest(): void {

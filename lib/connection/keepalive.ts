@@ -59,15 +59,27 @@ export class Keepalive {
 
   /** Acts on what is due; answers when to look again. */
   check(now: number): number {
+    this.act(now);
+    return this.connection.isOpen ? this.nextAt() : NEVER;
+  }
+
+  private act(now: number): void {
     const { connection } = this;
     const { idleTimeout } = connection.context.limits;
-    if (now >= (this.sessionEndsAt ?? NEVER)) connection.end(CloseCode.SESSION_EXPIRED, 'session expired');
-    else if (now >= (this.lifeEndsAt ?? NEVER)) connection.end(CloseCode.GOING_AWAY, 'connection lifetime reached');
-    else if (now >= this.pongBy()) connection.kill('no pong');
-    else if (now >= connection.lastMessageAt + idleTimeout && !connection.isPaused)
-      connection.end(CloseCode.NORMAL, 'idle');
-    else if (now >= this.pingAt) this.ping(now);
-    return connection.isOpen ? this.nextAt() : NEVER;
+    // protection: sessions expire
+    if (now >= (this.sessionEndsAt ?? NEVER)) return connection.end(CloseCode.SESSION_EXPIRED, 'session expired');
+    // end protection
+    // protection: connections have an end
+    if (now >= (this.lifeEndsAt ?? NEVER)) return connection.end(CloseCode.GOING_AWAY, 'connection lifetime reached');
+    // end protection
+    // protection: pings want their pong
+    if (now >= this.pongBy()) return connection.kill('no pong');
+    // end protection
+    // protection: idle peers are closed
+    if (now >= connection.lastMessageAt + idleTimeout && !connection.isPaused)
+      return connection.end(CloseCode.NORMAL, 'idle');
+    // end protection
+    if (now >= this.pingAt) this.ping(now);
   }
 
   /** The application has sent a ping: one more pong is not unasked. */
@@ -86,7 +98,10 @@ export class Keepalive {
   /** True when it was the answer to our ping. */
   private answer(data: Buffer): boolean {
     const { question } = this;
-    if (question === undefined || data.length !== 4 || data.readUInt32BE(0) !== question.number) return false;
+    if (question === undefined) return false;
+    // protection: a pong must be the answer
+    if (data.length !== 4 || data.readUInt32BE(0) !== question.number) return false;
+    // end protection
     this.question = undefined;
     const { clock, counters } = this.connection.context;
     this.latency = clock.now() - question.at;
@@ -130,9 +145,11 @@ export class Keepalive {
   }
 
   private pongBy(): number {
-    return this.question === undefined || this.connection.isPaused
-      ? NEVER
-      : this.question.at + this.connection.context.limits.pingTimeout;
+    if (this.question === undefined) return NEVER;
+    // protection: no pong is due while nothing is read
+    if (this.connection.isPaused) return NEVER;
+    // end protection
+    return this.question.at + this.connection.context.limits.pingTimeout;
   }
 }
 

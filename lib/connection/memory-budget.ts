@@ -85,7 +85,9 @@ export class MemoryBudget {
   hold(account: HeldBytes | undefined, delta: number): void {
     this.charge(account, delta);
     this.total += delta;
+    // protection: memory that no connection holds counts
     if (delta > 0) this.defend(account);
+    // end protection
   }
 
   private charge(account: HeldBytes | undefined, delta: number): void {
@@ -95,7 +97,9 @@ export class MemoryBudget {
   }
 
   private defend(account: HeldBytes | undefined): void {
+    // protection: memory of an address
     if (account !== undefined) this.defendShare(account);
+    // end protection
     this.defendTotal();
   }
 
@@ -103,13 +107,17 @@ export class MemoryBudget {
     const { site } = account;
     const share = 'address over its share of the buffers';
     if (account.heldBytes > this.maxPerIp) this.largest((holder) => holder.account === account)?.endForMemory(share);
+    // protection: memory of a /48
     if (site !== undefined && site.heldBytes > this.maxPerIp * SITE_FACTOR)
       this.largest((holder) => holder.account?.site === site)?.endForMemory(share);
+    // end protection
   }
 
   private defendTotal(): void {
     if (this.total <= this.budget) return;
+    // protection: memory of all connections
     if (this.staying > this.budget) this.relieve();
+    // end protection
     // No second for last words when there is no room for them.
     if (this.total > this.budget) for (const holder of this.givenUp) holder.kill('buffer budget');
   }

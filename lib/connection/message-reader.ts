@@ -76,7 +76,9 @@ export class MessageReader implements FrameSink {
     this.turnBytes = 0;
     this.readBytes = chunk.length;
     context.scheduler.turn++;
+    // protection: past the queue the socket is not read
     if (this.gate.closed) this.gate.pauseTransport();
+    // end protection
     this.parser.push(chunk);
     this.readBytes = 0;
     this.parsed();
@@ -94,7 +96,9 @@ export class MessageReader implements FrameSink {
     const messages = this.running + queue.length;
     if (messages > 1) connection.output.cork();
     else if (messages === 0) connection.writer?.flush();
+    // protection: what a peer has sent is counted as held
     if (messages > 0 || connection.held > 0 || parser.heldObjects > 0) connection.settle();
+    // end protection
     if (connection.isCut && !this.hasMore) connection.finish();
   }
 
@@ -108,21 +112,27 @@ export class MessageReader implements FrameSink {
   /** A fragment that is not the last, or what comes after the end. */
   fragment(): void {
     const { connection } = this;
-    if (this.discarding) this.afterEnd();
-    else if (!this.rates.fragment(connection.context.clock.now(), connection.context.limits))
+    if (this.discarding) return void this.afterEnd();
+    // protection: fragments cost of the message rate
+    if (!this.rates.fragment(connection.context.clock.now(), connection.context.limits))
       this.breach('message rate exceeded');
+    // end protection
   }
 
   ping(data: Buffer): void {
     const { connection } = this;
+    // protection: rate of pings
     if (!this.controlFrame()) return;
+    // end protection
     connection.output.answer(data);
     connection.sink.pinged(data);
   }
 
   pong(data: Buffer): void {
     const { connection } = this;
+    // protection: rate of unasked pongs
     if (!connection.keepalive.pong(data) && !this.controlFrame()) return;
+    // end protection
     connection.sink.ponged(data);
   }
 
@@ -165,7 +175,9 @@ export class MessageReader implements FrameSink {
   }
 
   private inflated(result: Inflated, isBinary: boolean): void {
+    // protection: a message that cannot be inflated ends the connection
     if (result.error !== undefined) return this.connection.fail(result.error);
+    // end protection
     const { counters } = this.connection.context;
     counters.compressedIn += result.inputBytes;
     counters.inflatedIn += result.data!.length;
@@ -179,9 +191,13 @@ export class MessageReader implements FrameSink {
     const { limits } = connection.context;
     this.completedOne = true;
     if (this.discarding) return void this.afterEnd();
+    // protection: rate of messages
     if (!this.rates.message(now, limits)) return void this.breach('message rate exceeded');
+    // end protection
     this.count(data.length);
+    // protection: rate of bytes
     this.spend(charge, now);
+    // end protection
     connection.touch(now);
     // More than this message has come: its reply leaves with those that follow.
     const isOneOfMany = this.readBytes > data.length + LONGEST_HEAD;
@@ -212,7 +228,9 @@ export class MessageReader implements FrameSink {
    */
   charge(bytes: number): void {
     this.runningBytes += bytes;
+    // protection: the structure of a message costs of the rate of bytes
     this.spend(bytes, this.connection.context.clock.now());
+    // end protection
     this.judgeQueue();
     this.connection.settle();
   }
@@ -229,7 +247,9 @@ export class MessageReader implements FrameSink {
   }
 
   private afterEnd(): false {
+    // protection: a flood behind the end is not read
     if (++this.framesAfterEnd > FRAMES_AFTER_END) this.gate.pause(Pause.CLOSING);
+    // end protection
     return false;
   }
 
@@ -302,9 +322,11 @@ export class MessageReader implements FrameSink {
     const { maxQueue, maxQueueBytes } = this.connection.context.limits;
     const messages = this.running + this.queue.length;
     const bytes = this.queue.bytes + this.runningBytes;
-    if (messages >= maxQueue || bytes >= maxQueueBytes) this.gate.pause(Pause.QUEUE);
+    // protection: waiting messages are bounded
+    if (messages >= maxQueue || bytes >= maxQueueBytes) return this.gate.pause(Pause.QUEUE);
+    // end protection
     // To stop and go for each message would cost more than it.
-    else if (2 * messages <= maxQueue && 2 * bytes <= maxQueueBytes) this.gate.resume(Pause.QUEUE);
+    if (2 * messages <= maxQueue && 2 * bytes <= maxQueueBytes) this.gate.resume(Pause.QUEUE);
   }
 
   // 6. The sink
@@ -315,7 +337,9 @@ export class MessageReader implements FrameSink {
     this.running++;
     this.runningBytes += length;
     this.turnBytes += length;
+    // protection: large messages count for a turn of the event loop
     if (length >= LARGE) context.scheduler.took(length);
+    // end protection
     this.judgeQueue();
     sink.take(data, isBinary);
   }

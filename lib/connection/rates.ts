@@ -38,11 +38,15 @@ export class Rates {
     const own = debt(this.bytes, now, limits.byteRate);
     if (account === undefined) return own;
     const { byteRatePerIp } = limits;
+    // protection: the rate of bytes holds for an address
     account.bytes = spend(account.bytes, now, size, byteRatePerIp);
+    // end protection
     const shared = Math.max(own, debt(account.bytes, now, byteRatePerIp));
     const { site } = account;
     if (site === undefined) return shared;
+    // protection: the rate of bytes holds for a /48
     site.bytes = spend(site.bytes, now, size / SITE_FACTOR, byteRatePerIp);
+    // end protection
     return Math.max(shared, debt(site.bytes, now, byteRatePerIp));
   }
 }

@@ -198,7 +198,9 @@ export class ServerConnection extends Connection {
 
   private endForHook(error: unknown, request?: RequestValues): void {
     this.context.telemetry.fault('handleConnection', error, this.context.path, request);
+    // protection: a hook that rejects closes
     this.end(CloseCode.INTERNAL_ERROR, 'internal error');
+    // end protection
   }
 
   private get isOver(): boolean {
@@ -212,10 +214,12 @@ export class ServerConnection extends Connection {
   // Deadlines, and the end
 
   override onDue(now: number): number {
+    // protection: handleConnection must settle in time
     if (now >= this.hooksBy) {
       this.endForHook(new Error('handleConnection did not settle in time'));
       this.becomeReady();
     }
+    // end protection
     if (this.isOver) return this.hooksBy;
     const handlers = this.dispatched?.tasks === undefined ? NEVER : this.context.handlerOverdue(this, now);
     const next = super.onDue(now);

@@ -125,15 +125,21 @@ export class SecureWsDashboard implements OnModuleInit, OnApplicationShutdown {
   /** @internal One answer for every request below the path. */
   async answer(action: string, request: DashboardRequest): Promise<Answer> {
     const facts = judgeRequest((request.raw ?? request) as IncomingMessage, this.runtime.server);
+    // protection: dashboard: other hosts and origins are refused
     if (facts.refused !== undefined) return problem(403, 'This host or origin may not use the dashboard.');
+    // end protection
     if (action === '') return this.page(request);
     const asset = Object.hasOwn(ASSETS, action) ? ASSETS[action] : undefined;
     if (asset !== undefined)
       return { status: 200, headers: { 'Content-Type': asset.type, 'Cache-Control': 'no-cache' }, body: asset.body };
+    // protection: dashboard: only the page itself acts
     if (request.method === 'POST' && request.headers['x-nest-secure-ws'] !== 'dashboard')
       return problem(403, 'The request did not come from the dashboard.');
+    // end protection
     if (action === 'login') return this.login(request, facts);
+    // protection: dashboard: nothing without a login
     if (!this.isLoggedIn(request, facts)) return problem(401, 'Log in first.');
+    // end protection
     if (action === 'logout') return this.logout(facts);
     return request.method === 'POST' ? this.act(action, request, facts) : this.read(action, request);
   }
@@ -160,7 +166,9 @@ export class SecureWsDashboard implements OnModuleInit, OnApplicationShutdown {
   }
 
   private async act(action: string, { query }: DashboardRequest, { ip }: RequestFacts): Promise<Answer> {
+    // protection: dashboard: read-only
     if (this.options.readonly !== false) return problem(403, 'The dashboard is read-only.');
+    // end protection
     try {
       if (action === 'disconnect') return await this.disconnect(textOf(query['id']), ip);
       if (action === 'ban') return this.ban(query, ip);
@@ -202,13 +210,17 @@ export class SecureWsDashboard implements OnModuleInit, OnApplicationShutdown {
     if (this.sessions === undefined) return problem(404, 'The application decides who may see the dashboard.');
     const now = Date.now();
     const wait = this.logins.waitOf(facts.ip, now);
+    // protection: dashboard: failed logins are limited
     if (wait > 0) return problem(429, `Too many failed logins. Try again in ${wait} s.`, { 'Retry-After': `${wait}` });
+    // end protection
     const token = /^Bearer (.+)$/.exec(String(request.headers['authorization'] ?? ''))?.[1];
+    // protection: dashboard: the token is asked for
     if (request.method !== 'POST' || !this.sessions.isToken(token)) {
       this.logins.failed(facts.ip, now);
       this.audit({ action: 'login-failed', ip: facts.ip, target: undefined });
       return problem(401, 'This is not the token.');
     }
+    // end protection
     this.audit({ action: 'login', ip: facts.ip, target: undefined });
     return json({ ok: true }, 200, { 'Set-Cookie': cookie(facts, this.sessions.issue(now), SESSION_TIME / 1000) });
   }
@@ -231,8 +243,10 @@ export class SecureWsDashboard implements OnModuleInit, OnApplicationShutdown {
       throw new Error(
         'SecureWsDashboardModule needs a token of at least 32 characters (token, or WEBSOCKETS_DASHBOARD_TOKEN), or guards',
       );
+    // protection: dashboard: no short token
     if (secret.length < MIN_TOKEN_LENGTH)
       throw new Error(`The dashboard's token has ${secret.length} characters; at least ${MIN_TOKEN_LENGTH} are needed`);
+    // end protection
     return new DashboardSessions(secret);
   }
 
@@ -364,8 +378,10 @@ function controllerAt(path: string, guards: readonly (Type<CanActivate> | CanAct
     private async reply(action: string, request: DashboardRequest, response: unknown): Promise<void> {
       const { httpAdapter } = this.host;
       const { status, headers, body } = await this.dashboard.answer(action, request);
+      // protection: dashboard: headers of security
       for (const [name, value] of Object.entries({ ...SECURITY_HEADERS, ...headers }))
         httpAdapter.setHeader(response, name, value);
+      // end protection
       httpAdapter.reply(response, body, status);
     }
   }

@@ -36,7 +36,9 @@ export class DashboardSessions {
     const parts = cookie?.split('.') ?? [];
     if (parts.length !== 3) return false;
     const [until, nonce, signature] = parts as [string, string, string];
+    // protection: dashboard: sessions are signed
     if (!isSame(signature, this.sign(`${until}.${nonce}`))) return false;
+    // end protection
     return Number.parseInt(until, 36) > now;
   }
 
@@ -66,7 +68,9 @@ export class LoginLimit {
   failed(address: string, now: number): void {
     const full = Math.max(this.buckets.get(address) ?? 0, now) + FAILURE_WINDOW / MAX_FAILURES;
     this.buckets.delete(address);
+    // protection: dashboard: addresses of failed logins are bounded
     if (this.buckets.size >= MAX_ADDRESSES) this.buckets.delete(this.buckets.keys().next().value!);
+    // end protection
     this.buckets.set(address, full);
   }
 }

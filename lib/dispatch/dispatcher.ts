@@ -72,7 +72,9 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     // A message is begun within two milliseconds of it.
     const dueAt = connection.input.turnStart + this.options.handlerTimeout;
     const task = this.tasks.take(connection, message.event, length + charge, charge, dueAt, places.length);
+    // protection: handlers have so much time
     if (dueAt !== NEVER) this.options.wheel.schedule(connection, dueAt);
+    // end protection
     if (this.options.timeOf !== undefined) task.startedAt = this.options.clock.now();
     for (const place of places) this.run(task, connection.dispatch.handlers![place]!, message);
   }
@@ -132,7 +134,9 @@ export class Dispatcher implements TaskOwner, StreamOwner {
 
   /** A handler has answered. */
   settled(task: Task, result: unknown): void {
+    // protection: a result that comes too late is dropped
     if (task.abandoned) return this.forget(task);
+    // end protection
     let follows: boolean;
     try {
       follows = isObservable(result);
@@ -210,9 +214,14 @@ export class Dispatcher implements TaskOwner, StreamOwner {
 
   private keep(stream: Stream): boolean {
     const streams = (stream.connection.dispatch.streams ??= new Set());
-    if (streams.size < this.options.maxStreams) return streams.add(stream).has(stream);
-    sendException(stream.connection.socket, 'Too many streams');
-    return false;
+    // protection: observables that still emit are bounded
+    if (streams.size >= this.options.maxStreams) {
+      sendException(stream.connection.socket, 'Too many streams');
+      return false;
+    }
+    // end protection
+    streams.add(stream);
+    return true;
   }
 
   private letGo(task: Task, stream: Stream): void {
@@ -274,7 +283,9 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     }
     const { streams } = state;
     state.streams = undefined;
+    // protection: observables end with their peer
     for (const stream of streams ?? []) this.unsubscribe(stream as Stream);
+    // end protection
   }
 
   /** Whatever still comes of this task is forgotten; what its message takes is held until its handlers have settled. */

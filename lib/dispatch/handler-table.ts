@@ -50,7 +50,9 @@ export class HandlerTable {
       const now = clock.now();
       const buckets = (dispatch.rates ??= new Map());
       const next = spend(buckets.get(place) ?? 0, now, 1, rate);
+      // protection: rate of one handler
       if (!fits(next, now, rate)) return false;
+      // end protection
       buckets.set(place, next);
     }
     return true;

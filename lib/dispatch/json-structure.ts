@@ -56,8 +56,12 @@ export function measureStructure(data: Buffer, maxNodes: number): number {
         if (byte !== COLON) continue;
         afterConstructor = false;
         if (keyEscaped ? keyEnd - keyStart <= LONGEST_ESCAPED : isSuspectLength(keyEnd - keyStart)) {
+          // protection: prototype pollution: __proto__
           if (isKey(data, keyStart, keyEnd, PROTO)) return REFUSED;
+          // end protection
+          // protection: prototype pollution: constructor
           if (ofConstructor[depth] === 1 && isKey(data, keyStart, keyEnd, PROTOTYPE)) return REFUSED;
+          // end protection
           afterConstructor = isKey(data, keyStart, keyEnd, CONSTRUCTOR);
         }
         continue;
@@ -74,7 +78,9 @@ export function measureStructure(data: Buffer, maxNodes: number): number {
       case OPEN:
         inScalar = false;
         nodes++;
+        // protection: depth of a message
         if (++depth > MAX_DEPTH) return REFUSED;
+        // end protection
         ofConstructor[depth] = afterConstructor && byte === OPEN_BRACE ? 1 : 0;
         afterConstructor = false;
         break;
@@ -84,7 +90,9 @@ export function measureStructure(data: Buffer, maxNodes: number): number {
         if (--depth < 0) return REFUSED;
         continue;
     }
+    // protection: values and keys of a message
     if (nodes > maxNodes) return REFUSED;
+    // end protection
   }
   return nodes;
 }

@@ -155,7 +155,9 @@ export class LocalBroadcaster implements LocalScope {
     this.waitingBytes += size;
     // Behind one that has yielded: every peer gets broadcasts in their order.
     if (!this.isScheduled) this.proceed();
+    // protection: broadcasts that wait are bounded
     while (this.waitingBytes > MOST_WAITING) this.serve(Number.POSITIVE_INFINITY);
+    // end protection
   }
 
   private scope(scope: Scope = {}): LocalTarget {

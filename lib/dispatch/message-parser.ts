@@ -25,7 +25,9 @@ export type NoMessage = 'dropped' | 'malformed' | 'unsupported';
  */
 export function parseMessage(data: Buffer, maxNodes: number): Message | undefined {
   const nodes = measureStructure(data, maxNodes);
+  // protection: the structure of a message is measured
   if (nodes === REFUSED) return undefined;
+  // end protection
   const value = parseJson(data.toString());
   if (typeof value !== 'object' || value === null || !Object.hasOwn(value, 'event')) return undefined;
   const { event, data: content } = value as Message;
@@ -55,7 +57,9 @@ export function readMessage(
   try {
     const message: unknown = parser(isBinary ? data : data.toString());
     if (typeof message !== 'object' || message === null) return 'dropped';
+    // protection: an asynchronous parser ends no process
     if (isThenable(message)) return disown(message);
+    // end protection
     const { event, data: content } = message as Message;
     return { event, data: content, nodes };
   } catch (error) {

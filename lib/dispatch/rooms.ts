@@ -32,11 +32,15 @@ export class Rooms {
 
   /** Throws a `RangeError` for a name, or a number of rooms, that is too large. */
   join(socket: SecureSocket, room: string): void {
+    // protection: names of rooms are bounded
     this.check(room);
+    // end protection
     let rooms = this.rooms.get(socket);
     if (rooms === undefined) this.rooms.set(socket, (rooms = new Set()));
     if (rooms.has(room)) return;
+    // protection: rooms of a connection are bounded
     if (rooms.size >= MAX_ROOMS) throw new RangeError(`a connection can be in at most ${MAX_ROOMS} rooms`);
+    // end protection
     rooms.add(room);
     const members = this.members.get(room);
     if (members !== undefined) {

@@ -89,7 +89,9 @@ export class RemoteJwks {
   private refresh(): Promise<void> {
     if (this.pending !== undefined) return this.pending;
     const { now } = this.tools;
+    // protection: keys are fetched once per cooldown
     if (now() - this.triedAt < this.limits.cooldown) return Promise.resolve();
+    // end protection
     this.triedAt = now();
     this.pending = this.load()
       .then(
@@ -125,7 +127,9 @@ async function readBounded(response: Response): Promise<string> {
   for await (const part of response.body ?? []) {
     size += part.length;
     // Leaving the loop cancels the body.
+    // protection: a key set is read up to its bound
     if (size > MAX_JWKS_BYTES) throw new Error(`its answer is longer than ${MAX_JWKS_BYTES} bytes`);
+    // end protection
     parts.push(part);
   }
   return Buffer.concat(parts).toString();

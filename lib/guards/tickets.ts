@@ -143,8 +143,12 @@ export function ticketGuard(options: TicketGuardOptions = {}): TicketGuardClass 
     private judge(attempt: UpgradeAttempt, text: string | undefined): Admission {
       if (text === undefined) return NOT_GOOD;
       const { principal, userKey, path, ip, expiresAt } = JSON.parse(text) as Ticket;
+      // protection: a ticket counts for its path
       if (path !== undefined && path !== attempt.path) return OTHER_PATH;
+      // end protection
+      // protection: a ticket counts for its address
       if (ip !== undefined && ip !== attempt.ip) return OTHER_ADDRESS;
+      // end protection
       return allow({ principal, userKey, expiresAt, subprotocol: credentials.subprotocol(attempt, subprotocol) });
     }
   }
@@ -183,10 +187,14 @@ export class MemoryTicketStore implements TicketStore {
 
   put(key: string, text: string, ttl: number, owner: string | undefined): void {
     this.dropFirst();
+    // protection: tickets of a user are bounded
     if (owner !== undefined) this.crowdOut(owner);
+    // end protection
     if (this.tickets.size >= this.max) this.sweep();
+    // protection: tickets are bounded
     if (this.tickets.size >= this.max)
       throw new TicketsFullError(`there are ${this.max} tickets that were not used yet`);
+    // end protection
     this.tickets.set(key, { text, until: this.now() + ttl, owner });
     if (owner === undefined) return;
     const keys = this.owners.get(owner);
@@ -197,7 +205,9 @@ export class MemoryTicketStore implements TicketStore {
   take(key: string): string | undefined {
     const ticket = this.tickets.get(key);
     if (ticket === undefined) return undefined;
+    // protection: a ticket counts once
     this.drop(key, ticket.owner);
+    // end protection
     return ticket.until > this.now() ? ticket.text : undefined;
   }
 

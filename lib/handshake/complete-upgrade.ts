@@ -25,7 +25,9 @@ export function enter(upgrade: UpgradeContext, head: Buffer): boolean {
   } catch (error) {
     upgrade.engine.telemetry.fault('internal', error);
   }
+  // protection: a connection that cannot be set up gives its slot back
   peer.release();
+  // end protection
   return false;
 }
 
@@ -113,8 +115,12 @@ class Welcomed implements Peer {
   release(): void {
     if (this.isReleased) return;
     this.isReleased = true;
+    // protection: a closed connection gives its slot back
     this.reservation?.release();
+    // end protection
+    // protection: a closed connection releases the address
     this.addresses.release(this.address);
+    // end protection
   }
 
   keepAddress(): () => void {

@@ -37,7 +37,9 @@ export class HandshakeBudget {
     if (bytes > 0) this.holders.add(holder);
     else this.holders.delete(holder);
     this.changed(delta);
+    // protection: heads hold at most 16 MiB together
     while (this.total > this.max) this.victim().crowdedOut();
+    // end protection
   }
 
   private victim(): HeadHolder {

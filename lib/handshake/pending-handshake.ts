@@ -44,7 +44,9 @@ export abstract class HandshakeBytes extends Timed implements HeadHolder {
   /** Somebody must be waited for: what the head says is held meanwhile, and counts. */
   protected holdHead(head: RequestHead): void {
     this.headBytes = sizeOf(head) + (this.head?.length ?? 0);
+    // protection: what a pending handshake holds is counted
     this.hold(this.headBytes + this.earlyBytes);
+    // end protection
   }
 
   protected keepEarly(chunk: Buffer): void {
@@ -121,7 +123,9 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
     // On a shared port it begins when the peer has asked for a WebSocket; before that, Node's timeouts hold.
     const begun = port.isOwn ? transport.proxied?.acceptedAt : undefined;
     this.deadline = (begun ?? engine.clock.now()) + port.openTimeout;
+    // protection: a handshake must be complete in time
     engine.wheel.schedule(this, this.deadline);
+    // end protection
   }
 
   /** Bytes of a head may come: plaintext, or over `tls`, which has been set up over the same connection. */
@@ -238,7 +242,9 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
   }
 
   private onHead(chunk: Buffer): void {
+    // protection: a TLS hello gets no plaintext answer
     if (!this.received && this.port.isOwn && chunk[0] === TLS_HELLO) return this.drop();
+    // end protection
     this.received = true;
     const meter = this.meter!;
     this.judge(meter, meter.push(chunk));
@@ -309,7 +315,9 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
     this.meter = undefined;
     this.state = State.LINGERING;
     this.deadline = engine.clock.now() + LINGER;
+    // protection: a refused peer stays for a second at most
     engine.wheel.schedule(this, this.deadline);
+    // end protection
     const consent = this.upgrade && consentLine(this.upgrade.head.rawHeaders, engine.settings.probe.token);
     const told = consent === undefined ? refusal : { ...refusal, headers: [...(refusal.headers ?? []), consent] };
     if (!this.transport.conclude(refusalText(told, serverHeader))) this.drop();
@@ -341,7 +349,9 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
 
   private discard(chunk: Buffer): void {
     this.discarded += chunk.length;
+    // protection: a refused peer is read no further than 64 KiB
     if (this.discarded > MAX_DISCARD) this.drop();
+    // end protection
   }
 
   /** Gives back everything but the socket. Idempotent. */
@@ -357,7 +367,9 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
     if (this.upgrade !== undefined) return;
     const { engine, isOwn } = this.port;
     const isAttempt = this.state === State.WAITING || (this.meter?.isOurs ?? isOwn);
+    // protection: attempts that end within their head are counted
     if (isAttempt) void engine.store.chargeAttempt(this.entry);
+    // end protection
   }
 
   /** `kept`: an address entry that somebody else will release. */
@@ -366,8 +378,12 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
     this.forgetBytes();
     this.state = State.DONE;
     engine.wheel.cancel(this);
+    // protection: a finished handshake leaves its pending place
     engine.pending.leave(this.place);
+    // end protection
+    // protection: a finished handshake releases the address
     if (this.account !== kept) engine.addresses.release(this.account);
+    // end protection
     this.port.handshakes.delete(this);
     this.onLeft?.();
     this.onLeft = undefined;

@@ -31,21 +31,33 @@ const NO_BUFFERS = Object.freeze(retryLater('buffer-budget', 503, 5));
 /** 2: who is it, through trusted proxies, and is the address banned; the attempt is counted. 403, 429. */
 function peer(upgrade: UpgradeContext): Awaitable<Stop | undefined> {
   const { engine, head } = upgrade;
+  // protection: nobody is let in during a shutdown
   if (engine.draining) return REFUSALS.shutdown;
+  // end protection
   const { proxied } = upgrade.transport;
   const named = proxied && { secure: proxied.header.tls?.secure };
   const client = routeOf(upgrade.peer, upgrade.tls, head.rawHeaders, engine.proxy, named);
   upgrade.route = client;
   if (client.strayHeaders) engine.hints.stray(client);
+  // protection: the client behind a trusted proxy counts, not the proxy
   if (client.address !== upgrade.peer) upgrade.port.moveTo(upgrade, client);
+  // end protection
+  // protection: a banned client behind a proxy is refused
   if (!upgrade.entry.isExempt && engine.bans.ofAddress(client.address) !== undefined) return REFUSALS.banned;
+  // end protection
+  // protection: attempts of an address are counted
   return engine.cluster?.rateRefusal(upgrade.entry) ?? chargeAttempt(engine.store, upgrade.entry);
+  // end protection
 }
 
 /** 3: is it a request that RFC 6455 knows, within the limits. 405, 505, 400, 426, and 414, 431 for later requests. */
 function request(upgrade: UpgradeContext): Stop | undefined {
   const { port, head } = upgrade;
-  const checked = measureHead(head, port.headLimits) ?? checkRequest(head);
+  const tooLong = measureHead(head, port.headLimits);
+  // protection: later requests of a connection meet the limits
+  if (tooLong !== undefined) return tooLong;
+  // end protection
+  const checked = checkRequest(head);
   if (isRefusal(checked)) return checked;
   upgrade.request = checked;
   return undefined;
@@ -55,9 +67,13 @@ function request(upgrade: UpgradeContext): Stop | undefined {
 function route(upgrade: UpgradeContext): Stop | undefined {
   const match = upgrade.port.router.find(upgrade.request.path);
   if (match === undefined) return upgrade.port.hasForeignUpgrades ? FOREIGN : REFUSALS.path;
+  // protection: a malformed path parameter is refused
   if (match === MALFORMED_PATH) return BAD_PARAMETER;
+  // end protection
   // Nobody would answer.
+  // protection: an upgrade that no library would answer is refused
   if (match.value instanceof ForeignEndpoint && !upgrade.port.hasOtherListeners) return REFUSALS.path;
+  // end protection
   upgrade.endpoint = match.value;
   upgrade.params = match.params;
   return undefined;
@@ -71,7 +87,9 @@ function earlyGuards(upgrade: UpgradeContext): Awaitable<Stop | undefined> {
 
 /** 5: TLS, host, origin, lists of addresses. 403. */
 function transport(upgrade: UpgradeContext): Stop | undefined {
+  // protection: TLS, host, origin and address lists are judged
   return judgeTransport(upgrade.endpoint.transport, upgrade);
+  // end protection
 }
 
 /**
@@ -80,7 +98,9 @@ function transport(upgrade: UpgradeContext): Stop | undefined {
  */
 function capacity(upgrade: UpgradeContext): Awaitable<Stop | undefined> {
   const { engine, entry, endpoint } = upgrade;
+  // protection: nobody is let in while the buffers are full
   if (engine.budget.full) return NO_BUFFERS;
+  // end protection
   const reserved = engine.capacity.reserve(entry, endpoint.capacity);
   return reserved instanceof Promise ? reserved.then((result) => keep(upgrade, result)) : keep(upgrade, reserved);
 }
@@ -142,7 +162,9 @@ function ask(upgrade: UpgradeContext, asked: readonly AdmissionGuardFunction[]):
 
 function hear(upgrade: UpgradeContext, outcome: GuardOutcome): Stop | undefined {
   if (outcome.reason !== undefined) {
+    // protection: refusals by guards count towards a ban
     if (isFailure(outcome) && !upgrade.entry.isExempt) upgrade.engine.failures.failed(upgrade.address);
+    // end protection
     return outcome;
   }
   upgrade.admitted = outcome;
@@ -172,8 +194,15 @@ function user(upgrade: UpgradeContext): Awaitable<Stop | undefined> {
 }
 
 function userRefusal({ endpoint, engine, admitted: { userKey } }: UpgradeContext): Refusal | undefined {
+  // protection: a banned user is refused
   if (engine.bans.ofUser(userKey) !== undefined) return REFUSALS.banned;
-  return endpoint.users.breach(userKey) ?? (engine.draining ? REFUSALS.shutdown : undefined);
+  // end protection
+  const breach = endpoint.users.breach(userKey);
+  if (breach !== undefined) return breach;
+  // protection: nobody is let in during a shutdown
+  if (engine.draining) return REFUSALS.shutdown;
+  // end protection
+  return undefined;
 }
 
 /** Sends a passage through the stages; at once, as long as no stage has to wait. Never throws, never rejects. */

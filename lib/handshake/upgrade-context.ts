@@ -110,9 +110,13 @@ export class UpgradeContext implements TransportFacts {
   abandon(reason: string): void {
     if (this.over) return;
     this.over = true;
+    // protection: guards are told that the peer has left
     if (this.attempt !== undefined)
       runInFork(this.asyncContext, abortAttempt, undefined, this.attempt, new DOMException(reason, 'AbortError'));
+    // end protection
+    // protection: the slot of a failed upgrade is given back
     this.reservation?.release();
+    // end protection
   }
 }
 

@@ -31,7 +31,9 @@ const filtersOf = (target: object): unknown[] => Reflect.getMetadata(EXCEPTION_F
 function wrapFilter(filter: unknown): void {
   if (typeof (filter as { catch?: unknown } | undefined)?.catch !== 'function' || filter === LAST_RESORT) return;
   if (filter instanceof BaseWsExceptionFilter) adoptBaseFilter(filter);
+  // protection: filters that fail are caught
   wrap(filter as object, 'catch', filterCatch);
+  // end protection
 }
 
 const filterCatch = (original: Method): Method =>
@@ -72,7 +74,9 @@ const DEFAULT_FACTORY = String((new BaseWsExceptionFilter() as unknown as BaseFi
  */
 function adoptBaseFilter(filter: BaseWsExceptionFilter): void {
   const base = filter as unknown as BaseFilter;
+  // protection: filters repeat no payload
   if (!asksForCause(filter)) base.options.includeCause = false;
+  // end protection
   if (!baseFilterSends && base.handleError === BASE.handleError) wrap(filter, 'handleError', sendsError(base));
   if (base.handleUnknownError !== BASE.handleUnknownError) return;
   wrap(

@@ -59,10 +59,14 @@ export class DedicatedListener extends Listener {
     const { addresses, capacity, cluster, store } = this.engine;
     const full = capacity.breach(addresses.live(peer)) ?? cluster?.roomRefusal(peer);
     if (full === undefined) return undefined;
+    // protection: an attempt that is refused at accept is counted
     const entry = addresses.acquire(peer);
     void store.chargeAttempt(entry);
     addresses.release(entry);
+    // end protection
+    // protection: a full dedicated port costs no TLS
     return full;
+    // end protection
   }
 
   /** Resolves when it listens; rejects with Node's error when it cannot. */
@@ -100,12 +104,18 @@ export class DedicatedListener extends Listener {
     const server = createTlsServer({
       noDelay: true,
       ...files.read(),
+      // protection: old versions of TLS are refused
       minVersion,
+      // end protection
+      // protection: client certificates are asked for
       requestCert,
+      // end protection
       rejectUnauthorized: requestCert,
       handshakeTimeout: Math.min(this.openTimeout + 1000, LONGEST_TIMER),
     });
+    // protection: renewed certificates are taken over
     files.watch((pems) => server.setSecureContext({ ...pems, minVersion }));
+    // end protection
     interceptTls(server, this, (handshake, socket) => handshake.read(socket));
     return server;
   }

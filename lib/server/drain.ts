@@ -17,9 +17,13 @@ const LAST_WORDS = 1000;
  */
 export function drain(engine: ServerContext, ports: Iterable<Listener>): Promise<void> {
   engine.draining = true;
+  // protection: pending handshakes end at shutdown
   for (const port of ports) port.shutDown(REFUSALS.shutdown);
+  // end protection
   const { drainTimeout } = engine.settings.shutdown;
+  // protection: peers are told of a shutdown
   if (drainTimeout > 0) sayGoodbye(engine, drainTimeout);
+  // end protection
   return new Promise((resolve) => new Farewell(engine, ports, resolve).begin(drainTimeout));
 }
 
@@ -46,7 +50,9 @@ class Farewell {
   begin(drainTimeout: number): void {
     this.engine.whenIdle = () => this.look();
     if (drainTimeout === 0) return this.terminate();
+    // protection: a shutdown ends in time
     this.wait(drainTimeout, () => this.terminate());
+    // end protection
     this.look();
   }
 

@@ -117,7 +117,9 @@ export class Endpoint extends UpgradeTarget implements GatewayContext, Audience 
 
   changeUser(connection: Connection, principal: unknown, userKey: string | number | undefined): void {
     const key = userKeyOf(userKey ?? principal);
+    // protection: a session cannot be renewed for a banned user
     if (this.engine.bans.ofUser(key) !== undefined) throw new RangeError('this user is banned');
+    // end protection
     this.users.move(connection, principal, userKey);
   }
 
@@ -132,8 +134,12 @@ export class Endpoint extends UpgradeTarget implements GatewayContext, Audience 
     this.counters.opened++;
     this.telemetry.opened({ ip: socket.ip, path: this.path, userKey: connection.peer.userKey });
     if (this.settings.keepRequest) socket.request = request;
+    // protection: connections of a user are counted
     if (connection.peer.userKey !== undefined) this.users.join(connection.peer.userKey, connection);
+    // end protection
+    // protection: messages wait for handleConnection
     connection.awaitHooks(this.hooks);
+    // end protection
     connection.whenReady(() => {
       if (connection.state !== 'closed') this.server.clients.add(socket);
     });
@@ -147,10 +153,16 @@ export class Endpoint extends UpgradeTarget implements GatewayContext, Audience 
     if (!connection.dispatch.known) this.introduce(socket, undefined);
     this.engine.connections.delete(connection);
     this.server.clients.delete(socket);
+    // protection: a closed connection leaves its rooms
     this.rooms.leaveAll(socket);
+    // end protection
     const { userKey } = connection.peer;
+    // protection: a closed connection is no longer counted for its user
     if (userKey !== undefined) this.users.part(userKey, connection);
+    // end protection
+    // protection: a closed connection ends its streams
     this.dispatcher.release(connection);
+    // end protection
     this.telemetry.closed({ ip: socket.ip, path: this.path, code: failedWith ?? code, cause });
     const { disconnected } = connection.dispatch;
     connection.dispatch.closeCode = code;

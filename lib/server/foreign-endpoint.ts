@@ -70,11 +70,17 @@ export class ForeignConnection implements UserConnection {
     this.socket = socket;
     const { engine, users } = this.context;
     admissions.set(socket, this.admission);
+    // protection: users of another library are counted
     if (this.userKey !== undefined) users.join(this.userKey, this);
+    // end protection
     this.reservation?.shared?.opened(this);
     const left = this.expiresAt - Date.now();
+    // protection: sessions of another library expire
     if (Number.isFinite(left)) this.timer = engine.wheel.timer(() => this.end(), engine.clock.now() + left);
+    // end protection
+    // protection: the slot of another library is given back
     socket.once('close', () => this.release());
+    // end protection
     if (socket.destroyed) this.release();
   }
 

@@ -83,7 +83,9 @@ export class HttpTakeover {
     this.isOver = true;
     // Node's sockets for these are found through the replaced listener.
     this.arrivals.flush();
+    // protection: a closed application gives the server back
     for (const undo of this.undo.reverse()) undo();
+    // end protection
     for (const tap of this.taps) tap.giveUp();
   }
 
@@ -100,7 +102,9 @@ export class HttpTakeover {
     const heir = HandleTransport.heirOf(socket);
     // The socket of a handshake that succeeded: HTTP is over on it.
     if (heir === 'webSocket') return;
+    // protection: a socket that another server gives away passes stage 0
     if (heir === undefined && !this.isOver && !this.host.admit(socket)) return;
+    // end protection
     this.serve(socket, this.host.tapsNext);
   }
 
@@ -121,13 +125,17 @@ export class HttpTakeover {
   private watch(socket: Socket, head: { readonly isOrdinary: boolean }): void {
     watchUpgrades(socket, (request: ParsedRequest, isFirst) => {
       if (this.isOver) return;
+      // protection: upgrades to other protocols stay ordinary requests
       if (!this.host.wantsUpgrade(request)) {
         request.upgrade = false;
         return;
       }
+      // end protection
       if (isFirst && head.isOrdinary) this.host.markUnread(request);
       // Node takes its own listener off before it emits 'upgrade'.
+      // protection: an upgrade in other hands has a listener for errors
       socket.on('error', ignore);
+      // end protection
     });
   }
 
@@ -140,17 +148,25 @@ export class HttpTakeover {
         'close',
         (was) =>
           function (this: Server, ...args) {
+            // protection: connections that Node does not know of end with the server
             arrivals.flush();
+            // end protection
             return was.apply(this as WebServer, args) as never;
           },
       ),
       replaceMethod(server, 'closeIdleConnections', (was) => () => {
+        // protection: connections that Node does not know of end with the server
         arrivals.flush();
+        // end protection
         was.call(server);
       }),
       replaceMethod(server, 'closeAllConnections', (was) => () => {
+        // protection: connections that Node does not know of end with the server
         arrivals.flush();
+        // end protection
+        // protection: closeAllConnections ends unfinished heads
         this.host.dropHeads();
+        // end protection
         was.call(server);
       }),
     );

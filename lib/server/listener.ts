@@ -113,9 +113,14 @@ export abstract class Listener {
   /** Whether a connection can be read before Node makes a socket of it. */
   protected isHandleUsable(server: Server, client: Handle, peer: ClientAddress): boolean {
     // The header of the PROXY protocol is read from a socket, before TLS and HTTP.
+    // protection: a trusted proxy is read for its PROXY header before HTTP
     if (this.gate !== undefined && this.engine.proxy.trusted.has(peer)) return false;
+    // end protection
     // A server that has a maximum drops connections when it makes sockets.
-    return !(server.maxConnections > 0) && HandleTransport.fits(client);
+    // protection: maxConnections of a server holds at accept
+    if (server.maxConnections > 0) return false;
+    // end protection
+    return HandleTransport.fits(client);
   }
 
   peerOf(socket: Socket): ClientAddress {
@@ -136,7 +141,9 @@ export abstract class Listener {
     upgrade.entry = entry;
     engine.pending.move(handshake.place, entry);
     engine.addresses.release(before);
+    // protection: pending handshakes of a client behind a proxy are bounded
     this.makeRoom(handshake);
+    // end protection
   }
 
   /** Ends whatever is still on its way in. */
@@ -176,8 +183,12 @@ export abstract class Listener {
   private judge(peer: ClientAddress): Refusal | undefined {
     const { proxy, addressRules } = this.engine;
     const isProxy = proxy.trusted.has(peer);
+    // protection: denied addresses are dropped at accept
     if (!isProxy && !isAddressAllowed(peer, addressRules)) return REFUSALS.addressDenied;
+    // end protection
+    // protection: banned addresses are reset at accept
     if (!isProxy && this.engine.bans.ofAddress(peer) !== undefined) return REFUSALS.banned;
+    // end protection
     if (this.isClosed) return REFUSALS.shutdown;
     return isProxy ? undefined : this.isFullFor(peer);
   }
@@ -185,7 +196,9 @@ export abstract class Listener {
   protected open(transport: Transport, peer: ClientAddress): PendingHandshake | undefined {
     const handshake = new PendingHandshake(this, transport, peer, this.engine.proxy.trusted.has(peer));
     this.handshakes.add(handshake);
+    // protection: pending handshakes are bounded
     this.makeRoom(handshake);
+    // end protection
     return handshake.place.isHeld ? handshake : undefined;
   }
 

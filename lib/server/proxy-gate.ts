@@ -87,7 +87,9 @@ export class ProxyGate {
       const method = (server as unknown as Record<string, ((...args: unknown[]) => unknown) | undefined>)[name];
       if (method === undefined) continue;
       const closing = function (this: Server, ...args: unknown[]) {
+        // protection: connections without a PROXY header end with the server
         gate.drop();
+        // end protection
         return method.apply(this, args);
       };
       restore.push(replace(server, name as 'close', closing as Server['close']));
@@ -109,7 +111,9 @@ export class ProxyGate {
     const peer = this.host.peerOf(socket);
     if (peer === 'gone') abandon(socket);
     if (peer !== 'proxy') return peer === 'gone';
+    // protection: connections that wait for a PROXY header are bounded
     if (this.waiting.size >= this.host.maxWaiting) this.oldest()?.fail('others need the place of its header');
+    // end protection
     const each = new WaitingHeader(this.host, socket, {
       left: () => void this.waiting.delete(each),
       announced: (connection) => proceed(socket, connection),
@@ -171,7 +175,9 @@ class WaitingHeader {
     this.acceptedAt = gate.clock.now();
     this.timer = gate.wheel.timer(() => this.fail('no header within http.openTimeout'), this.acceptedAt + gate.timeout);
     // It stays: the socket is never without one.
+    // protection: a reset before the PROXY header ends no process
     socket.on('error', ignore);
+    // end protection
     socket.on('data', this.onData);
     socket.on('end', this.onGone);
     socket.on('close', this.onGone);
@@ -192,8 +198,10 @@ class WaitingHeader {
   private readonly onData = (chunk: Buffer): void => {
     const result = this.parser.push(chunk);
     if (result === MORE) return;
-    if (result instanceof ProxyHeaderFault) this.fail(result.message);
-    else this.proceed(result);
+    // protection: an invalid PROXY header is refused
+    if (result instanceof ProxyHeaderFault) return this.fail(result.message);
+    // end protection
+    this.proceed(result);
   };
 
   /** A proxy, or a monitor, that only looks whether the port is open says nothing. */

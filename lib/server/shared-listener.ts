@@ -189,7 +189,9 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
       return function (this: WebServer, event, ...args) {
         if (event !== 'upgrade') return was.call(this, event, ...args);
         const [request, socket, rest] = args as [IncomingMessage, Socket, Buffer];
+        // protection: other libraries do not see upgrades of gateways
         if (onUpgrade(request, socket, rest)) return true;
+        // end protection
         if (!passed.has(socket)) return was.call(this, event, ...args);
         try {
           return was.call(this, event, ...args);
@@ -214,14 +216,16 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
     const { method = '', url = '', httpVersion, rawHeaders } = request;
     const handshake = this.accept(socket);
     if (handshake === undefined) return;
+    // protection: no upgrade behind an unanswered request
     if (unanswered(socket) !== undefined)
-      handshake.refuseWhen((then) => whenAnswered(socket, then), REFUSALS.pipelined);
+      return handshake.refuseWhen((then) => whenAnswered(socket, then), REFUSALS.pipelined);
+    // end protection
     // Its head did not say so within what an ordinary head may have, and was not held to the limits.
-    else if (this.unread.has(request)) handshake.refuseWhen((then) => then(), REFUSALS.tooManyHeaders);
-    else {
-      const head = { method, target: url, version: httpVersion, rawHeaders };
-      handshake.resume(head, rest, (bytes) => void this.server.emit('upgrade', request, socket, bytes));
-    }
+    // protection: no upgrade that only Node has read
+    if (this.unread.has(request)) return handshake.refuseWhen((then) => then(), REFUSALS.tooManyHeaders);
+    // end protection
+    const head = { method, target: url, version: httpVersion, rawHeaders };
+    handshake.resume(head, rest, (bytes) => void this.server.emit('upgrade', request, socket, bytes));
   }
 }
 

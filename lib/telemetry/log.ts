@@ -72,10 +72,12 @@ export class SampledLog implements Partial<Subscriber> {
     const now = this.now();
     const sample = this.sampleOf(kind, path, now);
     if (now - sample.since >= FORGOTTEN) sample.lines = 0;
+    // protection: the log is sampled
     if (sample.lines >= FIRST && now - sample.since < PERIOD) {
       sample.suppressed++;
       return undefined;
     }
+    // end protection
     const { suppressed } = sample;
     sample.lines++;
     sample.since = now;
@@ -87,8 +89,10 @@ export class SampledLog implements Partial<Subscriber> {
     const name = path === undefined ? kind : `${kind} ${path.slice(0, MAX_PATH)}`;
     const known = this.samples.get(name);
     if (known !== undefined) return known;
+    // protection: kinds of log lines are bounded
     if (path !== undefined && this.samples.size >= MAX_KINDS && !this.forget(now))
       return this.sampleOf(kind, undefined, now);
+    // end protection
     const sample = { lines: 0, since: now, suppressed: 0 };
     this.samples.set(name, sample);
     return sample;
@@ -115,7 +119,9 @@ export function line(text: string): string {
       (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
     );
   let cut = clean;
+  // protection: lines of the log are short
   while (Buffer.byteLength(cut) > MAX_LINE)
     cut = cut.slice(0, cut.length - Math.max(1, Math.ceil((Buffer.byteLength(cut) - MAX_LINE) / 4)));
+  // end protection
   return cut;
 }

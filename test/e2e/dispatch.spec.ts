@@ -462,6 +462,7 @@ describe('hostile messages', () => {
     ['__proto__ as event', '{"event":"__proto__"}'],
     ['constructor.prototype', '{"event":"value","data":{"constructor":{"prototype":{"admin":true}}}}'],
     ['a depth of 100 000', deep(100_000)],
+    ['a depth of 300, which a parser takes', deep(300)],
     ['toString as event', '{"event":"toString"}'],
   ])('%s: an exception, and in the end 1008', async (_, text) => {
     const client = await open('/main');

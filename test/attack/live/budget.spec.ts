@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import type { SecureWsOptions, StatsSnapshot } from 'nest-secure-ws';
 import { eventually, type TestApp } from '../../support/app.js';
 import { Child } from '../../support/child.js';
-import { frame, RawClient } from '../../support/raw-client.js';
+import { frame, RawClient, upgradeHead } from '../../support/raw-client.js';
 import { Frames, isQuiet, LiveGateway, message, openClient, said, sleep, startLive, unmetered } from './live.js';
 
 const KIB = 1024;
@@ -82,6 +82,31 @@ describe('the budget', () => {
     const ended = greedy.find(({ received }) => received.length > 0)!;
     expect(await ended.closeFrame()).toEqual({ code: 1013, reason: 'buffer budget' });
     honest.write(Buffer.alloc(424 * KIB));
+  });
+
+  it('lets nobody in while it is full, with heads about which guards still think', async () => {
+    let decide = (_: boolean): void => undefined;
+    const decided = new Promise<boolean>((resolve) => {
+      decide = resolve;
+    });
+    const guards = [({ query }: { query: URLSearchParams }) => (query.has('slow') ? decided : true)];
+    app = await startLive({ buffers: { budget: MIB, maxPerIp: MIB }, connections: { max: 16 }, guards });
+    const ask = async (path: string, lines: number): Promise<RawClient> => {
+      const headers = Object.fromEntries(Array.from({ length: lines }, (_, i) => [`X-${i}`, 'x'.repeat(8000)]));
+      const client = await RawClient.connect({ port: app!.port });
+      clients.push(client);
+      client.write(upgradeHead(app!.port, { path, headers }));
+      return client;
+    };
+    const slow = [await ask('/?slow', 63)];
+    await eventually(() => held() > 500_000);
+    slow.push(await ask('/?slow', 63));
+    await eventually(() => held() > 1_000_000);
+    expect((await (await ask('/', 20)).response()).status).toBe(503);
+    expect(app.stats().refused).toEqual({ 'buffer-budget': 1 });
+    decide(true);
+    for (const client of slow) expect((await client.response()).status).toBe(101);
+    await open();
   });
 
   it('gives back at once what waits, and destroys the socket after a second', async () => {

@@ -285,6 +285,15 @@ describe.each(LISTENERS)('$name', (house) => {
     expect(await ask(V1)).toBe(101);
   });
 
+  it('keeps as many as may wait for their header, and drops the oldest for one more', async () => {
+    await start(house, { connections: { maxPending: 3, maxPendingPerIp: 3 } });
+    const waiting: RawClient[] = [];
+    for (let i = 0; i < 4; i++) waiting.push(await connect(V1.slice(0, 9), PROXY, false));
+    await reset(waiting[0]!);
+    expect(waiting.slice(1).some(({ closed }) => closed)).toBe(false);
+    expect(place!.test.stats().refused).toEqual({ 'proxy-protocol': 1 });
+  });
+
   it('ends with those who still wait for their header', async () => {
     await start(house);
     const waiting = await connect(V1.slice(0, 9), PROXY, false);

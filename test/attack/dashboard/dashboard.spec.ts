@@ -1,0 +1,136 @@
+import { once } from 'node:events';
+import { type IncomingHttpHeaders, request } from 'node:http';
+import { text } from 'node:stream/consumers';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { SecureGateway, SecureWsDashboardModule, type SecureWsDashboardOptions } from 'nest-secure-ws';
+import { PLATFORMS, type Platform, startApp, type TestApp } from '../../support/app.js';
+
+const TOKEN = 'correct-horse-battery-staple-and-more';
+/** What the page itself sends with each POST: no page of another origin can without a preflight request. */
+const FROM_PAGE = { 'X-Nest-Secure-Ws': 'dashboard' };
+const LOGIN = { ...FROM_PAGE, Authorization: `Bearer ${TOKEN}` };
+
+@SecureGateway({ path: '/chat' })
+class ChatGateway {}
+
+let app: TestApp;
+
+afterEach(() => app?.close());
+
+async function start(platform: Platform, options: SecureWsDashboardOptions = {}): Promise<void> {
+  const imports = [SecureWsDashboardModule.forRoot({ token: TOKEN, readonly: false, ...options })];
+  app = await startApp({ platform, gateways: [ChatGateway], metadata: { imports } });
+}
+
+interface Answer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: string;
+}
+
+async function ask(method: string, path: string, headers: Record<string, string> = {}): Promise<Answer> {
+  const sent = request({
+    ...{ host: '127.0.0.1', port: app.port, method, path: `/ws-admin${path}`, agent: false },
+    headers: { 'Content-Length': '0', ...headers },
+  }).end();
+  const [response] = (await once(sent, 'response')) as [import('node:http').IncomingMessage];
+  return { status: response.statusCode!, headers: response.headers, body: await text(response) };
+}
+
+const statusOf = async (...of: Parameters<typeof ask>): Promise<number> => (await ask(...of)).status;
+
+async function logIn(headers: Record<string, string> = {}): Promise<string> {
+  const answer = await ask('POST', '/login', { ...LOGIN, ...headers });
+  expect(answer.status).toBe(200);
+  return answer.headers['set-cookie']![0]!.split(';')[0]!;
+}
+
+describe.each(PLATFORMS)('the dashboard on %s', (platform) => {
+  it('shows nothing, and does nothing, without a login', async () => {
+    await start(platform);
+    for (const path of ['/overview', '/settings', '/connections']) {
+      const { status, body } = await ask('GET', path, { Cookie: 'nest-secure-ws-dashboard=x.y.z' });
+      expect([status, body]).toEqual([401, '{"message":"Log in first."}']);
+    }
+    for (const path of ['/drain', '/ban?address=192.0.2.1', '/disconnect?id=1'])
+      expect(await statusOf('POST', path, FROM_PAGE)).toBe(401);
+    const Cookie = await logIn();
+    expect(await statusOf('GET', '/overview', { Cookie })).toBe(200);
+  });
+
+  it('takes no other token, and no token in a link', async () => {
+    await start(platform);
+    for (const authorization of [`Bearer ${TOKEN}x`, 'Bearer ', TOKEN]) {
+      const answer = await ask('POST', '/login', { ...FROM_PAGE, Authorization: authorization });
+      expect([answer.status, answer.headers['set-cookie']]).toEqual([401, undefined]);
+    }
+    expect(await statusOf('GET', '/login', LOGIN)).toBe(401);
+  });
+
+  it('gives a cookie that neither scripts nor pages of others can use', async () => {
+    await start(platform);
+    const { headers } = await ask('POST', '/login', LOGIN);
+    expect(headers['set-cookie']).toEqual([
+      expect.stringMatching(/; Path=\/; Max-Age=43200; HttpOnly; SameSite=Strict$/),
+    ]);
+  });
+
+  it('lets an address guess five times, and then not even with the token', async () => {
+    await start(platform);
+    for (let i = 0; i < 5; i++)
+      expect(await statusOf('POST', '/login', { ...FROM_PAGE, Authorization: 'Bearer guess' })).toBe(401);
+    const answer = await ask('POST', '/login', LOGIN);
+    expect(answer.status).toBe(429);
+    expect(Number(answer.headers['retry-after'])).toBeGreaterThan(0);
+  });
+
+  it('does nothing for the page of another origin, though the browser sends the cookie (CSRF)', async () => {
+    await start(platform);
+    const Cookie = await logIn();
+    expect(await statusOf('POST', '/drain', { Cookie })).toBe(403);
+    expect(await statusOf('POST', '/drain', { Cookie, ...FROM_PAGE, Origin: 'https://evil.example' })).toBe(403);
+    expect(await statusOf('GET', '/overview', { Cookie, Origin: 'https://evil.example' })).toBe(403);
+    expect((await ask('GET', '/overview', { Cookie })).body).not.toContain('"draining":true');
+  });
+
+  it('answers no name that a stranger’s DNS points here (DNS rebinding)', async () => {
+    await start(platform);
+    const Cookie = await logIn();
+    for (const Host of ['evil.example', `evil.example:${app.port}`])
+      expect(await statusOf('GET', '/overview', { Cookie, Host })).toBe(403);
+    expect(await statusOf('GET', '', { Host: 'evil.example' })).toBe(403);
+  });
+
+  it('only shows where it is read-only', async () => {
+    await start(platform, { readonly: true });
+    const Cookie = await logIn();
+    for (const path of ['/drain', '/ban?address=192.0.2.1', '/unban?address=192.0.2.1', '/disconnect?id=1'])
+      expect(await statusOf('POST', path, { Cookie, ...FROM_PAGE })).toBe(403);
+  });
+
+  it('is in no frame, runs no script of others, and is kept by no cache', async () => {
+    await start(platform);
+    for (const path of ['', '/overview', '/app.js'])
+      expect((await ask('GET', path)).headers).toMatchObject({
+        'content-security-policy': expect.stringContaining("default-src 'none'"),
+        'x-frame-options': 'DENY',
+        'x-content-type-options': 'nosniff',
+      });
+    expect((await ask('GET', '/overview')).headers['cache-control']).toBe('no-store');
+  });
+
+  it('answers 400 for a target that is none', async () => {
+    await start(platform);
+    const Cookie = await logIn();
+    expect(await statusOf('POST', '/ban?address=nobody', { Cookie, ...FROM_PAGE })).toBe(400);
+  });
+});
+
+it.each([
+  ['no token', {}, /needs a token of at least 32 characters/],
+  ['a short token', { token: 'x'.repeat(31) }, /has 31 characters/],
+])('a dashboard with %s does not start', async (_, options, message) => {
+  await expect(
+    startApp({ gateways: [ChatGateway], metadata: { imports: [SecureWsDashboardModule.forRoot(options)] } }),
+  ).rejects.toThrow(message);
+});
