@@ -9,6 +9,7 @@ interface Block {
   readonly last: number;
 }
 
+// @ts-expect-error a script without types
 const { markedProtections, textWithout } = (await import('../scripts/protections.mjs')) as {
   markedProtections: () => readonly Block[];
   textWithout: (path: string, blocks: readonly Block[]) => string;

@@ -18,6 +18,7 @@ import {
   PRIVATE_ADDRESSES,
   parseAddressList,
 } from '../../../lib/net/address-list.js';
+import { runs } from '../../support/runs.js';
 
 const address = (text: string, prefix?: number): ClientAddress => parseAddress(text, prefix)!;
 
@@ -118,7 +119,7 @@ describe('parseAddress', () => {
         if (parsed !== undefined)
           expect(parseAddress(parsed.text)).toMatchObject({ text: parsed.text, key: parsed.key });
       }),
-      { numRuns: 1000 },
+      { numRuns: runs(1000) },
     );
     fc.assert(fc.property(fc.nat(2 ** 32 - 1), (n) => expect(parseIPv4(formatIPv4(n))).toBe(n)));
   });

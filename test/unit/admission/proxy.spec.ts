@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { parseAddress } from '../../../lib/net/address.js';
 import { addressList } from '../../../lib/net/address-list.js';
 import { MAX_HOPS, type ProxyRules, parseForwardedElement, routeOf } from '../../../lib/net/forwarding.js';
+import { runs } from '../../support/runs.js';
 
 const PROXY = parseAddress('127.0.0.1')!;
 const STRANGER = parseAddress('203.0.113.9')!;
@@ -119,7 +120,7 @@ describe('Forwarded (RFC 7239)', () => {
         expect(forwarded(`${junk.join('')}, for="${client}:80";proto="https"`)).toBe(client);
         expect(forwarded(junk.join(''), `for=${client}`)).toBe(client);
       }),
-      { numRuns: 500 },
+      { numRuns: runs(500) },
     );
   });
 

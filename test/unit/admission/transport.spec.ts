@@ -6,6 +6,7 @@ import { isTlsSatisfied, judgeTransport, type TransportFacts } from '../../../li
 import { parseHost } from '../../../lib/http/host.js';
 import { NO_ADDRESS, parseAddress } from '../../../lib/net/address.js';
 import { addressList } from '../../../lib/net/address-list.js';
+import { runs } from '../../support/runs.js';
 
 const origins = (...entries: string[]): AllowedOrigins => parseAllowedOrigins(entries) as AllowedOrigins;
 const hosts = (...entries: string[]): AllowedHosts => parseAllowedHosts(entries) as AllowedHosts;
@@ -116,7 +117,7 @@ describe('allowedOrigins', () => {
       fc.property(text, (origin) => {
         if (wild.has(origin)) expect(origin).toMatch(/^https:\/\/([a-z0-9_-]+\.)+example\.com(:443)?$/);
       }),
-      { numRuns: 2000 },
+      { numRuns: runs(2000) },
     );
   });
 });

@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { measureStructure, REFUSED } from '../../../lib/dispatch/json-structure.js';
 import { parseMessage, readMessage } from '../../../lib/dispatch/message-parser.js';
+import { runs } from '../../support/runs.js';
 
 const MANY = 1_000_000;
 const count = (text: string, max = MANY) => measureStructure(Buffer.from(text), max);
@@ -118,7 +119,7 @@ describe('measureStructure', () => {
     const noise = fc.string({ unit: fc.constantFrom('\\', '"', 'a', '[', ',', 'ü'), maxLength: 200 });
     fc.assert(
       fc.property(noise, noise, (one, two) => expect(count(JSON.stringify([one, [two]]))).toBe(4)),
-      { numRuns: 500 },
+      { numRuns: runs(500) },
     );
   });
 

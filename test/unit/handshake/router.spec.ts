@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { MALFORMED_PATH, MAX_PARAM_LENGTH, MAX_PARAMS, parsePattern, Router } from '../../../lib/handshake/router.js';
+import { runs } from '../../support/runs.js';
 
 /** A router whose values are the patterns themselves; a pattern with `…` behind it is a prefix. */
 function routerOf(...patterns: string[]): Router<string> {
@@ -240,7 +241,7 @@ describe('whatever the routes are', () => {
         }
         return true;
       }),
-      { numRuns: 500 },
+      { numRuns: runs(500) },
     );
   });
 

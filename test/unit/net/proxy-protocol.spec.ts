@@ -8,6 +8,7 @@ import {
   type ProxyVersions,
 } from '../../../lib/net/proxy-protocol.js';
 import { crc32c, header, TLV, tls, tlv, v2, withChecksum } from '../../support/proxy-header.js';
+import { runs } from '../../support/runs.js';
 
 const REST = Buffer.from('GET /chat HTTP/1.1\r\n');
 
@@ -331,7 +332,7 @@ describe('either version', () => {
           expect(split.rest).toEqual(whole.rest);
         expect(split.held).toBeLessThan(4096);
       }),
-      { numRuns: 3000 },
+      { numRuns: runs(3000) },
     );
   });
 });

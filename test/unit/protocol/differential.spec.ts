@@ -4,12 +4,13 @@ import fc from 'fast-check';
 import * as ws from 'ws';
 import type { ProtocolError } from '../../../lib/protocol/frame.js';
 import { FrameParser, type FrameSink } from '../../../lib/protocol/parser.js';
+import { runs } from '../../support/runs.js';
 import { type Event, type ModelOptions, model, OURS, type Outcome, type Policy, WS } from './model.js';
 import { cuts, Random, sequence } from './sequences.js';
 import { copy } from './support.js';
 
 /** Sequences of the long test; a longer run by hand: `SEQUENCES=100000000 npm test -- test/unit/protocol/differential`. */
-const SEQUENCES = Number(process.env['SEQUENCES'] ?? 1_000_000);
+const SEQUENCES = Number(process.env['SEQUENCES'] ?? runs(1_000_000));
 const SEED = Number(process.env['SEED'] ?? 1);
 
 interface TheirReceiver {
@@ -178,7 +179,7 @@ describe('the parser, beside that of ws', () => {
         const whole = ours([bytes], options, false);
         expect(shown(ours(chunksOf(bytes, inside), options, true))).toEqual(shown(whole));
       }),
-      { numRuns: 2000 },
+      { numRuns: runs(2000) },
     );
   });
 });

@@ -8,6 +8,7 @@ import { parseRequestHead } from '../../../lib/http/head-parser.js';
 import { parseHost } from '../../../lib/http/host.js';
 import { isRefusal, REFUSALS, type Refusal } from '../../../lib/http/refusal.js';
 import { checkRequest, type UpgradeRequest } from '../../../lib/http/upgrade-request.js';
+import { runs } from '../../support/runs.js';
 
 type Lines = Record<string, string | readonly string[] | undefined>;
 
@@ -247,7 +248,7 @@ describe('checkRequest', () => {
         expect(count('Origin')).toBeLessThanOrEqual(1);
         expect(result.path + (target.includes('?') ? `?${result.rawQuery}` : '')).toBe(target);
       }),
-      { numRuns: 1000 },
+      { numRuns: runs(1000) },
     );
   });
 });

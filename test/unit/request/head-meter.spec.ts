@@ -11,6 +11,7 @@ import {
 } from '../../../lib/http/head-meter.js';
 import { HeadPieces } from '../../../lib/http/head-pieces.js';
 import { endOfWholeHead, NOT_OURS, UNUSUAL } from '../../../lib/http/whole-head.js';
+import { runs } from '../../support/runs.js';
 import { cut, cuts, headLike, latin1, nearlyValid } from './arbitraries.js';
 
 const LIMITS = { maxLineLength: 32, maxNumHeaders: 4 };
@@ -185,7 +186,7 @@ describe('HeadMeter, own port', () => {
       fc.property(headLike, (text) => {
         expect(drip(text).verdict).toBe(expected(text));
       }),
-      { numRuns: 3000 },
+      { numRuns: runs(3000) },
     );
   });
 });
@@ -286,7 +287,7 @@ describe('HeadMeter, shared port', () => {
           expect(asks && /^connection:(?:.*,)?[\t ]*upgrade[\t ]*(?:,.*)?\r$/im.test(own.head!)).toBe(false);
         }
       }),
-      { numRuns: 2000 },
+      { numRuns: runs(2000) },
     );
   });
 });
@@ -345,7 +346,7 @@ describe('HeadMeter, any port', () => {
           expect([meter.fault, meter.isOurs, meter.bytes]).toEqual([pieces.fault, pieces.isOurs, pieces.bytes]);
         },
       ),
-      { numRuns: 4000 },
+      { numRuns: runs(4000) },
     );
     expect(seen).toEqual(new Set([MORE, COMPLETE, FAULT, ORDINARY]));
   });
@@ -377,7 +378,7 @@ describe('HeadMeter, any port', () => {
         expect(outcome(meter, verdict)).toEqual(dripped);
         if (verdict === COMPLETE) expect(meter.rest.toString('latin1') + left).toBe(text.slice(at));
       }),
-      { numRuns: 2000 },
+      { numRuns: runs(2000) },
     );
   });
 

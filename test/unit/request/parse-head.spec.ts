@@ -8,6 +8,7 @@ import { COMPLETE, FAULT, HeadMeter, measureHead } from '../../../lib/http/head-
 import { parseRequestHead, parseResponseHead } from '../../../lib/http/head-parser.js';
 import { isRefusal, REFUSALS, refusalOf } from '../../../lib/http/refusal.js';
 import { checkRequest } from '../../../lib/http/upgrade-request.js';
+import { runs } from '../../support/runs.js';
 import { headLike, latin1, nearlyValid } from './arbitraries.js';
 
 const parse = (text: string): ReturnType<typeof parseRequestHead> => parseRequestHead(latin1(text));
@@ -91,7 +92,7 @@ describe('parseRequestHead', () => {
         expect(parse(head)).toEqual(expected);
         if (!isRefusal(expected)) accepted++;
       }),
-      { numRuns: 5000 },
+      { numRuns: runs(5000) },
     );
     expect(accepted).toBeGreaterThan(300);
   });
@@ -104,7 +105,7 @@ describe('parseRequestHead', () => {
         expect(meter.push(latin1(text))).toBe(COMPLETE);
         expect(meter.rest).toHaveLength(0);
       }),
-      { numRuns: 1000 },
+      { numRuns: runs(1000) },
     );
   });
 });
@@ -248,7 +249,7 @@ describe("against Node's parser", () => {
           rawHeaders: ours.rawHeaders,
         });
       }),
-      { numRuns: 4000 },
+      { numRuns: runs(4000) },
     );
     expect(accepted).toBeGreaterThan(300);
   });
@@ -263,7 +264,7 @@ describe("against Node's parser", () => {
         const meter = new HeadMeter({ maxLineLength: 8192, maxNumHeaders: 128 }, { ordinaryLimit: 16_384 });
         expect([COMPLETE, FAULT]).toContain(meter.push(latin1(head)));
       }),
-      { numRuns: 1500 },
+      { numRuns: runs(1500) },
     );
     expect(seen).toBeGreaterThan(300);
   });

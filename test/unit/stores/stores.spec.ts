@@ -5,6 +5,7 @@ import { MemoryStore } from '../../../lib/admission/admission-store.js';
 import { type ClientAddress, parseAddress } from '../../../lib/net/address.js';
 import { Ring, type RingMember } from '../../../lib/net/ring.js';
 import { debt, fits, spend } from '../../../lib/net/token-bucket.js';
+import { runs } from '../../support/runs.js';
 
 const address = (text: string, prefix?: number): ClientAddress => parseAddress(text, prefix)!;
 const v4 = (n: number): ClientAddress => address(`${(n >>> 24) + 1}.${(n >>> 16) & 255}.${(n >>> 8) & 255}.${n & 255}`);
@@ -30,7 +31,7 @@ describe('token bucket', () => {
           expect(admitted).toBe(limit);
         },
       ),
-      { numRuns: 50 },
+      { numRuns: runs(50) },
     );
   });
 

@@ -22,6 +22,7 @@ import { zlibPool } from '../../../../lib/protocol/deflate/pool.js';
 import type { CompressionMode } from '../../../../lib/protocol/deflate/settings.js';
 import { SharedMessage } from '../../../../lib/protocol/deflate/shared-message.js';
 import type { ProtocolError } from '../../../../lib/protocol/frame.js';
+import { runs } from '../../../support/runs.js';
 import { parse } from '../support.js';
 import { furthestBackReference } from './distances.js';
 import {
@@ -133,7 +134,7 @@ describe('what goes in comes out', () => {
           expect([server.budget.used, client.budget.used]).toEqual([0, 0]);
         },
       ),
-      { numRuns: 60 },
+      { numRuns: runs(60) },
     );
   });
 
@@ -248,7 +249,7 @@ describe('broken data', () => {
           expect((await inflated(other, good)).equals(textOf(500))).toBe(true);
         },
       ),
-      { numRuns: 200 },
+      { numRuns: runs(200) },
     );
   });
 

@@ -1,8 +1,0 @@
-// @ts-nocheck
-import 'reflect-metadata';
-import { NestFactory } from '@nestjs/core';
-import { AppModule } from './app.module.js';
-
-/** A service without a port of its own. */
-const app = await NestFactory.createApplicationContext(AppModule, { logger: ['error', 'warn', 'log'] });
-app.enableShutdownHooks(undefined, { useProcessExit: true });
