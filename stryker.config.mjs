@@ -25,7 +25,12 @@ const ALL_FILES = [
   'lib/net/{address,address-list,forwarding,network-map,proxy-protocol,ring,timer-wheel,token-bucket}.ts',
 ];
 const PURE = ['admission', 'config', 'dispatch', 'handshake', 'net', 'protocol', 'request', 'stores'];
-const QUICK_SPECS = ['request/{checks,headers}', 'admission/{transport,capacity}', 'stores/stores', 'protocol/close-codes'];
+const QUICK_SPECS = [
+  'request/{checks,headers}',
+  'admission/{transport,capacity}',
+  'stores/stores',
+  'protocol/close-codes',
+];
 
 /** @type {import('@stryker-mutator/api/core').PartialStrykerOptions} */
 export default {
