@@ -68,7 +68,7 @@ const above = (
   path: string,
   other: string,
   consequence: string | ((settings: Settings) => string),
-  details: Pick<Rule, 'application' | 'fatal'> = {},
+  details: Pick<Rule, 'application'> = {},
 ): Rule => ({
   ...details,
   paths: [path, other],
@@ -106,8 +106,8 @@ const RULES: readonly Rule[] = [
       return `${is(settings, 'proxy.protocol')}, and ${name('proxy.trusted')} is empty: nobody may send the header`;
     },
   },
-  above('messages.maxSize', 'buffers.maxPerIp', 'a message of that size can never be received', { fatal: true }),
-  above('messages.maxSize', 'buffers.budget', 'a message of that size can never be received', { fatal: true }),
+  above('messages.maxSize', 'buffers.maxPerIp', 'a message of that size can never be received'),
+  above('messages.maxSize', 'buffers.budget', 'a message of that size can never be received'),
   {
     paths: ['messages.maxSize', 'messages.maxNodes', 'buffers.maxPerIp'],
     find(settings) {
@@ -244,8 +244,7 @@ export function inconsistencies(deployment: Deployment): Findings {
       if (text !== undefined) note(rule, `gateway ${name}: ${text}`);
     }
   }
-  problems.push(...plaintextOnly(deployment));
-  warnings.push(...beyondTotals(deployment), ...withoutEffect(deployment));
+  warnings.push(...plaintextOnly(deployment), ...beyondTotals(deployment), ...withoutEffect(deployment));
   return { problems, warnings };
 }
 

@@ -66,7 +66,7 @@ let nextPort = 20_000 + (process.pid % 500) * 20;
 export const freePort = (): number => nextPort++;
 
 /** Waits until a condition holds, looking every few milliseconds. */
-export async function eventually(condition: () => boolean, timeout = 5_000): Promise<void> {
+export async function eventually(condition: () => boolean, timeout = 20_000): Promise<void> {
   const until = Date.now() + timeout;
   while (!condition()) {
     if (Date.now() > until) throw new Error(`not within ${timeout} ms: ${condition}`);

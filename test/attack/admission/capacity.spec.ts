@@ -427,7 +427,8 @@ describe('what happened', () => {
     expect(refused[40]).toMatchObject({ reason: 'origin', status: 403, ip: '127.0.0.1', path: '/' });
     expect(JSON.stringify(refused)).not.toContain('canary');
     const lines = warn.mock.calls.map(([line]) => String(line));
-    expect(lines).toHaveLength(3);
+    // The first few of each reason in full, and a notice of subprotocols of which none was chosen.
+    expect(lines).toHaveLength(5 + 5 + 1 + 1);
     for (const line of lines) {
       expect(Buffer.byteLength(line)).toBeLessThanOrEqual(1024);
       expect(line).toMatch(/^[\x20-\x7e…’]*$/);

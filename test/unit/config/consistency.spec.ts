@@ -38,6 +38,16 @@ describe('settings that cannot work together', () => {
 
   it.each<[string, SecureWsOptions, string[]]>([
     [
+      'all allowed addresses denied',
+      { connections: { allowedIps: '10.1.0.0/16, 10.2.0.1, ::1, loopback', deniedIps: '10.0.0.0/8, ::/0, loopback' } },
+      ['connections.deniedIps (WEBSOCKETS_DENIED_IPS) covers all of connections.allowedIps', 'nobody can connect'],
+    ],
+  ])('%s', (_, options, parts) => {
+    expect(findings(options).problems).toEqual([text(...parts)]);
+  });
+
+  it.each<[string, SecureWsOptions, string[]]>([
+    [
       'a message above the share of its address',
       { messages: { maxSize: '40mb' } },
       [
@@ -51,17 +61,14 @@ describe('settings that cannot work together', () => {
       ['messages.maxSize', 'above buffers.budget'],
     ],
     [
-      'all allowed addresses denied',
-      { connections: { allowedIps: '10.1.0.0/16, 10.2.0.1, ::1, loopback', deniedIps: '10.0.0.0/8, ::/0, loopback' } },
-      ['connections.deniedIps (WEBSOCKETS_DENIED_IPS) covers all of connections.allowedIps', 'nobody can connect'],
-    ],
-    [
       'TLS required where there is none',
       { proxy: { requireTls: true } },
       ['proxy.requireTls (WEBSOCKETS_REQUIRE_TLS) is true', 'gateway / has neither TLS nor a trusted proxy', '403'],
     ],
-  ])('%s', (_, options, parts) => {
-    expect(findings(options).problems).toEqual([text(...parts)]);
+  ])('%s is told, and does not stop the start', (_, options, parts) => {
+    const { problems, warnings } = findings(options);
+    expect(problems).toEqual([]);
+    expect(warnings).toContainEqual(text(...parts));
   });
 
   it.each<[string, SecureWsOptions, GatewayAt[]?, boolean?]>([
@@ -84,19 +91,21 @@ describe('settings that cannot work together', () => {
   it('a gateway is told what it adds, and not again what the application was told', () => {
     const big = { options: { path: '/big', messages: { maxSize: '40mb' } } };
     expect(findings({}, [big, {}])).toEqual({
-      problems: [text('gateway /big: messages.maxSize (WEBSOCKETS_MAX_SIZE) is 40mb, above buffers.maxPerIp')],
+      problems: [],
       warnings: [
+        text('gateway /big: messages.maxSize (WEBSOCKETS_MAX_SIZE) is 40mb, above buffers.maxPerIp'),
         text('gateway /big: messages.maxSize (WEBSOCKETS_MAX_SIZE) is 40mb, above messages.byteRate'),
         text('gateway /big: messages.maxSize (WEBSOCKETS_MAX_SIZE) is 40mb, above messages.byteRatePerIp'),
       ],
     });
-    expect(findings({ messages: { maxSize: '40mb' } }, [{}, { options: { path: '/2' } }]).problems).toHaveLength(1);
+    const { warnings } = findings({ messages: { maxSize: '40mb' } }, [{}, { options: { path: '/2' } }]);
+    expect(warnings.filter((each) => each.includes('never be received'))).toHaveLength(1);
   });
 
   it('plaintext of one port of several is named', () => {
     const tls = { certFile: 'a', keyFile: 'b' };
     expect(
-      findings({ proxy: { requireTls: true } }, [{ port: 8443, options: { tls } }, { port: 8080 }]).problems,
+      findings({ proxy: { requireTls: true } }, [{ port: 8443, options: { tls } }, { port: 8080 }]).warnings,
     ).toEqual([text('gateway / at port 8080 has neither TLS')]);
   });
 });
