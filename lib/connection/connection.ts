@@ -19,6 +19,7 @@ import { Keepalive } from './keepalive.js';
 import type { Holder } from './memory-budget.js';
 import { MessageReader } from './message-reader.js';
 import { Pause, shifted } from './read-gate.js';
+import { listen, onDrain, startReading, stopReading, unlink } from './transport-events.js';
 
 /**
  * `open`: messages go both ways. `draining`: as soon as no handler runs it will close. `closing`: one side has begun to
@@ -432,7 +433,7 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
     this.closing();
     this.lastRead();
     this.isCut = true;
-    (this.transport as Linked)[CONNECTION] = undefined;
+    unlink(this.transport);
     if (this.reader?.hasMore) this.linger();
     else this.finish();
   }
@@ -454,65 +455,4 @@ const MESSAGES: Readonly<Record<string, string>> = {
 function protocolError(reason: string, code: string): Error {
   const error = code === 'WS_ERR_INVALID_UTF8' || code === 'WS_ERR_INVALID_COMPRESSED_DATA' ? Error : RangeError;
   return Object.assign(new error(MESSAGES[code] ?? `Invalid WebSocket frame: ${reason}`), { code });
-}
-
-/** Where a transport keeps its connection, so that all listeners can be shared. */
-const CONNECTION = Symbol('nest-secure-ws.connection');
-type Linked = Socket & { [CONNECTION]?: Connection | undefined };
-
-/** Hears of a transport through functions that all connections share. */
-function listen(connection: Connection): void {
-  const { transport } = connection;
-  (transport as Linked)[CONNECTION] = connection;
-  if (transport.timeout) transport.setTimeout(0);
-  transport.setNoDelay();
-  transport.on('close', onClose);
-  transport.on('data', onFirstData);
-  transport.on('end', onEnd);
-  transport.on('error', onError);
-}
-
-/** What is read from here on is discarded. */
-function stopReading({ transport }: Connection): void {
-  transport.removeListener('data', onFirstData);
-  transport.removeListener('data', onData);
-  transport.resume();
-}
-
-/** Makes what receives, apart from what runs for every read: V8 would compile the making into that, again and again. */
-function startReading(connection: Connection, chunk: Buffer): void {
-  const { transport } = connection;
-  transport.removeListener('data', onFirstData);
-  transport.on('data', onData);
-  connection.input.read(chunk);
-}
-
-/** Idle peers only send pongs: no reader is allocated for them. */
-function onFirstData(this: Linked, chunk: Buffer): void {
-  const connection = this[CONNECTION];
-  if (connection === undefined) return;
-  const pong = connection.context.role === 'server' ? connection.keepalive.pongIn(chunk) : undefined;
-  if (pong !== undefined) connection.sink.ponged(pong);
-  else startReading(connection, chunk);
-}
-
-function onData(this: Linked, chunk: Buffer): void {
-  this[CONNECTION]?.reader?.read(chunk);
-}
-
-function onDrain(this: Linked): void {
-  const connection = this[CONNECTION];
-  connection?.writer?.review(connection.context.clock.now());
-}
-
-function onEnd(this: Linked): void {
-  this[CONNECTION]?.transportEnded();
-}
-
-function onError(this: Linked): void {
-  this.destroy();
-}
-
-function onClose(this: Linked): void {
-  this[CONNECTION]?.transportClosed();
 }

@@ -1,11 +1,11 @@
-import { AsyncResource } from 'node:async_hooks';
-import type { Socket } from 'node:net';
 import { FrameEncoder, frameHeader, LONGEST_STRING } from '../protocol/encoder.js';
 import { FIN, Opcode } from '../protocol/frame.js';
 import type { ConnectionCore, Sendable, SendCallback, SendOptions } from './context.js';
-import { Fifo, type Waiting } from './fifo.js';
+import { Fifo } from './fifo.js';
 import { FrameRun } from './frame-run.js';
 import { OVERHEAD } from './memory-budget.js';
+import { bytesOf, closedError, Outgoing, sizeOf } from './outgoing.js';
+import { StallWatch } from './stall-watch.js';
 
 /** Beyond this much in the socket, frames wait here: bytes, and writes however small. */
 const HIGH_WATER = 64 * 1024;
@@ -14,41 +14,6 @@ const MOST_WRITES = 256;
 const NOT_COPIED = 16 * 1024;
 /** What TLS is given of a frame at once: it holds a second, encrypted copy until that has left. */
 const TLS_SLICE = 32 * 1024;
-/** The slowest reader that is waited for: bytes per millisecond (4 KiB/s). */
-const SLOWEST = 4.096;
-const NEVER = Number.POSITIVE_INFINITY;
-
-/** Bytes of a payload. */
-const sizeOf = (data: Sendable): number =>
-  typeof data === 'string' ? Buffer.byteLength(data) : data instanceof Blob ? data.size : data.byteLength;
-
-/** Something that waits for room in the socket. */
-class Outgoing implements Waiting {
-  next: this | undefined = undefined;
-  /** Bytes of it that the socket has. */
-  written = 0;
-  callbacks: SendCallback[] | undefined = undefined;
-
-  constructor(
-    /** Texts of ASCII joined to a string, frames of broadcasts joined to a run, or bytes; `undefined`: not ready yet. */
-    public frame: string | FrameRun | Buffer | undefined,
-    public size: number,
-    /** What is to be compressed, or to be read, before it is a frame. */
-    readonly payload?: Buffer | Blob,
-    readonly first = 0,
-    readonly fin = true,
-    readonly isCompressed = false,
-  ) {}
-
-  add(callback: SendCallback | undefined): void {
-    // Who has sent it is called back in the async context in which it was sent.
-    if (callback !== undefined) (this.callbacks ??= []).push(AsyncResource.bind(callback));
-  }
-
-  call(error?: Error): void {
-    for (const callback of this.callbacks ?? []) callback(error);
-  }
-}
 
 /**
  * What is on its way to one peer: frames in their order, bounded in bytes and in time. The first frame of a turn of the
@@ -83,10 +48,9 @@ export class FrameWriter {
   private compresses = false;
   /** The last ping that could not be answered yet. */
   private lastPing: Buffer | undefined = undefined;
-  /** The bytes up to this mark must have left the socket by then. */
-  private stallBy = NEVER;
-  private stallMark = 0;
+  private readonly stall = new StallWatch();
   private onWritten: (() => void) | undefined = undefined;
+  private onPrepared: ((bytes: Buffer) => void) | undefined = undefined;
 
   constructor(private readonly connection: ConnectionCore) {
     this.encoder = new FrameEncoder(connection.context.role);
@@ -207,7 +171,7 @@ export class FrameWriter {
     const kept = (queue.first?.written ?? 0) > 0 ? queue.shift() : undefined;
     for (let item = queue.clear(); item !== undefined; item = item.next) {
       this.lostBytes += item.size;
-      if (item.callbacks !== undefined) process.nextTick(failed, item);
+      item.lose();
     }
     if (kept === undefined) return;
     kept.next = undefined;
@@ -270,14 +234,19 @@ export class FrameWriter {
 
   /** `undefined`: it will be {@link prepared}, as the first of those that are not ready. */
   private compress(payload: Buffer, fin: boolean): Buffer | undefined {
-    return this.connection.deflate!.compress(payload, fin, this.connection, this.prepared);
+    return this.connection.deflate!.compress(payload, fin, this.connection, this.whenPrepared);
   }
 
-  private readonly prepared = (bytes: Buffer): void => {
+  private get whenPrepared(): (bytes: Buffer) => void {
+    this.onPrepared ??= (bytes) => this.prepared(bytes);
+    return this.onPrepared;
+  }
+
+  private prepared(bytes: Buffer): void {
     this.ready(bytes);
     this.prepareNext();
     this.review(this.connection.context.clock.now());
-  };
+  }
 
   private prepareNext(): void {
     for (let [next] = this.unready; next !== undefined; [next] = this.unready) {
@@ -451,7 +420,7 @@ export class FrameWriter {
 
   /** When to look again. */
   get nextAt(): number {
-    return this.watching && !this.connection.transport.writableNeedDrain ? 0 : this.stallBy;
+    return this.watching && !this.connection.transport.writableNeedDrain ? 0 : this.stall.by;
   }
 
   private get isShort(): boolean {
@@ -517,19 +486,16 @@ export class FrameWriter {
       this.watching = true;
       connection.watchDrain();
     }
-    if (this.stallBy === NEVER || left(transport) >= this.stallMark) {
-      this.stallMark = transport.bytesWritten;
-      this.stallBy = now + context.limits.stallTimeout + pending / SLOWEST;
-    }
+    this.stall.watch(transport, now, context.limits.stallTimeout, pending);
     // Below the socket's own mark there is no 'drain': look again at the next tick.
-    connection.schedule(transport.writableNeedDrain ? this.stallBy : now + 1);
+    connection.schedule(transport.writableNeedDrain ? this.stall.by : now + 1);
     // protection: who does not read is not read
     connection.outputIsLong(pending > context.limits.writeLimit);
     // end protection
   }
 
   private rest(): void {
-    this.stallBy = NEVER;
+    this.stall.rest();
     if (this.watching) {
       this.watching = false;
       this.connection.unwatchDrain();
@@ -539,25 +505,13 @@ export class FrameWriter {
 
   /** True when the oldest queued byte is still here although its time is over. */
   isStalled(now: number): boolean {
-    return now >= this.stallBy && left(this.connection.transport) < this.stallMark;
+    return this.stall.isOverdue(this.connection.transport, now);
   }
 
   /** The event loop was late by so much. */
   standStill(silence: number): void {
-    this.stallBy += silence;
+    this.stall.by += silence;
   }
 }
 
 const TEXT: SendOptions = Object.freeze({ binary: false });
-
-const left = (transport: Socket): number => transport.bytesWritten - transport.writableLength;
-
-const closedError = (): Error => new Error('WebSocket is not open: nothing more is sent to this peer');
-
-const failed = (outgoing: Outgoing): void => outgoing.call(closedError());
-
-function bytesOf(data: Exclude<Sendable, Blob>): Buffer {
-  if (typeof data === 'string') return Buffer.from(data);
-  if (Buffer.isBuffer(data)) return data;
-  return ArrayBuffer.isView(data) ? Buffer.from(data.buffer, data.byteOffset, data.byteLength) : Buffer.from(data);
-}

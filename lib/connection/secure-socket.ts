@@ -6,7 +6,7 @@ import { ConnectedSocket } from './connected-socket.js';
 import { type GatewayContext, type Peer, ServerConnection } from './server-connection.js';
 
 interface Open {
-  readonly context: GatewayContext;
+  readonly context: GatewayContext<SecureSocket>;
   readonly raw: Socket;
   readonly peer: Peer;
   readonly deflate: PerMessageDeflate | undefined;
@@ -21,9 +21,12 @@ export interface Renewal<Principal = unknown> {
   readonly userKey?: string | number | undefined;
 }
 
+/** The connection of a {@link SecureSocket}. */
+export type SecureConnection = ServerConnection<SecureSocket>;
+
 /** A connected peer: a `WebSocket` as of `ws`, with its limits kept and with what the handshake knew of it. */
 export class SecureSocket<Principal = unknown> extends ConnectedSocket {
-  /** @internal */ readonly connection: ServerConnection;
+  /** @internal */ readonly connection: SecureConnection;
   /** The upgrade request, where `keepRequest` is set. */
   request: IncomingMessage | undefined = undefined;
   private uuid: string | undefined = undefined;

@@ -5,35 +5,35 @@ import type { AsyncContext } from '../net/async-context.js';
 import { CloseCode } from '../protocol/close-codes.js';
 import type { Telemetry } from '../telemetry/events.js';
 import type { RequestValues } from '../telemetry/redact.js';
+import type { ConnectedSocket } from './connected-socket.js';
 import { type Agreed, Connection } from './connection.js';
 import type { ConnectionContext } from './context.js';
 import { Pause } from './read-gate.js';
-import type { SecureSocket } from './secure-socket.js';
 
 const NEVER = Number.POSITIVE_INFINITY;
 
 /** What all connections of a gateway share. */
-export interface GatewayContext extends ConnectionContext {
+export interface GatewayContext<PeerSocket extends ConnectedSocket> extends ConnectionContext {
   /** The path of the gateway: a pattern where it has parameters. */
   readonly path: string;
   readonly telemetry: Telemetry;
-  readonly rooms: RoomsOfGateway;
+  readonly rooms: RoomsOfGateway<PeerSocket>;
   /** Hands a message to its handler; the dispatcher calls `connection.finished()` when its place is free again. */
-  dispatch(connection: ServerConnection, data: Buffer, isBinary: boolean): void;
+  dispatch(connection: ServerConnection<PeerSocket>, data: Buffer, isBinary: boolean): void;
   /** TCP has ended: the slot is free, the hooks may run. Called once. */
-  closed(connection: ServerConnection, code: number, reason: Buffer): void;
+  closed(connection: ServerConnection<PeerSocket>, code: number, reason: Buffer): void;
   /** Assigns the connection to another user; throws a `RangeError`, and changes nothing, where that cannot be. */
-  changeUser(connection: ServerConnection, principal: unknown, userKey: string | number | undefined): void;
+  changeUser(connection: ServerConnection<PeerSocket>, principal: unknown, userKey: string | number | undefined): void;
   /** A handler has taken longer than it may. */
-  handlerOverdue(connection: ServerConnection, now: number): number;
+  handlerOverdue(connection: ServerConnection<PeerSocket>, now: number): number;
 }
 
 /** Who is in which room. */
-export interface RoomsOfGateway {
+export interface RoomsOfGateway<PeerSocket> {
   check(room: string): void;
-  join(socket: SecureSocket, room: string): void;
-  leave(socket: SecureSocket, room: string): void;
-  of(socket: SecureSocket): ReadonlySet<string>;
+  join(socket: PeerSocket, room: string): void;
+  leave(socket: PeerSocket, room: string): void;
+  of(socket: PeerSocket): ReadonlySet<string>;
 }
 
 /** What is known of a peer when its connection opens. */
@@ -103,24 +103,24 @@ interface Hooks {
   readonly waiting: (() => void)[];
 }
 
-/** A connection to one of our gateways. */
-export class ServerConnection extends Connection {
-  declare readonly context: GatewayContext;
-  declare readonly sink: SecureSocket;
+/** A connection to one of our gateways. `PeerSocket`: what the application has of it. */
+export class ServerConnection<PeerSocket extends ConnectedSocket = ConnectedSocket> extends Connection {
+  declare readonly context: GatewayContext<PeerSocket>;
+  declare readonly sink: PeerSocket;
   private dispatched: DispatchState | undefined = undefined;
   private hooks: Hooks | undefined = undefined;
 
   constructor(
-    context: GatewayContext,
+    context: GatewayContext<PeerSocket>,
     transport: Socket,
-    sink: SecureSocket,
+    sink: PeerSocket,
     readonly peer: Peer,
     agreed: Agreed,
   ) {
     super(context, transport, sink, agreed);
   }
 
-  get socket(): SecureSocket {
+  get socket(): PeerSocket {
     return this.sink;
   }
 

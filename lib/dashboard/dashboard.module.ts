@@ -18,7 +18,7 @@ import {
 } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
 import { SecureWsBans } from '../admission/bans.js';
-import type { ServerConnection as Connection } from '../connection/server-connection.js';
+import type { SecureConnection as Connection } from '../connection/secure-socket.js';
 import { SecureWsBroadcaster } from '../dispatch/broadcaster.js';
 import { SecureWsRuntime } from '../nest/runtime.js';
 import { line } from '../telemetry/log.js';

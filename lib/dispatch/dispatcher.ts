@@ -1,7 +1,8 @@
 import type { Observable } from 'rxjs';
 import { isObservable, isThenable, whenSettled } from '../admission/user-values.js';
 import type { MessageParser } from '../config/code-types.js';
-import type { BoundHandler, ServerConnection as Connection } from '../connection/server-connection.js';
+import type { SecureConnection as Connection } from '../connection/secure-socket.js';
+import type { BoundHandler } from '../connection/server-connection.js';
 import { runInFork } from '../net/async-context.js';
 import type { Clock, TimerWheel } from '../net/timer-wheel.js';
 import { CloseCode } from '../protocol/close-codes.js';

@@ -1,5 +1,5 @@
 import type { ResolvedRate } from '../config/kinds.js';
-import type { ServerConnection as Connection } from '../connection/server-connection.js';
+import type { SecureConnection as Connection } from '../connection/secure-socket.js';
 import type { Clock } from '../net/timer-wheel.js';
 import { fits, spend } from '../net/token-bucket.js';
 

@@ -1,7 +1,6 @@
 import type { GatewayType } from '../admission/attempt.js';
 import type { UserConnection } from '../admission/users.js';
-import type { SecureSocket } from '../connection/secure-socket.js';
-import type { ServerConnection as Connection } from '../connection/server-connection.js';
+import type { SecureConnection as Connection, SecureSocket } from '../connection/secure-socket.js';
 import { CloseCode } from '../protocol/close-codes.js';
 import { SharedMessage } from '../protocol/deflate/shared-message.js';
 import type { Rooms } from './rooms.js';

@@ -1,5 +1,6 @@
 import type { Observable } from 'rxjs';
-import type { ServerConnection as Connection, RunningTask } from '../connection/server-connection.js';
+import type { SecureConnection as Connection } from '../connection/secure-socket.js';
+import type { RunningTask } from '../connection/server-connection.js';
 
 /** What becomes of what an observable says. */
 export interface StreamOwner {

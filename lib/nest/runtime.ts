@@ -17,7 +17,7 @@ import { ConfigurationError } from '../config/problems.js';
 import { memoryWarning, reportLines, reportSettings, type SettingsReport } from '../config/report.js';
 import { normalisePath, type Reading, readSettings } from '../config/resolve.js';
 import type { SecureWsOptions, Settings } from '../config/settings.js';
-import type { ServerConnection as Connection } from '../connection/server-connection.js';
+import type { SecureConnection as Connection } from '../connection/secure-socket.js';
 import { SecureWsBroadcaster } from '../dispatch/broadcaster.js';
 import type { Audiences } from '../dispatch/local-broadcaster.js';
 import { MemoryTicketStore, type TicketStore } from '../guards/tickets.js';

@@ -1,4 +1,4 @@
-import type { ServerConnection as Connection } from '../connection/server-connection.js';
+import type { SecureConnection as Connection } from '../connection/secure-socket.js';
 import { REFUSALS } from '../http/refusal.js';
 import type { Timed } from '../net/timer-wheel.js';
 import { CloseCode } from '../protocol/close-codes.js';

@@ -4,8 +4,8 @@ import type { GatewayType } from '../admission/attempt.js';
 import { userKeyOf } from '../admission/guard-answer.js';
 import type { GatewaySettings } from '../config/settings.js';
 import { type Limits, limitsOf } from '../connection/limits.js';
-import type { SecureSocket } from '../connection/secure-socket.js';
-import type { ServerConnection as Connection, GatewayContext } from '../connection/server-connection.js';
+import type { SecureConnection as Connection, SecureSocket } from '../connection/secure-socket.js';
+import type { GatewayContext } from '../connection/server-connection.js';
 import { Dispatcher } from '../dispatch/dispatcher.js';
 import type { HandlerTraits } from '../dispatch/handler-table.js';
 import type { Audience } from '../dispatch/local-broadcaster.js';
@@ -20,7 +20,7 @@ import { UpgradeTarget } from './upgrade-target.js';
 export type ConnectListener = (socket: SecureSocket, request: IncomingMessage | undefined) => void;
 
 /** One path of one port: its gateways, their settings, and what all its connections share. */
-export class Endpoint extends UpgradeTarget implements GatewayContext, Audience {
+export class Endpoint extends UpgradeTarget implements GatewayContext<SecureSocket>, Audience {
   readonly role = 'server';
   readonly counters = new GatewayCounters();
   readonly limits: Limits;

@@ -9,7 +9,7 @@ import { type UserConnection, UserSlots } from '../admission/users.js';
 import type { SharedAdmission } from '../cluster/shared-admission.js';
 import type { Settings } from '../config/settings.js';
 import { MemoryBudget } from '../connection/memory-budget.js';
-import type { ServerConnection as Connection } from '../connection/server-connection.js';
+import type { SecureConnection as Connection } from '../connection/secure-socket.js';
 import { HandshakeBudget } from '../handshake/handshake-budget.js';
 import type { PendingHandshake } from '../handshake/pending-handshake.js';
 import { type AddressList, type AddressRules, compiled, parseAddressList } from '../net/address-list.js';
