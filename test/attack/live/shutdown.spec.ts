@@ -154,7 +154,8 @@ describe('a process that is told to end', () => {
     for (let at = 0; at < 20; at++) {
       const client = await RawClient.connect({ port });
       clients.push(client);
-      client.write('GET / HTTP/1.1\r\nHost: x\r\n');
+      // What has not said that it is an upgrade is Node's to end.
+      client.write('GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n');
     }
     expect(await child.end('SIGTERM')).toBe(0);
     expect(child.printed).toMatch(/database closed with \d+ handlers running/);

@@ -23,35 +23,38 @@ afterEach(async () => {
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 describe.each([false, true])('TLS: %s', (secure) => {
-  it.each([
-    ['send', '漢', 12 * MB, 3, 'off'],
-    ['send', 'é', 18 * MB, 2, 'off'],
-    ['send', 'x', 36 * MB, 1, 'off'],
-    ['event', 'x', 36 * MB, 1, 'off'],
-    ['bytes', '漢', 12 * MB, 3, 'off'],
-    ['broadcast', '漢', 12 * MB, 3, 'off'],
-  ])('%s of %s: %d characters', async (how, character, characters, bytesEach, compression) => {
+  it('texts of any kind, bytes, events and broadcasts', async () => {
     server = await Child.start('test/attack/memory/held-server.ts', [
-      JSON.stringify({ tls: secure ? selfSigned() : undefined, compression }),
+      JSON.stringify({ tls: secure ? selfSigned() : undefined, compression: 'off' }),
     ]);
-    const client = await RawClient.open({
-      port: server.ready as number,
-      ...(secure ? { tls: { rejectUnauthorized: false } } : {}),
-    });
-    client.send('fill', [how, character, 1000, 10]);
-    await sleep(100);
-    const before = await server.ask<Memory>('memory');
-    client.pause();
-    const length = 300_000;
-    client.send('fill', [how, character, length, characters / length]);
-    await sleep(400);
-    const after = await server.ask<Memory>('memory');
-    // The kernel has some of it.
-    const sent = characters * bytesEach;
-    expect(after.held).toBeGreaterThan(0.75 * sent);
-    expect(after.held).toBeLessThan(1.05 * sent + MB);
-    expect(after.rss - before.rss).toBeLessThan(1.5 * after.held + SLACK);
-    client.destroy();
+    for (const [how, character, characters, bytesEach] of [
+      ['send', '漢', 12 * MB, 3],
+      ['send', 'é', 18 * MB, 2],
+      ['event', 'x', 36 * MB, 1],
+      ['bytes', '漢', 12 * MB, 3],
+      ['broadcast', '漢', 12 * MB, 3],
+    ] as const) {
+      const client = await RawClient.open({
+        port: server.ready as number,
+        ...(secure ? { tls: { rejectUnauthorized: false } } : {}),
+      });
+      client.send('fill', [how, character, 1000, 10]);
+      await sleep(100);
+      const before = await server.ask<Memory>('memory');
+      expect(before.held).toBe(0);
+      client.pause();
+      const length = 300_000;
+      client.send('fill', [how, character, length, characters / length]);
+      await sleep(300);
+      const after = await server.ask<Memory>('memory');
+      // The kernel has some of it.
+      const sent = characters * bytesEach;
+      expect([how, after.held > 0.75 * sent, after.held < 1.05 * sent + MB]).toEqual([how, true, true]);
+      // Memory of the round before may be used again: what is held is then not all new.
+      expect(after.rss - before.rss).toBeLessThan(1.5 * after.held + SLACK);
+      client.destroy();
+      await sleep(300);
+    }
   });
 });
 
