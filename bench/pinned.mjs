@@ -1,5 +1,5 @@
-// The most memory that a peer can pin for each byte it sends, with every setting at its default: what the ledger charges and
-// what the process really takes. Run with: npm run build && node --expose-gc bench/pinned.mjs
+// The most memory that a peer can pin for each byte it sends, with every setting at its default: what the budget is charged
+// and what the process really takes. The structures of JSON are searched for the one that takes most. Run with: npm run build && node --expose-gc bench/pinned.mjs
 import 'reflect-metadata';
 import { once } from 'node:events';
 import { connect } from 'node:net';
@@ -7,7 +7,9 @@ import { deflateRawSync } from 'node:zlib';
 import { NestFactory } from '@nestjs/core';
 import { SubscribeMessage, WebSocketGateway } from '@nestjs/websockets';
 import { SecureWsModule, SecureWsStats } from 'nest-secure-ws';
+import { parseMessage } from '../dist/dispatch/message-parser.js';
 import { moduleOf } from './servers/gateway.mjs';
+import { structures } from './support/structures.mjs';
 
 /** What handlers work on, for as long as they do. */
 const worked = [];
@@ -93,10 +95,56 @@ const deflated = (size) => deflateRawSync(json(size), { finishFlush: 2 }).subarr
 const first = frame(Buffer.from('x'), { fin: false });
 const next = frame(Buffer.from('x'), { fin: false, opcode: 0 });
 
+/** What the objects of a message take, and what is counted for them. */
+async function weigh(text) {
+  const bytes = Buffer.from(text);
+  const kept = [];
+  const before = await memory();
+  for (let i = 0; i < 8; i++) kept.push(parseMessage(bytes, 10_000));
+  const taken = ((await memory()) - before) / kept.length;
+  return kept[0] === undefined ? undefined : { taken, counted: kept[0].charge + bytes.length, bytes: bytes.length };
+}
+
+const MAX_SIZE = 1024 ** 2 - 100;
+const found = [];
+for (const [name, data] of structures()) {
+  const text = `{"event":"hold","data":${data}}`;
+  if (text.length > MAX_SIZE) continue;
+  const weighed = await weigh(text);
+  if (weighed !== undefined) found.push({ name, text, ...weighed });
+}
+const ratio = (each) => each.taken / each.counted;
+const perByte = (each) => each.taken / each.bytes;
+const worst = (by) => found.reduce((most, each) => (by(each) > by(most) ? each : most));
+
+console.log(`${found.length} structures of at most 10 000 values and keys\n`);
+console.log('| the worst | structure | text, bytes | taken, bytes | counted, bytes | taken per byte of text |');
+console.log('|---|---|---|---|---|---|');
+for (const [what, each] of [
+  ['beyond what is counted', worst(ratio)],
+  ['for each byte of its text', worst(perByte)],
+  ['in all', worst(({ taken }) => taken)],
+])
+  console.log(
+    `| ${what} | ${each.name} | ${each.bytes} | ${Math.round(each.taken)} | ${each.counted} | ${perByte(each).toFixed(1)} |`,
+  );
+console.log('');
+
+/** The most nodes, and then the most text that a message may have. */
+const heavy = worst(({ taken }) => taken).text.slice(0, -1);
+const heaviest = `${heavy},"pad":"${'x'.repeat(MAX_SIZE - heavy.length - 20)}"}`;
+const deflate = (text) => deflateRawSync(Buffer.from(text), { finishFlush: 2, level: 9 }).subarray(0, -4);
+
 console.log('| a peer sends | bytes | held per connection, KiB | charged per byte | taken per byte |');
 console.log('|---|---|---|---|---|');
 await measure('a message of 1 MiB to a handler that never answers', frame(json(1024 ** 2 - 100)));
 await measure('the same, compressed a thousandfold', frame(deflated(1024 ** 2 - 100), { rsv1: true }), {
+  compressed: true,
+});
+const structured = worst(perByte).text;
+await measure('the structure that takes most for each byte', frame(Buffer.from(structured)));
+await measure('the same, compressed', frame(deflate(structured), { rsv1: true }), { compressed: true });
+await measure('the heaviest structure in 1 MiB, compressed', frame(deflate(heaviest), { rsv1: true }), {
   compressed: true,
 });
 await measure('1000 fragments of one byte', Buffer.concat([first, ...Array(999).fill(next)]));

@@ -28,8 +28,6 @@ export interface DispatcherOptions {
 }
 
 const NEVER = Number.POSITIVE_INFINITY;
-/** Bytes that a value or key of a message is counted as, beside the message's own. */
-const NODE_BYTES = 64;
 /** Less than this is not held for a handler that nobody waits for: its message was smaller than a connection is. */
 const SMALLEST_ORPHAN = 4096;
 
@@ -66,7 +64,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     const message = this.read(connection, data, isBinary);
     const places = message && this.find(connection, message.event);
     if (message === undefined || places === undefined) return connection.finished(length);
-    const charge = message.nodes * NODE_BYTES;
+    const { charge } = message;
     connection.input.charge(charge);
     // It may have been too much for its address or for all together.
     if (!connection.isOpen) return connection.finished(length + charge);

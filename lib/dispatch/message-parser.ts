@@ -1,6 +1,6 @@
 import { isThenable } from '../admission/user-values.js';
 import type { MessageParser } from '../config/code-types.js';
-import { measureStructure, REFUSED } from './json-structure.js';
+import { INDEX_BYTES, indexedObjects, measureStructure, NODE_BYTES, REFUSED } from './json-structure.js';
 
 /** Thrown by a `messageParser`: this peer sends what cannot be understood here. The connection is closed with 1003. */
 export class UnsupportedDataError extends Error {
@@ -12,8 +12,8 @@ export interface Message {
   /** Any JSON value; what a `@SubscribeMessage()` names is found by it, as `Map.get` finds a key. */
   readonly event: unknown;
   readonly data: unknown;
-  /** Values and keys of the message. */
-  readonly nodes: number;
+  /** Bytes that its structure is counted as. */
+  readonly charge: number;
 }
 
 /** A frame that is no message: in silence, as an invalid message, or as data that is not spoken here. */
@@ -28,11 +28,15 @@ export function parseMessage(data: Buffer, maxNodes: number): Message | undefine
   // protection: the structure of a message is measured
   if (nodes === REFUSED) return undefined;
   // end protection
+  const charge = chargeOf(nodes);
   const value = parseJson(data.toString());
   if (typeof value !== 'object' || value === null || !Object.hasOwn(value, 'event')) return undefined;
   const { event, data: content } = value as Message;
-  return { event, data: content, nodes };
+  return { event, data: content, charge };
 }
+
+/** Of the text that was measured last. */
+const chargeOf = (nodes: number): number => nodes * NODE_BYTES + indexedObjects * INDEX_BYTES;
 
 function parseJson(text: string): unknown {
   try {
@@ -54,6 +58,7 @@ export function readMessage(
   // What a parser makes of binary data, or of text in another language, cannot be known before it has run.
   const nodes = !isBinary && looksLikeJson(data) ? measureStructure(data, maxNodes) : 0;
   if (nodes === REFUSED) return 'malformed';
+  const charge = nodes === 0 ? 0 : chargeOf(nodes);
   try {
     const message: unknown = parser(isBinary ? data : data.toString());
     if (typeof message !== 'object' || message === null) return 'dropped';
@@ -61,7 +66,7 @@ export function readMessage(
     if (isThenable(message)) return disown(message);
     // end protection
     const { event, data: content } = message as Message;
-    return { event, data: content, nodes };
+    return { event, data: content, charge };
   } catch (error) {
     if (error instanceof UnsupportedDataError) return 'unsupported';
     failed(error);

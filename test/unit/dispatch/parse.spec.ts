@@ -28,7 +28,10 @@ describe('parseMessage', () => {
         const text = JSON.stringify({ event, data });
         fc.pre(!text.includes('__proto__') && !text.includes('constructor'));
         const value: object = JSON.parse(Buffer.from(text).toString());
-        expect(parseMessage(Buffer.from(text), MANY)).toEqual({ ...value, nodes: nodesOf(value) });
+        expect(parseMessage(Buffer.from(text), MANY)).toEqual({
+          ...value,
+          charge: expect.any(Number),
+        });
       }),
     );
   });
@@ -115,6 +118,13 @@ describe('measureStructure', () => {
     );
   });
 
+  it('charges a key that is an array index for the room that V8 makes', () => {
+    const charge = (data: unknown) => parseMessage(Buffer.from(JSON.stringify({ event: 1, data })), MANY)!.charge;
+    expect(charge({ a: 0 })).toBe(7 * 64);
+    expect(charge({ 34: 0 })).toBe(7 * 64 + 320);
+    expect(charge({ '-1': 0, a1: 1 })).toBe(9 * 64);
+  });
+
   it('finds the end of a string of any length, whatever escapes are in it', () => {
     const noise = fc.string({ unit: fc.constantFrom('\\', '"', 'a', '[', ',', 'ü'), maxLength: 200 });
     fc.assert(
@@ -156,7 +166,7 @@ describe('measureStructure', () => {
 describe('readMessage', () => {
   it('takes what a parser gives, of whatever shape', () => {
     for (const given of [{ event: 'a' }, { event: 1, data: {} }, {}])
-      expect(readMessage(Buffer.from('x'), false, () => given as never, MANY, never)).toEqual({ ...given, nodes: 0 });
+      expect(readMessage(Buffer.from('x'), false, () => given as never, MANY, never)).toEqual({ ...given, charge: 0 });
     for (const given of [undefined, null, 7, 'a', false])
       expect(readMessage(Buffer.from('x'), false, () => given as never, MANY, never)).toBe('dropped');
   });
@@ -170,9 +180,9 @@ describe('readMessage', () => {
     const read = (text: string, isBinary = false) => readMessage(Buffer.from(text), isBinary, parser, 3, never);
     expect(read(' [1,2,3]')).toBe('malformed');
     expect(seen).toEqual([]);
-    expect(read('["a"]')).toMatchObject({ nodes: 2 });
-    expect(read('1,2,3,4,5')).toMatchObject({ nodes: 0 });
-    expect(read('[1,2,3]', true)).toMatchObject({ nodes: 0 });
+    expect(read('["a"]')).toMatchObject({ charge: 128 });
+    expect(read('1,2,3,4,5')).toMatchObject({ charge: 0 });
+    expect(read('[1,2,3]', true)).toMatchObject({ charge: 0 });
   });
 
   it('survives what a parser gives', () => {
