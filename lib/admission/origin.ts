@@ -8,17 +8,21 @@ export interface WebOrigin {
   readonly port: number | undefined;
 }
 
-/** Lower case only: that is how a browser writes it (RFC 6454, section 6.1), and whoever does not is not compared. */
+/** In lower case, as a browser writes it (RFC 6454, section 6.1). */
 const ORIGIN = /^([a-z][a-z0-9+.-]*):\/\/([a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\])(?::([1-9]\d{0,4}))?$/;
+/** Of a scheme that is local to the machine, such as `file://` and `app://.`: no host, or one that is no name. */
+const LOCAL = /^(?!https?:|wss?:)([a-z][a-z0-9+.-]*):\/\/([.-]?)$/;
 
 const DEFAULT_PORTS = new Map([
   ['http', 80],
   ['https', 443],
 ]);
 
-/** Reads the value of an `Origin` header; `undefined` for `null`, for several origins and for anything but one. */
+/** Reads the value of an `Origin` header, in any case; `undefined` for `null`, for several origins and for anything but one. */
 export function parseOrigin(text: string): WebOrigin | undefined {
-  const [, scheme, host, digits] = ORIGIN.exec(text) ?? [];
+  // ASCII only: a Kelvin sign is no k.
+  const lower = text.replace(/[A-Z]+/g, (capitals) => capitals.toLowerCase());
+  const [, scheme, host, digits] = ORIGIN.exec(lower) ?? LOCAL.exec(lower) ?? [];
   if (scheme === undefined || host === undefined) return undefined;
   const port = digits === undefined ? DEFAULT_PORTS.get(scheme) : Number(digits);
   return (port ?? 0) > MAX_PORT ? undefined : { scheme, host: canonicalHost(host), port };
@@ -32,11 +36,14 @@ export class AllowedOrigins {
   readonly #origins: readonly WebOrigin[];
   readonly #any: boolean;
   readonly #null: boolean;
+  /** Whoever may connect without a list may too. */
+  readonly self: boolean;
 
-  constructor(origins: readonly WebOrigin[], any: boolean, opaque: boolean) {
+  constructor(origins: readonly WebOrigin[], named: { any?: boolean; opaque?: boolean; self?: boolean }) {
     this.#origins = origins;
-    this.#any = any;
-    this.#null = opaque;
+    this.#any = named.any ?? false;
+    this.#null = named.opaque ?? false;
+    this.self = named.self ?? false;
   }
 
   /** Judges the value of an `Origin` header. */
@@ -49,21 +56,27 @@ export class AllowedOrigins {
 }
 
 function matches(allowed: WebOrigin, origin: WebOrigin): boolean {
-  if (!allowed.host.startsWith('.')) return sameOrigin(allowed, origin);
+  if (!allowed.host.startsWith('.') || allowed.host === '.') return sameOrigin(allowed, origin);
   return allowed.scheme === origin.scheme && allowed.port === origin.port && isUnder(origin.host, allowed.host);
 }
 
 /**
- * Compiles origins such as `https://app.example`, `https://*.example.com`, `chrome-extension://…`, `*` and `null`;
+ * Compiles origins such as `https://app.example`, `https://*.example.com`, `chrome-extension://…`, `file://`, `*`, `null` and `self`;
  * every problem instead, as a sentence each, where an entry is none of these.
  */
 export function parseAllowedOrigins(entries: readonly string[]): AllowedOrigins | string[] {
-  const parsed = entries.filter((entry) => entry !== '*' && entry !== 'null').map(parseEntry);
+  const parsed = entries.filter((entry) => !NAMED.has(entry)).map(parseEntry);
   const problems = parsed.filter((each) => typeof each === 'string');
   if (problems.length > 0) return problems;
   const origins = parsed.filter((each) => typeof each !== 'string');
-  return new AllowedOrigins(origins, entries.includes('*'), entries.includes('null'));
+  return new AllowedOrigins(origins, {
+    any: entries.includes('*'),
+    opaque: entries.includes('null'),
+    self: entries.includes('self'),
+  });
 }
+
+const NAMED: ReadonlySet<string> = new Set(['*', 'null', 'self']);
 
 const ENTRY = /^([a-z][a-z0-9+.-]*):\/\/([^:/[]*|\[[^\]]*\])(:\d+)?(\/)?$/i;
 
@@ -87,7 +100,7 @@ function parseWildcard(entry: string, scheme: string, host: string, port: string
 }
 
 const noOrigin = (entry: string): string =>
-  `'${entry}' is no origin such as 'https://app.example', 'https://app.example:8443' or 'https://*.example.com', nor '*' or 'null'`;
+  `'${entry}' is no origin such as 'https://app.example', 'https://app.example:8443' or 'https://*.example.com', nor '*', 'null' or 'self'`;
 
 export interface OriginFacts {
   /** The value of `Origin`, `undefined` where there is none: then no browser page asks. */
@@ -101,14 +114,15 @@ export interface OriginFacts {
 
 /**
  * `undefined` where the origin may connect, else what was compared, for the log.
- * Without a list a page may connect to where it came from: `Origin` must name the host, the port and, where it is
+ * Without a list, and with `self` in it, a page may connect to where it came from: `Origin` must name the host, the port and, where it is
  * known, the scheme of this request.
  */
 export function judgeOrigin(allowed: AllowedOrigins | undefined, facts: OriginFacts): string | undefined {
   if (facts.origin === undefined) return undefined;
-  if (allowed !== undefined)
-    return allowed.has(facts.origin) ? undefined : told(facts.origin, 'is not in allowedOrigins');
-  return judgeSameOrigin(facts.origin, facts);
+  if (allowed?.has(facts.origin)) return undefined;
+  if (allowed !== undefined && !allowed.self) return told(facts.origin, 'is not in connections.allowedOrigins');
+  const breach = judgeSameOrigin(facts.origin, facts);
+  return breach && `${breach} (connections.allowedOrigins)`;
 }
 
 function judgeSameOrigin(text: string, { host, secure, isLocalPeer }: OriginFacts): string | undefined {

@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import { type Server, Socket } from 'node:net';
 import { constants } from 'node:os';
 
@@ -63,11 +64,14 @@ export function intercept(server: Server, take: (address: string, client: Handle
   let taken: Listening['_handle'];
   let accept: OnConnection | undefined;
   let isOver = false;
+  /** The async context of the server, in which Node emits its 'connection'. */
+  let context: AsyncResource | undefined;
   function onConnection(this: unknown, error: number, client?: Partial<Handle>): void {
+    context ??= new AsyncResource('SECUREWS', { requireManualDestroy: true });
     const address = !isOver && error === 0 && client !== undefined ? addressOf(client) : undefined;
     if (address === undefined || !take(address, client as Handle, gate)) accept!.call(this, error, client);
   }
-  const gate = gateOf(server as Listening, (client) => accept!.call(taken, 0, client));
+  const gate = gateOf(server as Listening, (client) => context!.runInAsyncScope(accept!, taken, 0, client));
   const install = (): void => {
     const handle = (server as Listening)._handle;
     // A server listens for a moment before it says so.

@@ -212,10 +212,10 @@ export interface ConnectionsOptions {
   readonly deniedIps?: List;
   /**
    * Origins of pages that may connect: exact scheme, host and port; `https://*.example.com` for one or more labels; `*`
-   * for any; `null` must be named. By default an `Origin` must have the host and port of `Host`, and its scheme where
-   * ours is known; a request without `Origin` (not a browser) passes. From a loopback peer that is no trusted proxy,
-   * `Host` must then be `localhost`, `*.localhost` or an IP literal (DNS rebinding). Others get 403; the log says what
-   * was compared.
+   * for any; `self` for the same origin; `null` and `file://` must be named. By default an `Origin` must have the host
+   * and port of `Host`, and its scheme where ours is known; a request without `Origin` (not a browser) passes. From a
+   * loopback peer that is no trusted proxy, `Host` must then be `localhost`, `*.localhost` or an IP literal (DNS
+   * rebinding). Others get 403; the log says what was compared.
    *
    * Default: same origin. Variable: `WEBSOCKETS_ALLOWED_ORIGINS`. Scope: application and gateway.
    */

@@ -120,13 +120,13 @@ export const CONNECTIONS_ROWS = {
     means: 'Addresses that may not connect, judged as `connections.allowedIps`. Wins over it.',
   }),
   allowedOrigins: optional(
-    list("origins such as 'https://app.example' or 'https://*.example.com', '*' or 'null'", originProblem),
+    list("origins such as 'https://app.example' or 'https://*.example.com', '*', 'null' or 'self'", originProblem),
     {
       scope: 'ag',
       variable: 'WEBSOCKETS_ALLOWED_ORIGINS',
       defaultText: 'same origin',
       means:
-        'Origins of pages that may connect: exact scheme, host and port; `https://*.example.com` for one or more labels; `*` for any; `null` must be named. By default an `Origin` must have the host and port of `Host`, and its scheme where ours is known; a request without `Origin` (not a browser) passes. From a loopback peer that is no trusted proxy, `Host` must then be `localhost`, `*.localhost` or an IP literal (DNS rebinding). Others get 403; the log says what was compared.',
+        'Origins of pages that may connect: exact scheme, host and port; `https://*.example.com` for one or more labels; `*` for any; `self` for the same origin; `null` and `file://` must be named. By default an `Origin` must have the host and port of `Host`, and its scheme where ours is known; a request without `Origin` (not a browser) passes. From a loopback peer that is no trusted proxy, `Host` must then be `localhost`, `*.localhost` or an IP literal (DNS rebinding). Others get 403; the log says what was compared.',
     },
   ),
   allowedHosts: optional(list("hosts such as 'app.example' or '*.example.com'", hostProblem), {

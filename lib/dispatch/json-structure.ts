@@ -119,6 +119,38 @@ export function measureStructure(data: Buffer, maxNodes: number): number {
 
 const isDigit = (byte: number): boolean => byte >= 0x30 && byte <= 0x39;
 
+/**
+ * The number of values and keys in what a parser of the application's has made: of arrays, plain objects and maps;
+ * anything else is one value. `REFUSED` where there are more than `maxNodes`, which also ends circles.
+ */
+export function countNodes(value: unknown, maxNodes: number): number {
+  const rest: unknown[] = [value];
+  let nodes = 0;
+  while (rest.length > 0) {
+    const next = rest.pop();
+    if (++nodes + rest.length > maxNodes) return REFUSED;
+    if (typeof next !== 'object' || next === null) continue;
+    if (Array.isArray(next)) {
+      if (nodes + rest.length + next.length > maxNodes) return REFUSED;
+      for (const item of next) rest.push(item);
+    } else if (next instanceof Map) {
+      if (nodes + rest.length + 2 * next.size > maxNodes) return REFUSED;
+      for (const [key, item] of next) rest.push(key, item);
+    } else if (isPlain(next)) {
+      for (const key in next) {
+        rest.push((next as Record<string, unknown>)[key]);
+        if (++nodes + rest.length > maxNodes) return REFUSED;
+      }
+    }
+  }
+  return nodes;
+}
+
+function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || prototype === Object.prototype;
+}
+
 const isSuspectLength = (length: number): boolean => length === PROTO.length || length === CONSTRUCTOR.length;
 
 /** Whether the last string that {@link endOfString} has looked at has an escape. */

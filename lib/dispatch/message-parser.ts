@@ -1,6 +1,6 @@
 import { isThenable } from '../admission/user-values.js';
 import type { MessageParser } from '../config/code-types.js';
-import { INDEX_BYTES, indexedObjects, measureStructure, NODE_BYTES, REFUSED } from './json-structure.js';
+import { countNodes, INDEX_BYTES, indexedObjects, measureStructure, NODE_BYTES, REFUSED } from './json-structure.js';
 
 /** Thrown by a `messageParser`: this peer sends what cannot be understood here. The connection is closed with 1003. */
 export class UnsupportedDataError extends Error {
@@ -55,10 +55,10 @@ export function readMessage(
   failed: (error: unknown) => void,
 ): Message | NoMessage {
   if (parser === undefined) return parseMessage(data, maxNodes) ?? 'malformed';
-  // What a parser makes of binary data, or of text in another language, cannot be known before it has run.
-  const nodes = !isBinary && looksLikeJson(data) ? measureStructure(data, maxNodes) : 0;
-  if (nodes === REFUSED) return 'malformed';
-  const charge = nodes === 0 ? 0 : chargeOf(nodes);
+  const isJson = !isBinary && looksLikeJson(data);
+  const measured = isJson ? measureStructure(data, maxNodes) : 0;
+  if (measured === REFUSED) return 'malformed';
+  const charge = isJson ? chargeOf(measured) : 0;
   try {
     const message: unknown = parser(isBinary ? data : data.toString());
     if (typeof message !== 'object' || message === null) return 'dropped';
@@ -66,7 +66,10 @@ export function readMessage(
     if (isThenable(message)) return disown(message);
     // end protection
     const { event, data: content } = message as Message;
-    return { event, data: content, charge };
+    if (isJson) return { event, data: content, charge };
+    // What a parser makes of binary data, or of text in another language, cannot be known before it has run.
+    const nodes = countNodes(content, maxNodes);
+    return nodes === REFUSED ? 'malformed' : { event, data: content, charge: nodes * NODE_BYTES };
   } catch (error) {
     if (error instanceof UnsupportedDataError) return 'unsupported';
     failed(error);

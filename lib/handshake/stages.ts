@@ -40,7 +40,8 @@ function peer(upgrade: UpgradeContext): Awaitable<Stop | undefined> {
   upgrade.route = client;
   if (client.strayHeaders) engine.hints.stray(client);
   // protection: the client behind a trusted proxy counts, not the proxy
-  if (client.address !== upgrade.peer) upgrade.port.moveTo(upgrade, client);
+  if (client.address !== upgrade.peer || client.isExempt !== upgrade.entry.isExempt)
+    upgrade.port.moveTo(upgrade, client);
   // end protection
   // protection: a banned client behind a proxy is refused
   if (!upgrade.entry.isExempt && engine.bans.ofAddress(client.address) !== undefined) return REFUSALS.banned;

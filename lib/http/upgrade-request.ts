@@ -18,7 +18,7 @@ export const acceptOf = (key: string): string => hash('sha1', key + GUID, 'base6
  */
 export interface UpgradeRequest {
   readonly head: RequestHead;
-  /** The raw target up to `?`: to be compared byte for byte, never normalised. */
+  /** The raw target, without scheme and authority, up to `?`: to be compared byte for byte, never normalised. */
   readonly path: string;
   /** What follows the first `?`; empty without one. */
   readonly rawQuery: string;
@@ -49,13 +49,18 @@ const NOTHING: readonly never[] = Object.freeze([]);
 /** Sixteen bytes in base64: the last of 22 digits holds two bits (RFC 6455, section 4.1). */
 const KEY = /^[+/0-9A-Za-z]{21}[AQgw]==$/;
 const TOKEN = new RegExp(`^[${TCHAR}]+$`);
-const CONNECTION_OPTIONS: ReadonlySet<string> = new Set(['upgrade', 'keep-alive', 'close']);
+/**
+ * Headers that we, proxies or applications decide by: one that `Connection` names is one that a proxy takes out
+ * (RFC 9110, section 7.6.1).
+ */
+const DECIDING =
+  /^(?:host|origin|cookie|(?:proxy-)?authorization|content-length|transfer-encoding|forwarded|via|x-forwarded-.*|x-real-ip|x-client-ip|x-cluster-client-ip|x-api-key|true-client-ip|(?:cf|fastly|fly|do)-.*|sec-.*)$/;
 
 const malformed = (detail: string): Refusal => Object.freeze(withDetail(REFUSALS.malformedRequest, detail));
 const BAD = Object.freeze({
-  target: malformed('the request target is not in origin form'),
+  target: malformed('the request target is neither in origin form nor in absolute form with the authority of Host'),
   host: malformed('not exactly one valid Host'),
-  connection: malformed('Connection does not name upgrade, or names more than upgrade, keep-alive, close'),
+  connection: malformed('Connection does not name upgrade, or names a header that others decide by'),
   key: malformed('not exactly one Sec-WebSocket-Key of sixteen bytes in base64'),
   version: malformed('not exactly one Sec-WebSocket-Version'),
   body: malformed('an upgrade request carries no body'),
@@ -70,16 +75,6 @@ const method: Check = ({ head }) => (head.method === 'GET' ? undefined : REFUSAL
 /** HTTP/1.1; there is no later version of this syntax (RFC 6455, section 4.2.1, item 1; RFC 9112, section 2.3). */
 const httpVersion: Check = ({ head }) => (head.version === '1.1' ? undefined : REFUSALS.httpVersion);
 
-/** Origin form only (RFC 9112, section 3.2.1): not absolute, authority or asterisk. */
-const target: Check = (draft) => {
-  const { target } = draft.head;
-  if (!target.startsWith('/')) return BAD.target;
-  const query = target.indexOf('?');
-  draft.path = query < 0 ? target : target.slice(0, query);
-  draft.rawQuery = query < 0 ? '' : detach(target.slice(query + 1));
-  return undefined;
-};
-
 /** Exactly one, valid (RFC 9112, section 3.2; RFC 6455, section 4.2.1, item 2). */
 const host: Check = (draft, fields) => {
   const value = only(fields.host);
@@ -88,6 +83,36 @@ const host: Check = (draft, fields) => {
   draft.host = parsed;
   return undefined;
 };
+
+/**
+ * Origin form, or absolute form whose authority is that of `Host` (RFC 9112, sections 3.2.1 and 3.2.2; RFC 6455,
+ * section 4.2.1, item 1): not authority or asterisk.
+ */
+const target: Check = (draft) => {
+  const path = pathOf(draft.head.target, draft.host);
+  if (path === undefined) return BAD.target;
+  const query = path.indexOf('?');
+  draft.path = query < 0 ? path : path.slice(0, query);
+  draft.rawQuery = query < 0 ? '' : detach(path.slice(query + 1));
+  return undefined;
+};
+
+const ABSOLUTE = /^(https?|wss?):\/\/([^/?]*)(.*)$/i;
+
+/** Path and query of a target. */
+function pathOf(target: string, host: HostPort): string | undefined {
+  if (target.startsWith('/')) return target;
+  const [, scheme, authority, rest] = ABSOLUTE.exec(target) ?? [];
+  const named = authority === undefined ? undefined : parseHost(authority);
+  if (named === undefined || named.name !== host.name) return undefined;
+  const usual = scheme!.length === 'https'.length || scheme!.toLowerCase() === 'wss' ? 443 : 80;
+  if ((named.port ?? usual) !== (host.port ?? usual)) return undefined;
+  return rest!.startsWith('/') ? rest : `/${rest}`;
+}
+
+/** What is asked for by a target in absolute form, whatever its authority. */
+export const originForm = (target: string): string =>
+  target.replace(/^(?:https?|wss?):\/\/[^/?]*(\/?)/i, (_, slash: string) => slash || '/');
 
 /** `websocket` in the list (RFC 6455, section 4.2.1, item 3; RFC 9110, section 7.8). */
 const upgrade: Check = (_, fields) => {
@@ -99,7 +124,7 @@ const upgrade: Check = (_, fields) => {
 };
 
 /**
- * `upgrade` in the list and nothing that could make a proxy drop other headers (RFC 6455, section 4.2.1, item 4;
+ * `upgrade` in the list, and nothing that makes a proxy drop a header that others decide by (RFC 6455, section 4.2.1, item 4;
  * RFC 9110, section 7.6.1).
  */
 const connection: Check = (_, fields) => {
@@ -109,7 +134,8 @@ const connection: Check = (_, fields) => {
     const options = splitList(line.toLowerCase(), MAX_ELEMENTS);
     if (options.length === MAX_ELEMENTS) return BAD.connection;
     for (const option of options) {
-      if (option !== '' && !CONNECTION_OPTIONS.has(option)) return BAD.connection;
+      if (option === '' || option === 'keep-alive') continue;
+      if (!TOKEN.test(option) || DECIDING.test(option)) return BAD.connection;
       wanted ||= option === 'upgrade';
     }
   }
@@ -168,8 +194,8 @@ const extensions: Check = (draft, fields) => {
 const CHECKS: readonly Check[] = [
   method,
   httpVersion,
-  target,
   host,
+  target,
   upgrade,
   connection,
   key,

@@ -118,7 +118,7 @@ export interface ClientRoute {
   readonly secure: boolean | undefined;
   /** The socket's peer is a trusted proxy. */
   readonly viaProxy: boolean;
-  /** `address` itself is a trusted proxy's: no limit per address applies to it. */
+  /** `address` itself is a trusted proxy's, and every element could be read: no limit per address applies to it. */
   readonly isExempt: boolean;
   /** The peer is not trusted and sent forwarding headers: spoofed, or `proxy.trusted` lacks the peer. */
   readonly strayHeaders: boolean;
@@ -140,13 +140,10 @@ export function routeOf(
   named?: { readonly secure: boolean | undefined },
 ): ClientRoute {
   if (!rules.trusted.has(peer)) return named === undefined ? direct(peer, tls, rawHeaders) : relayed(peer, tls, named);
-  const address = lastUntrusted(peer, rawHeaders, rules);
-  const isExempt = rules.trusted.has(address);
   return {
-    address,
+    ...lastUntrusted(peer, rawHeaders, rules),
     secure: saidScheme(rawHeaders, rules) ?? (tls || named?.secure),
     viaProxy: true,
-    isExempt,
     strayHeaders: false,
   };
 }
@@ -179,25 +176,39 @@ function hasForwardingHeaders(rawHeaders: readonly string[]): boolean {
   return false;
 }
 
-function lastUntrusted(peer: ClientAddress, rawHeaders: readonly string[], rules: ProxyRules): ClientAddress {
+/** Whoever hides behind an element that cannot be read shares the last good hop's address, but not its exemption. */
+function lastUntrusted(
+  peer: ClientAddress,
+  rawHeaders: readonly string[],
+  rules: ProxyRules,
+): Pick<ClientRoute, 'address' | 'isExempt'> {
   const isForwarded = rules.header === 'forwarded';
-  const elements = elementsFromRight(rawHeaders, isForwarded ? 'forwarded' : 'x-forwarded-for', isForwarded);
   let address = peer;
   let hops = 0;
-  for (const element of elements) {
+  for (const element of elements(rawHeaders, isForwarded ? 'forwarded' : 'x-forwarded-for', isForwarded)) {
     const node = isForwarded ? parseForwardedElement(element)?.for : element;
     const hop =
       node === undefined || hops++ >= MAX_HOPS ? undefined : parseHop(node, rules.ipv6Prefix ?? DEFAULT_IPV6_PREFIX);
-    if (hop === undefined) return address;
+    if (hop === undefined) return { address, isExempt: false };
     address = hop;
-    if (!rules.trusted.has(hop)) return address;
+    if (!rules.trusted.has(hop)) return { address, isExempt: false };
   }
-  return address;
+  return { address, isExempt: true };
+}
+
+/** Empty elements that are passed over; so many in a row cannot be read. */
+const MAX_EMPTY = 64;
+
+/** Elements from the right; empty ones are none (RFC 9110, section 5.6.1.2). */
+function* elements(rawHeaders: readonly string[], name: string, quoted: boolean): Generator<string> {
+  let empty = 0;
+  for (const element of elementsFromRight(rawHeaders, name, quoted))
+    if (element !== '' || ++empty > MAX_EMPTY) yield element;
 }
 
 function saidScheme(rawHeaders: readonly string[], { header }: ProxyRules): boolean | undefined {
   const isForwarded = header === 'forwarded';
-  const nearest = elementsFromRight(rawHeaders, isForwarded ? 'forwarded' : 'x-forwarded-proto', isForwarded).next();
+  const nearest = elements(rawHeaders, isForwarded ? 'forwarded' : 'x-forwarded-proto', isForwarded).next();
   if (nearest.done) return undefined;
   const proto = isForwarded ? parseForwardedElement(nearest.value)?.proto : nearest.value;
   return SCHEMES.get(proto?.toLowerCase() ?? '');

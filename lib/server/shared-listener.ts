@@ -9,6 +9,7 @@ import type { HeadHolder } from '../handshake/handshake-budget.js';
 import { splitList } from '../http/grammar.js';
 import { HeadMeter, type HeadVerdict } from '../http/head-meter.js';
 import { REFUSALS } from '../http/refusal.js';
+import { originForm } from '../http/upgrade-request.js';
 import type { ClientAddress } from '../net/address.js';
 import { HandleTransport } from '../net/handle-transport.js';
 import type { Transport } from '../net/transport.js';
@@ -208,7 +209,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
 
   private isOurs(request: IncomingMessage): boolean {
     if (!asksForWebSocket(request)) return false;
-    return !this.hasForeignUpgrades || this.router.find((request.url ?? '').split('?', 1)[0]!) !== undefined;
+    return !this.hasForeignUpgrades || this.router.find(originForm(request.url ?? '').split('?', 1)[0]!) !== undefined;
   }
 
   /** An upgrade that Node's parser has read: a later request of its connection, or one that was not read before Node. */

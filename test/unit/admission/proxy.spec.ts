@@ -44,8 +44,11 @@ describe('X-Forwarded-For', () => {
     ['6.6.6.6, garbage', '127.0.0.1'],
     ['6.6.6.6, garbage, 10.0.0.1', '10.0.0.1'],
     ['6.6.6.6, unknown', '127.0.0.1'],
-    ['6.6.6.6,', '127.0.0.1'],
-    ['6.6.6.6, , 10.0.0.1', '10.0.0.1'],
+    // Empty elements are none.
+    ['6.6.6.6,', '6.6.6.6'],
+    ['6.6.6.6, , 10.0.0.1', '6.6.6.6'],
+    ['6.6.6.6,,\t,', '6.6.6.6'],
+    [`6.6.6.6${','.repeat(100)}`, '127.0.0.1'],
     ['', '127.0.0.1'],
     ['198.51.100.1:x', '127.0.0.1'],
     ['198.51.100.1:', '127.0.0.1'],
@@ -132,6 +135,25 @@ describe('Forwarded (RFC 7239)', () => {
 });
 
 describe('routeOf', () => {
+  it.each([
+    ['', true],
+    ['10.0.0.1', true],
+    ['10.0.0.1, 10.0.0.2,', true],
+    ['garbage', false],
+    ['garbage, 10.0.0.1', false],
+    ['unknown, 10.0.0.1', false],
+    [`6.6.6.6${', 10.0.0.1'.repeat(MAX_HOPS)}`, false],
+    ['198.51.100.1', false],
+  ])('exempts a proxy from limits for %p: %p', (value, isExempt) => {
+    expect(route(X, [['X-Forwarded-For', value]]).isExempt).toBe(isExempt);
+  });
+
+  it('exempts no proxy for whom an element of Forwarded cannot be read', () => {
+    for (const value of ['for=unknown', 'for=_hidden', 'for=x;for=y', 'proto=https'])
+      expect(route(F, [['Forwarded', value]])).toMatchObject({ address: PROXY, isExempt: false });
+    expect(route(F, [['Forwarded', ', ']]).isExempt).toBe(true);
+  });
+
   const client = ['X-Forwarded-For', '198.51.100.1'] as [string, string];
 
   it('ignores what a stranger sends, and says that it came', () => {
@@ -189,7 +211,7 @@ describe('routeOf', () => {
     ['https, http', false],
     ['http, https', true],
     ['ftp', undefined],
-    ['https,', undefined],
+    ['https,', true],
     ['', undefined],
   ])('takes the scheme of the nearest proxy: X-Forwarded-Proto %p', (proto, secure) => {
     expect(route(X, [client, ['X-Forwarded-Proto', proto]]).secure).toBe(secure);

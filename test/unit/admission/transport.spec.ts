@@ -11,6 +11,24 @@ import { runs } from '../../support/runs.js';
 const origins = (...entries: string[]): AllowedOrigins => parseAllowedOrigins(entries) as AllowedOrigins;
 const hosts = (...entries: string[]): AllowedHosts => parseAllowedHosts(entries) as AllowedHosts;
 
+describe('self in allowedOrigins', () => {
+  const facts = (origin: string, host: string) => ({
+    origin,
+    host: parseHost(host)!,
+    secure: false,
+    isLocalPeer: false,
+  });
+  const list = origins('https://good.example', 'self');
+
+  it('is the same origin, beside those that are named', () => {
+    expect(judgeOrigin(list, facts('HTTP://App.example:80', 'app.example'))).toBeUndefined();
+    expect(judgeOrigin(list, facts('https://good.example', 'app.example'))).toBeUndefined();
+    expect(judgeOrigin(list, facts('http://evil.test', 'app.example'))).toContain('connections.allowedOrigins');
+    expect(judgeOrigin(list, { ...facts('http://evil.test', 'evil.test'), isLocalPeer: true })).toContain('loopback');
+    expect(list.has('self')).toBe(false);
+  });
+});
+
 describe('allowedOrigins', () => {
   const list = origins(
     'https://good.example',
@@ -19,6 +37,8 @@ describe('allowedOrigins', () => {
     'http://[::1]:3000',
     'chrome-extension://abcdef',
     'https://bücher.example',
+    'file://',
+    'app://.',
   );
 
   it.each([
@@ -30,6 +50,11 @@ describe('allowedOrigins', () => {
     'http://[::1]:3000',
     'chrome-extension://abcdef',
     'https://xn--bcher-kva.example',
+    'HTTPS://GOOD.Example',
+    'CHROME-EXTENSION://abcdef',
+    'file://',
+    'FILE://',
+    'app://.',
   ])('%s may connect', (origin) => expect(list.has(origin)).toBe(true));
 
   it.each([
@@ -58,8 +83,7 @@ describe('allowedOrigins', () => {
     ['path in a wildcard', 'https://evil.test/.example.com'],
     ['fragment', 'https://evil.test#.example.com'],
     ['backslash', 'https://evil.test\\.example.com'],
-    ['case of the host', 'https://GOOD.example'],
-    ['case of the scheme', 'HTTPS://good.example'],
+    ['a letter that is no ASCII', 'https://\u212aood.example'],
     ['two origins', 'https://good.example https://evil.test'],
     ['two origins', 'https://good.example, https://good.example'],
     ['not ASCII', 'https://bücher.example'],
@@ -68,6 +92,11 @@ describe('allowedOrigins', () => {
     ['a line end', 'https://good.example\n'],
     ['null', 'null'],
     ['empty', ''],
+    ['a host where there is none', 'file://good.example'],
+    ['a path of a file', 'file:///etc/passwd'],
+    ['a name under a dot', 'app://a.'],
+    ['no host', 'app://'],
+    ['no host', 'https://'],
     ['no scheme', 'good.example'],
   ])('refuses a trick with %s: %p', (_, origin) => expect(list.has(origin)).toBe(false));
 
@@ -152,7 +181,6 @@ describe('same origin', () => {
     ['http://xapp.example', 'app.example', false],
     ['http://app.example.', 'app.example', false],
     ['http://u@app.example', 'app.example', false],
-    ['http://APP.example', 'app.example', false],
     ['null', 'app.example', false],
     ['', 'app.example', false],
     ['chrome-extension://app.example', 'app.example', undefined],
@@ -163,7 +191,7 @@ describe('same origin', () => {
 
   it('says what was compared, in bounded words', () => {
     expect(judge('http://evil.test', 'app.example:81', false)).toBe(
-      "Origin 'http://evil.test' is not http://app.example:81",
+      "Origin 'http://evil.test' is not http://app.example:81 (connections.allowedOrigins)",
     );
     expect(judge('https://evil.test', 'app.example')).toContain('http(s)://app.example');
     expect(judge('https://user:secret@evil.test/secret?token=secret#secret', 'app.example')).toMatch(

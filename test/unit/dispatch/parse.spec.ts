@@ -166,7 +166,7 @@ describe('measureStructure', () => {
 describe('readMessage', () => {
   it('takes what a parser gives, of whatever shape', () => {
     for (const given of [{ event: 'a' }, { event: 1, data: {} }, {}])
-      expect(readMessage(Buffer.from('x'), false, () => given as never, MANY, never)).toEqual({ ...given, charge: 0 });
+      expect(readMessage(Buffer.from('x'), false, () => given as never, MANY, never)).toEqual({ ...given, charge: 64 });
     for (const given of [undefined, null, 7, 'a', false])
       expect(readMessage(Buffer.from('x'), false, () => given as never, MANY, never)).toBe('dropped');
   });
@@ -181,8 +181,46 @@ describe('readMessage', () => {
     expect(read(' [1,2,3]')).toBe('malformed');
     expect(seen).toEqual([]);
     expect(read('["a"]')).toMatchObject({ charge: 128 });
-    expect(read('1,2,3,4,5')).toMatchObject({ charge: 0 });
-    expect(read('[1,2,3]', true)).toMatchObject({ charge: 0 });
+    expect(read('1,2,3,4,5')).toMatchObject({ charge: 64 });
+    expect(read('[1,2,3]', true)).toMatchObject({ charge: 64 });
+  });
+
+  it('counts what a parser of the application has made of binary data, or of another language', () => {
+    const given = (data: unknown, max: number, isBinary = true) =>
+      readMessage(Buffer.from('42["x"]'), isBinary, () => ({ event: 'x', data }) as never, max, never);
+    const circle: Record<string, unknown> = {};
+    circle['self'] = circle;
+    for (const isBinary of [true, false]) {
+      expect(given([1, [2, 3], { a: 4 }], 8, isBinary)).toMatchObject({ charge: 512 });
+      expect(given([1, [2, 3], { a: 4 }], 7, isBinary)).toBe('malformed');
+    }
+    expect(given(new Map([[1, { a: 2 }]]), 5)).toMatchObject({ charge: 320 });
+    expect(given(Buffer.alloc(1e6), 5)).toMatchObject({ charge: 64 });
+    expect(given(new Uint8Array(1e6), 5)).toMatchObject({ charge: 64 });
+    expect(given(Object.create(null, { a: { value: 1, enumerable: true } }), 3)).toMatchObject({ charge: 192 });
+    for (const large of [
+      circle,
+      Array(1e6).fill(0),
+      Object.fromEntries(Array(500).entries()),
+      new Map(Array(500).entries()),
+    ])
+      expect(given(large, 400)).toBe('malformed');
+    const hostile = {};
+    Object.defineProperty(hostile, 'x', {
+      get: () => {
+        throw new Error('read');
+      },
+      enumerable: true,
+    });
+    expect(
+      readMessage(
+        Buffer.from('x'),
+        false,
+        () => ({ event: 'x', data: hostile }) as never,
+        MANY,
+        () => undefined,
+      ),
+    ).toBe('malformed');
   });
 
   it('survives what a parser gives', () => {

@@ -7,7 +7,7 @@ import type { RequestHead } from '../../../lib/http/head.js';
 import { parseRequestHead } from '../../../lib/http/head-parser.js';
 import { parseHost } from '../../../lib/http/host.js';
 import { isRefusal, REFUSALS, type Refusal } from '../../../lib/http/refusal.js';
-import { checkRequest, type UpgradeRequest } from '../../../lib/http/upgrade-request.js';
+import { checkRequest, originForm, type UpgradeRequest } from '../../../lib/http/upgrade-request.js';
 import { runs } from '../../support/runs.js';
 
 type Lines = Record<string, string | readonly string[] | undefined>;
@@ -100,12 +100,58 @@ describe('checkRequest', () => {
     expect(refused({}, { version })).toBe(REFUSALS.httpVersion);
   });
 
-  it.each(['http://example.com/', '*', 'example.com:80', 'chat', '?', 'ws://example.com/'])(
-    'target %s: 400 (RFC 9112, 3.2)',
-    (target) => {
-      expect(refused({}, { target })).toMatchObject({ status: 400, reason: 'malformed-request' });
-    },
+  it.each([
+    '*',
+    'example.com:80',
+    'chat',
+    '?',
+    'http://other.example/',
+    'http://example.com:81/',
+    'https://example.com:80/',
+    'http://user@example.com/',
+    'http:///',
+    'http:/example.com/',
+    'file://example.com/',
+    'http://example.com\\@other.example/',
+  ])('target %s: 400 (RFC 9112, 3.2)', (target) => {
+    expect(refused({}, { target })).toMatchObject({ status: 400, reason: 'malformed-request' });
+  });
+
+  it.each([
+    ['http://example.com/ws?a=b', '/ws', 'a=b'],
+    ['HTTP://EXAMPLE.com:80/ws', '/ws', ''],
+    ['wss://example.com:443/a//b?http://x/', '/a//b', 'http://x/'],
+    ['ws://example.com', '/', ''],
+    ['https://example.com?a', '/', 'a'],
+  ])('takes the absolute form %s with the authority of Host (RFC 9112, 3.2.2)', (target, path, rawQuery) => {
+    expect(accepted({}, { target })).toMatchObject({ path, rawQuery });
+    expect(originForm(target)).toBe(rawQuery === '' ? path : `${path}?${rawQuery}`);
+    expect(refused({ Host: 'example.com:8080' }, { target }).status).toBe(400);
+  });
+
+  it.each(['Upgrade, TE', 'upgrade, close, HTTP2-Settings', 'keep-alive, Upgrade, Priority', 'upgrade, DNT'])(
+    'takes Connection: %s (RFC 9110, 7.6.1)',
+    (Connection) => expect(accepted({ Connection }).path).toBe('/'),
   );
+
+  it.each([
+    'Host',
+    'Origin',
+    'Cookie',
+    'Authorization',
+    'Forwarded',
+    'X-Forwarded-Proto',
+    'X-Real-IP',
+    'CF-Connecting-IP',
+    'Sec-WebSocket-Key',
+    'Sec-Fetch-Site',
+    'Content-Length',
+    'Transfer-Encoding',
+    'Proxy-Authorization',
+  ])('refuses a Connection that has a proxy take %s out (RFC 9110, 7.6.1)', (name) => {
+    for (const Connection of [`upgrade, ${name}`, `${name.toUpperCase()}\t,upgrade`, [name.toLowerCase(), 'upgrade']])
+      expect(refused({ Connection })).toMatchObject({ status: 400, reason: 'malformed-request' });
+  });
 
   it.each<[string, Lines]>([
     ['no Host (RFC 9112, 3.2)', { Host: undefined }],
