@@ -282,6 +282,7 @@ describe('origins', () => {
     expect(await origin(`http://127.0.0.1:${port}`)).toBe(101);
     expect(await origin(`http://localhost:${port}`, `localhost:${port}`)).toBe(101);
     expect(await origin('http://a.localhost', 'a.localhost')).toBe(101);
+    expect(await origin('HTTP://A.LocalHost:80', 'a.localhost')).toBe(101);
     expect(await origin('http://[::1]', '[::1]:80')).toBe(101);
     expect(await origin('http://[::1]', '[0:0:0:0:0:0:0:1]')).toBe(101);
     expect(await origin('http://[::ffff:7f00:1]', '[::FFFF:127.0.0.1]')).toBe(101);
@@ -298,7 +299,6 @@ describe('origins', () => {
       [`http://evil.test@127.0.0.1:${port}`, undefined],
       [`http://127.0.0.1:${port}@evil.test`, undefined],
       ['null', undefined],
-      ['http://LOCALHOST', 'localhost'],
       ['http://localhost.', 'localhost'],
       ['http://localhost.evil.test', 'localhost'],
     ] as const) {
