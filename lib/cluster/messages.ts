@@ -1,4 +1,4 @@
-import { createHmac, timingSafeEqual } from 'node:crypto';
+import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
 
 /** Characters of what a message carries: at most 1 MiB as UTF-8. */
 export const MAX_MESSAGE = 1024 * 1024;
@@ -44,6 +44,7 @@ interface Publisher {
  */
 export class MessageCodec {
   readonly counts: MessageCounts = { malformed: 0, unsigned: 0, replayed: 0, gaps: 0 };
+  readonly #key: KeyObject | undefined;
   readonly #sent = new Map<string, { number: number; at: number }>();
   readonly #publishers = new Map<string, Map<string, Publisher>>();
   /** When channels were subscribed to, by the monotonic clock: nothing that was sent before can arrive. */
@@ -52,11 +53,13 @@ export class MessageCodec {
   constructor(
     /** `NodeInfo.id` */
     private readonly id: string,
-    private readonly secret: string | undefined,
+    secret: string | undefined,
     /** The clock that processes share. */
     private readonly now: () => number,
     private readonly monotonic: () => number = () => performance.now(),
-  ) {}
+  ) {
+    this.#key = secret === undefined ? undefined : createSecretKey(Buffer.from(secret));
+  }
 
   /** A channel is subscribed to, perhaps again: what was missed meanwhile is no gap. */
   subscribed(channel: string): void {
@@ -71,7 +74,7 @@ export class MessageCodec {
 
   encode(channel: string, kind: string, payload: string): string {
     const head = `1 ${this.id} ${this.#next(channel)} ${Math.floor(this.now())} ${kind}`;
-    return `${head} ${this.secret === undefined ? '-' : this.#sign(channel, head, payload)}\n${payload}`;
+    return `${head} ${this.#key === undefined ? '-' : this.#sign(channel, head, payload)}\n${payload}`;
   }
 
   /** `undefined` for a message that is dropped. */
@@ -81,7 +84,7 @@ export class MessageCodec {
     if (fields === null) return this.#drop('malformed');
     const [, from = '', number = '', time = '', kind = '', signature = ''] = fields;
     const payload = message.slice(end + 1);
-    if (this.secret !== undefined) {
+    if (this.#key !== undefined) {
       const expected = this.#sign(channel, message.slice(0, end - signature.length - 1), payload);
       // protection: cluster: messages are signed
       if (signature.length !== expected.length || !timingSafeEqual(Buffer.from(signature), Buffer.from(expected)))
@@ -130,10 +133,7 @@ export class MessageCodec {
   }
 
   #sign(channel: string, head: string, payload: string): string {
-    return createHmac('sha256', this.secret!)
-      .update(`${channel}\n${head}\n${payload}`)
-      .digest('base64url')
-      .slice(0, 22);
+    return createHmac('sha256', this.#key!).update(`${channel}\n${head}\n${payload}`).digest('base64url').slice(0, 22);
   }
 
   #drop(why: keyof MessageCounts): undefined {

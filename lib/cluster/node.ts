@@ -81,6 +81,10 @@ export interface ClusterState {
 export const ROOM_WAIT = 5000;
 /** Milliseconds after a release in which the store has been told of it. */
 const ROOM_AFTER = 25;
+/** Characters of broadcasts that go as one message. */
+const MAX_BATCH = 64 * 1024;
+const PART = /^(\d{1,7}) (\d{1,7})$/;
+const EVERYBODY: CastScope = Object.freeze({});
 /** Members that one process answers with. */
 const MOST_MEMBERS = 10_000;
 const MAX_REASON = 123;
@@ -96,6 +100,10 @@ export class ClusterNode {
   readonly #partitions: Partitions;
   readonly #refusals: SharedRefusals;
   readonly #share: FallbackShare;
+  /** Broadcasts of this turn of the event loop, by channel. */
+  readonly #casts = new Map<string, string>();
+  readonly #ownPrefix = `1 ${this.id} `;
+  readonly #ownChannel: string;
   /** Names under which there is room again, and that others must hear of. */
   readonly #room = new Set<string>();
   #roomTimer: NodeJS.Timeout | undefined;
@@ -122,6 +130,7 @@ export class ClusterNode {
     private readonly options: ClusterNodeOptions,
   ) {
     const now = () => store.now();
+    this.#ownChannel = this.#channel(`n:${this.id}`);
     this.#codec = new MessageCodec(this.id, options.secret, now);
     this.#requests = new Requests(options.timeout, (id, kind, data) =>
       this.#say('ctl', 'ask', JSON.stringify({ id, kind, data })),
@@ -179,6 +188,7 @@ export class ClusterNode {
     clearTimeout(this.#settling);
     clearTimeout(this.#roomTimer);
     this.#requests.close();
+    this.#sendCasts();
     await this.#say('ctl', 'bye', '');
     await this.store.stop();
     await this.bus.stop();
@@ -268,12 +278,22 @@ export class ClusterNode {
       );
   }
 
-  /** Publishes a broadcast to the other processes. */
+  /** Publishes a broadcast to the other processes: all of one turn of the event loop and one channel go as one message. */
   cast(scope: CastScope, text: string): void {
     const head = JSON.stringify(scope);
-    const channel = scope.room === undefined ? 'all' : `r:${partitionOf(scope.room)}`;
-    void this.#say(channel, 'cast', `${head}\n${text}`);
+    const name = scope.room === undefined ? 'all' : `r:${partitionOf(scope.room)}`;
+    const part = `${head.length} ${text.length}\n${head}${text}`;
+    if (this.#casts.size === 0) setImmediate(this.#sendCasts);
+    const before = this.#casts.get(name);
+    if (before !== undefined && before.length + part.length > MAX_BATCH) void this.#say(name, 'cast', before);
+    const together = before === undefined || before.length + part.length > MAX_BATCH ? part : before + part;
+    this.#casts.set(name, together);
   }
+
+  readonly #sendCasts = (): void => {
+    for (const [name, parts] of this.#casts) void this.#say(name, 'cast', parts);
+    this.#casts.clear();
+  };
 
   /** A room has its first member here, of whichever gateway. */
   roomOpened(room: string): void {
@@ -387,6 +407,8 @@ export class ClusterNode {
   }
 
   #receive(channel: string, message: string): void {
+    // What was delivered here already comes back as well.
+    if (channel !== this.#ownChannel && message.startsWith(this.#ownPrefix)) return;
     const received = this.#codec.decode(channel, message);
     if (received === undefined) return;
     if (received.from === this.id) {
@@ -403,10 +425,8 @@ export class ClusterNode {
 
   #hear({ from, kind, payload }: Received): void {
     switch (kind) {
-      case 'cast': {
-        const end = payload.indexOf('\n');
-        return this.host.deliver(scopeOf(JSON.parse(payload.slice(0, end))), payload.slice(end + 1));
-      }
+      case 'cast':
+        return this.#deliver(payload);
       case 'ask': {
         const { id, kind: what, data } = JSON.parse(payload) as Record<string, unknown>;
         const answer = this.#answer(String(what), data as Record<string, unknown>);
@@ -444,6 +464,19 @@ export class ClusterNode {
         // When the store has heard of it too.
         setTimeout(() => this.store.refresh(), ROOM_AFTER).unref();
         return;
+    }
+  }
+
+  #deliver(payload: string): void {
+    for (let at = 0; at < payload.length; ) {
+      const end = payload.indexOf('\n', at);
+      const [, headLength, textLength] = PART.exec(payload.slice(at, Math.min(end, at + 20))) ?? [];
+      if (end < 0 || headLength === undefined) throw new TypeError('not a broadcast');
+      const head = end + 1 + Number(headLength);
+      at = head + Number(textLength);
+      if (at > payload.length) throw new TypeError('not a broadcast');
+      const scope = headLength === '2' ? EVERYBODY : scopeOf(JSON.parse(payload.slice(end + 1, head)));
+      this.host.deliver(scope, payload.slice(head, at));
     }
   }
 

@@ -1,0 +1,240 @@
+// node bench/cluster.mjs [--only admission,redis,memory,broadcast,frozen,crash] [--turns 9]
+// What a cluster costs, beside one process without one on the same machine: Redis (redis-server on a free port), two
+// processes in a cluster, one without. Run `npm run build` first.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
+import { performance } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { Redis } from 'ioredis';
+import { redisCluster } from '../dist/cluster/redis/index.js';
+import { upgradeRequest } from './load/peer.mjs';
+import { Child } from './support/rpc.mjs';
+import { spread } from './support/stats.mjs';
+
+const { values } = parseArgs({ options: { only: { type: 'string' }, turns: { type: 'string', default: '9' } } });
+const TURNS = Number(values.turns);
+const OURS = fileURLToPath(new URL('./servers/ours.mjs', import.meta.url));
+const LOAD = fileURLToPath(new URL('./load/generator.mjs', import.meta.url));
+const COUNT = 700;
+const LIMITS = {
+  connections: { rate: '1000000/1s', max: 1_000_000, maxPerIp: 100_000 },
+  messages: { rate: '1000000/1s' },
+};
+
+const children = [];
+const round = (value, digits = 1) => Number(value.toFixed(digits));
+const row = (title, text) => console.log(`${title.padEnd(64)} ${text}`);
+const of = ({ min, median, max }, unit) => `${round(median)} ${unit} (${round(min)}–${round(max)})`;
+
+async function child(file, config) {
+  const started = new Child(file, config);
+  children.push(started);
+  return started;
+}
+
+async function server(cluster, more = {}) {
+  const started = await child(OURS, { limits: { ...LIMITS, ...more, ...(cluster && { cluster }) } });
+  started.port = await started.call('port');
+  // Those to Redis stay.
+  started.idle = await started.call('sockets');
+  return started;
+}
+
+async function cpuOf(started, work) {
+  const before = await started.call('cpu');
+  await work();
+  return (await started.call('cpu')) - before;
+}
+
+/** A Redis with nothing on disk; `redisCpu` is all of its own time, in microseconds. */
+async function startRedis() {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address();
+  probe.close();
+  await once(probe, 'close');
+  const args = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'];
+  const process = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'ignore'] });
+  for await (const chunk of process.stdout) if (/Ready to accept/.test(chunk)) break;
+  const client = new Redis(port, '127.0.0.1');
+  return {
+    process,
+    client,
+    url: `redis://127.0.0.1:${port}`,
+    async cpu() {
+      const info = await client.info('cpu');
+      const of = (name) => Number(new RegExp(`${name}:([\\d.]+)`).exec(info)[1]);
+      return (of('used_cpu_user_main_thread') + of('used_cpu_sys_main_thread')) * 1e6;
+    },
+  };
+}
+
+const bench = {
+  /** CPU of a process per accepted handshake, with its end, with a cluster and without, turn by turn. */
+  async admission({ redis, load }) {
+    const servers = { without: await server(), within: await server({ url: redis.url }) };
+    const samples = { without: [], within: [], redis: [] };
+    for (let turn = -2; turn < TURNS; turn++)
+      for (const [name, each] of Object.entries(servers)) {
+        const before = await redis.cpu();
+        const cpu = await cpuOf(each, async () => {
+          await load.call('open', { group: name, port: each.port, count: COUNT });
+          await load.call('close', { group: name });
+          while ((await each.call('sockets')) > each.idle) await sleep(5);
+          await sleep(50);
+        });
+        if (turn < 0) continue;
+        samples[name].push(cpu / COUNT);
+        if (name === 'within') samples.redis.push(((await redis.cpu()) - before) / COUNT);
+      }
+    row('CPU per handshake and its end, without a cluster', of(spread(samples.without), 'µs'));
+    row('… with one', of(spread(samples.within), 'µs'));
+    row(
+      '… more (goal: at most 25)',
+      of(spread(samples.within.map((each, turn) => each - samples.without[turn])), 'µs'),
+    );
+    row('CPU of Redis per handshake and its end', of(spread(samples.redis), 'µs'));
+  },
+
+  /** What one Redis can do: as many attempts as two processes can make, and what each costs Redis. */
+  async redis({ redis }) {
+    const stores = [await storeOf(redis, 'bench-01'), await storeOf(redis, 'bench-02')];
+    const SECONDS = 4;
+    let admitted = 0;
+    const before = await redis.cpu();
+    const began = performance.now();
+    const attempt = async (store, lane) => {
+      for (let at = 0; performance.now() - began < SECONDS * 1000; at++) {
+        const claims = claimsOf(lane * 1000 + (at % 1000));
+        const { outcome } = await store.admit(claims);
+        if (outcome !== 'admitted') throw new Error(outcome);
+        store.release(claims);
+        admitted++;
+      }
+    };
+    await Promise.all(
+      stores.flatMap((store, at) => Array.from({ length: 64 }, (_, lane) => attempt(store, at * 64 + lane))),
+    );
+    const seconds = (performance.now() - began) / 1000;
+    const cpu = ((await redis.cpu()) - before) / admitted;
+    row('admissions and releases a second, from one process', `${Math.round(admitted / seconds)}`);
+    row('CPU of Redis for each', `${round(cpu)} µs: ${Math.round(1e6 / cpu)} a second from one core (goal: 20000)`);
+    for (const store of stores) await store.stop();
+  },
+
+  /** Memory of Redis for each address that is connected. */
+  async memory({ redis }) {
+    const store = await storeOf(redis, 'bench-03');
+    const used = async () => Number(/used_memory:(\d+)/.exec(await redis.client.info('memory'))[1]);
+    const ADDRESSES = 50_000;
+    const before = await used();
+    for (let from = 0; from < ADDRESSES; from += 500)
+      await Promise.all(Array.from({ length: 500 }, (_, at) => store.admit(claimsOf(from + at + 1_000_000))));
+    row('memory of Redis per address (goal: at most 250)', `${round(((await used()) - before) / ADDRESSES)} B`);
+    await store.stop();
+  },
+
+  /** CPU of a process per broadcast of another, beside its deliveries: it has no peer. */
+  async broadcast({ redis, load }) {
+    const MESSAGES = 3000;
+    for (const secret of [undefined, 'x'.repeat(32)]) {
+      const cluster = { url: redis.url, prefix: `bench${secret ? 1 : 0}`, ...(secret && { secret }) };
+      const [alone, speaker, hearer] = [await server(), await server(cluster), await server(cluster)];
+      await load.call('open', { group: 'alone', port: alone.port, count: 1 });
+      await load.call('open', { group: 'speaker', port: speaker.port, count: 1 });
+      const shout = (group, rounds) => load.call('broadcast', { group, bytes: 512, rounds, burst: 10 });
+      for (const group of ['alone', 'speaker']) await shout(group, 100);
+      const without = await cpuOf(alone, () => shout('alone', MESSAGES / 10));
+      let spoken = 0;
+      const heard = await cpuOf(hearer, async () => {
+        spoken = await cpuOf(speaker, () => shout('speaker', MESSAGES / 10));
+        await sleep(200);
+      });
+      const kind = secret ? ', signed' : '';
+      row(`CPU per broadcast heard from another process${kind} (goal: at most 20)`, `${round(heard / MESSAGES)} µs`);
+      row(`… for the process that publishes it${kind}`, `${round((spoken - without) / MESSAGES)} µs`);
+      for (const each of [alone, speaker, hearer]) await each.stop();
+    }
+  },
+
+  /** How long an admission waits while Redis is stopped (SIGSTOP). */
+  async frozen({ redis, load }) {
+    const each = await server({ url: redis.url, prefix: 'frozen' });
+    const timed = async () => {
+      const began = performance.now();
+      await load.call('open', { group: 'frozen', port: each.port, count: 1 });
+      return performance.now() - began;
+    };
+    for (let warm = 0; warm < 20; warm++) await timed();
+    redis.process.kill('SIGSTOP');
+    const waits = [];
+    for (let attempt = 0; attempt < 12; attempt++) waits.push(await timed());
+    redis.process.kill('SIGCONT');
+    row('an admission while Redis is stopped (goal: at most 100 ms)', `${round(Math.max(...waits))} ms at most`);
+    row('… while the breaker is open', `${round(spread(waits.slice(-4)).median)} ms`);
+    await each.stop();
+  },
+
+  /** How soon the slots of a process that was killed are free, with the lease and the heartbeat at their defaults. */
+  async crash({ redis, load }) {
+    const cluster = { url: redis.url, prefix: 'crash' };
+    const limits = { connections: { ...LIMITS.connections, max: 50 } };
+    const [killed, left] = [await server(cluster, limits), await server(cluster, limits)];
+    await load.call('open', { group: 'killed', port: killed.port, count: 50 });
+    await sleep(500);
+    await killed.stop();
+    const began = performance.now();
+    while ((await statusOf(left.port)) !== '101') await sleep(50);
+    row('slots of a killed process are free (goal: at most 12 s)', `${round((performance.now() - began) / 1000, 2)} s`);
+    await left.stop();
+  },
+};
+
+const claimsOf = (address) => [
+  {
+    name: `a:{10.${(address >> 16) & 255}.${(address >> 8) & 255}.${address & 255}}:n`,
+    max: 1_000_000,
+    rate: { limit: 1_000_000, window: 1000 },
+  },
+  { name: 't:{t}:all', max: 100_000_000 },
+];
+
+/** The status of one upgrade, which ends at once. */
+async function statusOf(port) {
+  const socket = connect({ port, host: '127.0.0.1' });
+  socket.write(upgradeRequest(port));
+  const [chunk] = await once(socket, 'data');
+  socket.destroy();
+  return chunk.latin1Slice(9, 12);
+}
+
+async function storeOf(redis, id) {
+  const { store } = await redisCluster({ url: redis.url }, 'nsw');
+  const nothing = () => {};
+  await store.start({
+    id,
+    timeout: 5000,
+    heartbeat: 2000,
+    lease: 20_000,
+    maxBans: 10,
+    about: () => '{}',
+    onChange: nothing,
+    onBans: nothing,
+    onBansLost: nothing,
+  });
+  return store;
+}
+
+const redis = await startRedis();
+try {
+  const load = await child(LOAD);
+  for (const [name, measure] of Object.entries(bench))
+    if (values.only === undefined || values.only.split(',').includes(name)) await measure({ redis, load });
+} finally {
+  for (const each of children) await each.stop();
+  redis.client.disconnect();
+  redis.process.kill('SIGKILL');
+}
