@@ -149,7 +149,12 @@ const acts: fc.Arbitrary<readonly Act[]> = fc
     fc.constantFrom<Act | undefined>(undefined, 'FIN', 'RESET'),
     fc.boolean(),
   )
-  .map(([requests, cuts, first, end, isWhole]) => {
+  .map(([list, cuts, first, end, isWhole]) => {
+    // Node lets promises settle behind each piece of a body that its parser reads by itself, which shows where an error
+    // follows in the same chunk: a request with a body comes last.
+    const requests = [...list].sort((a, b) => Number(a.startsWith('POST')) - Number(b.startsWith('POST'))).slice(0, 3);
+    const body = requests.findIndex((request) => request.startsWith('POST'));
+    if (body >= 0) requests.length = body + 1;
     const all = requests.join('');
     // Half an upgrade is one that is under way.
     const text = isWhole || requests.at(-1)?.includes('websocket') ? all : all.slice(0, Math.floor(all.length * 0.8));
