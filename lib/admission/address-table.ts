@@ -37,6 +37,20 @@ export class AddressEntry implements RingMember<AddressEntry> {
     readonly isExempt: boolean = false,
   ) {}
 
+  /** Takes one of `max` connection slots, and one of eight times as many of the /48; or none. */
+  takeSlot(max: number): boolean {
+    if (this.isFull(max)) return false;
+    this.connections++;
+    if (this.site !== undefined) this.site.connections++;
+    return true;
+  }
+
+  /** Gives back what one `takeSlot` took. */
+  returnSlot(): void {
+    this.connections--;
+    if (this.site !== undefined) this.site.connections--;
+  }
+
   /** Whether it, or the /48 around it, has as many connections as it may. */
   isFull(max: number): boolean {
     if (this.isExempt) return false;

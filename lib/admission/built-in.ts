@@ -1,8 +1,8 @@
 import type { Refusal } from '../http/refusal.js';
 import { compiled, parseAddressList } from '../net/address-list.js';
 import { AddressTable } from './address-table.js';
-import { type Awaitable, chargeAttempt, MemoryStore } from './admission-store.js';
 import { factsOf } from './attempt.js';
+import { AttemptRate } from './attempt-rate.js';
 import { type Capacity, type GatewayCapacity, Reservation } from './capacity.js';
 import { type AdmissionGuardFunction, BuiltInRefusal } from './guard.js';
 import { parseAllowedHosts } from './host.js';
@@ -55,11 +55,11 @@ export function rateGuard(
   now: () => number = () => performance.now(),
 ): AdmissionGuardFunction {
   const table = new AddressTable({ now });
-  const store = new MemoryStore(rate, now);
+  const attempts = new AttemptRate(rate, now);
   return named('rateGuard', ({ address, entry: known }) => {
     const entry = table.acquire(address, known?.isExempt);
     try {
-      return chargeAttempt(store, entry);
+      return attempts.refusal(entry);
     } finally {
       table.release(entry);
     }
@@ -72,26 +72,20 @@ export function capacityGuard(
   gateway: GatewayCapacity,
   hand: (reservation: Reservation) => void,
 ): AdmissionGuardFunction {
-  const settle = (outcome: Reservation | Refusal): Refusal | undefined => {
-    if (!(outcome instanceof Reservation)) return outcome;
-    hand(outcome);
-    return undefined;
-  };
   return named('capacityGuard', ({ entry }) => {
     if (entry === undefined) throw new TypeError('capacityGuard needs an attempt with an address entry');
     const outcome = capacity.reserve(entry, gateway);
-    return outcome instanceof Promise ? outcome.then(settle) : settle(outcome);
+    if (!(outcome instanceof Reservation)) return outcome;
+    hand(outcome);
+    return undefined;
   });
 }
 
-type Check = (facts: ReturnType<typeof factsOf> & TransportFacts) => Awaitable<Refusal | undefined>;
+type Check = (facts: ReturnType<typeof factsOf> & TransportFacts) => Refusal | undefined;
 
 /** A check in the form of a guard, with a name for the log. */
 function named(name: string, check: Check): AdmissionGuardFunction {
-  const guard: AdmissionGuardFunction = (attempt) => {
-    const refusal = check(factsOf(attempt));
-    return refusal instanceof Promise ? refusal.then(answer) : answer(refusal);
-  };
+  const guard: AdmissionGuardFunction = (attempt) => answer(check(factsOf(attempt)));
   return Object.defineProperty(guard, 'name', { value: name });
 }
 

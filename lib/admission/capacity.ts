@@ -1,6 +1,5 @@
 import { type Refusal, retryLater } from '../http/refusal.js';
 import { type AddressEntry, SITE_FACTOR } from './address-table.js';
-import type { AdmissionStore, Awaitable } from './admission-store.js';
 import type { UserConnection, UserLimits } from './users.js';
 
 /** What a connection holds beside its slot in this process: over all processes of a cluster. */
@@ -59,10 +58,7 @@ export interface CapacityLimits {
 export class Capacity {
   #used = 0;
 
-  constructor(
-    private readonly limits: CapacityLimits,
-    private readonly store: AdmissionStore,
-  ) {}
+  constructor(private readonly limits: CapacityLimits) {}
 
   /** Slots that are reserved or in use. */
   get used(): number {
@@ -70,10 +66,13 @@ export class Capacity {
   }
 
   /** Takes one slot of the address, of its /48, of the gateway and of the total; all of them or none. */
-  reserve(entry: AddressEntry, gateway: GatewayCapacity): Awaitable<Reservation | Refusal> {
-    const taken = this.store.takeSlot(entry, this.limits.maxPerIp);
-    if (typeof taken === 'boolean') return this.#complete(taken, entry, gateway);
-    return taken.then((isTaken) => this.#complete(isTaken, entry, gateway));
+  reserve(entry: AddressEntry, gateway: GatewayCapacity): Reservation | Refusal {
+    const breach = this.#localBreach(entry, gateway);
+    if (breach !== undefined) return breach;
+    entry.takeSlot(Number.POSITIVE_INFINITY);
+    this.#used++;
+    gateway.take(entry);
+    return new Reservation(this, entry, gateway);
   }
 
   /** Why there is no room whatever the request says, for ports that decide when they accept: of an address that is known. */
@@ -86,23 +85,11 @@ export class Capacity {
   give(entry: AddressEntry, gateway: GatewayCapacity): void {
     this.#used--;
     gateway.give(entry);
-    this.store.returnSlot(entry);
-  }
-
-  #complete(isTaken: boolean, entry: AddressEntry, gateway: GatewayCapacity): Reservation | Refusal {
-    if (!isTaken) return CAPACITY_REFUSALS.address;
-    const breach = this.#localBreach(entry, gateway);
-    if (breach !== undefined) {
-      this.store.returnSlot(entry);
-      return breach;
-    }
-    this.#used++;
-    gateway.take(entry);
-    return new Reservation(this, entry, gateway);
+    entry.returnSlot();
   }
 
   #localBreach(entry: AddressEntry, gateway: GatewayCapacity): Refusal | undefined {
-    if (gateway.isFullFor(entry)) return CAPACITY_REFUSALS.address;
+    if (entry.isFull(this.limits.maxPerIp) || gateway.isFullFor(entry)) return CAPACITY_REFUSALS.address;
     if (gateway.isFull) return CAPACITY_REFUSALS.gateway;
     return this.#isFull ? CAPACITY_REFUSALS.total : undefined;
   }

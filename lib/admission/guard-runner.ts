@@ -3,11 +3,10 @@ import { REFUSALS, type Refusal, withDetail } from '../http/refusal.js';
 import { type AsyncContext, enterContext, runInFork } from '../net/async-context.js';
 import { errorText, errorWords } from '../telemetry/error-text.js';
 import type { RequestValues } from '../telemetry/redact.js';
-import type { Awaitable } from './admission-store.js';
 import { abortAttempt, factsOf, onAttemptEnd, setPrincipal, type UpgradeAttempt } from './attempt.js';
 import type { Admission, AdmissionGuardFunction } from './guard.js';
 import { type Admitted, checkAnswer } from './guard-answer.js';
-import { isThenable } from './user-values.js';
+import { type Awaitable, isThenable } from './user-values.js';
 
 /**
  * The refusal for what a guard threw: 500, or the status of what looks like an `HttpException`, and of that nothing

@@ -6,6 +6,9 @@ import type { Observable } from 'rxjs';
  * application's, which may throw, and may answer differently each time.
  */
 
+/** A value, or a promise of it. */
+export type Awaitable<T> = T | Promise<T>;
+
 /** Whether a value must be waited for, whoever made its promise. A `then` that cannot be read throws. */
 export const isThenable = (value: unknown): value is PromiseLike<unknown> =>
   types.isPromise(value) ||

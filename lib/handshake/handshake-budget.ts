@@ -1,21 +1,29 @@
 import type { AddressEntry } from '../admission/address-table.js';
 
-/** Somebody on the way in, for whom bytes are held. */
+/** A pending handshake, or a head that may become one, for which bytes are held. */
 export interface HeadHolder {
   heldBytes: number;
   /** The address that counts. */
   readonly account: AddressEntry;
+  /** Must give up what it holds. */
   crowdedOut(): void;
 }
 
+interface Account {
+  sum: number;
+  readonly holders: Set<HeadHolder>;
+}
+
 /**
- * What peers have sent before their 101: heads, complete ones too while guards think, and what came behind them. When
- * it is too much, the largest of the address that holds most must go, until it is not: who sends little is never chosen
- * before who sends much.
+ * What peers have sent before their 101: heads, complete ones too while guards decide, and what came behind them. When
+ * it is too much, the largest holder of the address that holds most must go, until it is not: a peer that sends little
+ * is never chosen before one that sends much.
  */
 export class HandshakeBudget {
   private total = 0;
-  private readonly holders = new Set<HeadHolder>();
+  private readonly accounts = new Map<AddressEntry, Account>();
+  /** Where each holder is counted: its address may change, behind a proxy. */
+  private readonly entryOf = new Map<HeadHolder, AddressEntry>();
 
   constructor(
     private readonly max: number,
@@ -23,7 +31,7 @@ export class HandshakeBudget {
     private readonly changed: (delta: number) => void,
   ) {}
 
-  /** Bytes held by all of them. */
+  /** Bytes held now. */
   get held(): number {
     return this.total;
   }
@@ -32,22 +40,38 @@ export class HandshakeBudget {
   settle(holder: HeadHolder, bytes: number): void {
     const delta = bytes - holder.heldBytes;
     if (delta === 0) return;
+    this.uncount(holder);
     holder.heldBytes = bytes;
+    if (bytes > 0) this.count(holder);
     this.total += delta;
-    if (bytes > 0) this.holders.add(holder);
-    else this.holders.delete(holder);
     this.changed(delta);
     // protection: heads hold at most 16 MiB together
     while (this.total > this.max) this.victim().crowdedOut();
     // end protection
   }
 
+  private count(holder: HeadHolder): void {
+    const { account: entry, heldBytes } = holder;
+    let account = this.accounts.get(entry);
+    if (account === undefined) this.accounts.set(entry, (account = { sum: 0, holders: new Set() }));
+    account.sum += heldBytes;
+    account.holders.add(holder);
+    this.entryOf.set(holder, entry);
+  }
+
+  private uncount(holder: HeadHolder): void {
+    const entry = this.entryOf.get(holder);
+    if (entry === undefined) return;
+    this.entryOf.delete(holder);
+    const account = this.accounts.get(entry)!;
+    account.sum -= holder.heldBytes;
+    account.holders.delete(holder);
+    if (account.holders.size === 0) this.accounts.delete(entry);
+  }
+
   private victim(): HeadHolder {
-    const sums = new Map<AddressEntry, number>();
-    for (const { account, heldBytes } of this.holders) sums.set(account, (sums.get(account) ?? 0) + heldBytes);
-    const most = largest(sums.keys(), (account) => sums.get(account)!);
-    const ofMost = [...this.holders].filter(({ account }) => account === most);
-    return largest(ofMost, ({ heldBytes }) => heldBytes);
+    const { holders } = largest(this.accounts.values(), ({ sum }) => sum);
+    return largest(holders, ({ heldBytes }) => heldBytes);
   }
 }
 

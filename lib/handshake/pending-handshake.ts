@@ -5,17 +5,18 @@ import type { PendingPlace } from '../admission/pending.js';
 import type { RequestHead } from '../http/head.js';
 import { COMPLETE, FAULT, type HeadMeter, type HeadVerdict, MORE } from '../http/head-meter.js';
 import { parseRequestHead } from '../http/head-parser.js';
+import { ByteStore } from '../http/head-pieces.js';
 import { consentLine } from '../http/probe-consent.js';
 import { isRefusal, REFUSALS, type Refusal, refusalOf } from '../http/refusal.js';
 import { refusalText } from '../http/response.js';
 import type { ClientAddress } from '../net/address.js';
 import { Timed } from '../net/timer-wheel.js';
 import type { Transport, TransportReader } from '../net/transport.js';
-import { own } from '../protocol/kept.js';
 import { ForeignConnection, ForeignEndpoint } from '../server/foreign-endpoint.js';
 import type { Listener } from '../server/listener.js';
 import { enter } from './complete-upgrade.js';
 import type { HeadHolder } from './handshake-budget.js';
+import type { HeadReader } from './head-turns.js';
 import { FOREIGN, runStages, type Stop } from './stages.js';
 import { UpgradeContext } from './upgrade-context.js';
 
@@ -28,9 +29,8 @@ export abstract class HandshakeBytes extends Timed implements HeadHolder {
   /** For `HandshakeBudget`. */ heldBytes = 0;
   /** The head as it came, until it is known to be ours: somebody else's parser may want it. */
   protected head: Buffer | undefined = undefined;
-  private early: Buffer[] | undefined = undefined;
+  private early: ByteStore | undefined = undefined;
   private headBytes = 0;
-  private earlyBytes = 0;
 
   abstract readonly port: Listener;
   protected abstract readonly transport: Transport;
@@ -45,22 +45,21 @@ export abstract class HandshakeBytes extends Timed implements HeadHolder {
   protected holdHead(head: RequestHead): void {
     this.headBytes = sizeOf(head) + (this.head?.length ?? 0);
     // protection: what a pending handshake holds is counted
-    this.hold(this.headBytes + this.earlyBytes);
+    this.hold(this.headBytes + (this.early?.capacity ?? 0));
     // end protection
   }
 
+  /** Bytes behind the head, in one buffer: a peer that sends them one by one is held at what they take. */
   protected keepEarly(chunk: Buffer): void {
-    (this.early ??= []).push(own(chunk));
-    this.earlyBytes += chunk.length;
-    this.hold(this.headBytes + this.earlyBytes);
-    if (this.earlyBytes > MAX_EARLY) this.transport.pause();
+    const early = (this.early ??= new ByteStore());
+    early.append(chunk);
+    this.hold(this.headBytes + early.capacity);
+    if (early.length > MAX_EARLY) this.transport.pause();
   }
 
   /** What came behind the head, in one piece. */
   protected get behindHead(): Buffer {
-    const { early } = this;
-    if (early === undefined) return NOTHING;
-    return early.length === 1 ? early[0]! : Buffer.concat(early);
+    return this.early?.take(NOTHING) ?? NOTHING;
   }
 
   /** Nothing is kept any longer. */
@@ -70,9 +69,12 @@ export abstract class HandshakeBytes extends Timed implements HeadHolder {
   }
 }
 
-/** Characters of a head. */
+/** Bytes of a string beside its characters. */
+const STRING_BYTES = 32;
+
+/** What the texts of a head hold. */
 const sizeOf = ({ target, rawHeaders }: RequestHead): number =>
-  rawHeaders.reduce((sum, text) => sum + text.length, target.length);
+  rawHeaders.reduce((sum, text) => sum + text.length + STRING_BYTES, target.length);
 
 const NEVER = Number.POSITIVE_INFINITY;
 /** What is read and thrown away after a refusal, so that its answer arrives, and for how long. */
@@ -96,13 +98,18 @@ enum State {
 }
 
 /** A raw connection on its way from accept to the 101, or out. */
-export class PendingHandshake extends HandshakeBytes implements TransportReader {
+export class PendingHandshake extends HandshakeBytes implements TransportReader, HeadReader {
   readonly entry: AddressEntry;
   private state = State.TLS;
   private meter: HeadMeter | undefined = undefined;
   private upgrade: UpgradeContext | undefined = undefined;
-  private discarded = 0;
+  /** Bytes of the head, and of what came behind a refusal. */
+  private bytesRead = 0;
   private received = false;
+  /** Set while nothing is read because others are read first. */
+  private pausedAt: number | undefined = undefined;
+  /** The attempt was counted in its address's rate before the head was complete. */
+  isCharged = false;
   private deadline: number;
   readonly place: PendingPlace<PendingHandshake>;
   private emitUpgrade: ((rest: Buffer) => void) | undefined = undefined;
@@ -137,12 +144,12 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
   }
 
   /** Takes a connection whose first bytes `meter` has read; they ask for a WebSocket. */
-  take(meter: HeadMeter, verdict: HeadVerdict): void {
+  take(meter: HeadMeter, verdict: HeadVerdict, size: number): void {
     this.state = State.HEAD;
     this.meter = meter;
     this.received = true;
     this.transport.read();
-    this.judge(meter, verdict);
+    this.judge(meter, verdict, size);
   }
 
   /**
@@ -247,14 +254,47 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
     // end protection
     this.received = true;
     const meter = this.meter!;
-    this.judge(meter, meter.push(chunk));
+    this.judge(meter, meter.push(chunk), chunk.length);
   }
 
-  private judge(meter: HeadMeter, verdict: HeadVerdict): void {
-    if (verdict === MORE) return this.hold(meter.bytes);
+  private judge(meter: HeadMeter, verdict: HeadVerdict, size: number): void {
+    this.bytesRead += size;
+    if (verdict === MORE) return this.onUnfinished(meter, size);
     if (verdict === COMPLETE) this.onComplete(meter);
     else if (verdict === FAULT) this.refuse(refusalOf(meter.fault!));
     else this.handOver(meter.taken);
+  }
+
+  /** Whoever is past a limit of its address is refused before its head is complete. */
+  private onUnfinished(meter: HeadMeter, size: number): void {
+    const { engine } = this.port;
+    const refusal = this.judgeEarly();
+    if (refusal !== undefined) return this.refuse(refusal);
+    this.hold(meter.bytes);
+    if (this.state === State.HEAD) engine.headTurns.took(this, size);
+  }
+
+  /** Behind a trusted proxy the address is not known yet. */
+  private judgeEarly(): Refusal | undefined {
+    const { entry, isCharged } = this;
+    const { cluster, attempts, capacity } = this.port.engine;
+    if (isCharged || entry.isExempt) return undefined;
+    const refusal = cluster?.rateRefusal(entry) ?? attempts.refusal(entry) ?? capacity.breach(entry);
+    this.isCharged = true;
+    return refusal;
+  }
+
+  pauseHead(): void {
+    this.pausedAt = this.port.engine.clock.now();
+    this.transport.pause();
+  }
+
+  /** The time in which nothing was read is not the peer's. */
+  resumeHead(): void {
+    if (this.pausedAt === undefined || this.state !== State.HEAD) return;
+    this.deadline += this.port.engine.clock.now() - this.pausedAt;
+    this.pausedAt = undefined;
+    this.transport.resume();
   }
 
   private onComplete({ head, rest }: HeadMeter): void {
@@ -313,6 +353,8 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
     this.report(refusal);
     this.upgrade?.abandon('refused');
     this.meter = undefined;
+    if (this.pausedAt !== undefined) engine.headTurns.leave(this);
+    this.pausedAt = undefined;
     this.state = State.LINGERING;
     this.deadline = engine.clock.now() + LINGER;
     // protection: a refused peer stays for a second at most
@@ -321,6 +363,8 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
     const consent = this.upgrade && consentLine(this.upgrade.head.rawHeaders, engine.settings.probe.token);
     const told = consent === undefined ? refusal : { ...refusal, headers: [...(refusal.headers ?? []), consent] };
     if (!this.transport.conclude(refusalText(told, serverHeader))) this.drop();
+    // A peer that has sent much already is not read from again: reading would cost more than the answer.
+    else if (this.bytesRead >= MAX_DISCARD) this.transport.pause();
   }
 
   private report(refusal: Refusal): void {
@@ -348,9 +392,9 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
   }
 
   private discard(chunk: Buffer): void {
-    this.discarded += chunk.length;
+    this.bytesRead += chunk.length;
     // protection: a refused peer is read no further than 64 KiB
-    if (this.discarded > MAX_DISCARD) this.drop();
+    if (this.bytesRead > MAX_DISCARD) this.drop();
     // end protection
   }
 
@@ -364,11 +408,11 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
 
   /** What ends before stage 2 has charged it is an attempt all the same; an ordinary request is none. */
   private chargeUnfinished(): void {
-    if (this.upgrade !== undefined) return;
+    if (this.upgrade !== undefined || this.isCharged) return;
     const { engine, isOwn } = this.port;
     const isAttempt = this.state === State.WAITING || (this.meter?.isOurs ?? isOwn);
     // protection: attempts that end within their head are counted
-    if (isAttempt) void engine.store.chargeAttempt(this.entry);
+    if (isAttempt) engine.attempts.charge(this.entry);
     // end protection
   }
 
@@ -376,6 +420,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader 
   private finish(kept: AddressEntry | undefined): void {
     const { engine } = this.port;
     this.forgetBytes();
+    if (this.pausedAt !== undefined) engine.headTurns.leave(this);
     this.state = State.DONE;
     engine.wheel.cancel(this);
     // protection: a finished handshake leaves its pending place

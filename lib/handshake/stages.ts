@@ -1,8 +1,8 @@
-import { type Awaitable, chargeAttempt } from '../admission/admission-store.js';
 import type { Reservation, SharedSlot } from '../admission/capacity.js';
 import type { AdmissionGuardFunction } from '../admission/guard.js';
 import { ABANDONED, type GuardOutcome, runGuards } from '../admission/guard-runner.js';
 import { judgeTransport } from '../admission/transport.js';
+import type { Awaitable } from '../admission/user-values.js';
 import type { SharedAdmission } from '../cluster/shared-admission.js';
 import { measureHead } from '../http/head-meter.js';
 import { isRefusal, REFUSALS, type Refusal, retryLater, withDetail } from '../http/refusal.js';
@@ -29,7 +29,7 @@ const BAD_PARAMETER = Object.freeze(withDetail(REFUSALS.malformedRequest, 'a par
 const NO_BUFFERS = Object.freeze(retryLater('buffer-budget', 503, 5));
 
 /** 2: who is it, through trusted proxies, and is the address banned; the attempt is counted. 403, 429. */
-function peer(upgrade: UpgradeContext): Awaitable<Stop | undefined> {
+function peer(upgrade: UpgradeContext): Stop | undefined {
   const { engine, head } = upgrade;
   // protection: nobody is let in during a shutdown
   if (engine.draining) return REFUSALS.shutdown;
@@ -46,8 +46,12 @@ function peer(upgrade: UpgradeContext): Awaitable<Stop | undefined> {
   // protection: a banned client behind a proxy is refused
   if (!upgrade.entry.isExempt && engine.bans.ofAddress(client.address) !== undefined) return REFUSALS.banned;
   // end protection
+  const shared = engine.cluster?.rateRefusal(upgrade.entry);
+  if (shared !== undefined) return shared;
+  // An attempt whose head came in pieces was counted with the first.
+  if (upgrade.handshake.isCharged && upgrade.entry === upgrade.handshake.entry) return undefined;
   // protection: attempts of an address are counted
-  return engine.cluster?.rateRefusal(upgrade.entry) ?? chargeAttempt(engine.store, upgrade.entry);
+  return engine.attempts.refusal(upgrade.entry);
   // end protection
 }
 
@@ -103,7 +107,7 @@ function capacity(upgrade: UpgradeContext): Awaitable<Stop | undefined> {
   if (engine.budget.full) return NO_BUFFERS;
   // end protection
   const reserved = engine.capacity.reserve(entry, endpoint.capacity);
-  return reserved instanceof Promise ? reserved.then((result) => keep(upgrade, result)) : keep(upgrade, reserved);
+  return keep(upgrade, reserved);
 }
 
 function keep(upgrade: UpgradeContext, reserved: Reservation | Refusal): Awaitable<Refusal | undefined> {

@@ -38,6 +38,40 @@ export function skip(bytes: Uint8Array, table: Uint8Array, from: number): number
   return at;
 }
 
+/** Fewer bytes are read one by one. */
+const SHORT = 64;
+
+/**
+ * The place of the first byte from `from` on, before `end`, that a field value may not hold: `skip` with `FIELD_BYTES`, four bytes
+ * at a time where there are many.
+ */
+export function skipField(bytes: Uint8Array, from: number, end: number = bytes.length): number {
+  let at = from;
+  while (at < end && (bytes.byteOffset + at) % 4 !== 0 && FIELD_BYTES[bytes[at]!] === 1) at++;
+  if (end - at > SHORT && (bytes.byteOffset + at) % 4 === 0) {
+    const words = new Int32Array(bytes.buffer, bytes.byteOffset + at, (end - at) >> 2);
+    let word = 0;
+    for (;;) {
+      while (word < words.length && isPlain(words[word]!)) word++;
+      const next = at + 4 * word;
+      let bad = next;
+      while (bad < next + 4 && bad < end && FIELD_BYTES[bytes[bad]!] === 1) bad++;
+      // A tab is no reason to stop.
+      if (bad < next + 4 || word >= words.length) break;
+      word++;
+    }
+    at += 4 * word;
+  }
+  while (at < end && FIELD_BYTES[bytes[at]!] === 1) at++;
+  return at;
+}
+
+/** Whether none of four bytes is a control character or DEL. */
+function isPlain(word: number): boolean {
+  const del = word ^ 0x7f7f7f7f;
+  return ((((word - 0x20202020) & ~word) | ((del - 0x01010101) & ~del)) & 0x80808080) === 0;
+}
+
 /** The first elements of a comma-separated list, without the white space around them; empty elements stay. */
 export function splitList(value: string, limit?: number): string[] {
   if (!value.includes(',')) return [trimWhiteSpace(value)];

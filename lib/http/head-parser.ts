@@ -5,10 +5,10 @@ import {
   DIGIT_BYTES,
   DOT,
   FIELD,
-  FIELD_BYTES,
   LF,
   SP,
   skip,
+  skipField,
   TARGET_BYTES,
   TOKEN_BYTES,
 } from './grammar.js';
@@ -85,7 +85,7 @@ function parseHeaderLines(bytes: Buffer, text: string | undefined, start: number
   while (at < bytes.length && bytes[at] !== CR) {
     const colon = skip(bytes, TOKEN_BYTES, at);
     if (colon === at || bytes[colon] !== COLON) return undefined;
-    const end = skip(bytes, FIELD_BYTES, colon + 1);
+    const end = skipField(bytes, colon + 1);
     if (bytes[end] !== CR || bytes[end + 1] !== LF) return undefined;
     rawHeaders.push(cut(bytes, text, at, colon), cutTrimmed(bytes, text, colon + 1, end));
     at = end + 2;

@@ -5,28 +5,35 @@ import { type HeadFault, LineMeter } from './line-meter.js';
 import { UpgradeSniffer } from './upgrade-sniffer.js';
 
 const FIRST_CAPACITY = 512;
+/** A chunk of this size is kept as it is, where nothing else lies in its memory. */
+const LARGE = 4096;
 const NOTHING = Buffer.alloc(0);
 
 /**
- * The bytes of a head that is not complete yet, copied into one buffer that doubles: a peer that sends them one by one
- * costs no object each, and the slab of the socket's read (64 KiB) is not kept alive for a few of them.
+ * The bytes of a head that is not complete yet. Small chunks are copied into one buffer that doubles: a peer that sends
+ * them one by one costs no object each, and the slab of the socket's read (64 KiB) is not kept alive for a few of them.
  */
 export class ByteStore {
+  /** Whole pieces before the buffer. */
+  private pieces: Buffer[] = [];
   private buffer: Buffer = NOTHING;
   private used = 0;
+  private piecesLength = 0;
+  private piecesCapacity = 0;
 
   /** Bytes of memory held. */
   get capacity(): number {
-    return this.buffer.length;
+    return this.piecesCapacity + this.buffer.length;
   }
 
   /** Bytes stored. */
   get length(): number {
-    return this.used;
+    return this.piecesLength + this.used;
   }
 
   append(chunk: Buffer): void {
     if (chunk.length === 0) return;
+    if (chunk.length >= LARGE && chunk.buffer.byteLength <= 2 * chunk.length) return this.keep(chunk);
     this.reserve(this.used + chunk.length);
     chunk.copy(this.buffer, this.used);
     this.used += chunk.length;
@@ -34,16 +41,29 @@ export class ByteStore {
 
   /** Hands over what was stored, followed by `tail`, and keeps nothing. No copy where nothing was stored. */
   take(tail: Buffer): Buffer {
-    if (this.used === 0) return tail;
-    this.append(tail);
-    const all = this.buffer.subarray(0, this.used);
+    if (this.length === 0) return tail;
+    const all = Buffer.concat([...this.pieces, this.buffer.subarray(0, this.used), tail]);
     this.drop();
     return all;
   }
 
   drop(): void {
+    this.pieces = [];
     this.buffer = NOTHING;
-    this.used = 0;
+    this.used = this.piecesLength = this.piecesCapacity = 0;
+  }
+
+  private keep(chunk: Buffer): void {
+    if (this.used > 0) {
+      this.pieces.push(this.buffer.subarray(0, this.used));
+      this.piecesLength += this.used;
+      this.piecesCapacity += this.buffer.length;
+      this.buffer = NOTHING;
+      this.used = 0;
+    }
+    this.pieces.push(chunk);
+    this.piecesLength += chunk.length;
+    this.piecesCapacity += chunk.buffer.byteLength;
   }
 
   private reserve(size: number): void {

@@ -1,4 +1,4 @@
-import { COLON, CR, FIELD_BYTES, LF, NO_BYTES, PRINTABLE_BYTES, SP, TOKEN_BYTES } from './grammar.js';
+import { COLON, CR, FIELD_BYTES, LF, NO_BYTES, PRINTABLE_BYTES, SP, skipField, TOKEN_BYTES } from './grammar.js';
 import type { HeadLimits } from './head.js';
 
 /** What is wrong with a head; the server answers 414, 431, 431 and 400. */
@@ -86,7 +86,8 @@ export class LineMeter {
     const plain = PLAIN[this.state]!;
     const end = Math.min(chunk.length, from + this.limits.maxLineLength - this.length);
     let at = from;
-    while (at < end && plain[chunk[at]!] === 1) at++;
+    if (plain === FIELD_BYTES) at = skipField(chunk, from, end);
+    else while (at < end && plain[chunk[at]!] === 1) at++;
     this.length += at - from;
     return at;
   }

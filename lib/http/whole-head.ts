@@ -1,7 +1,6 @@
 import {
   COLON,
   CR,
-  FIELD_BYTES,
   HTAB,
   isWhiteSpace,
   LF,
@@ -9,6 +8,7 @@ import {
   PRINTABLE_BYTES,
   SP,
   skip,
+  skipField,
   TOKEN_BYTES,
 } from './grammar.js';
 import type { HeadLimits } from './head.js';
@@ -68,7 +68,7 @@ function endOfStartLine(chunk: Buffer, start: number, maxLength: number): number
 
 function endOfHeaderLine(chunk: Buffer, start: number, colon: number, maxLength: number): number {
   if (colon === start || chunk[colon] !== COLON) return UNUSUAL;
-  return endOfLine(chunk, start, skip(chunk, FIELD_BYTES, colon + 1), maxLength);
+  return endOfLine(chunk, start, skipField(chunk, colon + 1), maxLength);
 }
 
 function endOfLine(chunk: Buffer, start: number, cr: number, maxLength: number): number {

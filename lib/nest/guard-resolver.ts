@@ -1,6 +1,5 @@
 import type { CanActivate } from '@nestjs/common';
 import { ModuleRef } from '@nestjs/core';
-import type { Awaitable } from '../admission/admission-store.js';
 import type { GatewayType, UpgradeAttempt } from '../admission/attempt.js';
 import {
   type Admission,
@@ -9,6 +8,7 @@ import {
   allow,
   EarlyGuard,
 } from '../admission/guard.js';
+import type { Awaitable } from '../admission/user-values.js';
 import { isObservable, isThenable } from '../admission/user-values.js';
 import { CallContext, isNestError, type NestModule, scopeOf } from '../compat/nest.js';
 import type { GuardClass, GuardLike, PlainGuard } from '../config/code-types.js';

@@ -73,6 +73,10 @@ export class HandleTransport implements Transport {
     this.client.readStop();
   }
 
+  resume(): void {
+    this.start();
+  }
+
   conclude(text: string): boolean {
     const { client } = this;
     this.concluding = true;

@@ -41,6 +41,10 @@ export class SocketTransport implements Transport {
     this.socket.pause();
   }
 
+  resume(): void {
+    this.socket.resume();
+  }
+
   conclude(text: string): boolean {
     const { socket } = this;
     if (!socket.writable) return false;

@@ -24,6 +24,8 @@ export interface Transport {
   read(tls?: TLSSocket): void;
   /** Stops reading. */
   pause(): void;
+  /** Reads on. */
+  resume(): void;
   /** Writes latin1 text, then half-closes; what arrives is still read. False where nothing can be written any more. */
   conclude(text: string): boolean;
   /**

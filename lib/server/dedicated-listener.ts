@@ -56,12 +56,12 @@ export class DedicatedListener extends Listener {
 
   /** Here is nobody but upgrades: who has no room is reset, and costs neither TLS nor a head. */
   protected override isFullFor(peer: ClientAddress): Refusal | undefined {
-    const { addresses, capacity, cluster, store } = this.engine;
+    const { addresses, attempts, capacity, cluster } = this.engine;
     const full = capacity.breach(addresses.live(peer)) ?? cluster?.roomRefusal(peer);
     if (full === undefined) return undefined;
     // protection: an attempt that is refused at accept is counted
     const entry = addresses.acquire(peer);
-    void store.chargeAttempt(entry);
+    attempts.charge(entry);
     addresses.release(entry);
     // end protection
     // protection: a full dedicated port costs no TLS

@@ -12,7 +12,7 @@ import type { Transport, TransportReader } from '../net/transport.js';
 export interface FirstBytesOwner {
   newMeter(): HeadMeter;
   /** The head asks for a WebSocket, so far as `meter` has read it. */
-  beginHandshake(transport: Transport, peer: ClientAddress, meter: HeadMeter, verdict: HeadVerdict): void;
+  beginHandshake(transport: Transport, peer: ClientAddress, meter: HeadMeter, verdict: HeadVerdict, size: number): void;
   /** Gives Node the connection and what arrived on it; what follows is of interest unless `isOrdinary`. */
   giveToNode(transport: HandleTransport, bytes: Buffer | undefined, isOrdinary: boolean): void;
   peerOf(socket: Socket): ClientAddress;
@@ -91,7 +91,7 @@ class Arrival implements TransportReader {
     this.arrivals.leave(this);
     const meter = owner.newMeter();
     const verdict = meter.push(chunk);
-    if (meter.isOurs) owner.beginHandshake(this.transport, this.peer, meter, verdict);
+    if (meter.isOurs) owner.beginHandshake(this.transport, this.peer, meter, verdict, chunk.length);
     else owner.giveToNode(this.transport, chunk, verdict === ORDINARY);
   }
 
@@ -152,7 +152,7 @@ export class HttpTap implements HeadHolder {
     if (meter.isOurs) {
       this.end();
       http.detach();
-      owner.beginHandshake(new SocketTransport(socket), owner.peerOf(socket), meter, verdict);
+      owner.beginHandshake(new SocketTransport(socket), owner.peerOf(socket), meter, verdict, chunk.length);
       return;
     }
     if (verdict === MORE) owner.hold(this, meter.bytes);

@@ -1,5 +1,5 @@
 import { AddressTable } from '../admission/address-table.js';
-import { MemoryStore } from '../admission/admission-store.js';
+import { AttemptRate } from '../admission/attempt-rate.js';
 import type { BanList } from '../admission/bans.js';
 import { Capacity } from '../admission/capacity.js';
 import { FailureBans, type FailureBansOptions } from '../admission/failure-bans.js';
@@ -11,6 +11,7 @@ import type { Settings } from '../config/settings.js';
 import { MemoryBudget } from '../connection/memory-budget.js';
 import type { SecureConnection as Connection } from '../connection/secure-socket.js';
 import { HandshakeBudget } from '../handshake/handshake-budget.js';
+import { HeadTurns } from '../handshake/head-turns.js';
 import type { PendingHandshake } from '../handshake/pending-handshake.js';
 import { type AddressList, type AddressRules, compiled, parseAddressList } from '../net/address-list.js';
 import { FairScheduler } from '../net/fair-scheduler.js';
@@ -32,7 +33,8 @@ export class ServerContext {
   readonly budget: MemoryBudget;
   readonly heads: HandshakeBudget;
   readonly addresses: AddressTable;
-  readonly store: MemoryStore;
+  readonly attempts: AttemptRate;
+  readonly headTurns = new HeadTurns();
   readonly capacity: Capacity;
   readonly pending: PendingRegistry<PendingHandshake>;
   readonly users = new UserSlots<UserConnection>();
@@ -68,8 +70,8 @@ export class ServerContext {
     this.budget = new MemoryBudget(buffers.budget, buffers.maxPerIp, connections.max);
     this.heads = new HandshakeBudget(MAX_HEAD_BYTES, (delta) => this.budget.adjust(delta));
     this.addresses = new AddressTable({ now });
-    this.store = new MemoryStore(connections.rate, now);
-    this.capacity = new Capacity({ max: connections.max, maxPerIp: connections.maxPerIp }, this.store);
+    this.attempts = new AttemptRate(connections.rate, now);
+    this.capacity = new Capacity({ max: connections.max, maxPerIp: connections.maxPerIp });
     this.pending = new PendingRegistry({ max: connections.maxPending, maxPerIp: connections.maxPendingPerIp });
     this.contexts = new ContextBudget(compression.budget);
     this.proxy = { trusted: addressList(proxy.trusted)!, header: proxy.header, ipv6Prefix: connections.ipv6Prefix };

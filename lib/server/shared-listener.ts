@@ -75,8 +75,14 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
   }
 
   /** A connection whose first bytes ask for a WebSocket. */
-  beginHandshake(transport: Transport, peer: ClientAddress, meter: HeadMeter, verdict: HeadVerdict): void {
-    this.open(transport, peer)?.take(meter, verdict);
+  beginHandshake(
+    transport: Transport,
+    peer: ClientAddress,
+    meter: HeadMeter,
+    verdict: HeadVerdict,
+    size: number,
+  ): void {
+    this.open(transport, peer)?.take(meter, verdict, size);
   }
 
   /** `onSocket` is called before the socket's first byte is parsed. */

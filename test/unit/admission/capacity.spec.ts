@@ -1,7 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { type AddressEntry, AddressTable, SITE_FACTOR } from '../../../lib/admission/address-table.js';
-import { type AdmissionStore, MemoryStore } from '../../../lib/admission/admission-store.js';
 import {
   Capacity,
   type CapacityLimits,
@@ -22,11 +21,10 @@ const entryOf = (table: AddressTable, ip: string, isExempt = false): AddressEntr
 describe('Capacity', () => {
   const setUp = (limits: Partial<CapacityLimits> = {}, own: GatewayLimits = {}) => {
     const table = newTable();
-    const store = new MemoryStore({ limit: 1e6, window: 1 }, now);
-    const capacity = new Capacity({ max: 1000, maxPerIp: 1000, ...limits }, store);
+    const capacity = new Capacity({ max: 1000, maxPerIp: 1000, ...limits });
     const gateway = new GatewayCapacity(own);
     const reserve = (ip: string, at = gateway) => capacity.reserve(entryOf(table, ip), at) as Reservation | Refusal;
-    return { table, store, capacity, gateway, reserve };
+    return { table, capacity, gateway, reserve };
   };
   const reasonOf = (outcome: Reservation | Refusal) => (outcome instanceof Reservation ? 'reserved' : outcome.reason);
 
@@ -97,24 +95,6 @@ describe('Capacity', () => {
     const proxy = entryOf(table, '10.0.0.1', true);
     const reasons = [1, 2, 3, 4].map(() => reasonOf(capacity.reserve(proxy, gateway) as Reservation | Refusal));
     expect(reasons).toEqual(['reserved', 'reserved', 'reserved', 'connections']);
-  });
-
-  it('works with a store that answers later, and gives back what a later check refuses', async () => {
-    const { store, table } = setUp();
-    const slow: AdmissionStore = {
-      chargeAttempt: async (entry) => store.chargeAttempt(entry),
-      takeSlot: async (entry, max) => store.takeSlot(entry, max),
-      returnSlot: (entry) => store.returnSlot(entry),
-    };
-    const capacity = new Capacity({ max: 50, maxPerIp: 100 }, slow);
-    const gateway = new GatewayCapacity();
-    const entry = entryOf(table, '192.0.2.1');
-    const outcomes = await Promise.all(Array.from({ length: 200 }, () => capacity.reserve(entry, gateway)));
-    const reserved = outcomes.filter((outcome) => outcome instanceof Reservation);
-    expect(reserved).toHaveLength(50);
-    expect(entry.connections).toBe(50);
-    for (const reservation of reserved) reservation.release();
-    expect([entry.connections, capacity.used, gateway.used]).toEqual([0, 0, 0]);
   });
 
   it('ends at nothing after any comings and goings, and never exceeds a cap', () => {

@@ -1,6 +1,5 @@
 import { describe, expect, it, jest } from '@jest/globals';
 import { AddressTable } from '../../../lib/admission/address-table.js';
-import { MemoryStore } from '../../../lib/admission/admission-store.js';
 import { type AttemptInit, abortAttempt, UpgradeAttempt } from '../../../lib/admission/attempt.js';
 import {
   addressGuard,
@@ -447,8 +446,7 @@ describe('built-in guards, each alone', () => {
   });
 
   it('capacityGuard hands over the reservation', () => {
-    const store = new MemoryStore({ limit: 1, window: 1 }, () => 0);
-    const capacity = new Capacity({ max: 1, maxPerIp: 1 }, store);
+    const capacity = new Capacity({ max: 1, maxPerIp: 1 });
     const held: Reservation[] = [];
     const guard = capacityGuard(capacity, new GatewayCapacity(), (reservation) => held.push(reservation));
     const entry = new AddressTable({ now: () => 0 }).acquire(init.address);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { AddressEntry, AddressTable, SITE_FACTOR } from '../../../lib/admission/address-table.js';
-import { MemoryStore } from '../../../lib/admission/admission-store.js';
+import { AttemptRate } from '../../../lib/admission/attempt-rate.js';
 import { type ClientAddress, parseAddress } from '../../../lib/net/address.js';
 import { Ring, type RingMember } from '../../../lib/net/ring.js';
 import { debt, fits, spend } from '../../../lib/net/token-bucket.js';
@@ -166,12 +166,12 @@ describe('AddressTable', () => {
   it('stays bounded under any number of distinct addresses, each with an empty bucket, and lets none through unlimited', () => {
     const { table } = make(1000);
     const rate = { limit: 2, window: 1e9 };
-    const store = new MemoryStore(rate, () => 1);
+    const attempts = new AttemptRate(rate, () => 1);
     let largest = 0;
     let refused = 0;
     for (let i = 0; i < 200_000; i++) {
       const entry = table.acquire(v4(i));
-      if (store.chargeAttempt(entry) > 0) refused++;
+      if (attempts.charge(entry) > 0) refused++;
       table.release(entry);
       if (i % 1024 === 0) largest = Math.max(largest, table.size);
     }
@@ -236,51 +236,51 @@ describe('AddressTable', () => {
   });
 });
 
-describe('MemoryStore', () => {
+describe('AttemptRate', () => {
   const setUp = (limit = 3, window = 3000) => {
     const clock = { now: 0 };
     const table = new AddressTable({ now: () => clock.now });
-    return { clock, table, store: new MemoryStore({ limit, window }, () => clock.now) };
+    return { clock, table, attempts: new AttemptRate({ limit, window }, () => clock.now) };
   };
 
   it('charges attempts until the bucket is empty, refuses for free, and recovers', () => {
-    const { clock, table, store } = setUp();
+    const { clock, table, attempts } = setUp();
     const entry = table.acquire(v4(1));
-    expect([1, 2, 3].map(() => store.chargeAttempt(entry))).toEqual([0, 0, 0]);
-    for (let i = 0; i < 1000; i++) expect(store.chargeAttempt(entry)).toBe(1000);
+    expect([1, 2, 3].map(() => attempts.charge(entry))).toEqual([0, 0, 0]);
+    for (let i = 0; i < 1000; i++) expect(attempts.charge(entry)).toBe(1000);
     clock.now = 998;
-    expect(store.chargeAttempt(entry)).toBeGreaterThan(0);
+    expect(attempts.charge(entry)).toBeGreaterThan(0);
     clock.now = 1000;
-    expect(store.chargeAttempt(entry)).toBe(0);
-    expect(store.chargeAttempt(entry)).toBeGreaterThan(0);
+    expect(attempts.charge(entry)).toBe(0);
+    expect(attempts.charge(entry)).toBeGreaterThan(0);
   });
 
   it('lets a /48 have eight times the rate and the slots of a prefix', () => {
-    const { table, store } = setUp(3, 1e9);
+    const { table, attempts } = setUp(3, 1e9);
     const entries = Array.from({ length: 100 }, (_, n) => table.acquire(address(`2001:db8:0:${n.toString(16)}::1`)));
-    const admitted = entries.flatMap((entry) => [0, 0, 0, 0].filter(() => store.chargeAttempt(entry) === 0));
+    const admitted = entries.flatMap((entry) => [0, 0, 0, 0].filter(() => attempts.charge(entry) === 0));
     expect(admitted).toHaveLength(3 * SITE_FACTOR);
-    expect(store.chargeAttempt(table.acquire(address('2001:db8:1::1')))).toBe(0);
-    const slots = entries.flatMap((entry) => [0, 0, 0].filter(() => store.takeSlot(entry, 2)));
+    expect(attempts.charge(table.acquire(address('2001:db8:1::1')))).toBe(0);
+    const slots = entries.flatMap((entry) => [0, 0, 0].filter(() => entry.takeSlot(2)));
     expect(slots).toHaveLength(2 * SITE_FACTOR);
-    store.returnSlot(entries[0]!);
-    expect(store.takeSlot(entries[50]!, 2)).toBe(true);
-    expect(store.takeSlot(entries[51]!, 2)).toBe(false);
+    entries[0]!.returnSlot();
+    expect(entries[50]!.takeSlot(2)).toBe(true);
+    expect(entries[51]!.takeSlot(2)).toBe(false);
   });
 
   it('leaves the address alone when its /48 refuses', () => {
-    const { table, store } = setUp(1, 1e9);
-    for (let n = 0; n < 8; n++) store.chargeAttempt(table.acquire(address(`2001:db8:0:${n}::1`)));
+    const { table, attempts } = setUp(1, 1e9);
+    for (let n = 0; n < 8; n++) attempts.charge(table.acquire(address(`2001:db8:0:${n}::1`)));
     const late = table.acquire(address('2001:db8:0:9::1'));
-    expect(store.chargeAttempt(late)).toBeGreaterThan(0);
+    expect(attempts.charge(late)).toBeGreaterThan(0);
     expect(late.attempts).toBe(0);
   });
 
   it('counts a trusted proxy and never refuses it', () => {
-    const { table, store } = setUp(1);
+    const { table, attempts } = setUp(1);
     const proxy = table.acquire(v4(9), true);
-    expect([1, 2, 3].map(() => store.chargeAttempt(proxy))).toEqual([0, 0, 0]);
-    expect([1, 2, 3].every(() => store.takeSlot(proxy, 1))).toBe(true);
+    expect([1, 2, 3].map(() => attempts.charge(proxy))).toEqual([0, 0, 0]);
+    expect([1, 2, 3].every(() => proxy.takeSlot(1))).toBe(true);
     expect(proxy.connections).toBe(3);
   });
 });

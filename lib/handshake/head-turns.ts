@@ -1,0 +1,87 @@
+import type { AddressEntry } from '../admission/address-table.js';
+import { runInFork } from '../net/async-context.js';
+
+/** A pending handshake whose head is not complete. */
+export interface HeadReader {
+  /** Whose bytes these are. */
+  readonly account: AddressEntry;
+  /** Stops reading until `resumeHead()`. */
+  pauseHead(): void;
+  /** Reads on, where the head is still not complete. */
+  resumeHead(): void;
+}
+
+/** Bytes of unfinished heads that one turn of the event loop reads from one address, and from all together. */
+export const ADDRESS_BYTES = 64 * 1024;
+export const TURN_BYTES = 256 * 1024;
+
+/**
+ * Bounds what one turn of the event loop reads of unfinished heads: libuv accepts one connection in a turn, so whoever
+ * makes turns long keeps everybody out. A head that comes in one chunk never waits; of the others each address reads
+ * one chunk in its turn.
+ */
+export class HeadTurns {
+  private bytes = 0;
+  private readonly byAddress = new Map<AddressEntry, number>();
+  /** Those that are paused, by their addresses: the first address is served next. */
+  private readonly paused = new Map<AddressEntry, HeadReader[]>();
+  private isArmed = false;
+
+  constructor(private readonly later: (run: () => void) => void = inNextTurn) {}
+
+  /** Notes bytes of an unfinished head; pauses its reader where this turn has had enough of its address, or of all. */
+  took(reader: HeadReader, bytes: number): void {
+    const { account } = reader;
+    const sum = (this.byAddress.get(account) ?? 0) + bytes;
+    this.byAddress.set(account, sum);
+    this.bytes += bytes;
+    this.arm();
+    if (sum < ADDRESS_BYTES && this.bytes < TURN_BYTES) return;
+    reader.pauseHead();
+    const queue = this.paused.get(account);
+    if (queue === undefined) this.paused.set(account, [reader]);
+    else queue.push(reader);
+  }
+
+  /** The reader has left. */
+  leave(reader: HeadReader): void {
+    const queue = this.paused.get(reader.account);
+    const at = queue?.indexOf(reader) ?? -1;
+    if (at < 0) return;
+    queue!.splice(at, 1);
+    if (queue!.length === 0) this.paused.delete(reader.account);
+  }
+
+  private arm(): void {
+    if (this.isArmed) return;
+    this.isArmed = true;
+    this.later(this.run);
+  }
+
+  private readonly run = (): void => {
+    this.isArmed = false;
+    this.bytes = 0;
+    this.byAddress.clear();
+    for (const [account, queue] of this.first(TURN_BYTES / ADDRESS_BYTES)) {
+      this.paused.delete(account);
+      const reader = queue.shift();
+      // Behind the other addresses.
+      if (queue.length > 0) this.paused.set(account, queue);
+      reader?.resumeHead();
+    }
+    if (this.paused.size > 0) this.arm();
+  };
+
+  private first(count: number): [AddressEntry, HeadReader[]][] {
+    const first: [AddressEntry, HeadReader[]][] = [];
+    for (const entry of this.paused) {
+      first.push(entry);
+      if (first.length === count) break;
+    }
+    return first;
+  }
+}
+
+/** In the async context of no connection. */
+const inNextTurn = (run: () => void): void =>
+  void runInFork(undefined, setImmediate as (callback: () => void) => unknown, undefined, run);

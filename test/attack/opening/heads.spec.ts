@@ -1,0 +1,140 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { eventually } from '../../support/app.js';
+import { type RawClient, upgradeHead } from '../../support/raw-client.js';
+import { LISTENERS, type OpenHouse, type OpenOptions, open } from './houses.js';
+
+/** Heads that do not end: what one turn of the event loop reads of them, and when their address is judged. */
+const START = 'GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n';
+const NEVER = () => new Promise<never>(() => undefined);
+
+let places: OpenHouse[] = [];
+async function openHere(house: Parameters<typeof open>[0], options: OpenOptions): Promise<OpenHouse> {
+  const place = await open(house, options);
+  places.push(place);
+  return place;
+}
+afterEach(async () => {
+  for (const place of places) await place.close();
+  places = [];
+});
+
+async function half(place: OpenHouse, address: string): Promise<RawClient> {
+  const client = await place.connect(address);
+  client.write(START);
+  return client;
+}
+
+describe.each(LISTENERS)('an unfinished head: $name', (house) => {
+  it('is refused as soon as its address is past its rate or its slots', async () => {
+    const place = await openHere(house, { options: { connections: { rate: '3/1h', maxPerIp: 1 } } });
+    const open = await place.connect('127.0.4.1');
+    expect((await open.upgrade(upgradeHead(place.port))).status).toBe(101);
+    // A dedicated port resets it at accept.
+    if (!house.own) {
+      const noSlot = await half(place, '127.0.4.1');
+      expect((await noSlot.response()).status).toBe(429);
+      noSlot.destroy();
+    }
+    const waiting = await Promise.all([1, 2, 3].map(() => half(place, '127.0.4.2')));
+    await eventually(() => place.test.stats().pending >= 3);
+    const tooMany = await half(place, '127.0.4.2');
+    expect((await tooMany.response()).headers['retry-after']).toBeDefined();
+    // The attempt was charged once: the other two of the three are free.
+    for (const client of waiting) {
+      client.write(
+        upgradeHead(place.port)
+          .slice(upgradeHead(place.port).indexOf('\r\n') + 2)
+          .replace(/Upgrade: websocket\r\nConnection: Upgrade\r\n|Host: .*\r\n/g, ''),
+      );
+      expect([101, 429]).toContain((await client.response()).status);
+    }
+    expect(place.test.stats().refused).toMatchObject({ 'connection-rate': 1 });
+    for (const client of [open, tooMany, ...waiting]) client.destroy();
+    await eventually(() => place.isEmpty);
+  });
+
+  it('of a client behind a trusted proxy is judged when the client is known', async () => {
+    const place = await openHere(house, {
+      options: { proxy: { trusted: ['127.0.5.0/24'] }, connections: { rate: '1/1h' } },
+    });
+    const clients = await Promise.all([1, 2, 3].map(() => half(place, '127.0.5.1')));
+    await eventually(() => place.test.stats().pending === 3);
+    for (const [i, client] of clients.entries()) {
+      client.write(
+        `X-Forwarded-For: 192.0.2.${i}\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n`,
+      );
+      expect((await client.response()).status).toBe(101);
+    }
+    for (const client of clients) client.destroy();
+    await eventually(() => place.isEmpty);
+  });
+
+  it('is held at what its bytes take, one by one or at once, and so is what comes behind a head', async () => {
+    const place = await openHere(house, { options: { guards: [NEVER] } });
+    const client = await place.connect();
+    client.write(upgradeHead(place.port));
+    await eventually(() => place.test.stats().heldBytes > 0);
+    const { heldBytes } = place.test.stats();
+    for (let i = 0; i < 600; i++) {
+      client.write('x');
+      if (i % 10 === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+    await eventually(() => place.test.stats().heldBytes >= heldBytes + 600);
+    expect(place.test.stats().heldBytes).toBeLessThanOrEqual(heldBytes + 2048);
+    client.destroy();
+    await eventually(() => place.isEmpty);
+  });
+});
+
+describe('a turn of the event loop', () => {
+  it('reads little of unfinished heads of one address, whatever they send', async () => {
+    const place = await openHere(LISTENERS[0]!, { options: { connections: { rate: '100000/1s' } } });
+    const handles = handlesOf(place.test.app.getHttpServer());
+    const clients = await Promise.all(Array.from({ length: 15 }, () => half(place, '127.0.6.1')));
+    await eventually(() => place.test.stats().pending === 15);
+    const line = 'a: '.padEnd(7898, 'v').concat('\r\n');
+    for (const client of clients) client.write(line.repeat(115));
+    const turns: number[] = [];
+    let before = sum(handles);
+    await eventuallyIn(() => {
+      const now = sum(handles);
+      if (now > before) turns.push(now - before);
+      before = now;
+      return now > 15 * 115 * 7900;
+    });
+    // Without a bound a connection reads all it has in one turn.
+    expect(turns.length).toBeGreaterThan(120);
+    expect(Math.max(...turns)).toBeLessThanOrEqual(16 * 64 * 1024);
+    expect(turns.filter((bytes) => bytes > 128 * 1024).length).toBeLessThan(16);
+    const honest = await place.connect('127.0.6.2');
+    expect((await honest.upgrade(upgradeHead(place.port))).status).toBe(101);
+    for (const client of [honest, ...clients]) client.destroy();
+    await eventually(() => place.isEmpty);
+  });
+});
+
+interface TcpHandle {
+  readonly bytesRead: number;
+}
+
+function handlesOf(server: object): TcpHandle[] {
+  const handles: TcpHandle[] = [];
+  const handle = (server as { _handle: { onconnection(error: number, client: TcpHandle): void } })._handle;
+  const accept = handle.onconnection;
+  handle.onconnection = function (error, client) {
+    handles.push(client);
+    accept.call(this, error, client);
+  };
+  return handles;
+}
+
+const sum = (handles: readonly TcpHandle[]): number => handles.reduce((total, { bytesRead }) => total + bytesRead, 0);
+
+/** Looks once in each turn. */
+async function eventuallyIn(condition: () => boolean): Promise<void> {
+  const until = Date.now() + 20_000;
+  while (!condition()) {
+    if (Date.now() > until) throw new Error('too late');
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}

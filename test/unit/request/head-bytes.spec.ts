@@ -1,0 +1,182 @@
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import { AddressEntry } from '../../../lib/admission/address-table.js';
+import { HandshakeBudget, type HeadHolder } from '../../../lib/handshake/handshake-budget.js';
+import { ADDRESS_BYTES, type HeadReader, HeadTurns, TURN_BYTES } from '../../../lib/handshake/head-turns.js';
+import { FIELD_BYTES, skip, skipField } from '../../../lib/http/grammar.js';
+import { ByteStore } from '../../../lib/http/head-pieces.js';
+
+describe('skipField', () => {
+  it('ends where reading byte by byte ends, wherever the bytes lie', () => {
+    const byte = fc.oneof(
+      { weight: 60, arbitrary: fc.integer({ min: 0x20, max: 0x7e }) },
+      fc.constantFrom(9, 0x7f, 0x80, 0xff),
+      fc.nat(255),
+    );
+    fc.assert(
+      fc.property(fc.array(byte, { maxLength: 400 }), fc.nat(7), fc.nat(450), (bytes, offset, end) => {
+        const memory = new ArrayBuffer(bytes.length + offset);
+        const view = Buffer.from(memory, offset);
+        view.set(bytes);
+        expect(skipField(view, 0)).toBe(skip(view, FIELD_BYTES, 0));
+        const limit = Math.min(end, bytes.length);
+        expect(skipField(view, 0, limit)).toBe(Math.min(limit, skip(view, FIELD_BYTES, 0)));
+      }),
+      { numRuns: 3000 },
+    );
+  });
+
+  it.each([0, 9, 10, 13, 31, 127])('tells byte %i at every place of a long value', (byte) => {
+    for (let at = 0; at < 200; at++) {
+      const value = Buffer.alloc(200, 'v');
+      value[at] = byte;
+      expect(skipField(value, 0)).toBe(byte === 9 ? 200 : at);
+    }
+  });
+});
+
+describe('ByteStore', () => {
+  it('gives back what was stored, and says what it holds', () => {
+    fc.assert(
+      fc.property(fc.array(fc.constantFrom(1, 3, 100, 4095, 4096, 5000, 65_536), { maxLength: 12 }), (sizes) => {
+        const store = new ByteStore();
+        const parts = sizes.map((size, i) => Buffer.alloc(size, i + 1));
+        for (const part of parts) store.append(part);
+        const all = Buffer.concat(parts);
+        expect(store.length).toBe(all.length);
+        expect(store.capacity).toBeGreaterThanOrEqual(all.length);
+        expect(store.capacity).toBeLessThanOrEqual(3 * all.length + 512);
+        expect(store.take(Buffer.from('tail')).equals(Buffer.concat([all, Buffer.from('tail')]))).toBe(true);
+        expect([store.length, store.capacity]).toEqual([0, 0]);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('keeps no slab alive for a part of it', () => {
+    const store = new ByteStore();
+    const slab = Buffer.allocUnsafeSlow(65_536);
+    store.append(slab.subarray(0, 5000));
+    expect(store.take(Buffer.alloc(0)).buffer.byteLength).toBeLessThan(65_536);
+  });
+});
+
+/** Counts what is asked of a reader. */
+class Reader implements HeadReader {
+  paused = 0;
+  resumed = 0;
+  constructor(readonly account: AddressEntry) {}
+  pauseHead = () => void this.paused++;
+  resumeHead = () => void this.resumed++;
+}
+
+describe('HeadTurns', () => {
+  const setUp = () => {
+    const later: (() => void)[] = [];
+    const turns = new HeadTurns((run) => void later.push(run));
+    const next = () => later.shift()?.();
+    return { turns, next, later };
+  };
+
+  it('reads 64 KiB of an address in a turn, each of its connections in its turn', () => {
+    const { turns, next, later } = setUp();
+    const address = new AddressEntry('a');
+    const readers = Array.from({ length: 5 }, () => new Reader(address));
+    for (const reader of readers) turns.took(reader, ADDRESS_BYTES);
+    expect(readers.map(({ paused }) => paused)).toEqual([1, 1, 1, 1, 1]);
+    for (let i = 0; i < 5; i++) {
+      next();
+      expect(readers.map(({ resumed }) => resumed)).toEqual([0, 1, 2, 3, 4].map((at) => Number(at <= i)));
+      turns.took(readers[i]!, 1);
+      expect(readers[i]!.paused).toBe(1);
+    }
+    next();
+    expect(later).toEqual([]);
+  });
+
+  it('reads 256 KiB of all addresses in a turn, and lets none wait behind a crowd of another', () => {
+    const { turns, next } = setUp();
+    const crowd = Array.from({ length: 50 }, () => new Reader(crowded));
+    for (const reader of crowd) turns.took(reader, ADDRESS_BYTES);
+    const others = Array.from({ length: 6 }, (_, i) => new Reader(new AddressEntry(String(i))));
+    for (const reader of others) turns.took(reader, 100);
+    expect(others.every(({ paused }) => paused === 1)).toBe(true);
+    next();
+    expect(others.filter(({ resumed }) => resumed === 1)).toHaveLength(TURN_BYTES / ADDRESS_BYTES - 1);
+    expect(crowd.filter(({ resumed }) => resumed === 1)).toHaveLength(1);
+    next();
+    expect(others.every(({ resumed }) => resumed === 1)).toBe(true);
+    expect(crowd.filter(({ resumed }) => resumed === 1)).toHaveLength(2);
+  });
+  const crowded = new AddressEntry('crowd');
+
+  it('forgets who has left', () => {
+    const { turns, next, later } = setUp();
+    const reader = new Reader(new AddressEntry('a'));
+    turns.took(reader, ADDRESS_BYTES);
+    turns.leave(reader);
+    next();
+    expect([reader.resumed, later]).toEqual([0, []]);
+  });
+});
+
+describe('HandshakeBudget', () => {
+  it('chooses the largest of the address whose sum is largest, though each of its own is small', () => {
+    const dropped: string[] = [];
+    let held = 0;
+    const budget = new HandshakeBudget(1000, (delta) => {
+      held += delta;
+    });
+    const holder = (name: string, account: AddressEntry): HeadHolder => {
+      const each: HeadHolder = {
+        heldBytes: 0,
+        account,
+        crowdedOut: () => {
+          dropped.push(name);
+          budget.settle(each, 0);
+        },
+      };
+      return each;
+    };
+    const honest = holder('honest', new AddressEntry('a'));
+    budget.settle(honest, 300);
+    const crowd = new AddressEntry('b');
+    for (let i = 0; i < 20; i++) budget.settle(holder(`crowd ${i}`, crowd), 50 + i);
+    expect(dropped.every((name) => name.startsWith('crowd'))).toBe(true);
+    expect(dropped.length).toBeGreaterThan(5);
+    expect(budget.held).toBe(held);
+    expect(held).toBeLessThanOrEqual(1000);
+    budget.settle(honest, 0);
+    budget.settle(honest, 100);
+    expect(honest.heldBytes).toBe(100);
+  });
+
+  it('counts a holder with the address that it has moved to', () => {
+    const dropped: string[] = [];
+    const budget = new HandshakeBudget(100, () => undefined);
+    const [first, second] = [new AddressEntry('a'), new AddressEntry('b')];
+    const holder = (name: string, account: AddressEntry) => {
+      const each = {
+        heldBytes: 0,
+        account,
+        crowdedOut: () => {
+          dropped.push(name);
+          budget.settle(each, 0);
+        },
+      };
+      return each;
+    };
+    const [moving, other, third] = ['moving', 'other', 'third'].map((name) => holder(name, first)) as [
+      ReturnType<typeof holder>,
+      ReturnType<typeof holder>,
+      ReturnType<typeof holder>,
+    ];
+    budget.settle(moving, 40);
+    budget.settle(other, 30);
+    moving.account = second;
+    budget.settle(moving, 45);
+    budget.settle(third, 26);
+    // The first address has 56 now, the second 45.
+    expect(dropped).toEqual(['other']);
+  });
+});
