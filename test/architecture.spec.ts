@@ -13,7 +13,7 @@ const MODULES: Readonly<Record<string, readonly string[]>> = {
   cluster: ['admission', 'dispatch', 'guards', 'http', 'net', 'protocol'],
   compat: ['http'],
   config: ['.', 'admission', 'cluster', 'compat', 'net'],
-  connection: ['admission', 'config', 'net', 'protocol', 'telemetry'],
+  connection: ['admission', 'compat', 'config', 'net', 'protocol', 'telemetry'],
   dashboard: ['admission', 'config', 'connection', 'dispatch', 'http', 'nest', 'net', 'telemetry'],
   dispatch: ['admission', 'config', 'connection', 'net', 'protocol', 'telemetry'],
   guards: ['admission', 'config', 'http', 'net', 'telemetry'],

@@ -35,6 +35,8 @@ export interface SettingsReport {
   readonly worstCaseBytes: number;
   /** Bytes that the process can have: the least of heap limit, container limit and memory. */
   readonly availableBytes: number;
+  /** Which way is taken for each part of Node, Nest and `ws` that is used beyond its public interface. */
+  readonly compatibility?: Readonly<Record<string, string>>;
 }
 
 /** What an open connection costs that holds nothing: socket, WebSocket, state of Nest and ours. Rounded up from measurement. */

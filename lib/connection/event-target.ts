@@ -3,7 +3,7 @@ import { ABNORMAL_CLOSURE } from '../protocol/close-codes.js';
 
 /** What `addEventListener` takes: it gets events as `ws` documents them, with `type` and `target` (HTML, section 9.3). */
 export type Listener = ((event: object) => void) | { handleEvent(event: object): void };
-type Wrapper = ((...args: unknown[]) => void) & { readonly [ORIGINAL]?: Listener; readonly [ATTRIBUTE]?: boolean };
+type Wrapper = ((...args: unknown[]) => unknown) & { readonly [ORIGINAL]?: Listener; readonly [ATTRIBUTE]?: boolean };
 
 /** The listener that a listener of the emitter stands for, and whether it was set as an `on…` attribute. */
 const ORIGINAL = Symbol('nest-secure-ws.listener');
@@ -29,10 +29,12 @@ export function addEventListener(
   const properties = PROPERTIES[type] as ((...args: unknown[]) => object) | undefined;
   if (properties === undefined || (!isAttribute && find(emitter, type, listener) !== undefined)) return;
   const wrapper: Wrapper = Object.assign(
-    function (this: unknown, ...args: unknown[]): void {
+    // What the listener returns is what the emitter's own would: it may be the promise of an asynchronous one.
+    function (this: unknown, ...args: unknown[]): unknown {
       const event = { type, target: this, ...properties(...args) };
-      if (typeof listener === 'object' && typeof listener.handleEvent === 'function') listener.handleEvent(event);
-      else (listener as (event: object) => void).call(this, event);
+      if (typeof listener === 'object' && typeof listener.handleEvent === 'function')
+        return listener.handleEvent(event);
+      return (listener as (event: object) => void).call(this, event);
     },
     { [ORIGINAL]: listener, [ATTRIBUTE]: isAttribute },
   );

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
+import { catchRejections } from '../compat/listeners.js';
 import type { PerMessageDeflate } from '../protocol/deflate/per-message-deflate.js';
 import { ConnectedSocket } from './connected-socket.js';
 import { type GatewayContext, type Peer, ServerConnection } from './server-connection.js';
@@ -183,3 +184,7 @@ export class SecureSocket<Principal = unknown> extends ConnectedSocket {
     connection.peer.release();
   }
 }
+
+catchRejections(SecureSocket.prototype, function (error) {
+  this.connection.report(error);
+});

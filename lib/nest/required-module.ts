@@ -1,12 +1,16 @@
 import { WebSocketServer as ServerProperty } from '@nestjs/websockets';
 import { WebSocketServer } from 'ws';
+import { catchRejections } from '../compat/listeners.js';
 
 /** Marks the servers of `SecureWsModule`, whichever copy of this package made them. */
 const PROTECTED = Symbol.for('nest-secure-ws.protected');
 
-/** A server of which Nest's gateways know; it listens to nothing itself. */
-export const protectedServer = (): WebSocketServer =>
-  Object.defineProperty(new WebSocketServer({ noServer: true, clientTracking: true }), PROTECTED, { value: true });
+/** A server of which Nest's gateways know; it listens to nothing itself. `failed` is told what its listeners reject with. */
+export function protectedServer(failed: (error: unknown) => void): WebSocketServer {
+  const server = new WebSocketServer({ noServer: true, clientTracking: true });
+  catchRejections(server, failed);
+  return Object.defineProperty(server, PROTECTED, { value: true });
+}
 
 /** Where Nest puts the server of a gateway, as where a `@WebSocketServer()` stands. */
 const PROPERTY = 'secureWsServer';

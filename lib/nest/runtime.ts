@@ -11,6 +11,7 @@ import type { ClusterNode } from '../cluster/node.js';
 import { ClusterTicketStore } from '../cluster/tickets.js';
 import { hasScopedGateways, type NestModule } from '../compat/nest.js';
 import type { WebServer } from '../compat/node-http.js';
+import { compatibilityReport } from '../compat/report.js';
 import { inconsistencies, speaksTls } from '../config/consistency.js';
 import { defaultEnvironment, type Environment, environmentOf } from '../config/environment.js';
 import { ConfigurationError } from '../config/problems.js';
@@ -87,6 +88,8 @@ export class SecureWsRuntime implements Audiences, BanContext {
     this.telemetry.subscribe(stats);
     stats.report = () => this.report();
   }
+
+  private readonly listenerFailed = (error: unknown): void => this.telemetry.fault('socket', error);
 
   /** All settings. Throws `ConfigurationError` with everything that is wrong. */
   get settings(): Settings {
@@ -181,7 +184,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
   /** Every setting with where it came from, and the memory that they allow. */
   report(): SettingsReport {
     const { settings, sources } = this.read();
-    return reportSettings(settings, sources, partsOf(this.plans ?? []));
+    return { ...reportSettings(settings, sources, partsOf(this.plans ?? [])), compatibility: compatibilityReport() };
   }
 
   /** The server of a path of a port; gateways that name both alike share it. Listens to nothing yet. */
@@ -193,7 +196,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
       throw new Error(`no gateway is known at port ${number}, path ${name}`);
     const port = this.portFor(plan);
     // An application without HTTP, such as a microservice: nobody will ever come.
-    if (port === undefined) return protectedServer();
+    if (port === undefined) return protectedServer(this.listenerFailed);
     let endpoint = port.endpoints.get(name);
     if (endpoint === undefined) port.add(name, (endpoint = this.endpointFor(endpointPlan)), endpointPlan.isCatchAll);
     return endpoint.server;
@@ -294,6 +297,8 @@ export class SecureWsRuntime implements Audiences, BanContext {
 
   private tell(report: SettingsReport): void {
     for (const text of reportLines(report)) this.logger.log(text);
+    const ways = Object.entries(report.compatibility ?? {}).map(([part, way]) => `${part}: ${way}`);
+    this.logger.debug(line(`compatibility: ${ways.join('; ')}`));
     const warning = memoryWarning(report);
     if (warning !== undefined) this.logger.warn(warning);
   }
@@ -350,7 +355,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
   }
 
   private endpointFor({ gateways, settings, traits }: EndpointPlan): Endpoint {
-    const server = protectedServer();
+    const server = protectedServer(this.listenerFailed);
     const hooks = gateways.filter(({ wrapper }) => hasConnectionHook(wrapper)).length;
     const endpoint = new Endpoint(
       this.engineOf(),

@@ -9,10 +9,10 @@ import {
   ServiceUnavailableException,
   UseFilters,
 } from '@nestjs/common';
-import { BaseWsExceptionFilter, MessageBody, SubscribeMessage, WsException } from '@nestjs/websockets';
-import { SecureGateway, type SecureSocket } from 'nest-secure-ws';
+import { BaseWsExceptionFilter, MessageBody, SubscribeMessage, WebSocketServer, WsException } from '@nestjs/websockets';
+import { SecureGateway, type SecureSocket, SecureWsStats } from 'nest-secure-ws';
 import { Observable, of } from 'rxjs';
-import { createWebSocketStream } from 'ws';
+import { createWebSocketStream, type WebSocketServer as Server } from 'ws';
 import { eventually, startApp, type TestApp } from '../support/app.js';
 import { frame, RawClient } from '../support/raw-client.js';
 
@@ -534,6 +534,40 @@ describe('a handler whose peer has left', () => {
     LeftGateway.release();
     await closing;
     expect(own.stats()).toMatchObject({ heldBytes: 0, deadlines: 0 });
+  });
+});
+
+describe('an asynchronous listener that rejects', () => {
+  @SecureGateway({ path: '/async' })
+  class AsyncGateway {
+    @WebSocketServer() server!: Server;
+    afterInit(server: Server): void {
+      server.on('connection', async () => {
+        throw new Error('a listener of the server rejects');
+      });
+    }
+    handleConnection(client: SecureSocket): void {
+      const reject = async (): Promise<never> => {
+        throw new Error('a listener of the socket rejects');
+      };
+      client.on('message', reject);
+      client.addEventListener('message', reject as never);
+      client.onclose = reject as never;
+    }
+  }
+
+  it('is a fault, and no end of the process', async () => {
+    const own = await startApp({ gateways: [AsyncGateway] });
+    const client = await RawClient.open({ port: own.port }, { path: '/async' });
+    client.write(frame('anything'));
+    await eventually(() => own.stats().faults.socket === 3);
+    client.destroy();
+    await eventually(() => own.stats().faults.socket === 4);
+    expect(own.app.get(SecureWsStats).settings().compatibility).toMatchObject({
+      nest: '12',
+      listeners: 'rejections are caught',
+    });
+    await own.close();
   });
 });
 
