@@ -451,7 +451,8 @@ export interface BuffersOptions {
   /**
    * Bytes that are held for all peers together: heads, incomplete and waiting messages, output. Past it the largest
    * connection of the address that holds most ends (1013), until 90 % are left; a connection that holds less than 64
-   * KiB is never chosen. New connections get 503 only when there is nothing left to choose.
+   * KiB, or than `buffers.budget` / `connections.max` where that is less, is never chosen. New connections get 503 only
+   * when there is nothing left to choose.
    *
    * Default: `256mb`. Unit of a plain number: bytes. Variable: `WEBSOCKETS_BUFFER_BUDGET`. Scope: application.
    */

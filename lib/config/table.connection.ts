@@ -121,7 +121,7 @@ export const BUFFERS_ROWS = {
     variable: 'WEBSOCKETS_BUFFER_BUDGET',
     default: '256mb',
     means:
-      'Bytes that are held for all peers together: heads, incomplete and waiting messages, output. Past it the largest connection of the address that holds most ends (1013), until 90 % are left; a connection that holds less than 64 KiB is never chosen. New connections get 503 only when there is nothing left to choose.',
+      'Bytes that are held for all peers together: heads, incomplete and waiting messages, output. Past it the largest connection of the address that holds most ends (1013), until 90 % are left; a connection that holds less than 64 KiB, or than `buffers.budget` / `connections.max` where that is less, is never chosen. New connections get 503 only when there is nothing left to choose.',
   }),
   maxPerIp: row(size({ min: 64 * 1024 }), {
     scope: 'a',
