@@ -262,7 +262,7 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
     if (this.isCut || this.state === 'closed') return;
     this.state = 'closing';
     this.closing();
-    this.transport.end();
+    this.endTransport();
     this.call(this.sink.failed, this.sink, error);
   }
 
@@ -339,8 +339,14 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
     else this.close(code, reason);
   }
 
+  /** Behind what was sent. */
+  private endTransport(): void {
+    if (this.writer === undefined) this.transport.end();
+    else this.writer.end();
+  }
+
   private endTransportWhenDone(): void {
-    if ((this.closeFrames & SENT) !== 0 && this.closeFrames !== SENT) this.transport.end();
+    if ((this.closeFrames & SENT) !== 0 && this.closeFrames !== SENT) this.endTransport();
   }
 
   /** Nothing is kept of what still comes, but the end of TCP must be seen. */
@@ -423,7 +429,7 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
   /** @internal The peer has half-closed: what is left to say to it must be said in time. */
   transportEnded(): void {
     if (this.isOpen) this.state = 'closing';
-    this.transport.end();
+    this.endTransport();
     this.closing();
   }
 

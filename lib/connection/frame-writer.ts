@@ -32,6 +32,7 @@ export class FrameWriter {
   /** Those of the queue that are not ready, in their order. */
   private readonly unready: Outgoing[] = [];
   private corked = false;
+  private isEnding = false;
   /** The scheduler will call {@link endTurn}. */
   private scheduled = false;
   /** Whole messages that wait for the last fragment of another, as frames. */
@@ -158,6 +159,14 @@ export class FrameWriter {
     this.append(frame, frame.length, callback);
     this.uncork();
     this.judge();
+  }
+
+  /** TCP ends, on our side, as soon as everything has been given to it; nothing more is taken. */
+  end(): void {
+    this.refused = true;
+    this.isEnding = true;
+    this.uncork();
+    if (this.queue.length === 0) this.connection.transport.end();
   }
 
   /** Forgets what has not been given to the socket, and takes nothing more. A frame that is half written stays. */
@@ -355,6 +364,7 @@ export class FrameWriter {
     for (let next = this.queue.first; next?.frame !== undefined && this.hasRoom; next = this.queue.first)
       this.writeFirst(next);
     if (!isOne) transport.uncork();
+    if (this.isEnding && this.queue.length === 0) transport.end();
   }
 
   private writeFirst(outgoing: Outgoing): void {

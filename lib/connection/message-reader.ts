@@ -229,10 +229,11 @@ export class MessageReader implements FrameSink {
   charge(bytes: number): void {
     this.runningBytes += bytes;
     // protection: the structure of a message costs of the rate of bytes
-    this.spend(bytes, this.connection.context.clock.now());
+    this.spend(bytes, this.turnStart);
     // end protection
     this.judgeQueue();
-    this.connection.settle();
+    // What is little is settled with the read, or the turn, that it belongs to.
+    if (bytes >= LARGE) this.connection.settle();
   }
 
   private spend(bytes: number, now: number): void {
@@ -277,6 +278,7 @@ export class MessageReader implements FrameSink {
   }
 
   private get isTurnOver(): boolean {
+    if (this.turnBytes === 0) return false;
     return this.turnBytes >= TURN_BYTES || this.connection.context.clock.now() - this.turnStart >= TURN_MS;
   }
 
@@ -336,7 +338,8 @@ export class MessageReader implements FrameSink {
     const { length } = data;
     this.running++;
     this.runningBytes += length;
-    this.turnBytes += length;
+    // One more, so that messages of no byte count too.
+    this.turnBytes += length + 1;
     // protection: large messages count for a turn of the event loop
     if (length >= LARGE) context.scheduler.took(length);
     // end protection

@@ -24,8 +24,9 @@ export const unlink = (transport: Socket): void => {
 export function listen(connection: Receiver): void {
   const { transport } = connection;
   (transport as Linked)[CONNECTION] = connection;
+  // What an agent of the client's gives may be less than a socket.
   if (transport.timeout) transport.setTimeout(0);
-  transport.setNoDelay();
+  transport.setNoDelay?.();
   transport.on('close', onClose);
   transport.on('data', onFirstData);
   transport.on('end', onEnd);

@@ -1,5 +1,6 @@
 import { getEventListeners, getMaxListeners, once } from 'node:events';
 import { connect as connectTcp, Socket } from 'node:net';
+import { Duplex } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { ClientSocket, connect, reconnecting, SecureWsConnector } from '../../../lib/client/index.js';
@@ -117,6 +118,24 @@ describe('an agent', () => {
   const through = (socket: Socket) => ({
     createConnection: () => socket,
     connect: async () => socket,
+  });
+
+  it('that gives a plain duplex stream is enough', async () => {
+    const server = await rawServer((socket, _request, key) => {
+      socket.write(upgrade(key));
+      socket.on('data', () => socket.write(frame('answer')));
+    });
+    const tcp = connectTcp(server.port, '127.0.0.1');
+    await once(tcp, 'connect');
+    const socket = await connect('ws://far.test/', { ...OFF, agent: through(Duplex.from(tcp) as Socket) });
+    opened.push(socket);
+    socket.send('question');
+    for await (const message of socket) {
+      expect(message).toBe('answer');
+      break;
+    }
+    socket.terminate();
+    expect((await socket.closed).code).toBe(1006);
   });
 
   /** As the agents of `https-proxy-agent` do it: a socket that never was, with the answer in it. */

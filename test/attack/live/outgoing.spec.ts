@@ -251,6 +251,21 @@ describe('a peer that reads', () => {
     wheel.advance = advance;
   });
 
+  it('gets what was sent before it has half-closed', async () => {
+    const client = await open();
+    client.socket.pause();
+    await eventually(() => LiveGateway.sockets.length === 1);
+    const socket = LiveGateway.sockets[0]!;
+    let sent = 0;
+    for (; socket.bufferedAmount < MIB; sent++) socket.sendEvent('n', 'x'.repeat(50 * KIB));
+    client.socket.end();
+    await eventually(() => socket.readyState === 2);
+    const { sizes } = new Frames(client);
+    await client.untilClosed(10_000);
+    expect(sizes).toHaveLength(sent);
+    await eventually(() => LiveGateway.left.length === 1);
+  });
+
   it('has callbacks called once each, when the message was written', async () => {
     const client = await open();
     await eventually(() => LiveGateway.sockets.length === 1);
