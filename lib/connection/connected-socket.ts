@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { WebSocket } from 'ws';
+import { isThenable, whenSettled } from '../admission/user-values.js';
 import type { SharedMessage } from '../protocol/deflate/shared-message.js';
 import { Opcode } from '../protocol/frame.js';
 import type { Connection } from './connection.js';
@@ -44,7 +45,7 @@ export abstract class ConnectedSocket extends Base implements ConnectionSink {
     if (typeof options === 'function') [options, callback] = [NO_OPTIONS, options];
     const { connection } = this;
     connection.touch();
-    connection.output.send(payloadOf(data) as Sendable, options ?? NO_OPTIONS, callback);
+    connection.output.send(payloadOf(data) as Sendable, options ?? NO_OPTIONS, this.guarded(callback));
   }
 
   /** Sends `{ event, data }` as JSON text, as Nest's gateways understand it. */
@@ -80,12 +81,26 @@ export abstract class ConnectedSocket extends Base implements ConnectionSink {
   private control(opcode: 9 | 10, ...args: readonly unknown[]): void {
     const { connection } = this;
     const { output } = connection;
-    const callback = args.find((each) => typeof each === 'function') as SendCallback | undefined;
+    const callback = this.guarded(args.find((each) => typeof each === 'function') as SendCallback | undefined);
     const data = typeof args[0] === 'function' ? NOTHING : payloadOf(args[0]);
     // Nothing more is written: a ping or pong is lost as a message is.
     if (!connection.isOpen || output.refused) return output.lose(data as Sendable, callback);
     output.control(opcode, bytesOf(data), callback);
     if (opcode === Opcode.PING) connection.keepalive.ask();
+  }
+
+  /** What a callback throws, or rejects with, is reported, and stops nothing of what is still to be written. */
+  private guarded(callback: SendCallback | undefined): SendCallback | undefined {
+    if (callback === undefined) return undefined;
+    const { connection } = this;
+    return (error) => {
+      try {
+        const result: unknown = callback(error);
+        if (isThenable(result)) whenSettled(result, ignore, (reason) => connection.report(reason));
+      } catch (thrown) {
+        connection.report(thrown);
+      }
+    };
   }
 
   override close(code?: number, reason?: string | Buffer): void {
@@ -209,6 +224,8 @@ for (const [name, accessor] of Object.entries(accessors))
   Object.defineProperty(ConnectedSocket.prototype, name, { enumerable: true, configurable: true, ...accessor });
 for (const [name, method] of Object.entries(methods))
   Object.defineProperty(ConnectedSocket.prototype, name, { writable: true, configurable: true, ...method });
+
+const ignore = (): void => undefined;
 
 const payloadOf = (data: unknown): unknown => (typeof data === 'number' ? String(data) : (data ?? NOTHING));
 

@@ -67,6 +67,15 @@ class UpgradeRequest extends IncomingMessage {
     this.push(null);
   }
 
+  /** A listener of a guard's that throws must not end the process: nobody is behind it who could catch. */
+  override emit(event: string | symbol, ...args: unknown[]): boolean {
+    try {
+      return super.emit(event, ...args);
+    } catch {
+      return true;
+    }
+  }
+
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     done(error);
   }

@@ -42,8 +42,15 @@ export function withoutValues(text: string, request: RequestValues): string {
   if (values.reduce((sum, { length }) => sum + length, 0) > MAX_VALUES) return NOT_SHOWN;
   const forms = formsOf(values);
   if (forms === undefined) return NOT_SHOWN;
-  return hideTokens(hideExact(text.slice(0, MAX_TEXT), forms), forms);
+  return hideTokens(hideExact(text.slice(0, MAX_TEXT).replace(ENCODED, HIDDEN), forms), forms);
 }
+
+/**
+ * Characters written one by one, whatever they say: `\\u0073…`, `%73…`, `&#115;…`, the bytes of a Buffer as Node shows
+ * them, a list of their codes, single letters with something between them.
+ */
+const ENCODED =
+  /(?:\\+[ux]\{?[0-9a-f]{2,6}\}?){3,}|(?:%[0-9a-f]{2}){3,}|(?:&#x?[0-9a-f]{2,6};){3,}|\b(?:[0-9a-f]{2}[ ,:-]+){3,}[0-9a-f]{2}\b|\b(?:\d{2,3}[ ,]+){3,}\d{2,3}\b|(?<![\p{L}\p{N}])(?:[\p{L}\p{N}][ ,._-]+){4,}[\p{L}\p{N}](?![\p{L}\p{N}])/giu;
 
 function valuesOf({ rawHeaders, rawQuery }: RequestValues): string[] {
   const values = rawHeaders.filter((_, index) => index % 2 === 1 && !CONSTANT.test(rawHeaders[index - 1]!));

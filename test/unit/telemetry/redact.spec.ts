@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { errorText } from '../../../lib/telemetry/error-text.js';
@@ -43,6 +44,12 @@ const FORMS: Record<string, (value: string) => string> = {
   base64url: (value) => Buffer.from(value).toString('base64url'),
   'base64 inside of more': (value) => base64(`user:${value}`),
   hexadecimal: (value) => Buffer.from(value).toString('hex'),
+  'escapes of JSON': (value) =>
+    [...value].map((char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`).join(''),
+  'percent signs for all': (value) => [...Buffer.from(value)].map((byte) => `%${byte.toString(16)}`).join(''),
+  'entities of HTML': (value) => [...value].map((char) => `&#${char.charCodeAt(0)};`).join(''),
+  'a Buffer': (value) => inspect(Buffer.from(value)),
+  'codes of its characters': (value) => [...value].map((char) => char.charCodeAt(0)).join(','),
   JSON: (value) => JSON.stringify({ value }),
   'upper case': (value) => value.toUpperCase(),
   'lower case': (value) => value.toLowerCase(),
