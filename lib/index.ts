@@ -43,6 +43,7 @@ export {
   TooManyRedirectsError,
   UnexpectedStatusError,
 } from './client/index.js';
+export type { BreakerState } from './cluster/breaker.js';
 export type {
   Claim,
   ClaimAnswer,
@@ -57,6 +58,7 @@ export type {
   UserClaim,
   UserConnection,
 } from './cluster/contract.js';
+export type { MessageCounts } from './cluster/messages.js';
 export type { ClusterState } from './cluster/node.js';
 export type {
   ForeignUpgrades,
@@ -80,7 +82,15 @@ export type { Emitter, LocalBroadcaster, LocalScope } from './dispatch/local-bro
 export { UnsupportedDataError } from './dispatch/message-parser.js';
 export { REFUSAL_REASONS, type Refusal, type RefusalReason } from './http/refusal.js';
 export { SecureWsAdapter } from './nest/adapter.js';
-export { ClientIp, MessageRate, PathParam, Principal, SecureGateway, UseAdmissionGuards } from './nest/decorators.js';
+export {
+  ClientIp,
+  MessageRate,
+  PathParam,
+  type Pipes,
+  Principal,
+  SecureGateway,
+  UseAdmissionGuards,
+} from './nest/decorators.js';
 export type { SecureWsModuleAsyncOptions, SecureWsOptionsFactory } from './nest/module-definition.js';
 export { SecureWsModule } from './nest/secure-ws.module.js';
 export { CloseCode } from './protocol/close-codes.js';

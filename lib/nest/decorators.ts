@@ -63,7 +63,7 @@ export const MessageRate =
   };
 
 /** Pipes of a parameter. The types of Nest 11 and 12 say it differently: they are named here. */
-type Pipes = readonly (PipeTransform | Type<PipeTransform>)[];
+export type Pipes = readonly (PipeTransform | Type<PipeTransform>)[];
 
 const clientOf = (context: ExecutionContext): SecureSocket => context.switchToWs().getClient<SecureSocket>();
 
