@@ -150,7 +150,9 @@ export class AddressTable {
   release(entry: AddressEntry): void {
     const now = this.#now();
     this.#letGo(entry, now);
+    // protection: addresses that are idle are forgotten
     this.#sweep(SWEEP_ON_IDLE, now);
+    // end protection
   }
 
   /** Looks at up to `count` idle entries, each in its turn, and drops those whose buckets are full again. */
@@ -182,7 +184,9 @@ export class AddressTable {
   }
 
   #admit(key: string, address: ClientAddress, isExempt: boolean): AddressEntry {
+    // protection: addresses that are remembered are bounded
     if (!isExempt && !this.#hasRoom()) return this.#shared.of(address.network);
+    // end protection
     const entry = new AddressEntry(key, isExempt ? undefined : this.#site(address), isExempt);
     this.#entries.set(key, entry);
     return entry;

@@ -464,9 +464,7 @@ export class FrameWriter {
     // protection: slow readers are closed
     if (this.held - this.oversize > limits.maxBuffered && !this.refused) return connection.endForMemory('slow reader');
     // end protection
-    // protection: the oldest byte must leave in time
     if (!this.watching || pending > limits.writeLimit) this.watch(clock.now(), pending);
-    // end protection
     connection.settle();
   }
 

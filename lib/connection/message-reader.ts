@@ -96,9 +96,7 @@ export class MessageReader implements FrameSink {
     const messages = this.running + queue.length;
     if (messages > 1) connection.output.cork();
     else if (messages === 0) connection.writer?.flush();
-    // protection: what a peer has sent is counted as held
     if (messages > 0 || connection.held > 0 || parser.heldObjects > 0) connection.settle();
-    // end protection
     if (connection.isCut && !this.hasMore) connection.finish();
   }
 

@@ -97,8 +97,9 @@ export function measureStructure(data: Buffer, maxNodes: number): number {
       case OPEN:
         inScalar = false;
         nodes++;
+        depth++;
         // protection: depth of a message
-        if (++depth > MAX_DEPTH) return REFUSED;
+        if (depth > MAX_DEPTH) return REFUSED;
         // end protection
         ofConstructor[depth] = afterConstructor && byte === OPEN_BRACE ? 1 : 0;
         hasIndex[depth] = 0;

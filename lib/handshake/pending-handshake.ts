@@ -53,7 +53,9 @@ export abstract class HandshakeBytes extends Timed implements HeadHolder {
   protected keepEarly(chunk: Buffer): void {
     const early = (this.early ??= new ByteStore());
     early.append(chunk);
+    // protection: what a pending handshake holds is counted
     this.hold(this.headBytes + early.capacity);
+    // end protection
     if (early.length > MAX_EARLY) this.transport.pause();
   }
 

@@ -326,7 +326,10 @@ class ParsedGateway {
 
 @SecureGateway({ path: '/rooms' })
 class RoomsGateway {
+  static sockets: SecureSocket[] = [];
+
   async handleConnection(client: SecureSocket): Promise<void> {
+    RoomsGateway.sockets.push(client);
     client.join('left');
     client.leave('left');
     await new Promise((resolve) => setTimeout(resolve, 5));
@@ -657,6 +660,18 @@ describe('the broadcaster', () => {
     while (next?.opcode === 9) next = await client.frame();
     expect(next?.payload.toString()).not.toContain('too early');
     client.destroy();
+  });
+
+  it('has nobody in its rooms who has left', async () => {
+    RoomsGateway.sockets = [];
+    const client = await open('/rooms');
+    client.send('enter', 'a');
+    await client.json();
+    const [socket] = RoomsGateway.sockets;
+    expect([...socket!.rooms]).toEqual(['all', 'a']);
+    client.destroy();
+    await eventually(() => socket!.readyState === 3);
+    expect([...socket!.rooms]).toEqual([]);
   });
 
   it('knows no rooms without bounds', async () => {

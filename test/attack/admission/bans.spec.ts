@@ -5,6 +5,7 @@ import {
   beforeBuiltIn,
   refuse,
   SecureGateway,
+  type SecureSocket,
   SecureWsBans,
   type SecureWsOptions,
   type UpgradeAttempt,
@@ -12,8 +13,14 @@ import {
 import { eventually, PLATFORMS, startApp, type TestApp } from '../../support/app.js';
 import { type HeadOptions, RawClient, upgradeHead } from '../../support/raw-client.js';
 
+let sockets: SecureSocket[] = [];
+
 @SecureGateway()
 class Gateway {
+  handleConnection(socket: SecureSocket) {
+    sockets.push(socket);
+  }
+
   @SubscribeMessage('x') x() {}
 }
 
@@ -24,6 +31,7 @@ const clients: RawClient[] = [];
 afterEach(async () => {
   for (const client of clients.splice(0)) client.destroy();
   await app.close();
+  sockets = [];
 });
 
 async function start(platform: (typeof PLATFORMS)[number], options: SecureWsOptions = {}): Promise<SecureWsBans> {
@@ -89,6 +97,15 @@ describe.each(PLATFORMS)('bans on %s', (platform) => {
     expect(await status(await open('127.0.0.1'), { headers: { 'X-User': 'carol' } })).toBe(101);
     expect(bob.closed).toBe(false);
     await eventually(() => app.stats().connections === 2 && app.stats().slots === 2);
+  });
+
+  it('let no session be renewed for a banned user', async () => {
+    const bans = await start(platform);
+    expect(await status(await open('127.0.0.1'), { headers: { 'X-User': 'bob' } })).toBe(101);
+    await eventually(() => sockets.length === 1);
+    bans.ban({ userKey: 'alice' });
+    expect(() => sockets[0]!.renew({ userKey: 'alice' })).toThrow('this user is banned');
+    sockets[0]!.renew({ userKey: 'carol' });
   });
 });
 

@@ -227,6 +227,22 @@ describe('capacity', () => {
     expect(await Promise.all([1, 2, 3, 4].map(() => status()))).toEqual(expect.arrayContaining([101, 101, 101, 503]));
   });
 
+  it('is remembered of an address for no longer than its rate needs it', async () => {
+    await start({ rate: '100000/1s' });
+    for (let i = 1; i <= 20; i++) {
+      const localAddress = `127.0.7.${i}`;
+      // Some get in, some are refused, some leave with half a head.
+      const client = await RawClient.connect({ port, localAddress });
+      const head = upgradeHead(port, { path: i % 3 === 0 ? '/nowhere' : '/' });
+      client.write(i % 3 === 1 ? head.slice(0, -2) : head);
+      if (i % 3 === 1) await eventually(() => running.stats().pending === 1);
+      else await client.response();
+      client.destroy();
+      await idle();
+    }
+    expect(running.stats().addresses).toBe(0);
+  });
+
   it('of a gateway holds beside the application’s', async () => {
     await start(
       { max: 5, maxPerIp: 4 },

@@ -86,6 +86,19 @@ describe.each(ways)('a connection that comes %s', (_, come) => {
     await eventually(() => isEmpty(test));
   });
 
+  it('is reset where its address is denied, an ordinary one too', async () => {
+    const test = await openApp({ connections: { deniedIps: ['127.0.9.0/24'] } });
+    const port = await come(test);
+    for (const bytes of [PLAIN, upgradeHead(port)]) {
+      // The reset may come before the socket has told that it is connected.
+      const client = await RawClient.connect({ port, localAddress: '127.0.9.1' }).catch(() => undefined);
+      client?.write(bytes);
+      await client?.until(() => client.closed);
+      expect(client?.total ?? 0).toBe(0);
+    }
+    expect(test.stats().refused).toEqual({ 'address-denied': 2 });
+  });
+
   it('is answered though it half-closed together with its head', async () => {
     const test = await openApp({ guards: [() => false] });
     const client = await RawClient.connect({ port: await come(test) });

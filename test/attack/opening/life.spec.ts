@@ -238,6 +238,17 @@ describe.each(LISTENERS.slice(0, 2))('memory for heads: $name', (house) => {
     await eventually(() => place.isEmpty);
   });
 
+  it('counts a head that came in one piece, and what came behind it, while guards think', async () => {
+    const place = await openHere(house, { options: { guards: [NEVER] } });
+    const client = await place.connect('127.0.2.1');
+    client.write(upgradeHead(place.port, { headers: { 'X-Long': 'v'.repeat(4000) } }));
+    await eventually(() => place.test.stats().heldBytes > 4000);
+    client.write(Buffer.alloc(3000));
+    await eventually(() => place.test.stats().heldBytes > 7000);
+    client.destroy();
+    await eventually(() => place.isEmpty);
+  });
+
   it('counts heads that are complete while guards think', async () => {
     const place = await openHere(house, { options: { guards: [NEVER] } });
     const honest = await place.connect('127.0.2.1');
