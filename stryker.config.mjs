@@ -5,12 +5,8 @@ const QUICK = process.env['QUICK'] === '1';
 
 /** Small modules that decide who gets in: few mutants, and specs that take milliseconds. */
 const QUICK_FILES = [
-  'lib/http/host.ts',
   'lib/http/extensions.ts',
-  'lib/admission/host.ts',
-  'lib/admission/origin.ts',
-  'lib/admission/transport.ts',
-  'lib/net/token-bucket.ts',
+  'lib/admission/{host,origin,transport}.ts',
   'lib/protocol/close-codes.ts',
 ];
 const ALL_FILES = [
@@ -25,12 +21,7 @@ const ALL_FILES = [
   'lib/net/{address,address-list,forwarding,network-map,proxy-protocol,ring,timer-wheel,token-bucket}.ts',
 ];
 const PURE = ['admission', 'config', 'dispatch', 'handshake', 'net', 'protocol', 'request', 'stores'];
-const QUICK_SPECS = [
-  'request/{checks,headers}',
-  'admission/{transport,capacity}',
-  'stores/stores',
-  'protocol/close-codes',
-];
+const QUICK_SPECS = ['request/checks', 'admission/transport', 'protocol/close-codes'];
 
 /** @type {import('@stryker-mutator/api/core').PartialStrykerOptions} */
 export default {

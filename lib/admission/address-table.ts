@@ -150,9 +150,7 @@ export class AddressTable {
   release(entry: AddressEntry): void {
     const now = this.#now();
     this.#letGo(entry, now);
-    // protection: addresses that are idle are forgotten
     this.#sweep(SWEEP_ON_IDLE, now);
-    // end protection
   }
 
   /** Looks at up to `count` idle entries, each in its turn, and drops those whose buckets are full again. */

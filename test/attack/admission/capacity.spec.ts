@@ -336,6 +336,24 @@ describe('a house full of pending handshakes', () => {
     await idle();
   });
 
+  it('keeps each client of a trusted proxy to its share', async () => {
+    const proxy = { trusted: ['127.0.8.1'] };
+    await start({ maxPending: 50, maxPendingPerIp: 2 }, { proxy, guards: [() => new Promise<boolean>(() => {})] });
+    const ask = async (client: string): Promise<RawClient> => {
+      const peer = await RawClient.connect({ port, localAddress: '127.0.8.1' });
+      clients.push(peer);
+      const { pending } = running.stats();
+      peer.write(upgradeHead(port, { headers: { 'X-Forwarded-For': client } }));
+      await eventually(() => running.stats().pending === Math.min(pending + 1, 3));
+      return peer;
+    };
+    const other = await ask('203.0.113.9');
+    const [first, second] = [await ask('203.0.113.1'), await ask('203.0.113.1')];
+    const third = await ask('203.0.113.1');
+    await first!.untilClosed();
+    expect([other, second!, third].some(({ closed }) => closed)).toBe(false);
+  });
+
   it('keeps each address to its share, refusals that linger included', async () => {
     await start({ maxPendingPerIp: 5 });
     const lingering: RawClient[] = [];

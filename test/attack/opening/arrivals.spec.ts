@@ -236,16 +236,17 @@ describe('a server that was told to listen just before the application starts', 
 });
 
 describe('a server with maxConnections', () => {
-  it('drops what is too much for it at accept, as without us', async () => {
-    const test = await openApp();
+  it('drops what is too much for it at accept, as without us, and asks nobody about it', async () => {
+    let asked = 0;
+    const test = await openApp({ guards: [() => ++asked > 0] });
     serverOf(test).maxConnections = 1;
     const dropped: unknown[] = [];
     serverOf(test).on('drop', (data) => dropped.push(data));
     const first = await arrive(test.port);
     expect((await first.upgrade(upgradeHead(test.port))).status).toBe(101);
-    const second = await arrive(test.port);
+    const second = await arrive(test.port, upgradeHead(test.port));
     await second.untilClosed();
-    expect(dropped).toHaveLength(1);
+    expect([dropped.length, asked]).toEqual([1, 1]);
     first.destroy();
     await eventually(() => isEmpty(test));
     const third = await arrive(test.port);

@@ -135,10 +135,11 @@ describe.each([
         await idle.response();
         const silent = await connect();
         const half = await connect('GET / HTTP/1.1\r\nHost:');
+        const asking = await connect('GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n');
         await pause(20);
         const newest = [await connect(), await connect()];
         server[method]();
-        const fates = await Promise.all([idle, silent, half, ...newest].map((client) => fate(client, 300)));
+        const fates = await Promise.all([idle, silent, half, asking, ...newest].map((client) => fate(client, 300)));
         server.closeAllConnections();
         return [...fates, await Promise.all([silent, half].map((client) => fate(client, 300)))];
       });
