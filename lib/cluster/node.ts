@@ -2,29 +2,17 @@ import { randomBytes } from 'node:crypto';
 import type { RoomMember } from '../dispatch/broadcaster.js';
 import type { BreakerState } from './breaker.js';
 import type { ClusterBus, ClusterStore, StoredBan, UserAnswer, UserClaim } from './contract.js';
-import { MAX_MESSAGE, MessageCodec, type MessageCounts, type Received } from './messages.js';
-import { Partitions, partitionOf } from './partitions.js';
-import { Requests } from './requests.js';
+import type { MessageCounts, Received } from './messages.js';
+import { Messenger } from './messenger.js';
+import { answerTo, type CastScope, membersOf, number, Requests, type Respondent, sum, text } from './requests.js';
 import { FallbackShare, type LocalClaim, SharedRefusals } from './shared-refusals.js';
 
-/** Whom a broadcast is for: everybody, or those of a gateway, a room, a user. */
-export interface CastScope {
-  readonly gateway?: string;
-  readonly room?: string;
-  readonly userKey?: string;
-}
-
 /** What a process does for the others. Nothing of it may throw. */
-export interface ClusterHost {
+export interface ClusterHost extends Respondent {
   /** A broadcast of another process. */
   deliver(scope: CastScope, text: string): void;
-  disconnectUser(userKey: string, code: number, reason: string): number;
-  disconnectSocket(id: string, code: number, reason: string): number;
   /** Closes a connection whose user has newer ones elsewhere; `id` as `admitUser` was told. */
   displace(id: string): void;
-  connectionsOf(userKey: string): number;
-  count(scope: CastScope): number;
-  members(scope: CastScope): readonly RoomMember[];
   banned(ban: StoredBan): void;
   unbanned(id: string): void;
   bans(): Iterable<StoredBan>;
@@ -81,13 +69,6 @@ export interface ClusterState {
 export const ROOM_WAIT = 5000;
 /** Milliseconds after a release in which the store has been told of it. */
 const ROOM_AFTER = 25;
-/** Characters of broadcasts that go as one message. */
-const MAX_BATCH = 64 * 1024;
-const PART = /^(\d{1,7}) (\d{1,7})$/;
-const EVERYBODY: CastScope = Object.freeze({});
-/** Members that one process answers with. */
-const MOST_MEMBERS = 10_000;
-const MAX_REASON = 123;
 
 /**
  * One process among others: judges attempts with their limits, speaks to their connections, and answers for its own.
@@ -95,30 +76,20 @@ const MAX_REASON = 123;
  */
 export class ClusterNode {
   readonly id = randomBytes(6).toString('base64url');
-  readonly #codec: MessageCodec;
+  /** Speaks to the other processes. */
+  readonly messenger: Messenger;
   readonly #requests: Requests;
-  readonly #partitions: Partitions;
   readonly #refusals: SharedRefusals;
   readonly #share: FallbackShare;
-  /** Broadcasts of this turn of the event loop, by channel. */
-  readonly #casts = new Map<string, string>();
-  readonly #ownPrefix = `1 ${this.id} `;
-  readonly #ownChannel: string;
   /** Names under which there is room again, and that others must hear of. */
   readonly #room = new Set<string>();
   #roomTimer: NodeJS.Timeout | undefined;
   #tick: NodeJS.Timeout | undefined;
-  #probe = 0;
-  /** When the first of those that have not come back was sent. */
-  #probedAt: number | undefined;
-  #isBusAlive = false;
-  #whenAlive: () => void = () => undefined;
   #hasStarted = false;
   #told: Reach | undefined;
   #settling: NodeJS.Timeout | undefined;
   #nodes: readonly string[] = [];
   #fallbacks = 0;
-  #unsent = 0;
   /** Bans that the store has not been told of. */
   readonly #unsaved = new Map<string, StoredBan | undefined>();
   #isStopped = false;
@@ -130,14 +101,17 @@ export class ClusterNode {
     private readonly options: ClusterNodeOptions,
   ) {
     const now = () => store.now();
-    this.#ownChannel = this.#channel(`n:${this.id}`);
-    this.#codec = new MessageCodec(this.id, options.secret, now);
+    this.messenger = new Messenger(bus, this.id, {
+      prefix: options.prefix,
+      secret: options.secret,
+      timeout: options.timeout,
+      now,
+      deliver: (scope, text) => host.deliver(scope, text),
+      hear: (message) => this.#hear(message),
+      onChange: () => this.#report(),
+    });
     this.#requests = new Requests(options.timeout, (id, kind, data) =>
-      this.#say('ctl', 'ask', JSON.stringify({ id, kind, data })),
-    );
-    this.#partitions = new Partitions(
-      (partition) => this.#subscribe(`r:${partition}`),
-      (partition) => this.#unsubscribe(`r:${partition}`),
+      this.messenger.say('ctl', 'ask', JSON.stringify({ id, kind, data })),
     );
     this.#refusals = new SharedRefusals(now);
     this.#share = new FallbackShare(() => performance.now());
@@ -146,13 +120,8 @@ export class ClusterNode {
   /** Joins. Resolves after the first attempt, whether it succeeded or not. */
   async start(): Promise<void> {
     const { timeout, heartbeat, lease, maxBans } = this.options;
-    for (const channel of ['all', 'ctl', `n:${this.id}`]) this.#subscribe(channel);
     await Promise.all([
-      this.bus.start({
-        timeout,
-        receive: (channel, message) => this.#receive(channel, message),
-        onChange: () => this.#busChanged(),
-      }),
+      this.messenger.start(),
       this.store.start({
         id: this.id,
         timeout,
@@ -169,13 +138,7 @@ export class ClusterNode {
       }),
     ]);
     this.#tick = setInterval(() => setImmediate(() => this.#beat()), heartbeat).unref();
-    // Its own message comes back soon, or there is something to report.
-    const isHeard = new Promise<void>((resolve) => {
-      this.#whenAlive = resolve;
-      setTimeout(resolve, 10 * timeout).unref();
-    });
-    this.#beat();
-    if (await this.#say('ctl', 'hello', '')) await isHeard;
+    await this.messenger.greet();
     this.#hasStarted = true;
     this.#report();
   }
@@ -188,8 +151,7 @@ export class ClusterNode {
     clearTimeout(this.#settling);
     clearTimeout(this.#roomTimer);
     this.#requests.close();
-    this.#sendCasts();
-    await this.#say('ctl', 'bye', '');
+    await this.messenger.leave();
     await this.store.stop();
     await this.bus.stop();
   }
@@ -202,11 +164,11 @@ export class ClusterNode {
       nodes,
       leaseUntil,
       breaker,
-      isBusAlive: this.#isBusAlive,
+      isBusAlive: this.messenger.isAlive,
       fallbacks: this.#fallbacks,
       failures,
       lastError,
-      messages: { ...this.#codec.counts, unsent: this.#unsent },
+      messages: this.messenger.counts,
       refusals: this.#refusals.size,
     };
   }
@@ -238,7 +200,7 @@ export class ClusterNode {
     const { name } = claims[claim]!;
     const until = this.store.now() + (wait ?? ROOM_WAIT);
     if (this.#refusals.add({ name, kind, until }))
-      void this.#say('ctl', 'refused', JSON.stringify({ name, kind, until }));
+      void this.messenger.say('ctl', 'refused', JSON.stringify({ name, kind, until }));
     return { claim, kind, wait: wait ?? ROOM_WAIT };
   }
 
@@ -261,7 +223,7 @@ export class ClusterNode {
     }
     for (const { node, id: displaced } of answer.displaced) {
       if (node === this.id) this.host.displace(displaced);
-      else void this.#say(`n:${node}`, 'displace', displaced);
+      else void this.messenger.say(`n:${node}`, 'displace', displaced);
     }
     return undefined;
   }
@@ -272,36 +234,11 @@ export class ClusterNode {
 
   /** Throws a `RangeError` for a broadcast that is too large for other processes. */
   check(text: string): void {
-    if (text.length > MAX_MESSAGE / 3 && Buffer.byteLength(text) > MAX_MESSAGE)
-      throw new RangeError(
-        'a broadcast to other processes can have 1 MiB at most: split it, or use broadcaster.local for this process alone',
-      );
+    this.messenger.check(text);
   }
 
-  /** Publishes a broadcast to the other processes: all of one turn of the event loop and one channel go as one message. */
   cast(scope: CastScope, text: string): void {
-    const head = JSON.stringify(scope);
-    const name = scope.room === undefined ? 'all' : `r:${partitionOf(scope.room)}`;
-    const part = `${head.length} ${text.length}\n${head}${text}`;
-    if (this.#casts.size === 0) setImmediate(this.#sendCasts);
-    const before = this.#casts.get(name);
-    if (before !== undefined && before.length + part.length > MAX_BATCH) void this.#say(name, 'cast', before);
-    const together = before === undefined || before.length + part.length > MAX_BATCH ? part : before + part;
-    this.#casts.set(name, together);
-  }
-
-  readonly #sendCasts = (): void => {
-    for (const [name, parts] of this.#casts) void this.#say(name, 'cast', parts);
-    this.#casts.clear();
-  };
-
-  /** A room has its first member here, of whichever gateway. */
-  roomOpened(room: string): void {
-    this.#partitions.opened(room);
-  }
-
-  roomClosed(room: string): void {
-    this.#partitions.closed(room);
+    this.messenger.cast(scope, text);
   }
 
   /** Connections of other processes that are closed by this; of those that answer in time. */
@@ -325,19 +262,17 @@ export class ClusterNode {
   }
 
   async members(scope: CastScope): Promise<RoomMember[]> {
-    return (await this.#ask('members', scope)).flatMap((answer) =>
-      Array.isArray(answer) ? answer.flatMap(member) : [],
-    );
+    return (await this.#ask('members', scope)).flatMap(membersOf);
   }
 
   /** A ban of this process: the others hear of it at once, and those that come later find it. */
   ban(ban: StoredBan): void {
-    void this.#say('ctl', 'ban', JSON.stringify(ban));
+    void this.messenger.say('ctl', 'ban', JSON.stringify(ban));
     void this.#save(ban.id, ban);
   }
 
   unban(id: string): void {
-    void this.#say('ctl', 'unban', JSON.stringify({ id }));
+    void this.messenger.say('ctl', 'unban', JSON.stringify({ id }));
     void this.#save(id, undefined);
   }
 
@@ -351,7 +286,7 @@ export class ClusterNode {
   }
 
   get #isUp(): boolean {
-    return this.store.status.isAvailable && this.#isBusAlive;
+    return this.store.status.isAvailable && this.messenger.isAlive;
   }
 
   get #others(): string[] {
@@ -375,62 +310,20 @@ export class ClusterNode {
   #tellRoom(): void {
     this.#roomTimer = undefined;
     for (const name of this.#room) this.#refusals.clear(name);
-    void this.#say('ctl', 'room', JSON.stringify([...this.#room].slice(0, 1000)));
+    void this.messenger.say('ctl', 'room', JSON.stringify([...this.#room].slice(0, 1000)));
     this.#room.clear();
-  }
-
-  #channel(name: string): string {
-    return `${this.options.prefix}:${name}`;
-  }
-
-  #subscribe(name: string): void {
-    const channel = this.#channel(name);
-    this.#codec.subscribed(channel);
-    this.bus.subscribe(channel);
-  }
-
-  #unsubscribe(name: string): void {
-    const channel = this.#channel(name);
-    this.bus.unsubscribe(channel);
-    this.#codec.unsubscribed(channel);
-  }
-
-  async #say(name: string, kind: string, payload: string): Promise<boolean> {
-    const channel = this.#channel(name);
-    const isSent = await this.bus.publish(channel, this.#codec.encode(channel, kind, payload));
-    if (!isSent) this.#unsent++;
-    return isSent;
   }
 
   async #ask(kind: string, data: unknown, isEnough?: (answer: unknown) => boolean): Promise<unknown[]> {
     return this.#requests.ask(kind, data, this.#others, isEnough);
   }
 
-  #receive(channel: string, message: string): void {
-    // What was delivered here already comes back as well.
-    if (channel !== this.#ownChannel && message.startsWith(this.#ownPrefix)) return;
-    const received = this.#codec.decode(channel, message);
-    if (received === undefined) return;
-    if (received.from === this.id) {
-      if (received.kind === 'probe') this.#probed(Number(received.payload));
-      return;
-    }
-    try {
-      this.#hear(received);
-    } catch {
-      // A payload that is not what its kind says: of another version, or of somebody without a secret.
-      this.#codec.counts.malformed++;
-    }
-  }
-
   #hear({ from, kind, payload }: Received): void {
     switch (kind) {
-      case 'cast':
-        return this.#deliver(payload);
       case 'ask': {
         const { id, kind: what, data } = JSON.parse(payload) as Record<string, unknown>;
-        const answer = this.#answer(String(what), data as Record<string, unknown>);
-        void this.#say(`n:${from}`, 'answer', JSON.stringify({ id, answer }));
+        const answer = answerTo(this.host, String(what), data as Record<string, unknown>);
+        void this.messenger.say(`n:${from}`, 'answer', JSON.stringify({ id, answer }));
         return;
       }
       case 'answer': {
@@ -467,74 +360,8 @@ export class ClusterNode {
     }
   }
 
-  #deliver(payload: string): void {
-    for (let at = 0; at < payload.length; ) {
-      const end = payload.indexOf('\n', at);
-      const [, headLength, textLength] = PART.exec(payload.slice(at, Math.min(end, at + 20))) ?? [];
-      if (end < 0 || headLength === undefined) throw new TypeError('not a broadcast');
-      const head = end + 1 + Number(headLength);
-      at = head + Number(textLength);
-      if (at > payload.length) throw new TypeError('not a broadcast');
-      const scope = headLength === '2' ? EVERYBODY : scopeOf(JSON.parse(payload.slice(end + 1, head)));
-      this.host.deliver(scope, payload.slice(head, at));
-    }
-  }
-
-  #answer(kind: string, data: Record<string, unknown>): unknown {
-    const { host } = this;
-    switch (kind) {
-      case 'disconnect-user':
-        return host.disconnectUser(text(data['key']), code(data['code']), reason(data['reason']));
-      case 'disconnect-socket':
-        return host.disconnectSocket(text(data['key']), code(data['code']), reason(data['reason']));
-      case 'online':
-        return host.connectionsOf(text(data['key']));
-      case 'count':
-        return host.count(scopeOf(data));
-      case 'members':
-        return host.members(scopeOf(data)).slice(0, MOST_MEMBERS);
-      default:
-        return null;
-    }
-  }
-
-  /** Once each heartbeat: is our own channel alive, are there rooms that nobody is in any more. */
   #beat(): void {
-    if (this.#isStopped) return;
-    if (this.#probedAt !== undefined && performance.now() - this.#probedAt >= this.options.timeout) {
-      this.#setBus(false);
-      this.bus.reset();
-    }
-    this.#partitions.sweep();
-    this.#sendProbe();
-  }
-
-  #sendProbe(): void {
-    const probe = ++this.#probe;
-    this.#probedAt ??= performance.now();
-    void this.#say(`n:${this.id}`, 'probe', String(probe)).then((isSent) => {
-      // Nothing was sent: nothing can come back.
-      if (!isSent && this.#probe === probe) this.#probedAt = undefined;
-    });
-  }
-
-  #probed(probe: number): void {
-    if (probe === this.#probe) this.#probedAt = undefined;
-    this.#setBus(true);
-  }
-
-  #busChanged(): void {
-    if (this.#isStopped) return;
-    if (!this.bus.isAvailable) return this.#setBus(false);
-    // Numbers of messages go on: what was sent while there was no connection is a gap.
-    this.#sendProbe();
-  }
-
-  #setBus(isAlive: boolean): void {
-    if (this.#isBusAlive === isAlive) return;
-    this.#isBusAlive = isAlive;
-    if (isAlive) this.#whenAlive();
-    this.#report();
+    if (!this.#isStopped) this.messenger.beat();
   }
 
   #storeChanged(): void {
@@ -547,7 +374,7 @@ export class ClusterNode {
     if (isAvailable) {
       this.#share.clear();
       void this.#saveUnsaved();
-      if (!this.#isBusAlive) this.#sendProbe();
+      if (!this.messenger.isAlive) this.messenger.sendProbe();
     }
     this.#report();
   }
@@ -555,7 +382,7 @@ export class ClusterNode {
   /** What is shared now: everything, limits alone, or nothing. */
   get #reach(): Reach {
     if (!this.store.status.isAvailable) return 'nothing';
-    return this.#isBusAlive ? 'everything' : 'limits';
+    return this.messenger.isAlive ? 'everything' : 'limits';
   }
 
   /**
@@ -614,44 +441,3 @@ export class ClusterNode {
 
 const UNAVAILABLE: ClusterRefusal = Object.freeze({ claim: -1, kind: 'unavailable', wait: 1000 });
 const DAY = 86_400_000;
-
-const sum = (answers: readonly unknown[]): number =>
-  answers.reduce(
-    (total: number, answer) => total + (Number.isSafeInteger(answer) ? Math.max(0, answer as number) : 0),
-    0,
-  );
-
-function text(value: unknown): string {
-  if (typeof value !== 'string') throw new TypeError('not a text');
-  return value;
-}
-
-function number(value: unknown): number {
-  if (typeof value !== 'number' || !Number.isFinite(value)) throw new TypeError('not a number');
-  return value;
-}
-
-const code = (value: unknown): number => {
-  const given = number(value);
-  return Number.isInteger(given) && given >= 1000 && given <= 4999 ? given : 1008;
-};
-
-const reason = (value: unknown): string => {
-  let cut = text(value).slice(0, MAX_REASON);
-  while (Buffer.byteLength(cut) > MAX_REASON) cut = cut.slice(0, -1);
-  return cut;
-};
-
-function scopeOf(value: unknown): CastScope {
-  const { gateway, room, userKey } = value as Record<string, unknown>;
-  return {
-    ...(gateway === undefined ? {} : { gateway: text(gateway) }),
-    ...(room === undefined ? {} : { room: text(room) }),
-    ...(userKey === undefined ? {} : { userKey: text(userKey) }),
-  };
-}
-
-const member = (value: unknown): RoomMember[] => {
-  const { id, userKey } = (value ?? {}) as Record<string, unknown>;
-  return typeof id === 'string' ? [{ id, userKey: typeof userKey === 'string' ? userKey : undefined }] : [];
-};

@@ -1,3 +1,22 @@
+import type { RoomMember } from '../dispatch/broadcaster.js';
+import { MAX_MESSAGE } from './messages.js';
+
+/** Whom a broadcast is for: everybody, or those of a gateway, a room, a user. */
+export interface CastScope {
+  readonly gateway?: string;
+  readonly room?: string;
+  readonly userKey?: string;
+}
+
+/** What a process answers for its own connections. */
+export interface Respondent {
+  disconnectUser(userKey: string, code: number, reason: string): number;
+  disconnectSocket(id: string, code: number, reason: string): number;
+  connectionsOf(userKey: string): number;
+  count(scope: CastScope): number;
+  members(scope: CastScope): readonly RoomMember[];
+}
+
 /** Questions that wait for answers at once; beyond it only this process answers. */
 const MOST_WAITING = 1000;
 
@@ -69,3 +88,83 @@ export class Requests {
     for (const { end } of [...this.#questions.values()]) end();
   }
 }
+
+/** Members that one process answers with. */
+const MOST_MEMBERS = 10_000;
+/** Of all of them, at up to three bytes each. */
+const MOST_CHARACTERS = MAX_MESSAGE / 3;
+const MAX_REASON = 123;
+
+/** As many as one message has room for. */
+function fitting(members: readonly RoomMember[]): RoomMember[] {
+  let left = MOST_CHARACTERS;
+  const some = members.slice(0, MOST_MEMBERS);
+  const end = some.findIndex(({ id, userKey = '' }) => {
+    left -= id.length + userKey.length + 32;
+    return left < 0;
+  });
+  return end < 0 ? some : some.slice(0, end);
+}
+
+/** Answers a question of another process. Throws where it is not what its kind says. */
+export function answerTo(host: Respondent, kind: string, data: Record<string, unknown>): unknown {
+  switch (kind) {
+    case 'disconnect-user':
+      return host.disconnectUser(text(data['key']), code(data['code']), reason(data['reason']));
+    case 'disconnect-socket':
+      return host.disconnectSocket(text(data['key']), code(data['code']), reason(data['reason']));
+    case 'online':
+      return host.connectionsOf(text(data['key']));
+    case 'count':
+      return host.count(scopeOf(data));
+    case 'members':
+      return fitting(host.members(scopeOf(data)));
+    default:
+      return null;
+  }
+}
+
+export function text(value: unknown): string {
+  if (typeof value !== 'string') throw new TypeError('not a text');
+  return value;
+}
+
+export function number(value: unknown): number {
+  if (typeof value !== 'number' || !Number.isFinite(value)) throw new TypeError('not a number');
+  return value;
+}
+
+const code = (value: unknown): number => {
+  const given = number(value);
+  return Number.isInteger(given) && given >= 1000 && given <= 4999 ? given : 1008;
+};
+
+const reason = (value: unknown): string => {
+  let cut = text(value).slice(0, MAX_REASON);
+  while (Buffer.byteLength(cut) > MAX_REASON) cut = cut.slice(0, -1);
+  return cut;
+};
+
+export function scopeOf(value: unknown): CastScope {
+  const { gateway, room, userKey } = value as Record<string, unknown>;
+  return {
+    ...(gateway === undefined ? {} : { gateway: text(gateway) }),
+    ...(room === undefined ? {} : { room: text(room) }),
+    ...(userKey === undefined ? {} : { userKey: text(userKey) }),
+  };
+}
+
+/** How many, over all that have answered. */
+export const sum = (answers: readonly unknown[]): number =>
+  answers.reduce(
+    (total: number, answer) => total + (Number.isSafeInteger(answer) ? Math.max(0, answer as number) : 0),
+    0,
+  );
+
+/** The members that one process has answered with. */
+export const membersOf = (answer: unknown): RoomMember[] => (Array.isArray(answer) ? answer.flatMap(member) : []);
+
+const member = (value: unknown): RoomMember[] => {
+  const { id, userKey } = (value ?? {}) as Record<string, unknown>;
+  return typeof id === 'string' ? [{ id, userKey: typeof userKey === 'string' ? userKey : undefined }] : [];
+};

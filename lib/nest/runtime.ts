@@ -235,7 +235,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
       log: (sentence, status) => (status === 'up' ? this.logger.log(line(sentence)) : this.telemetry.notice(sentence)),
     });
     const { node } = this;
-    for (const { rooms } of this.endpoints) rooms.observe(node);
+    for (const { rooms } of this.endpoints) rooms.observe(node.messenger);
     this.stats.cluster = () => node.state;
     await node.start();
   }

@@ -152,6 +152,10 @@ const total = (max: number) => [{ name: TOTAL, max }];
     const [a, b] = (await start(2)) as [Node, Node];
     const subscribers = () => server.ask((redis) => redis.pubsub('CHANNELS', 'nsw:r:*'));
     await a.ask('cast', { room: 'lobby' }, 'nobody');
+    await until('it was published', () =>
+      server.ask(async (redis) => /cmdstat_publish/.test(await redis.info('commandstats'))),
+    );
+    await pause(200);
     await b.ask('room', 'lobby', true);
     await until('it has subscribed', async () => ((await subscribers()) as string[]).length === 1);
     await a.ask('cast', { room: 'lobby' }, 'somebody');

@@ -1,6 +1,7 @@
 import type { StoredBan } from '../../lib/cluster/contract.js';
-import { type CastScope, type ClusterHost, ClusterNode, type ClusterRefusal } from '../../lib/cluster/node.js';
+import { type ClusterHost, ClusterNode, type ClusterRefusal } from '../../lib/cluster/node.js';
 import { redisCluster } from '../../lib/cluster/redis/index.js';
+import type { CastScope } from '../../lib/cluster/requests.js';
 import type { LocalClaim } from '../../lib/cluster/shared-refusals.js';
 
 /*
@@ -94,7 +95,8 @@ const ways = {
   disconnected: () => disconnected.splice(0),
   online: (key: string) => online.add(key).size,
   cast: (scope: CastScope, text: string) => node.cast(scope, text),
-  room: (name: string, isOpened: boolean) => (isOpened ? node.roomOpened(name) : node.roomClosed(name)),
+  room: (name: string, isOpened: boolean) =>
+    isOpened ? node.messenger.roomOpened(name) : node.messenger.roomClosed(name),
   ban(ban: StoredBan) {
     bans.set(ban.id, ban);
     node.ban(ban);
