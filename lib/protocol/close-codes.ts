@@ -72,8 +72,9 @@ export function closePayload(code?: number, reason?: string | Uint8Array): Buffe
   return payload;
 }
 
-/** Truncates `reason` to the 123 bytes that a close frame can carry, at a character boundary. */
-export function fitReason(reason: string): string {
+/** Truncates `reason` to the 123 bytes that a close frame can carry, at a character boundary; what is no text is none. */
+export function fitReason(reason: unknown): string {
+  if (typeof reason !== 'string') return '';
   const bytes = Buffer.from(reason);
   if (bytes.length <= MAX_REASON_BYTES) return reason;
   let end = MAX_REASON_BYTES;

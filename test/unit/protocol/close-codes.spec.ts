@@ -65,6 +65,8 @@ describe('close codes (RFC 6455, 7.4)', () => {
 
   it('cut a reason to what a frame can carry, between characters', () => {
     expect(fitReason('short')).toBe('short');
+    for (const reason of [undefined, null, 7, {}, Symbol('x'), { toString: () => 'x' }])
+      expect(fitReason(reason)).toBe('');
     expect(fitReason('x'.repeat(123))).toBe('x'.repeat(123));
     expect(fitReason('x'.repeat(200))).toBe('x'.repeat(123));
     for (const character of ['é', '€', '🦊']) {
