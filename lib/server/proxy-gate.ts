@@ -87,9 +87,7 @@ export class ProxyGate {
       const method = (server as unknown as Record<string, ((...args: unknown[]) => unknown) | undefined>)[name];
       if (method === undefined) continue;
       const closing = function (this: Server, ...args: unknown[]) {
-        // protection: connections without a PROXY header end with the server
         gate.drop();
-        // end protection
         return method.apply(this, args);
       };
       restore.push(replace(server, name as 'close', closing as Server['close']));

@@ -33,12 +33,8 @@ export function interceptTls(
   });
   // Node destroys the socket; without a listener here the error would end the process.
   server.on('tlsClientError', (_error: Error, socket: TLSSocket) => {
-    // protection: an error of a TLS handshake ends no process
     socket.on('error', ignore);
-    // end protection
-    // protection: a failed TLS handshake leaves nothing
     waiting.get(nameOf(socket))?.drop();
-    // end protection
   });
 }
 

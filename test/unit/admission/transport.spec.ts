@@ -29,6 +29,33 @@ describe('self in allowedOrigins', () => {
   });
 });
 
+describe('an origin', () => {
+  it('is another one over another scheme, though name and port are the same', () => {
+    const list = origins('https://good.example', 'https://*.example.com');
+    expect(list.has('http://good.example:443')).toBe(false);
+    expect(list.has('http://a.example.com:443')).toBe(false);
+    expect(list.has('https://a.example.com:443')).toBe(true);
+  });
+
+  it('may have the last port there is, as may a host, and none behind it', () => {
+    expect(origins('https://good.example:65535').has('https://good.example:65535')).toBe(true);
+    expect(hosts('good.example:65535').has(parseHost('good.example:65535')!)).toBe(true);
+    expect(parseAllowedHosts(['good.example:65536'])).toEqual([expect.stringContaining('is no host')]);
+    expect(parseAllowedOrigins(['https://good.example:65536'])).toEqual([expect.stringContaining('is no origin')]);
+  });
+
+  it('of a page that is no website is never the same as that of this server', () => {
+    const facts = { host: parseHost('abc')!, secure: undefined, isLocalPeer: false };
+    expect(judgeOrigin(undefined, { ...facts, origin: 'http://abc' })).toBeUndefined();
+    expect(judgeOrigin(undefined, { ...facts, origin: 'chrome-extension://abc' })).toContain('chrome-extension');
+  });
+});
+
+it('a refused Host is shown up to its 300th character', () => {
+  const host = { name: 'x'.repeat(2000), port: undefined };
+  expect(judgeHost(hosts('good.example'), host)).toHaveLength(300);
+});
+
 describe('allowedOrigins', () => {
   const list = origins(
     'https://good.example',
