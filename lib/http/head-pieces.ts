@@ -42,7 +42,10 @@ export class ByteStore {
   /** Hands over what was stored, followed by `tail`, and keeps nothing. No copy where nothing was stored. */
   take(tail: Buffer): Buffer {
     if (this.length === 0) return tail;
-    const all = Buffer.concat([...this.pieces, this.buffer.subarray(0, this.used), tail]);
+    // In memory of its own: a part of a pool would keep the whole pool alive.
+    const all = Buffer.allocUnsafeSlow(this.length + tail.length);
+    let end = 0;
+    for (const piece of [...this.pieces, this.buffer.subarray(0, this.used), tail]) end += piece.copy(all, end);
     this.drop();
     return all;
   }
