@@ -1,3 +1,5 @@
+import './compat/runtime.js';
+
 export type { AttemptProxy, GatewayType } from './admission/attempt.js';
 export { UpgradeAttempt } from './admission/attempt.js';
 export { type Ban, type BanOptions, type BanTarget, SecureWsBans } from './admission/bans.js';

@@ -84,6 +84,7 @@ describe('the table of options', () => {
       keepalive: { pingInterval: 20_000, pingTimeout: 20_000, closeTimeout: 10_000 },
       compression: { mode: 'shared', windowBits: 12, memLevel: 5, threshold: 256, budget: 64 * 1024 ** 2 },
       shutdown: { drainTimeout: 5000 },
+      nativeAccept: 'auto',
       foreignUpgrades: 'auto',
       keepRequest: false,
       client: {

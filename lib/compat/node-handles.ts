@@ -1,5 +1,5 @@
 import { AsyncResource } from 'node:async_hooks';
-import { type Server, Socket } from 'node:net';
+import { createServer, type Server, Socket } from 'node:net';
 import { constants } from 'node:os';
 
 /**
@@ -103,7 +103,7 @@ const gateOf = (server: Listening, accept: (client: Handle) => void): Gate => ({
 
 /** Ends it as if nobody was here. */
 export function drop(client: Handle): void {
-  if (client.reset?.() !== 0) client.close();
+  if (client.reset() !== 0) client.close();
 }
 
 /**
@@ -156,6 +156,48 @@ export function learnRequests(): Requests | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The requests of this Node, learned by {@link handlesProblem}. */
+export let requests: Requests | undefined;
+
+const METHODS = ['readStart', 'readStop', 'writeLatin1String', 'shutdown', 'getpeername', 'reset', 'close'] as const;
+let problem: string | undefined | null = null;
+
+/** Why this Node's handles cannot be used; `undefined` where they can. Probed once. */
+export function handlesProblem(): string | undefined {
+  if (problem !== null) return problem;
+  try {
+    problem = serverProblem() ?? handleProblem();
+  } catch (error) {
+    problem = `Node's handles: ${(error as Error).message}`;
+  }
+  return problem;
+}
+
+/** The counter of connections can be written, and a closed server can be told that one has gone. */
+function serverProblem(): string | undefined {
+  const server = createServer() as Listening;
+  const before = server._connections;
+  server._connections = before + 1;
+  if (before !== 0 || server._connections !== 1) return "a server's _connections cannot be counted";
+  server._connections = before;
+  return typeof server._emitCloseIfDrained === 'function' ? undefined : 'a server has no _emitCloseIfDrained';
+}
+
+/** A socket has its handle before it begins to connect, which this one never does. */
+function handleProblem(): string | undefined {
+  const socket = new Socket();
+  socket.on('error', ignore);
+  socket.connect({ host: '127.0.0.1', port: 9 });
+  const handle = handleOf(socket);
+  const missing = handle === undefined ? METHODS : METHODS.filter((name) => typeof handle[name] !== 'function');
+  const isReadable = handle !== undefined && 'onread' in handle && typeof handle.bytesRead === 'number';
+  socket.destroy();
+  if (missing.length > 0) return `a TCP handle has no ${missing.join(', ')}`;
+  if (!isReadable) return 'a TCP handle is read in an unknown way';
+  requests = learnRequests();
+  return requests === undefined ? 'a socket writes in an unknown way' : undefined;
 }
 
 /** Writes text, now or as soon as the peer takes it. False where it cannot be. */

@@ -1,7 +1,8 @@
-import { createServer, type Server as HttpServer, type IncomingMessage } from 'node:http';
+import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Server as HttpsServer } from 'node:https';
 import type { Server, Socket } from 'node:net';
 import { Duplex } from 'node:stream';
+import { createServer as createTlsServer } from 'node:tls';
 import { namesUpgrade } from '../http/fields.js';
 
 /**
@@ -13,7 +14,7 @@ import { namesUpgrade } from '../http/fields.js';
 export type WebServer = HttpServer | HttpsServer;
 
 /** A listener of Node's own that starts HTTP on a connection. */
-export type ServeHttp = (this: WebServer, socket: Socket) => void;
+export type ServeHttp = (this: Server, socket: Socket) => void;
 type Listener = (...args: unknown[]) => void;
 /** An `IncomingMessage` as Node's parser reports it: `upgrade` where it asks for another protocol. */
 export type ParsedRequest = IncomingMessage & { upgrade?: boolean };
@@ -34,6 +35,9 @@ interface StreamHandle {
 
 /** Node's own listener: one function, which all servers share, for 'connection' and, over TLS, 'secureConnection'. */
 export const NODE_LISTENER = createServer().listeners('connection')[0] as ServeHttp | undefined;
+
+/** The listener with which every TLS server of Node's starts TLS on a connection. */
+export const TLS_LISTENER = createTlsServer().listeners('connection')[0] as ServeHttp | undefined;
 
 /** What Node's listener puts on a socket, in the order of `on()`. */
 const EVENTS = ['data', 'end', 'close', 'drain', 'error', 'timeout', 'resume', 'pause'] as const;
@@ -140,6 +144,10 @@ export function watchUpgrades(socket: Socket, look: (request: ParsedRequest, isF
   };
 }
 
+/** The response that is still being written to a socket, if there is one. */
+export const unanswered = (socket: Socket): ServerResponse | undefined =>
+  (socket as { _httpMessage?: ServerResponse | null })._httpMessage ?? undefined;
+
 /** Puts `replacement` where `own` stands among the listeners of a server. Answers what undoes it, or `undefined` where `own` is not there. */
 export function replaceListener(
   server: Server,
@@ -187,13 +195,17 @@ const BEFORE_TAB = /(?:^|,)[\t ]*upgrade *(?:,|$)/i;
 export const nodeNamesUpgrade = (connection: string): boolean =>
   tabsMatter ? BEFORE_TAB.test(connection) : namesUpgrade(connection);
 
-/** Why this Node's HTTP server is not as it is expected to be; `undefined` where it is. */
-export function probeHttp(): string | undefined {
+let problem: string | undefined | null = null;
+
+/** Why this Node's HTTP server is not as it is expected to be; `undefined` where it is. Probed once. */
+export function httpProblem(): string | undefined {
+  if (problem !== null) return problem;
   try {
-    return tryHttp();
+    problem = tryHttp();
   } catch (error) {
-    return `Node's HTTP server: ${(error as Error).message}`;
+    problem = `Node's HTTP server: ${(error as Error).message}`;
   }
+  return problem;
 }
 
 class Unconnected extends Duplex {
@@ -207,8 +219,14 @@ function tryHttp(): string | undefined {
   if (typeof NODE_LISTENER !== 'function') return "Node's HTTP server listens to no 'connection'";
   const server = createServer();
   const paths: unknown[] = [];
-  server.on('request', ({ url }) => paths.push(url));
-  server.on('upgrade', () => paths.push('upgrade'));
+  let isAnswering = false;
+  // Without a listener Node would not emit 'upgrade'. Tracing agents, which replace the prototype's method, see nothing.
+  server.on('upgrade', () => undefined);
+  server.emit = ((event: string, request: IncomingMessage, response: unknown): boolean => {
+    paths.push(event === 'request' ? request.url : event);
+    isAnswering = unanswered(request.socket) === response;
+    return true;
+  }) as typeof server.emit;
   const socket = new Unconnected() as unknown as Socket;
   const first = new HttpConnection(server, socket, NODE_LISTENER);
   let upgrades = 0;
@@ -235,6 +253,6 @@ function tryHttp(): string | undefined {
   tabsMatter = !isUpgrade;
   paths.pop();
   for (const each of [socket, third]) each.destroy();
-  const isFound = paths.length === 1 && paths[0] === '/found' && upgrades === 1;
+  const isFound = paths.length === 1 && paths[0] === '/found' && upgrades === 1 && isAnswering;
   return isFound ? undefined : "Node's HTTP server reads a connection in an unknown way";
 }

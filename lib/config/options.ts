@@ -666,6 +666,13 @@ export interface SecureWsOptions {
   /** The page for operators. */
   readonly dashboard?: DashboardOptions;
   /**
+   * Where connections are judged first. `auto`: on Node's handles, before Node makes sockets of them, where this
+   * version of Node is known; `off`: on sockets, through Node's public interface alone.
+   *
+   * Default: `auto`. Variable: `WEBSOCKETS_NATIVE_ACCEPT`. Scope: application.
+   */
+  readonly nativeAccept?: 'auto' | 'off';
+  /**
    * Upgrades for a path without a gateway. `auto`: they go to other `upgrade` listeners of the server where there are
    * any, else 404; `refuse`: 404.
    *

@@ -54,6 +54,13 @@ export const TABLE = {
         'What operators log in to the page of `SecureWsDashboardModule` with, where that has neither a `token` nor `guards` of its own. At least 32 characters.',
     }),
   },
+  nativeAccept: row(choice('auto', 'off'), {
+    scope: 'a',
+    variable: 'WEBSOCKETS_NATIVE_ACCEPT',
+    default: 'auto',
+    means:
+      "Where connections are judged first. `auto`: on Node's handles, before Node makes sockets of them, where this version of Node is known; `off`: on sockets, through Node's public interface alone.",
+  }),
   foreignUpgrades: row(choice('auto', 'refuse'), {
     scope: 'a',
     variable: 'WEBSOCKETS_FOREIGN_UPGRADES',

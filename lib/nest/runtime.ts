@@ -11,7 +11,9 @@ import type { ClusterNode } from '../cluster/node.js';
 import { ClusterTicketStore } from '../cluster/tickets.js';
 import { hasScopedGateways, type NestModule } from '../compat/nest.js';
 import type { WebServer } from '../compat/node-http.js';
+import { probeNode } from '../compat/probes.js';
 import { compatibilityReport } from '../compat/report.js';
+import { findWs } from '../compat/ws-version.js';
 import { inconsistencies, speaksTls } from '../config/consistency.js';
 import { defaultEnvironment, type Environment, environmentOf } from '../config/environment.js';
 import { ConfigurationError } from '../config/problems.js';
@@ -163,6 +165,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
       wrapFilters(type, module);
     }
     this.plans = plans;
+    probeNode(this.settings.nativeAccept);
     if (gateways.length > 0) this.tell(this.report());
     return plans;
   }
@@ -170,15 +173,24 @@ export class SecureWsRuntime implements Audiences, BanContext {
   /** The settings, the gateways, and everything that is wrong with them: changes nothing and does not throw for them. */
   examine() {
     const { settings, sources, problems: found, warnings } = this.read();
+    const ws = findWs();
     const gateways = this.isAdapter ? findGateways(this.modules) : [];
-    const problems = [...found];
+    const problems = ws.problem === undefined ? [...found] : [...found, ws.problem];
     const plans = planListeners(gateways, settings, this.config, problems);
     if (sources.get('proxy.requireTls') === 'default' && !this.isPreview)
       problems.push(...this.tlsChoice(settings, plans));
     const parts = partsOf(plans);
     const findings = inconsistencies({ settings, sources, gateways: parts, httpsServer: this.httpsServer });
     problems.push(...findings.problems);
-    return { settings, sources, gateways, plans, parts, problems, warnings: [...warnings, ...findings.warnings] };
+    return {
+      settings,
+      sources,
+      gateways,
+      plans,
+      parts,
+      problems,
+      warnings: [...warnings, ...findings.warnings, ...ws.warnings],
+    };
   }
 
   /** Every setting with where it came from, and the memory that they allow. */

@@ -4,18 +4,14 @@ import {
   type Handle,
   type HandleAddress,
   handleOf,
-  learnRequests,
   type Request,
-  type Requests,
+  requests,
   resetError,
   toRequest,
   wasReset,
   writeText,
 } from '../compat/node-handles.js';
 import type { Ends, Heir, Transport, TransportReader } from './transport.js';
-
-/** Learned with the first connection; `null` where this Node's requests are unknown. */
-let requests: Requests | null | undefined;
 
 /** Node's handle of a TCP connection: a refused connection never becomes a socket. */
 export class HandleTransport implements Transport {
@@ -34,12 +30,6 @@ export class HandleTransport implements Transport {
     private readonly gate: Gate,
   ) {
     gate.count(1);
-  }
-
-  /** Whether this Node's handles are as we know them. */
-  static fits(client: Handle): boolean {
-    if (requests === undefined) requests = learnRequests() ?? null;
-    return requests !== null && typeof client.readStart === 'function' && 'onread' in client;
   }
 
   /** For whom a socket that the server emits was released; `undefined` where it comes from no transport. */

@@ -34,7 +34,7 @@ export class DedicatedListener extends Listener {
     const { server } = this;
     const isTls = this.files !== undefined;
     this.acceptEarly(server, (client, gate, peer) => {
-      if (isTls || !this.isHandleUsable(server, client, peer)) return false;
+      if (isTls || !this.isHandleUsable(server, peer)) return false;
       this.open(new HandleTransport(client, gate), peer)?.read();
       return true;
     });

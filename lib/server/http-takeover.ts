@@ -1,14 +1,16 @@
+import type { Server as HttpServer } from 'node:http';
 import { Server as HttpsServer } from 'node:https';
 import type { Server, Socket } from 'node:net';
-import { createServer as createTlsServer } from 'node:tls';
 import type { Gate, Handle } from '../compat/node-handles.js';
 import {
   HttpConnection,
+  httpProblem,
   NODE_LISTENER,
   type ParsedRequest,
-  probeHttp,
   replaceListener,
   replaceMethod,
+  type ServeHttp,
+  TLS_LISTENER,
   type WebServer,
   watchUpgrades,
 } from '../compat/node-http.js';
@@ -32,13 +34,8 @@ export interface HttpTakeoverHost extends FirstBytesOwner {
   notice(message: string): void;
 }
 
-type OnSocket = (this: WebServer, socket: Socket) => void;
-
-/** The listener with which every TLS server of Node's starts TLS. */
-const TLS_LISTENER = createTlsServer().listeners('connection')[0] as OnSocket;
-
-let problem: string | undefined | null = null;
-
+/** Listeners that stand for Node's own, put there for another application on the same server. */
+const replacements = new WeakSet<ServeHttp>();
 /**
  * One HTTP server of the application, so far as a shared port takes part in it: the first bytes of its connections, its
  * 'upgrade' events and its close methods. `giveBack()` leaves the server as it was.
@@ -48,6 +45,8 @@ export class HttpTakeover {
   private readonly taps = new Set<HttpTap>();
   private readonly undo: (() => void)[] = [];
   private isOver = false;
+  /** Starts HTTP on a connection: Node's own listener, or what stands for it. */
+  private readonly serveHttp: ServeHttp | undefined;
 
   constructor(
     private readonly host: HttpTakeoverHost,
@@ -55,27 +54,51 @@ export class HttpTakeover {
   ) {
     this.arrivals = new Arrivals(host);
     const isTls = server instanceof HttpsServer;
-    const own = NODE_LISTENER as OnSocket;
-    problem = problem === null ? probeHttp() : problem;
-    const canTap = problem === undefined && server.listeners(isTls ? 'secureConnection' : 'connection').includes(own);
+    const problem = httpProblem();
+    this.serveHttp =
+      problem === undefined ? this.find(isTls ? 'secureConnection' : 'connection', NODE_LISTENER) : undefined;
     this.undo.push(
       host.acceptHandles(server, (client, gate, peer) => {
-        if (isTls || !canTap) return false;
+        if (isTls || this.serveHttp === undefined) return false;
         this.arrivals.add(new HandleTransport(client, gate), peer);
         return true;
       }),
     );
-    if (isTls)
-      this.replace('connection', TLS_LISTENER, (socket) => host.admit(socket) && TLS_LISTENER.call(server, socket));
-    if (!canTap) {
-      host.notice(
-        `upgrades on the shared port are read by Node's HTTP parser, within its limits (${problem ?? "the server has not Node's own 'connection' listener"})`,
-      );
-      return;
-    }
-    if (isTls) this.replace('secureConnection', own, (socket) => this.serve(socket, true));
-    else this.replace('connection', own, (socket) => this.onConnection(socket));
+    if (isTls) this.admitBeforeTls();
+    if (this.serveHttp === undefined) this.followNode(problem, isTls);
+    else this.readBeforeNode(this.serveHttp, isTls);
+  }
+
+  private readBeforeNode(serveHttp: ServeHttp, isTls: boolean): void {
+    if (isTls) this.replace('secureConnection', serveHttp, (socket) => this.serve(socket, true));
+    else this.replace('connection', serveHttp, (socket) => this.onConnection(socket));
     this.replaceCloseMethods();
+  }
+
+  /** Node's own listener among those of the server; `undefined` where it is not there. */
+  private find(event: string, own: ServeHttp | undefined): ServeHttp | undefined {
+    return (this.server.listeners(event) as ServeHttp[]).find((each) => each === own || replacements.has(each));
+  }
+
+  private admitBeforeTls(): void {
+    const startTls = this.find('connection', TLS_LISTENER);
+    if (startTls === undefined) return;
+    this.replace('connection', startTls, (socket) => {
+      if (this.isOver || this.host.admit(socket)) startTls.call(this.server, socket);
+    });
+  }
+
+  /** Nothing is read before Node's parser: upgrades arrive when it has read them. */
+  private followNode(problem: string | undefined, isTls: boolean): void {
+    const { host, server } = this;
+    const why = problem ?? "a listener stands in place of the server's own for connections";
+    host.notice(`upgrades on the shared port are read by Node's HTTP parser, within its limits: ${why}`);
+    const onSocket = (socket: Socket): void => {
+      if (isTls || host.admit(socket)) this.watch(socket, { isOrdinary: false });
+    };
+    const event = isTls ? 'secureConnection' : 'connection';
+    (server as Server).on(event, onSocket);
+    this.undo.push(() => server.removeListener(event, onSocket));
   }
 
   /** Takes part no longer: all listeners and methods are the server's own again. */
@@ -91,7 +114,7 @@ export class HttpTakeover {
 
   /** Starts HTTP again on a socket from which `bytes` were read, which Node parses first. */
   serveAgain(socket: Socket, bytes: Buffer, hasEnded: boolean): void {
-    const http = new HttpConnection(this.server, socket, NODE_LISTENER!);
+    const http = new HttpConnection(this.server, socket, this.serveHttp!);
     this.watch(socket, { isOrdinary: true });
     if (bytes.length > 0) http.feed(bytes);
     if (hasEnded) http.end();
@@ -110,10 +133,10 @@ export class HttpTakeover {
 
   private serve(socket: Socket, isTapped: boolean): void {
     if (isTapped && !this.isOver) {
-      const http = new HttpConnection(this.server, socket, NODE_LISTENER!);
+      const http = new HttpConnection(this.server, socket, this.serveHttp!);
       this.watch(socket, new HttpTap(this.host, http, socket, this.taps));
     } else {
-      NODE_LISTENER!.call(this.server, socket);
+      this.serveHttp!.call(this.server, socket);
       if (!this.isOver) this.watch(socket, { isOrdinary: true });
     }
   }
@@ -141,17 +164,18 @@ export class HttpTakeover {
 
   /** A connection that Node does not know of yet must not outlive a call that closes connections. */
   private replaceCloseMethods(): void {
-    const { arrivals, server } = this;
+    const { arrivals } = this;
+    const server = this.server as HttpServer;
     this.undo.push(
       replaceMethod(
         server,
         'close',
         (was) =>
-          function (this: Server, ...args) {
+          function (this: HttpServer, ...args) {
             // protection: connections that Node does not know of end with the server
             arrivals.flush();
             // end protection
-            return was.apply(this as WebServer, args) as never;
+            return was.apply(this, args);
           },
       ),
       replaceMethod(server, 'closeIdleConnections', (was) => () => {
@@ -172,7 +196,8 @@ export class HttpTakeover {
     );
   }
 
-  private replace(event: string, own: OnSocket, replacement: (socket: Socket) => unknown): void {
+  private replace(event: string, own: ServeHttp, replacement: (socket: Socket) => void): void {
+    replacements.add(replacement);
     const undo = replaceListener(this.server, event, own as never, replacement as never);
     if (undo !== undefined) this.undo.push(undo);
   }

@@ -1,5 +1,6 @@
 import type { Server, Socket } from 'node:net';
 import { drop, type Gate, type Handle, intercept } from '../compat/node-handles.js';
+import { acceptProblem } from '../compat/probes.js';
 import type { GatewaySettings } from '../config/settings.js';
 import { PendingHandshake } from '../handshake/pending-handshake.js';
 import { Router } from '../handshake/router.js';
@@ -10,7 +11,6 @@ import { REFUSALS, type Refusal } from '../http/refusal.js';
 import { type ClientAddress, NO_ADDRESS, parseAddress } from '../net/address.js';
 import { isAddressAllowed } from '../net/address-list.js';
 import type { ClientRoute } from '../net/forwarding.js';
-import { HandleTransport } from '../net/handle-transport.js';
 import type { ProxyVersions } from '../net/proxy-protocol.js';
 import { reset } from '../net/reset.js';
 import { SocketTransport } from '../net/socket-transport.js';
@@ -99,7 +99,9 @@ export abstract class Listener {
     server: Server,
     take: (client: Handle, gate: Gate, peer: ClientAddress) => boolean,
   ): () => void {
-    const { ipv6Prefix } = this.engine.settings.connections;
+    const { connections, nativeAccept } = this.engine.settings;
+    if (acceptProblem(nativeAccept) !== undefined) return () => undefined;
+    const { ipv6Prefix } = connections;
     return intercept(server, (address, client, gate) => {
       const peer = parseAddress(address, ipv6Prefix) ?? NO_ADDRESS;
       const refusal = this.judge(peer);
@@ -111,7 +113,7 @@ export abstract class Listener {
   }
 
   /** Whether a connection can be read before Node makes a socket of it. */
-  protected isHandleUsable(server: Server, client: Handle, peer: ClientAddress): boolean {
+  protected isHandleUsable(server: Server, peer: ClientAddress): boolean {
     // The header of the PROXY protocol is read from a socket, before TLS and HTTP.
     // protection: a trusted proxy is read for its PROXY header before HTTP
     if (this.gate !== undefined && this.engine.proxy.trusted.has(peer)) return false;
@@ -120,7 +122,7 @@ export abstract class Listener {
     // protection: maxConnections of a server holds at accept
     if (server.maxConnections > 0) return false;
     // end protection
-    return HandleTransport.fits(client);
+    return true;
   }
 
   peerOf(socket: Socket): ClientAddress {

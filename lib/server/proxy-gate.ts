@@ -1,5 +1,6 @@
 import type { Server, Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import { replaceMethod } from '../compat/node-http.js';
 import { markProxied, type ProxiedConnection, proxiedBy } from '../net/proxied-connection.js';
 import {
   MORE,
@@ -81,16 +82,19 @@ export class ProxyGate {
       }
       return emit.call(this, event, ...args);
     };
-    const restore = [replace(server, 'emit', attached)];
+    const restore = [replaceMethod(server as { emit: Emit }, 'emit', () => attached)];
     // A connection that the server has not been told of must not outlive the server.
     for (const name of ['close', 'closeAllConnections', 'closeIdleConnections'] as const) {
-      const method = (server as unknown as Record<string, ((...args: unknown[]) => unknown) | undefined>)[name];
-      if (method === undefined) continue;
-      const closing = function (this: Server, ...args: unknown[]) {
-        gate.drop();
-        return method.apply(this, args);
-      };
-      restore.push(replace(server, name as 'close', closing as Server['close']));
+      const methods = server as unknown as Record<string, ((...args: unknown[]) => unknown) | undefined>;
+      if (methods[name] === undefined) continue;
+      restore.push(
+        replaceMethod(methods, name, (was) => {
+          return function (this: Server, ...args: unknown[]) {
+            gate.drop();
+            return was!.apply(this, args);
+          };
+        }),
+      );
     }
     return () => {
       for (const each of restore.reverse()) each();
@@ -229,17 +233,6 @@ class WaitingHeader {
     socket.removeListener('close', this.onGone);
     this.host.left();
   }
-}
-
-/** Replaces a method of one server; what is answered puts the former one back, unless somebody else has replaced it since. */
-function replace<K extends 'emit' | 'close'>(server: Server, name: K, method: Server[K] | Emit): () => void {
-  const own = Object.getOwnPropertyDescriptor(server, name);
-  Object.defineProperty(server, name, { configurable: true, writable: true, enumerable: false, value: method });
-  return () => {
-    if (server[name] !== method) return;
-    if (own === undefined) delete (server as Partial<Server>)[name];
-    else Object.defineProperty(server, name, own);
-  };
 }
 
 /** Both ends of TCP, as they are: before the remote one is renamed. Unix domain sockets have none: there Node's own note is read. */

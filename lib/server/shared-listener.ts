@@ -1,9 +1,15 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { Server as HttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import type { AddressEntry } from '../admission/address-table.js';
 import type { Gate, Handle } from '../compat/node-handles.js';
-import { nodeNamesUpgrade, type ParsedRequest, replaceMethod, type WebServer } from '../compat/node-http.js';
+import {
+  nodeNamesUpgrade,
+  type ParsedRequest,
+  replaceMethod,
+  unanswered,
+  type WebServer,
+} from '../compat/node-http.js';
 import type { GatewaySettings } from '../config/settings.js';
 import type { HeadHolder } from '../handshake/handshake-budget.js';
 import { splitList } from '../http/grammar.js';
@@ -70,7 +76,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
   acceptHandles(server: WebServer, take: (client: Handle, gate: Gate, peer: ClientAddress) => boolean): () => void {
     return this.acceptEarly(
       server,
-      (client, gate, peer) => this.isHandleUsable(server, client, peer) && take(client, gate, peer),
+      (client, gate, peer) => this.isHandleUsable(server, peer) && take(client, gate, peer),
     );
   }
 
@@ -242,10 +248,6 @@ const asksForWebSocket = ({ headers }: IncomingMessage): boolean =>
   headers.upgrade !== undefined &&
   splitList(headers.upgrade.toLowerCase()).includes('websocket') &&
   nodeNamesUpgrade(headers.connection ?? '');
-
-/** The response that is still being written to a socket, if there is one. */
-const unanswered = (socket: Socket): ServerResponse | undefined =>
-  (socket as { _httpMessage?: ServerResponse | null })._httpMessage ?? undefined;
 
 function whenAnswered(socket: Socket, then: () => void): void {
   const response = unanswered(socket);

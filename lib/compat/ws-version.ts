@@ -1,0 +1,65 @@
+import { readFileSync, realpathSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+
+/** The versions of `ws` that the tests have run with: major and minor. */
+const OLDEST = [8, 21] as const;
+const NEWEST = [8, 23] as const;
+
+/** A copy of `ws`. */
+export interface WsCopy {
+  readonly version: string;
+  /** Of its `package.json`, symbolic links resolved. */
+  readonly file: string;
+}
+
+export interface WsFindings {
+  /** The version in use; `undefined` where it cannot be found, as in a bundle. */
+  readonly version: string | undefined;
+  /** Why the application cannot start. */
+  readonly problem: string | undefined;
+  readonly warnings: readonly string[];
+}
+
+/** Judges this library's copy of `ws`, and the one that the application's own files get. */
+export function judgeWs(ours: WsCopy | undefined, applications: WsCopy | undefined): WsFindings {
+  const warnings: string[] = [];
+  let problem: string | undefined;
+  const tested = `${OLDEST.join('.')} to ${NEWEST.join('.')}`;
+  if (ours !== undefined && compare(ours.version, OLDEST) < 0)
+    problem = `ws ${ours.version} is too old: nest-secure-ws needs ws ${OLDEST.join('.')} or newer; install it or run npm dedupe`;
+  else if (ours !== undefined && compare(ours.version, NEWEST) > 0)
+    warnings.push(`ws ${ours.version} is newer than what nest-secure-ws was tested with (${tested})`);
+  if (ours !== undefined && applications !== undefined && ours.file !== applications.file)
+    warnings.push(
+      `the application imports another copy of ws (${applications.version}) than nest-secure-ws (${ours.version}): instanceof WebSocket is false for sockets of the other; run npm dedupe`,
+    );
+  return { version: ours?.version, problem, warnings };
+}
+
+let found: WsFindings | undefined;
+
+/** Looks once. */
+export function findWs(): WsFindings {
+  // A bundle has no address of its own in some formats, and brings its own `ws`.
+  const { url } = import.meta as { url?: string };
+  found ??= judgeWs(copyFor(url), copyFor(join(process.cwd(), 'index.js')));
+  return found;
+}
+
+function copyFor(file: string | undefined): WsCopy | undefined {
+  if (file === undefined) return undefined;
+  try {
+    const resolved = realpathSync(createRequire(file).resolve('ws/package.json'));
+    const { version } = JSON.parse(readFileSync(resolved, 'utf8')) as { version?: unknown };
+    return typeof version === 'string' ? { version, file: resolved } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** By major and minor version. */
+function compare(version: string, [major, minor]: readonly [number, number]): number {
+  const [ourMajor = 0, ourMinor = 0] = version.split('.').map((part) => Number.parseInt(part, 10));
+  return ourMajor - major || ourMinor - minor;
+}

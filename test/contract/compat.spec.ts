@@ -1,0 +1,119 @@
+import { resolve } from 'node:path';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import type { StatsSnapshot } from 'nest-secure-ws';
+import { judgeWs } from '../../lib/compat/ws-version.js';
+import { freePort } from '../support/app.js';
+import { Child } from '../support/child.js';
+import { RawClient, upgradeHead } from '../support/raw-client.js';
+
+/** Each internal of Node is taken away in its turn; `expected`: which way is reported. */
+const INTERNALS: readonly (readonly [name: string, expected: Record<string, RegExp>])[] = [
+  ['nothing', { accept: /^handles$/, http: /^first bytes$/ }],
+  ['_connections', { accept: /^sockets: .*_connections/, http: /^first bytes$/ }],
+  ['_emitCloseIfDrained', { accept: /^sockets: .*_emitCloseIfDrained/, http: /^first bytes$/ }],
+  ['getpeername', { accept: /^sockets: .*getpeername/, http: /^first bytes$/ }],
+  ['reset', { accept: /^sockets: .*reset/, http: /^first bytes$/ }],
+  ['readStart', { accept: /^sockets: .*readStart/, http: /^first bytes$/ }],
+  ['WriteWrap', { accept: /^sockets: /, http: /^first bytes$/ }],
+  ['the listener of HTTP servers', { accept: /^handles$/ }],
+  ['parser', { accept: /^handles$/, http: /^upgrade events: / }],
+];
+
+let child: Child | undefined;
+afterEach(async () => {
+  await child?.end();
+  child = undefined;
+});
+
+const PLAIN = 'GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n';
+type Answer = StatsSnapshot & { readonly compatibility: Record<string, string> };
+
+/** What a user has: refusals, answers, closing, and no exception. */
+async function expectService(started: Child, ownPort: number): Promise<void> {
+  const shared = started.ready as number;
+  for (const port of [shared, ownPort]) {
+    const client = await RawClient.open({ port });
+    client.send('echo', port);
+    expect(await client.json()).toEqual({ event: 'echo', data: port });
+    const refused = await RawClient.connect({ port });
+    expect((await refused.upgrade(upgradeHead(port, { headers: { 'Sec-WebSocket-Version': '8' } }))).status).toBe(426);
+    for (const end of ['end', 'destroy', 'resetAndDestroy'] as const)
+      for (const bytes of ['', 'GET / HT', upgradeHead(port).slice(0, -2)]) {
+        const leaving = await RawClient.connect({ port });
+        leaving.write(bytes);
+        await new Promise((done) => setTimeout(done, 10));
+        leaving.socket[end]();
+      }
+    const denied = await RawClient.connect({ port, localAddress: '127.0.9.9' }).catch(() => undefined);
+    await denied?.untilClosed();
+    client.destroy();
+    refused.destroy();
+  }
+  const ordinary = await RawClient.connect({ port: shared });
+  expect((await ordinary.upgrade(PLAIN)).status).toBe(404);
+  expect((await ordinary.upgrade(upgradeHead(shared))).status).toBe(101);
+  ordinary.destroy();
+  const later = await RawClient.connect({ port: shared });
+  await new Promise((done) => setTimeout(done, 20));
+  expect((await later.upgrade(PLAIN)).status).toBe(404);
+  later.destroy();
+  for (let asked = 0; asked < 100; asked++) {
+    const { connections, pending, slots, heldBytes } = await started.ask<Answer>('stats');
+    if (connections + pending + slots + heldBytes === 0) break;
+    await new Promise((done) => setTimeout(done, 20));
+  }
+  const left = await started.ask<Answer>('stats');
+  expect(left).toMatchObject({ connections: 0, pending: 0, slots: 0, heldBytes: 0, faults: {} });
+  expect(started.isAlive).toBe(true);
+  expect(await started.ask('close')).toBe('closed');
+}
+
+describe.each(INTERNALS)('without %s', (name, expected) => {
+  it('an application serves as ever, and says which way it uses', async () => {
+    const ownPort = freePort();
+    child = await Child.start('test/contract/compat.app.ts', [String(ownPort)], {
+      NODE_OPTIONS: `--import=file://${resolve('test/contract/without.mjs')}`,
+      WITHOUT: name,
+    });
+    const { compatibility } = await child.ask<Answer>('stats');
+    for (const [part, way] of Object.entries(expected)) expect(compatibility[part]).toMatch(way);
+    await expectService(child, ownPort);
+    expect(child.printed).toMatch(/compatibility: /);
+    expect(child.printed).not.toMatch(/Error|Uncaught/);
+  });
+});
+
+describe('nativeAccept: off', () => {
+  it('uses sockets, with the same service', async () => {
+    const ownPort = freePort();
+    child = await Child.start('test/contract/compat.app.ts', [String(ownPort)], { WEBSOCKETS_NATIVE_ACCEPT: 'off' });
+    const { compatibility } = await child.ask<Answer>('stats');
+    expect(compatibility['accept']).toBe('sockets: nativeAccept is off');
+    await expectService(child, ownPort);
+  });
+});
+
+describe('the version of ws', () => {
+  const copy = (version: string, file = '/a') => ({ version, file });
+
+  it.each([
+    ['8.20.1', 'too old', 0],
+    ['7.5.9', 'too old', 0],
+    ['8.21.0', undefined, 0],
+    ['8.23.4', undefined, 0],
+    ['8.24.0', undefined, 1],
+    ['9.0.0', undefined, 1],
+  ])('%s', (version, problem, warnings) => {
+    const found = judgeWs(copy(version), copy(version));
+    if (problem === undefined) expect(found.problem).toBeUndefined();
+    else expect(found.problem).toContain(problem);
+    expect(found.warnings).toHaveLength(warnings);
+  });
+
+  it('of two copies is told of once, and a bundle has none', () => {
+    expect(judgeWs(copy('8.23.0'), copy('8.18.0', '/b')).warnings).toEqual([
+      expect.stringContaining('another copy of ws (8.18.0)'),
+    ]);
+    expect(judgeWs(undefined, copy('8.18.0'))).toEqual({ version: undefined, problem: undefined, warnings: [] });
+  });
+});

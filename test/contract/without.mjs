@@ -1,0 +1,88 @@
+// Preloaded: hides one internal of Node from this library, and from nobody else.
+import { createServer, Server as HttpServer } from 'node:http';
+import { Server, Socket } from 'node:net';
+import { Duplex } from 'node:stream';
+
+/** The caller of whoever asks is a file of this library, and not Node itself. */
+const isOurs = () => /[\\/](?:lib|dist)[\\/](?:compat|net|server)[\\/]/.test(new Error().stack.split('\n')[3] ?? '');
+
+/** A property of a prototype that is not there for files of this library. */
+function hide(target, name) {
+  let holder = target;
+  while (holder !== null && !Object.hasOwn(holder, name)) holder = Object.getPrototypeOf(holder);
+  const value = holder[name];
+  Object.defineProperty(holder, name, {
+    configurable: true,
+    get() {
+      return isOurs() ? undefined : value;
+    },
+    set(other) {
+      Object.defineProperty(this, name, { configurable: true, writable: true, value: other });
+    },
+  });
+}
+
+function tcp() {
+  const socket = new Socket();
+  socket.on('error', () => undefined);
+  socket.connect({ host: '127.0.0.1', port: 9 });
+  const handle = socket._handle;
+  socket.destroy();
+  return Object.getPrototypeOf(handle);
+}
+
+function writeRequest() {
+  let request;
+  const writeLatin1String = (each) => {
+    request = each;
+    return 0;
+  };
+  const handle = { writeLatin1String, close: () => undefined, readStart: () => 0 };
+  new Socket({ handle, readable: false }).write('.', 'latin1');
+  return request;
+}
+
+const WAYS = {
+  _emitCloseIfDrained: () => hide(Server.prototype, '_emitCloseIfDrained'),
+  _connections: () => {
+    const counts = new WeakMap();
+    Object.defineProperty(Server.prototype, '_connections', {
+      configurable: true,
+      get() {
+        return counts.get(this);
+      },
+      set(count) {
+        if (!isOurs()) counts.set(this, count);
+      },
+    });
+  },
+  getpeername: () => hide(tcp(), 'getpeername'),
+  reset: () => hide(tcp(), 'reset'),
+  readStart: () => hide(tcp(), 'readStart'),
+  WriteWrap: () => {
+    const request = writeRequest();
+    // Node 26 makes its requests by itself.
+    if (request) Object.defineProperty(request.constructor, 'name', { value: 'OtherWrap' });
+    else hide(tcp(), 'writeLatin1String');
+  },
+  'the listener of HTTP servers': () => {
+    const on = HttpServer.prototype.on;
+    const [own] = createServer().listeners('connection');
+    HttpServer.prototype.on = function (event, listener) {
+      return on.call(this, event, listener === own ? own.bind(this) : listener);
+    };
+  },
+  parser: () => {
+    const parsers = new WeakMap();
+    Object.defineProperty(Duplex.prototype, 'parser', {
+      configurable: true,
+      get() {
+        return isOurs() ? undefined : parsers.get(this);
+      },
+      set(parser) {
+        parsers.set(this, parser);
+      },
+    });
+  },
+};
+WAYS[process.env.WITHOUT]?.();
