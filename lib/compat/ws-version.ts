@@ -41,9 +41,10 @@ let found: WsFindings | undefined;
 
 /** Looks once. */
 export function findWs(): WsFindings {
-  // A bundle has no address of its own in some formats, and brings its own `ws`.
   const { url } = import.meta as { url?: string };
-  found ??= judgeWs(copyFor(url), copyFor(join(process.cwd(), 'index.js')));
+  // A bundle brings its own `ws`, which has no version.
+  const ours = url !== undefined && /[\\/]compat[\\/]ws-version\.[jt]s$/.test(url) ? copyFor(url) : undefined;
+  found ??= judgeWs(ours, copyFor(join(process.cwd(), 'index.js')));
   return found;
 }
 
