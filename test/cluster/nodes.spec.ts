@@ -155,7 +155,8 @@ const total = (max: number) => [{ name: TOTAL, max }];
     await until('it was published', () =>
       server.ask(async (redis) => /cmdstat_publish/.test(await redis.info('commandstats'))),
     );
-    await pause(200);
+    // It must have been delivered to nobody before somebody is there.
+    await pause(2000);
     await b.ask('room', 'lobby', true);
     await until('it has subscribed', async () => ((await subscribers()) as string[]).length === 1);
     await a.ask('cast', { room: 'lobby' }, 'somebody');

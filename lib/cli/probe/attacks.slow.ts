@@ -1,7 +1,7 @@
 import type { Arena } from './arena.js';
 import type { Attack } from './attack.js';
 import { frame } from './frames.js';
-import { accepted, held, type Outcome } from './outcome.js';
+import { accepted, held, type Outcome, skipped } from './outcome.js';
 import type { Peer } from './peer.js';
 
 /** Waits for the server to end a connection, while something is dripped into it. */
@@ -35,6 +35,17 @@ async function untilServerEnds(
   return held(`ended${how} after ${seconds} s`);
 }
 
+/** Whether a plain request is answered as one: browsers open connections to such a port before they need them. */
+async function servesHttp(arena: Arena): Promise<boolean> {
+  const peer = await arena.open();
+  const lines = arena.head().split('\r\n');
+  peer.write(lines.filter((each) => !/^(?:Upgrade|Connection|Sec-WebSocket)/i.test(each)).join('\r\n'));
+  await peer.until(() => !peer.isOpen || peer.response !== undefined, 3000);
+  const { response } = peer;
+  peer.destroy();
+  return response !== undefined && response.status !== 426;
+}
+
 /** A byte of a text at each call. */
 function* bytesOf(text: string): Generator<string> {
   yield* text;
@@ -50,7 +61,11 @@ export const SLOW_ATTACKS: readonly Attack[] = [
     severity: 'note',
     setting: 'http.openTimeout',
     patience: 15_000,
-    run: async (arena, patience) => untilServerEnds(arena, await arena.open(), patience),
+    async run(arena, patience) {
+      const outcome = await untilServerEnds(arena, await arena.open(), patience);
+      if (outcome.verdict !== 'accepted' || !(await servesHttp(arena))) return outcome;
+      return skipped(`${outcome.seen}: the port serves ordinary HTTP too, whose own timeouts hold until bytes come`);
+    },
   }),
   slow({
     id: 'half-head',
