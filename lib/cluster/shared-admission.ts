@@ -39,6 +39,8 @@ export class SharedAdmission {
   constructor(
     readonly node: ClusterNode,
     limits: SharedLimits,
+    /** Told the seconds that each attempt has waited, where anybody wants to know. */
+    private readonly times?: { observe(seconds: number): void },
   ) {
     this.#limits = limits;
     this.#siteRate = { limit: limits.rate.limit * SITE_FACTOR, window: limits.rate.window };
@@ -79,11 +81,11 @@ export class SharedAdmission {
     const claims = this.#claims(entry, gateway, used);
     const known = this.node.remembered(claims);
     if (known !== undefined) return refusalOf(known, claims);
-    return this.node
-      .admit(claims)
-      .then((refusal) =>
-        refusal === undefined ? new SharedConnection(this, entry, gateway) : refusalOf(refusal, claims),
-      );
+    const begun = this.times === undefined ? 0 : performance.now();
+    return this.node.admit(claims).then((refusal) => {
+      this.times?.observe((performance.now() - begun) / 1000);
+      return refusal === undefined ? new SharedConnection(this, entry, gateway) : refusalOf(refusal, claims);
+    });
   }
 
   /** @internal For `SharedConnection` only. */

@@ -130,7 +130,7 @@ export class SecureSocket<Principal = unknown> extends ConnectedSocket {
    * never; left out: as before), and is from now on `principal`'s. The user's key goes with the principal, as in
    * `allow()`: `userKey`, else the principal if it is a string or a number, else its `id` or `sub`. Throws a
    * `RangeError`, and changes nothing, where one of them is none, and where `maxPerUser` keeps one more connection of
-   * another user out.
+   * another user out. One that too many connections in other processes of a cluster keep out is closed (1008) a moment later.
    */
   renew(session: Renewal<Principal>): void {
     const { expiresAt, principal, userKey } = session;

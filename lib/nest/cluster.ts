@@ -57,7 +57,7 @@ export async function clusterOf(parts: ClusterParts): Promise<ClusterNode> {
     },
   );
   const { max, maxPerIp, rate } = settings.connections;
-  engine.cluster = new SharedAdmission(node, { max, maxPerIp, rate });
+  engine.cluster = new SharedAdmission(node, { max, maxPerIp, rate }, engine.collector?.cluster);
   return node;
 }
 

@@ -158,6 +158,8 @@ export class MetricsCollector {
   private readonly closedBy = new Map<string, { readonly code: string; readonly cause: string; count: number }>();
   private readonly handshake = new Histogram();
   readonly ping = new Histogram();
+  /** Waits of upgrades for the other processes of a cluster. */
+  readonly cluster = new Histogram();
   private readonly guards = new Map<string, Histogram>();
   private readonly handlers = new Map<string, { readonly labels: Labels; readonly histogram: Histogram }>();
   /** Called with each new histogram, so that it can be mirrored. */
@@ -218,6 +220,9 @@ export class MetricsCollector {
       ),
       histogramFamily('handshake_seconds', 'From TCP accept to the 101.', [{ labels: {}, histogram: this.handshake }]),
       histogramFamily('ping_seconds', 'From a ping to its pong.', [{ labels: {}, histogram: this.ping }]),
+      histogramFamily('cluster_seconds', 'How long an upgrade waited for the cluster.', [
+        { labels: {}, histogram: this.cluster },
+      ]),
       histogramFamily(
         'guard_seconds',
         'Asynchronous admission guards of one upgrade, together.',

@@ -222,6 +222,24 @@ describe('over two processes', () => {
     await eventually(isEmpty);
   });
 
+  it('a session that becomes another user’s counts for that one, and ends where it has too many', async () => {
+    const [a, b] = (await start(2, { connections: { maxPerUser: 1 } })) as [TestApp, TestApp];
+    const as = (user: string) => ({ headers: { 'X-User': user } });
+    const alice = await joined(a, 'x', as('alice'));
+    const bob = await joined(b, 'x', as('bob'));
+    const sockets = b.app.get(SecureWsBroadcaster).local.members('x');
+    sockets[0]!.renew({ userKey: 'carol' });
+    await eventually(() => [...cluster.users.values()].flat().length === 2);
+    expect(await status(await open(a, as('bob')))).toBe(101);
+    expect(await status(await open(a, as('carol')))).toBe(429);
+    sockets[0]!.renew({ userKey: 'alice' });
+    expect((await bob.client.frame())?.payload.readUInt16BE(0)).toBe(1008);
+    bob.client.destroy();
+    alice.client.destroy();
+    for (const client of clients.splice(0)) client.destroy();
+    await eventually(isEmpty);
+  });
+
   it('broadcasts reach gateways, rooms and users of both; local ones and those left out do not', async () => {
     const [a, b] = (await start(2)) as [TestApp, TestApp];
     const anna = await joined(a, 'lobby', { headers: { 'X-User': 'anna' } });

@@ -1,0 +1,134 @@
+import { afterEach, describe, expect, it, jest } from '@jest/globals';
+import { Logger, Module } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { SubscribeMessage } from '@nestjs/websockets';
+import { Redis } from 'ioredis';
+import {
+  ConfigurationError,
+  SecureGateway,
+  SecureWsBroadcaster,
+  SecureWsModule,
+  type SecureWsOptions,
+} from 'nest-secure-ws';
+import { eventually, startApp, type TestApp } from '../support/app.js';
+import { RawClient, upgradeHead } from '../support/raw-client.js';
+import { HAS_REDIS, RedisServer, unusedPort } from '../support/redis.js';
+
+@SecureGateway({ path: '/' })
+class Gateway {
+  @SubscribeMessage('x') x() {}
+}
+
+const env = { ...process.env };
+const ends: (() => Promise<unknown>)[] = [];
+const clients: RawClient[] = [];
+afterEach(async () => {
+  for (const client of clients.splice(0)) client.destroy();
+  for (const end of ends.splice(0).reverse()) await end();
+  process.env = { ...env };
+  jest.restoreAllMocks();
+});
+
+async function start(options: SecureWsOptions = {}): Promise<TestApp> {
+  const app = await startApp({ gateways: [Gateway], options });
+  ends.push(() => app.close());
+  return app;
+}
+
+async function redis(...args: string[]): Promise<RedisServer> {
+  const server = await RedisServer.start(...args);
+  ends.push(() => server.stop());
+  return server;
+}
+
+async function status(app: TestApp): Promise<number> {
+  const client = await RawClient.connect({ port: app.port });
+  clients.push(client);
+  return (await client.upgrade(upgradeHead(app.port))).status;
+}
+
+/** What the library has said to Nest's log. */
+function log(): string[] {
+  const lines: string[] = [];
+  for (const level of ['log', 'warn', 'error'] as const)
+    jest.spyOn(Logger.prototype, level).mockImplementation((line: unknown) => void lines.push(`${level}: ${line}`));
+  return lines;
+}
+
+const quick = { heartbeat: '200ms', lease: '2s' };
+
+describe('a cluster in an application', () => {
+  it.each([
+    [
+      { url: 'redis://:canary@host:port' },
+      /cluster\.url \(WEBSOCKETS_CLUSTER_URL\): the value \(not shown\) is not the URL of a Redis; expected redis:\/\//,
+    ],
+    [{ url: 'redis://:canary@h', heartbeat: '10s' }, /cluster\.lease .*twice cluster\.heartbeat/],
+    [
+      { url: 'redis://:canary@h', client: new Redis({ lazyConnect: true }) },
+      /cluster\.url .*cluster\.client .*exclude each other/,
+    ],
+    [{ store: { start() {}, admit() {}, release() {} } }, /cluster\.store and cluster\.bus go together/],
+    [{ prefix: 'a b' }, /cluster\.prefix .*is not a prefix/],
+    [{ secret: 'canary' }, /cluster\.secret .*not shown/],
+    [{ client: {} }, /cluster\.client: .*is not an ioredis client/],
+  ])('does not start with %#, and repeats no secret', async (cluster, expected) => {
+    const error = await start({ cluster: cluster as never }).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(ConfigurationError);
+    expect((error as Error).message).toMatch(expected);
+    expect((error as Error).message).not.toContain('canary');
+  });
+
+  (HAS_REDIS ? it : it.skip)(
+    'is one variable; without Redis it starts all the same, says so, and joins later',
+    async () => {
+      const port = await unusedPort();
+      const lines = log();
+      process.env['WEBSOCKETS_CLUSTER_URL'] = `redis://:canary@127.0.0.1:${port}`;
+      const [open, closed] = [
+        await start({ cluster: quick }),
+        await start({ cluster: { ...quick, onFailure: 'closed' } }),
+      ];
+      expect([await status(open), await status(closed)]).toEqual([101, 503]);
+      expect(lines.filter((line) => /cluster/.test(line) && line.startsWith('warn'))).toEqual([
+        expect.stringMatching(
+          /the store does not answer \(.*\); this process's limits hold alone \(cluster\.onFailure\)/,
+        ),
+        expect.stringMatching(/the store does not answer \(.*\); new connections get 503/),
+        expect.stringMatching(/refused 503 cluster-unavailable/),
+      ]);
+      await redis('--port', String(port), '--requirepass', 'canary');
+      await eventually(() => [open, closed].every((app) => app.stats().cluster?.status === 'up'), 40_000);
+      expect([await status(open), await status(closed)]).toEqual([101, 101]);
+      expect(lines.filter((line) => /cluster: joined|cluster: is back/.test(line))).toHaveLength(2);
+      expect(lines.join()).not.toContain('canary');
+    },
+    60_000,
+  );
+
+  (HAS_REDIS ? it : it.skip)("takes the application's own client, and leaves it alone", async () => {
+    const server = await redis();
+    const client = new Redis(server.port, '127.0.0.1', { lazyConnect: true });
+    const app = await start({ cluster: { ...quick, client } });
+    await eventually(() => app.stats().cluster?.status === 'up');
+    expect(await status(app)).toBe(101);
+    expect(client.status).toBe('wait');
+  });
+
+  (HAS_REDIS ? it : it.skip)('reaches gateways from an application without HTTP', async () => {
+    const server = await redis();
+    const app = await start({ cluster: { ...quick, url: server.url } });
+    const client = await RawClient.open({ port: app.port });
+    clients.push(client);
+
+    @Module({ imports: [SecureWsModule.forRoot({ cluster: { ...quick, url: server.url } })] })
+    class Worker {}
+    const worker = await NestFactory.createApplicationContext(Worker, { logger: false });
+    ends.push(() => worker.close());
+    await eventually(() => app.stats().cluster?.nodes.length === 2);
+    worker.get(SecureWsBroadcaster).emit('news', 1);
+    expect(await client.json()).toEqual({ event: 'news', data: 1 });
+    await worker.close();
+    await eventually(() => app.stats().cluster?.nodes.length === 1);
+  });
+});
