@@ -43,8 +43,8 @@ export default {
   ignorePatterns: ['docs', 'dist', 'bench', 'sample', 'coverage', 'observability'],
   incremental: true,
   incrementalFile: `.stryker/${QUICK ? 'quick' : 'all'}.json`,
-  // Measured: 90.0 % of the small set.
-  thresholds: { high: 95, low: 90, break: QUICK ? 88 : null },
+  // Measured: 90.7 % of the small set.
+  thresholds: { high: 95, low: 90, break: QUICK ? 89 : null },
   concurrency: 2,
   timeoutMS: 10_000,
   reporters: ['clear-text', 'progress-append-only', 'json'],
