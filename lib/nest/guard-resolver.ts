@@ -119,13 +119,14 @@ const named = (guard: AdmissionGuardFunction, instance: unknown): AdmissionGuard
 function activate(guard: CanActivate, attempt: UpgradeAttempt, gateway: GatewayType): Awaitable<Admission | boolean> {
   const request = requestOf(attempt);
   const context = new CallContext([request, responseOf(attempt), noNext], gateway, admit);
-  return admissionOf(request, guard.canActivate(context));
+  return admissionOf(request, guard.canActivate(context), attempt);
 }
 
 /** As Nest judges a guard's answer: a promise or an observable is waited for, also one in the other. */
-function admissionOf(request: GuardRequest, answer: unknown): Awaitable<Admission | boolean> {
-  if (isThenable(answer)) return Promise.resolve(answer).then((settled) => admissionOf(request, settled));
-  if (isObservable(answer)) return lastOf(answer).then((last) => admissionOf(request, last));
+function admissionOf(request: GuardRequest, answer: unknown, attempt: UpgradeAttempt): Awaitable<Admission | boolean> {
+  const judge = (settled: unknown) => admissionOf(request, settled, attempt);
+  if (isThenable(answer)) return Promise.resolve(answer).then(judge);
+  if (isObservable(answer)) return lastOf(answer, attempt.signal).then(judge);
   return answer ? request.user === undefined || allow({ principal: request.user }) : false;
 }
 
@@ -136,9 +137,22 @@ function noNext(): never {
   throw new Error('There is nothing behind an admission guard: return true or false');
 }
 
-/** Its last value; `false` where there is none. */
-const lastOf = (observable: { subscribe(observer: object): unknown }): Promise<unknown> =>
+/** Its last value; `false` where there is none. Unsubscribed from when the attempt is over. */
+const lastOf = (observable: { subscribe(observer: object): unknown }, signal: AbortSignal): Promise<unknown> =>
   new Promise((resolve, reject) => {
     let last: unknown = false;
-    observable.subscribe({ next: (value: unknown) => (last = value), error: reject, complete: () => resolve(last) });
+    const subscription = observable.subscribe({
+      next: (value: unknown) => (last = value),
+      error: reject,
+      complete: () => resolve(last),
+    }) as { unsubscribe?(): void } | undefined;
+    const stop = (): void => {
+      try {
+        subscription?.unsubscribe?.();
+      } catch (error) {
+        // Too late to be heard, where the attempt has been decided: what an abandoned guard throws is of no interest.
+        reject(error);
+      }
+    };
+    signal.addEventListener('abort', stop, { once: true });
   });
