@@ -91,7 +91,7 @@ describe('bans', () => {
     secure.ban({ address: '2001:db8::1' }, { for: '10s', reason: 'x' });
     expect(bans.ofAddress(at('2001:db8::ffff'))?.reason).toBe('x');
     expect(bans.ofAddress(at('2001:db8:0:1::1'))).toBeUndefined();
-    clock.now += 10_001;
+    clock.now += 60_000;
     expect(bans.ofAddress(at('2001:db8::1'))).toBeUndefined();
     expect(secure.list()).toEqual([]);
     expect(bans.size).toBe(0);
