@@ -148,6 +148,9 @@ describe('the first hour with the README', () => {
     expect(commands.map((line) => line.replace(/\s+#.*/, ''))).toEqual([
       'npm start',
       'npm cit',
+      'npx nest-secure-ws doctor',
+      'npx nest-secure-ws probe ws://localhost:3000',
+      'npx nest-secure-ws tune messages/',
       'npm install nest-secure-ws @nestjs/websockets @nestjs/config class-validator class-transformer',
     ]);
     expect(readme.indexOf('npm install')).toBeLessThan(readme.indexOf('// src/chat.gateway.ts'));
