@@ -37,7 +37,8 @@ const COMPILERS = ['5.9', '7'];
 /** The newest that runs on every Node of ours. */
 const PNPM = 'pnpm@10';
 /** What may be in the package. */
-const ALLOWED = /^(LICENSE|package\.json|options\.schema\.json|\.env\.example|.+\.(js|css|html|svg|d\.ts|md))$/;
+const ALLOWED =
+  /^(LICENSE|package\.json|options\.schema\.json|grafana\.json|alerts\.yml|\.env\.example|.+\.(js|css|html|svg|d\.ts|md))$/;
 /** Most bytes of the tarball and of what is in it. */
 const BUDGET = { packed: 640 * 1024, unpacked: 2.5 * 1024 ** 2 };
 

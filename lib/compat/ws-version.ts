@@ -41,12 +41,16 @@ let found: WsFindings | undefined;
 
 /** Looks once. */
 export function findWs(): WsFindings {
-  const { url } = import.meta as { url?: string };
+  const place = ownPlace();
   // A bundle brings its own `ws`, which has no version.
-  const ours = url !== undefined && /[\\/]compat[\\/]ws-version\.[jt]s$/.test(url) ? copyFor(url) : undefined;
+  const ours = place !== undefined && /[\\/]compat[\\/]ws-version\.[jt]s$/.test(place) ? copyFor(place) : undefined;
   found ??= judgeWs(ours, copyFor(join(process.cwd(), 'index.js')));
   return found;
 }
+
+/** This file, as a path or a URL. From a stack: `import.meta` cannot be compiled to CommonJS, as Jest on Nest 11 does. */
+const ownPlace = (): string | undefined =>
+  /(?:\(|at )((?:file:\/\/|\/|[A-Za-z]:[\\/]).*?)(?::\d+){2}\)?$/m.exec(new Error().stack ?? '')?.[1];
 
 function copyFor(file: string | undefined): WsCopy | undefined {
   if (file === undefined) return undefined;
