@@ -464,7 +464,8 @@ export class FrameWriter {
     // protection: slow readers are closed
     if (this.held - this.oversize > limits.maxBuffered && !this.refused) return connection.endForMemory('slow reader');
     // end protection
-    if (!this.watching || pending > limits.writeLimit) this.watch(clock.now(), pending);
+    // What is still queued must be looked at again, also where the socket has taken all it was given at once.
+    if (!this.watching || this.queue.length > 0 || pending > limits.writeLimit) this.watch(clock.now(), pending);
     connection.settle();
   }
 

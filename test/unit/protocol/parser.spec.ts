@@ -1,3 +1,4 @@
+import { constants } from 'node:buffer';
 import { describe, expect, it } from '@jest/globals';
 import { copy, frame, parse, parserOf, pieces, plain, Recorder } from './support.js';
 
@@ -249,7 +250,9 @@ describe('limits', () => {
 
   it('of a size without end are those of Node', () => {
     const said = parse([frame('', { length: 2n ** 53n - 1n })], { limits: { maxSize: Number.POSITIVE_INFINITY } });
-    expect(said[0]?.slice(0, 2)).toEqual(['error', 1009]);
+    // From Node 22 on a Buffer may have as many bytes as there are exact numbers.
+    const isPossible = constants.MAX_LENGTH >= Number.MAX_SAFE_INTEGER;
+    expect(said[0]?.slice(0, 2)).toEqual(isPossible ? undefined : ['error', 1009]);
   });
 });
 
