@@ -127,6 +127,8 @@ function makeRequest(attempt: UpgradeAttempt): GuardRequest {
   };
   for (const [name, value] of Object.entries(facts))
     Object.defineProperty(request, name, { value, configurable: true, enumerable: true, writable: true });
+  // Of IncomingMessage from Node 24 on: it fires when the peer leaves.
+  Object.defineProperty(request, 'signal', { get: () => attempt.signal, configurable: true, enumerable: true });
   return proxy;
 }
 
