@@ -1,7 +1,6 @@
 import { randomInt } from 'node:crypto';
 import type { ClientAddress } from '../net/address.js';
 import { Ring, type RingMember } from '../net/ring.js';
-import type { Crowd } from './pending.js';
 
 /** How many times the limits of one IPv6 prefix a whole /48 may hold. */
 export const SITE_FACTOR = 8;
@@ -16,7 +15,7 @@ export class AddressEntry implements RingMember<AddressEntry> {
   /** Connections between accept and 101. */
   pending = 0;
   /** Those connections, where there are any. */
-  crowd: Crowd<unknown> | undefined = undefined;
+  crowd: object | undefined = undefined;
   /** Bytes held for its open connections: incomplete and waiting messages, output. */
   heldBytes = 0;
   /** Bucket of `connections.rate` (see token-bucket.ts). */

@@ -1,16 +1,8 @@
 import { type Refusal, retryLater } from '../http/refusal.js';
 import { type AddressEntry, SITE_FACTOR } from './address-table.js';
-import type { UserConnection, UserLimits } from './users.js';
+import type { SharedSlot } from './shared-slot.js';
 
-/** What a connection holds beside its slot in this process: over all processes of a cluster. */
-export interface SharedSlot {
-  /** Stage 8: one more connection of a user. */
-  takeUser(userKey: string, limits: UserLimits): Promise<Refusal | undefined>;
-  opened(connection: UserConnection): void;
-  moveUser(userKey: string | undefined, limits: UserLimits): void;
-  /** Idempotent. */
-  release(): void;
-}
+export type { SharedSlot } from './shared-slot.js';
 
 /** One connection's slot, from before its guards run until its socket has closed. */
 export class Reservation {

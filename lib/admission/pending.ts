@@ -101,7 +101,7 @@ export class PendingRegistry<T> {
   #join(place: PendingPlace<T>): void {
     const { entry } = place;
     const crowd = crowdOf<T>(entry) ?? new Crowd<T>(entry);
-    entry.crowd = crowd as Crowd<unknown>;
+    entry.crowd = crowd;
     crowd.add(place);
     this.#count(crowd, 1);
   }

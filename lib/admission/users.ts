@@ -1,14 +1,15 @@
-import type { SecureConnection as Connection } from '../connection/secure-socket.js';
 import { REFUSALS, type Refusal } from '../http/refusal.js';
 import { CloseCode } from '../protocol/close-codes.js';
-import type { UpgradeTarget } from '../server/upgrade-target.js';
 import { CAPACITY_REFUSALS } from './capacity.js';
 import { userKeyOf } from './guard-answer.js';
+import type { SharedSlot, UserConnection, UserLimits } from './shared-slot.js';
+
+export type { UserConnection, UserLimits } from './shared-slot.js';
 
 /** `connections.maxPerUser` and `.onUserLimit`. */
 export interface UserLimit {
   readonly max: number;
-  readonly onLimit: 'refuse' | 'closeOldest';
+  readonly onLimit: UserLimits['onLimit'];
 }
 
 /**
@@ -69,18 +70,10 @@ export class UserSlots<T extends object> {
 
 const NOBODY: readonly never[] = Object.freeze([]);
 
-/** What has a place in a cap: a connection of a gateway, or of another library. */
-export interface UserConnection {
-  /** The target that it was admitted to. */
-  readonly context: object;
-  end(code: number, reason: string): void;
-}
-
-/** `connections.maxPerUser` of a gateway and of the application. */
-export interface UserLimits {
-  readonly own: number | undefined;
-  readonly application: number | undefined;
-  readonly onLimit: UserLimit['onLimit'];
+/** A connection whose user may change. */
+interface MovableConnection extends UserConnection {
+  readonly peer: { userKey: string | undefined; readonly shared?: SharedSlot | undefined };
+  readonly state: string;
 }
 
 interface Cap {
@@ -135,7 +128,7 @@ export class UserCaps {
   }
 
   /** The connection belongs to somebody else from now on. Throws a `RangeError` where that cannot be, and changes nothing. */
-  move(connection: Connection, principal: unknown, userKey: string | number | undefined): void {
+  move(connection: MovableConnection, principal: unknown, userKey: string | number | undefined): void {
     const { peer } = connection;
     const key = userKeyOf(userKey ?? principal);
     if (key === undefined && userKey !== undefined)
@@ -155,6 +148,6 @@ export class UserCaps {
 
 /** It counts nowhere any more, though TCP may take its time. */
 function close(key: string, connection: UserConnection): void {
-  (connection.context as UpgradeTarget).users.part(key, connection);
+  (connection.context as { readonly users: UserCaps }).users.part(key, connection);
   connection.end(CloseCode.POLICY_VIOLATION, TOO_MANY);
 }

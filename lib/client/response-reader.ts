@@ -1,8 +1,8 @@
 import { lowerCaseHeaders } from '../http/fields.js';
+import type { HeadFault } from '../http/head.js';
 import { COMPLETE, FAULT, HeadMeter, MORE } from '../http/head-meter.js';
 import { parseResponseHead, type ResponseHead } from '../http/head-parser.js';
 import { ByteStore } from '../http/head-pieces.js';
-import type { HeadFault } from '../http/line-meter.js';
 import { type BodyReader, bodyReader } from './body-reader.js';
 import {
   BodyTooLargeError,

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { AddressEntry } from '../admission/address-table.js';
-import type { SharedSlot } from '../admission/capacity.js';
+import type { SharedSlot } from '../admission/shared-slot.js';
 import type { AsyncContext } from '../net/async-context.js';
 import { CloseCode } from '../protocol/close-codes.js';
 import type { Telemetry } from '../telemetry/events.js';

@@ -1,6 +1,14 @@
-import { COMPLETE, type HeadLimits, type HeadVerdict, MORE, ORDINARY, type RequestHead } from './head.js';
+import {
+  COMPLETE,
+  type HeadFault,
+  type HeadLimits,
+  type HeadMeterOptions,
+  type HeadVerdict,
+  MORE,
+  ORDINARY,
+  type RequestHead,
+} from './head.js';
 import { HeadPieces } from './head-pieces.js';
-import type { HeadFault, HeadKind } from './line-meter.js';
 import { REFUSALS, type Refusal } from './refusal.js';
 import { endOfWholeHead, NOT_OURS, skipEmptyLines, UNUSUAL } from './whole-head.js';
 
@@ -25,21 +33,8 @@ export function measureHead(head: RequestHead, limits: HeadLimits): Refusal | un
   return undefined;
 }
 
+export type { HeadFault, HeadKind, HeadMeterOptions } from './head.js';
 export { COMPLETE, FAULT, type HeadVerdict, MORE, ORDINARY } from './head.js';
-export type { HeadFault, HeadKind } from './line-meter.js';
-
-export interface HeadMeterOptions {
-  /** Default `request`. */
-  readonly kind?: HeadKind;
-  /**
-   * Set on a port that is shared with ordinary HTTP: limits and grammar take effect when the head has said
-   * `Upgrade: websocket`; a head that has not within this many bytes is `ORDINARY`. Default: the port is our own and
-   * they hold for every head.
-   */
-  readonly ordinaryLimit?: number;
-  /** Shared ports: whether Node's parser takes the value of a `Connection` field to list `upgrade`. Default: as RFC 9110 says. */
-  readonly namesUpgrade?: (connection: string) => boolean;
-}
 
 const NOTHING = Buffer.alloc(0);
 const DEFAULTS: HeadMeterOptions = Object.freeze({});

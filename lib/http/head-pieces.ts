@@ -1,7 +1,15 @@
 import { namesUpgrade } from './fields.js';
-import { COMPLETE, FAULT, type HeadLimits, type HeadVerdict, MORE, ORDINARY } from './head.js';
-import type { HeadMeterOptions } from './head-meter.js';
-import { type HeadFault, LineMeter } from './line-meter.js';
+import {
+  COMPLETE,
+  FAULT,
+  type HeadFault,
+  type HeadLimits,
+  type HeadMeterOptions,
+  type HeadVerdict,
+  MORE,
+  ORDINARY,
+} from './head.js';
+import { LineMeter } from './line-meter.js';
 import { UpgradeSniffer } from './upgrade-sniffer.js';
 
 const FIRST_CAPACITY = 512;

@@ -25,3 +25,21 @@ export interface HeadLimits {
   /** Header lines, each counted. */
   readonly maxNumHeaders: number;
 }
+
+/** What is wrong with a head; the server answers 414, 431, 431 and 400. */
+export type HeadFault = 'start-line-too-long' | 'line-too-long' | 'too-many-lines' | 'malformed';
+
+export type HeadKind = 'request' | 'response';
+
+export interface HeadMeterOptions {
+  /** Default `request`. */
+  readonly kind?: HeadKind;
+  /**
+   * Set on a port that is shared with ordinary HTTP: limits and grammar take effect when the head has said
+   * `Upgrade: websocket`; a head that has not within this many bytes is `ORDINARY`. Default: the port is our own and
+   * they hold for every head.
+   */
+  readonly ordinaryLimit?: number;
+  /** Shared ports: whether Node's parser takes the value of a `Connection` field to list `upgrade`. Default: as RFC 9110 says. */
+  readonly namesUpgrade?: (connection: string) => boolean;
+}

@@ -1,10 +1,5 @@
 import { COLON, CR, FIELD_BYTES, LF, NO_BYTES, PRINTABLE_BYTES, SP, skipField, TOKEN_BYTES } from './grammar.js';
-import type { HeadLimits } from './head.js';
-
-/** What is wrong with a head; the server answers 414, 431, 431 and 400. */
-export type HeadFault = 'start-line-too-long' | 'line-too-long' | 'too-many-lines' | 'malformed';
-
-export type HeadKind = 'request' | 'response';
+import type { HeadFault, HeadKind, HeadLimits } from './head.js';
 
 /** Empty lines that may come before a request line (RFC 9112, section 2.2: "at least one"). */
 const MAX_EMPTY_LINES = 2;

@@ -1,4 +1,4 @@
-import type { HeadFault } from './line-meter.js';
+import type { HeadFault } from './head.js';
 
 /**
  * Every way in which an opening handshake can be turned away, in the order of the stages.
