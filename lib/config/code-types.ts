@@ -1,6 +1,6 @@
 import type { UpgradeAttempt } from '../admission/attempt.js';
 import type { Admission, AdmissionGuard, EarlyGuard } from '../admission/guard.js';
-import type { SecureGatewayOptions } from './options.js';
+import type { Duration, List } from './kinds.js';
 
 /** What stands for `class` in a list of guards: resolved through dependency injection. */
 export type GuardClass = abstract new (...args: never[]) => AdmissionGuard | { canActivate(...args: never[]): unknown };
@@ -18,6 +18,17 @@ export type GuardLike = PlainGuard | EarlyGuard<PlainGuard>;
 /** Turns a received message into an event for a handler; nothing drops the message in silence. */
 export type MessageParser = (data: string | Buffer) => { event: unknown; data?: unknown } | null | undefined | void;
 
+/** What a path of another library may say of its own: what gateways say in `connections`. */
+export interface ForeignConnections {
+  readonly max?: number | string;
+  readonly maxPerIp?: number | string;
+  readonly maxPerUser?: number | string;
+  readonly onUserLimit?: 'refuse' | 'closeOldest';
+  readonly guardTimeout?: Duration;
+  readonly allowedOrigins?: List;
+  readonly subprotocols?: List;
+}
+
 /** Upgrades that another library answers on the application's own port: socket.io, graphql-ws, a dev server. */
 export interface ForeignUpgrades {
   /** A path such as `/graphql`, or a pattern. */
@@ -27,7 +38,7 @@ export interface ForeignUpgrades {
   /** Admission guards of this path, behind those of `forRoot({ guards })`. */
   readonly guards?: readonly GuardLike[];
   /** What a gateway can say of its own: `max`, `maxPerIp`, `maxPerUser`, `allowedOrigins`, `guardTimeout` and others. */
-  readonly connections?: SecureGatewayOptions['connections'];
+  readonly connections?: ForeignConnections;
 }
 
 /** An ioredis client, `Redis` or `Cluster`: only what is called of it. */

@@ -1,10 +1,11 @@
+import type { IncomingMessage } from 'node:http';
 import { SecureSocket } from '../connection/secure-socket.js';
-import type { Peer } from '../connection/server-connection.js';
+import type { GatewayContext, Peer } from '../connection/server-connection.js';
 import { detach } from '../http/grammar.js';
 import { consentLine } from '../http/probe-consent.js';
 import { acceptanceText } from '../http/response.js';
+import type { Compression } from '../protocol/deflate/compression.js';
 import { headerValue } from '../protocol/deflate/negotiation.js';
-import type { Endpoint } from '../server/endpoint.js';
 import { toIncomingMessage } from './incoming-message.js';
 import type { UpgradeContext } from './upgrade-context.js';
 
@@ -17,13 +18,29 @@ export function chooseSubprotocol(
   return chosen ?? ours.find((protocol) => offered.includes(protocol));
 }
 
-/** Makes a connection of a passage, to which its slot and its address entry belong then; false where that fails. */
-export function enter(upgrade: UpgradeContext, head: Buffer): boolean {
-  const peer = new Welcomed(upgrade);
+/** What an accepted connection belongs to: the gateways of a path. */
+export interface UpgradedGateway extends GatewayContext<SecureSocket> {
+  readonly path: string;
+  readonly subprotocols: readonly string[];
+  readonly compression: Compression;
+  /** Somebody may look at the upgrade request: else none is made. */
+  readonly needsRequest: boolean;
+  /** Subprotocols were offered, and none was chosen. */
+  noteUnchosenSubprotocol(): void;
+  /** The 101 is written. */
+  opened(socket: SecureSocket, request: IncomingMessage | undefined): void;
+}
+
+/**
+ * Stage 9: subprotocol, compression, the 101, and only then a `WebSocket`. The slot and the address entry belong to the
+ * connection from now on. `rest` came behind the head. False where the connection cannot be set up.
+ */
+export function completeUpgrade(upgrade: UpgradeContext, gateway: UpgradedGateway, rest: Buffer): boolean {
+  const peer = new AcceptedPeer(upgrade);
   try {
-    if (completeUpgrade(upgrade, head, peer)) return true;
+    if (open(upgrade, gateway, rest, peer)) return true;
   } catch (error) {
-    upgrade.engine.telemetry.fault('internal', error);
+    upgrade.context.telemetry.fault('internal', error);
   }
   // protection: a connection that cannot be set up gives its slot back
   peer.release();
@@ -31,41 +48,33 @@ export function enter(upgrade: UpgradeContext, head: Buffer): boolean {
   return false;
 }
 
-/**
- * 9: the handshake. Subprotocol, compression, the 101, and only then a `WebSocket`.
- * False where the socket has gone meanwhile; the caller still owns everything then.
- */
-function completeUpgrade(upgrade: UpgradeContext, head: Buffer, peer: Peer): boolean {
-  const { request, admitted, port } = upgrade;
-  const endpoint = upgrade.endpoint as Endpoint;
+/** False where the socket has gone meanwhile. */
+function open(upgrade: UpgradeContext, gateway: UpgradedGateway, rest: Buffer, peer: Peer): boolean {
+  const { request, admitted, listener, context } = upgrade;
   const socket = upgrade.transport.release('webSocket');
   if (socket === undefined) return false;
-  const subprotocol = chooseSubprotocol(
-    admitted.subprotocol,
-    endpoint.settings.connections.subprotocols,
-    request.protocols,
-  );
-  if (subprotocol === undefined && request.protocols.length > 0) endpoint.noteUnchosenSubprotocol();
-  const deflate = endpoint.compression.accept(request.extensions);
-  const consent = consentLine(upgrade.head.rawHeaders, upgrade.engine.settings.probe.token);
+  const subprotocol = chooseSubprotocol(admitted.subprotocol, gateway.subprotocols, request.protocols);
+  if (subprotocol === undefined && request.protocols.length > 0) gateway.noteUnchosenSubprotocol();
+  const deflate = gateway.compression.accept(request.extensions);
+  const consent = consentLine(upgrade.head.rawHeaders, context.settings.probe.token);
   const text = acceptanceText({
     key: request.key,
-    server: port.serverHeader,
+    server: listener.serverHeader,
     subprotocol,
     extensions: deflate && headerValue(deflate.profile.agreement.params),
     headers: consent === undefined ? admitted.headers : [...admitted.headers, consent],
   });
   socket.write(text, 'latin1');
-  const webSocket = new SecureSocket({ context: endpoint, raw: socket, peer, deflate, subprotocol });
-  endpoint.opened(webSocket, endpoint.needsRequest ? toIncomingMessage(upgrade.head, socket) : undefined);
+  const webSocket = new SecureSocket({ context: gateway, raw: socket, peer, deflate, subprotocol });
+  gateway.opened(webSocket, gateway.needsRequest ? toIncomingMessage(upgrade.head, socket) : undefined);
   upgrade.reservation?.shared?.opened(webSocket.connection);
-  webSocket.connection.begin(head);
-  upgrade.engine.collector?.upgraded(endpoint.path, upgrade.handshake.age, upgrade.guardTime);
+  webSocket.connection.begin(rest);
+  context.collector?.upgraded(gateway.path, upgrade.handshake.age, upgrade.guardTime);
   return true;
 }
 
-/** What is kept of a passage for as long as the connection lives: nothing that holds the request in memory. */
-class Welcomed implements Peer {
+/** What is kept of an upgrade for as long as the connection lives: nothing that holds the request in memory. */
+class AcceptedPeer implements Peer {
   readonly ip: string;
   readonly secure: boolean;
   readonly origin: string | undefined;
@@ -77,7 +86,7 @@ class Welcomed implements Peer {
   readonly expiresAt: number | undefined;
   readonly address: Peer['address'];
   asyncContext: Peer['asyncContext'];
-  private readonly addresses: UpgradeContext['engine']['addresses'];
+  private readonly addresses: UpgradeContext['context']['addresses'];
   private readonly reservation: UpgradeContext['reservation'];
   private isReleased = false;
 
@@ -85,11 +94,11 @@ class Welcomed implements Peer {
     route,
     tls,
     request,
-    endpoint,
+    target,
     params,
     admitted,
     entry,
-    engine,
+    context,
     reservation,
     asyncContext,
   }: UpgradeContext) {
@@ -97,14 +106,14 @@ class Welcomed implements Peer {
     this.secure = tls || route.secure === true;
     this.origin = request.origin;
     this.rawQuery = request.rawQuery;
-    this.path = request.path === endpoint.path ? endpoint.path : detach(request.path);
+    this.path = request.path === target.path ? target.path : detach(request.path);
     this.params = params;
     this.principal = admitted.principal;
     this.userKey = admitted.userKey;
     this.expiresAt = admitted.expiresAt === Number.POSITIVE_INFINITY ? undefined : admitted.expiresAt;
     this.address = entry;
     this.asyncContext = asyncContext;
-    this.addresses = engine.addresses;
+    this.addresses = context.addresses;
     this.reservation = reservation;
   }
 

@@ -10,15 +10,18 @@ import { consentLine } from '../http/probe-consent.js';
 import { isRefusal, REFUSALS, type Refusal, refusalOf } from '../http/refusal.js';
 import { refusalText } from '../http/response.js';
 import type { ClientAddress } from '../net/address.js';
+import type { ClientRoute } from '../net/forwarding.js';
 import { Timed } from '../net/timer-wheel.js';
 import type { Transport, TransportReader } from '../net/transport.js';
-import { ForeignConnection, ForeignEndpoint } from '../server/foreign-endpoint.js';
-import type { Listener } from '../server/listener.js';
-import { enter } from './complete-upgrade.js';
 import type { HeadHolder } from './handshake-budget.js';
 import type { HeadReader } from './head-turns.js';
 import { FOREIGN, runStages, type Stop } from './stages.js';
-import { UpgradeContext } from './upgrade-context.js';
+import {
+  type HandshakeContext,
+  type HandshakeListener,
+  UpgradeContext,
+  type UpgradeHolder,
+} from './upgrade-context.js';
 
 /** Bytes behind the head that are kept while the guards think; then TCP keeps them. */
 const MAX_EARLY = 16 * 1024;
@@ -32,13 +35,17 @@ export abstract class HandshakeBytes extends Timed implements HeadHolder {
   private early: ByteStore | undefined = undefined;
   private headBytes = 0;
 
-  abstract readonly port: Listener;
+  abstract readonly listener: HandshakeListener;
   protected abstract readonly transport: Transport;
   abstract get account(): AddressEntry;
   abstract crowdedOut(): void;
 
+  protected get context(): HandshakeContext {
+    return this.listener.context;
+  }
+
   protected hold(bytes: number): void {
-    this.port.engine.heads.settle(this, bytes);
+    this.context.heads.settle(this, bytes);
   }
 
   /** Somebody must be waited for: what the head says is held meanwhile, and counts. */
@@ -100,7 +107,7 @@ enum State {
 }
 
 /** A raw connection on its way from accept to the 101, or out. */
-export class PendingHandshake extends HandshakeBytes implements TransportReader, HeadReader {
+export class PendingHandshake extends HandshakeBytes implements TransportReader, HeadReader, UpgradeHolder {
   readonly entry: AddressEntry;
   private state = State.TLS;
   private meter: HeadMeter | undefined = undefined;
@@ -113,27 +120,27 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
   /** The attempt was counted in its address's rate before the head was complete. */
   isCharged = false;
   private deadline: number;
-  readonly place: PendingPlace<PendingHandshake>;
+  readonly place: PendingPlace<{ crowdedOut(): void }>;
   private emitUpgrade: ((rest: Buffer) => void) | undefined = undefined;
   /** Called once, when it is no longer an opening. */
   onLeft: (() => void) | undefined = undefined;
 
   constructor(
-    readonly port: Listener,
+    readonly listener: HandshakeListener,
     protected readonly transport: Transport,
     readonly peer: ClientAddress,
     isExempt: boolean,
   ) {
     super();
     transport.attend(this);
-    const { engine } = port;
-    this.entry = engine.addresses.acquire(peer, isExempt);
-    this.place = engine.pending.enter(this.entry, this);
+    const { context } = listener;
+    this.entry = context.addresses.acquire(peer, isExempt);
+    this.place = context.pending.enter(this.entry, this);
     // On a shared port it begins when the peer has asked for a WebSocket; before that, Node's timeouts hold.
-    const begun = port.isOwn ? transport.proxied?.acceptedAt : undefined;
-    this.deadline = (begun ?? engine.clock.now()) + port.openTimeout;
+    const begun = listener.isOwn ? transport.proxied?.acceptedAt : undefined;
+    this.deadline = (begun ?? context.clock.now()) + listener.openTimeout;
     // protection: a handshake must be complete in time
-    engine.wheel.schedule(this, this.deadline);
+    context.wheel.schedule(this, this.deadline);
     // end protection
   }
 
@@ -141,7 +148,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
   read(tls?: TLSSocket): void {
     if (this.state !== State.TLS) return;
     this.state = State.HEAD;
-    this.meter = this.port.newMeter();
+    this.meter = this.listener.newMeter();
     this.transport.read(tls);
   }
 
@@ -179,12 +186,31 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
 
   /** Milliseconds since TCP accept, or since a later request; while the stages decide. */
   get age(): number {
-    return this.port.engine.clock.now() - this.deadline + this.port.openTimeout;
+    return this.context.clock.now() - this.deadline + this.listener.openTimeout;
   }
 
   /** What the store remembers of the address that counts. */
   get account(): AddressEntry {
     return this.upgrade?.entry ?? this.entry;
+  }
+
+  moveTo(upgrade: UpgradeContext, { address, isExempt }: ClientRoute): void {
+    const { addresses, pending } = this.context;
+    const entry = addresses.acquire(address, isExempt);
+    const before = upgrade.entry;
+    upgrade.entry = entry;
+    pending.move(this.place, entry);
+    addresses.release(before);
+    // protection: pending handshakes of a client behind a proxy are bounded
+    this.makeRoom();
+    // end protection
+  }
+
+  /** Ends others, or itself, until the limits of pending handshakes hold. */
+  makeRoom(): void {
+    const { pending } = this.context;
+    for (let victim = pending.victim(this.place); victim !== undefined; victim = pending.victim(this.place))
+      victim.crowdedOut();
   }
 
   /** Ends it without an answer. */
@@ -241,7 +267,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
   /** @internal The peer has half-closed: nothing that a handshake needs can follow. */
   onFin(): void {
     if (this.state === State.LINGERING) return;
-    if (this.state === State.HEAD && !this.port.isOwn) this.handOver(this.meter!.takeAll(), true);
+    if (this.state === State.HEAD && !this.listener.isOwn) this.handOver(this.meter!.takeAll(), true);
     else this.drop();
   }
 
@@ -252,7 +278,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
 
   private onHead(chunk: Buffer): void {
     // protection: a TLS hello gets no plaintext answer
-    if (!this.received && this.port.isOwn && chunk[0] === TLS_HELLO) return this.drop();
+    if (!this.received && this.listener.isOwn && chunk[0] === TLS_HELLO) return this.drop();
     // end protection
     this.received = true;
     const meter = this.meter!;
@@ -269,17 +295,17 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
 
   /** Whoever is past a limit of its address is refused before its head is complete. */
   private onUnfinished(meter: HeadMeter, size: number): void {
-    const { engine } = this.port;
+    const { context } = this;
     const refusal = this.judgeEarly();
     if (refusal !== undefined) return this.refuse(refusal);
     this.hold(meter.bytes);
-    if (this.state === State.HEAD) engine.headTurns.took(this, size);
+    if (this.state === State.HEAD) context.headTurns.took(this, size);
   }
 
   /** Behind a trusted proxy the address is not known yet. */
   private judgeEarly(): Refusal | undefined {
     const { entry, isCharged } = this;
-    const { cluster, attempts, capacity } = this.port.engine;
+    const { cluster, attempts, capacity } = this.context;
     if (isCharged || entry.isExempt) return undefined;
     const refusal = cluster?.rateRefusal(entry) ?? attempts.refusal(entry) ?? capacity.breach(entry);
     this.isCharged = true;
@@ -287,14 +313,14 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
   }
 
   pauseHead(): void {
-    this.pausedAt = this.port.engine.clock.now();
+    this.pausedAt = this.context.clock.now();
     this.transport.pause();
   }
 
   /** The time in which nothing was read is not the peer's. */
   resumeHead(): void {
     if (this.pausedAt === undefined || this.state !== State.HEAD) return;
-    this.deadline += this.port.engine.clock.now() - this.pausedAt;
+    this.deadline += this.context.clock.now() - this.pausedAt;
     this.pausedAt = undefined;
     this.transport.resume();
   }
@@ -309,14 +335,14 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
   private decide(head: RequestHead, rest: Buffer): void {
     this.state = State.DECIDING;
     this.meter = undefined;
-    const { engine } = this.port;
-    const upgrade = new UpgradeContext(engine, this.port, this.transport, head, this.peer, this.entry, this);
+    const { listener, transport, peer, entry, emitUpgrade } = this;
+    const upgrade = new UpgradeContext(listener, transport, head, peer, entry, this, emitUpgrade);
     this.upgrade = upgrade;
     if (rest.length > 0) this.keepEarly(rest);
     runStages(upgrade, (stop) => this.settle(upgrade, stop));
     if (this.state !== State.DECIDING) return;
     // Another library's parser reads it from the beginning.
-    if (upgrade.endpoint !== undefined && !(upgrade.endpoint instanceof ForeignEndpoint)) this.head = undefined;
+    if (upgrade.target?.isForeign === false) this.head = undefined;
     this.holdHead(head);
   }
 
@@ -329,40 +355,33 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     else this.handOver(Buffer.concat([this.head, this.behindHead]));
   }
 
-  /** The slot and the entry go with the connection from here on. */
+  /** The slot and the entry go with the connection from now on. */
   private accept(upgrade: UpgradeContext): void {
-    if (upgrade.endpoint instanceof ForeignEndpoint) return this.passOn(upgrade);
-    const head = this.behindHead;
+    const { target, emitUpgrade } = upgrade;
+    const withHead = target.isForeign && emitUpgrade === undefined;
+    const bytes = withHead ? Buffer.concat([this.head!, this.behindHead]) : this.behindHead;
     upgrade.over = true;
     this.finish(upgrade.entry);
-    if (!enter(upgrade, head)) this.transport.destroy();
-  }
-
-  /** … or with that of another library, which is told of the upgrade only now. */
-  private passOn(upgrade: UpgradeContext): void {
-    const { behindHead, emitUpgrade } = this;
-    const bytes = this.head === undefined ? behindHead : Buffer.concat([this.head, behindHead]);
-    upgrade.over = true;
-    this.finish(upgrade.entry);
-    this.port.passOn(this.transport, bytes, new ForeignConnection(upgrade), emitUpgrade);
+    if (!target.complete(upgrade, bytes)) this.transport.destroy();
   }
 
   /** Answers, half-closes, and lingers for as long as the answer needs to arrive. */
   private refuse(refusal: Refusal): void {
-    const { engine, serverHeader } = this.port;
+    const { context } = this;
+    const { serverHeader } = this.listener;
     this.forgetBytes();
     this.chargeUnfinished();
     this.report(refusal);
     this.upgrade?.abandon('refused');
     this.meter = undefined;
-    if (this.pausedAt !== undefined) engine.headTurns.leave(this);
+    if (this.pausedAt !== undefined) context.headTurns.leave(this);
     this.pausedAt = undefined;
     this.state = State.LINGERING;
-    this.deadline = engine.clock.now() + LINGER;
+    this.deadline = context.clock.now() + LINGER;
     // protection: a refused peer stays for a second at most
-    engine.wheel.schedule(this, this.deadline);
+    context.wheel.schedule(this, this.deadline);
     // end protection
-    const consent = this.upgrade && consentLine(this.upgrade.head.rawHeaders, engine.settings.probe.token);
+    const consent = this.upgrade && consentLine(this.upgrade.head.rawHeaders, context.settings.probe.token);
     const told = consent === undefined ? refusal : { ...refusal, headers: [...(refusal.headers ?? []), consent] };
     if (!this.transport.conclude(refusalText(told, serverHeader))) this.drop();
     // A peer that has sent much already is not read from again: reading would cost more than the answer.
@@ -371,9 +390,9 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
 
   private report(refusal: Refusal): void {
     const { upgrade } = this;
-    const { engine } = this.port;
+    const { context } = this;
     const ip = upgrade?.route?.address.text ?? this.peer.text;
-    engine.telemetry.refused({
+    context.telemetry.refused({
       reason: refusal.reason,
       status: refusal.status,
       ip,
@@ -384,13 +403,13 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
       },
     });
     const forAddress = refusal.reason === 'connection-rate' || refusal.reason === 'connections-per-ip';
-    if (forAddress && upgrade?.route?.strayHeaders) engine.hints.refused(upgrade.route);
+    if (forAddress && upgrade?.route?.strayHeaders) context.hints.refused(upgrade.route);
   }
 
   /** Gives the connection to Node's HTTP server, which parses it from the first byte. */
   private handOver(bytes: Buffer, hasEnded = false): void {
     this.leave('ordinary');
-    this.port.handOver(this.transport, bytes, hasEnded);
+    this.listener.handOver(this.transport, bytes, hasEnded);
   }
 
   private discard(chunk: Buffer): void {
@@ -411,27 +430,28 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
   /** What ends before stage 2 has charged it is an attempt all the same; an ordinary request is none. */
   private chargeUnfinished(): void {
     if (this.upgrade !== undefined || this.isCharged) return;
-    const { engine, isOwn } = this.port;
+    const { context } = this;
+    const { isOwn } = this.listener;
     const isAttempt = this.state === State.WAITING || (this.meter?.isOurs ?? isOwn);
     // protection: attempts that end within their head are counted
-    if (isAttempt) engine.attempts.charge(this.entry);
+    if (isAttempt) context.attempts.charge(this.entry);
     // end protection
   }
 
   /** `kept`: an address entry that somebody else will release. */
   private finish(kept: AddressEntry | undefined): void {
-    const { engine } = this.port;
+    const { context } = this;
     this.forgetBytes();
-    if (this.pausedAt !== undefined) engine.headTurns.leave(this);
+    if (this.pausedAt !== undefined) context.headTurns.leave(this);
     this.state = State.DONE;
-    engine.wheel.cancel(this);
+    context.wheel.cancel(this);
     // protection: a finished handshake leaves its pending place
-    engine.pending.leave(this.place);
+    context.pending.leave(this.place);
     // end protection
     // protection: a finished handshake releases the address
-    if (this.account !== kept) engine.addresses.release(this.account);
+    if (this.account !== kept) context.addresses.release(this.account);
     // end protection
-    this.port.handshakes.delete(this);
+    this.listener.left(this);
     this.onLeft?.();
     this.onLeft = undefined;
   }

@@ -8,9 +8,8 @@ import { measureHead } from '../http/head-meter.js';
 import { isRefusal, REFUSALS, type Refusal, retryLater, withDetail } from '../http/refusal.js';
 import { checkRequest } from '../http/upgrade-request.js';
 import { routeOf } from '../net/forwarding.js';
-import { ForeignEndpoint } from '../server/foreign-endpoint.js';
 import { MALFORMED_PATH } from './router.js';
-import type { UpgradeContext } from './upgrade-context.js';
+import type { HandshakeContext, UpgradeContext } from './upgrade-context.js';
 
 /** A path that no gateway has, and that belongs to somebody else on the same server. */
 export const FOREIGN = Object.freeze({ foreign: true as const });
@@ -20,8 +19,16 @@ export type Stop = Refusal | typeof FOREIGN | typeof ABANDONED;
 export type Stage = (upgrade: UpgradeContext) => Awaitable<Stop | undefined>;
 
 /**
- * The way of an upgrade, cheapest check first. Before it: accept (0) and head (1), in the opening;
- * behind it: the handshake (9). Nothing is allocated for a connection before the last of these has passed it.
+ * From accept to the 101, the cheapest check first:
+ *
+ *  -  PROXY protocol   `server/proxy-gate.ts`: whom a trusted proxy relays; the peer's address is its answer
+ *  0  accept           `server/listener.ts`, `judge`: denied and banned addresses, full dedicated ports
+ *  -  first bytes      `server/first-bytes.ts`: on a shared port, Node's HTTP server or a handshake
+ *  1  head             `handshake/pending-handshake.ts`, `judge`: lines, header count, grammar, time, rate and slots
+ *  2  to 8             the functions below
+ *  9  101              `handshake/complete-upgrade.ts`: subprotocol, compression, response, `WebSocket`
+ *
+ * Nothing is allocated for a connection before stage 8 has passed it.
  */
 export const STAGES: readonly Stage[] = [peer, request, route, earlyGuards, transport, capacity, guards, user];
 
@@ -30,35 +37,35 @@ const NO_BUFFERS = Object.freeze(retryLater('buffer-budget', 503, 5));
 
 /** 2: who is it, through trusted proxies, and is the address banned; the attempt is counted. 403, 429. */
 function peer(upgrade: UpgradeContext): Stop | undefined {
-  const { engine, head } = upgrade;
+  const { context, head } = upgrade;
   // protection: nobody is let in during a shutdown
-  if (engine.draining) return REFUSALS.shutdown;
+  if (context.draining) return REFUSALS.shutdown;
   // end protection
   const { proxied } = upgrade.transport;
   const named = proxied && { secure: proxied.header.tls?.secure };
-  const client = routeOf(upgrade.peer, upgrade.tls, head.rawHeaders, engine.proxy, named);
+  const client = routeOf(upgrade.peer, upgrade.tls, head.rawHeaders, context.proxy, named);
   upgrade.route = client;
-  if (client.strayHeaders) engine.hints.stray(client);
+  if (client.strayHeaders) context.hints.stray(client);
   // protection: the client behind a trusted proxy counts, not the proxy
   if (client.address !== upgrade.peer || client.isExempt !== upgrade.entry.isExempt)
-    upgrade.port.moveTo(upgrade, client);
+    upgrade.handshake.moveTo(upgrade, client);
   // end protection
   // protection: a banned client behind a proxy is refused
-  if (!upgrade.entry.isExempt && engine.bans.ofAddress(client.address) !== undefined) return REFUSALS.banned;
+  if (!upgrade.entry.isExempt && context.bans.ofAddress(client.address) !== undefined) return REFUSALS.banned;
   // end protection
-  const shared = engine.cluster?.rateRefusal(upgrade.entry);
+  const shared = context.cluster?.rateRefusal(upgrade.entry);
   if (shared !== undefined) return shared;
   // An attempt whose head came in pieces was counted with the first.
   if (upgrade.handshake.isCharged && upgrade.entry === upgrade.handshake.entry) return undefined;
   // protection: attempts of an address are counted
-  return engine.attempts.refusal(upgrade.entry);
+  return context.attempts.refusal(upgrade.entry);
   // end protection
 }
 
 /** 3: is it a request that RFC 6455 knows, within the limits. 405, 505, 400, 426, and 414, 431 for later requests. */
 function request(upgrade: UpgradeContext): Stop | undefined {
-  const { port, head } = upgrade;
-  const tooLong = measureHead(head, port.headLimits);
+  const { listener, head } = upgrade;
+  const tooLong = measureHead(head, listener.headLimits);
   // protection: later requests of a connection meet the limits
   if (tooLong !== undefined) return tooLong;
   // end protection
@@ -70,30 +77,30 @@ function request(upgrade: UpgradeContext): Stop | undefined {
 
 /** 4: whose is the path. 404, and 400 for a parameter that is malformed. */
 function route(upgrade: UpgradeContext): Stop | undefined {
-  const match = upgrade.port.router.find(upgrade.request.path);
-  if (match === undefined) return upgrade.port.hasForeignUpgrades ? FOREIGN : REFUSALS.path;
+  const match = upgrade.listener.router.find(upgrade.request.path);
+  if (match === undefined) return upgrade.listener.hasForeignUpgrades ? FOREIGN : REFUSALS.path;
   // protection: a malformed path parameter is refused
   if (match === MALFORMED_PATH) return BAD_PARAMETER;
   // end protection
   // Nobody would answer.
   // protection: an upgrade that no library would answer is refused
-  if (match.value instanceof ForeignEndpoint && !upgrade.port.hasOtherListeners) return REFUSALS.path;
+  if (match.value.isForeign && !upgrade.listener.hasOtherListeners) return REFUSALS.path;
   // end protection
-  upgrade.endpoint = match.value;
+  upgrade.target = match.value;
   upgrade.params = match.params;
   return undefined;
 }
 
 /** … and the guards that the application puts before the built-in ones. Their own status. */
 function earlyGuards(upgrade: UpgradeContext): Awaitable<Stop | undefined> {
-  const { earlyGuards: early } = upgrade.endpoint;
+  const { earlyGuards: early } = upgrade.target;
   return early.length === 0 ? undefined : ask(upgrade, early);
 }
 
 /** 5: TLS, host, origin, lists of addresses. 403. */
 function transport(upgrade: UpgradeContext): Stop | undefined {
   // protection: TLS, host, origin and address lists are judged
-  return judgeTransport(upgrade.endpoint.transport, upgrade);
+  return judgeTransport(upgrade.target.transport, upgrade);
   // end protection
 }
 
@@ -102,11 +109,11 @@ function transport(upgrade: UpgradeContext): Stop | undefined {
  * several. Reserves a slot. 429, 503.
  */
 function capacity(upgrade: UpgradeContext): Awaitable<Stop | undefined> {
-  const { engine, entry, endpoint } = upgrade;
+  const { context, entry, target } = upgrade;
   // protection: nobody is let in while the buffers are full
-  if (engine.budget.full) return NO_BUFFERS;
+  if (context.budget.full) return NO_BUFFERS;
   // end protection
-  const reserved = engine.capacity.reserve(entry, endpoint.capacity);
+  const reserved = context.capacity.reserve(entry, target.capacity);
   return keep(upgrade, reserved);
 }
 
@@ -114,7 +121,7 @@ function keep(upgrade: UpgradeContext, reserved: Reservation | Refusal): Awaitab
   if (isRefusal(reserved)) return reserved;
   upgrade.reservation = reserved;
   if (upgrade.over) reserved.release();
-  const { cluster } = upgrade.engine;
+  const { cluster } = upgrade.context;
   return cluster === undefined || upgrade.over ? undefined : share(upgrade, cluster, reserved);
 }
 
@@ -123,7 +130,7 @@ function share(
   cluster: SharedAdmission,
   reservation: Reservation,
 ): Awaitable<Refusal | undefined> {
-  const { engine, entry, endpoint } = upgrade;
+  const { context, entry, target } = upgrade;
   const keepShared = (answer: SharedSlot | Refusal): Refusal | undefined => {
     if ('reason' in answer) {
       reservation.release();
@@ -134,33 +141,33 @@ function share(
     if (upgrade.over) answer.release();
     return undefined;
   };
-  const answer = cluster.reserve(entry, endpoint.capacity, engine.capacity.used);
+  const answer = cluster.reserve(entry, target.capacity, context.capacity.used);
   return answer instanceof Promise ? answer.then(keepShared) : keepShared(answer);
 }
 
 /** 7: the guards of the application, then those of the gateway. Their own status. */
 function guards(upgrade: UpgradeContext): Awaitable<Stop | undefined> {
-  return ask(upgrade, upgrade.endpoint.guards);
+  return ask(upgrade, upgrade.target.guards);
 }
 
 function ask(upgrade: UpgradeContext, asked: readonly AdmissionGuardFunction[]): Awaitable<Stop | undefined> {
   if (asked.length === 0) return undefined;
-  const { endpoint, engine, admitted } = upgrade;
-  const begun = engine.clock.now();
+  const { target, context, admitted } = upgrade;
+  const begun = context.clock.now();
   const outcome = runGuards(asked, upgrade.attempt ?? upgrade.toAttempt(), {
-    timeout: Math.max(0, endpoint.guardTimeout - upgrade.guardTime),
-    schedule: (expire, timeout) => scheduled(engine, expire, timeout),
+    timeout: Math.max(0, target.guardTimeout - upgrade.guardTime),
+    schedule: (expire, timeout) => scheduled(context, expire, timeout),
     now: Date.now,
     said: admitted,
     asyncContext: upgrade.asyncContext,
     onContext: (asyncContext) => {
       upgrade.asyncContext = asyncContext;
     },
-    onThrown: (error) => engine.telemetry.fault('guard', error, endpoint.path),
+    onThrown: (error) => context.telemetry.fault('guard', error, target.path),
   });
   if (!(outcome instanceof Promise)) return hear(upgrade, outcome);
   return outcome.then((settled) => {
-    upgrade.guardTime += engine.clock.now() - begun;
+    upgrade.guardTime += context.clock.now() - begun;
     return hear(upgrade, settled);
   });
 }
@@ -168,7 +175,7 @@ function ask(upgrade: UpgradeContext, asked: readonly AdmissionGuardFunction[]):
 function hear(upgrade: UpgradeContext, outcome: GuardOutcome): Stop | undefined {
   if (outcome.reason !== undefined) {
     // protection: refusals by guards count towards a ban
-    if (isFailure(outcome) && !upgrade.entry.isExempt) upgrade.engine.failures.failed(upgrade.address);
+    if (isFailure(outcome) && !upgrade.entry.isExempt) upgrade.context.failures.failed(upgrade.address);
     // end protection
     return outcome;
   }
@@ -180,37 +187,35 @@ function hear(upgrade: UpgradeContext, outcome: GuardOutcome): Stop | undefined 
 const isFailure = (outcome: Refusal | typeof ABANDONED): boolean =>
   outcome.reason === 'guard' && (outcome.status === 401 || outcome.status === 403);
 
-function scheduled({ wheel, clock }: UpgradeContext['engine'], expire: () => void, timeout: number): () => void {
+function scheduled({ wheel, clock }: HandshakeContext, expire: () => void, timeout: number): () => void {
   const timer = wheel.timer(expire, clock.now() + timeout);
   return () => wheel.cancel(timer);
 }
 
 /** 8: is this user banned, how many connections has it, in all and at this gateway. 403, 429. The slots are taken with the 101. */
 function user(upgrade: UpgradeContext): Awaitable<Stop | undefined> {
-  const { endpoint, admitted, reservation } = upgrade;
+  const { target, admitted, reservation } = upgrade;
   const refusal = userRefusal(upgrade);
   const shared = reservation?.shared;
-  if (refusal !== undefined || shared === undefined || admitted.userKey === undefined || !endpoint.users.areCapped)
+  if (refusal !== undefined || shared === undefined || admitted.userKey === undefined || !target.users.areCapped)
     return refusal;
   // Much may have happened meanwhile.
-  return shared
-    .takeUser(admitted.userKey, endpoint.users.limits)
-    .then((elsewhere) => elsewhere ?? userRefusal(upgrade));
+  return shared.takeUser(admitted.userKey, target.users.limits).then((elsewhere) => elsewhere ?? userRefusal(upgrade));
 }
 
-function userRefusal({ endpoint, engine, admitted: { userKey } }: UpgradeContext): Refusal | undefined {
+function userRefusal({ target, context, admitted: { userKey } }: UpgradeContext): Refusal | undefined {
   // protection: a banned user is refused
-  if (engine.bans.ofUser(userKey) !== undefined) return REFUSALS.banned;
+  if (context.bans.ofUser(userKey) !== undefined) return REFUSALS.banned;
   // end protection
-  const breach = endpoint.users.breach(userKey);
+  const breach = target.users.breach(userKey);
   if (breach !== undefined) return breach;
   // protection: nobody is let in during a shutdown
-  if (engine.draining) return REFUSALS.shutdown;
+  if (context.draining) return REFUSALS.shutdown;
   // end protection
   return undefined;
 }
 
-/** Sends a passage through the stages; at once, as long as no stage has to wait. Never throws, never rejects. */
+/** Runs the stages; at once, as long as no stage has to wait. Never throws, never rejects. */
 export function runStages(upgrade: UpgradeContext, done: (stop: Stop | undefined) => void, from = 0): void {
   for (let at = from; at < STAGES.length; at++) {
     if (upgrade.over) return;
@@ -243,11 +248,11 @@ export function runStages(upgrade: UpgradeContext, done: (stop: Stop | undefined
 const CAPACITY_AT = STAGES.indexOf(capacity);
 
 /** Stage 6 charges the rate that processes share: what ends between that and stage 2 is an attempt all the same. */
-function chargeElsewhere({ engine, entry }: UpgradeContext, at: number): void {
-  if (at > 0 && at < CAPACITY_AT) engine.cluster?.charge(entry);
+function chargeElsewhere({ context, entry }: UpgradeContext, at: number): void {
+  if (at > 0 && at < CAPACITY_AT) context.cluster?.charge(entry);
 }
 
-function broken({ engine }: UpgradeContext, error: unknown): Refusal {
-  engine.telemetry.fault('internal', error);
+function broken({ context }: UpgradeContext, error: unknown): Refusal {
+  context.telemetry.fault('internal', error);
   return REFUSALS.guardFailed;
 }

@@ -1,29 +1,122 @@
 import type { Server, Socket } from 'node:net';
 import type { PeerCertificate, TLSSocket } from 'node:tls';
-import type { AddressEntry } from '../admission/address-table.js';
-import { abortAttempt, type SocketEnds, UpgradeAttempt } from '../admission/attempt.js';
-import type { Reservation } from '../admission/capacity.js';
+import type { AddressEntry, AddressTable } from '../admission/address-table.js';
+import { abortAttempt, type GatewayType, type SocketEnds, UpgradeAttempt } from '../admission/attempt.js';
+import type { AttemptRate } from '../admission/attempt-rate.js';
+import type { BanList } from '../admission/bans.js';
+import type { Capacity, GatewayCapacity, Reservation } from '../admission/capacity.js';
+import type { FailureBans } from '../admission/failure-bans.js';
+import type { AdmissionGuardFunction } from '../admission/guard.js';
 import type { Admitted } from '../admission/guard-answer.js';
 import { NOTHING_SAID } from '../admission/guard-runner.js';
-import type { TransportFacts } from '../admission/transport.js';
-import type { RequestHead } from '../http/head.js';
+import type { PendingRegistry } from '../admission/pending.js';
+import type { TransportFacts, TransportRules } from '../admission/transport.js';
+import type { UserCaps } from '../admission/users.js';
+import type { SharedAdmission } from '../cluster/shared-admission.js';
+import type { HeadLimits, RequestHead } from '../http/head.js';
+import type { HeadMeter } from '../http/head-meter.js';
 import type { HostPort } from '../http/host.js';
 import type { UpgradeRequest } from '../http/upgrade-request.js';
 import { type ClientAddress, NO_ADDRESS, parseAddress, UNIX_PEER } from '../net/address.js';
 import { type AsyncContext, runInFork } from '../net/async-context.js';
-import type { ClientRoute } from '../net/forwarding.js';
+import type { ClientRoute, ProxyRules } from '../net/forwarding.js';
+import type { Clock, TimerWheel } from '../net/timer-wheel.js';
 import type { Transport } from '../net/transport.js';
-import type { Listener } from '../server/listener.js';
-import type { ServerContext } from '../server/server-context.js';
-import type { UpgradeTarget } from '../server/upgrade-target.js';
-import type { PendingHandshake } from './pending-handshake.js';
-import type { PathParams } from './router.js';
+import type { UntrustedProxyDetector } from '../net/untrusted-proxy-detector.js';
+import type { Telemetry } from '../telemetry/events.js';
+import type { HandshakeBudget } from './handshake-budget.js';
+import type { HeadTurns } from './head-turns.js';
+import type { PathParams, Router } from './router.js';
+
+/** What an application shares between its handshakes; made by `server/server-context.ts`. */
+export interface HandshakeContext {
+  readonly clock: Clock;
+  readonly wheel: TimerWheel;
+  readonly telemetry: Telemetry;
+  readonly addresses: AddressTable;
+  readonly attempts: AttemptRate;
+  readonly capacity: Capacity;
+  readonly pending: PendingRegistry<{ crowdedOut(): void }>;
+  readonly heads: HandshakeBudget;
+  readonly headTurns: HeadTurns;
+  readonly budget: { readonly full: boolean };
+  readonly bans: BanList;
+  readonly failures: FailureBans;
+  readonly proxy: ProxyRules;
+  readonly hints: UntrustedProxyDetector;
+  readonly settings: { readonly probe: { readonly token: string | undefined } };
+  readonly collector: { upgraded(path: string, age: number, guardTime: number): void } | undefined;
+  /** Limits that other processes share; asked behind this process's own. */
+  readonly cluster: SharedAdmission | undefined;
+  /** Shutting down: nobody is let in any more. */
+  readonly draining: boolean;
+}
+
+/** Where a connection came in; made by `server/`. */
+export interface HandshakeListener {
+  readonly context: HandshakeContext;
+  /** A dedicated port: every head is held to the limits. */
+  readonly isOwn: boolean;
+  /** Other libraries listen for upgrades on the same server. */
+  readonly hasOtherListeners: boolean;
+  /** … and unknown paths are theirs. */
+  readonly hasForeignUpgrades: boolean;
+  readonly headLimits: HeadLimits;
+  /** Milliseconds. */
+  readonly openTimeout: number;
+  readonly serverHeader: string | null;
+  readonly router: Router<UpgradeTarget>;
+  newMeter(): HeadMeter;
+  /**
+   * Gives a connection to the HTTP server of this port: its bytes so far, which `hasEnded` says are all that the peer
+   * sends. A dedicated port has no HTTP server and destroys the connection.
+   */
+  handOver(transport: Transport, bytes: Buffer, hasEnded: boolean): void;
+  /** A handshake is over. */
+  left(handshake: object): void;
+}
+
+/** What a path leads to, as the stages see it: the rules for who gets in, and the slots. */
+export interface UpgradeTarget {
+  /** A path, or a pattern of paths. */
+  readonly path: string;
+  /** The class that guards are told of. */
+  readonly gateway: GatewayType;
+  readonly capacity: GatewayCapacity;
+  readonly transport: TransportRules;
+  readonly users: UserCaps;
+  /** Those before stage 5; those of stage 7. */
+  readonly earlyGuards: readonly AdmissionGuardFunction[];
+  readonly guards: readonly AdmissionGuardFunction[];
+  /** Milliseconds for all asynchronous guards of an attempt together. */
+  readonly guardTimeout: number;
+  readonly subprotocols: readonly string[];
+  /** Another library answers, whose parser reads the head from the beginning. */
+  readonly isForeign: boolean;
+  /**
+   * Stage 9. The slot and the address entry belong to the connection from now on. `bytes` came behind the head; for another
+   * library, from the head on where Node's parser has not read it. False where the peer has gone meanwhile.
+   */
+  complete(upgrade: UpgradeContext, bytes: Buffer): boolean;
+}
+
+/** The pending handshake of an upgrade, as its stages see it. */
+export interface UpgradeHolder {
+  /** The attempt was counted in the rate of `entry` before the head was complete. */
+  readonly isCharged: boolean;
+  /** What is remembered of the peer's own address. */
+  readonly entry: AddressEntry;
+  /** Milliseconds since it began. */
+  readonly age: number;
+  /** The client turned out to be another address than the peer: it counts from now on. */
+  moveTo(upgrade: UpgradeContext, route: ClientRoute): void;
+}
 
 /** One request for a WebSocket on its way through the stages; each adds what it found out, and reads the facts in it. */
 export class UpgradeContext implements TransportFacts {
   route!: ClientRoute;
   request!: UpgradeRequest;
-  endpoint!: UpgradeTarget;
+  target!: UpgradeTarget;
   /** Parameters of the path. */
   params!: PathParams;
   attempt: UpgradeAttempt | undefined = undefined;
@@ -37,15 +130,20 @@ export class UpgradeContext implements TransportFacts {
   over = false;
 
   constructor(
-    readonly engine: ServerContext,
-    readonly port: Listener,
+    readonly listener: HandshakeListener,
     readonly transport: Transport,
     readonly head: RequestHead,
     readonly peer: ClientAddress,
     /** What the store remembers of the address that counts; at first the peer's own. */
     public entry: AddressEntry,
-    readonly handshake: PendingHandshake,
+    readonly handshake: UpgradeHolder,
+    /** A later request of its connection: emits 'upgrade' to other libraries, with the bytes behind its head. */
+    readonly emitUpgrade: ((rest: Buffer) => void) | undefined,
   ) {}
+
+  get context(): HandshakeContext {
+    return this.listener.context;
+  }
 
   get tls(): boolean {
     return this.transport.tls !== undefined;
@@ -83,14 +181,14 @@ export class UpgradeContext implements TransportFacts {
       viaProxy: this.viaProxy,
       path: request.path,
       rawQuery: request.rawQuery,
-      route: this.endpoint.path,
+      route: this.target.path,
       params: this.params,
       rawHeaders: this.head.rawHeaders,
       host: this.host,
       origin: this.origin,
       protocols: request.protocols,
-      subprotocols: this.endpoint.settings.connections.subprotocols,
-      gateway: this.endpoint.gateway,
+      subprotocols: this.target.subprotocols,
+      gateway: this.target.gateway,
       proxied: transport.proxied,
       certificate: () => verifiedCertificate(transport.tls),
       ends: () => this.ends(),

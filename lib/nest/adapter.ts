@@ -4,12 +4,21 @@ import type { Settings } from '../config/settings.js';
 import type { SecureSocket } from '../connection/secure-socket.js';
 import type { Disconnected } from '../connection/server-connection.js';
 import type { ConnectListener, Endpoint } from '../server/endpoint.js';
-import type { SecureWsRuntime } from './runtime.js';
+
+/** What the adapter needs of `SecureWsRuntime`. */
+interface AdapterRuntime {
+  readonly settings: Settings;
+  prepare(): unknown;
+  serverFor(port: number, path: string | undefined): WebSocketServer;
+  endpointOf(server: WebSocketServer): Endpoint | undefined;
+  drain(): Promise<void>;
+  close(): Promise<void>;
+}
 
 /** Nest's view of this library: gateways in, their servers and connections out. The module registers it. */
 export class SecureWsAdapter implements WebSocketAdapter<WebSocketServer, SecureSocket, object> {
   /** @hidden */
-  constructor(private readonly runtime: SecureWsRuntime) {}
+  constructor(private readonly runtime: AdapterRuntime) {}
 
   /** Every setting of the application, resolved and frozen. Throws `ConfigurationError` where they are wrong. */
   get settings(): Settings {

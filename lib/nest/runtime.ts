@@ -262,10 +262,15 @@ export class SecureWsRuntime implements Audiences, BanContext {
   private async startForeign(): Promise<void> {
     const plan = this.prepare().find(({ foreign }) => foreign.length > 0);
     const listener = plan && this.portFor(plan);
-    if (plan === undefined || listener === undefined || this.foreign.size > 0) return;
+    if (plan === undefined || !(listener instanceof SharedListener) || this.foreign.size > 0) return;
     const common = this.settings.guards ?? [];
     for (const each of plan.foreign) {
-      const endpoint = new ForeignEndpoint(this.engineOf(), each.settings, `foreign${each.settings.path}`);
+      const endpoint = new ForeignEndpoint(
+        this.engineOf(),
+        each.settings,
+        `foreign${each.settings.path}`,
+        (upgrade, bytes, connection) => listener.passOn(upgrade, bytes, connection),
+      );
       const guards = [...common, ...each.guards];
       const resolved = await this.guards.resolve(guards, this.importingModule(), ForeignUpgrade);
       endpoint.earlyGuards = resolved.early;

@@ -7,14 +7,13 @@ import type { ClientAddress } from '../net/address.js';
 import { HandleTransport } from '../net/handle-transport.js';
 import { TlsFiles } from '../net/tls-files.js';
 import type { Transport } from '../net/transport.js';
-import type { ForeignConnection } from './foreign-endpoint.js';
 import { Listener } from './listener.js';
 import type { ServerContext } from './server-context.js';
 import { interceptTls } from './tls-accept.js';
 
 const LONGEST_TIMER = 2 ** 31 - 1;
 
-/** A port of gateways' own: no HTTP server, only upgrades. Everything else is answered 426, and over. */
+/** A dedicated port: no HTTP server, only upgrades. Any other request is refused with 426. */
 export class DedicatedListener extends Listener {
   readonly isOwn = true;
   readonly hasForeignUpgrades = false;
@@ -23,13 +22,13 @@ export class DedicatedListener extends Listener {
   private readonly files: TlsFiles | undefined;
 
   constructor(
-    engine: ServerContext,
+    context: ServerContext,
     settings: GatewaySettings,
     readonly number: number,
   ) {
-    super(engine, settings);
+    super(context, settings);
     const { tls } = settings;
-    this.files = TlsFiles.areNamed(tls) ? new TlsFiles(tls, engine.telemetry) : undefined;
+    this.files = TlsFiles.areNamed(tls) ? new TlsFiles(tls, context.telemetry) : undefined;
     this.server = this.files === undefined ? this.plain() : this.secure(this.files);
     const { server } = this;
     const isTls = this.files !== undefined;
@@ -49,14 +48,9 @@ export class DedicatedListener extends Listener {
     transport.destroy();
   }
 
-  passOn(transport: Transport, _bytes: Buffer, connection: ForeignConnection): void {
-    connection.abandon();
-    transport.destroy();
-  }
-
-  /** Here is nobody but upgrades: who has no room is reset, and costs neither TLS nor a head. */
+  /** Everybody here wants a WebSocket: without room for one a connection is reset, before TLS and a head. */
   protected override isFullFor(peer: ClientAddress): Refusal | undefined {
-    const { addresses, attempts, capacity, cluster } = this.engine;
+    const { addresses, attempts, capacity, cluster } = this.context;
     const full = capacity.breach(addresses.live(peer)) ?? cluster?.roomRefusal(peer);
     if (full === undefined) return undefined;
     // protection: an attempt that is refused at accept is counted
@@ -76,7 +70,7 @@ export class DedicatedListener extends Listener {
       server.once('error', reject);
       server.listen({ port: this.number, host: this.settings.listen.host }, () => {
         server.removeListener('error', reject);
-        server.on('error', (error: Error) => this.engine.telemetry.fault('listener', error));
+        server.on('error', (error: Error) => this.context.telemetry.fault('listener', error));
         resolve();
       });
     });

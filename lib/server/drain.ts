@@ -15,16 +15,16 @@ const LAST_WORDS = 1000;
  * Says goodbye: newcomers are refused, peers are told 1001, handlers that run are awaited, what is left in the end is
  * terminated. Resolves as soon as all are gone.
  */
-export function drain(engine: ServerContext, ports: Iterable<Listener>): Promise<void> {
-  engine.draining = true;
+export function drain(context: ServerContext, ports: Iterable<Listener>): Promise<void> {
+  context.draining = true;
   // protection: pending handshakes end at shutdown
   for (const port of ports) port.shutDown(REFUSALS.shutdown);
   // end protection
-  const { drainTimeout } = engine.settings.shutdown;
+  const { drainTimeout } = context.settings.shutdown;
   // protection: peers are told of a shutdown
-  if (drainTimeout > 0) sayGoodbye(engine, drainTimeout);
+  if (drainTimeout > 0) sayGoodbye(context, drainTimeout);
   // end protection
-  return new Promise((resolve) => new Farewell(engine, ports, resolve).begin(drainTimeout));
+  return new Promise((resolve) => new Farewell(context, ports, resolve).begin(drainTimeout));
 }
 
 /** A peer whose message is being handled gets its answer first. */
@@ -42,13 +42,13 @@ class Farewell {
   private terminated = false;
 
   constructor(
-    private readonly engine: ServerContext,
+    private readonly context: ServerContext,
     private readonly ports: Iterable<Listener>,
     private readonly resolve: () => void,
   ) {}
 
   begin(drainTimeout: number): void {
-    this.engine.whenIdle = () => this.look();
+    this.context.whenIdle = () => this.look();
     if (drainTimeout === 0) return this.terminate();
     // protection: a shutdown ends in time
     this.wait(drainTimeout, () => this.terminate());
@@ -59,26 +59,26 @@ class Farewell {
   /** Handlers that are still not done are not waited for any longer. */
   private terminate(): void {
     this.terminated = true;
-    for (const connection of [...this.engine.connections]) connection.kill('shutdown');
+    for (const connection of [...this.context.connections]) connection.kill('shutdown');
     for (const port of this.ports) port.dropAll();
     this.wait(LAST_WORDS, () => this.end());
     this.look();
   }
 
   private look(): void {
-    const { connections, runningTasks } = this.engine;
+    const { connections, runningTasks } = this.context;
     if (connections.size === 0 && (this.terminated || runningTasks === 0)) this.end();
   }
 
   private end(): void {
-    const { engine, timer } = this;
-    engine.whenIdle = undefined;
-    if (timer !== undefined) engine.wheel.cancel(timer);
+    const { context, timer } = this;
+    context.whenIdle = undefined;
+    if (timer !== undefined) context.wheel.cancel(timer);
     this.resolve();
   }
 
   private wait(timeout: number, then: () => void): void {
-    const { wheel, clock } = this.engine;
+    const { wheel, clock } = this.context;
     this.timer = wheel.timer(then, clock.now() + timeout);
   }
 }

@@ -5,23 +5,25 @@ import { userKeyOf } from '../admission/guard-answer.js';
 import type { GatewaySettings } from '../config/settings.js';
 import { type Limits, limitsOf } from '../connection/limits.js';
 import type { SecureConnection as Connection, SecureSocket } from '../connection/secure-socket.js';
-import type { GatewayContext } from '../connection/server-connection.js';
 import { Dispatcher } from '../dispatch/dispatcher.js';
 import type { HandlerTraits } from '../dispatch/handler-table.js';
 import type { Audience } from '../dispatch/local-broadcaster.js';
 import { Rooms } from '../dispatch/rooms.js';
+import { completeUpgrade, type UpgradedGateway } from '../handshake/complete-upgrade.js';
+import type { UpgradeContext } from '../handshake/upgrade-context.js';
 import { enterContext } from '../net/async-context.js';
 import { Compression } from '../protocol/deflate/compression.js';
 import { GatewayCounters } from '../telemetry/metrics.js';
+import { PathTarget } from './path-target.js';
 import type { ServerContext } from './server-context.js';
-import { UpgradeTarget } from './upgrade-target.js';
 
 /** Called by Nest's bindings when a peer has connected. */
 export type ConnectListener = (socket: SecureSocket, request: IncomingMessage | undefined) => void;
 
 /** One path of one port: its gateways, their settings, and what all its connections share. */
-export class Endpoint extends UpgradeTarget implements GatewayContext<SecureSocket>, Audience {
+export class Endpoint extends PathTarget implements UpgradedGateway, Audience {
   readonly role = 'server';
+  readonly isForeign = false;
   readonly counters = new GatewayCounters();
   readonly limits: Limits;
   readonly compression: Compression;
@@ -31,7 +33,7 @@ export class Endpoint extends UpgradeTarget implements GatewayContext<SecureSock
   private hasNotedSubprotocol = false;
 
   constructor(
-    engine: ServerContext,
+    context: ServerContext,
     settings: GatewaySettings,
     readonly server: WebSocketServer,
     private readonly gateways: readonly GatewayType[],
@@ -41,29 +43,29 @@ export class Endpoint extends UpgradeTarget implements GatewayContext<SecureSock
     /** The same in every process of a cluster. */
     id: string,
   ) {
-    super(engine, settings, id);
+    super(context, settings, id);
     this.limits = limitsOf(settings);
     const { compression, messages } = settings;
     const { mode, windowBits, memLevel, level, threshold, maxRatio } = compression;
     this.compression = new Compression(
       { mode, windowBits, memLevel, level, threshold, maxRatio, maxSize: messages.maxSize },
-      engine.contexts,
+      context.contexts,
     );
-    const { collector } = engine;
+    const { collector } = context;
     this.counters.ping = collector?.ping;
     this.dispatcher = new Dispatcher({
       path: settings.path,
-      clock: engine.clock,
-      wheel: engine.wheel,
-      telemetry: engine.telemetry,
+      clock: context.clock,
+      wheel: context.wheel,
+      telemetry: context.telemetry,
       parser: settings.messageParser,
       maxNodes: messages.maxNodes,
       maxStreams: messages.maxStreams,
       handlerTimeout: this.limits.handlerTimeout,
       timeOf: collector && ((event) => collector.handlerTime(settings.path, event)),
       counted: (change) => {
-        engine.runningTasks += change;
-        if (change < 0) engine.whenIdle?.();
+        context.runningTasks += change;
+        if (change < 0) context.whenIdle?.();
       },
     });
   }
@@ -87,23 +89,23 @@ export class Endpoint extends UpgradeTarget implements GatewayContext<SecureSock
   }
 
   get clock() {
-    return this.engine.clock;
+    return this.context.clock;
   }
 
   get wheel() {
-    return this.engine.wheel;
+    return this.context.wheel;
   }
 
   get budget() {
-    return this.engine.budget;
+    return this.context.budget;
   }
 
   get telemetry() {
-    return this.engine.telemetry;
+    return this.context.telemetry;
   }
 
   get scheduler() {
-    return this.engine.scheduler;
+    return this.context.scheduler;
   }
 
   random(): number {
@@ -118,7 +120,7 @@ export class Endpoint extends UpgradeTarget implements GatewayContext<SecureSock
   changeUser(connection: Connection, principal: unknown, userKey: string | number | undefined): void {
     const key = userKeyOf(userKey ?? principal);
     // protection: a session cannot be renewed for a banned user
-    if (this.engine.bans.ofUser(key) !== undefined) throw new RangeError('this user is banned');
+    if (this.context.bans.ofUser(key) !== undefined) throw new RangeError('this user is banned');
     // end protection
     this.users.move(connection, principal, userKey);
   }
@@ -127,10 +129,14 @@ export class Endpoint extends UpgradeTarget implements GatewayContext<SecureSock
     return this.dispatcher.overdue(connection, now);
   }
 
+  complete(upgrade: UpgradeContext, rest: Buffer): boolean {
+    return completeUpgrade(upgrade, this, rest);
+  }
+
   /** A peer has got its 101: tells Nest, and waits for its hooks. */
   opened(socket: SecureSocket, request: IncomingMessage | undefined): void {
     const { connection } = socket;
-    this.engine.connections.add(connection);
+    this.context.connections.add(connection);
     this.counters.opened++;
     this.telemetry.opened({ ip: socket.ip, path: this.path, userKey: connection.peer.userKey });
     if (this.settings.keepRequest) socket.request = request;
@@ -151,7 +157,7 @@ export class Endpoint extends UpgradeTarget implements GatewayContext<SecureSock
   closed(connection: Connection, code: number, reason: Buffer): void {
     const { socket, cause, failedWith } = connection;
     if (!connection.dispatch.known) this.introduce(socket, undefined);
-    this.engine.connections.delete(connection);
+    this.context.connections.delete(connection);
     this.server.clients.delete(socket);
     // protection: a closed connection leaves its rooms
     this.rooms.leaveAll(socket);
@@ -169,7 +175,7 @@ export class Endpoint extends UpgradeTarget implements GatewayContext<SecureSock
     connection.dispatch.disconnected = undefined;
     if (typeof disconnected === 'function') this.tell(() => disconnected(code, reason));
     else for (const listener of disconnected ?? []) this.tell(() => listener(code, reason));
-    this.engine.whenIdle?.();
+    this.context.whenIdle?.();
   }
 
   /** What listeners of the server enter is the connection's from then on, as what its hooks enter. */

@@ -2,18 +2,39 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { GatewayType } from '../admission/attempt.js';
 import type { UserConnection } from '../admission/users.js';
+import type { GatewaySettings } from '../config/settings.js';
 import type { UpgradeContext } from '../handshake/upgrade-context.js';
 import { reset } from '../net/reset.js';
 import type { Timed } from '../net/timer-wheel.js';
-import { UpgradeTarget } from './upgrade-target.js';
+import { PathTarget } from './path-target.js';
+import type { ServerContext } from './server-context.js';
 
 /** What stands for a gateway in an attempt whose upgrade another library answers. */
 export class ForeignUpgrade {}
 
+/** Gives an upgrade that may pass to the library that answers it, with `bytes` that it reads first. */
+export type PassOn = (upgrade: UpgradeContext, bytes: Buffer, connection: ForeignConnection) => void;
+
 /** Upgrades of a path that another library on the same server answers. They are judged like those of gateways. */
-export class ForeignEndpoint extends UpgradeTarget {
+export class ForeignEndpoint extends PathTarget {
+  readonly isForeign = true;
+
+  constructor(
+    context: ServerContext,
+    settings: GatewaySettings,
+    id: string,
+    private readonly passOn: PassOn,
+  ) {
+    super(context, settings, id);
+  }
+
   get gateway(): GatewayType {
     return ForeignUpgrade;
+  }
+
+  complete(upgrade: UpgradeContext, bytes: Buffer): boolean {
+    this.passOn(upgrade, bytes, new ForeignConnection(upgrade, this));
+    return true;
   }
 }
 
@@ -41,7 +62,6 @@ export const foreignAdmission = (request: IncomingMessage): ForeignAdmission | u
  * it. The session's end and `disconnectUser` reset the connection: only the library itself could say goodbye.
  */
 export class ForeignConnection implements UserConnection {
-  readonly context: ForeignEndpoint;
   private readonly userKey: string | undefined;
   private readonly admission: ForeignAdmission;
   private readonly entry: UpgradeContext['entry'];
@@ -51,8 +71,11 @@ export class ForeignConnection implements UserConnection {
   private timer: Timed | undefined = undefined;
   private isReleased = false;
 
-  constructor({ endpoint, admitted, address, params, entry, reservation }: UpgradeContext) {
-    this.context = endpoint as ForeignEndpoint;
+  constructor(
+    { admitted, address, params, entry, reservation }: UpgradeContext,
+    /** The target that it was admitted to. */
+    readonly context: ForeignEndpoint,
+  ) {
     this.userKey = admitted.userKey;
     this.admission = Object.freeze({
       ip: address.text,
@@ -68,7 +91,7 @@ export class ForeignConnection implements UserConnection {
   /** The socket whose end frees the slot, before anybody is told of the upgrade. */
   follow(socket: Socket): void {
     this.socket = socket;
-    const { engine, users } = this.context;
+    const { context, users } = this.context;
     admissions.set(socket, this.admission);
     // protection: users of another library are counted
     if (this.userKey !== undefined) users.join(this.userKey, this);
@@ -76,7 +99,7 @@ export class ForeignConnection implements UserConnection {
     this.reservation?.shared?.opened(this);
     const left = this.expiresAt - Date.now();
     // protection: sessions of another library expire
-    if (Number.isFinite(left)) this.timer = engine.wheel.timer(() => this.end(), engine.clock.now() + left);
+    if (Number.isFinite(left)) this.timer = context.wheel.timer(() => this.end(), context.clock.now() + left);
     // end protection
     // protection: the slot of another library is given back
     socket.once('close', () => this.release());
@@ -96,10 +119,10 @@ export class ForeignConnection implements UserConnection {
   private release(): void {
     if (this.isReleased) return;
     this.isReleased = true;
-    const { engine, users } = this.context;
-    if (this.timer !== undefined) engine.wheel.cancel(this.timer);
+    const { context, users } = this.context;
+    if (this.timer !== undefined) context.wheel.cancel(this.timer);
     if (this.userKey !== undefined) users.part(this.userKey, this);
     this.reservation?.release();
-    engine.addresses.release(this.entry);
+    context.addresses.release(this.entry);
   }
 }

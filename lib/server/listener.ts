@@ -4,25 +4,22 @@ import { acceptProblem } from '../compat/probes.js';
 import type { GatewaySettings } from '../config/settings.js';
 import { PendingHandshake } from '../handshake/pending-handshake.js';
 import { Router } from '../handshake/router.js';
-import { peerAddress, type UpgradeContext } from '../handshake/upgrade-context.js';
+import { type HandshakeListener, peerAddress, type UpgradeTarget } from '../handshake/upgrade-context.js';
 import type { HeadLimits } from '../http/head.js';
 import { HeadMeter } from '../http/head-meter.js';
 import { REFUSALS, type Refusal } from '../http/refusal.js';
 import { type ClientAddress, NO_ADDRESS, parseAddress } from '../net/address.js';
 import { isAddressAllowed } from '../net/address-list.js';
-import type { ClientRoute } from '../net/forwarding.js';
 import type { ProxyVersions } from '../net/proxy-protocol.js';
 import { reset } from '../net/reset.js';
 import { SocketTransport } from '../net/socket-transport.js';
 import type { Transport } from '../net/transport.js';
 import type { Endpoint } from './endpoint.js';
-import type { ForeignConnection } from './foreign-endpoint.js';
 import { ProxyGate } from './proxy-gate.js';
 import type { ServerContext } from './server-context.js';
-import type { UpgradeTarget } from './upgrade-target.js';
 
 /** One listening place and the paths on it. */
-export abstract class Listener {
+export abstract class Listener implements HandshakeListener {
   /** By path, or pattern of paths. */
   readonly endpoints = new Map<string, Endpoint>();
   readonly router = new Router<UpgradeTarget>();
@@ -35,7 +32,7 @@ export abstract class Listener {
   protected isClosed = false;
 
   constructor(
-    readonly engine: ServerContext,
+    readonly context: ServerContext,
     readonly settings: GatewaySettings,
   ) {
     const { http, serverHeader } = settings;
@@ -52,28 +49,15 @@ export abstract class Listener {
     this.endpoints.set(path, endpoint);
   }
 
-  /** Ours alone: every head is held to the limits. */
   abstract readonly isOwn: boolean;
-  /** Others listen for upgrades too, and unknown paths are theirs. */
   abstract readonly hasForeignUpgrades: boolean;
-  abstract newMeter(): HeadMeter;
-  /**
-   * Gives a connection to the HTTP server of this port: its bytes so far, which `hasEnded` says are all that the peer
-   * sends. A dedicated port has no HTTP server and destroys the connection.
-   */
-  abstract handOver(transport: Transport, bytes: Buffer, hasEnded: boolean): void;
-  /** Other libraries listen for upgrades on the same server. */
   abstract readonly hasOtherListeners: boolean;
-  /**
-   * Gives an upgrade that may pass to the library that answers it: `bytes` from its head on, or those behind it, with
-   * which `emitUpgrade` is called then.
-   */
-  abstract passOn(
-    transport: Transport,
-    bytes: Buffer,
-    connection: ForeignConnection,
-    emitUpgrade: ((rest: Buffer) => void) | undefined,
-  ): void;
+  abstract newMeter(): HeadMeter;
+  abstract handOver(transport: Transport, bytes: Buffer, hasEnded: boolean): void;
+
+  left(handshake: PendingHandshake): void {
+    this.handshakes.delete(handshake);
+  }
 
   /** Stage 0, accept: a denied address is reset before anything is read or written. False: it was. */
   admit(tcp: Socket): boolean {
@@ -99,7 +83,7 @@ export abstract class Listener {
     server: Server,
     take: (client: Handle, gate: Gate, peer: ClientAddress) => boolean,
   ): () => void {
-    const { connections, nativeAccept } = this.engine.settings;
+    const { connections, nativeAccept } = this.context.settings;
     if (acceptProblem(nativeAccept) !== undefined) return () => undefined;
     const { ipv6Prefix } = connections;
     return intercept(server, (address, client, gate) => {
@@ -116,7 +100,7 @@ export abstract class Listener {
   protected isHandleUsable(server: Server, peer: ClientAddress): boolean {
     // The header of the PROXY protocol is read from a socket, before TLS and HTTP.
     // protection: a trusted proxy is read for its PROXY header before HTTP
-    if (this.gate !== undefined && this.engine.proxy.trusted.has(peer)) return false;
+    if (this.gate !== undefined && this.context.proxy.trusted.has(peer)) return false;
     // end protection
     // A server that has a maximum drops connections when it makes sockets.
     // protection: maxConnections of a server holds at accept
@@ -126,26 +110,12 @@ export abstract class Listener {
   }
 
   peerOf(socket: Socket): ClientAddress {
-    return peerAddress(socket, this.engine.settings.connections.ipv6Prefix);
+    return peerAddress(socket, this.context.settings.connections.ipv6Prefix);
   }
 
   /** Whether it is certain before anything was read that there is no room; an attempt then as any other. */
   protected isFullFor(_peer: ClientAddress): Refusal | undefined {
     return undefined;
-  }
-
-  /** The client turned out to be another address than the peer: it counts from here on. */
-  moveTo(upgrade: UpgradeContext, { address, isExempt }: ClientRoute): void {
-    const { engine } = this;
-    const { handshake } = upgrade;
-    const entry = engine.addresses.acquire(address, isExempt);
-    const before = upgrade.entry;
-    upgrade.entry = entry;
-    engine.pending.move(handshake.place, entry);
-    engine.addresses.release(before);
-    // protection: pending handshakes of a client behind a proxy are bounded
-    this.makeRoom(handshake);
-    // end protection
   }
 
   /** Ends whatever is still on its way in. */
@@ -165,57 +135,47 @@ export abstract class Listener {
   }
 
   private newGate(versions: ProxyVersions): ProxyGate {
-    const { engine, openTimeout } = this;
-    const { ipv6Prefix, maxPending } = engine.settings.connections;
+    const { context, openTimeout } = this;
+    const { ipv6Prefix, maxPending } = context.settings.connections;
     return new ProxyGate({
-      clock: engine.clock,
-      wheel: engine.wheel,
+      clock: context.clock,
+      wheel: context.wheel,
       versions,
       timeout: openTimeout,
       maxWaiting: maxPending,
       peerOf: (socket) => {
         const peer = peerAddress(socket, ipv6Prefix);
-        return peer === NO_ADDRESS ? 'gone' : engine.proxy.trusted.has(peer) ? 'proxy' : 'stranger';
+        return peer === NO_ADDRESS ? 'gone' : context.proxy.trusted.has(peer) ? 'proxy' : 'stranger';
       },
       refused: ({ remoteAddress: ip = '' }, detail) =>
-        engine.telemetry.refused({ reason: 'proxy-protocol', status: 0, ip, path: undefined, detail }),
+        context.telemetry.refused({ reason: 'proxy-protocol', status: 0, ip, path: undefined, detail }),
     });
   }
 
   private judge(peer: ClientAddress): Refusal | undefined {
-    const { proxy, addressRules } = this.engine;
+    const { proxy, addressRules } = this.context;
     const isProxy = proxy.trusted.has(peer);
     // protection: denied addresses are dropped at accept
     if (!isProxy && !isAddressAllowed(peer, addressRules)) return REFUSALS.addressDenied;
     // end protection
     // protection: banned addresses are reset at accept
-    if (!isProxy && this.engine.bans.ofAddress(peer) !== undefined) return REFUSALS.banned;
+    if (!isProxy && this.context.bans.ofAddress(peer) !== undefined) return REFUSALS.banned;
     // end protection
     if (this.isClosed) return REFUSALS.shutdown;
     return isProxy ? undefined : this.isFullFor(peer);
   }
 
   protected open(transport: Transport, peer: ClientAddress): PendingHandshake | undefined {
-    const handshake = new PendingHandshake(this, transport, peer, this.engine.proxy.trusted.has(peer));
+    const handshake = new PendingHandshake(this, transport, peer, this.context.proxy.trusted.has(peer));
     this.handshakes.add(handshake);
     // protection: pending handshakes are bounded
-    this.makeRoom(handshake);
+    handshake.makeRoom();
     // end protection
     return handshake.place.isHeld ? handshake : undefined;
   }
 
-  private makeRoom(handshake: PendingHandshake): void {
-    for (
-      let victim = this.engine.pending.victim(handshake.place);
-      victim !== undefined;
-      victim = this.engine.pending.victim(handshake.place)
-    ) {
-      victim.crowdedOut();
-    }
-  }
-
   private reportReset({ text: ip }: ClientAddress, { reason }: Refusal): void {
-    this.engine.telemetry.refused({ reason, status: 0, ip, path: undefined, detail: 'reset at accept' });
+    this.context.telemetry.refused({ reason, status: 0, ip, path: undefined, detail: 'reset at accept' });
   }
 }
 

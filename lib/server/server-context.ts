@@ -12,7 +12,7 @@ import { MemoryBudget } from '../connection/memory-budget.js';
 import type { SecureConnection as Connection } from '../connection/secure-socket.js';
 import { HandshakeBudget } from '../handshake/handshake-budget.js';
 import { HeadTurns } from '../handshake/head-turns.js';
-import type { PendingHandshake } from '../handshake/pending-handshake.js';
+import type { HandshakeContext } from '../handshake/upgrade-context.js';
 import { type AddressList, type AddressRules, compiled, parseAddressList } from '../net/address-list.js';
 import { FairScheduler } from '../net/fair-scheduler.js';
 import type { ProxyRules } from '../net/forwarding.js';
@@ -27,7 +27,7 @@ import type { Gauges, Queues } from '../telemetry/stats.js';
 export const MAX_HEAD_BYTES = 16 * 1024 * 1024;
 
 /** What one application shares between its ports, gateways and connections. */
-export class ServerContext {
+export class ServerContext implements HandshakeContext {
   readonly wheel: TimerWheel;
   readonly scheduler = new FairScheduler();
   readonly budget: MemoryBudget;
@@ -36,7 +36,7 @@ export class ServerContext {
   readonly attempts: AttemptRate;
   readonly headTurns = new HeadTurns();
   readonly capacity: Capacity;
-  readonly pending: PendingRegistry<PendingHandshake>;
+  readonly pending: PendingRegistry<{ crowdedOut(): void }>;
   readonly users = new UserSlots<UserConnection>();
   readonly connections = new Set<Connection>();
   readonly contexts: ContextBudget;

@@ -12,6 +12,7 @@ import {
 } from '../compat/node-http.js';
 import type { GatewaySettings } from '../config/settings.js';
 import type { HeadHolder } from '../handshake/handshake-budget.js';
+import type { UpgradeContext } from '../handshake/upgrade-context.js';
 import { splitList } from '../http/grammar.js';
 import { HeadMeter, type HeadVerdict } from '../http/head-meter.js';
 import { REFUSALS } from '../http/refusal.js';
@@ -40,17 +41,17 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
   tapsNext = true;
 
   constructor(
-    engine: ServerContext,
+    context: ServerContext,
     settings: GatewaySettings,
     readonly server: WebServer,
   ) {
-    super(engine, settings);
+    super(context, settings);
     this.attach(server);
     this.claimUpgrades(server);
   }
 
   get hasForeignUpgrades(): boolean {
-    return this.engine.settings.foreignUpgrades === 'auto' && this.hasOtherListeners;
+    return this.context.settings.foreignUpgrades === 'auto' && this.hasOtherListeners;
   }
 
   get hasOtherListeners(): boolean {
@@ -101,12 +102,8 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
     takeover.serveAgain(socket!, bytes, hasEnded);
   }
 
-  passOn(
-    transport: Transport,
-    bytes: Buffer,
-    connection: ForeignConnection,
-    emitUpgrade: ((rest: Buffer) => void) | undefined,
-  ): void {
+  /** Gives an upgrade to the library that answers it, in the state in which Node would. */
+  passOn({ transport, emitUpgrade }: UpgradeContext, bytes: Buffer, connection: ForeignConnection): void {
     const onSocket = (socket: Socket): void => {
       this.passed.add(socket);
       connection.follow(socket);
@@ -155,20 +152,20 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
   }
 
   notice(message: string): void {
-    this.engine.telemetry.notice(message);
+    this.context.telemetry.notice(message);
   }
 
   hold(holder: HeadHolder, bytes: number): void {
-    this.engine.heads.settle(holder, bytes);
+    this.context.heads.settle(holder, bytes);
   }
 
   release(entry: AddressEntry): void {
-    this.engine.addresses.release(entry);
+    this.context.addresses.release(entry);
   }
 
   acquire(socket: Socket): AddressEntry {
     const peer = this.peerOf(socket);
-    return this.engine.addresses.acquire(peer, this.engine.proxy.trusted.has(peer));
+    return this.context.addresses.acquire(peer, this.context.proxy.trusted.has(peer));
   }
 
   /** `undo` is called when the server is given back. */
@@ -197,7 +194,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
     };
     // Without a listener Node would not emit 'upgrade'.
     server.on('upgrade', onUpgrade);
-    const { engine, passed } = this;
+    const { context, passed } = this;
     const restore = replaceMethod(server as { emit: Emit }, 'emit', (was) => {
       return function (this: WebServer, event, ...args) {
         if (event !== 'upgrade') return was.call(this, event, ...args);
@@ -210,7 +207,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
           return was.call(this, event, ...args);
         } catch (error) {
           // Thrown on, it would reach the handshake that has passed the upgrade on.
-          engine.telemetry.fault('internal', error);
+          context.telemetry.fault('internal', error);
           socket.destroy();
           return true;
         }

@@ -1,5 +1,7 @@
 import type { ExtensionOffer } from '../../http/extensions.js';
-import type { CompressionMode } from './settings.js';
+
+/** How a gateway (or an outbound client) compresses; `off` negotiates nothing. */
+export type CompressionMode = 'shared' | 'dedicated' | 'off';
 
 /** The token of the extension (RFC 7692, section 7). */
 export const EXTENSION_NAME = 'permessage-deflate';

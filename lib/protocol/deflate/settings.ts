@@ -1,9 +1,8 @@
 import type { Role } from '../frame.js';
-import type { Agreement } from './negotiation.js';
+import type { Agreement, CompressionMode } from './negotiation.js';
 import type { ZlibPool } from './pool.js';
 
-/** How a gateway (or an outbound client) compresses; `off` negotiates nothing. */
-export type CompressionMode = 'shared' | 'dedicated' | 'off';
+export type { CompressionMode } from './negotiation.js';
 
 /** What a deflating stream is tuned to. */
 export interface CodecSettings {

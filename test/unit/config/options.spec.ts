@@ -1,6 +1,6 @@
 import { parseEnv } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
-import type { SecureGatewayOptions, SecurePortOptions, SecureWsOptions } from 'nest-secure-ws';
+import type { ForeignUpgrades, SecureGatewayOptions, SecurePortOptions, SecureWsOptions } from 'nest-secure-ws';
 import ts from 'typescript';
 import { resolveSettings } from '../../../lib/config/resolve.js';
 import { ROWS } from '../../../lib/config/rows.js';
@@ -17,6 +17,7 @@ type Same<A, B> = [A, B] extends [B, A] ? true : never;
 
 // The compiler holds the written interfaces to the types of the table.
 const isSame: Same<Required<SecureWsOptions>, Required<InputOf<typeof TABLE>>> = true;
+const isSameForeign: Same<ForeignUpgrades['connections'], SecureGatewayOptions['connections']> = true;
 const shared: SecureGatewayOptions = { path: '/', connections: { max: 1 }, messages: { maxSize: '1kb' } };
 const dedicated: SecurePortOptions = { ...shared, tls: null, listen: { host: '::1' } };
 // @ts-expect-error a gateway on the application's port has no TLS of its own
@@ -26,7 +27,7 @@ const wrongToo: SecurePortOptions = { proxy: { trusted: [] } };
 
 describe('the option interfaces', () => {
   it('are those of the table', () => {
-    expect([isSame, shared, dedicated, wrong, wrongToo]).toHaveLength(5);
+    expect([isSame, isSameForeign, shared, dedicated, wrong, wrongToo]).toHaveLength(6);
   });
 
   it('tell an editor of each option what it does, its default, unit, variable and scope', () => {

@@ -5,11 +5,12 @@ import { type AllowedOrigins, parseAllowedOrigins } from '../admission/origin.js
 import type { TransportRules } from '../admission/transport.js';
 import { UserCaps } from '../admission/users.js';
 import type { GatewaySettings } from '../config/settings.js';
+import type { UpgradeContext, UpgradeTarget } from '../handshake/upgrade-context.js';
 import { compiled } from '../net/address-list.js';
 import type { ServerContext } from './server-context.js';
 
-/** What a path leads to, as the stages see it: the rules for who gets in, and the slots. */
-export abstract class UpgradeTarget {
+/** What a path leads to: the rules for who gets in, and the slots. */
+export abstract class PathTarget implements UpgradeTarget {
   readonly capacity: GatewayCapacity;
   readonly transport: TransportRules;
   readonly users: UserCaps;
@@ -18,32 +19,38 @@ export abstract class UpgradeTarget {
   guards: readonly AdmissionGuardFunction[] = [];
 
   constructor(
-    readonly engine: ServerContext,
+    readonly context: ServerContext,
     readonly settings: GatewaySettings,
     /** The same in every process of a cluster. */
     id: string,
   ) {
     const { own, connections, proxy } = settings;
     this.capacity = new GatewayCapacity({ max: own.max, maxPerIp: own.maxPerIp }, id);
-    this.users = new UserCaps(engine.users, {
+    this.users = new UserCaps(context.users, {
       own: own.maxPerUser,
-      application: engine.settings.connections.maxPerUser,
+      application: context.settings.connections.maxPerUser,
       onLimit: connections.onUserLimit,
     });
     this.transport = {
       requireTls: proxy.requireTls,
-      hosts: engine.hosts,
+      hosts: context.hosts,
       origins: origins(connections.allowedOrigins),
-      addresses: engine.addressRules,
+      addresses: context.addressRules,
     };
   }
 
   /** The class that guards are told of. */
   abstract get gateway(): GatewayType;
+  abstract readonly isForeign: boolean;
+  abstract complete(upgrade: UpgradeContext, bytes: Buffer): boolean;
 
   /** A path, or a pattern of paths. */
   get path(): string {
     return this.settings.path;
+  }
+
+  get subprotocols(): readonly string[] {
+    return this.settings.connections.subprotocols;
   }
 
   /** Milliseconds for all asynchronous guards of an attempt together. */
