@@ -1,9 +1,9 @@
-import { createHmac, generateKeyPairSync } from 'node:crypto';
+import { createHmac, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import type { INestApplication, Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { SignJWT } from 'jose';
@@ -19,17 +19,24 @@ const FOLDER = join(import.meta.dirname, '.recipes');
 const blocks = codeBlocks('docs/guards.md', 'ts');
 const nameOf = (block: string): string => /^\/\/ (\S+)\n/.exec(block)![1]!;
 
-const variables = { SESSION_SECRET: SECRET, ISSUER: '' };
+const variables = { SESSION_SECRET: SECRET, ISSUER: '', CLERK_ISSUER: '' };
 const before = { ...process.env };
 let issuer: Server;
 const keys = generateKeyPairSync('rsa', { modulusLength: 2048 });
+const newKeys = generateKeyPairSync('rsa', { modulusLength: 2048 });
+/** The keys that the issuer publishes, by name. */
+let published: Record<string, KeyObject> = {};
+let fetches = 0;
 
 beforeAll(async () => {
-  issuer = createServer((_, response) =>
-    response.end(JSON.stringify({ keys: [{ ...keys.publicKey.export({ format: 'jwk' }), kid: 'one' }] })),
-  );
+  issuer = createServer((_, response) => {
+    fetches++;
+    const set = Object.entries(published).map(([kid, key]) => ({ ...key.export({ format: 'jwk' }), kid }));
+    response.end(JSON.stringify({ keys: set }));
+  });
   await new Promise<void>((resolve) => issuer.listen(0, '127.0.0.1', resolve));
-  variables.ISSUER = `http://127.0.0.1:${(issuer.address() as AddressInfo).port}/`;
+  variables.CLERK_ISSUER = `http://127.0.0.1:${(issuer.address() as AddressInfo).port}`;
+  variables.ISSUER = `${variables.CLERK_ISSUER}/`;
   Object.assign(process.env, variables);
   mkdirSync(FOLDER, { recursive: true });
   for (const block of blocks) writeFileSync(join(FOLDER, nameOf(block)), block);
@@ -48,7 +55,11 @@ afterAll(() => {
 let app: INestApplication | undefined;
 let port = 0;
 const clients: RawClient[] = [];
+beforeEach(() => {
+  published = { one: keys.publicKey };
+});
 afterEach(async () => {
+  jest.restoreAllMocks();
   for (const client of clients.splice(0)) client.destroy();
   await app?.close();
   app = undefined;
@@ -93,7 +104,7 @@ const post = (path: string, headers: Record<string, string> = {}, body?: object)
 
 describe('the recipes of docs/guards.md', () => {
   it('compile', () => {
-    expect(blocks.map(nameOf)).toHaveLength(7);
+    expect(blocks.map(nameOf)).toHaveLength(8);
     expect(compileErrors(blocks)).toEqual([]);
   }, 60_000);
 
@@ -137,6 +148,50 @@ describe('the recipes of docs/guards.md', () => {
     expect(await who({ Authorization: `Bearer ${await token('https://chat.example', 'PS256')}` })).toBe(401);
   });
 
+  it('keys of an identity provider that changes them', async () => {
+    await start('jwks');
+    const attempt = async (kid: string, { privateKey }: typeof keys) =>
+      who({
+        Authorization: `Bearer ${await new SignJWT({ sub: 'ada', iss: variables.ISSUER, exp: seconds(3600) })
+          .setAudience('https://chat.example')
+          .setProtectedHeader({ alg: 'RS256', kid })
+          .sign(privateKey)}`,
+      });
+    expect(await attempt('one', keys)).toBe('ada');
+    published = { one: keys.publicKey, two: newKeys.publicKey };
+    // Within the cooldown of the fetch at the start: whatever names come cause no other.
+    const before = fetches;
+    for (let i = 0; i < 20; i++) expect(await attempt(`flood-${i}`, newKeys)).toBe(401);
+    expect(fetches).toBe(before);
+    const now = performance.now.bind(performance);
+    let later = 31_000;
+    jest.spyOn(performance, 'now').mockImplementation(() => now() + later);
+    expect([await attempt('two', newKeys), await attempt('one', keys)]).toEqual(['ada', 'ada']);
+    expect(fetches).toBe(before + 1);
+    // The old key is withdrawn: it counts no longer when the keys have been fetched again.
+    published = { two: newKeys.publicKey };
+    later = 62_000;
+    expect(await attempt('three', newKeys)).toBe(401);
+    expect([await attempt('one', keys), await attempt('two', newKeys)]).toEqual([401, 'ada']);
+    expect(fetches).toBe(before + 2);
+  });
+
+  it('session tokens of Clerk', async () => {
+    await start('clerk');
+    const token = (claims: Record<string, unknown>) =>
+      new SignJWT({ sub: 'ada', iss: variables.CLERK_ISSUER, exp: seconds(60), azp: 'https://app.example', ...claims })
+        .setProtectedHeader({ alg: 'RS256', kid: 'one' })
+        .sign(keys.privateKey);
+    const ask = async (claims: Record<string, unknown>, Origin = 'https://app.example') =>
+      who({ Cookie: `__session=${await token(claims)}`, Origin });
+    expect(await ask({})).toBe('ada');
+    expect(await ask({ azp: 'https://other.example' })).toBe(403);
+    expect(await ask({ azp: undefined })).toBe(403);
+    expect(await ask({ azp: ['https://app.example'] })).toBe(403);
+    expect(await ask({ iss: 'https://clerk.other.example' })).toBe(401);
+    expect(await ask({}, 'https://other.example')).toBe(403);
+  });
+
   it('expiry and renewal', async () => {
     await start('renewal');
     const open = async () => (await connect({ Authorization: `Bearer ${await sign({ exp: seconds(2) })}` })).client;
@@ -169,8 +224,9 @@ describe('the recipes of docs/guards.md', () => {
   it('sessions on the server', async () => {
     const { store } = await start('session');
     const sessions = new Map<string, object>([
-      ['id-1', { user: { id: 'ada' } }],
+      ['id-1', { user: { id: 'ada' }, cookie: { expires: null } }],
       ['id-2', {}],
+      ['id-5', { user: { id: 'ada' }, cookie: { expires: new Date(Date.now() + 1500).toISOString() } }],
     ]);
     (store as { get: unknown }).get = (id: string, done: (error: unknown, session?: object) => void) =>
       setImmediate(() => (id === 'id-3' ? done(new Error('the store is gone')) : done(null, sessions.get(id))));
@@ -181,6 +237,9 @@ describe('the recipes of docs/guards.md', () => {
     expect(await who({ Cookie: signed('id-2') })).toBe(403);
     expect(await who({ Cookie: signed('id-4') })).toBe(403);
     expect(await who({ Cookie: signed('id-3') })).toBe(500);
+    // A connection ends with its session.
+    const { client } = await connect({ Cookie: signed('id-5') });
+    expect(await client.closeFrame(10_000)).toMatchObject({ code: 4401 });
     for (const cookie of ['', 's:', 's:id-1', 'id-1.x', 's:id-1.']) {
       expect(await who({ Cookie: `connect.sid=${encodeURIComponent(cookie)}` })).toBe(403);
     }

@@ -1,0 +1,144 @@
+import { on, once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { INestApplication, Type } from '@nestjs/common';
+import { HttpAdapterHost, NestFactory } from '@nestjs/core';
+import { ExpressAdapter } from '@nestjs/platform-express';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import { SignJWT } from 'jose';
+import { SecureWsStats } from 'nest-secure-ws';
+import { type ClientOptions, WebSocket } from 'ws';
+
+/** `scripts/try-libraries.mjs` sets it, for the recipes too. */
+export const SECRET = process.env['SESSION_SECRET']!;
+/** The origin that recipes allow. */
+export const ORIGIN = 'https://app.example';
+
+type Headers = Readonly<Record<string, string>>;
+
+/** A recipe's module as an application on a free port of the loopback interface. */
+export class Recipe {
+  private readonly sockets: WebSocket[] = [];
+
+  private constructor(
+    readonly app: INestApplication,
+    readonly port: number,
+  ) {}
+
+  static async start(module: Type, platform: 'express' | 'fastify' = 'express'): Promise<Recipe> {
+    // Refusals, which are warnings, are what is tried.
+    const options = { logger: ['error'] as 'error'[], abortOnError: false };
+    const app =
+      platform === 'express'
+        ? await NestFactory.create(module, new ExpressAdapter(), options)
+        : await NestFactory.create<NestFastifyApplication>(module, new FastifyAdapter(), options);
+    await app.listen(0, '127.0.0.1');
+    const server = app.get(HttpAdapterHost).httpAdapter.getHttpServer() as { address(): AddressInfo };
+    return new Recipe(app, server.address().port);
+  }
+
+  url(path: string, scheme = 'ws'): string {
+    return `${scheme}://127.0.0.1:${this.port}${path}`;
+  }
+
+  /** An open WebSocket, or the status of the refusal. */
+  async open(path: string, headers: Headers = {}, protocols: string[] = []): Promise<WebSocket | number> {
+    const socket = new WebSocket(this.url(path), protocols, { headers });
+    this.sockets.push(socket);
+    // A message may come right behind the 101.
+    incoming.set(socket, on(socket, 'message'));
+    const opened = new Promise<WebSocket>((resolve) => socket.once('open', () => resolve(socket)));
+    const refused = new Promise<number>((resolve) =>
+      socket.once('unexpected-response', (_request, response: IncomingMessage) => {
+        socket.terminate();
+        resolve(response.statusCode!);
+      }),
+    );
+    const failed = once(socket, 'error').then(([error]) => Promise.reject(error as Error));
+    // What ends a socket later is no fault.
+    socket.on('error', () => undefined);
+    failed.catch(() => undefined);
+    return Promise.race([opened, refused, failed]);
+  }
+
+  async mustOpen(path: string, headers?: Headers, protocols?: string[]): Promise<WebSocket> {
+    const socket = await this.open(path, headers, protocols);
+    if (typeof socket === 'number') throw new Error(`${path} was refused with ${socket}`);
+    return socket;
+  }
+
+  /** What the gateway of a recipe answers to `who`, or the status of the refusal. */
+  async who(path: string, headers: Headers): Promise<unknown> {
+    const socket = await this.open(path, headers);
+    if (typeof socket === 'number') return socket;
+    const answer = nextMessage(socket);
+    socket.send('{"event":"who"}');
+    const { data } = (await answer) as { data: unknown };
+    socket.close();
+    return data;
+  }
+
+  post(path: string, body?: object, headers: Headers = {}): Promise<Response> {
+    return fetch(this.url(path, 'http'), {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', ...headers },
+      body: JSON.stringify(body ?? {}),
+    });
+  }
+
+  /** Waits until so many slots are held, and no attempt is under way. */
+  async untilSlots(count: number): Promise<void> {
+    await until(`${count} slots are held`, () => {
+      const { slots, pending } = this.app.get(SecureWsStats).snapshot();
+      return slots === count && pending === 0;
+    });
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.sockets) socket.terminate();
+    await this.untilSlots(0);
+    await this.app.close();
+  }
+}
+
+export async function until(what: string, holds: () => boolean | Promise<boolean>, within = 20_000): Promise<void> {
+  for (const end = Date.now() + within; !(await holds()); ) {
+    if (Date.now() > end) throw new Error(`not within ${within / 1000} s: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+const incoming = new WeakMap<WebSocket, AsyncIterator<unknown[]>>();
+
+/** The next message that was not read yet. */
+export async function nextMessage(socket: WebSocket): Promise<unknown> {
+  const timer = setTimeout(() => socket.emit('error', new Error('no message within 20 s')), 20_000);
+  try {
+    const { value } = await incoming.get(socket)!.next();
+    return JSON.parse(String((value as unknown[])[0]));
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+export async function closeCode(socket: WebSocket): Promise<number> {
+  return (await once(socket, 'close', { signal: AbortSignal.timeout(20_000) }))[0] as number;
+}
+
+export function tokenFor(name: string, expires: number | string = '5m', secret = SECRET): Promise<string> {
+  return new SignJWT()
+    .setProtectedHeader({ alg: 'HS256' })
+    .setSubject(name)
+    .setIssuedAt()
+    .setExpirationTime(expires)
+    .sign(Buffer.from(secret));
+}
+
+/** `ws` with headers of its own, as a library's client makes it. */
+export function webSocketWith(headers: Headers): typeof WebSocket {
+  return class extends WebSocket {
+    constructor(url: string | URL, protocols?: string | string[], options?: ClientOptions) {
+      super(url, protocols, { ...options, headers });
+    }
+  } as typeof WebSocket;
+}
