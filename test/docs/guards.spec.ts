@@ -59,9 +59,10 @@ beforeEach(() => {
   published = { one: keys.publicKey };
 });
 afterEach(async () => {
-  jest.restoreAllMocks();
   for (const client of clients.splice(0)) client.destroy();
   await app?.close();
+  // After the application has ended, whose clock must not go back.
+  jest.restoreAllMocks();
   app = undefined;
 });
 
