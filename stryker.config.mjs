@@ -6,7 +6,7 @@ const QUICK = process.env['QUICK'] === '1';
 /** Small modules that decide who gets in: few mutants, and specs that take milliseconds. */
 const QUICK_FILES = [
   'lib/http/extensions.ts',
-  'lib/admission/{host,origin,transport}.ts',
+  'lib/admission/{host,origin,access-rules}.ts',
   'lib/protocol/close-codes.ts',
 ];
 const ALL_FILES = [
@@ -21,7 +21,7 @@ const ALL_FILES = [
   'lib/net/{address,address-list,forwarding,network-map,proxy-protocol,ring,timer-wheel,token-bucket}.ts',
 ];
 const PURE = ['admission', 'config', 'dispatch', 'handshake', 'net', 'protocol', 'request', 'stores'];
-const QUICK_SPECS = ['request/checks', 'admission/transport', 'protocol/close-codes'];
+const QUICK_SPECS = ['request/checks', 'admission/access-rules', 'protocol/close-codes'];
 
 /** @type {import('@stryker-mutator/api/core').PartialStrykerOptions} */
 export default {

@@ -10,7 +10,7 @@ export {
   originGuard,
   rateGuard,
   tlsGuard,
-} from './admission/built-in.js';
+} from './admission/built-in-guards.js';
 export {
   type Admission,
   type AdmissionGuard,

@@ -15,7 +15,7 @@ export class AddressEntry implements RingMember<AddressEntry> {
   /** Connections between accept and 101. */
   pending = 0;
   /** Those connections, where there are any. */
-  crowd: object | undefined = undefined;
+  pendingQueue: object | undefined = undefined;
   /** Bytes held for its open connections: incomplete and waiting messages, output. */
   heldBytes = 0;
   /** Bucket of `connections.rate` (see token-bucket.ts). */
@@ -125,7 +125,7 @@ export class AddressTable {
   }
 
   /** The entry of an address that has connections; nobody holds it by that. */
-  live(address: ClientAddress): AddressEntry | undefined {
+  findLive(address: ClientAddress): AddressEntry | undefined {
     const entry = this.#entries.get(address.key);
     return entry !== undefined && entry.refs > 0 ? entry : undefined;
   }

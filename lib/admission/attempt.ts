@@ -42,7 +42,7 @@ export interface AttemptInit {
   readonly proxied?: ProxiedConnection | undefined;
   readonly certificate?: () => PeerCertificate | undefined;
   /** Ports, and our own address, of the TCP connection of `peer`; nothing where they are not known. */
-  readonly ends?: () => SocketEnds | undefined;
+  readonly socketAddresses?: () => SocketEnds | undefined;
 }
 
 /** Both ends of a TCP connection as `net.Socket` names them, its peer's address apart. */

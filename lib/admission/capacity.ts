@@ -20,7 +20,7 @@ export class Reservation {
   release(): void {
     if (!this.#isHeld) return;
     this.#isHeld = false;
-    this.capacity.give(this.entry, this.gateway);
+    this.capacity.release(this.entry, this.gateway);
     this.shared?.release();
   }
 }
@@ -59,28 +59,28 @@ export class Capacity {
 
   /** Takes one slot of the address, of its /48, of the gateway and of the total; all of them or none. */
   reserve(entry: AddressEntry, gateway: GatewayCapacity): Reservation | Refusal {
-    const breach = this.#localBreach(entry, gateway);
-    if (breach !== undefined) return breach;
+    const refusal = this.#refusal(entry, gateway);
+    if (refusal !== undefined) return refusal;
     entry.takeSlot(Number.POSITIVE_INFINITY);
     this.#used++;
-    gateway.take(entry);
+    gateway.acquire(entry);
     return new Reservation(this, entry, gateway);
   }
 
   /** Why there is no room whatever the request says, for ports that decide when they accept: of an address that is known. */
-  breach(entry: AddressEntry | undefined): Refusal | undefined {
+  refusalFor(entry: AddressEntry | undefined): Refusal | undefined {
     if (entry?.isFull(this.limits.maxPerIp)) return CAPACITY_REFUSALS.address;
     return this.#isFull ? CAPACITY_REFUSALS.total : undefined;
   }
 
   /** For `Reservation.release()` only. */
-  give(entry: AddressEntry, gateway: GatewayCapacity): void {
+  release(entry: AddressEntry, gateway: GatewayCapacity): void {
     this.#used--;
-    gateway.give(entry);
+    gateway.release(entry);
     entry.returnSlot();
   }
 
-  #localBreach(entry: AddressEntry, gateway: GatewayCapacity): Refusal | undefined {
+  #refusal(entry: AddressEntry, gateway: GatewayCapacity): Refusal | undefined {
     if (entry.isFull(this.limits.maxPerIp) || gateway.isFullFor(entry)) return CAPACITY_REFUSALS.address;
     if (gateway.isFull) return CAPACITY_REFUSALS.gateway;
     return this.#isFull ? CAPACITY_REFUSALS.total : undefined;
@@ -128,12 +128,12 @@ export class GatewayCapacity {
     );
   }
 
-  take(entry: AddressEntry): void {
+  acquire(entry: AddressEntry): void {
     this.#used++;
     this.#add(entry, 1);
   }
 
-  give(entry: AddressEntry): void {
+  release(entry: AddressEntry): void {
     this.#used--;
     this.#add(entry, -1);
   }

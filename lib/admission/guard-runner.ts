@@ -4,9 +4,9 @@ import { type AsyncContext, enterContext, runInFork } from '../net/async-context
 import { errorText, errorWords } from '../telemetry/error-text.js';
 import type { RequestValues } from '../telemetry/redact.js';
 import { abortAttempt, factsOf, onAttemptEnd, setPrincipal, type UpgradeAttempt } from './attempt.js';
+import { type Awaitable, isThenable } from './awaitable.js';
 import type { Admission, AdmissionGuardFunction } from './guard.js';
 import { type Admitted, checkAnswer } from './guard-answer.js';
-import { type Awaitable, isThenable } from './user-values.js';
 
 /**
  * The refusal for what a guard threw: 500, or the status of what looks like an `HttpException`, and of that nothing
@@ -65,7 +65,7 @@ export interface GuardContext {
   /** Milliseconds since 1970. */
   readonly now: () => number;
   /** What earlier guards of the same attempt have said. */
-  readonly said?: Admitted;
+  readonly admitted?: Admitted;
   /** What earlier guards of the same attempt have entered. */
   readonly asyncContext?: AsyncContext;
   /** Told what the guards of this run have entered besides. */
@@ -77,7 +77,7 @@ export interface GuardContext {
 type Answer = Admission | boolean;
 
 /** What is known where no guard has said anything. */
-export const NOTHING_SAID: Admitted = Object.freeze({
+export const NO_ADMISSION: Admitted = Object.freeze({
   principal: undefined,
   userKey: undefined,
   expiresAt: Infinity,
@@ -109,7 +109,7 @@ class GuardRun {
     private readonly attempt: UpgradeAttempt,
     private readonly context: GuardContext,
   ) {
-    this.#merged = context.said ?? NOTHING_SAID;
+    this.#merged = context.admitted ?? NO_ADMISSION;
     this.#asyncContext = context.asyncContext;
   }
 

@@ -20,7 +20,7 @@ const matches = ({ name, port }: HostPattern, host: HostPort): boolean =>
   (name.startsWith('.') ? isUnder(host.name, name) : name === canonicalHost(host.name));
 
 /** `undefined` where the host is allowed, else what was compared, for the log. */
-export const judgeHost = (allowed: AllowedHosts | undefined, host: HostPort): string | undefined =>
+export const hostMismatch = (allowed: AllowedHosts | undefined, host: HostPort): string | undefined =>
   allowed === undefined || allowed.has(host) ? undefined : `Host '${host.name}' is not in allowedHosts`.slice(0, 300);
 
 /** Compiles names, addresses (IPv6 in brackets), `*.example.com` and `*`; every problem instead where there is one. */

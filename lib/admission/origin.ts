@@ -117,7 +117,7 @@ export interface OriginFacts {
  * Without a list, and with `self` in it, a page may connect to where it came from: `Origin` must name the host, the port and, where it is
  * known, the scheme of this request.
  */
-export function judgeOrigin(allowed: AllowedOrigins | undefined, facts: OriginFacts): string | undefined {
+export function originMismatch(allowed: AllowedOrigins | undefined, facts: OriginFacts): string | undefined {
   if (facts.origin === undefined) return undefined;
   if (allowed?.has(facts.origin)) return undefined;
   if (allowed !== undefined && !allowed.self) return told(facts.origin, 'is not in connections.allowedOrigins');

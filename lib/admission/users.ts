@@ -43,7 +43,7 @@ export class UserSlots<T extends object> {
     const excess = limit === undefined ? 0 : this.count(key) + 1 - limit.max;
     if (excess <= 0) {
       this.#add(key, holder);
-      return NOBODY;
+      return NONE;
     }
     if (limit!.onLimit === 'refuse' || limit!.max < 1) return CAPACITY_REFUSALS.user;
     const oldest = this.of(key).slice(0, excess);
@@ -68,7 +68,7 @@ export class UserSlots<T extends object> {
   }
 }
 
-const NOBODY: readonly never[] = Object.freeze([]);
+const NONE: readonly never[] = Object.freeze([]);
 
 /** A connection whose user may change. */
 interface MovableConnection extends UserConnection {
@@ -81,7 +81,7 @@ interface Cap {
   readonly limit: UserLimit;
 }
 
-const TOO_MANY = 'too many connections of this user';
+const TOO_MANY_CONNECTIONS = 'too many connections of this user';
 
 /** Who is connected to an endpoint, by user; and how many of one there may be: of the application, and here. */
 export class UserCaps {
@@ -90,13 +90,13 @@ export class UserCaps {
 
   constructor(
     /** Everybody in the application, whether there is a cap or not. */
-    private readonly everybody: UserSlots<UserConnection>,
+    private readonly allUsers: UserSlots<UserConnection>,
     readonly limits: UserLimits,
   ) {
     const { own, application, onLimit } = limits;
     this.caps = [
       { slots: new UserSlots<UserConnection>(), max: own },
-      { slots: everybody, max: application },
+      { slots: allUsers, max: application },
     ].flatMap((cap) => (cap.max === undefined ? [] : [{ slots: cap.slots, limit: { max: cap.max, onLimit } }]));
   }
 
@@ -105,7 +105,7 @@ export class UserCaps {
   }
 
   /** What keeps one more connection of a user out. */
-  breach(key: string | undefined): Refusal | undefined {
+  refusalFor(key: string | undefined): Refusal | undefined {
     if (this.caps.length === 0) return undefined;
     if (key === undefined) return REFUSALS.userKeyMissing;
     const isFull = this.caps.some(({ slots, limit }) => limit.onLimit === 'refuse' && slots.count(key) >= limit.max);
@@ -113,17 +113,17 @@ export class UserCaps {
   }
 
   /** The connection belongs to a user: those that are too many because of it are closed. */
-  join(key: string, connection: UserConnection): void {
+  add(key: string, connection: UserConnection): void {
     for (const { slots, limit } of this.caps) {
       const excess = slots.take(key, connection, limit);
       for (const oldest of Array.isArray(excess) ? (excess as UserConnection[]) : []) close(key, oldest);
     }
-    this.everybody.take(key, connection);
+    this.allUsers.take(key, connection);
   }
 
   /** Idempotent. */
-  part(key: string, connection: UserConnection): void {
-    this.everybody.release(key, connection);
+  remove(key: string, connection: UserConnection): void {
+    this.allUsers.release(key, connection);
     for (const { slots } of this.caps) slots.release(key, connection);
   }
 
@@ -134,20 +134,22 @@ export class UserCaps {
     if (key === undefined && userKey !== undefined)
       throw new RangeError('userKey must be a number, or a string that is not empty');
     if (key === peer.userKey || connection.state === 'closed') return;
-    const breach = this.breach(key);
+    const breach = this.refusalFor(key);
     if (breach !== undefined)
       throw new RangeError(
-        breach === CAPACITY_REFUSALS.user ? TOO_MANY : 'maxPerUser needs a userKey, or a principal with an id or a sub',
+        breach === CAPACITY_REFUSALS.user
+          ? TOO_MANY_CONNECTIONS
+          : 'maxPerUser needs a userKey, or a principal with an id or a sub',
       );
-    if (peer.userKey !== undefined) this.part(peer.userKey, connection);
+    if (peer.userKey !== undefined) this.remove(peer.userKey, connection);
     peer.userKey = key;
-    if (key !== undefined) this.join(key, connection);
+    if (key !== undefined) this.add(key, connection);
     if (this.areCapped) peer.shared?.moveUser(key, this.limits);
   }
 }
 
 /** It counts nowhere any more, though TCP may take its time. */
 function close(key: string, connection: UserConnection): void {
-  (connection.context as { readonly users: UserCaps }).users.part(key, connection);
-  connection.end(CloseCode.POLICY_VIOLATION, TOO_MANY);
+  (connection.context as { readonly users: UserCaps }).users.remove(key, connection);
+  connection.end(CloseCode.POLICY_VIOLATION, TOO_MANY_CONNECTIONS);
 }

@@ -66,7 +66,7 @@ export class Ending extends Timed {
   }
 
   /** The event loop was late: the server has as much more time. */
-  override standStill(silence: number): void {
+  override onStall(silence: number): void {
     this.endsAt += silence;
   }
 

@@ -2,7 +2,7 @@ import { lowerCaseHeaders } from '../http/fields.js';
 import type { HeadFault } from '../http/head.js';
 import { COMPLETE, FAULT, HeadMeter, MORE } from '../http/head-meter.js';
 import { parseResponseHead, type ResponseHead } from '../http/head-parser.js';
-import { ByteStore } from '../http/head-pieces.js';
+import { ByteAccumulator } from '../http/partial-head.js';
 import { type BodyReader, bodyReader } from './body-reader.js';
 import {
   BodyTooLargeError,
@@ -41,7 +41,7 @@ export class ResponseReader {
   private readonly meter: HeadMeter;
   private head: ResponseHead | undefined;
   private reader: BodyReader | undefined;
-  private readonly body = new ByteStore();
+  private readonly body = new ByteAccumulator();
 
   constructor(private readonly limits: ResponseLimits) {
     this.meter = new HeadMeter(limits, { kind: 'response' });

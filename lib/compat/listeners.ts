@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { uses } from './report.js';
+import { reportUse } from './report.js';
 
 /**
  * A listener may be an asynchronous function, and what it rejects with would end the process. Node catches that for
@@ -10,7 +10,7 @@ const CAPTURE = Object.getOwnPropertySymbols(new EventEmitter({ captureRejection
   ({ description }) => description === 'kCapture',
 );
 
-uses('listeners', CAPTURE === undefined ? 'rejections of listeners are not caught' : 'rejections are caught');
+reportUse('listeners', CAPTURE === undefined ? 'rejections of listeners are not caught' : 'rejections are caught');
 
 /** Has Node call `caught` with what listeners of an emitter, or of those that inherit from it, reject with. */
 export function catchRejections<T extends EventEmitter>(emitter: T, caught: (this: T, error: unknown) => void): void {

@@ -11,7 +11,7 @@ import {
 import type { ModulesContainer } from '@nestjs/core';
 import * as core from '@nestjs/core';
 import { BaseWsExceptionFilter, SubscribeMessage, WebSocketGateway } from '@nestjs/websockets';
-import { uses } from './report.js';
+import { reportUse } from './report.js';
 
 /**
  * What is used of Nest beyond its documentation. Nest 11 and 12 keep it in different files, which they name internal:
@@ -81,7 +81,7 @@ export const hasScopedGateways = baseFilterSends;
 /** Whether Nest asks the HTTP adapter before it calls the first hook of a shutdown (12). */
 export const asksBeforeClose = 'prepareClose' in core.NestApplication.prototype;
 
-uses('nest', asksBeforeClose ? '12' : '11');
+reportUse('nest', asksBeforeClose ? '12' : '11');
 
 /** Whether an error of Nest's injector has this class; the classes are in files of its own. */
 export const isNestError = (error: unknown, ...names: readonly string[]): boolean =>

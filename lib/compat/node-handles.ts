@@ -49,7 +49,7 @@ type Listening = Server & {
 };
 
 /** Where connections that were taken have come in. */
-export interface Gate {
+export interface AcceptHook {
   /** One more, or one less, that is no socket (yet): its server counts it all the same, and waits for it when it closes. */
   count(change: 1 | -1): void;
   /** Node goes on as if nothing had been: a socket, which it counts, and the server's 'connection'. */
@@ -60,7 +60,10 @@ export interface Gate {
  * Takes each TCP connection of a server before Node makes a socket for it: `take` answers whether it has taken it.
  * Answers what gives the server back.
  */
-export function intercept(server: Server, take: (address: string, client: Handle, gate: Gate) => boolean): () => void {
+export function interceptAccept(
+  server: Server,
+  take: (address: string, client: Handle, acceptHook: AcceptHook) => boolean,
+): () => void {
   let taken: Listening['_handle'];
   let accept: OnConnection | undefined;
   let isOver = false;
@@ -69,9 +72,9 @@ export function intercept(server: Server, take: (address: string, client: Handle
   function onConnection(this: unknown, error: number, client?: Partial<Handle>): void {
     context ??= new AsyncResource('SECUREWS', { requireManualDestroy: true });
     const address = !isOver && error === 0 && client !== undefined ? addressOf(client) : undefined;
-    if (address === undefined || !take(address, client as Handle, gate)) accept!.call(this, error, client);
+    if (address === undefined || !take(address, client as Handle, acceptHook)) accept!.call(this, error, client);
   }
-  const gate = gateOf(server as Listening, (client) => context!.runInAsyncScope(accept!, taken, 0, client));
+  const acceptHook = acceptHookOf(server as Listening, (client) => context!.runInAsyncScope(accept!, taken, 0, client));
   const install = (): void => {
     const handle = (server as Listening)._handle;
     // A server listens for a moment before it says so.
@@ -90,7 +93,7 @@ export function intercept(server: Server, take: (address: string, client: Handle
   };
 }
 
-const gateOf = (server: Listening, accept: (client: Handle) => void): Gate => ({
+const acceptHookOf = (server: Listening, accept: (client: Handle) => void): AcceptHook => ({
   count(change) {
     server._connections += change;
     if (change < 0 && !server.listening) server._emitCloseIfDrained();
@@ -102,7 +105,7 @@ const gateOf = (server: Listening, accept: (client: Handle) => void): Gate => ({
 });
 
 /** Ends it as if nobody was here. */
-export function drop(client: Handle): void {
+export function resetHandle(client: Handle): void {
   if (client.reset() !== 0) client.close();
 }
 

@@ -201,7 +201,7 @@ let problem: string | undefined | null = null;
 export function httpProblem(): string | undefined {
   if (problem !== null) return problem;
   try {
-    problem = tryHttp();
+    problem = probeHttp();
   } catch (error) {
     problem = `Node's HTTP server: ${(error as Error).message}`;
   }
@@ -215,7 +215,7 @@ class Unconnected extends Duplex {
   }
 }
 
-function tryHttp(): string | undefined {
+function probeHttp(): string | undefined {
   if (typeof NODE_LISTENER !== 'function') return "Node's HTTP server listens to no 'connection'";
   const server = createServer();
   const paths: unknown[] = [];

@@ -1,6 +1,6 @@
 import { handlesProblem } from './node-handles.js';
 import { httpProblem } from './node-http.js';
-import { uses } from './report.js';
+import { reportUse } from './report.js';
 import { findWs } from './ws-version.js';
 import { canStep } from './zlib.js';
 
@@ -13,12 +13,12 @@ export const acceptProblem = (nativeAccept: NativeAccept): string | undefined =>
 
 /** Probes everything that is used of Node beyond its public interface, before anything of it is used, and reports the ways. */
 export function probeNode(nativeAccept: NativeAccept): void {
-  say('accept', 'handles', 'sockets', acceptProblem(nativeAccept));
-  say('http', 'first bytes', 'upgrade events', httpProblem());
-  uses('compression', canStep() ? 'synchronous' : 'asynchronous: zlib streams cannot be stepped');
-  uses('ws', findWs().version ?? 'a version that cannot be found');
+  reportPart('accept', 'handles', 'sockets', acceptProblem(nativeAccept));
+  reportPart('http', 'first bytes', 'upgrade events', httpProblem());
+  reportUse('compression', canStep() ? 'synchronous' : 'asynchronous: zlib streams cannot be stepped');
+  reportUse('ws', findWs().version ?? 'a version that cannot be found');
 }
 
-function say(part: string, way: string, fallback: string, problem: string | undefined): void {
-  uses(part, problem === undefined ? way : `${fallback}: ${problem}`);
+function reportPart(part: string, way: string, fallback: string, problem: string | undefined): void {
+  reportUse(part, problem === undefined ? way : `${fallback}: ${problem}`);
 }

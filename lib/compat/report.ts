@@ -4,6 +4,6 @@ export type CompatibilityReport = Readonly<Record<string, string>>;
 const ways = new Map<string, string>();
 
 /** A probe has found out which way a part is used in this process. The last one counts. */
-export const uses = (part: string, way: string): void => void ways.set(part, way);
+export const reportUse = (part: string, way: string): void => void ways.set(part, way);
 
 export const compatibilityReport = (): CompatibilityReport => Object.fromEntries(ways);

@@ -22,7 +22,7 @@ export interface WsFindings {
 }
 
 /** Judges this library's copy of `ws`, and the one that the application's own files get. */
-export function judgeWs(ours: WsCopy | undefined, applications: WsCopy | undefined): WsFindings {
+export function checkWs(ours: WsCopy | undefined, applications: WsCopy | undefined): WsFindings {
   const warnings: string[] = [];
   let problem: string | undefined;
   const tested = `${OLDEST.join('.')} to ${NEWEST.join('.')}`;
@@ -44,7 +44,7 @@ export function findWs(): WsFindings {
   const place = ownPlace();
   // A bundle brings its own `ws`, which has no version.
   const ours = place !== undefined && /[\\/]compat[\\/]ws-version\.[jt]s$/.test(place) ? copyFor(place) : undefined;
-  found ??= judgeWs(ours, copyFor(join(process.cwd(), 'index.js')));
+  found ??= checkWs(ours, copyFor(join(process.cwd(), 'index.js')));
   return found;
 }
 

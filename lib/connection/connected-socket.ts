@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { WebSocket } from 'ws';
-import { isThenable, whenSettled } from '../admission/user-values.js';
+import { isThenable, whenSettled } from '../admission/awaitable.js';
 import type { SharedMessage } from '../protocol/deflate/shared-message.js';
 import { Opcode } from '../protocol/frame.js';
 import type { Connection } from './connection.js';

@@ -362,7 +362,7 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
   }
 
   /** The event loop was late. */
-  override standStill(silence: number, now: number): void {
+  override onStall(silence: number, now: number): void {
     if (this.goneBy !== NEVER) this.goneBy += silence;
     this.writer?.standStill(silence);
     // While nothing is read everything stands still already.

@@ -1,10 +1,10 @@
 import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
-import { type AllowedHosts, judgeHost } from '../admission/host.js';
-import { judgeOrigin } from '../admission/origin.js';
+import { type AllowedHosts, hostMismatch } from '../admission/host.js';
+import { originMismatch } from '../admission/origin.js';
+import { type ProxyRules, routeOf } from '../http/forwarding.js';
 import { type HostPort, parseHost } from '../http/host.js';
 import { NO_ADDRESS, parseAddress } from '../net/address.js';
-import { type ProxyRules, routeOf } from '../net/forwarding.js';
 
 /** Where a request of the page comes from, and whether it may be answered. */
 export interface RequestFacts {
@@ -46,5 +46,5 @@ function refusedFor(request: IncomingMessage, host: HostPort, { hosts, secure, p
   // Browsers leave `Origin` out where a page is navigated to: its own host stands for it.
   const { origin = `${secure === true ? 'https' : 'http'}://${request.headers.host}`.toLowerCase() } = request.headers;
   const isLocalPeer = peer.isLoopback && !viaProxy;
-  return judgeHost(hosts, host) ?? judgeOrigin(undefined, { origin, host, secure, isLocalPeer });
+  return hostMismatch(hosts, host) ?? originMismatch(undefined, { origin, host, secure, isLocalPeer });
 }

@@ -1,5 +1,5 @@
 import type { Observable } from 'rxjs';
-import { isObservable, isThenable, whenSettled } from '../admission/user-values.js';
+import { isObservable, isThenable, whenSettled } from '../admission/awaitable.js';
 import type { MessageParser } from '../config/code-types.js';
 import type { SecureConnection as Connection } from '../connection/secure-socket.js';
 import type { BoundHandler } from '../connection/server-connection.js';

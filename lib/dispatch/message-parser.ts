@@ -1,4 +1,4 @@
-import { isThenable } from '../admission/user-values.js';
+import { isThenable } from '../admission/awaitable.js';
 import type { MessageParser } from '../config/code-types.js';
 import { countNodes, INDEX_BYTES, indexedObjects, measureStructure, NODE_BYTES, REFUSED } from './json-structure.js';
 

@@ -1,4 +1,4 @@
-export type { Awaitable } from '../admission/user-values.js';
+export type { Awaitable } from '../admission/awaitable.js';
 export { JwtGuard, JwtRefusedError, type JwtSession, jwtGuard } from './jwt-guard.js';
 export {
   type JwtClaims,

@@ -1,9 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import type { UpgradeAttempt } from '../admission/attempt.js';
+import type { Awaitable } from '../admission/awaitable.js';
 import { type Admission, type AdmissionGuard, allow } from '../admission/guard.js';
 import { checkExpiry } from '../admission/guard-answer.js';
-import type { Awaitable } from '../admission/user-values.js';
 import { type Duration, duration } from '../config/kinds.js';
 import { parseAddress } from '../net/address.js';
 import { AMBIGUOUS, CredentialReader, unauthorized, unavailable } from './credential.js';

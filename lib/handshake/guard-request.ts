@@ -144,7 +144,7 @@ const hostnameOf = (attempt: UpgradeAttempt): string => factsOf(attempt).host.na
 
 /** Both ends of TCP as far as they are known, and TLS. There is nothing to write to. */
 function socketOf(attempt: UpgradeAttempt): object {
-  const { tls, ends } = factsOf(attempt);
+  const { tls, socketAddresses: ends } = factsOf(attempt);
   const { remoteAddress } = attempt;
   const { certificate } = attempt;
   const known = {

@@ -6,7 +6,7 @@ export interface HeadHolder {
   /** The address that counts. */
   readonly account: AddressEntry;
   /** Must give up what it holds. */
-  crowdedOut(): void;
+  evict(): void;
 }
 
 interface Account {
@@ -37,7 +37,7 @@ export class HandshakeBudget {
   }
 
   /** Notes what `holder` holds now, in bytes. It may be the one that must go. */
-  settle(holder: HeadHolder, bytes: number): void {
+  set(holder: HeadHolder, bytes: number): void {
     const delta = bytes - holder.heldBytes;
     if (delta === 0) return;
     this.uncount(holder);
@@ -46,7 +46,7 @@ export class HandshakeBudget {
     this.total += delta;
     this.changed(delta);
     // protection: heads hold at most 16 MiB together
-    while (this.total > this.max) this.victim().crowdedOut();
+    while (this.total > this.max) this.victim().evict();
     // end protection
   }
 

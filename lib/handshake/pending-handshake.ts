@@ -1,27 +1,22 @@
 import type { TLSSocket } from 'node:tls';
 import type { AddressEntry } from '../admission/address-table.js';
 import { ABANDONED } from '../admission/guard-runner.js';
-import type { PendingPlace } from '../admission/pending.js';
+import type { PendingPlace } from '../admission/pending-registry.js';
+import type { ClientRoute } from '../http/forwarding.js';
 import type { RequestHead } from '../http/head.js';
 import { COMPLETE, FAULT, type HeadMeter, type HeadVerdict, MORE } from '../http/head-meter.js';
 import { parseRequestHead } from '../http/head-parser.js';
-import { ByteStore } from '../http/head-pieces.js';
+import { ByteAccumulator } from '../http/partial-head.js';
 import { consentLine } from '../http/probe-consent.js';
 import { isRefusal, REFUSALS, type Refusal, refusalOf } from '../http/refusal.js';
 import { refusalText } from '../http/response.js';
 import type { ClientAddress } from '../net/address.js';
-import type { ClientRoute } from '../net/forwarding.js';
 import { Timed } from '../net/timer-wheel.js';
 import type { Transport, TransportReader } from '../net/transport.js';
 import type { HeadHolder } from './handshake-budget.js';
-import type { HeadReader } from './head-turns.js';
-import { FOREIGN, runStages, type Stop } from './stages.js';
-import {
-  type HandshakeContext,
-  type HandshakeListener,
-  UpgradeContext,
-  type UpgradeHolder,
-} from './upgrade-context.js';
+import type { HeadReader } from './head-scheduler.js';
+import { FOREIGN, runStages, type StageExit } from './stages.js';
+import { type HandshakeContext, type HandshakeListener, UpgradeContext, type UpgradeOwner } from './upgrade-context.js';
 
 /** Bytes behind the head that are kept while the guards think; then TCP keeps them. */
 const MAX_EARLY = 16 * 1024;
@@ -32,20 +27,20 @@ export abstract class HandshakeBytes extends Timed implements HeadHolder {
   /** For `HandshakeBudget`. */ heldBytes = 0;
   /** The head as it came, until it is known to be ours: somebody else's parser may want it. */
   protected head: Buffer | undefined = undefined;
-  private early: ByteStore | undefined = undefined;
+  private early: ByteAccumulator | undefined = undefined;
   private headBytes = 0;
 
   abstract readonly listener: HandshakeListener;
   protected abstract readonly transport: Transport;
   abstract get account(): AddressEntry;
-  abstract crowdedOut(): void;
+  abstract evict(): void;
 
   protected get context(): HandshakeContext {
     return this.listener.context;
   }
 
   protected hold(bytes: number): void {
-    this.context.heads.settle(this, bytes);
+    this.context.headBudget.set(this, bytes);
   }
 
   /** Somebody must be waited for: what the head says is held meanwhile, and counts. */
@@ -58,7 +53,7 @@ export abstract class HandshakeBytes extends Timed implements HeadHolder {
 
   /** Bytes behind the head, in one buffer: a peer that sends them one by one is held at what they take. */
   protected keepEarly(chunk: Buffer): void {
-    const early = (this.early ??= new ByteStore());
+    const early = (this.early ??= new ByteAccumulator());
     early.append(chunk);
     // protection: what a pending handshake holds is counted
     this.hold(this.headBytes + early.capacity);
@@ -72,7 +67,7 @@ export abstract class HandshakeBytes extends Timed implements HeadHolder {
   }
 
   /** Nothing is kept any longer. */
-  protected forgetBytes(): void {
+  protected dropBytes(): void {
     this.hold(0);
     this.head = this.early = undefined;
   }
@@ -107,7 +102,7 @@ enum State {
 }
 
 /** A raw connection on its way from accept to the 101, or out. */
-export class PendingHandshake extends HandshakeBytes implements TransportReader, HeadReader, UpgradeHolder {
+export class PendingHandshake extends HandshakeBytes implements TransportReader, HeadReader, UpgradeOwner {
   readonly entry: AddressEntry;
   private state = State.TLS;
   private meter: HeadMeter | undefined = undefined;
@@ -120,10 +115,10 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
   /** The attempt was counted in its address's rate before the head was complete. */
   isCharged = false;
   private deadline: number;
-  readonly place: PendingPlace<{ crowdedOut(): void }>;
+  readonly place: PendingPlace<{ evict(): void }>;
   private emitUpgrade: ((rest: Buffer) => void) | undefined = undefined;
   /** Called once, when it is no longer an opening. */
-  onLeft: (() => void) | undefined = undefined;
+  onRelease: (() => void) | undefined = undefined;
 
   constructor(
     readonly listener: HandshakeListener,
@@ -132,12 +127,12 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     isExempt: boolean,
   ) {
     super();
-    transport.attend(this);
+    transport.setReader(this);
     const { context } = listener;
     this.entry = context.addresses.acquire(peer, isExempt);
-    this.place = context.pending.enter(this.entry, this);
+    this.place = context.pending.add(this.entry, this);
     // On a shared port it begins when the peer has asked for a WebSocket; before that, Node's timeouts hold.
-    const begun = listener.isOwn ? transport.proxied?.acceptedAt : undefined;
+    const begun = listener.isDedicated ? transport.proxied?.acceptedAt : undefined;
     this.deadline = (begun ?? context.clock.now()) + listener.openTimeout;
     // protection: a handshake must be complete in time
     context.wheel.schedule(this, this.deadline);
@@ -153,12 +148,12 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
   }
 
   /** Takes a connection whose first bytes `meter` has read; they ask for a WebSocket. */
-  take(meter: HeadMeter, verdict: HeadVerdict, size: number): void {
+  begin(meter: HeadMeter, verdict: HeadVerdict, size: number): void {
     this.state = State.HEAD;
     this.meter = meter;
     this.received = true;
     this.transport.read();
-    this.judge(meter, verdict, size);
+    this.onVerdict(meter, verdict, size);
   }
 
   /**
@@ -170,7 +165,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     this.state = State.HEAD;
     this.received = true;
     this.transport.read();
-    this.decide(head, rest);
+    this.runStages(head, rest);
   }
 
   /** … that is refused whatever it says, once the request before it was answered: for that no deadline is ours. */
@@ -194,7 +189,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     return this.upgrade?.entry ?? this.entry;
   }
 
-  moveTo(upgrade: UpgradeContext, { address, isExempt }: ClientRoute): void {
+  changeAddress(upgrade: UpgradeContext, { address, isExempt }: ClientRoute): void {
     const { addresses, pending } = this.context;
     const entry = addresses.acquire(address, isExempt);
     const before = upgrade.entry;
@@ -202,20 +197,20 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     pending.move(this.place, entry);
     addresses.release(before);
     // protection: pending handshakes of a client behind a proxy are bounded
-    this.makeRoom();
+    this.enforcePendingLimits();
     // end protection
   }
 
   /** Ends others, or itself, until the limits of pending handshakes hold. */
-  makeRoom(): void {
+  enforcePendingLimits(): void {
     const { pending } = this.context;
     for (let victim = pending.victim(this.place); victim !== undefined; victim = pending.victim(this.place))
-      victim.crowdedOut();
+      victim.evict();
   }
 
   /** Ends it without an answer. */
   drop(): void {
-    this.leave('dropped');
+    this.release('dropped');
     this.transport.destroy();
   }
 
@@ -225,9 +220,9 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
   }
 
   /** Others need the place. */
-  crowdedOut(): void {
+  evict(): void {
     // One that lingers was refused, and told of, already.
-    if (this.state !== State.LINGERING) this.report(CROWDED_OUT);
+    if (this.state !== State.LINGERING) this.report(EVICTED);
     this.drop();
   }
 
@@ -239,7 +234,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
   }
 
   /** The event loop was late: the peer has as much more time. */
-  override standStill(silence: number): void {
+  override onStall(silence: number): void {
     this.deadline += silence;
   }
 
@@ -265,49 +260,49 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
   }
 
   /** @internal The peer has half-closed: nothing that a handshake needs can follow. */
-  onFin(): void {
+  onEnd(): void {
     if (this.state === State.LINGERING) return;
-    if (this.state === State.HEAD && !this.listener.isOwn) this.handOver(this.meter!.takeAll(), true);
+    if (this.state === State.HEAD && !this.listener.isDedicated) this.handOver(this.meter!.takeAll(), true);
     else this.drop();
   }
 
-  /** @internal */ onGone(): void {
-    this.leave('the peer has left');
+  /** @internal */ onClose(): void {
+    this.release('the peer has left');
     this.transport.destroy();
   }
 
   private onHead(chunk: Buffer): void {
     // protection: a TLS hello gets no plaintext answer
-    if (!this.received && this.listener.isOwn && chunk[0] === TLS_HELLO) return this.drop();
+    if (!this.received && this.listener.isDedicated && chunk[0] === TLS_HELLO) return this.drop();
     // end protection
     this.received = true;
     const meter = this.meter!;
-    this.judge(meter, meter.push(chunk), chunk.length);
+    this.onVerdict(meter, meter.push(chunk), chunk.length);
   }
 
-  private judge(meter: HeadMeter, verdict: HeadVerdict, size: number): void {
+  private onVerdict(meter: HeadMeter, verdict: HeadVerdict, size: number): void {
     this.bytesRead += size;
-    if (verdict === MORE) return this.onUnfinished(meter, size);
+    if (verdict === MORE) return this.onIncomplete(meter, size);
     if (verdict === COMPLETE) this.onComplete(meter);
     else if (verdict === FAULT) this.refuse(refusalOf(meter.fault!));
-    else this.handOver(meter.taken);
+    else this.handOver(meter.bytesSoFar);
   }
 
   /** Whoever is past a limit of its address is refused before its head is complete. */
-  private onUnfinished(meter: HeadMeter, size: number): void {
+  private onIncomplete(meter: HeadMeter, size: number): void {
     const { context } = this;
-    const refusal = this.judgeEarly();
+    const refusal = this.checkLimitsEarly();
     if (refusal !== undefined) return this.refuse(refusal);
     this.hold(meter.bytes);
-    if (this.state === State.HEAD) context.headTurns.took(this, size);
+    if (this.state === State.HEAD) context.headScheduler.addBytes(this, size);
   }
 
   /** Behind a trusted proxy the address is not known yet. */
-  private judgeEarly(): Refusal | undefined {
+  private checkLimitsEarly(): Refusal | undefined {
     const { entry, isCharged } = this;
     const { cluster, attempts, capacity } = this.context;
     if (isCharged || entry.isExempt) return undefined;
-    const refusal = cluster?.rateRefusal(entry) ?? attempts.refusal(entry) ?? capacity.breach(entry);
+    const refusal = cluster?.rateRefusal(entry) ?? attempts.refusal(entry) ?? capacity.refusalFor(entry);
     this.isCharged = true;
     return refusal;
   }
@@ -329,25 +324,25 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     const parsed = parseRequestHead(head);
     if (isRefusal(parsed)) return this.refuse(parsed);
     this.head = head;
-    this.decide(parsed, rest);
+    this.runStages(parsed, rest);
   }
 
-  private decide(head: RequestHead, rest: Buffer): void {
+  private runStages(head: RequestHead, rest: Buffer): void {
     this.state = State.DECIDING;
     this.meter = undefined;
     const { listener, transport, peer, entry, emitUpgrade } = this;
     const upgrade = new UpgradeContext(listener, transport, head, peer, entry, this, emitUpgrade);
     this.upgrade = upgrade;
     if (rest.length > 0) this.keepEarly(rest);
-    runStages(upgrade, (stop) => this.settle(upgrade, stop));
+    runStages(upgrade, (stop) => this.onDecision(upgrade, stop));
     if (this.state !== State.DECIDING) return;
     // Another library's parser reads it from the beginning.
     if (upgrade.target?.isForeign === false) this.head = undefined;
     this.holdHead(head);
   }
 
-  private settle(upgrade: UpgradeContext, stop: Stop | undefined): void {
-    if (upgrade.over) return;
+  private onDecision(upgrade: UpgradeContext, stop: StageExit | undefined): void {
+    if (upgrade.isOver) return;
     if (stop === undefined) this.accept(upgrade);
     else if (stop === ABANDONED) this.drop();
     else if (stop !== FOREIGN) this.refuse(stop as Refusal);
@@ -360,7 +355,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     const { target, emitUpgrade } = upgrade;
     const withHead = target.isForeign && emitUpgrade === undefined;
     const bytes = withHead ? Buffer.concat([this.head!, this.behindHead]) : this.behindHead;
-    upgrade.over = true;
+    upgrade.isOver = true;
     this.finish(upgrade.entry);
     if (!target.complete(upgrade, bytes)) this.transport.destroy();
   }
@@ -369,12 +364,12 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
   private refuse(refusal: Refusal): void {
     const { context } = this;
     const { serverHeader } = this.listener;
-    this.forgetBytes();
-    this.chargeUnfinished();
+    this.dropBytes();
+    this.chargeIncomplete();
     this.report(refusal);
     this.upgrade?.abandon('refused');
     this.meter = undefined;
-    if (this.pausedAt !== undefined) context.headTurns.leave(this);
+    if (this.pausedAt !== undefined) context.headScheduler.remove(this);
     this.pausedAt = undefined;
     this.state = State.LINGERING;
     this.deadline = context.clock.now() + LINGER;
@@ -383,7 +378,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     // end protection
     const consent = this.upgrade && consentLine(this.upgrade.head.rawHeaders, context.settings.probe.token);
     const told = consent === undefined ? refusal : { ...refusal, headers: [...(refusal.headers ?? []), consent] };
-    if (!this.transport.conclude(refusalText(told, serverHeader))) this.drop();
+    if (!this.transport.end(refusalText(told, serverHeader))) this.drop();
     // A peer that has sent much already is not read from again: reading would cost more than the answer.
     else if (this.bytesRead >= MAX_DISCARD) this.transport.pause();
   }
@@ -403,12 +398,12 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
       },
     });
     const forAddress = refusal.reason === 'connection-rate' || refusal.reason === 'connections-per-ip';
-    if (forAddress && upgrade?.route?.strayHeaders) context.hints.refused(upgrade.route);
+    if (forAddress && upgrade?.route?.strayHeaders) context.proxyDetector.refused(upgrade.route);
   }
 
   /** Gives the connection to Node's HTTP server, which parses it from the first byte. */
   private handOver(bytes: Buffer, hasEnded = false): void {
-    this.leave('ordinary');
+    this.release('ordinary');
     this.listener.handOver(this.transport, bytes, hasEnded);
   }
 
@@ -420,19 +415,19 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
   }
 
   /** Gives back everything but the socket. Idempotent. */
-  private leave(reason: string): void {
+  private release(reason: string): void {
     if (this.state === State.DONE) return;
-    if (this.state !== State.LINGERING) this.chargeUnfinished();
+    if (this.state !== State.LINGERING) this.chargeIncomplete();
     this.upgrade?.abandon(reason);
     this.finish(undefined);
   }
 
   /** What ends before stage 2 has charged it is an attempt all the same; an ordinary request is none. */
-  private chargeUnfinished(): void {
+  private chargeIncomplete(): void {
     if (this.upgrade !== undefined || this.isCharged) return;
     const { context } = this;
-    const { isOwn } = this.listener;
-    const isAttempt = this.state === State.WAITING || (this.meter?.isOurs ?? isOwn);
+    const { isDedicated } = this.listener;
+    const isAttempt = this.state === State.WAITING || (this.meter?.isUpgrade ?? isDedicated);
     // protection: attempts that end within their head are counted
     if (isAttempt) context.attempts.charge(this.entry);
     // end protection
@@ -441,23 +436,23 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
   /** `kept`: an address entry that somebody else will release. */
   private finish(kept: AddressEntry | undefined): void {
     const { context } = this;
-    this.forgetBytes();
-    if (this.pausedAt !== undefined) context.headTurns.leave(this);
+    this.dropBytes();
+    if (this.pausedAt !== undefined) context.headScheduler.remove(this);
     this.state = State.DONE;
     context.wheel.cancel(this);
     // protection: a finished handshake leaves its pending place
-    context.pending.leave(this.place);
+    context.pending.remove(this.place);
     // end protection
     // protection: a finished handshake releases the address
     if (this.account !== kept) context.addresses.release(this.account);
     // end protection
-    this.listener.left(this);
-    this.onLeft?.();
-    this.onLeft = undefined;
+    this.listener.removeHandshake(this);
+    this.onRelease?.();
+    this.onRelease = undefined;
   }
 }
 
-const CROWDED_OUT: Refusal = Object.freeze({
+const EVICTED: Refusal = Object.freeze({
   reason: 'pending-full',
   status: 0,
   text: '',

@@ -1,13 +1,13 @@
+import { checkAccess } from '../admission/access-rules.js';
+import type { Awaitable } from '../admission/awaitable.js';
 import type { Reservation, SharedSlot } from '../admission/capacity.js';
 import type { AdmissionGuardFunction } from '../admission/guard.js';
 import { ABANDONED, type GuardOutcome, runGuards } from '../admission/guard-runner.js';
-import { judgeTransport } from '../admission/transport.js';
-import type { Awaitable } from '../admission/user-values.js';
 import type { SharedAdmission } from '../cluster/shared-admission.js';
+import { routeOf } from '../http/forwarding.js';
 import { measureHead } from '../http/head-meter.js';
 import { isRefusal, REFUSALS, type Refusal, retryLater, withDetail } from '../http/refusal.js';
 import { checkRequest } from '../http/upgrade-request.js';
-import { routeOf } from '../net/forwarding.js';
 import { MALFORMED_PATH } from './router.js';
 import type { HandshakeContext, UpgradeContext } from './upgrade-context.js';
 
@@ -15,28 +15,28 @@ import type { HandshakeContext, UpgradeContext } from './upgrade-context.js';
 export const FOREIGN = Object.freeze({ foreign: true as const });
 
 /** What stops an attempt; `undefined` lets it pass. */
-export type Stop = Refusal | typeof FOREIGN | typeof ABANDONED;
-export type Stage = (upgrade: UpgradeContext) => Awaitable<Stop | undefined>;
+export type StageExit = Refusal | typeof FOREIGN | typeof ABANDONED;
+export type Stage = (upgrade: UpgradeContext) => Awaitable<StageExit | undefined>;
 
 /**
  * From accept to the 101, the cheapest check first:
  *
- *  -  PROXY protocol   `server/proxy-gate.ts`: whom a trusted proxy relays; the peer's address is its answer
- *  0  accept           `server/listener.ts`, `judge`: denied and banned addresses, full dedicated ports
+ *  -  PROXY protocol   `server/proxy-protocol-reader.ts`: whom a trusted proxy relays; the peer's address is its answer
+ *  0  accept           `server/listener.ts`, `checkAddress`: denied and banned addresses, full dedicated ports
  *  -  first bytes      `server/first-bytes.ts`: on a shared port, Node's HTTP server or a handshake
- *  1  head             `handshake/pending-handshake.ts`, `judge`: lines, header count, grammar, time, rate and slots
+ *  1  head             `handshake/pending-handshake.ts`, `onVerdict`: lines, header count, grammar, time, rate and slots
  *  2  to 8             the functions below
  *  9  101              `handshake/complete-upgrade.ts`: subprotocol, compression, response, `WebSocket`
  *
  * Nothing is allocated for a connection before stage 8 has passed it.
  */
-export const STAGES: readonly Stage[] = [peer, request, route, earlyGuards, transport, capacity, guards, user];
+export const STAGES: readonly Stage[] = [peer, request, route, earlyGuards, access, capacity, guards, user];
 
 const BAD_PARAMETER = Object.freeze(withDetail(REFUSALS.malformedRequest, 'a parameter of the path'));
 const NO_BUFFERS = Object.freeze(retryLater('buffer-budget', 503, 5));
 
 /** 2: who is it, through trusted proxies, and is the address banned; the attempt is counted. 403, 429. */
-function peer(upgrade: UpgradeContext): Stop | undefined {
+function peer(upgrade: UpgradeContext): StageExit | undefined {
   const { context, head } = upgrade;
   // protection: nobody is let in during a shutdown
   if (context.draining) return REFUSALS.shutdown;
@@ -45,10 +45,10 @@ function peer(upgrade: UpgradeContext): Stop | undefined {
   const named = proxied && { secure: proxied.header.tls?.secure };
   const client = routeOf(upgrade.peer, upgrade.tls, head.rawHeaders, context.proxy, named);
   upgrade.route = client;
-  if (client.strayHeaders) context.hints.stray(client);
+  if (client.strayHeaders) context.proxyDetector.stray(client);
   // protection: the client behind a trusted proxy counts, not the proxy
   if (client.address !== upgrade.peer || client.isExempt !== upgrade.entry.isExempt)
-    upgrade.handshake.moveTo(upgrade, client);
+    upgrade.handshake.changeAddress(upgrade, client);
   // end protection
   // protection: a banned client behind a proxy is refused
   if (!upgrade.entry.isExempt && context.bans.ofAddress(client.address) !== undefined) return REFUSALS.banned;
@@ -63,7 +63,7 @@ function peer(upgrade: UpgradeContext): Stop | undefined {
 }
 
 /** 3: is it a request that RFC 6455 knows, within the limits. 405, 505, 400, 426, and 414, 431 for later requests. */
-function request(upgrade: UpgradeContext): Stop | undefined {
+function request(upgrade: UpgradeContext): StageExit | undefined {
   const { listener, head } = upgrade;
   const tooLong = measureHead(head, listener.headLimits);
   // protection: later requests of a connection meet the limits
@@ -76,7 +76,7 @@ function request(upgrade: UpgradeContext): Stop | undefined {
 }
 
 /** 4: whose is the path. 404, and 400 for a parameter that is malformed. */
-function route(upgrade: UpgradeContext): Stop | undefined {
+function route(upgrade: UpgradeContext): StageExit | undefined {
   const match = upgrade.listener.router.find(upgrade.request.path);
   if (match === undefined) return upgrade.listener.hasForeignUpgrades ? FOREIGN : REFUSALS.path;
   // protection: a malformed path parameter is refused
@@ -92,15 +92,15 @@ function route(upgrade: UpgradeContext): Stop | undefined {
 }
 
 /** … and the guards that the application puts before the built-in ones. Their own status. */
-function earlyGuards(upgrade: UpgradeContext): Awaitable<Stop | undefined> {
+function earlyGuards(upgrade: UpgradeContext): Awaitable<StageExit | undefined> {
   const { earlyGuards: early } = upgrade.target;
-  return early.length === 0 ? undefined : ask(upgrade, early);
+  return early.length === 0 ? undefined : askGuards(upgrade, early);
 }
 
 /** 5: TLS, host, origin, lists of addresses. 403. */
-function transport(upgrade: UpgradeContext): Stop | undefined {
+function access(upgrade: UpgradeContext): StageExit | undefined {
   // protection: TLS, host, origin and address lists are judged
-  return judgeTransport(upgrade.target.transport, upgrade);
+  return checkAccess(upgrade.target.access, upgrade);
   // end protection
 }
 
@@ -108,24 +108,24 @@ function transport(upgrade: UpgradeContext): Stop | undefined {
  * 6: is there room: per address, per gateway, in total, in the buffers; and then over all processes, where there are
  * several. Reserves a slot. 429, 503.
  */
-function capacity(upgrade: UpgradeContext): Awaitable<Stop | undefined> {
+function capacity(upgrade: UpgradeContext): Awaitable<StageExit | undefined> {
   const { context, entry, target } = upgrade;
   // protection: nobody is let in while the buffers are full
   if (context.budget.full) return NO_BUFFERS;
   // end protection
   const reserved = context.capacity.reserve(entry, target.capacity);
-  return keep(upgrade, reserved);
+  return keepReservation(upgrade, reserved);
 }
 
-function keep(upgrade: UpgradeContext, reserved: Reservation | Refusal): Awaitable<Refusal | undefined> {
+function keepReservation(upgrade: UpgradeContext, reserved: Reservation | Refusal): Awaitable<Refusal | undefined> {
   if (isRefusal(reserved)) return reserved;
   upgrade.reservation = reserved;
-  if (upgrade.over) reserved.release();
+  if (upgrade.isOver) reserved.release();
   const { cluster } = upgrade.context;
-  return cluster === undefined || upgrade.over ? undefined : share(upgrade, cluster, reserved);
+  return cluster === undefined || upgrade.isOver ? undefined : reserveInCluster(upgrade, cluster, reserved);
 }
 
-function share(
+function reserveInCluster(
   upgrade: UpgradeContext,
   cluster: SharedAdmission,
   reservation: Reservation,
@@ -138,7 +138,7 @@ function share(
     }
     reservation.shared = answer;
     // The reservation has been released without it.
-    if (upgrade.over) answer.release();
+    if (upgrade.isOver) answer.release();
     return undefined;
   };
   const answer = cluster.reserve(entry, target.capacity, context.capacity.used);
@@ -146,11 +146,14 @@ function share(
 }
 
 /** 7: the guards of the application, then those of the gateway. Their own status. */
-function guards(upgrade: UpgradeContext): Awaitable<Stop | undefined> {
-  return ask(upgrade, upgrade.target.guards);
+function guards(upgrade: UpgradeContext): Awaitable<StageExit | undefined> {
+  return askGuards(upgrade, upgrade.target.guards);
 }
 
-function ask(upgrade: UpgradeContext, asked: readonly AdmissionGuardFunction[]): Awaitable<Stop | undefined> {
+function askGuards(
+  upgrade: UpgradeContext,
+  asked: readonly AdmissionGuardFunction[],
+): Awaitable<StageExit | undefined> {
   if (asked.length === 0) return undefined;
   const { target, context, admitted } = upgrade;
   const begun = context.clock.now();
@@ -158,21 +161,21 @@ function ask(upgrade: UpgradeContext, asked: readonly AdmissionGuardFunction[]):
     timeout: Math.max(0, target.guardTimeout - upgrade.guardTime),
     schedule: (expire, timeout) => scheduled(context, expire, timeout),
     now: Date.now,
-    said: admitted,
+    admitted,
     asyncContext: upgrade.asyncContext,
     onContext: (asyncContext) => {
       upgrade.asyncContext = asyncContext;
     },
     onThrown: (error) => context.telemetry.fault('guard', error, target.path),
   });
-  if (!(outcome instanceof Promise)) return hear(upgrade, outcome);
+  if (!(outcome instanceof Promise)) return applyOutcome(upgrade, outcome);
   return outcome.then((settled) => {
     upgrade.guardTime += context.clock.now() - begun;
-    return hear(upgrade, settled);
+    return applyOutcome(upgrade, settled);
   });
 }
 
-function hear(upgrade: UpgradeContext, outcome: GuardOutcome): Stop | undefined {
+function applyOutcome(upgrade: UpgradeContext, outcome: GuardOutcome): StageExit | undefined {
   if (outcome.reason !== undefined) {
     // protection: refusals by guards count towards a ban
     if (isFailure(outcome) && !upgrade.entry.isExempt) upgrade.context.failures.failed(upgrade.address);
@@ -193,7 +196,7 @@ function scheduled({ wheel, clock }: HandshakeContext, expire: () => void, timeo
 }
 
 /** 8: is this user banned, how many connections has it, in all and at this gateway. 403, 429. The slots are taken with the 101. */
-function user(upgrade: UpgradeContext): Awaitable<Stop | undefined> {
+function user(upgrade: UpgradeContext): Awaitable<StageExit | undefined> {
   const { target, admitted, reservation } = upgrade;
   const refusal = userRefusal(upgrade);
   const shared = reservation?.shared;
@@ -207,7 +210,7 @@ function userRefusal({ target, context, admitted: { userKey } }: UpgradeContext)
   // protection: a banned user is refused
   if (context.bans.ofUser(userKey) !== undefined) return REFUSALS.banned;
   // end protection
-  const breach = target.users.breach(userKey);
+  const breach = target.users.refusalFor(userKey);
   if (breach !== undefined) return breach;
   // protection: nobody is let in during a shutdown
   if (context.draining) return REFUSALS.shutdown;
@@ -216,24 +219,24 @@ function userRefusal({ target, context, admitted: { userKey } }: UpgradeContext)
 }
 
 /** Runs the stages; at once, as long as no stage has to wait. Never throws, never rejects. */
-export function runStages(upgrade: UpgradeContext, done: (stop: Stop | undefined) => void, from = 0): void {
+export function runStages(upgrade: UpgradeContext, done: (stop: StageExit | undefined) => void, from = 0): void {
   for (let at = from; at < STAGES.length; at++) {
-    if (upgrade.over) return;
-    let stop: Awaitable<Stop | undefined>;
+    if (upgrade.isOver) return;
+    let stop: Awaitable<StageExit | undefined>;
     try {
       stop = STAGES[at]!(upgrade);
     } catch (error) {
-      return done(broken(upgrade, error));
+      return done(internalError(upgrade, error));
     }
     if (stop instanceof Promise) {
       stop.then(
         (later) => {
-          if (upgrade.over) return;
+          if (upgrade.isOver) return;
           if (later === undefined) return runStages(upgrade, done, at + 1);
           chargeElsewhere(upgrade, at);
           done(later);
         },
-        (error: unknown) => done(broken(upgrade, error)),
+        (error: unknown) => done(internalError(upgrade, error)),
       );
       return;
     }
@@ -242,7 +245,7 @@ export function runStages(upgrade: UpgradeContext, done: (stop: Stop | undefined
       return done(stop);
     }
   }
-  if (!upgrade.over) done(undefined);
+  if (!upgrade.isOver) done(undefined);
 }
 
 const CAPACITY_AT = STAGES.indexOf(capacity);
@@ -252,7 +255,7 @@ function chargeElsewhere({ context, entry }: UpgradeContext, at: number): void {
   if (at > 0 && at < CAPACITY_AT) context.cluster?.charge(entry);
 }
 
-function broken({ context }: UpgradeContext, error: unknown): Refusal {
+function internalError({ context }: UpgradeContext, error: unknown): Refusal {
   context.telemetry.fault('internal', error);
   return REFUSALS.guardFailed;
 }

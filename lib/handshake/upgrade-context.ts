@@ -1,5 +1,6 @@
 import type { Server, Socket } from 'node:net';
 import type { PeerCertificate, TLSSocket } from 'node:tls';
+import type { AccessFacts, AccessRules } from '../admission/access-rules.js';
 import type { AddressEntry, AddressTable } from '../admission/address-table.js';
 import { abortAttempt, type GatewayType, type SocketEnds, UpgradeAttempt } from '../admission/attempt.js';
 import type { AttemptRate } from '../admission/attempt-rate.js';
@@ -8,24 +9,23 @@ import type { Capacity, GatewayCapacity, Reservation } from '../admission/capaci
 import type { FailureBans } from '../admission/failure-bans.js';
 import type { AdmissionGuardFunction } from '../admission/guard.js';
 import type { Admitted } from '../admission/guard-answer.js';
-import { NOTHING_SAID } from '../admission/guard-runner.js';
-import type { PendingRegistry } from '../admission/pending.js';
-import type { TransportFacts, TransportRules } from '../admission/transport.js';
+import { NO_ADMISSION } from '../admission/guard-runner.js';
+import type { PendingRegistry } from '../admission/pending-registry.js';
+import type { UntrustedProxyDetector } from '../admission/untrusted-proxy-detector.js';
 import type { UserCaps } from '../admission/users.js';
 import type { SharedAdmission } from '../cluster/shared-admission.js';
+import type { ClientRoute, ProxyRules } from '../http/forwarding.js';
 import type { HeadLimits, RequestHead } from '../http/head.js';
 import type { HeadMeter } from '../http/head-meter.js';
 import type { HostPort } from '../http/host.js';
 import type { UpgradeRequest } from '../http/upgrade-request.js';
 import { type ClientAddress, NO_ADDRESS, parseAddress, UNIX_PEER } from '../net/address.js';
 import { type AsyncContext, runInFork } from '../net/async-context.js';
-import type { ClientRoute, ProxyRules } from '../net/forwarding.js';
 import type { Clock, TimerWheel } from '../net/timer-wheel.js';
 import type { Transport } from '../net/transport.js';
-import type { UntrustedProxyDetector } from '../net/untrusted-proxy-detector.js';
 import type { Telemetry } from '../telemetry/events.js';
 import type { HandshakeBudget } from './handshake-budget.js';
-import type { HeadTurns } from './head-turns.js';
+import type { HeadScheduler } from './head-scheduler.js';
 import type { PathParams, Router } from './router.js';
 
 /** What an application shares between its handshakes; made by `server/server-context.ts`. */
@@ -36,14 +36,14 @@ export interface HandshakeContext {
   readonly addresses: AddressTable;
   readonly attempts: AttemptRate;
   readonly capacity: Capacity;
-  readonly pending: PendingRegistry<{ crowdedOut(): void }>;
-  readonly heads: HandshakeBudget;
-  readonly headTurns: HeadTurns;
+  readonly pending: PendingRegistry<{ evict(): void }>;
+  readonly headBudget: HandshakeBudget;
+  readonly headScheduler: HeadScheduler;
   readonly budget: { readonly full: boolean };
   readonly bans: BanList;
   readonly failures: FailureBans;
   readonly proxy: ProxyRules;
-  readonly hints: UntrustedProxyDetector;
+  readonly proxyDetector: UntrustedProxyDetector;
   readonly settings: { readonly probe: { readonly token: string | undefined } };
   readonly collector: { upgraded(path: string, age: number, guardTime: number): void } | undefined;
   /** Limits that other processes share; asked behind this process's own. */
@@ -56,7 +56,7 @@ export interface HandshakeContext {
 export interface HandshakeListener {
   readonly context: HandshakeContext;
   /** A dedicated port: every head is held to the limits. */
-  readonly isOwn: boolean;
+  readonly isDedicated: boolean;
   /** Other libraries listen for upgrades on the same server. */
   readonly hasOtherListeners: boolean;
   /** … and unknown paths are theirs. */
@@ -73,7 +73,7 @@ export interface HandshakeListener {
    */
   handOver(transport: Transport, bytes: Buffer, hasEnded: boolean): void;
   /** A handshake is over. */
-  left(handshake: object): void;
+  removeHandshake(handshake: object): void;
 }
 
 /** What a path leads to, as the stages see it: the rules for who gets in, and the slots. */
@@ -83,7 +83,7 @@ export interface UpgradeTarget {
   /** The class that guards are told of. */
   readonly gateway: GatewayType;
   readonly capacity: GatewayCapacity;
-  readonly transport: TransportRules;
+  readonly access: AccessRules;
   readonly users: UserCaps;
   /** Those before stage 5; those of stage 7. */
   readonly earlyGuards: readonly AdmissionGuardFunction[];
@@ -101,7 +101,7 @@ export interface UpgradeTarget {
 }
 
 /** The pending handshake of an upgrade, as its stages see it. */
-export interface UpgradeHolder {
+export interface UpgradeOwner {
   /** The attempt was counted in the rate of `entry` before the head was complete. */
   readonly isCharged: boolean;
   /** What is remembered of the peer's own address. */
@@ -109,25 +109,25 @@ export interface UpgradeHolder {
   /** Milliseconds since it began. */
   readonly age: number;
   /** The client turned out to be another address than the peer: it counts from now on. */
-  moveTo(upgrade: UpgradeContext, route: ClientRoute): void;
+  changeAddress(upgrade: UpgradeContext, route: ClientRoute): void;
 }
 
 /** One request for a WebSocket on its way through the stages; each adds what it found out, and reads the facts in it. */
-export class UpgradeContext implements TransportFacts {
+export class UpgradeContext implements AccessFacts {
   route!: ClientRoute;
   request!: UpgradeRequest;
   target!: UpgradeTarget;
   /** Parameters of the path. */
   params!: PathParams;
   attempt: UpgradeAttempt | undefined = undefined;
-  admitted: Admitted = NOTHING_SAID;
+  admitted: Admitted = NO_ADMISSION;
   /** What its guards have entered. */
   asyncContext: AsyncContext = undefined;
   /** Milliseconds that asynchronous guards have taken. */
   guardTime = 0;
   reservation: Reservation | undefined = undefined;
   /** The peer has gone, or its time has run out: whatever a stage still finds out is too late. */
-  over = false;
+  isOver = false;
 
   constructor(
     readonly listener: HandshakeListener,
@@ -136,7 +136,7 @@ export class UpgradeContext implements TransportFacts {
     readonly peer: ClientAddress,
     /** What the store remembers of the address that counts; at first the peer's own. */
     public entry: AddressEntry,
-    readonly handshake: UpgradeHolder,
+    readonly handshake: UpgradeOwner,
     /** A later request of its connection: emits 'upgrade' to other libraries, with the bytes behind its head. */
     readonly emitUpgrade: ((rest: Buffer) => void) | undefined,
   ) {}
@@ -191,14 +191,14 @@ export class UpgradeContext implements TransportFacts {
       gateway: this.target.gateway,
       proxied: transport.proxied,
       certificate: () => verifiedCertificate(transport.tls),
-      ends: () => this.ends(),
+      socketAddresses: () => this.ends(),
     });
     return this.attempt;
   }
 
   /** Nothing of a connection whose peer is somebody else than the one that is judged. */
   private ends(): SocketEnds | undefined {
-    const ends = this.transport.ends();
+    const ends = this.transport.socketAddresses();
     if (ends === undefined || parseAddress(ends.remoteAddress)?.text !== this.peer.text) return undefined;
     const { remotePort, localAddress, localPort, localFamily } = ends;
     return { remotePort, localAddress, localPort, localFamily };
@@ -206,8 +206,8 @@ export class UpgradeContext implements TransportFacts {
 
   /** Ends it, whoever still works on it; gives the slot back. */
   abandon(reason: string): void {
-    if (this.over) return;
-    this.over = true;
+    if (this.isOver) return;
+    this.isOver = true;
     // protection: guards are told that the peer has left
     if (this.attempt !== undefined)
       runInFork(this.asyncContext, abortAttempt, undefined, this.attempt, new DOMException(reason, 'AbortError'));

@@ -8,7 +8,7 @@ import {
   ORDINARY,
   type RequestHead,
 } from './head.js';
-import { HeadPieces } from './head-pieces.js';
+import { PartialHead } from './partial-head.js';
 import { REFUSALS, type Refusal } from './refusal.js';
 import { endOfWholeHead, NOT_OURS, skipEmptyLines, UNUSUAL } from './whole-head.js';
 
@@ -50,10 +50,10 @@ export class HeadMeter {
   /** After `COMPLETE`: what the last chunk held behind the head. */
   rest: Buffer = NOTHING;
   /** After `ORDINARY`: all bytes so far, for Node's own parser. */
-  taken: Buffer = NOTHING;
+  bytesSoFar: Buffer = NOTHING;
   private verdict: HeadVerdict = MORE;
   /** There once a head did not come whole, or something is wrong with it. */
-  private pieces: HeadPieces | undefined = undefined;
+  private partial: PartialHead | undefined = undefined;
 
   constructor(
     private readonly limits: HeadLimits,
@@ -62,44 +62,45 @@ export class HeadMeter {
 
   /** After `FAULT`: what was wrong. Of several faults the first, in the order of the bytes. */
   get fault(): HeadFault | undefined {
-    return this.pieces?.fault;
+    return this.partial?.fault;
   }
 
   /** Whether it is known to be no ordinary request's: always on a port of our own. */
-  get isOurs(): boolean {
-    return this.pieces?.isOurs ?? (this.verdict === COMPLETE || this.options.ordinaryLimit === undefined);
+  get isUpgrade(): boolean {
+    return this.partial?.isUpgrade ?? (this.verdict === COMPLETE || this.options.ordinaryLimit === undefined);
   }
 
   /** Bytes of memory that an incomplete head holds, for budgets. */
   get bytes(): number {
-    return this.pieces?.bytes ?? 0;
+    return this.partial?.bytes ?? 0;
   }
 
   push(chunk: Buffer): HeadVerdict {
-    if (this.verdict === MORE) this.verdict = this.pieces === undefined ? this.first(chunk) : this.later(chunk);
+    if (this.verdict === MORE)
+      this.verdict = this.partial === undefined ? this.pushWhole(chunk) : this.pushPartial(chunk);
     return this.verdict;
   }
 
   /** All bytes of an incomplete head; nothing is held any longer. */
   takeAll(): Buffer {
-    return this.pieces?.takeAll() ?? NOTHING;
+    return this.partial?.takeAll() ?? NOTHING;
   }
 
   /** After `COMPLETE`: starts over for the next head; what its lines count is counted together (1xx responses). */
   next(): void {
     // What came whole was not counted.
-    if (this.pieces === undefined) this.later(this.head);
+    if (this.partial === undefined) this.pushPartial(this.head);
     this.head = this.rest = NOTHING;
     this.verdict = MORE;
-    this.pieces!.next();
+    this.partial!.next();
   }
 
-  private first(chunk: Buffer): HeadVerdict {
+  private pushWhole(chunk: Buffer): HeadVerdict {
     const { kind, ordinaryLimit } = this.options;
     const end = kind === 'response' ? UNUSUAL : endOfWholeHead(chunk, this.limits, ordinaryLimit);
-    if (end === UNUSUAL) return this.later(chunk);
+    if (end === UNUSUAL) return this.pushPartial(chunk);
     if (end === NOT_OURS) {
-      this.taken = chunk;
+      this.bytesSoFar = chunk;
       return ORDINARY;
     }
     const start = skipEmptyLines(chunk);
@@ -108,12 +109,12 @@ export class HeadMeter {
     return COMPLETE;
   }
 
-  private later(chunk: Buffer): HeadVerdict {
-    const pieces = (this.pieces ??= new HeadPieces(this.limits, this.options));
+  private pushPartial(chunk: Buffer): HeadVerdict {
+    const pieces = (this.partial ??= new PartialHead(this.limits, this.options));
     const verdict = pieces.push(chunk);
     this.head = pieces.head;
     this.rest = pieces.rest;
-    this.taken = pieces.taken;
+    this.bytesSoFar = pieces.bytesSoFar;
     return verdict;
   }
 }

@@ -30,12 +30,12 @@ export class UpgradeSniffer {
   private inUpgrade = false;
 
   /** The head has asked for the WebSocket protocol. */
-  get said(): boolean {
+  get isUpgrade(): boolean {
     return this.state === State.Said;
   }
 
   /** The head has ended, or cannot be one, without having said it. */
-  get ordinary(): boolean {
+  get isOrdinary(): boolean {
     return this.state === State.Ordinary;
   }
 

@@ -27,7 +27,7 @@ const MAX_EMPTY_BYTES = '\r\n\r\n'.length;
  * The usual case in one pass that makes no object: a chunk that holds a whole request head within the limits and the
  * grammar (RFC 9112, sections 2 to 5). Answers where it ends. On a shared port (`ordinaryLimit`) it is ours when an
  * `Upgrade` line says `websocket` and nothing else within that many bytes, and a `Connection` line says `upgrade` and
- * nothing else; it is `NOT_OURS` without any `Upgrade` line. All other heads are `UNUSUAL`: `HeadPieces` judges them,
+ * nothing else; it is `NOT_OURS` without any `Upgrade` line. All other heads are `UNUSUAL`: `PartialHead` judges them,
  * and would judge the usual ones in the same way.
  */
 export function endOfWholeHead(chunk: Buffer, limits: HeadLimits, ordinaryLimit: number | undefined): number {

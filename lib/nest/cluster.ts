@@ -10,7 +10,7 @@ import type { ServerContext } from '../server/server-context.js';
 /** What an application gives its cluster. */
 export interface ClusterParts {
   readonly settings: Settings;
-  readonly engine: ServerContext;
+  readonly context: ServerContext;
   readonly broadcaster: SecureWsBroadcaster;
   readonly bans: SecureWsBans;
   /** One sentence for each change of state. */
@@ -22,8 +22,8 @@ export const isClustered = ({ cluster }: Settings): boolean =>
   [cluster.url, cluster.client, cluster.store].some((each) => each !== undefined);
 
 /** This application as one process of a cluster, not joined yet. Throws where ioredis is needed and missing. */
-export async function clusterOf(parts: ClusterParts): Promise<ClusterNode> {
-  const { settings, engine, broadcaster, bans, log } = parts;
+export async function createClusterNode(parts: ClusterParts): Promise<ClusterNode> {
+  const { settings, context, broadcaster, bans, log } = parts;
   const { url, client, store, bus, ...options } = settings.cluster;
   const { local } = broadcaster;
   const infrastructure =
@@ -37,32 +37,32 @@ export async function clusterOf(parts: ClusterParts): Promise<ClusterNode> {
       deliver: (scope, text) => broadcaster.deliver(scope, text),
       disconnectUser: (key, code, reason) => local.disconnectUser(key, code, reason),
       disconnectSocket: (id, code, reason) => local.disconnectSocket(id, code, reason),
-      displace: (id) => engine.cluster?.displace(id),
-      connectionsOf: (key) => engine.users.count(key),
+      displace: (id) => context.cluster?.displace(id),
+      connectionsOf: (key) => context.users.count(key),
       count: (scope) => local.counted(scope),
       members: (scope) => local.peers(scope).map(({ id, connection }) => ({ id, userKey: connection.peer.userKey })),
       banned(stored) {
         const ban = parseStoredBan(stored);
-        const known = ban && engine.bans.get(ban.id);
+        const known = ban && context.bans.get(ban.id);
         if (ban !== undefined && !(known !== undefined && bansEqual(known, ban))) bans.apply(ban);
       },
-      unbanned: (id) => engine.bans.remove(id),
-      bans: () => engine.bans.list().map(storedBan),
+      unbanned: (id) => context.bans.remove(id),
+      bans: () => context.bans.list().map(storedBan),
       notice: log,
     },
     {
       ...options,
       maxBans: settings.bans.max,
-      about: () => ({ host: hostname(), pid: process.pid, connections: engine.connections.size }),
+      about: () => ({ host: hostname(), pid: process.pid, connections: context.connections.size }),
     },
   );
   const { max, maxPerIp, rate } = settings.connections;
-  engine.cluster = new SharedAdmission(node, { max, maxPerIp, rate }, engine.collector?.cluster);
+  context.cluster = new SharedAdmission(node, { max, maxPerIp, rate }, context.collector?.cluster);
   return node;
 }
 
 /** Bans of this application are those of all others. */
-export const sharingOf = (node: ClusterNode) => ({
+export const sharedBansOf = (node: ClusterNode) => ({
   banned: (ban: Ban) => node.ban(storedBan(ban)),
   unbanned: (id: string) => node.unban(id),
 });

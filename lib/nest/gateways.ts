@@ -19,7 +19,7 @@ import { rowAt } from '../config/rows.js';
 import type { GatewaySettings, SecureGatewayOptions, Settings } from '../config/settings.js';
 import type { HandlerTraits } from '../dispatch/handler-table.js';
 import { Router } from '../handshake/router.js';
-import { tlsProblems } from '../net/tls-files.js';
+import { tlsProblems } from '../server/tls-files.js';
 import { ADMISSION_GUARDS, MESSAGE_RATE } from './decorators.js';
 
 /** A gateway as Nest knows it. */
@@ -94,7 +94,7 @@ export function planListeners(
     );
     problems.push(...[...readings.values()].flatMap((reading) => reading.problems), ...portProblems(port, ofPort));
     const shared = mergeReadings(
-      [...readings].map(([gateway, reading]) => [gateway, ofPortOnly(reading)]),
+      [...readings].map(([gateway, reading]) => [gateway, portOptionsOf(reading)]),
       `port ${port}`,
       problems,
     );
@@ -109,7 +109,7 @@ export function planListeners(
           problems,
         );
         const own = new Map([...shared.own, ...merged.own]);
-        const settings = settle(app, { ...merged, own, noTls: shared.noTls }, problems);
+        const settings = resolveSettings(app, { ...merged, own, noTls: shared.noTls }, problems);
         return [
           path,
           {
@@ -122,7 +122,7 @@ export function planListeners(
         ] as const;
       }),
     );
-    const settings = settle(app, shared, problems);
+    const settings = resolveSettings(app, shared, problems);
     if (port !== 0 && problems.length === 0) problems.push(...tlsProblems(settings.tls, ` of port ${port}`));
     return { port, settings, endpoints, foreign: others };
   });
@@ -174,7 +174,7 @@ function planForeign(app: Settings, problems: string[]): ForeignPlan[] {
     if (typeof prefix !== 'boolean') problems.push(`${where}: prefix ${printable(prefix)} is not true or false`);
     const reading = readGateway({ path, guards, connections } as SecureGatewayOptions, where, false);
     problems.push(...reading.problems);
-    const settings = { ...settle(app, reading, problems), path };
+    const settings = { ...resolveSettings(app, reading, problems), path };
     return [{ path: String(path), isPrefix: prefix === true, guards, settings }];
   });
 }
@@ -189,7 +189,7 @@ const portProblems = (port: unknown, gateways: readonly Gateway[]): string[] =>
     : gateways.map(({ type }) => `the port of ${type.name}: ${printable(port)} is not a port from 0 to 65535`);
 
 /** Values that are wrong were reported already: settings are made of what is right. */
-function settle(
+function resolveSettings(
   app: Settings,
   reading: Omit<GatewayReading, 'problems'>,
   problems: readonly string[],
@@ -198,7 +198,7 @@ function settle(
 }
 
 /** What a gateway says about its port: all gateways of the port share it. */
-function ofPortOnly(reading: GatewayReading): GatewayReading {
+function portOptionsOf(reading: GatewayReading): GatewayReading {
   const own = new Map([...reading.own].filter(([path]) => rowAt(path)!.row.scope === 'p' || path === 'listen.host'));
   return { ...reading, own };
 }

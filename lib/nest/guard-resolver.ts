@@ -1,6 +1,8 @@
 import type { CanActivate } from '@nestjs/common';
 import { ModuleRef } from '@nestjs/core';
 import type { GatewayType, UpgradeAttempt } from '../admission/attempt.js';
+import type { Awaitable } from '../admission/awaitable.js';
+import { isObservable, isThenable } from '../admission/awaitable.js';
 import {
   type Admission,
   type AdmissionGuard,
@@ -8,8 +10,6 @@ import {
   allow,
   EarlyGuard,
 } from '../admission/guard.js';
-import type { Awaitable } from '../admission/user-values.js';
-import { isObservable, isThenable } from '../admission/user-values.js';
 import { CallContext, isNestError, type NestModule, scopeOf } from '../compat/nest.js';
 import type { GuardClass, GuardLike, PlainGuard } from '../config/code-types.js';
 import { type GuardRequest, requestOf, responseOf } from '../handshake/guard-request.js';

@@ -1,4 +1,4 @@
-import { isThenable, whenSettled } from '../admission/user-values.js';
+import { isThenable, whenSettled } from '../admission/awaitable.js';
 import type { NestModule, ProviderWrapper } from '../compat/nest.js';
 import { SecureSocket } from '../connection/secure-socket.js';
 import { enterContext, runInFork } from '../net/async-context.js';

@@ -37,7 +37,7 @@ import { type Subscriber, Telemetry } from '../telemetry/events.js';
 import { line, SampledLog } from '../telemetry/log.js';
 import { SecureWsStats } from '../telemetry/stats.js';
 import { SecureWsAdapter } from './adapter.js';
-import { clusterOf, isClustered, sharingOf } from './cluster.js';
+import { createClusterNode, isClustered, sharedBansOf } from './cluster.js';
 import { wrapFilters } from './filters.js';
 import {
   addForeign,
@@ -54,7 +54,7 @@ import { hasConnectionHook, wrapHooks } from './hooks.js';
 import { MODULE_OPTIONS_TOKEN } from './module-definition.js';
 import { protectedServer } from './required-module.js';
 
-/** What one application has of this library, made when it is first needed: the settings, the ports, the connections. */
+/** What one application has of this library, made when it is first needed: the settings, the listeners, the connections. */
 @Injectable()
 export class SecureWsRuntime implements Audiences, BanContext {
   /** The application is only looked at: no provider of its own is there. */
@@ -62,15 +62,15 @@ export class SecureWsRuntime implements Audiences, BanContext {
   private readonly logger = new Logger('SecureWs');
   private readonly telemetry = new Telemetry();
   private readonly guards = new GuardResolver();
-  private readonly ports = new Map<number, Listener>();
+  private readonly listeners = new Map<number, Listener>();
   private readonly gatewaysOf = new Map<Endpoint, readonly Gateway[]>();
   private readonly foreign = new Map<ForeignEndpoint, ForeignPlan>();
   private resolved: Reading | undefined;
   private plans: ListenerPlan[] | undefined;
-  private engine: ServerContext | undefined;
+  private context: ServerContext | undefined;
   private banList: BanList | undefined;
   private node: ClusterNode | undefined;
-  private speaker: SecureWsBroadcaster | undefined;
+  private broadcasterInstance: SecureWsBroadcaster | undefined;
   private readonly memoryTickets = new MemoryTicketStore();
   private drained: Promise<void> | undefined;
 
@@ -107,12 +107,12 @@ export class SecureWsRuntime implements Audiences, BanContext {
 
   /** What the listeners of this application share. */
   get server(): ServerContext {
-    return this.engineOf();
+    return this.serverContext();
   }
 
   /** Every endpoint that there is. */
   get endpoints(): Endpoint[] {
-    return [...this.ports.values()].flatMap((port) => [...port.endpoints.values()]);
+    return [...this.listeners.values()].flatMap((listener) => [...listener.endpoints.values()]);
   }
 
   /** Who is kept out of this process. */
@@ -128,12 +128,12 @@ export class SecureWsRuntime implements Audiences, BanContext {
 
   /** Tells the other processes of bans. */
   get shared(): BanContext['shared'] {
-    return this.node && sharingOf(this.node);
+    return this.node && sharedBansOf(this.node);
   }
 
   get broadcaster(): SecureWsBroadcaster {
-    this.speaker ??= new SecureWsBroadcaster(this);
-    return this.speaker;
+    this.broadcasterInstance ??= new SecureWsBroadcaster(this);
+    return this.broadcasterInstance;
   }
 
   /** Tickets of this process, or of all that are one cluster. */
@@ -146,11 +146,11 @@ export class SecureWsRuntime implements Audiences, BanContext {
   }
 
   get connections(): Iterable<Connection> {
-    return this.engine?.connections ?? [];
+    return this.context?.connections ?? [];
   }
 
   connectionsOf(userKey: string): readonly UserConnection[] {
-    return this.engine?.users.of(userKey) ?? [];
+    return this.context?.users.of(userKey) ?? [];
   }
 
   /** Checks the settings and the gateways, and makes the gateways' hooks and filters known to us. Idempotent. */
@@ -166,7 +166,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
     }
     this.plans = plans;
     probeNode(this.settings.nativeAccept);
-    if (gateways.length > 0) this.tell(this.report());
+    if (gateways.length > 0) this.logReport(this.report());
     return plans;
   }
 
@@ -206,11 +206,12 @@ export class SecureWsRuntime implements Audiences, BanContext {
     const endpointPlan = plan?.endpoints.get(name);
     if (plan === undefined || endpointPlan === undefined)
       throw new Error(`no gateway is known at port ${number}, path ${name}`);
-    const port = this.portFor(plan);
+    const listener = this.listenerFor(plan);
     // An application without HTTP, such as a microservice: nobody will ever come.
-    if (port === undefined) return protectedServer(this.listenerFailed);
-    let endpoint = port.endpoints.get(name);
-    if (endpoint === undefined) port.add(name, (endpoint = this.endpointFor(endpointPlan)), endpointPlan.isCatchAll);
+    if (listener === undefined) return protectedServer(this.listenerFailed);
+    let endpoint = listener.endpoints.get(name);
+    if (endpoint === undefined)
+      listener.add(name, (endpoint = this.endpointFor(endpointPlan)), endpointPlan.isCatchAll);
     return endpoint.server;
   }
 
@@ -233,15 +234,15 @@ export class SecureWsRuntime implements Audiences, BanContext {
     }
     await this.startForeign();
     await this.join();
-    for (const port of this.ports.values()) if (port instanceof DedicatedListener) await port.listen();
+    for (const listener of this.listeners.values()) if (listener instanceof DedicatedListener) await listener.listen();
   }
 
   /** Becomes one process of a cluster, where the settings say so. Rejects where ioredis is needed and missing. */
   private async join(): Promise<void> {
     if (this.isPreview || this.node !== undefined || !isClustered(this.settings)) return;
-    this.node = await clusterOf({
+    this.node = await createClusterNode({
       settings: this.settings,
-      engine: this.engineOf(),
+      context: this.serverContext(),
       broadcaster: this.broadcaster,
       bans: new SecureWsBans(this),
       log: (sentence, status) => (status === 'up' ? this.logger.log(line(sentence)) : this.telemetry.notice(sentence)),
@@ -261,15 +262,15 @@ export class SecureWsRuntime implements Audiences, BanContext {
   /** Other libraries' upgrades are judged from now on; nothing listens yet. */
   private async startForeign(): Promise<void> {
     const plan = this.prepare().find(({ foreign }) => foreign.length > 0);
-    const listener = plan && this.portFor(plan);
+    const listener = plan && this.listenerFor(plan);
     if (plan === undefined || !(listener instanceof SharedListener) || this.foreign.size > 0) return;
     const common = this.settings.guards ?? [];
     for (const each of plan.foreign) {
       const endpoint = new ForeignEndpoint(
-        this.engineOf(),
+        this.serverContext(),
         each.settings,
         `foreign${each.settings.path}`,
-        (upgrade, bytes, connection) => listener.passOn(upgrade, bytes, connection),
+        (upgrade, bytes, connection) => listener.handOverUpgrade(upgrade, bytes, connection),
       );
       const guards = [...common, ...each.guards];
       const resolved = await this.guards.resolve(guards, this.importingModule(), ForeignUpgrade);
@@ -302,17 +303,17 @@ export class SecureWsRuntime implements Audiences, BanContext {
 
   /** The earliest moment of a shutdown. */
   drain(): Promise<void> {
-    this.drained ??= this.engine === undefined ? Promise.resolve() : drain(this.engine, [...this.ports.values()]);
+    this.drained ??= this.context === undefined ? Promise.resolve() : drain(this.context, [...this.listeners.values()]);
     return this.drained;
   }
 
   async close(): Promise<void> {
     await this.drain();
-    for (const port of this.ports.values()) await port.close();
+    for (const listener of this.listeners.values()) await listener.close();
     await this.node?.stop();
   }
 
-  private tell(report: SettingsReport): void {
+  private logReport(report: SettingsReport): void {
     for (const text of reportLines(report)) this.logger.log(text);
     const ways = Object.entries(report.compatibility ?? {}).map(([part, way]) => `${part}: ${way}`);
     this.logger.debug(line(`compatibility: ${ways.join('; ')}`));
@@ -346,20 +347,23 @@ export class SecureWsRuntime implements Audiences, BanContext {
     ];
   }
 
-  private portFor(plan: ListenerPlan): Listener | undefined {
-    let port = this.ports.get(plan.port);
-    if (port !== undefined) return port;
-    port = plan.port === 0 ? this.sharedPort(plan) : new DedicatedListener(this.engineOf(), plan.settings, plan.port);
-    if (port !== undefined) this.ports.set(plan.port, port);
-    return port;
+  private listenerFor(plan: ListenerPlan): Listener | undefined {
+    let listener = this.listeners.get(plan.port);
+    if (listener !== undefined) return listener;
+    listener =
+      plan.port === 0
+        ? this.sharedListener(plan)
+        : new DedicatedListener(this.serverContext(), plan.settings, plan.port);
+    if (listener !== undefined) this.listeners.set(plan.port, listener);
+    return listener;
   }
 
-  private sharedPort({ settings }: ListenerPlan): SharedListener | undefined {
+  private sharedListener({ settings }: ListenerPlan): SharedListener | undefined {
     const server = this.httpServer();
     if (server === undefined) return undefined;
-    const port = new SharedListener(this.engineOf(), settings, server);
-    attachSecondaryServers(this.host!.httpAdapter, port);
-    return port;
+    const listener = new SharedListener(this.serverContext(), settings, server);
+    attachSecondaryServers(this.host!.httpAdapter, listener);
+    return listener;
   }
 
   private httpServer(): WebServer | undefined {
@@ -375,7 +379,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
     const server = protectedServer(this.listenerFailed);
     const hooks = gateways.filter(({ wrapper }) => hasConnectionHook(wrapper)).length;
     const endpoint = new Endpoint(
-      this.engineOf(),
+      this.serverContext(),
       settings,
       server,
       gateways.map(({ type }) => type),
@@ -387,9 +391,9 @@ export class SecureWsRuntime implements Audiences, BanContext {
     return endpoint;
   }
 
-  private engineOf(): ServerContext {
-    if (this.engine === undefined) {
-      const engine = new ServerContext(
+  private serverContext(): ServerContext {
+    if (this.context === undefined) {
+      const context = new ServerContext(
         this.settings,
         systemClock,
         this.telemetry,
@@ -397,13 +401,13 @@ export class SecureWsRuntime implements Audiences, BanContext {
         (target, options) => new SecureWsBans(this).ban(target, options),
         this.stats.collector,
       );
-      this.stats.gauges = () => engine.gauges();
-      this.stats.queues = () => engine.queues();
+      this.stats.gauges = () => context.gauges();
+      this.stats.queues = () => context.queues();
       this.stats.gatewayGauges = () =>
         this.endpoints.map(({ path, server, counters }) => ({ path, connections: server.clients.size, counters }));
-      this.engine = engine;
+      this.context = context;
     }
-    return this.engine;
+    return this.context;
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import {
-  type Gate,
+  type AcceptHook,
   type Handle,
   type HandleAddress,
   handleOf,
@@ -11,33 +11,33 @@ import {
   wasReset,
   writeText,
 } from '../compat/node-handles.js';
-import type { Ends, Heir, Transport, TransportReader } from './transport.js';
+import type { Recipient, SocketAddresses, Transport, TransportReader } from './transport.js';
 
 /** Node's handle of a TCP connection: a refused connection never becomes a socket. */
 export class HandleTransport implements Transport {
   /** @internal */ reader: TransportReader | undefined = undefined;
-  private concluding = false;
-  private concluded = false;
+  private ending = false;
+  private hasWritten = false;
   private ended = false;
-  private counted = true;
+  private isCounted = true;
   private socket: Socket | undefined = undefined;
   /** While Node makes a socket of the handle: for whom. */
-  private heir: Heir | undefined = undefined;
+  private recipient: Recipient | undefined = undefined;
 
   constructor(
     private readonly client: Handle,
-    /** Has Node make a socket of the handle; {@link heirOf} is asked about it then. */
-    private readonly gate: Gate,
+    /** Has Node make a socket of the handle; {@link recipientOf} is asked about it then. */
+    private readonly acceptHook: AcceptHook,
   ) {
-    gate.count(1);
+    acceptHook.count(1);
   }
 
   /** For whom a socket that the server emits was released; `undefined` where it comes from no transport. */
-  static heirOf(socket: Socket): Heir | undefined {
+  static recipientOf(socket: Socket): Recipient | undefined {
     const transport = (handleOf(socket) as Owned | undefined)?.[TRANSPORT];
-    if (transport?.heir === undefined) return undefined;
+    if (transport?.recipient === undefined) return undefined;
     transport.socket = socket;
-    return transport.heir;
+    return transport.recipient;
   }
 
   get tls(): undefined {
@@ -48,7 +48,7 @@ export class HandleTransport implements Transport {
     return undefined;
   }
 
-  attend(reader: TransportReader): void {
+  setReader(reader: TransportReader): void {
     this.reader = reader;
     (this.client as Owned)[TRANSPORT] = this;
   }
@@ -67,31 +67,31 @@ export class HandleTransport implements Transport {
     this.start();
   }
 
-  conclude(text: string): boolean {
+  end(text: string): boolean {
     const { client } = this;
-    this.concluding = true;
+    this.ending = true;
     if (!writeText(client, requests!, text)) return false;
     const shutdown: Shutdown = toRequest(requests!.Shutdown, onShutdown);
     shutdown[TRANSPORT] = this;
     const status = client.shutdown(shutdown);
-    if (status === 1) this.concluded = true;
+    if (status === 1) this.hasWritten = true;
     if (!client.reading) this.start();
     return status === 0 || status === 1;
   }
 
-  release(heir: Heir): Socket | undefined {
+  release(recipient: Recipient): Socket | undefined {
     if (this.reader === undefined) return undefined;
     const { client } = this;
     this.reader = undefined;
-    this.counted = false;
-    this.heir = heir;
+    this.isCounted = false;
+    this.recipient = recipient;
     const reset = this.ended && wasReset(client);
     // The end that was read here is there to be read again; a reset is not.
     if (this.ended && !reset) client.reading = false;
-    this.gate.proceed(client);
+    this.acceptHook.proceed(client);
     (client as Owned)[TRANSPORT] = undefined;
     const { socket } = this;
-    if (heir === 'http') {
+    if (recipient === 'http') {
       if (reset) socket?.destroy(resetError());
       return socket?.destroyed === false ? socket : undefined;
     }
@@ -106,7 +106,7 @@ export class HandleTransport implements Transport {
     this.socket.destroy();
   }
 
-  ends(): Ends | undefined {
+  socketAddresses(): SocketAddresses | undefined {
     const remote: HandleAddress = {};
     const local: HandleAddress = {};
     if (this.client.getpeername(remote) !== 0 || this.client.getsockname?.(local) !== 0) return undefined;
@@ -122,20 +122,20 @@ export class HandleTransport implements Transport {
   /** @internal The peer has half-closed the connection, or has reset it. */
   onEnd(): void {
     this.ended = true;
-    if (!this.concluding) return this.reader?.onFin();
-    this.endTogether();
+    if (!this.ending) return this.reader?.onEnd();
+    this.closeWhenBothEnded();
   }
 
   /** @internal All has been written. */
-  onConcluded(): void {
-    this.concluded = true;
-    this.endTogether();
+  onWritten(): void {
+    this.hasWritten = true;
+    this.closeWhenBothEnded();
   }
 
   private close(): void {
     this.client.close();
-    if (this.counted) this.gate.count(-1);
-    this.counted = false;
+    if (this.isCounted) this.acceptHook.count(-1);
+    this.isCounted = false;
   }
 
   private start(): void {
@@ -143,8 +143,8 @@ export class HandleTransport implements Transport {
     this.client.readStart();
   }
 
-  private endTogether(): void {
-    if (this.ended && this.concluded) this.reader?.onGone();
+  private closeWhenBothEnded(): void {
+    if (this.ended && this.hasWritten) this.reader?.onClose();
   }
 }
 
@@ -159,7 +159,7 @@ function onRead(this: Owned, bytes?: ArrayBuffer): void {
 }
 
 function onShutdown(this: Shutdown): void {
-  this[TRANSPORT]?.onConcluded();
+  this[TRANSPORT]?.onWritten();
 }
 
 function ignore(): void {}

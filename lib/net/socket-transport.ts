@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { type ProxiedConnection, proxiedBy } from './proxied-connection.js';
-import type { Ends, Heir, Transport, TransportReader } from './transport.js';
+import type { Recipient, SocketAddresses, Transport, TransportReader } from './transport.js';
 
 /** A socket of Node's, and the one of TLS over it. All transports share their listeners. */
 export class SocketTransport implements Transport {
@@ -23,7 +23,7 @@ export class SocketTransport implements Transport {
     return proxiedBy(this.tcp);
   }
 
-  attend(reader: TransportReader): void {
+  setReader(reader: TransportReader): void {
     this.reader = reader;
     this.attach(this.tcp);
   }
@@ -45,7 +45,7 @@ export class SocketTransport implements Transport {
     this.socket.resume();
   }
 
-  conclude(text: string): boolean {
+  end(text: string): boolean {
     const { socket } = this;
     if (!socket.writable) return false;
     socket.end(text, 'latin1');
@@ -54,12 +54,12 @@ export class SocketTransport implements Transport {
   }
 
   /** The listeners for errors stay, and do nothing any more: the socket is never without one. */
-  release(heir: Heir): Socket | undefined {
+  release(recipient: Recipient): Socket | undefined {
     const { socket } = this;
     socket.removeListener('data', onData);
     socket.removeListener('end', onEnd);
     (socket as Attached)[READER] = (this.tcp as Attached)[READER] = undefined;
-    if (heir === 'http') return socket.destroyed ? undefined : socket;
+    if (recipient === 'http') return socket.destroyed ? undefined : socket;
     return socket.writable && socket.readable ? socket : undefined;
   }
 
@@ -68,7 +68,7 @@ export class SocketTransport implements Transport {
     if (this.socket !== this.tcp) this.tcp.destroy();
   }
 
-  ends(): Ends | undefined {
+  socketAddresses(): SocketAddresses | undefined {
     const { remoteAddress, remotePort, localAddress, localPort, localFamily } = this.tcp;
     if (remoteAddress === undefined || localAddress === undefined) return undefined;
     return { remoteAddress, remotePort: remotePort!, localAddress, localPort: localPort!, localFamily: localFamily! };
@@ -92,9 +92,9 @@ function onData(this: Attached, chunk: Buffer): void {
 }
 
 function onEnd(this: Attached): void {
-  this[READER]?.onFin();
+  this[READER]?.onEnd();
 }
 
 function onGone(this: Attached): void {
-  this[READER]?.onGone();
+  this[READER]?.onClose();
 }

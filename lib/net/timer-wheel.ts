@@ -40,7 +40,7 @@ export abstract class Timed {
    * The event loop was late by `silence` milliseconds: whatever is expected of a peer may come as much later. Called
    * before anybody is asked.
    */
-  standStill(_silence: number, _now: number): void {}
+  onStall(_silence: number, _now: number): void {}
 }
 
 class Slot extends Timed {
@@ -132,7 +132,7 @@ export class TimerWheel {
     for (const slot of this.slots)
       for (let timed: Timed = slot.next; timed !== slot; timed = timed.next!) waiting.push(timed);
     // Whoever is told may be put elsewhere, or taken out, and may take out others.
-    for (const timed of waiting) if (timed.next !== undefined) timed.standStill(silence, now);
+    for (const timed of waiting) if (timed.next !== undefined) timed.onStall(silence, now);
   }
 
   private visit(slot: Slot, target: number, now: number): void {

@@ -5,17 +5,17 @@ import { HeadMeter } from '../http/head-meter.js';
 import type { Refusal } from '../http/refusal.js';
 import type { ClientAddress } from '../net/address.js';
 import { HandleTransport } from '../net/handle-transport.js';
-import { TlsFiles } from '../net/tls-files.js';
 import type { Transport } from '../net/transport.js';
 import { Listener } from './listener.js';
 import type { ServerContext } from './server-context.js';
 import { interceptTls } from './tls-accept.js';
+import { TlsFiles } from './tls-files.js';
 
 const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** A dedicated port: no HTTP server, only upgrades. Any other request is refused with 426. */
 export class DedicatedListener extends Listener {
-  readonly isOwn = true;
+  readonly isDedicated = true;
   readonly hasForeignUpgrades = false;
   readonly hasOtherListeners = false;
   readonly server: Server | TlsServer;
@@ -24,7 +24,7 @@ export class DedicatedListener extends Listener {
   constructor(
     context: ServerContext,
     settings: GatewaySettings,
-    readonly number: number,
+    readonly port: number,
   ) {
     super(context, settings);
     const { tls } = settings;
@@ -32,12 +32,12 @@ export class DedicatedListener extends Listener {
     this.server = this.files === undefined ? this.plain() : this.secure(this.files);
     const { server } = this;
     const isTls = this.files !== undefined;
-    this.acceptEarly(server, (client, gate, peer) => {
+    this.acceptEarly(server, (client, acceptHook, peer) => {
       if (isTls || !this.isHandleUsable(server, peer)) return false;
-      this.open(new HandleTransport(client, gate), peer)?.read();
+      this.open(new HandleTransport(client, acceptHook), peer)?.read();
       return true;
     });
-    this.gate?.attach(server, isTls);
+    this.proxyReader?.attach(server, isTls);
   }
 
   newMeter(): HeadMeter {
@@ -49,9 +49,9 @@ export class DedicatedListener extends Listener {
   }
 
   /** Everybody here wants a WebSocket: without room for one a connection is reset, before TLS and a head. */
-  protected override isFullFor(peer: ClientAddress): Refusal | undefined {
+  protected override capacityRefusal(peer: ClientAddress): Refusal | undefined {
     const { addresses, attempts, capacity, cluster } = this.context;
-    const full = capacity.breach(addresses.live(peer)) ?? cluster?.roomRefusal(peer);
+    const full = capacity.refusalFor(addresses.findLive(peer)) ?? cluster?.roomRefusal(peer);
     if (full === undefined) return undefined;
     // protection: an attempt that is refused at accept is counted
     const entry = addresses.acquire(peer);
@@ -68,7 +68,7 @@ export class DedicatedListener extends Listener {
     const { server } = this;
     return new Promise((resolve, reject) => {
       server.once('error', reject);
-      server.listen({ port: this.number, host: this.settings.listen.host }, () => {
+      server.listen({ port: this.port, host: this.settings.listen.host }, () => {
         server.removeListener('error', reject);
         server.on('error', (error: Error) => this.context.telemetry.fault('listener', error));
         resolve();
@@ -78,7 +78,7 @@ export class DedicatedListener extends Listener {
 
   override async close(): Promise<void> {
     this.files?.stop();
-    this.gate?.drop();
+    this.proxyReader?.drop();
     await super.close();
     return new Promise((resolve) => {
       if (this.server.listening) this.server.close(() => resolve());
@@ -88,7 +88,7 @@ export class DedicatedListener extends Listener {
 
   private plain(): Server {
     return createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-      if (HandleTransport.heirOf(socket) === undefined) this.accept(socket)?.read();
+      if (HandleTransport.recipientOf(socket) === undefined) this.accept(socket)?.read();
     });
   }
 

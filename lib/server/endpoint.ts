@@ -65,7 +65,7 @@ export class Endpoint extends PathTarget implements UpgradedGateway, Audience {
       timeOf: collector && ((event) => collector.handlerTime(settings.path, event)),
       counted: (change) => {
         context.runningTasks += change;
-        if (change < 0) context.whenIdle?.();
+        if (change < 0) context.onIdle?.();
       },
     });
   }
@@ -113,7 +113,7 @@ export class Endpoint extends PathTarget implements UpgradedGateway, Audience {
   }
 
   dispatch(connection: Connection, data: Buffer, isBinary: boolean): void {
-    if (!connection.dispatch.known) this.introduce(connection.socket, undefined);
+    if (!connection.dispatch.known) this.callConnectListeners(connection.socket, undefined);
     this.dispatcher.dispatch(connection, data, isBinary);
   }
 
@@ -141,7 +141,7 @@ export class Endpoint extends PathTarget implements UpgradedGateway, Audience {
     this.telemetry.opened({ ip: socket.ip, path: this.path, userKey: connection.peer.userKey });
     if (this.settings.keepRequest) socket.request = request;
     // protection: connections of a user are counted
-    if (connection.peer.userKey !== undefined) this.users.join(connection.peer.userKey, connection);
+    if (connection.peer.userKey !== undefined) this.users.add(connection.peer.userKey, connection);
     // end protection
     // protection: messages wait for handleConnection
     connection.awaitHooks(this.hooks);
@@ -150,13 +150,13 @@ export class Endpoint extends PathTarget implements UpgradedGateway, Audience {
       if (connection.state !== 'closed') this.server.clients.add(socket);
     });
     // Without a hook that waits for it, Nest has nothing to do with a connection before its first message, or its end.
-    if (this.hooks > 0) this.introduce(socket, request);
-    if (this.server.listenerCount('connection') > 0) this.tell(() => this.announce(socket, request));
+    if (this.hooks > 0) this.callConnectListeners(socket, request);
+    if (this.server.listenerCount('connection') > 0) this.callListener(() => this.emitConnection(socket, request));
   }
 
   closed(connection: Connection, code: number, reason: Buffer): void {
     const { socket, cause, failedWith } = connection;
-    if (!connection.dispatch.known) this.introduce(socket, undefined);
+    if (!connection.dispatch.known) this.callConnectListeners(socket, undefined);
     this.context.connections.delete(connection);
     this.server.clients.delete(socket);
     // protection: a closed connection leaves its rooms
@@ -164,7 +164,7 @@ export class Endpoint extends PathTarget implements UpgradedGateway, Audience {
     // end protection
     const { userKey } = connection.peer;
     // protection: a closed connection is no longer counted for its user
-    if (userKey !== undefined) this.users.part(userKey, connection);
+    if (userKey !== undefined) this.users.remove(userKey, connection);
     // end protection
     // protection: a closed connection ends its streams
     this.dispatcher.release(connection);
@@ -173,13 +173,13 @@ export class Endpoint extends PathTarget implements UpgradedGateway, Audience {
     const { disconnected } = connection.dispatch;
     connection.dispatch.closeCode = code;
     connection.dispatch.disconnected = undefined;
-    if (typeof disconnected === 'function') this.tell(() => disconnected(code, reason));
-    else for (const listener of disconnected ?? []) this.tell(() => listener(code, reason));
-    this.context.whenIdle?.();
+    if (typeof disconnected === 'function') this.callListener(() => disconnected(code, reason));
+    else for (const listener of disconnected ?? []) this.callListener(() => listener(code, reason));
+    this.context.onIdle?.();
   }
 
   /** What listeners of the server enter is the connection's from then on, as what its hooks enter. */
-  private announce(socket: SecureSocket, request: IncomingMessage | undefined): void {
+  private emitConnection(socket: SecureSocket, request: IncomingMessage | undefined): void {
     const { peer } = socket.connection;
     const emit = () => this.server.emit('connection', socket, request);
     enterContext(peer.asyncContext, emit, (context) => {
@@ -197,12 +197,12 @@ export class Endpoint extends PathTarget implements UpgradedGateway, Audience {
   }
 
   /** Tells Nest, which binds its handlers to the connection. */
-  private introduce(socket: SecureSocket, request: IncomingMessage | undefined): void {
+  private callConnectListeners(socket: SecureSocket, request: IncomingMessage | undefined): void {
     socket.connection.dispatch.known = true;
-    for (const listener of this.listeners) this.tell(() => listener(socket, request));
+    for (const listener of this.listeners) this.callListener(() => listener(socket, request));
   }
 
-  private tell(action: () => void): void {
+  private callListener(action: () => void): void {
     try {
       action();
     } catch (error) {

@@ -31,24 +31,24 @@ const TICK = 2;
  * the first bytes it sends is then refused, or let in, at the least cost; everybody else becomes a connection of Node's
  * HTTP server within milliseconds, as if it had been accepted then.
  */
-export class Arrivals {
-  private older = new Set<Arrival>();
-  private newer = new Set<Arrival>();
+export class AcceptedConnections {
+  private older = new Set<AcceptedConnection>();
+  private newer = new Set<AcceptedConnection>();
   private timer: NodeJS.Timeout | undefined;
 
   constructor(readonly owner: FirstBytesOwner) {}
 
   add(transport: HandleTransport, peer: ClientAddress): void {
-    const arrival = new Arrival(this, transport, peer);
-    this.newer.add(arrival);
-    transport.attend(arrival);
+    const connection = new AcceptedConnection(this, transport, peer);
+    this.newer.add(connection);
+    transport.setReader(connection);
     transport.read();
     this.arm();
   }
 
-  /** @internal */ leave(arrival: Arrival): void {
-    this.newer.delete(arrival);
-    this.older.delete(arrival);
+  /** @internal */ remove(connection: AcceptedConnection): void {
+    this.newer.delete(connection);
+    this.older.delete(connection);
   }
 
   /** Gives Node all that wait. */
@@ -74,34 +74,34 @@ export class Arrivals {
     }
   }
 
-  private give(arrivals: Set<Arrival>): void {
-    for (const arrival of arrivals) arrival.onFin();
+  private give(connections: Set<AcceptedConnection>): void {
+    for (const connection of connections) connection.onEnd();
   }
 }
 
-class Arrival implements TransportReader {
+class AcceptedConnection implements TransportReader {
   constructor(
-    private readonly arrivals: Arrivals,
+    private readonly owner: AcceptedConnections,
     private readonly transport: HandleTransport,
     private readonly peer: ClientAddress,
   ) {}
 
   onChunk(chunk: Buffer): void {
-    const { owner } = this.arrivals;
-    this.arrivals.leave(this);
+    const { owner } = this.owner;
+    this.owner.remove(this);
     const meter = owner.newMeter();
     const verdict = meter.push(chunk);
-    if (meter.isOurs) owner.beginHandshake(this.transport, this.peer, meter, verdict, chunk.length);
+    if (meter.isUpgrade) owner.beginHandshake(this.transport, this.peer, meter, verdict, chunk.length);
     else owner.giveToNode(this.transport, chunk, verdict === ORDINARY);
   }
 
-  onFin(): void {
-    this.arrivals.leave(this);
-    this.arrivals.owner.giveToNode(this.transport, undefined, false);
+  onEnd(): void {
+    this.owner.remove(this);
+    this.owner.owner.giveToNode(this.transport, undefined, false);
   }
 
-  onGone(): void {
-    this.arrivals.leave(this);
+  onClose(): void {
+    this.owner.remove(this);
   }
 }
 
@@ -136,7 +136,7 @@ export class HttpTap implements HeadHolder {
   }
 
   /** There is no room to keep the head: Node's parser alone reads the rest. */
-  crowdedOut(): void {
+  evict(): void {
     this.giveUp();
   }
 
@@ -149,7 +149,7 @@ export class HttpTap implements HeadHolder {
   private onChunk(chunk: Buffer): void {
     const { owner, http, meter, socket } = this;
     const verdict = meter.push(chunk);
-    if (meter.isOurs) {
+    if (meter.isUpgrade) {
       this.end();
       http.detach();
       owner.beginHandshake(new SocketTransport(socket), owner.peerOf(socket), meter, verdict, chunk.length);

@@ -13,7 +13,7 @@ import type { ServerContext } from './server-context.js';
 export class ForeignUpgrade {}
 
 /** Gives an upgrade that may pass to the library that answers it, with `bytes` that it reads first. */
-export type PassOn = (upgrade: UpgradeContext, bytes: Buffer, connection: ForeignConnection) => void;
+export type HandOverUpgrade = (upgrade: UpgradeContext, bytes: Buffer, connection: ForeignConnection) => void;
 
 /** Upgrades of a path that another library on the same server answers. They are judged like those of gateways. */
 export class ForeignEndpoint extends PathTarget {
@@ -23,7 +23,7 @@ export class ForeignEndpoint extends PathTarget {
     context: ServerContext,
     settings: GatewaySettings,
     id: string,
-    private readonly passOn: PassOn,
+    private readonly handOverUpgrade: HandOverUpgrade,
   ) {
     super(context, settings, id);
   }
@@ -33,7 +33,7 @@ export class ForeignEndpoint extends PathTarget {
   }
 
   complete(upgrade: UpgradeContext, bytes: Buffer): boolean {
-    this.passOn(upgrade, bytes, new ForeignConnection(upgrade, this));
+    this.handOverUpgrade(upgrade, bytes, new ForeignConnection(upgrade, this));
     return true;
   }
 }
@@ -94,7 +94,7 @@ export class ForeignConnection implements UserConnection {
     const { context, users } = this.context;
     admissions.set(socket, this.admission);
     // protection: users of another library are counted
-    if (this.userKey !== undefined) users.join(this.userKey, this);
+    if (this.userKey !== undefined) users.add(this.userKey, this);
     // end protection
     this.reservation?.shared?.opened(this);
     const left = this.expiresAt - Date.now();
@@ -121,7 +121,7 @@ export class ForeignConnection implements UserConnection {
     this.isReleased = true;
     const { context, users } = this.context;
     if (this.timer !== undefined) context.wheel.cancel(this.timer);
-    if (this.userKey !== undefined) users.part(this.userKey, this);
+    if (this.userKey !== undefined) users.remove(this.userKey, this);
     this.reservation?.release();
     context.addresses.release(this.entry);
   }

@@ -1,7 +1,7 @@
 import type { Server as HttpServer } from 'node:http';
 import { Server as HttpsServer } from 'node:https';
 import type { Server, Socket } from 'node:net';
-import type { Gate, Handle } from '../compat/node-handles.js';
+import type { AcceptHook, Handle } from '../compat/node-handles.js';
 import {
   HttpConnection,
   httpProblem,
@@ -16,20 +16,23 @@ import {
 } from '../compat/node-http.js';
 import type { ClientAddress } from '../net/address.js';
 import { HandleTransport } from '../net/handle-transport.js';
-import { Arrivals, type FirstBytesOwner, HttpTap } from './first-bytes.js';
+import { AcceptedConnections, type FirstBytesOwner, HttpTap } from './first-bytes.js';
 
 /** The shared listener behind a takeover. */
 export interface HttpTakeoverHost extends FirstBytesOwner {
   /** Whether the connection that is being emitted may still turn out to be an upgrade. */
-  readonly tapsNext: boolean;
+  readonly tapsNextConnection: boolean;
   /** Stage 0 for the connections of an HTTP server, before Node makes sockets of them. */
-  acceptHandles(server: WebServer, take: (client: Handle, gate: Gate, peer: ClientAddress) => boolean): () => void;
+  acceptHandles(
+    server: WebServer,
+    take: (client: Handle, acceptHook: AcceptHook, peer: ClientAddress) => boolean,
+  ): () => void;
   /** Stage 0 for a socket; false where it was reset. */
   admit(socket: Socket): boolean;
   /** Whether Node's parser may report an upgrade. */
   wantsUpgrade(request: ParsedRequest): boolean;
   /** Notes that Node's parser found an upgrade in a head in which ours had found none. */
-  markUnread(request: ParsedRequest): void;
+  markReadByNodeOnly(request: ParsedRequest): void;
   dropHeads(): void;
   notice(message: string): void;
 }
@@ -41,9 +44,9 @@ const replacements = new WeakSet<ServeHttp>();
  * 'upgrade' events and its close methods. `giveBack()` leaves the server as it was.
  */
 export class HttpTakeover {
-  private readonly arrivals: Arrivals;
+  private readonly accepted: AcceptedConnections;
   private readonly taps = new Set<HttpTap>();
-  private readonly undo: (() => void)[] = [];
+  private readonly restorers: (() => void)[] = [];
   private isOver = false;
   /** Starts HTTP on a connection: Node's own listener, or what stands for it. */
   private readonly serveHttp: ServeHttp | undefined;
@@ -52,20 +55,20 @@ export class HttpTakeover {
     private readonly host: HttpTakeoverHost,
     private readonly server: WebServer,
   ) {
-    this.arrivals = new Arrivals(host);
+    this.accepted = new AcceptedConnections(host);
     const isTls = server instanceof HttpsServer;
     const problem = httpProblem();
     this.serveHttp =
       problem === undefined ? this.find(isTls ? 'secureConnection' : 'connection', NODE_LISTENER) : undefined;
-    this.undo.push(
-      host.acceptHandles(server, (client, gate, peer) => {
+    this.restorers.push(
+      host.acceptHandles(server, (client, acceptHook, peer) => {
         if (isTls || this.serveHttp === undefined) return false;
-        this.arrivals.add(new HandleTransport(client, gate), peer);
+        this.accepted.add(new HandleTransport(client, acceptHook), peer);
         return true;
       }),
     );
     if (isTls) this.admitBeforeTls();
-    if (this.serveHttp === undefined) this.followNode(problem, isTls);
+    if (this.serveHttp === undefined) this.useUpgradeEvents(problem, isTls);
     else this.readBeforeNode(this.serveHttp, isTls);
   }
 
@@ -89,7 +92,7 @@ export class HttpTakeover {
   }
 
   /** Nothing is read before Node's parser: upgrades arrive when it has read them. */
-  private followNode(problem: string | undefined, isTls: boolean): void {
+  private useUpgradeEvents(problem: string | undefined, isTls: boolean): void {
     const { host, server } = this;
     const why = problem ?? "a listener stands in place of the server's own for connections";
     host.notice(`upgrades on the shared port are read by Node's HTTP parser, within its limits: ${why}`);
@@ -98,22 +101,22 @@ export class HttpTakeover {
     };
     const event = isTls ? 'secureConnection' : 'connection';
     (server as Server).on(event, onSocket);
-    this.undo.push(() => server.removeListener(event, onSocket));
+    this.restorers.push(() => server.removeListener(event, onSocket));
   }
 
   /** Takes part no longer: all listeners and methods are the server's own again. */
-  giveBack(): void {
+  restore(): void {
     this.isOver = true;
     // Node's sockets for these are found through the replaced listener.
-    this.arrivals.flush();
+    this.accepted.flush();
     // protection: a closed application gives the server back
-    for (const undo of this.undo.reverse()) undo();
+    for (const undo of this.restorers.reverse()) undo();
     // end protection
     for (const tap of this.taps) tap.giveUp();
   }
 
   /** Starts HTTP again on a socket from which `bytes` were read, which Node parses first. */
-  serveAgain(socket: Socket, bytes: Buffer, hasEnded: boolean): void {
+  resumeHttp(socket: Socket, bytes: Buffer, hasEnded: boolean): void {
     const http = new HttpConnection(this.server, socket, this.serveHttp!);
     this.watch(socket, { isOrdinary: true });
     if (bytes.length > 0) http.feed(bytes);
@@ -122,13 +125,13 @@ export class HttpTakeover {
   }
 
   private onConnection(socket: Socket): void {
-    const heir = HandleTransport.heirOf(socket);
+    const recipient = HandleTransport.recipientOf(socket);
     // The socket of a handshake that succeeded: HTTP is over on it.
-    if (heir === 'webSocket') return;
+    if (recipient === 'webSocket') return;
     // protection: a socket that another server gives away passes stage 0
-    if (heir === undefined && !this.isOver && !this.host.admit(socket)) return;
+    if (recipient === undefined && !this.isOver && !this.host.admit(socket)) return;
     // end protection
-    this.serve(socket, this.host.tapsNext);
+    this.serve(socket, this.host.tapsNextConnection);
   }
 
   private serve(socket: Socket, isTapped: boolean): void {
@@ -154,7 +157,7 @@ export class HttpTakeover {
         return;
       }
       // end protection
-      if (isFirst && head.isOrdinary) this.host.markUnread(request);
+      if (isFirst && head.isOrdinary) this.host.markReadByNodeOnly(request);
       // Node takes its own listener off before it emits 'upgrade'.
       // protection: an upgrade in other hands has a listener for errors
       socket.on('error', ignore);
@@ -164,29 +167,29 @@ export class HttpTakeover {
 
   /** A connection that Node does not know of yet must not outlive a call that closes connections. */
   private replaceCloseMethods(): void {
-    const { arrivals } = this;
+    const { accepted } = this;
     const server = this.server as HttpServer;
-    this.undo.push(
+    this.restorers.push(
       replaceMethod(
         server,
         'close',
         (was) =>
           function (this: HttpServer, ...args) {
             // protection: connections that Node does not know of end with the server
-            arrivals.flush();
+            accepted.flush();
             // end protection
             return was.apply(this, args);
           },
       ),
       replaceMethod(server, 'closeIdleConnections', (was) => () => {
         // protection: connections that Node does not know of end with the server
-        arrivals.flush();
+        accepted.flush();
         // end protection
         was.call(server);
       }),
       replaceMethod(server, 'closeAllConnections', (was) => () => {
         // protection: connections that Node does not know of end with the server
-        arrivals.flush();
+        accepted.flush();
         // end protection
         // protection: closeAllConnections ends unfinished heads
         this.host.dropHeads();
@@ -199,7 +202,7 @@ export class HttpTakeover {
   private replace(event: string, own: ServeHttp, replacement: (socket: Socket) => void): void {
     replacements.add(replacement);
     const undo = replaceListener(this.server, event, own as never, replacement as never);
-    if (undo !== undefined) this.undo.push(undo);
+    if (undo !== undefined) this.restorers.push(undo);
   }
 }
 

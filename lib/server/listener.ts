@@ -1,5 +1,5 @@
 import type { Server, Socket } from 'node:net';
-import { drop, type Gate, type Handle, intercept } from '../compat/node-handles.js';
+import { type AcceptHook, type Handle, interceptAccept, resetHandle } from '../compat/node-handles.js';
 import { acceptProblem } from '../compat/probes.js';
 import type { GatewaySettings } from '../config/settings.js';
 import { PendingHandshake } from '../handshake/pending-handshake.js';
@@ -15,7 +15,7 @@ import { reset } from '../net/reset.js';
 import { SocketTransport } from '../net/socket-transport.js';
 import type { Transport } from '../net/transport.js';
 import type { Endpoint } from './endpoint.js';
-import { ProxyGate } from './proxy-gate.js';
+import { ProxyProtocolReader } from './proxy-protocol-reader.js';
 import type { ServerContext } from './server-context.js';
 
 /** One listening place and the paths on it. */
@@ -28,7 +28,7 @@ export abstract class Listener implements HandshakeListener {
   readonly openTimeout: number;
   readonly serverHeader: string | null;
   /** Where proxies must say whose connections they relay. */
-  protected readonly gate: ProxyGate | undefined;
+  protected readonly proxyReader: ProxyProtocolReader | undefined;
   protected isClosed = false;
 
   constructor(
@@ -39,7 +39,7 @@ export abstract class Listener implements HandshakeListener {
     this.headLimits = { maxLineLength: http.maxLineLength, maxNumHeaders: http.maxNumHeaders };
     this.openTimeout = http.openTimeout;
     this.serverHeader = serverHeader;
-    this.gate = settings.proxy.protocol === 'off' ? undefined : this.newGate(settings.proxy.protocol);
+    this.proxyReader = settings.proxy.protocol === 'off' ? undefined : this.newProxyReader(settings.proxy.protocol);
   }
 
   /** Makes an endpoint known by its path; `isCatchAll`: by every path that no other endpoint has. */
@@ -49,20 +49,20 @@ export abstract class Listener implements HandshakeListener {
     this.endpoints.set(path, endpoint);
   }
 
-  abstract readonly isOwn: boolean;
+  abstract readonly isDedicated: boolean;
   abstract readonly hasForeignUpgrades: boolean;
   abstract readonly hasOtherListeners: boolean;
   abstract newMeter(): HeadMeter;
   abstract handOver(transport: Transport, bytes: Buffer, hasEnded: boolean): void;
 
-  left(handshake: PendingHandshake): void {
+  removeHandshake(handshake: PendingHandshake): void {
     this.handshakes.delete(handshake);
   }
 
   /** Stage 0, accept: a denied address is reset before anything is read or written. False: it was. */
   admit(tcp: Socket): boolean {
     const peer = this.peerOf(tcp);
-    const refusal = this.judge(peer);
+    const refusal = this.checkAddress(peer);
     if (refusal === undefined) return true;
     tcp.on('error', ignore);
     reset(tcp);
@@ -81,16 +81,16 @@ export abstract class Listener implements HandshakeListener {
    */
   protected acceptEarly(
     server: Server,
-    take: (client: Handle, gate: Gate, peer: ClientAddress) => boolean,
+    take: (client: Handle, acceptHook: AcceptHook, peer: ClientAddress) => boolean,
   ): () => void {
     const { connections, nativeAccept } = this.context.settings;
     if (acceptProblem(nativeAccept) !== undefined) return () => undefined;
     const { ipv6Prefix } = connections;
-    return intercept(server, (address, client, gate) => {
+    return interceptAccept(server, (address, client, acceptHook) => {
       const peer = parseAddress(address, ipv6Prefix) ?? NO_ADDRESS;
-      const refusal = this.judge(peer);
-      if (refusal === undefined) return take(client, gate, peer);
-      drop(client);
+      const refusal = this.checkAddress(peer);
+      if (refusal === undefined) return take(client, acceptHook, peer);
+      resetHandle(client);
       this.reportReset(peer, refusal);
       return true;
     });
@@ -100,7 +100,7 @@ export abstract class Listener implements HandshakeListener {
   protected isHandleUsable(server: Server, peer: ClientAddress): boolean {
     // The header of the PROXY protocol is read from a socket, before TLS and HTTP.
     // protection: a trusted proxy is read for its PROXY header before HTTP
-    if (this.gate !== undefined && this.context.proxy.trusted.has(peer)) return false;
+    if (this.proxyReader !== undefined && this.context.proxy.trusted.has(peer)) return false;
     // end protection
     // A server that has a maximum drops connections when it makes sockets.
     // protection: maxConnections of a server holds at accept
@@ -114,7 +114,7 @@ export abstract class Listener implements HandshakeListener {
   }
 
   /** Whether it is certain before anything was read that there is no room; an attempt then as any other. */
-  protected isFullFor(_peer: ClientAddress): Refusal | undefined {
+  protected capacityRefusal(_peer: ClientAddress): Refusal | undefined {
     return undefined;
   }
 
@@ -134,10 +134,10 @@ export abstract class Listener implements HandshakeListener {
     this.dropAll();
   }
 
-  private newGate(versions: ProxyVersions): ProxyGate {
+  private newProxyReader(versions: ProxyVersions): ProxyProtocolReader {
     const { context, openTimeout } = this;
     const { ipv6Prefix, maxPending } = context.settings.connections;
-    return new ProxyGate({
+    return new ProxyProtocolReader({
       clock: context.clock,
       wheel: context.wheel,
       versions,
@@ -145,14 +145,14 @@ export abstract class Listener implements HandshakeListener {
       maxWaiting: maxPending,
       peerOf: (socket) => {
         const peer = peerAddress(socket, ipv6Prefix);
-        return peer === NO_ADDRESS ? 'gone' : context.proxy.trusted.has(peer) ? 'proxy' : 'stranger';
+        return peer === NO_ADDRESS ? 'gone' : context.proxy.trusted.has(peer) ? 'proxy' : 'untrusted';
       },
       refused: ({ remoteAddress: ip = '' }, detail) =>
         context.telemetry.refused({ reason: 'proxy-protocol', status: 0, ip, path: undefined, detail }),
     });
   }
 
-  private judge(peer: ClientAddress): Refusal | undefined {
+  private checkAddress(peer: ClientAddress): Refusal | undefined {
     const { proxy, addressRules } = this.context;
     const isProxy = proxy.trusted.has(peer);
     // protection: denied addresses are dropped at accept
@@ -162,14 +162,14 @@ export abstract class Listener implements HandshakeListener {
     if (!isProxy && this.context.bans.ofAddress(peer) !== undefined) return REFUSALS.banned;
     // end protection
     if (this.isClosed) return REFUSALS.shutdown;
-    return isProxy ? undefined : this.isFullFor(peer);
+    return isProxy ? undefined : this.capacityRefusal(peer);
   }
 
   protected open(transport: Transport, peer: ClientAddress): PendingHandshake | undefined {
     const handshake = new PendingHandshake(this, transport, peer, this.context.proxy.trusted.has(peer));
     this.handshakes.add(handshake);
     // protection: pending handshakes are bounded
-    handshake.makeRoom();
+    handshake.enforcePendingLimits();
     // end protection
     return handshake.place.isHeld ? handshake : undefined;
   }

@@ -1,8 +1,8 @@
+import type { AccessRules } from '../admission/access-rules.js';
 import type { GatewayType } from '../admission/attempt.js';
 import { GatewayCapacity } from '../admission/capacity.js';
 import type { AdmissionGuardFunction } from '../admission/guard.js';
 import { type AllowedOrigins, parseAllowedOrigins } from '../admission/origin.js';
-import type { TransportRules } from '../admission/transport.js';
 import { UserCaps } from '../admission/users.js';
 import type { GatewaySettings } from '../config/settings.js';
 import type { UpgradeContext, UpgradeTarget } from '../handshake/upgrade-context.js';
@@ -12,7 +12,7 @@ import type { ServerContext } from './server-context.js';
 /** What a path leads to: the rules for who gets in, and the slots. */
 export abstract class PathTarget implements UpgradeTarget {
   readonly capacity: GatewayCapacity;
-  readonly transport: TransportRules;
+  readonly access: AccessRules;
   readonly users: UserCaps;
   /** Those before stage 5. Resolved by the time the port listens, as those of stage 7. */
   earlyGuards: readonly AdmissionGuardFunction[] = [];
@@ -31,7 +31,7 @@ export abstract class PathTarget implements UpgradeTarget {
       application: context.settings.connections.maxPerUser,
       onLimit: connections.onUserLimit,
     });
-    this.transport = {
+    this.access = {
       requireTls: proxy.requireTls,
       hosts: context.hosts,
       origins: origins(connections.allowedOrigins),

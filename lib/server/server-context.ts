@@ -4,20 +4,20 @@ import type { BanList } from '../admission/bans.js';
 import { Capacity } from '../admission/capacity.js';
 import { FailureBans, type FailureBansOptions } from '../admission/failure-bans.js';
 import { type AllowedHosts, parseAllowedHosts } from '../admission/host.js';
-import { PendingRegistry } from '../admission/pending.js';
+import { PendingRegistry } from '../admission/pending-registry.js';
+import { UntrustedProxyDetector } from '../admission/untrusted-proxy-detector.js';
 import { type UserConnection, UserSlots } from '../admission/users.js';
 import type { SharedAdmission } from '../cluster/shared-admission.js';
 import type { Settings } from '../config/settings.js';
 import { MemoryBudget } from '../connection/memory-budget.js';
 import type { SecureConnection as Connection } from '../connection/secure-socket.js';
 import { HandshakeBudget } from '../handshake/handshake-budget.js';
-import { HeadTurns } from '../handshake/head-turns.js';
+import { HeadScheduler } from '../handshake/head-scheduler.js';
 import type { HandshakeContext } from '../handshake/upgrade-context.js';
+import type { ProxyRules } from '../http/forwarding.js';
 import { type AddressList, type AddressRules, compiled, parseAddressList } from '../net/address-list.js';
 import { FairScheduler } from '../net/fair-scheduler.js';
-import type { ProxyRules } from '../net/forwarding.js';
 import { type Clock, TimerWheel } from '../net/timer-wheel.js';
-import { UntrustedProxyDetector } from '../net/untrusted-proxy-detector.js';
 import { ContextBudget } from '../protocol/deflate/compression.js';
 import type { Telemetry } from '../telemetry/events.js';
 import type { MetricsCollector } from '../telemetry/metrics.js';
@@ -31,19 +31,19 @@ export class ServerContext implements HandshakeContext {
   readonly wheel: TimerWheel;
   readonly scheduler = new FairScheduler();
   readonly budget: MemoryBudget;
-  readonly heads: HandshakeBudget;
+  readonly headBudget: HandshakeBudget;
   readonly addresses: AddressTable;
   readonly attempts: AttemptRate;
-  readonly headTurns = new HeadTurns();
+  readonly headScheduler = new HeadScheduler();
   readonly capacity: Capacity;
-  readonly pending: PendingRegistry<{ crowdedOut(): void }>;
+  readonly pending: PendingRegistry<{ evict(): void }>;
   readonly users = new UserSlots<UserConnection>();
   readonly connections = new Set<Connection>();
   readonly contexts: ContextBudget;
   readonly proxy: ProxyRules;
   readonly addressRules: AddressRules;
   readonly hosts: AllowedHosts | undefined;
-  readonly hints: UntrustedProxyDetector;
+  readonly proxyDetector: UntrustedProxyDetector;
   readonly failures: FailureBans;
   /** Limits that other processes share; set when the application starts, where it is one of several. */
   cluster: SharedAdmission | undefined = undefined;
@@ -52,7 +52,7 @@ export class ServerContext implements HandshakeContext {
   /** Handlers whose result is still to come. */
   runningTasks = 0;
   /** Asked whenever a connection has ended or a handler is done: the shutdown waits for both. */
-  whenIdle: (() => void) | undefined = undefined;
+  onIdle: (() => void) | undefined = undefined;
 
   constructor(
     readonly settings: Settings,
@@ -68,7 +68,7 @@ export class ServerContext implements HandshakeContext {
     const now = () => clock.now();
     this.wheel = new TimerWheel(clock);
     this.budget = new MemoryBudget(buffers.budget, buffers.maxPerIp, connections.max);
-    this.heads = new HandshakeBudget(MAX_HEAD_BYTES, (delta) => this.budget.adjust(delta));
+    this.headBudget = new HandshakeBudget(MAX_HEAD_BYTES, (delta) => this.budget.adjust(delta));
     this.addresses = new AddressTable({ now });
     this.attempts = new AttemptRate(connections.rate, now);
     this.capacity = new Capacity({ max: connections.max, maxPerIp: connections.maxPerIp });
@@ -77,7 +77,7 @@ export class ServerContext implements HandshakeContext {
     this.proxy = { trusted: addressList(proxy.trusted)!, header: proxy.header, ipv6Prefix: connections.ipv6Prefix };
     this.addressRules = { allowed: addressList(connections.allowedIps), denied: addressList(connections.deniedIps) };
     this.hosts = connections.allowedHosts && compiled(parseAllowedHosts(connections.allowedHosts));
-    this.hints = new UntrustedProxyDetector(telemetry);
+    this.proxyDetector = new UntrustedProxyDetector(telemetry);
     const { failures: rate, time, max } = settings.bans;
     this.failures = new FailureBans({ rate, time, max, now, ban });
   }
@@ -109,7 +109,7 @@ export class ServerContext implements HandshakeContext {
       contextBytes: this.contexts.used,
       budgets: [
         { kind: 'buffers', held: this.budget.held, limit: this.settings.buffers.budget },
-        { kind: 'heads', held: this.heads.held, limit: MAX_HEAD_BYTES },
+        { kind: 'heads', held: this.headBudget.held, limit: MAX_HEAD_BYTES },
         { kind: 'compression', held: this.contexts.used, limit: this.settings.compression.budget },
       ],
       bans: this.bans.size,

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { Server as HttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import type { AddressEntry } from '../admission/address-table.js';
-import type { Gate, Handle } from '../compat/node-handles.js';
+import type { AcceptHook, Handle } from '../compat/node-handles.js';
 import {
   nodeNamesUpgrade,
   type ParsedRequest,
@@ -30,15 +30,15 @@ const NODE_MAX_HEADER_SIZE = 16 * 1024;
 
 /** The application's HTTP server with gateways beside its routes: what is no WebSocket upgrade is served as without them. */
 export class SharedListener extends Listener implements HttpTakeoverHost {
-  readonly isOwn = false;
+  readonly isDedicated = false;
   private readonly takeovers = new Map<WebServer, HttpTakeover>();
-  private readonly undo: (() => void)[] = [];
+  private readonly restorers: (() => void)[] = [];
   /** First requests of connections in which Node's parser found an upgrade, and ours none. */
-  private readonly unread = new WeakSet<IncomingMessage>();
+  private readonly readByNodeOnly = new WeakSet<IncomingMessage>();
   /** Sockets whose upgrade belongs to another library, and has passed the stages. */
-  private readonly passed = new WeakSet<Socket>();
+  private readonly handedOver = new WeakSet<Socket>();
   /** Whether the connection that is being emitted may still turn out to be an upgrade. */
-  tapsNext = true;
+  tapsNextConnection = true;
 
   constructor(
     context: ServerContext,
@@ -70,14 +70,18 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
   attach(server: WebServer): void {
     if (this.takeovers.has(server)) return;
     this.takeovers.set(server, new HttpTakeover(this, server));
-    if (this.gate !== undefined) this.undo.push(this.gate.attach(server, server instanceof HttpsServer));
+    if (this.proxyReader !== undefined)
+      this.restorers.push(this.proxyReader.attach(server, server instanceof HttpsServer));
   }
 
   /** Stage 0 for the connections of an HTTP server, before Node makes sockets of them. */
-  acceptHandles(server: WebServer, take: (client: Handle, gate: Gate, peer: ClientAddress) => boolean): () => void {
+  acceptHandles(
+    server: WebServer,
+    take: (client: Handle, acceptHook: AcceptHook, peer: ClientAddress) => boolean,
+  ): () => void {
     return this.acceptEarly(
       server,
-      (client, gate, peer) => this.isHandleUsable(server, peer) && take(client, gate, peer),
+      (client, acceptHook, peer) => this.isHandleUsable(server, peer) && take(client, acceptHook, peer),
     );
   }
 
@@ -89,7 +93,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
     verdict: HeadVerdict,
     size: number,
   ): void {
-    this.open(transport, peer)?.take(meter, verdict, size);
+    this.open(transport, peer)?.begin(meter, verdict, size);
   }
 
   /** `onSocket` is called before the socket's first byte is parsed. */
@@ -99,13 +103,13 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
     const takeover = socket && this.takeovers.get((socket as { server?: WebServer }).server ?? this.server);
     if (takeover === undefined) return transport.destroy();
     onSocket?.(socket!);
-    takeover.serveAgain(socket!, bytes, hasEnded);
+    takeover.resumeHttp(socket!, bytes, hasEnded);
   }
 
   /** Gives an upgrade to the library that answers it, in the state in which Node would. */
-  passOn({ transport, emitUpgrade }: UpgradeContext, bytes: Buffer, connection: ForeignConnection): void {
+  handOverUpgrade({ transport, emitUpgrade }: UpgradeContext, bytes: Buffer, connection: ForeignConnection): void {
     const onSocket = (socket: Socket): void => {
-      this.passed.add(socket);
+      this.handedOver.add(socket);
       connection.follow(socket);
     };
     if (emitUpgrade === undefined) {
@@ -130,12 +134,12 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
     isOrdinary: boolean,
     onSocket?: (socket: Socket) => void,
   ): void {
-    this.tapsNext = !isOrdinary;
+    this.tapsNextConnection = !isOrdinary;
     let socket: Socket | undefined;
     try {
       socket = transport.release('http');
     } finally {
-      this.tapsNext = true;
+      this.tapsNextConnection = true;
     }
     if (socket === undefined) return transport.destroy();
     onSocket?.(socket);
@@ -147,8 +151,8 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
     for (const handshake of [...this.handshakes]) handshake.dropHead();
   }
 
-  markUnread(request: IncomingMessage): void {
-    this.unread.add(request);
+  markReadByNodeOnly(request: IncomingMessage): void {
+    this.readByNodeOnly.add(request);
   }
 
   notice(message: string): void {
@@ -156,7 +160,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
   }
 
   hold(holder: HeadHolder, bytes: number): void {
-    this.context.heads.settle(holder, bytes);
+    this.context.headBudget.set(holder, bytes);
   }
 
   release(entry: AddressEntry): void {
@@ -170,7 +174,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
 
   /** `undo` is called when the server is given back. */
   onClose(undo: () => void): void {
-    this.undo.push(undo);
+    this.restorers.push(undo);
   }
 
   /** Whether Node's parser may report an upgrade: a WebSocket's is ours or another listener's. */
@@ -180,21 +184,21 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
 
   override async close(): Promise<void> {
     await super.close();
-    for (const undo of this.undo.reverse()) undo();
-    for (const takeover of this.takeovers.values()) takeover.giveBack();
+    for (const undo of this.restorers.reverse()) undo();
+    for (const takeover of this.takeovers.values()) takeover.restore();
     this.takeovers.clear();
   }
 
   /** Our upgrades are emitted to nobody else: others who listen for upgrades would answer on the same socket. */
   private claimUpgrades(server: WebServer): void {
     const onUpgrade = (request: IncomingMessage, socket: Socket, rest: Buffer): boolean => {
-      if (this.isClosed || this.passed.has(socket) || !this.isOurs(request)) return false;
+      if (this.isClosed || this.handedOver.has(socket) || !this.isOurs(request)) return false;
       this.onUpgrade(request, socket, rest);
       return true;
     };
     // Without a listener Node would not emit 'upgrade'.
     server.on('upgrade', onUpgrade);
-    const { context, passed } = this;
+    const { context, handedOver } = this;
     const restore = replaceMethod(server as { emit: Emit }, 'emit', (was) => {
       return function (this: WebServer, event, ...args) {
         if (event !== 'upgrade') return was.call(this, event, ...args);
@@ -202,7 +206,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
         // protection: other libraries do not see upgrades of gateways
         if (onUpgrade(request, socket, rest)) return true;
         // end protection
-        if (!passed.has(socket)) return was.call(this, event, ...args);
+        if (!handedOver.has(socket)) return was.call(this, event, ...args);
         try {
           return was.call(this, event, ...args);
         } catch (error) {
@@ -213,7 +217,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
         }
       };
     });
-    this.undo.push(() => server.removeListener('upgrade', onUpgrade), restore);
+    this.restorers.push(() => server.removeListener('upgrade', onUpgrade), restore);
   }
 
   private isOurs(request: IncomingMessage): boolean {
@@ -232,7 +236,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
     // end protection
     // Its head did not say so within what an ordinary head may have, and was not held to the limits.
     // protection: no upgrade that only Node has read
-    if (this.unread.has(request)) return handshake.refuseWhen((then) => then(), REFUSALS.tooManyHeaders);
+    if (this.readByNodeOnly.has(request)) return handshake.refuseWhen((then) => then(), REFUSALS.tooManyHeaders);
     // end protection
     const head = { method, target: url, version: httpVersion, rawHeaders };
     handshake.resume(head, rest, (bytes) => void this.server.emit('upgrade', request, socket, bytes));

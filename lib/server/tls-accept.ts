@@ -20,7 +20,7 @@ export function interceptTls(
     if (handshake === undefined) return;
     const name = nameOf(tcp);
     waiting.set(name, handshake);
-    handshake.onLeft = () => {
+    handshake.onRelease = () => {
       // Another connection from the same port may have come before this one was known to be over.
       if (waiting.get(name) === handshake) waiting.delete(name);
     };

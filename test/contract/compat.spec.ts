@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import type { StatsSnapshot } from 'nest-secure-ws';
-import { judgeWs } from '../../lib/compat/ws-version.js';
+import { checkWs } from '../../lib/compat/ws-version.js';
 import { freePort } from '../support/app.js';
 import { Child } from '../support/child.js';
 import { RawClient, upgradeHead } from '../support/raw-client.js';
@@ -104,16 +104,16 @@ describe('the version of ws', () => {
     ['8.24.0', undefined, 1],
     ['9.0.0', undefined, 1],
   ])('%s', (version, problem, warnings) => {
-    const found = judgeWs(copy(version), copy(version));
+    const found = checkWs(copy(version), copy(version));
     if (problem === undefined) expect(found.problem).toBeUndefined();
     else expect(found.problem).toContain(problem);
     expect(found.warnings).toHaveLength(warnings);
   });
 
   it('of two copies is told of once, and a bundle has none', () => {
-    expect(judgeWs(copy('8.23.0'), copy('8.18.0', '/b')).warnings).toEqual([
+    expect(checkWs(copy('8.23.0'), copy('8.18.0', '/b')).warnings).toEqual([
       expect.stringContaining('another copy of ws (8.18.0)'),
     ]);
-    expect(judgeWs(undefined, copy('8.18.0'))).toEqual({ version: undefined, problem: undefined, warnings: [] });
+    expect(checkWs(undefined, copy('8.18.0'))).toEqual({ version: undefined, problem: undefined, warnings: [] });
   });
 });

@@ -2,12 +2,12 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import {
-  drop,
-  type Gate,
+  type AcceptHook,
   type Handle,
   handleOf,
-  intercept,
+  interceptAccept,
   learnRequests,
+  resetHandle,
   toRequest,
   writeText,
 } from '../../lib/compat/node-handles.js';
@@ -55,9 +55,9 @@ describe('Node hands connections over before it makes sockets of them', () => {
   it('so that some are reset without one, and others do not notice', async () => {
     const asked: string[] = [];
     await listen((each) =>
-      intercept(each, (address, client) => {
+      interceptAccept(each, (address, client) => {
         asked.push(address);
-        if (address === '127.0.0.9') drop(client);
+        if (address === '127.0.0.9') resetHandle(client);
         return address === '127.0.0.9';
       }),
     );
@@ -71,8 +71,8 @@ describe('Node hands connections over before it makes sockets of them', () => {
 
   it('again after the server was closed and listens anew', async () => {
     await listen((each) =>
-      intercept(each, (_, client) => {
-        drop(client);
+      interceptAccept(each, (_, client) => {
+        resetHandle(client);
         return true;
       }),
     );
@@ -90,7 +90,7 @@ describe('a server that listens already, and has not said so yet', () => {
     server = createServer((socket) => socket.end('hello'));
     server.listen(0);
     expect(server.listening).toBe(true);
-    intercept(server, () => ++asked > 1);
+    interceptAccept(server, () => ++asked > 1);
     await once(server, 'listening');
     expect(await visit('127.0.0.1')).toBe('hello');
     expect(asked).toBe(1);
@@ -99,10 +99,10 @@ describe('a server that listens already, and has not said so yet', () => {
 
 describe('a handle without a socket', () => {
   /** Takes every connection, and resolves with the first. */
-  const met = (): Promise<{ client: Handle; gate: Gate }> =>
+  const met = (): Promise<{ client: Handle; gate: AcceptHook }> =>
     new Promise((resolve) => {
       void listen((each) =>
-        intercept(each, (_, client, gate) => {
+        interceptAccept(each, (_, client, gate) => {
           gate.count(1);
           resolve({ client, gate });
           return true;
@@ -161,7 +161,7 @@ describe('a handle without a socket', () => {
   /** Takes the next connection, and resolves with its handle and what came to a peer that reads on demand. */
   async function pair(): Promise<{ client: Handle; peer: Socket }> {
     const taken: Handle[] = [];
-    await listen((each) => intercept(each, (_, client) => taken.push(client) > 0));
+    await listen((each) => interceptAccept(each, (_, client) => taken.push(client) > 0));
     const peer = dial();
     await once(peer, 'connect');
     while (taken.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));

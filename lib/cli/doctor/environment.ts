@@ -4,7 +4,7 @@ import { parseEnv } from 'node:util';
 import { inconsistencies } from '../../config/consistency.js';
 import type { Environment } from '../../config/environment.js';
 import { readSettings } from '../../config/resolve.js';
-import { tlsProblems } from '../../net/tls-files.js';
+import { tlsProblems } from '../../server/tls-files.js';
 import { CannotRun, type Io } from '../terminal.js';
 import type { DoctorRequest, Reading, Variables } from './collect.js';
 

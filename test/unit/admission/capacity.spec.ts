@@ -8,7 +8,7 @@ import {
   type GatewayLimits,
   Reservation,
 } from '../../../lib/admission/capacity.js';
-import { type PendingPlace, PendingRegistry } from '../../../lib/admission/pending.js';
+import { type PendingPlace, PendingRegistry } from '../../../lib/admission/pending-registry.js';
 import { UserSlots } from '../../../lib/admission/users.js';
 import type { Refusal } from '../../../lib/http/refusal.js';
 import { parseAddress } from '../../../lib/net/address.js';
@@ -164,8 +164,7 @@ describe('PendingRegistry', () => {
   const setUp = (max: number, maxPerIp: number) => {
     const table = newTable();
     const registry = new PendingRegistry<string>({ max, maxPerIp });
-    const enter = (ip: string, holder: string, isExempt = false) =>
-      registry.enter(entryOf(table, ip, isExempt), holder);
+    const enter = (ip: string, holder: string, isExempt = false) => registry.add(entryOf(table, ip, isExempt), holder);
     return { table, registry, enter };
   };
 
@@ -186,7 +185,7 @@ describe('PendingRegistry', () => {
 
   it('forgets a crowd that has left', () => {
     const { registry, enter } = setUp(3, 10);
-    for (const place of [1, 2, 3].map((n) => enter('6.6.6.6', `${n}`))) registry.leave(place);
+    for (const place of [1, 2, 3].map((n) => enter('6.6.6.6', `${n}`))) registry.remove(place);
     const victims = [1, 2, 3, 4].map((n) => registry.victim(enter(`192.0.2.${n}`, `${n}`)));
     expect(victims).toEqual([undefined, undefined, undefined, '1']);
     expect(registry.size).toBe(3);
@@ -215,7 +214,7 @@ describe('PendingRegistry', () => {
     registry.move(places[1], client);
     expect(registry.victim(places[1])).toBe('1');
     expect([client.pending, registry.size]).toEqual([1, 2]);
-    registry.leave(places[0]);
+    registry.remove(places[0]);
     registry.move(places[0], client);
     expect(registry.size).toBe(2);
   });
@@ -231,8 +230,8 @@ describe('PendingRegistry', () => {
           if (what === 'leave') {
             const [gone] = model.splice(pick % Math.max(1, model.length), 1);
             if (gone !== undefined) {
-              registry.leave(gone.place);
-              registry.leave(gone.place);
+              registry.remove(gone.place);
+              registry.remove(gone.place);
             }
             continue;
           }

@@ -9,7 +9,7 @@ import {
   originGuard,
   rateGuard,
   tlsGuard,
-} from '../../../lib/admission/built-in.js';
+} from '../../../lib/admission/built-in-guards.js';
 import { Capacity, GatewayCapacity, type Reservation } from '../../../lib/admission/capacity.js';
 import {
   type Admission,

@@ -2,9 +2,9 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { MAX_HOPS, type ProxyRules, parseForwardedElement, routeOf } from '../../../lib/http/forwarding.js';
 import { parseAddress } from '../../../lib/net/address.js';
 import { addressList } from '../../../lib/net/address-list.js';
-import { MAX_HOPS, type ProxyRules, parseForwardedElement, routeOf } from '../../../lib/net/forwarding.js';
 import { runs } from '../../support/runs.js';
 
 const PROXY = parseAddress('127.0.0.1')!;

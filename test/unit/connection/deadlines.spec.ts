@@ -57,7 +57,7 @@ describe('the wheel', () => {
       ) {
         super(clock);
       }
-      override standStill(): void {
+      override onStall(): void {
         if (told.push(this.name) > 100) throw new Error('it never ends');
         this.act();
       }

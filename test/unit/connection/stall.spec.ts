@@ -32,7 +32,7 @@ class Deadline extends Timed {
     super();
   }
 
-  override standStill(silence: number): void {
+  override onStall(silence: number): void {
     this.silences.push(silence);
     this.by += silence;
   }

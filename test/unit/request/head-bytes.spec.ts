@@ -2,9 +2,9 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { AddressEntry } from '../../../lib/admission/address-table.js';
 import { HandshakeBudget, type HeadHolder } from '../../../lib/handshake/handshake-budget.js';
-import { ADDRESS_BYTES, type HeadReader, HeadTurns, TURN_BYTES } from '../../../lib/handshake/head-turns.js';
+import { ADDRESS_BYTES, type HeadReader, HeadScheduler, TURN_BYTES } from '../../../lib/handshake/head-scheduler.js';
 import { FIELD_BYTES, skip, skipField } from '../../../lib/http/grammar.js';
-import { ByteStore } from '../../../lib/http/head-pieces.js';
+import { ByteAccumulator } from '../../../lib/http/partial-head.js';
 
 describe('skipField', () => {
   it('ends where reading byte by byte ends, wherever the bytes lie', () => {
@@ -35,11 +35,11 @@ describe('skipField', () => {
   });
 });
 
-describe('ByteStore', () => {
+describe('ByteAccumulator', () => {
   it('gives back what was stored, and says what it holds', () => {
     fc.assert(
       fc.property(fc.array(fc.constantFrom(1, 3, 100, 4095, 4096, 5000, 65_536), { maxLength: 12 }), (sizes) => {
-        const store = new ByteStore();
+        const store = new ByteAccumulator();
         const parts = sizes.map((size, i) => Buffer.alloc(size, i + 1));
         for (const part of parts) store.append(part);
         const all = Buffer.concat(parts);
@@ -54,7 +54,7 @@ describe('ByteStore', () => {
   });
 
   it('keeps no slab alive for a part of it', () => {
-    const store = new ByteStore();
+    const store = new ByteAccumulator();
     const slab = Buffer.allocUnsafeSlow(65_536);
     store.append(slab.subarray(0, 5000));
     expect(store.take(Buffer.alloc(0)).buffer.byteLength).toBeLessThan(65_536);
@@ -70,10 +70,10 @@ class Reader implements HeadReader {
   resumeHead = () => void this.resumed++;
 }
 
-describe('HeadTurns', () => {
+describe('HeadScheduler', () => {
   const setUp = () => {
     const later: (() => void)[] = [];
-    const turns = new HeadTurns((run) => void later.push(run));
+    const turns = new HeadScheduler((run) => void later.push(run));
     const next = () => later.shift()?.();
     return { turns, next, later };
   };
@@ -82,12 +82,12 @@ describe('HeadTurns', () => {
     const { turns, next, later } = setUp();
     const address = new AddressEntry('a');
     const readers = Array.from({ length: 5 }, () => new Reader(address));
-    for (const reader of readers) turns.took(reader, ADDRESS_BYTES);
+    for (const reader of readers) turns.addBytes(reader, ADDRESS_BYTES);
     expect(readers.map(({ paused }) => paused)).toEqual([1, 1, 1, 1, 1]);
     for (let i = 0; i < 5; i++) {
       next();
       expect(readers.map(({ resumed }) => resumed)).toEqual([0, 1, 2, 3, 4].map((at) => Number(at <= i)));
-      turns.took(readers[i]!, 1);
+      turns.addBytes(readers[i]!, 1);
       expect(readers[i]!.paused).toBe(1);
     }
     next();
@@ -97,9 +97,9 @@ describe('HeadTurns', () => {
   it('reads 256 KiB of all addresses in a turn, and lets none wait behind a crowd of another', () => {
     const { turns, next } = setUp();
     const crowd = Array.from({ length: 50 }, () => new Reader(crowded));
-    for (const reader of crowd) turns.took(reader, ADDRESS_BYTES);
+    for (const reader of crowd) turns.addBytes(reader, ADDRESS_BYTES);
     const others = Array.from({ length: 6 }, (_, i) => new Reader(new AddressEntry(String(i))));
-    for (const reader of others) turns.took(reader, 100);
+    for (const reader of others) turns.addBytes(reader, 100);
     expect(others.every(({ paused }) => paused === 1)).toBe(true);
     next();
     expect(others.filter(({ resumed }) => resumed === 1)).toHaveLength(TURN_BYTES / ADDRESS_BYTES - 1);
@@ -113,8 +113,8 @@ describe('HeadTurns', () => {
   it('forgets who has left', () => {
     const { turns, next, later } = setUp();
     const reader = new Reader(new AddressEntry('a'));
-    turns.took(reader, ADDRESS_BYTES);
-    turns.leave(reader);
+    turns.addBytes(reader, ADDRESS_BYTES);
+    turns.remove(reader);
     next();
     expect([reader.resumed, later]).toEqual([0, []]);
   });
@@ -131,23 +131,23 @@ describe('HandshakeBudget', () => {
       const each: HeadHolder = {
         heldBytes: 0,
         account,
-        crowdedOut: () => {
+        evict: () => {
           dropped.push(name);
-          budget.settle(each, 0);
+          budget.set(each, 0);
         },
       };
       return each;
     };
     const honest = holder('honest', new AddressEntry('a'));
-    budget.settle(honest, 300);
+    budget.set(honest, 300);
     const crowd = new AddressEntry('b');
-    for (let i = 0; i < 20; i++) budget.settle(holder(`crowd ${i}`, crowd), 50 + i);
+    for (let i = 0; i < 20; i++) budget.set(holder(`crowd ${i}`, crowd), 50 + i);
     expect(dropped.every((name) => name.startsWith('crowd'))).toBe(true);
     expect(dropped.length).toBeGreaterThan(5);
     expect(budget.held).toBe(held);
     expect(held).toBeLessThanOrEqual(1000);
-    budget.settle(honest, 0);
-    budget.settle(honest, 100);
+    budget.set(honest, 0);
+    budget.set(honest, 100);
     expect(honest.heldBytes).toBe(100);
   });
 
@@ -159,9 +159,9 @@ describe('HandshakeBudget', () => {
       const each = {
         heldBytes: 0,
         account,
-        crowdedOut: () => {
+        evict: () => {
           dropped.push(name);
-          budget.settle(each, 0);
+          budget.set(each, 0);
         },
       };
       return each;
@@ -171,11 +171,11 @@ describe('HandshakeBudget', () => {
       ReturnType<typeof holder>,
       ReturnType<typeof holder>,
     ];
-    budget.settle(moving, 40);
-    budget.settle(other, 30);
+    budget.set(moving, 40);
+    budget.set(other, 30);
     moving.account = second;
-    budget.settle(moving, 45);
-    budget.settle(third, 26);
+    budget.set(moving, 45);
+    budget.set(third, 26);
     // The first address has 56 now, the second 45.
     expect(dropped).toEqual(['other']);
   });

@@ -9,7 +9,7 @@ import {
   MORE,
   ORDINARY,
 } from '../../../lib/http/head-meter.js';
-import { HeadPieces } from '../../../lib/http/head-pieces.js';
+import { PartialHead } from '../../../lib/http/partial-head.js';
 import { endOfWholeHead, NOT_OURS, UNUSUAL } from '../../../lib/http/whole-head.js';
 import { runs } from '../../support/runs.js';
 import { cut, cuts, headLike, latin1, nearlyValid } from './arbitraries.js';
@@ -268,7 +268,7 @@ describe('HeadMeter, shared port', () => {
         for (const chunk of cut(latin1(text), places)) {
           fed += chunk.toString('latin1');
           const verdict = meter.push(chunk);
-          if (verdict === ORDINARY) expect(meter.taken.toString('latin1')).toBe(fed);
+          if (verdict === ORDINARY) expect(meter.bytesSoFar.toString('latin1')).toBe(fed);
           if (verdict !== MORE) return;
         }
       }),
@@ -337,13 +337,13 @@ describe('HeadMeter, any port', () => {
         fc.constantFrom(...limits),
         (text, options, lengths) => {
           const meter = new HeadMeter(lengths, options);
-          const pieces = new HeadPieces(lengths, options);
+          const pieces = new PartialHead(lengths, options);
           const verdict = meter.push(latin1(text));
           seen.add(verdict);
           expect(verdict).toBe(pieces.push(latin1(text)));
-          for (const member of ['head', 'rest', 'taken'] as const)
+          for (const member of ['head', 'rest', 'bytesSoFar'] as const)
             expect(meter[member].toString('latin1')).toBe(pieces[member].toString('latin1'));
-          expect([meter.fault, meter.isOurs, meter.bytes]).toEqual([pieces.fault, pieces.isOurs, pieces.bytes]);
+          expect([meter.fault, meter.isUpgrade, meter.bytes]).toEqual([pieces.fault, pieces.isUpgrade, pieces.bytes]);
         },
       ),
       { numRuns: runs(4000) },

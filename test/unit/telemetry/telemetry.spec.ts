@@ -1,9 +1,9 @@
 import diagnostics_channel from 'node:diagnostics_channel';
 import { describe, expect, it } from '@jest/globals';
 import { SecureWsStats } from 'nest-secure-ws';
+import { UntrustedProxyDetector } from '../../../lib/admission/untrusted-proxy-detector.js';
+import type { ClientRoute } from '../../../lib/http/forwarding.js';
 import { parseAddress } from '../../../lib/net/address.js';
-import type { ClientRoute } from '../../../lib/net/forwarding.js';
-import { UntrustedProxyDetector } from '../../../lib/net/untrusted-proxy-detector.js';
 import { Telemetry } from '../../../lib/telemetry/events.js';
 import { line, SampledLog } from '../../../lib/telemetry/log.js';
 

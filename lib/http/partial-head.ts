@@ -21,7 +21,7 @@ const NOTHING = Buffer.alloc(0);
  * The bytes of a head that is not complete yet. Small chunks are copied into one buffer that doubles: a peer that sends
  * them one by one costs no object each, and the slab of the socket's read (64 KiB) is not kept alive for a few of them.
  */
-export class ByteStore {
+export class ByteAccumulator {
   /** Whole pieces before the buffer. */
   private pieces: Buffer[] = [];
   private buffer: Buffer = NOTHING;
@@ -88,13 +88,13 @@ export class ByteStore {
 /**
  * `HeadMeter` byte by byte: for heads that come in pieces, and for whatever is wrong with one. Its members are as there.
  */
-export class HeadPieces {
+export class PartialHead {
   head: Buffer = NOTHING;
   rest: Buffer = NOTHING;
-  taken: Buffer = NOTHING;
+  bytesSoFar: Buffer = NOTHING;
   private verdict: HeadVerdict = MORE;
   private readonly lines: LineMeter;
-  private readonly store = new ByteStore();
+  private readonly store = new ByteAccumulator();
   /** `undefined` on a dedicated port. */
   private readonly ordinaryLimit: number | undefined;
   private readonly names: (connection: string) => boolean;
@@ -112,7 +112,7 @@ export class HeadPieces {
     return this.verdict === FAULT ? this.lines.fault : undefined;
   }
 
-  get isOurs(): boolean {
+  get isUpgrade(): boolean {
     return this.sniffer === undefined && this.verdict !== ORDINARY;
   }
 
@@ -147,8 +147,8 @@ export class HeadPieces {
   /** True when the head belongs to Node. */
   private sniff(sniffer: UpgradeSniffer, chunk: Buffer): boolean {
     const seen = this.store.length + sniffer.read(chunk);
-    if (sniffer.ordinary || seen > this.ordinaryLimit!) return true;
-    if (sniffer.said) this.sniffer = undefined;
+    if (sniffer.isOrdinary || seen > this.ordinaryLimit!) return true;
+    if (sniffer.isUpgrade) this.sniffer = undefined;
     return false;
   }
 
@@ -157,7 +157,7 @@ export class HeadPieces {
     const all = this.store.take(chunk.subarray(0, end));
     const head = all.subarray(this.lines.leading, before + end);
     if (this.ordinaryLimit !== undefined && !this.connects(head)) {
-      this.taken = end === chunk.length ? all : Buffer.concat([all, chunk.subarray(end)]);
+      this.bytesSoFar = end === chunk.length ? all : Buffer.concat([all, chunk.subarray(end)]);
       return ORDINARY;
     }
     this.rest = chunk.subarray(end);
@@ -177,7 +177,7 @@ export class HeadPieces {
   }
 
   private giveUp(chunk: Buffer): HeadVerdict {
-    this.taken = this.store.take(chunk);
+    this.bytesSoFar = this.store.take(chunk);
     return ORDINARY;
   }
 }

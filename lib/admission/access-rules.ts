@@ -2,8 +2,8 @@ import type { HostPort } from '../http/host.js';
 import { REFUSALS, type Refusal, withDetail } from '../http/refusal.js';
 import type { ClientAddress } from '../net/address.js';
 import { type AddressRules, isAddressAllowed } from '../net/address-list.js';
-import { type AllowedHosts, judgeHost } from './host.js';
-import { type AllowedOrigins, judgeOrigin } from './origin.js';
+import { type AllowedHosts, hostMismatch } from './host.js';
+import { type AllowedOrigins, originMismatch } from './origin.js';
 
 export interface TlsFacts {
   /** TLS ends here. */
@@ -17,7 +17,7 @@ export const isTlsSatisfied = (required: boolean, { tls, secure }: TlsFacts): bo
   !required || tls || secure === true;
 
 /** Stage 5 as rules: what must hold for every connection to a gateway. */
-export interface TransportRules {
+export interface AccessRules {
   readonly requireTls: boolean;
   readonly hosts: AllowedHosts | undefined;
   readonly origins: AllowedOrigins | undefined;
@@ -25,7 +25,7 @@ export interface TransportRules {
 }
 
 /** Stage 5 as facts of one attempt. */
-export interface TransportFacts {
+export interface AccessFacts {
   readonly address: ClientAddress;
   readonly peer: ClientAddress;
   readonly viaProxy: boolean;
@@ -36,9 +36,9 @@ export interface TransportFacts {
 }
 
 /** One check, one line, in the order in which they are made; each answers its refusal. */
-const CHECKS = [refuseTls, refuseHost, refuseOrigin, refuseAddress];
+const CHECKS = [checkTls, checkHost, checkOrigin, checkAddress];
 
-export function judgeTransport(rules: TransportRules, facts: TransportFacts): Refusal | undefined {
+export function checkAccess(rules: AccessRules, facts: AccessFacts): Refusal | undefined {
   for (let i = 0; i < CHECKS.length; i++) {
     const refusal = CHECKS[i]!(rules, facts);
     if (refusal !== undefined) return refusal;
@@ -46,22 +46,22 @@ export function judgeTransport(rules: TransportRules, facts: TransportFacts): Re
   return undefined;
 }
 
-export function refuseTls(rules: Pick<TransportRules, 'requireTls'>, facts: TransportFacts): Refusal | undefined {
+export function checkTls(rules: Pick<AccessRules, 'requireTls'>, facts: AccessFacts): Refusal | undefined {
   return isTlsSatisfied(rules.requireTls, facts) ? undefined : REFUSALS.tlsRequired;
 }
 
-export function refuseHost(rules: Pick<TransportRules, 'hosts'>, facts: TransportFacts): Refusal | undefined {
-  const compared = judgeHost(rules.hosts, facts.host);
+export function checkHost(rules: Pick<AccessRules, 'hosts'>, facts: AccessFacts): Refusal | undefined {
+  const compared = hostMismatch(rules.hosts, facts.host);
   return compared === undefined ? undefined : withDetail(REFUSALS.host, compared);
 }
 
-export function refuseOrigin(rules: Pick<TransportRules, 'origins'>, facts: TransportFacts): Refusal | undefined {
+export function checkOrigin(rules: Pick<AccessRules, 'origins'>, facts: AccessFacts): Refusal | undefined {
   const { origin, host, secure, peer, viaProxy } = facts;
   if (origin === undefined) return undefined;
-  const compared = judgeOrigin(rules.origins, { origin, host, secure, isLocalPeer: peer.isLoopback && !viaProxy });
+  const compared = originMismatch(rules.origins, { origin, host, secure, isLocalPeer: peer.isLoopback && !viaProxy });
   return compared === undefined ? undefined : withDetail(REFUSALS.origin, compared);
 }
 
-export function refuseAddress(rules: Pick<TransportRules, 'addresses'>, facts: TransportFacts): Refusal | undefined {
+export function checkAddress(rules: Pick<AccessRules, 'addresses'>, facts: AccessFacts): Refusal | undefined {
   return isAddressAllowed(facts.address, rules.addresses) ? undefined : REFUSALS.addressDenied;
 }

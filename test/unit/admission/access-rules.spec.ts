@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { AllowedHosts, judgeHost, parseAllowedHosts } from '../../../lib/admission/host.js';
-import { AllowedOrigins, judgeOrigin, parseAllowedOrigins } from '../../../lib/admission/origin.js';
-import { isTlsSatisfied, judgeTransport, type TransportFacts } from '../../../lib/admission/transport.js';
+import { type AccessFacts, checkAccess, isTlsSatisfied } from '../../../lib/admission/access-rules.js';
+import { AllowedHosts, hostMismatch, parseAllowedHosts } from '../../../lib/admission/host.js';
+import { AllowedOrigins, originMismatch, parseAllowedOrigins } from '../../../lib/admission/origin.js';
 import { parseHost } from '../../../lib/http/host.js';
 import { NO_ADDRESS, parseAddress } from '../../../lib/net/address.js';
 import { addressList } from '../../../lib/net/address-list.js';
@@ -21,10 +21,12 @@ describe('self in allowedOrigins', () => {
   const list = origins('https://good.example', 'self');
 
   it('is the same origin, beside those that are named', () => {
-    expect(judgeOrigin(list, facts('HTTP://App.example:80', 'app.example'))).toBeUndefined();
-    expect(judgeOrigin(list, facts('https://good.example', 'app.example'))).toBeUndefined();
-    expect(judgeOrigin(list, facts('http://evil.test', 'app.example'))).toContain('connections.allowedOrigins');
-    expect(judgeOrigin(list, { ...facts('http://evil.test', 'evil.test'), isLocalPeer: true })).toContain('loopback');
+    expect(originMismatch(list, facts('HTTP://App.example:80', 'app.example'))).toBeUndefined();
+    expect(originMismatch(list, facts('https://good.example', 'app.example'))).toBeUndefined();
+    expect(originMismatch(list, facts('http://evil.test', 'app.example'))).toContain('connections.allowedOrigins');
+    expect(originMismatch(list, { ...facts('http://evil.test', 'evil.test'), isLocalPeer: true })).toContain(
+      'loopback',
+    );
     expect(list.has('self')).toBe(false);
   });
 });
@@ -46,14 +48,14 @@ describe('an origin', () => {
 
   it('of a page that is no website is never the same as that of this server', () => {
     const facts = { host: parseHost('abc')!, secure: undefined, isLocalPeer: false };
-    expect(judgeOrigin(undefined, { ...facts, origin: 'http://abc' })).toBeUndefined();
-    expect(judgeOrigin(undefined, { ...facts, origin: 'chrome-extension://abc' })).toContain('chrome-extension');
+    expect(originMismatch(undefined, { ...facts, origin: 'http://abc' })).toBeUndefined();
+    expect(originMismatch(undefined, { ...facts, origin: 'chrome-extension://abc' })).toContain('chrome-extension');
   });
 });
 
 it('a refused Host is shown up to its 300th character', () => {
   const host = { name: 'x'.repeat(2000), port: undefined };
-  expect(judgeHost(hosts('good.example'), host)).toHaveLength(300);
+  expect(hostMismatch(hosts('good.example'), host)).toHaveLength(300);
 });
 
 describe('allowedOrigins', () => {
@@ -180,7 +182,7 @@ describe('allowedOrigins', () => {
 
 describe('same origin', () => {
   const judge = (origin: string | undefined, host: string, secure?: boolean, isLocalPeer = false) =>
-    judgeOrigin(undefined, { origin, host: parseHost(host)!, secure, isLocalPeer });
+    originMismatch(undefined, { origin, host: parseHost(host)!, secure, isLocalPeer });
 
   it.each<[string | undefined, string, boolean | undefined]>([
     [undefined, 'app.example', false],
@@ -252,7 +254,7 @@ describe('same origin', () => {
     }
     expect(judge(undefined, 'evil.test', false, true)).toBeUndefined();
     expect(
-      judgeOrigin(origins('http://evil.test'), {
+      originMismatch(origins('http://evil.test'), {
         origin: 'http://evil.test',
         host: parseHost('evil.test')!,
         secure: false,
@@ -293,8 +295,8 @@ describe('allowedHosts', () => {
       expect([no, has(no)]).toEqual([no, false]);
     }
     expect(hosts('*').has(parseHost('x')!)).toBe(true);
-    expect(judgeHost(undefined, parseHost('x')!)).toBeUndefined();
-    expect(judgeHost(list, parseHost('x')!)).toContain("'x'");
+    expect(hostMismatch(undefined, parseHost('x')!)).toBeUndefined();
+    expect(hostMismatch(list, parseHost('x')!)).toContain("'x'");
   });
 
   it.each([
@@ -317,8 +319,8 @@ describe('allowedHosts', () => {
   });
 });
 
-describe('judgeTransport', () => {
-  const facts: TransportFacts = {
+describe('checkAccess', () => {
+  const facts: AccessFacts = {
     address: parseAddress('203.0.113.9')!,
     peer: parseAddress('127.0.0.1')!,
     viaProxy: true,
@@ -330,20 +332,20 @@ describe('judgeTransport', () => {
   const rules = { requireTls: false, hosts: undefined, origins: undefined, addresses: {} };
 
   it('passes what satisfies every rule, and makes its checks in order: TLS, host, origin, addresses', () => {
-    expect(judgeTransport(rules, facts)).toBeUndefined();
+    expect(checkAccess(rules, facts)).toBeUndefined();
     const strict = {
       requireTls: true,
       hosts: hosts('other.example'),
       origins: origins('https://other.example'),
       addresses: { denied: addressList('203.0.113.0/24') },
     };
-    expect(judgeTransport(strict, facts)).toMatchObject({ reason: 'tls-required', status: 403 });
-    expect(judgeTransport({ ...strict, requireTls: false }, facts)).toMatchObject({ reason: 'host', status: 403 });
-    expect(judgeTransport({ ...strict, requireTls: false, hosts: undefined }, facts)).toMatchObject({
+    expect(checkAccess(strict, facts)).toMatchObject({ reason: 'tls-required', status: 403 });
+    expect(checkAccess({ ...strict, requireTls: false }, facts)).toMatchObject({ reason: 'host', status: 403 });
+    expect(checkAccess({ ...strict, requireTls: false, hosts: undefined }, facts)).toMatchObject({
       reason: 'origin',
       status: 403,
     });
-    expect(judgeTransport({ ...rules, addresses: strict.addresses }, facts)).toMatchObject({
+    expect(checkAccess({ ...rules, addresses: strict.addresses }, facts)).toMatchObject({
       reason: 'address-denied',
       status: 403,
     });
@@ -351,12 +353,10 @@ describe('judgeTransport', () => {
 
   it('asks for a local name where the loopback peer is no proxy', () => {
     const origin = 'http://app.example';
-    expect(judgeTransport(rules, { ...facts, origin, viaProxy: false, secure: false })).toMatchObject({
+    expect(checkAccess(rules, { ...facts, origin, viaProxy: false, secure: false })).toMatchObject({
       reason: 'origin',
     });
-    expect(
-      judgeTransport(rules, { ...facts, origin, peer: NO_ADDRESS, viaProxy: false, secure: false }),
-    ).toBeUndefined();
+    expect(checkAccess(rules, { ...facts, origin, peer: NO_ADDRESS, viaProxy: false, secure: false })).toBeUndefined();
   });
 
   it('requires TLS here or at the nearest proxy', () => {

@@ -1,5 +1,6 @@
 import type { Refusal } from '../http/refusal.js';
 import { compiled, parseAddressList } from '../net/address-list.js';
+import { type AccessFacts, checkAddress, checkHost, checkOrigin, checkTls } from './access-rules.js';
 import { AddressTable } from './address-table.js';
 import { factsOf } from './attempt.js';
 import { AttemptRate } from './attempt-rate.js';
@@ -7,7 +8,6 @@ import { type Capacity, type GatewayCapacity, Reservation } from './capacity.js'
 import { type AdmissionGuardFunction, BuiltInRefusal } from './guard.js';
 import { parseAllowedHosts } from './host.js';
 import { parseAllowedOrigins } from './origin.js';
-import { refuseAddress, refuseHost, refuseOrigin, refuseTls, type TransportFacts } from './transport.js';
 
 /**
  * The library's own guards in the order in which they run, with the stage and the settings that each enforces. The
@@ -25,18 +25,18 @@ export const BUILT_IN_GUARDS = Object.freeze([
 
 /** 403 without TLS, here or at the nearest trusted proxy. */
 export const tlsGuard = (): AdmissionGuardFunction =>
-  named('tlsGuard', (facts) => refuseTls({ requireTls: true }, facts));
+  named('tlsGuard', (facts) => checkTls({ requireTls: true }, facts));
 
 /** 403 for a `Host` that is not listed. Throws a `TypeError` for a list that has problems, as all of these do. */
 export function hostGuard(allowed: readonly string[]): AdmissionGuardFunction {
   const rules = { hosts: compiled(parseAllowedHosts(allowed)) };
-  return named('hostGuard', (facts) => refuseHost(rules, facts));
+  return named('hostGuard', (facts) => checkHost(rules, facts));
 }
 
 /** 403 for pages of other origins: those of the list, else the same origin, may connect. */
 export function originGuard(allowed?: readonly string[]): AdmissionGuardFunction {
   const rules = { origins: allowed && compiled(parseAllowedOrigins(allowed)) };
-  return named('originGuard', (facts) => refuseOrigin(rules, facts));
+  return named('originGuard', (facts) => checkOrigin(rules, facts));
 }
 
 /** 403 by the client's address: CIDRs, addresses, `loopback`, `linklocal`, `uniquelocal`. The denied list wins. */
@@ -46,7 +46,7 @@ export function addressGuard(lists: {
 }): AdmissionGuardFunction {
   const allowed = lists.allowed && compiled(parseAddressList(lists.allowed));
   const denied = lists.denied && compiled(parseAddressList(lists.denied));
-  return named('addressGuard', (facts) => refuseAddress({ addresses: { allowed, denied } }, facts));
+  return named('addressGuard', (facts) => checkAddress({ addresses: { allowed, denied } }, facts));
 }
 
 /** 429 with `Retry-After` past `limit` attempts of an address in `window` milliseconds: beside `connections.rate`. */
@@ -81,7 +81,7 @@ export function capacityGuard(
   });
 }
 
-type Check = (facts: ReturnType<typeof factsOf> & TransportFacts) => Refusal | undefined;
+type Check = (facts: ReturnType<typeof factsOf> & AccessFacts) => Refusal | undefined;
 
 /** A check in the form of a guard, with a name for the log. */
 function named(name: string, check: Check): AdmissionGuardFunction {

@@ -12,8 +12,8 @@ import {
 import { reset } from '../net/reset.js';
 import type { Clock, Timed, TimerWheel } from '../net/timer-wheel.js';
 
-/** What the gate needs of its port. */
-export interface ProxyGateHost {
+/** What the reader needs of its listener. */
+export interface ProxyProtocolHost {
   readonly clock: Clock;
   readonly wheel: TimerWheel;
   /** `proxy.protocol` */
@@ -23,7 +23,7 @@ export interface ProxyGateHost {
   /** `connections.maxPending`: connections that may wait for their header. */
   readonly maxWaiting: number;
   /** A proxy (`proxy.trusted`) must announce its connections. `gone`: nobody can say who it was, as it has left already. */
-  peerOf(socket: Socket): 'proxy' | 'stranger' | 'gone';
+  peerOf(socket: Socket): 'proxy' | 'untrusted' | 'gone';
   /** A proxy's connection is reset, and why. */
   refused(socket: Socket, detail: string): void;
 }
@@ -36,8 +36,8 @@ type Emit = (this: Server, event: string, ...args: unknown[]) => boolean;
  * that the header names. Without a valid header the connection is reset. Connections of others are told at once, and
  * what they send is never taken for a header.
  */
-export class ProxyGate {
-  private readonly waiting = new Set<WaitingHeader>();
+export class ProxyProtocolReader {
+  private readonly waiting = new Set<PendingHeader>();
   /** Connections on which TLS is being set up, by both ends of TCP: Node does not document over which socket TLS runs. */
   private readonly beforeTls = new Map<
     string | Socket,
@@ -46,10 +46,10 @@ export class ProxyGate {
   private readonly names = new WeakMap<Socket, string | Socket>();
   private readonly onTcpClose: (this: Socket) => void;
 
-  constructor(private readonly host: ProxyGateHost) {
-    const gate = this;
+  constructor(private readonly host: ProxyProtocolHost) {
+    const reader = this;
     this.onTcpClose = function (this: Socket) {
-      gate.forget(this);
+      reader.forget(this);
     };
   }
 
@@ -61,9 +61,9 @@ export class ProxyGate {
   /** Stands before the listeners of a server, until what is answered is called. */
   attach(server: Server, isTls: boolean): () => void {
     const emit = server.emit as Emit;
-    const gate = this;
+    const reader = this;
     const proceed = (socket: Socket, connection: ProxiedConnection): void => {
-      if (isTls) gate.remember(socket, connection);
+      if (isTls) reader.remember(socket, connection);
       markProxied(socket, connection);
       emit.call(server, 'connection', socket);
       // TLS reads from below the stream.
@@ -72,13 +72,13 @@ export class ProxyGate {
     const attached: Emit = function (this: Server, event, ...args) {
       switch (event) {
         case 'connection':
-          if (gate.takes(args[0] as Socket, proceed)) return true;
+          if (reader.hold(args[0] as Socket, proceed)) return true;
           break;
         case 'secureConnection':
-          if (!gate.passOn(args[0] as TLSSocket)) return true;
+          if (!reader.markTls(args[0] as TLSSocket)) return true;
           break;
         case 'tlsClientError':
-          gate.passOn(args[1] as TLSSocket);
+          reader.markTls(args[1] as TLSSocket);
       }
       return emit.call(this, event, ...args);
     };
@@ -90,7 +90,7 @@ export class ProxyGate {
       restore.push(
         replaceMethod(methods, name, (was) => {
           return function (this: Server, ...args: unknown[]) {
-            gate.drop();
+            reader.drop();
             return was!.apply(this, args);
           };
         }),
@@ -108,7 +108,7 @@ export class ProxyGate {
   }
 
   /** True where the socket is kept until its header has come; `proceed` is called with it then. */
-  private takes(socket: Socket, proceed: (socket: Socket, connection: ProxiedConnection) => void): boolean {
+  private hold(socket: Socket, proceed: (socket: Socket, connection: ProxiedConnection) => void): boolean {
     if (proxiedBy(socket) !== undefined) return false;
     const peer = this.host.peerOf(socket);
     if (peer === 'gone') abandon(socket);
@@ -116,7 +116,7 @@ export class ProxyGate {
     // protection: connections that wait for a PROXY header are bounded
     if (this.waiting.size >= this.host.maxWaiting) this.oldest()?.fail('others need the place of its header');
     // end protection
-    const each = new WaitingHeader(this.host, socket, {
+    const each = new PendingHeader(this.host, socket, {
       left: () => void this.waiting.delete(each),
       announced: (connection) => proceed(socket, connection),
     });
@@ -124,7 +124,7 @@ export class ProxyGate {
     return true;
   }
 
-  private oldest(): WaitingHeader | undefined {
+  private oldest(): PendingHeader | undefined {
     const [first] = this.waiting;
     return first;
   }
@@ -142,13 +142,13 @@ export class ProxyGate {
   }
 
   /** What is known of TCP is known of TLS over it. False where a proxy's connection was never announced. */
-  private passOn(socket: TLSSocket): boolean {
+  private markTls(socket: TLSSocket): boolean {
     const known = this.beforeTls.get(endsOf(socket));
     if (known !== undefined) {
       known.tcp.removeListener('close', this.onTcpClose);
       this.forget(known.tcp);
       markProxied(socket, known.connection);
-    } else if (this.host.peerOf(socket) !== 'stranger') {
+    } else if (this.host.peerOf(socket) !== 'untrusted') {
       abandon(socket);
       return false;
     }
@@ -162,38 +162,41 @@ interface WaitingHost {
 }
 
 /** A connection of a proxy whose header has not come yet. */
-class WaitingHeader {
+class PendingHeader {
   private readonly parser: ProxyProtocolParser;
   private readonly acceptedAt: number;
   private readonly timer: Timed;
   private isOver = false;
 
   constructor(
-    private readonly gate: ProxyGateHost,
+    private readonly settings: ProxyProtocolHost,
     private readonly socket: Socket,
     private readonly host: WaitingHost,
   ) {
-    this.parser = new ProxyProtocolParser(gate.versions);
-    this.acceptedAt = gate.clock.now();
-    this.timer = gate.wheel.timer(() => this.fail('no header within http.openTimeout'), this.acceptedAt + gate.timeout);
+    this.parser = new ProxyProtocolParser(settings.versions);
+    this.acceptedAt = settings.clock.now();
+    this.timer = settings.wheel.timer(
+      () => this.fail('no header within http.openTimeout'),
+      this.acceptedAt + settings.timeout,
+    );
     // It stays: the socket is never without one.
     // protection: a reset before the PROXY header ends no process
     socket.on('error', ignore);
     // end protection
     socket.on('data', this.onData);
-    socket.on('end', this.onGone);
-    socket.on('close', this.onGone);
+    socket.on('end', this.onEnd);
+    socket.on('close', this.onEnd);
   }
 
   /** Ends it, and tells nobody. */
   end(): void {
-    this.leave();
+    this.stop();
     reset(this.socket);
   }
 
   fail(detail: string): void {
     if (this.isOver) return;
-    this.gate.refused(this.socket, detail);
+    this.settings.refused(this.socket, detail);
     this.end();
   }
 
@@ -203,19 +206,19 @@ class WaitingHeader {
     // protection: an invalid PROXY header is refused
     if (result instanceof ProxyHeaderFault) return this.fail(result.message);
     // end protection
-    this.proceed(result);
+    this.onHeader(result);
   };
 
   /** A proxy, or a monitor, that only looks whether the port is open says nothing. */
-  private readonly onGone = (): void => {
+  private readonly onEnd = (): void => {
     if (this.parser.heldBytes > 0) this.fail('the connection ended within its header');
     else this.end();
   };
 
-  private proceed(header: ProxyHeader): void {
+  private onHeader(header: ProxyHeader): void {
     const { socket, parser } = this;
     const proxy = socket.remoteAddress ?? '';
-    this.leave();
+    this.stop();
     // What came behind the header is read again, by whoever the server tells of the connection: TLS takes it from the
     // stream before it reads on.
     socket.pause();
@@ -223,14 +226,14 @@ class WaitingHeader {
     this.host.announced({ header, proxy, acceptedAt: this.acceptedAt });
   }
 
-  private leave(): void {
+  private stop(): void {
     if (this.isOver) return;
     this.isOver = true;
     const { socket } = this;
-    this.gate.wheel.cancel(this.timer);
+    this.settings.wheel.cancel(this.timer);
     socket.removeListener('data', this.onData);
-    socket.removeListener('end', this.onGone);
-    socket.removeListener('close', this.onGone);
+    socket.removeListener('end', this.onEnd);
+    socket.removeListener('close', this.onEnd);
     this.host.left();
   }
 }

@@ -1,6 +1,6 @@
-import { detach } from '../http/grammar.js';
-import { type ClientAddress, DEFAULT_IPV6_PREFIX, parseAddress } from './address.js';
-import type { AddressList } from './address-list.js';
+import { type ClientAddress, DEFAULT_IPV6_PREFIX, parseAddress } from '../net/address.js';
+import type { AddressList } from '../net/address-list.js';
+import { detach } from './grammar.js';
 
 const isSpace = (text: string, index: number): boolean => text[index] === ' ' || text[index] === '\t';
 

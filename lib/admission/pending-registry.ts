@@ -22,10 +22,10 @@ export class PendingPlace<T> implements RingMember<PendingPlace<T>> {
 }
 
 /** The places of one address, the oldest first. */
-export class Crowd<T> extends Ring<PendingPlace<T>> implements RingMember<Crowd<T>> {
-  /** Among the crowds of its size. */
-  next: Crowd<T> = this;
-  previous: Crowd<T> = this;
+export class AddressQueue<T> extends Ring<PendingPlace<T>> implements RingMember<AddressQueue<T>> {
+  /** Among the queues of its size. */
+  next: AddressQueue<T> = this;
+  previous: AddressQueue<T> = this;
 
   constructor(readonly entry: AddressEntry) {
     super();
@@ -34,13 +34,13 @@ export class Crowd<T> extends Ring<PendingPlace<T>> implements RingMember<Crowd<
 
 /**
  * The connections on their way in. There is always room for one more, at the cost of the oldest of its own address
- * when that has too many, else of the oldest of the address that has most: a crowd can only crowd out itself.
+ * when that has too many, else of the oldest of the address that has most: an address that opens many can only evict its own.
  */
 export class PendingRegistry<T> {
   #size = 0;
-  /** At index n the crowds of n places: finding the largest costs no search. */
-  readonly #bySize: Ring<Crowd<T>>[] = [];
-  #most = 0;
+  /** At index n the queues of n places: finding the largest costs no search. */
+  readonly #bySize: Ring<AddressQueue<T>>[] = [];
+  #largestSize = 0;
 
   constructor(private readonly limits: PendingLimits) {}
 
@@ -48,27 +48,27 @@ export class PendingRegistry<T> {
     return this.#size;
   }
 
-  enter(entry: AddressEntry, holder: T): PendingPlace<T> {
+  add(entry: AddressEntry, holder: T): PendingPlace<T> {
     const place = new PendingPlace(entry, holder);
     this.#size++;
-    this.#join(place);
+    this.#insert(place);
     return place;
   }
 
   /** Idempotent: reached on every way out, the 101 included. */
-  leave(place: PendingPlace<T>): void {
+  remove(place: PendingPlace<T>): void {
     if (!place.isHeld) return;
     place.isHeld = false;
     this.#size--;
-    this.#part(place);
+    this.#detach(place);
   }
 
   /** The client turned out to be another address, behind a trusted proxy. */
   move(place: PendingPlace<T>, entry: AddressEntry): void {
     if (!place.isHeld || place.entry === entry) return;
-    this.#part(place);
+    this.#detach(place);
     place.entry = entry;
-    this.#join(place);
+    this.#insert(place);
   }
 
   /**
@@ -77,52 +77,53 @@ export class PendingRegistry<T> {
    * /48 that has too many.
    */
   victim(place: PendingPlace<T>): T | undefined {
-    const crowded = this.#isCrowded(place.entry)
+    const evictFrom = this.#isOverLimit(place.entry)
       ? place.entry
       : this.#size > this.limits.max
-        ? this.#largest()
+        ? this.#busiest()
         : undefined;
-    if (crowded === undefined) return undefined;
-    const oldest = crowdOf<T>(crowded)?.first ?? place;
-    this.leave(oldest);
+    if (evictFrom === undefined) return undefined;
+    const oldest = queueOf<T>(evictFrom)?.first ?? place;
+    this.remove(oldest);
     return oldest.holder;
   }
 
-  #isCrowded(entry: AddressEntry): boolean {
+  #isOverLimit(entry: AddressEntry): boolean {
     if (entry.isExempt || entry.pending === 0) return false;
     return entry.pending > this.limits.maxPerIp || (entry.site?.pending ?? 0) > this.limits.maxPerIp * SITE_FACTOR;
   }
 
-  #largest(): AddressEntry | undefined {
-    while (this.#most > 0 && this.#bySize[this.#most]?.first === undefined) this.#most--;
-    return this.#bySize[this.#most]?.first?.entry;
+  #busiest(): AddressEntry | undefined {
+    while (this.#largestSize > 0 && this.#bySize[this.#largestSize]?.first === undefined) this.#largestSize--;
+    return this.#bySize[this.#largestSize]?.first?.entry;
   }
 
-  #join(place: PendingPlace<T>): void {
+  #insert(place: PendingPlace<T>): void {
     const { entry } = place;
-    const crowd = crowdOf<T>(entry) ?? new Crowd<T>(entry);
-    entry.crowd = crowd;
-    crowd.add(place);
-    this.#count(crowd, 1);
+    const queue = queueOf<T>(entry) ?? new AddressQueue<T>(entry);
+    entry.pendingQueue = queue;
+    queue.add(place);
+    this.#count(queue, 1);
   }
 
-  #part(place: PendingPlace<T>): void {
+  #detach(place: PendingPlace<T>): void {
     const { entry } = place;
-    const crowd = crowdOf<T>(entry)!;
-    crowd.remove(place);
-    this.#count(crowd, -1);
-    if (entry.pending === 0) entry.crowd = undefined;
+    const queue = queueOf<T>(entry)!;
+    queue.remove(place);
+    this.#count(queue, -1);
+    if (entry.pending === 0) entry.pendingQueue = undefined;
   }
 
-  #count(crowd: Crowd<T>, change: 1 | -1): void {
-    const { entry } = crowd;
-    if (entry.pending > 0) this.#bySize[entry.pending]!.remove(crowd);
+  #count(queue: AddressQueue<T>, change: 1 | -1): void {
+    const { entry } = queue;
+    if (entry.pending > 0) this.#bySize[entry.pending]!.remove(queue);
     entry.pending += change;
     if (entry.site !== undefined) entry.site.pending += change;
     if (entry.pending === 0) return;
-    (this.#bySize[entry.pending] ??= new Ring()).add(crowd);
-    this.#most = Math.max(this.#most, entry.pending);
+    (this.#bySize[entry.pending] ??= new Ring()).add(queue);
+    this.#largestSize = Math.max(this.#largestSize, entry.pending);
   }
 }
 
-const crowdOf = <T>(entry: AddressEntry): Crowd<T> | undefined => entry.crowd as Crowd<T> | undefined;
+const queueOf = <T>(entry: AddressEntry): AddressQueue<T> | undefined =>
+  entry.pendingQueue as AddressQueue<T> | undefined;

@@ -20,17 +20,17 @@ export const TURN_BYTES = 256 * 1024;
  * makes turns long keeps everybody out. A head that comes in one chunk never waits; of the others each address reads
  * one chunk in its turn.
  */
-export class HeadTurns {
+export class HeadScheduler {
   private bytes = 0;
   private readonly byAddress = new Map<AddressEntry, number>();
   /** Those that are paused, by their addresses: the first address is served next. */
   private readonly paused = new Map<AddressEntry, HeadReader[]>();
   private isArmed = false;
 
-  constructor(private readonly later: (run: () => void) => void = inNextTurn) {}
+  constructor(private readonly schedule: (run: () => void) => void = onNextTurn) {}
 
   /** Notes bytes of an unfinished head; pauses its reader where this turn has had enough of its address, or of all. */
-  took(reader: HeadReader, bytes: number): void {
+  addBytes(reader: HeadReader, bytes: number): void {
     const { account } = reader;
     const sum = (this.byAddress.get(account) ?? 0) + bytes;
     this.byAddress.set(account, sum);
@@ -44,7 +44,7 @@ export class HeadTurns {
   }
 
   /** The reader has left. */
-  leave(reader: HeadReader): void {
+  remove(reader: HeadReader): void {
     const queue = this.paused.get(reader.account);
     const at = queue?.indexOf(reader) ?? -1;
     if (at < 0) return;
@@ -55,7 +55,7 @@ export class HeadTurns {
   private arm(): void {
     if (this.isArmed) return;
     this.isArmed = true;
-    this.later(this.run);
+    this.schedule(this.run);
   }
 
   private readonly run = (): void => {
@@ -83,5 +83,5 @@ export class HeadTurns {
 }
 
 /** In the async context of no connection. */
-const inNextTurn = (run: () => void): void =>
+const onNextTurn = (run: () => void): void =>
   void runInFork(undefined, setImmediate as (callback: () => void) => unknown, undefined, run);

@@ -1,7 +1,7 @@
+import type { ClientRoute } from '../http/forwarding.js';
+import { type ClientAddress, UNIX_PEER } from '../net/address.js';
+import { PRIVATE_ADDRESSES } from '../net/address-list.js';
 import type { Telemetry } from '../telemetry/events.js';
-import { type ClientAddress, UNIX_PEER } from './address.js';
-import { PRIVATE_ADDRESSES } from './address-list.js';
-import type { ClientRoute } from './forwarding.js';
 
 /** Refusals for its address after which one peer is suspected to be a proxy that nobody named. */
 const MANY = 100;
