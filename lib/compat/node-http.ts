@@ -3,7 +3,6 @@ import type { Server as HttpsServer } from 'node:https';
 import type { Server, Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { createServer as createTlsServer } from 'node:tls';
-import { namesUpgrade } from '../http/fields.js';
 
 /**
  * What Node's HTTP server does with a connection, beyond its documentation: which listener of the server is Node's own,
@@ -191,9 +190,8 @@ export function replaceMethod<T extends object, K extends keyof T>(
 let tabsMatter = false;
 const BEFORE_TAB = /(?:^|,)[\t ]*upgrade *(?:,|$)/i;
 
-/** Whether this Node's parser takes a `Connection` field to list `upgrade`. */
-export const nodeNamesUpgrade = (connection: string): boolean =>
-  tabsMatter ? BEFORE_TAB.test(connection) : namesUpgrade(connection);
+/** What this Node's parser takes for a `Connection` field that lists `upgrade`; `undefined` where it does as RFC 9110 says. */
+export const upgradeOption = (): RegExp | undefined => (tabsMatter ? BEFORE_TAB : undefined);
 
 let problem: string | undefined | null = null;
 

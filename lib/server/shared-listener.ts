@@ -3,16 +3,11 @@ import { Server as HttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import type { AddressEntry } from '../admission/address-table.js';
 import type { AcceptHook, Handle } from '../compat/node-handles.js';
-import {
-  nodeNamesUpgrade,
-  type ParsedRequest,
-  replaceMethod,
-  unanswered,
-  type WebServer,
-} from '../compat/node-http.js';
+import { type ParsedRequest, replaceMethod, unanswered, upgradeOption, type WebServer } from '../compat/node-http.js';
 import type { GatewaySettings } from '../config/settings.js';
 import type { HeadHolder } from '../handshake/handshake-budget.js';
 import type { UpgradeContext } from '../handshake/upgrade-context.js';
+import { namesUpgrade } from '../http/fields.js';
 import { splitList } from '../http/grammar.js';
 import { HeadMeter, type HeadVerdict } from '../http/head-meter.js';
 import { REFUSALS } from '../http/refusal.js';
@@ -244,6 +239,9 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
 }
 
 type Emit = (this: WebServer, event: string, ...args: unknown[]) => boolean;
+
+/** Whether this Node's parser takes a `Connection` field to list `upgrade`. */
+const nodeNamesUpgrade = (connection: string): boolean => upgradeOption()?.test(connection) ?? namesUpgrade(connection);
 
 const asksForWebSocket = ({ headers }: IncomingMessage): boolean =>
   headers.upgrade !== undefined &&
