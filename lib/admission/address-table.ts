@@ -148,7 +148,7 @@ export class AddressTable {
   /** Gives up one hold: exactly once for each `acquire`. */
   release(entry: AddressEntry): void {
     const now = this.#now();
-    this.#letGo(entry, now);
+    this.#unref(entry, now);
     this.#sweep(SWEEP_ON_IDLE, now);
   }
 
@@ -204,7 +204,7 @@ export class AddressTable {
     return this.#idleCount < this.#maxIdle;
   }
 
-  #letGo(entry: AddressEntry, now: number): void {
+  #unref(entry: AddressEntry, now: number): void {
     // Shared buckets are not among them: they stay.
     if (--entry.refs > 0 || this.#entries.get(entry.key) !== entry) return;
     if (isForgettable(entry, now)) return this.#forget(entry, now);
@@ -215,7 +215,7 @@ export class AddressTable {
   /** An entry holds its /48 for as long as it is remembered. */
   #forget(entry: AddressEntry, now: number): void {
     this.#entries.delete(entry.key);
-    if (entry.site !== undefined) this.#letGo(entry.site, now);
+    if (entry.site !== undefined) this.#unref(entry.site, now);
   }
 }
 

@@ -70,13 +70,13 @@ export function rateGuard(
 export function capacityGuard(
   capacity: Capacity,
   gateway: GatewayCapacity,
-  hand: (reservation: Reservation) => void,
+  onReserved: (reservation: Reservation) => void,
 ): AdmissionGuardFunction {
   return named('capacityGuard', ({ entry }) => {
     if (entry === undefined) throw new TypeError('capacityGuard needs an attempt with an address entry');
     const outcome = capacity.reserve(entry, gateway);
     if (!(outcome instanceof Reservation)) return outcome;
-    hand(outcome);
+    onReserved(outcome);
     return undefined;
   });
 }

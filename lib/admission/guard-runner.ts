@@ -100,7 +100,7 @@ export function runGuards(
 class GuardRun {
   #next = 0;
   #merged: Admitted;
-  #settle: ((outcome: GuardOutcome) => void) | undefined;
+  #resolve: ((outcome: GuardOutcome) => void) | undefined;
   #stopClock: (() => void) | undefined;
   #asyncContext: AsyncContext;
 
@@ -124,7 +124,7 @@ class GuardRun {
       try {
         const answer = this.#ask(guard);
         if (isThenable(answer)) return answer;
-        const refusal = this.#hear(answer);
+        const refusal = this.#applyAnswer(answer);
         if (refusal !== undefined) return refusal;
       } catch (error) {
         return this.#thrown(error);
@@ -145,10 +145,10 @@ class GuardRun {
     );
   }
 
-  #hear(answer: Answer): Refusal | undefined {
+  #applyAnswer(answer: Answer): Refusal | undefined {
     if (answer === true) return undefined;
     const checked = checkAnswer(answer, factsOf(this.attempt).protocols, this.context.now());
-    if (checked.reason !== undefined) return this.#signed(checked);
+    if (checked.reason !== undefined) return this.#withName(checked);
     this.#merged = merge(this.#merged, checked);
     setPrincipal(this.attempt, this.#merged.principal);
     return undefined;
@@ -161,7 +161,7 @@ class GuardRun {
   }
 
   /** Says in the detail whose refusal it is. */
-  #signed(refusal: Refusal): Refusal {
+  #withName(refusal: Refusal): Refusal {
     const name = this.#name;
     return withDetail(refusal, refusal.detail === undefined ? name : `${name}: ${refusal.detail}`);
   }
@@ -177,7 +177,7 @@ class GuardRun {
 
   #wait(first: PromiseLike<Answer>): Promise<GuardOutcome> {
     return new Promise((resolve) => {
-      this.#settle = resolve;
+      this.#resolve = resolve;
       // protection: guards must answer in time
       this.#stopClock = this.context.schedule(() => this.#expire(), this.context.timeout);
       // end protection
@@ -192,14 +192,14 @@ class GuardRun {
       (answer) => this.#resume(answer),
       (error) => {
         // What an aborted guard throws is of no interest.
-        if (this.#settle !== undefined) this.#finish(this.#thrown(error));
+        if (this.#resolve !== undefined) this.#finish(this.#thrown(error));
       },
     );
   }
 
   #resume(answer: Answer): void {
-    if (this.#settle === undefined) return;
-    const refusal = this.#hear(answer);
+    if (this.#resolve === undefined) return;
+    const refusal = this.#applyAnswer(answer);
     this.#next++;
     const next = refusal ?? this.#advance();
     if (isThenable(next)) this.#follow(next);
@@ -207,7 +207,7 @@ class GuardRun {
   }
 
   #expire(): void {
-    this.#finish(this.#signed(REFUSALS.guardTimeout));
+    this.#finish(this.#withName(REFUSALS.guardTimeout));
     const reason = new DOMException('the guards took too long', 'TimeoutError');
     // protection: guards that take too long are told
     runInFork(this.#asyncContext, abortAttempt, undefined, this.attempt, reason);
@@ -216,8 +216,8 @@ class GuardRun {
 
   #finish(outcome: GuardOutcome): void {
     this.#stopClock?.();
-    this.#settle?.(outcome);
-    this.#settle = this.#stopClock = undefined;
+    this.#resolve?.(outcome);
+    this.#resolve = this.#stopClock = undefined;
   }
 }
 

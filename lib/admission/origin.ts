@@ -121,11 +121,11 @@ export function originMismatch(allowed: AllowedOrigins | undefined, facts: Origi
   if (facts.origin === undefined) return undefined;
   if (allowed?.has(facts.origin)) return undefined;
   if (allowed !== undefined && !allowed.self) return told(facts.origin, 'is not in connections.allowedOrigins');
-  const breach = judgeSameOrigin(facts.origin, facts);
+  const breach = sameOriginMismatch(facts.origin, facts);
   return breach && `${breach} (connections.allowedOrigins)`;
 }
 
-function judgeSameOrigin(text: string, { host, secure, isLocalPeer }: OriginFacts): string | undefined {
+function sameOriginMismatch(text: string, { host, secure, isLocalPeer }: OriginFacts): string | undefined {
   const origin = parseOrigin(text);
   if (origin === undefined || !isSameOrigin(origin, host, secure))
     return told(text, `is not ${originOf(host, secure)}`);

@@ -18,21 +18,21 @@ export class UntrustedProxyDetector {
   constructor(private readonly telemetry: Telemetry) {}
 
   /** A request came with forwarding headers from a peer that is not trusted. */
-  stray({ address }: ClientRoute): void {
-    if (!this.said && (address === UNIX_PEER || PRIVATE_ADDRESSES.has(address))) this.say(nameOf(address));
+  onStrayHeaders({ address }: ClientRoute): void {
+    if (!this.said && (address === UNIX_PEER || PRIVATE_ADDRESSES.has(address))) this.warn(nameOf(address));
   }
 
   /** Such a peer was refused for its address's limits. A majority vote: one counter, whoever comes. */
-  refused({ address }: ClientRoute): void {
+  onRefused({ address }: ClientRoute): void {
     if (this.said) return;
     const name = nameOf(address);
     if (name === this.suspect) this.refusals++;
     else if (this.refusals > 0) this.refusals--;
     else [this.suspect, this.refusals] = [name, 1];
-    if (this.refusals >= MANY) this.say(name);
+    if (this.refusals >= MANY) this.warn(name);
   }
 
-  private say(address: string): void {
+  private warn(address: string): void {
     this.said = true;
     this.telemetry.notice(
       `${address} sends forwarding headers (X-Forwarded-*, Forwarded) and is not trusted: all its clients count as one address. If it is your proxy, set proxy.trusted (WEBSOCKETS_TRUSTED_PROXIES=${address}).`,

@@ -187,11 +187,11 @@ export function replaceMethod<T extends object, K extends keyof T>(
 }
 
 /** Whether the parser of this Node takes an element of `Connection` before a tab for another one: Node 20's does. */
-let tabsMatter = false;
+let tabEndsOption = false;
 const BEFORE_TAB = /(?:^|,)[\t ]*upgrade *(?:,|$)/i;
 
 /** What this Node's parser takes for a `Connection` field that lists `upgrade`; `undefined` where it does as RFC 9110 says. */
-export const upgradeOption = (): RegExp | undefined => (tabsMatter ? BEFORE_TAB : undefined);
+export const upgradeOption = (): RegExp | undefined => (tabEndsOption ? BEFORE_TAB : undefined);
 
 let problem: string | undefined | null = null;
 
@@ -248,7 +248,7 @@ function probeHttp(): string | undefined {
     request.upgrade = false;
   });
   tabbed.feed(Buffer.from(`${head}\t\r\n\r\n`));
-  tabsMatter = !isUpgrade;
+  tabEndsOption = !isUpgrade;
   paths.pop();
   for (const each of [socket, third]) each.destroy();
   const isFound = paths.length === 1 && paths[0] === '/found' && upgrades === 1 && isAnswering;

@@ -339,7 +339,7 @@ export class MessageReader implements FrameSink {
     // One more, so that messages of no byte count too.
     this.turnBytes += length + 1;
     // protection: large messages count for a turn of the event loop
-    if (length >= LARGE) context.scheduler.took(length);
+    if (length >= LARGE) context.scheduler.charge(length);
     // end protection
     this.judgeQueue();
     sink.take(data, isBinary);

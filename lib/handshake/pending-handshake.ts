@@ -62,7 +62,7 @@ export abstract class HandshakeBytes extends Timed implements HeadHolder {
   }
 
   /** What came behind the head, in one piece. */
-  protected get behindHead(): Buffer {
+  protected get bytesAfterHead(): Buffer {
     return this.early?.take(NOTHING) ?? NOTHING;
   }
 
@@ -347,14 +347,14 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     else if (stop === ABANDONED) this.drop();
     else if (stop !== FOREIGN) this.refuse(stop as Refusal);
     else if (this.head === undefined) this.refuse(REFUSALS.path);
-    else this.handOver(Buffer.concat([this.head, this.behindHead]));
+    else this.handOver(Buffer.concat([this.head, this.bytesAfterHead]));
   }
 
   /** The slot and the entry go with the connection from now on. */
   private accept(upgrade: UpgradeContext): void {
     const { target, emitUpgrade } = upgrade;
     const withHead = target.isForeign && emitUpgrade === undefined;
-    const bytes = withHead ? Buffer.concat([this.head!, this.behindHead]) : this.behindHead;
+    const bytes = withHead ? Buffer.concat([this.head!, this.bytesAfterHead]) : this.bytesAfterHead;
     upgrade.isOver = true;
     this.finish(upgrade.entry);
     if (!target.complete(upgrade, bytes)) this.transport.destroy();
@@ -398,7 +398,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
       },
     });
     const forAddress = refusal.reason === 'connection-rate' || refusal.reason === 'connections-per-ip';
-    if (forAddress && upgrade?.route?.strayHeaders) context.proxyDetector.refused(upgrade.route);
+    if (forAddress && upgrade?.route?.strayHeaders) context.proxyDetector.onRefused(upgrade.route);
   }
 
   /** Gives the connection to Node's HTTP server, which parses it from the first byte. */

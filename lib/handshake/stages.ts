@@ -45,7 +45,7 @@ function peer(upgrade: UpgradeContext): StageExit | undefined {
   const named = proxied && { secure: proxied.header.tls?.secure };
   const client = routeOf(upgrade.peer, upgrade.tls, head.rawHeaders, context.proxy, named);
   upgrade.route = client;
-  if (client.strayHeaders) context.proxyDetector.stray(client);
+  if (client.strayHeaders) context.proxyDetector.onStrayHeaders(client);
   // protection: the client behind a trusted proxy counts, not the proxy
   if (client.address !== upgrade.peer || client.isExempt !== upgrade.entry.isExempt)
     upgrade.handshake.changeAddress(upgrade, client);

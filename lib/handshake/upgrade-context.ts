@@ -191,13 +191,13 @@ export class UpgradeContext implements AccessFacts {
       gateway: this.target.gateway,
       proxied: transport.proxied,
       certificate: () => verifiedCertificate(transport.tls),
-      socketAddresses: () => this.ends(),
+      socketAddresses: () => this.socketAddresses(),
     });
     return this.attempt;
   }
 
   /** Nothing of a connection whose peer is somebody else than the one that is judged. */
-  private ends(): SocketEnds | undefined {
+  private socketAddresses(): SocketEnds | undefined {
     const ends = this.transport.socketAddresses();
     if (ends === undefined || parseAddress(ends.remoteAddress)?.text !== this.peer.text) return undefined;
     const { remotePort, localAddress, localPort, localFamily } = ends;

@@ -10,7 +10,7 @@ import {
 } from './head.js';
 import { PartialHead } from './partial-head.js';
 import { REFUSALS, type Refusal } from './refusal.js';
-import { endOfWholeHead, NOT_OURS, skipEmptyLines, UNUSUAL } from './whole-head.js';
+import { endOfWholeHead, NOT_AN_UPGRADE, skipEmptyLines, UNUSUAL } from './whole-head.js';
 
 const REQUEST_LINE_REST = '  HTTP/\r\n'.length;
 const HEADER_LINE_REST = ': \r\n'.length;
@@ -99,7 +99,7 @@ export class HeadMeter {
     const { kind, ordinaryLimit } = this.options;
     const end = kind === 'response' ? UNUSUAL : endOfWholeHead(chunk, this.limits, ordinaryLimit);
     if (end === UNUSUAL) return this.pushPartial(chunk);
-    if (end === NOT_OURS) {
+    if (end === NOT_AN_UPGRADE) {
       this.bytesSoFar = chunk;
       return ORDINARY;
     }

@@ -121,7 +121,7 @@ export class PartialHead {
   }
 
   push(chunk: Buffer): HeadVerdict {
-    if (this.verdict === MORE) this.verdict = this.judge(chunk);
+    if (this.verdict === MORE) this.verdict = this.check(chunk);
     return this.verdict;
   }
 
@@ -135,7 +135,7 @@ export class PartialHead {
     this.lines.next();
   }
 
-  private judge(chunk: Buffer): HeadVerdict {
+  private check(chunk: Buffer): HeadVerdict {
     if (this.sniffer !== undefined && this.sniff(this.sniffer, chunk)) return this.giveUp(chunk);
     const end = this.lines.read(chunk);
     if (this.lines.complete) return this.finish(chunk, end);

@@ -53,7 +53,7 @@ const TOKEN = new RegExp(`^[${TCHAR}]+$`);
  * Headers that we, proxies or applications decide by: one that `Connection` names is one that a proxy takes out
  * (RFC 9110, section 7.6.1).
  */
-const DECIDING =
+const PROTECTED_HEADERS =
   /^(?:host|origin|cookie|(?:proxy-)?authorization|content-length|transfer-encoding|forwarded|via|x-forwarded-.*|x-real-ip|x-client-ip|x-cluster-client-ip|x-api-key|true-client-ip|(?:cf|fastly|fly|do)-.*|sec-.*)$/;
 
 const malformed = (detail: string): Refusal => Object.freeze(withDetail(REFUSALS.malformedRequest, detail));
@@ -135,7 +135,7 @@ const connection: Check = (_, fields) => {
     if (options.length === MAX_ELEMENTS) return BAD.connection;
     for (const option of options) {
       if (option === '' || option === 'keep-alive') continue;
-      if (!TOKEN.test(option) || DECIDING.test(option)) return BAD.connection;
+      if (!TOKEN.test(option) || PROTECTED_HEADERS.test(option)) return BAD.connection;
       wanted ||= option === 'upgrade';
     }
   }

@@ -16,7 +16,7 @@ import type { HeadLimits } from './head.js';
 /** Not whole, or not without fault, or not clear: to be read piece by piece. */
 export const UNUSUAL = 0;
 /** Whole, and it asks for no other protocol. */
-export const NOT_OURS = -1;
+export const NOT_AN_UPGRADE = -1;
 
 const UPGRADE = Buffer.from('upgrade');
 const CONNECTION = Buffer.from('connection');
@@ -50,7 +50,7 @@ export function endOfWholeHead(chunk: Buffer, limits: HeadLimits, ordinaryLimit:
   }
   if (at === UNUSUAL || chunk[at + 1] !== LF) return UNUSUAL;
   if (isOurs && connects) return at + 2;
-  return asks ? UNUSUAL : NOT_OURS;
+  return asks ? UNUSUAL : NOT_AN_UPGRADE;
 }
 
 /** Up to two empty lines before the start line are passed over (RFC 9112, section 2.2). */

@@ -30,7 +30,7 @@ const filtersOf = (target: object): unknown[] => Reflect.getMetadata(EXCEPTION_F
 
 function wrapFilter(filter: unknown): void {
   if (typeof (filter as { catch?: unknown } | undefined)?.catch !== 'function' || filter === LAST_RESORT) return;
-  if (filter instanceof BaseWsExceptionFilter) adoptBaseFilter(filter);
+  if (filter instanceof BaseWsExceptionFilter) wrapBaseFilter(filter);
   // protection: filters that fail are caught
   wrap(filter as object, 'catch', filterCatch);
   // end protection
@@ -72,7 +72,7 @@ const DEFAULT_FACTORY = String((new BaseWsExceptionFilter() as unknown as BaseFi
  * application asks for it. Errors that it does not know go to the log as ours do, instead of unescaped and without
  * bounds.
  */
-function adoptBaseFilter(filter: BaseWsExceptionFilter): void {
+function wrapBaseFilter(filter: BaseWsExceptionFilter): void {
   const base = filter as unknown as BaseFilter;
   // protection: filters repeat no payload
   if (!asksForCause(filter)) base.options.includeCause = false;

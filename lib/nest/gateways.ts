@@ -246,7 +246,7 @@ function traitsOf(gateways: readonly Gateway[], config: ApplicationConfig, probl
       const own = readRate(method, `${type.name}.${method.name}`, problems);
       const before = traits.get(event);
       traits.set(event, {
-        rate: stricter(before?.rate, own),
+        rate: stricterRate(before?.rate, own),
         intercepted: intercepted || (before?.intercepted ?? false),
       });
     }
@@ -291,7 +291,7 @@ function readRate(method: object, name: string, problems: string[]): ResolvedRat
   return resolved;
 }
 
-const stricter = (a: ResolvedRate | undefined, b: ResolvedRate | undefined): ResolvedRate | undefined =>
+const stricterRate = (a: ResolvedRate | undefined, b: ResolvedRate | undefined): ResolvedRate | undefined =>
   a === undefined || b === undefined ? (a ?? b) : a.limit / a.window <= b.limit / b.window ? a : b;
 
 /** `Map.groupBy`, which Node 20 lacks. */

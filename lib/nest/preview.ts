@@ -48,7 +48,7 @@ export class SecureWsPreview implements OnModuleInit {
     const { modules, config, moduleRef } = this;
     const runtime = new SecureWsRuntime(modules, config, moduleRef, new SecureWsStats(), options);
     runtime.isPreview = true;
-    const { problems } = runtime.examine();
+    const { problems } = runtime.check();
     if (problems.length > 0) throw new ConfigurationError(problems);
   }
 }

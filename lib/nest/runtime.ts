@@ -156,7 +156,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
   /** Checks the settings and the gateways, and makes the gateways' hooks and filters known to us. Idempotent. */
   prepare(): ListenerPlan[] {
     if (this.plans !== undefined) return this.plans;
-    const { gateways, plans, problems, warnings } = this.examine();
+    const { gateways, plans, problems, warnings } = this.check();
     if (problems.length > 0) throw new ConfigurationError(problems);
     for (const warning of warnings) this.logger.warn(warning);
     for (const { type, wrapper, module } of gateways) {
@@ -171,7 +171,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
   }
 
   /** The settings, the gateways, and everything that is wrong with them: changes nothing and does not throw for them. */
-  examine() {
+  check() {
     const { settings, sources, problems: found, warnings } = this.read();
     const ws = findWs();
     const gateways = this.isAdapter ? findGateways(this.modules) : [];
@@ -233,12 +233,12 @@ export class SecureWsRuntime implements Audiences, BanContext {
       endpoint.guards = resolved.flatMap(({ guards }) => guards);
     }
     await this.startForeign();
-    await this.join();
+    await this.joinCluster();
     for (const listener of this.listeners.values()) if (listener instanceof DedicatedListener) await listener.listen();
   }
 
   /** Becomes one process of a cluster, where the settings say so. Rejects where ioredis is needed and missing. */
-  private async join(): Promise<void> {
+  private async joinCluster(): Promise<void> {
     if (this.isPreview || this.node !== undefined || !isClustered(this.settings)) return;
     this.node = await createClusterNode({
       settings: this.settings,

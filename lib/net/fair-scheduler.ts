@@ -45,7 +45,7 @@ export class FairScheduler {
   }
 
   /** A large message is handled in this turn. */
-  took(size: number): void {
+  charge(size: number): void {
     this.largeBytes += size;
     this.arm();
   }

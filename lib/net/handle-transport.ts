@@ -34,7 +34,7 @@ export class HandleTransport implements Transport {
 
   /** For whom a socket that the server emits was released; `undefined` where it comes from no transport. */
   static recipientOf(socket: Socket): Recipient | undefined {
-    const transport = (handleOf(socket) as Owned | undefined)?.[TRANSPORT];
+    const transport = (handleOf(socket) as HandleWithTransport | undefined)?.[TRANSPORT];
     if (transport?.recipient === undefined) return undefined;
     transport.socket = socket;
     return transport.recipient;
@@ -50,7 +50,7 @@ export class HandleTransport implements Transport {
 
   setReader(reader: TransportReader): void {
     this.reader = reader;
-    (this.client as Owned)[TRANSPORT] = this;
+    (this.client as HandleWithTransport)[TRANSPORT] = this;
   }
 
   read(): void {
@@ -89,7 +89,7 @@ export class HandleTransport implements Transport {
     // The end that was read here is there to be read again; a reset is not.
     if (this.ended && !reset) client.reading = false;
     this.acceptHook.proceed(client);
-    (client as Owned)[TRANSPORT] = undefined;
+    (client as HandleWithTransport)[TRANSPORT] = undefined;
     const { socket } = this;
     if (recipient === 'http') {
       if (reset) socket?.destroy(resetError());
@@ -149,10 +149,10 @@ export class HandleTransport implements Transport {
 }
 
 const TRANSPORT = Symbol('nest-secure-ws.transport');
-type Owned = Handle & { [TRANSPORT]?: HandleTransport | undefined };
+type HandleWithTransport = Handle & { [TRANSPORT]?: HandleTransport | undefined };
 type Shutdown = Request & { [TRANSPORT]?: HandleTransport };
 
-function onRead(this: Owned, bytes?: ArrayBuffer): void {
+function onRead(this: HandleWithTransport, bytes?: ArrayBuffer): void {
   const transport = this[TRANSPORT];
   if (bytes === undefined) transport?.onEnd();
   else transport?.reader?.onChunk(Buffer.from(bytes));

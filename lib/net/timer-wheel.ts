@@ -119,7 +119,7 @@ export class TimerWheel {
   advance(now = this.clock.now()): void {
     const late = now - this.lastTick - this.tick;
     this.lastTick = Math.max(now, this.lastTick);
-    if (late > TOLERANCE) this.standStill(late, now);
+    if (late > TOLERANCE) this.skipStall(late, now);
     const target = Math.floor(now / this.tick);
     const first = Math.max(this.cursor + 1, target - SLOTS + 1);
     this.cursor = Math.max(target, this.cursor);
@@ -127,7 +127,7 @@ export class TimerWheel {
     if (this.count === 0) this.halt();
   }
 
-  private standStill(silence: number, now: number): void {
+  private skipStall(silence: number, now: number): void {
     const waiting: Timed[] = [];
     for (const slot of this.slots)
       for (let timed: Timed = slot.next; timed !== slot; timed = timed.next!) waiting.push(timed);

@@ -28,7 +28,7 @@ export class DedicatedListener extends Listener {
   ) {
     super(context, settings);
     const { tls } = settings;
-    this.files = TlsFiles.areNamed(tls) ? new TlsFiles(tls, context.telemetry) : undefined;
+    this.files = TlsFiles.areConfigured(tls) ? new TlsFiles(tls, context.telemetry) : undefined;
     this.server = this.files === undefined ? this.plain() : this.secure(this.files);
     const { server } = this;
     const isTls = this.files !== undefined;

@@ -28,7 +28,7 @@ export interface HttpTakeoverHost extends FirstBytesOwner {
     take: (client: Handle, acceptHook: AcceptHook, peer: ClientAddress) => boolean,
   ): () => void;
   /** Stage 0 for a socket; false where it was reset. */
-  admit(socket: Socket): boolean;
+  checkSocket(socket: Socket): boolean;
   /** Whether Node's parser may report an upgrade. */
   wantsUpgrade(request: ParsedRequest): boolean;
   /** Notes that Node's parser found an upgrade in a head in which ours had found none. */
@@ -67,7 +67,7 @@ export class HttpTakeover {
         return true;
       }),
     );
-    if (isTls) this.admitBeforeTls();
+    if (isTls) this.checkBeforeTls();
     if (this.serveHttp === undefined) this.useUpgradeEvents(problem, isTls);
     else this.readBeforeNode(this.serveHttp, isTls);
   }
@@ -83,11 +83,11 @@ export class HttpTakeover {
     return (this.server.listeners(event) as ServeHttp[]).find((each) => each === own || replacements.has(each));
   }
 
-  private admitBeforeTls(): void {
+  private checkBeforeTls(): void {
     const startTls = this.find('connection', TLS_LISTENER);
     if (startTls === undefined) return;
     this.replace('connection', startTls, (socket) => {
-      if (this.isOver || this.host.admit(socket)) startTls.call(this.server, socket);
+      if (this.isOver || this.host.checkSocket(socket)) startTls.call(this.server, socket);
     });
   }
 
@@ -97,7 +97,7 @@ export class HttpTakeover {
     const why = problem ?? "a listener stands in place of the server's own for connections";
     host.notice(`upgrades on the shared port are read by Node's HTTP parser, within its limits: ${why}`);
     const onSocket = (socket: Socket): void => {
-      if (isTls || host.admit(socket)) this.watch(socket, { isOrdinary: false });
+      if (isTls || host.checkSocket(socket)) this.watch(socket, { isOrdinary: false });
     };
     const event = isTls ? 'secureConnection' : 'connection';
     (server as Server).on(event, onSocket);
@@ -129,7 +129,7 @@ export class HttpTakeover {
     // The socket of a handshake that succeeded: HTTP is over on it.
     if (recipient === 'webSocket') return;
     // protection: a socket that another server gives away passes stage 0
-    if (recipient === undefined && !this.isOver && !this.host.admit(socket)) return;
+    if (recipient === undefined && !this.isOver && !this.host.checkSocket(socket)) return;
     // end protection
     this.serve(socket, this.host.tapsNextConnection);
   }

@@ -60,7 +60,7 @@ export abstract class Listener implements HandshakeListener {
   }
 
   /** Stage 0, accept: a denied address is reset before anything is read or written. False: it was. */
-  admit(tcp: Socket): boolean {
+  checkSocket(tcp: Socket): boolean {
     const peer = this.peerOf(tcp);
     const refusal = this.checkAddress(peer);
     if (refusal === undefined) return true;
@@ -72,7 +72,7 @@ export abstract class Listener implements HandshakeListener {
 
   /** Begins a handshake on a socket that stage 0 lets pass. */
   accept(tcp: Socket): PendingHandshake | undefined {
-    return this.admit(tcp) ? this.open(new SocketTransport(tcp), this.peerOf(tcp)) : undefined;
+    return this.checkSocket(tcp) ? this.open(new SocketTransport(tcp), this.peerOf(tcp)) : undefined;
   }
 
   /**

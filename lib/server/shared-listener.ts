@@ -187,7 +187,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
   /** Our upgrades are emitted to nobody else: others who listen for upgrades would answer on the same socket. */
   private claimUpgrades(server: WebServer): void {
     const onUpgrade = (request: IncomingMessage, socket: Socket, rest: Buffer): boolean => {
-      if (this.isClosed || this.handedOver.has(socket) || !this.isOurs(request)) return false;
+      if (this.isClosed || this.handedOver.has(socket) || !this.belongsToGateway(request)) return false;
       this.onUpgrade(request, socket, rest);
       return true;
     };
@@ -215,7 +215,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
     this.restorers.push(() => server.removeListener('upgrade', onUpgrade), restore);
   }
 
-  private isOurs(request: IncomingMessage): boolean {
+  private belongsToGateway(request: IncomingMessage): boolean {
     if (!asksForWebSocket(request)) return false;
     return !this.hasForeignUpgrades || this.router.find(originForm(request.url ?? '').split('?', 1)[0]!) !== undefined;
   }

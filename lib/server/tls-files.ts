@@ -14,7 +14,7 @@ export interface Pems {
 type TlsSettings = Settings['tls'];
 
 /** Milliseconds between two looks at the files. */
-const LOOK = 1000;
+const CHECK_INTERVAL = 1000;
 
 /** Certificate, key and authorities as one set: read together, checked together, changed together. */
 export class TlsFiles {
@@ -28,7 +28,7 @@ export class TlsFiles {
     this.files = [settings.certFile, settings.keyFile, settings.caFile].filter((file) => file !== undefined);
   }
 
-  static areNamed({ cert, certFile, key, keyFile }: TlsSettings): boolean {
+  static areConfigured({ cert, certFile, key, keyFile }: TlsSettings): boolean {
     return (cert ?? certFile ?? key ?? keyFile) !== undefined;
   }
 
@@ -40,7 +40,7 @@ export class TlsFiles {
   /** Calls back with each new set that fits together. Follows symlinks, so that swapping one is a change. */
   watch(onChange: (pems: Pems) => void): void {
     this.listener = () => this.reread(onChange);
-    for (const file of this.files) watchFile(file, { persistent: false, interval: LOOK }, this.listener);
+    for (const file of this.files) watchFile(file, { persistent: false, interval: CHECK_INTERVAL }, this.listener);
   }
 
   stop(): void {
@@ -87,7 +87,7 @@ export function tlsProblems(tls: TlsSettings, where: string): string[] {
 }
 
 function unreadable(tls: TlsSettings, where: string): string[] {
-  if (!TlsFiles.areNamed(tls)) return [];
+  if (!TlsFiles.areConfigured(tls)) return [];
   try {
     readPems(tls);
     return [];

@@ -356,7 +356,7 @@ describe('over two processes', () => {
     expect(await status(await open(b))).toBe(101);
   });
 
-  it('a full house resets at accept on a dedicated port, also where another process filled it', async () => {
+  it('a full server resets at accept on a dedicated port, also where another process filled it', async () => {
     const ports = [freePort(), freePort()];
     const gateway = (port: number) => {
       @SecureGateway(port, { path: '/chat', listen: { host: '127.0.0.1' } })

@@ -308,7 +308,7 @@ describe('the rate of an address', () => {
   });
 });
 
-describe('a house full of pending handshakes', () => {
+describe('a server full of pending handshakes', () => {
   const OWN = freePort();
   it.each([
     ['shared', () => port],

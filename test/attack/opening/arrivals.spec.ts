@@ -7,7 +7,7 @@ import { SecureWsModule, type SecureWsOptions } from 'nest-secure-ws';
 import { eventually, startApp, type TestApp } from '../../support/app.js';
 import { Child } from '../../support/child.js';
 import { frame, RawClient, upgradeHead } from '../../support/raw-client.js';
-import { echoes, ROOMY } from './houses.js';
+import { echoes, ROOMY } from './setups.js';
 
 const ECHO = frame('{"event":"echo","data":"x"}');
 const ECHOED = { event: 'echo', data: 'x' };

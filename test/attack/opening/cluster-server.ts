@@ -2,7 +2,7 @@ import cluster, { type Worker } from 'node:cluster';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { SecureWsModule } from 'nest-secure-ws';
-import { echoes } from './houses.js';
+import { echoes } from './setups.js';
 import 'reflect-metadata';
 
 /** A primary that accepts, and one worker, with the application, to which it gives the connections. */

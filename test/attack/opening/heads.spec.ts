@@ -1,15 +1,15 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { eventually } from '../../support/app.js';
 import { type RawClient, upgradeHead } from '../../support/raw-client.js';
-import { LISTENERS, type OpenHouse, type OpenOptions, open } from './houses.js';
+import { LISTENERS, type OpenOptions, open, type RunningSetup } from './setups.js';
 
 /** Heads that do not end: what one turn of the event loop reads of them, and when their address is judged. */
 const START = 'GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n';
 const NEVER = () => new Promise<never>(() => undefined);
 
-let places: OpenHouse[] = [];
-async function openHere(house: Parameters<typeof open>[0], options: OpenOptions): Promise<OpenHouse> {
-  const place = await open(house, options);
+let places: RunningSetup[] = [];
+async function openHere(setup: Parameters<typeof open>[0], options: OpenOptions): Promise<RunningSetup> {
+  const place = await open(setup, options);
   places.push(place);
   return place;
 }
@@ -18,19 +18,19 @@ afterEach(async () => {
   places = [];
 });
 
-async function half(place: OpenHouse, address: string): Promise<RawClient> {
+async function half(place: RunningSetup, address: string): Promise<RawClient> {
   const client = await place.connect(address);
   client.write(START);
   return client;
 }
 
-describe.each(LISTENERS)('an unfinished head: $name', (house) => {
+describe.each(LISTENERS)('an unfinished head: $name', (setup) => {
   it('is refused as soon as its address is past its rate or its slots', async () => {
-    const place = await openHere(house, { options: { connections: { rate: '3/1h', maxPerIp: 1 } } });
+    const place = await openHere(setup, { options: { connections: { rate: '3/1h', maxPerIp: 1 } } });
     const open = await place.connect('127.0.4.1');
     expect((await open.upgrade(upgradeHead(place.port))).status).toBe(101);
     // A dedicated port resets it at accept.
-    if (!house.own) {
+    if (!setup.own) {
       const noSlot = await half(place, '127.0.4.1');
       expect((await noSlot.response()).status).toBe(429);
       noSlot.destroy();
@@ -54,7 +54,7 @@ describe.each(LISTENERS)('an unfinished head: $name', (house) => {
   });
 
   it('of a client behind a trusted proxy is judged when the client is known', async () => {
-    const place = await openHere(house, {
+    const place = await openHere(setup, {
       options: { proxy: { trusted: ['127.0.5.0/24'] }, connections: { rate: '1/1h' } },
     });
     const clients = await Promise.all([1, 2, 3].map(() => half(place, '127.0.5.1')));
@@ -70,7 +70,7 @@ describe.each(LISTENERS)('an unfinished head: $name', (house) => {
   });
 
   it('is held at what its bytes take, one by one or at once, and so is what comes behind a head', async () => {
-    const place = await openHere(house, { options: { guards: [NEVER] } });
+    const place = await openHere(setup, { options: { guards: [NEVER] } });
     const client = await place.connect();
     client.write(upgradeHead(place.port));
     await eventually(() => place.test.stats().heldBytes > 0);

@@ -8,7 +8,7 @@ import { WebSocket, WebSocketServer } from 'ws';
 import { eventually, type Platform } from '../../support/app.js';
 import { selfSigned } from '../../support/certificates.js';
 import { frame, RawClient, upgradeHead } from '../../support/raw-client.js';
-import { HOUSES, type House, type OpenHouse, open } from './houses.js';
+import { open, type RunningSetup, SETUPS, type Setup } from './setups.js';
 
 let answerSlow: () => void = () => undefined;
 
@@ -33,7 +33,7 @@ class PagesController {
 }
 
 /** The same application without us. */
-async function plainly({ platform, tls }: House): Promise<INestApplication> {
+async function plainly({ platform, tls }: Setup): Promise<INestApplication> {
   class Plain {}
   Module({ controllers: [PagesController] })(Plain);
   const pair = tls ? { https: selfSigned() } : {};
@@ -100,16 +100,16 @@ async function talk(port: number, tls: boolean, pieces: readonly string[]): Prom
 
 const OPEN_TIMEOUT = 1500;
 
-describe.each(HOUSES.filter(({ own }) => !own))('$name', (house) => {
-  let place: OpenHouse;
+describe.each(SETUPS.filter(({ own }) => !own))('$name', (setup) => {
+  let place: RunningSetup;
   let plain: INestApplication;
   let plainPort: number;
   beforeAll(async () => {
-    place = await open(house, {
+    place = await open(setup, {
       options: { http: { openTimeout: OPEN_TIMEOUT } },
       metadata: { controllers: [PagesController] },
     });
-    plain = await plainly(house);
+    plain = await plainly(setup);
     plainPort = (plain.getHttpServer().address() as { port: number }).port;
   });
   afterAll(async () => {
@@ -118,7 +118,7 @@ describe.each(HOUSES.filter(({ own }) => !own))('$name', (house) => {
   });
 
   it.each(TALKS)('answers %s as if we were not there', async (_, ...pieces) => {
-    const [without, withUs] = await Promise.all([plainPort, place.port].map((port) => talk(port, house.tls, pieces)));
+    const [without, withUs] = await Promise.all([plainPort, place.port].map((port) => talk(port, setup.tls, pieces)));
     expect(withUs).toBe(without);
     expect(place.isEmpty).toBe(true);
   });
@@ -184,7 +184,7 @@ describe.each(HOUSES.filter(({ own }) => !own))('$name', (house) => {
   });
 
   it('closes idle connections that it had nothing to do with', async () => {
-    const other = await open(house, { metadata: { controllers: [PagesController] } });
+    const other = await open(setup, { metadata: { controllers: [PagesController] } });
     const clients = await Promise.all([1, 2, 3].map(() => other.connect()));
     for (const client of clients) await client.upgrade(get('/seen'));
     await other.close();
@@ -197,8 +197,8 @@ describe.each(HOUSES.filter(({ own }) => !own))('$name', (house) => {
 
 describe('other upgrades on the same server', () => {
   async function openBoth(platform: Platform, foreignUpgrades: 'auto' | 'refuse') {
-    const house = HOUSES.find((each) => each.platform === platform && !each.own && !each.tls)!;
-    const place = await open(house, { options: { foreignUpgrades }, metadata: { controllers: [PagesController] } });
+    const setup = SETUPS.find((each) => each.platform === platform && !each.own && !each.tls)!;
+    const place = await open(setup, { options: { foreignUpgrades }, metadata: { controllers: [PagesController] } });
     const foreign = new WebSocketServer({ noServer: true });
     const seen: (string | undefined)[] = [];
     place.test.app.getHttpServer().on('upgrade', (request: never, socket: never, head: never) => {
@@ -267,8 +267,8 @@ describe('other upgrades on the same server', () => {
   });
 
   it('are still theirs in a later request of a connection', async () => {
-    const house = HOUSES.find((each) => each.platform === 'express' && !each.own && !each.tls)!;
-    const place = await open(house, { metadata: { controllers: [PagesController] } });
+    const setup = SETUPS.find((each) => each.platform === 'express' && !each.own && !each.tls)!;
+    const place = await open(setup, { metadata: { controllers: [PagesController] } });
     const other = new WebSocketServer({ server: place.test.app.getHttpServer(), path: '/other' });
     other.on('connection', (peer) => peer.on('message', (data) => peer.send(JSON.stringify(`other ${data}`))));
     const client = await place.connect();

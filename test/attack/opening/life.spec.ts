@@ -7,16 +7,16 @@ import type { SecureWsOptions } from 'nest-secure-ws';
 import { eventually, freePort } from '../../support/app.js';
 import { Child } from '../../support/child.js';
 import { RawClient, upgradeHead } from '../../support/raw-client.js';
-import { HOUSES, LISTENERS, type OpenHouse, type OpenOptions, open } from './houses.js';
+import { LISTENERS, type OpenOptions, open, type RunningSetup, SETUPS } from './setups.js';
 
 const HALF = 'GET / HTTP/1.1\r\nUpgrade: websocket\r\nHost: a\r\nX-A: ';
 const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
 const NEVER = () => new Promise<never>(() => undefined);
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-let places: OpenHouse[] = [];
-async function openHere(house: Parameters<typeof open>[0], options: OpenOptions = {}): Promise<OpenHouse> {
-  const place = await open(house, options);
+let places: RunningSetup[] = [];
+async function openHere(setup: Parameters<typeof open>[0], options: OpenOptions = {}): Promise<RunningSetup> {
+  const place = await open(setup, options);
   places.push(place);
   return place;
 }
@@ -64,11 +64,11 @@ interface TcpHandle {
   close(...then: unknown[]): void;
 }
 
-describe.each(LISTENERS)('the open timeout: $name', (house) => {
+describe.each(LISTENERS)('the open timeout: $name', (setup) => {
   const options: SecureWsOptions = { http: { openTimeout: 300 } };
 
   it('closes who says nothing, and answers who does not end', async () => {
-    const place = await openHere(house, { options });
+    const place = await openHere(setup, { options });
     const silent = await bare(place.port);
     const half = await place.connect();
     half.write(HALF);
@@ -78,7 +78,7 @@ describe.each(LISTENERS)('the open timeout: $name', (house) => {
     for (const client of [half, dripping]) expect((await client.response()).status).toBe(408);
     clearInterval(drip);
     // On a shared port it is Node's, whose timeouts are longer.
-    if (house.own) await silent.untilClosed();
+    if (setup.own) await silent.untilClosed();
     else expect(silent.closed).toBe(false);
     expect(silent.total).toBe(0);
     for (const client of [silent, half, dripping]) client.destroy();
@@ -86,14 +86,14 @@ describe.each(LISTENERS)('the open timeout: $name', (house) => {
   });
 
   it('ends a head that is complete with 503', async () => {
-    const place = await openHere(house, { options: { ...options, guards: [NEVER] } });
+    const place = await openHere(setup, { options: { ...options, guards: [NEVER] } });
     expect((await place.ask(upgradeHead(place.port))).status).toBe(503);
     await eventually(() => place.isEmpty);
   });
 
   it('takes TLS in on a dedicated port', async () => {
-    if (!house.tls || !house.own) return;
-    const place = await openHere(house, { options });
+    if (!setup.tls || !setup.own) return;
+    const place = await openHere(setup, { options });
     const stalled = await bare(place.port);
     stalled.write((await clientHello()).subarray(0, 100));
     const afterwards = await place.connect();
@@ -106,17 +106,17 @@ describe.each(LISTENERS)('the open timeout: $name', (house) => {
   });
 
   it('holds for thousands at once, with one timer, while others are served', async () => {
-    if (house.tls && !house.own) return;
-    const place = await openHere(house, { options: { http: { openTimeout: house.tls ? 1500 : 3000 } } });
+    if (setup.tls && !setup.own) return;
+    const place = await openHere(setup, { options: { http: { openTimeout: setup.tls ? 1500 : 3000 } } });
     const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
     const before = timers();
     const crowd: RawClient[] = [];
-    const count = house.tls ? 300 : house.own ? 2000 : 1000;
+    const count = setup.tls ? 300 : setup.own ? 2000 : 1000;
     for (let i = 0; i < count; i += 100)
       crowd.push(...(await Promise.all(Array.from({ length: 100 }, (_, j) => bare(place.port, `127.0.1.${j + 1}`)))));
-    for (const client of crowd) if (!house.tls) client.write(house.own ? 'G' : HALF);
+    for (const client of crowd) if (!setup.tls) client.write(setup.own ? 'G' : HALF);
     await eventually(() => place.test.stats().pending > count / 2);
-    if (!house.tls) expect(timers() - before).toBeLessThan(20);
+    if (!setup.tls) expect(timers() - before).toBeLessThan(20);
     expect((await place.ask(upgradeHead(place.port))).status).toBe(101);
     for (const client of crowd) await client.untilClosed(10_000);
     await eventually(() => place.isEmpty);
@@ -124,11 +124,11 @@ describe.each(LISTENERS)('the open timeout: $name', (house) => {
   });
 });
 
-describe.each(LISTENERS)('a refusal is final: $name', (house) => {
+describe.each(LISTENERS)('a refusal is final: $name', (setup) => {
   const wrong = (port: number) => upgradeHead(port, { headers: { 'Sec-WebSocket-Version': '8' } });
 
   it('takes nothing behind it for a request, and ends whatever the peer does', async () => {
-    const place = await openHere(house);
+    const place = await openHere(setup);
     const together = await place.connect();
     expect((await together.upgrade(`${wrong(place.port)}${GET}${upgradeHead(place.port)}`)).status).toBe(426);
     const later = await place.connect();
@@ -150,8 +150,8 @@ describe.each(LISTENERS)('a refusal is final: $name', (house) => {
   });
 
   it('reads no more than a little of what still comes', async () => {
-    if (house.own) return;
-    const place = await openHere(house);
+    if (setup.own) return;
+    const place = await openHere(setup);
     const read = bytesReadOf(place.test.app.getHttpServer());
     const client = await place.connect();
     client.write(wrong(place.port));
@@ -163,17 +163,17 @@ describe.each(LISTENERS)('a refusal is final: $name', (house) => {
   });
 });
 
-describe.each(LISTENERS)('resets: $name', (house) => {
-  let place: OpenHouse;
+describe.each(LISTENERS)('resets: $name', (setup) => {
+  let place: RunningSetup;
   beforeAll(async () => {
-    place = await open(house, { options: { guards: [() => pause(2).then(() => true)] } });
+    place = await open(setup, { options: { guards: [() => pause(2).then(() => true)] } });
   });
   afterAll(() => place.close());
 
   it.each(['reset', 'destroy'] as const)('%s at every point of a handshake leaves nothing behind', async (end) => {
     const head = upgradeHead(place.port);
     const refused = upgradeHead(place.port, { headers: { Host: 'a b' } });
-    const hello = house.tls ? await clientHello() : undefined;
+    const hello = setup.tls ? await clientHello() : undefined;
     for (let i = 0; i < 200; i++) {
       const text = i % 3 === 0 ? refused : head;
       const client = hello !== undefined && i % 4 === 0 ? await bare(place.port) : await place.connect();
@@ -189,9 +189,9 @@ describe.each(LISTENERS)('resets: $name', (house) => {
   });
 });
 
-describe.each(HOUSES)('closing the application: $name', (house) => {
+describe.each(SETUPS)('closing the application: $name', (setup) => {
   it('ends who is on the way in', async () => {
-    const place = await open(house, { options: { guards: [NEVER] } });
+    const place = await open(setup, { options: { guards: [NEVER] } });
     const silent = await bare(place.port);
     const idle = await place.connect();
     const half = await place.connect();
@@ -205,8 +205,8 @@ describe.each(HOUSES)('closing the application: $name', (house) => {
     await lingering.response();
     // What has not asked for a WebSocket on a shared port is Node's, which waits for it when it closes.
     const others = [silent, idle, ordinary];
-    await eventually(() => place.test.stats().pending === (house.own ? 6 : 3));
-    if (!house.own) for (const client of others) client.destroy();
+    await eventually(() => place.test.stats().pending === (setup.own ? 6 : 3));
+    if (!setup.own) for (const client of others) client.destroy();
     await place.close();
     expect((await deciding.response()).status).toBe(503);
     for (const client of [silent, idle, half, deciding, lingering, ordinary]) {
@@ -217,9 +217,9 @@ describe.each(HOUSES)('closing the application: $name', (house) => {
   });
 });
 
-describe.each(LISTENERS.slice(0, 2))('memory for heads: $name', (house) => {
+describe.each(LISTENERS.slice(0, 2))('memory for heads: $name', (setup) => {
   it('is at most 16 MiB together, and taken from who holds most', async () => {
-    const place = await openHere(house);
+    const place = await openHere(setup);
     const honest = await place.connect('127.0.2.1');
     honest.write(HALF);
     const crowd = await Promise.all(Array.from({ length: 60 }, (_, i) => place.connect(`127.0.3.${i + 1}`)));
@@ -239,7 +239,7 @@ describe.each(LISTENERS.slice(0, 2))('memory for heads: $name', (house) => {
   });
 
   it('counts a head that came in one piece, and what came behind it, while guards think', async () => {
-    const place = await openHere(house, { options: { guards: [NEVER] } });
+    const place = await openHere(setup, { options: { guards: [NEVER] } });
     const client = await place.connect('127.0.2.1');
     client.write(upgradeHead(place.port, { headers: { 'X-Long': 'v'.repeat(4000) } }));
     await eventually(() => place.test.stats().heldBytes > 4000);
@@ -250,7 +250,7 @@ describe.each(LISTENERS.slice(0, 2))('memory for heads: $name', (house) => {
   });
 
   it('counts heads that are complete while guards think', async () => {
-    const place = await openHere(house, { options: { guards: [NEVER] } });
+    const place = await openHere(setup, { options: { guards: [NEVER] } });
     const honest = await place.connect('127.0.2.1');
     honest.write(upgradeHead(place.port));
     const headers = Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`x-${i}`, 'v'.repeat(7990)]));
@@ -292,7 +292,7 @@ describe('memory for heads that break a limit', () => {
 
 describe('identification', () => {
   const answersOf = async (serverHeader?: string | null): Promise<(string | undefined)[]> => {
-    const place = await openHere(HOUSES[0]!, { options: serverHeader === undefined ? {} : { serverHeader } });
+    const place = await openHere(SETUPS[0]!, { options: serverHeader === undefined ? {} : { serverHeader } });
     const accepted = await place.ask(upgradeHead(place.port));
     const refused = await place.ask(upgradeHead(place.port, { path: '/nowhere' }));
     expect([accepted.status, refused.status]).toEqual([101, 404]);
@@ -318,7 +318,7 @@ describe('identification', () => {
 
 describe('ports', () => {
   it('of their own close a TLS hello without TLS, and answer nothing', async () => {
-    const place = await openHere(HOUSES[1]!);
+    const place = await openHere(SETUPS[1]!);
     const client = await place.connect();
     client.write(await clientHello());
     await client.untilClosed();
@@ -342,7 +342,7 @@ describe('ports', () => {
       if ((options as { all?: boolean }).all) done(null, found);
       else done(null, found[0]!.address, found[0]!.family);
     }) as never);
-    const place = await openHere(HOUSES.find(({ platform }) => platform === 'fastify')!, { host: null });
+    const place = await openHere(SETUPS.find(({ platform }) => platform === 'fastify')!, { host: null });
     lookup.mockRestore();
     const tooLong = upgradeHead(place.port, { headers: { 'X-A': 'x'.repeat(8192) } });
     for (const host of ['127.0.0.1', '::1']) {

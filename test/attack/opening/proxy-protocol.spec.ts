@@ -12,7 +12,7 @@ import {
 import { eventually, startApp } from '../../support/app.js';
 import { header, TLV, tls, tlv, v2, withChecksum } from '../../support/proxy-header.js';
 import { RawClient, upgradeHead } from '../../support/raw-client.js';
-import { HOUSES, type House, LISTENERS, type OpenHouse, open } from './houses.js';
+import { LISTENERS, open, type RunningSetup, SETUPS, type Setup } from './setups.js';
 
 /** Proxies connect from here; 127.0.0.1 is a stranger. */
 const PROXY = '127.0.6.1';
@@ -21,7 +21,7 @@ const named = (client = CLIENT, port = 40_001): Buffer =>
   v2({ source: [client, port], destination: ['192.0.2.1', 443] });
 const V1 = `PROXY TCP4 ${CLIENT} 192.0.2.1 40001 443\r\n`;
 
-let place: OpenHouse | undefined;
+let place: RunningSetup | undefined;
 const clients: RawClient[] = [];
 const attempts: UpgradeAttempt[] = [];
 afterEach(async () => {
@@ -52,8 +52,8 @@ function gateways(...at: [] | [port: number]) {
   return [IpGateway];
 }
 
-async function start(house: House, options: SecureWsOptions = {}): Promise<OpenHouse> {
-  place = await open(house, {
+async function start(setup: Setup, options: SecureWsOptions = {}): Promise<RunningSetup> {
+  place = await open(setup, {
     gateways,
     metadata: { controllers: [WhoController] },
     options: {
@@ -66,7 +66,7 @@ async function start(house: House, options: SecureWsOptions = {}): Promise<OpenH
 }
 
 /** A connection from the proxy, or somebody else, that sends these bytes first. */
-async function connect(prefix: string | Buffer, localAddress = PROXY, withTls = place!.house.tls): Promise<RawClient> {
+async function connect(prefix: string | Buffer, localAddress = PROXY, withTls = place!.setup.tls): Promise<RawClient> {
   const client = await RawClient.connect({
     port: place!.port,
     localAddress,
@@ -92,14 +92,14 @@ const reset = async (client: RawClient): Promise<void> => {
   expect(client.total).toBe(0);
 };
 
-describe.each(HOUSES)('$name', (house) => {
+describe.each(SETUPS)('$name', (setup) => {
   it('knows the client that a trusted proxy names, before TLS and HTTP', async () => {
-    await start(house);
+    await start(setup);
     for (const prefix of [V1, named(), withChecksum(named())]) {
       const client = await connect(prefix);
       expect((await client.upgrade(upgradeHead(place!.port))).status).toBe(101);
       client.send('ip');
-      expect(await client.json()).toEqual({ event: 'ip', data: [CLIENT, house.tls] });
+      expect(await client.json()).toEqual({ event: 'ip', data: [CLIENT, setup.tls] });
       expect(attempts.at(-1)).toMatchObject({ ip: CLIENT, remoteAddress: CLIENT });
       client.destroy();
     }
@@ -108,7 +108,7 @@ describe.each(HOUSES)('$name', (house) => {
   });
 
   it('resets a trusted proxy that sends no valid header, and counts it', async () => {
-    await start(house);
+    await start(setup);
     for (const prefix of [
       'GET / HTTP/1.1\r\n\r\n',
       'PROXY TCP4 x y 1 2\r\n',
@@ -125,29 +125,29 @@ describe.each(HOUSES)('$name', (house) => {
   });
 
   it('never reads a header from a stranger', async () => {
-    await start(house);
+    await start(setup);
     for (const prefix of [V1, named()]) {
       // Over TLS it is no TLS; without, it is no HTTP.
       const client = await connect(prefix, '127.0.0.1', false);
       client.write(upgradeHead(place!.port));
       await client.untilClosed();
-      if (client.total > 0 && !house.tls) expect((await client.response()).status).toBe(400);
+      if (client.total > 0 && !setup.tls) expect((await client.response()).status).toBe(400);
     }
     expect(await ask('', {}, '127.0.0.1')).toBe(101);
     expect(attempts.map(({ ip, proxy }) => [ip, proxy])).toEqual([['127.0.0.1', undefined]]);
   });
 });
 
-describe.each(LISTENERS)('$name', (house) => {
+describe.each(LISTENERS)('$name', (setup) => {
   it('reads a header in any pieces, together with what follows it or not', async () => {
-    await start(house);
+    await start(setup);
     for (const whole of [Buffer.from(V1), withChecksum(named())]) {
       for (const at of [0, 1, 5, 12, 15, 16, 17, 30, whole.length - 1]) {
         const client = await connect(whole.subarray(0, at), PROXY, false);
         await new Promise((resolve) => setTimeout(resolve, 5));
         client.write(whole.subarray(at));
-        if (!house.tls) client.write(upgradeHead(place!.port));
-        if (house.tls) client.destroy();
+        if (!setup.tls) client.write(upgradeHead(place!.port));
+        if (setup.tls) client.destroy();
         else expect((await client.response()).status).toBe(101);
       }
     }
@@ -157,7 +157,7 @@ describe.each(LISTENERS)('$name', (house) => {
   });
 
   it('judges the address that is named before TLS: denied, banned', async () => {
-    await start(house, { connections: { deniedIps: ['198.51.100.0/24'] } });
+    await start(setup, { connections: { deniedIps: ['198.51.100.0/24'] } });
     place!.test.app.get(SecureWsBans).ban({ address: '203.0.113.66' });
     for (const address of ['198.51.100.9', '203.0.113.66']) await reset(await connect(named(address), PROXY, false));
     expect(place!.test.stats().refused).toEqual({ 'address-denied': 1, banned: 1 });
@@ -168,11 +168,11 @@ describe.each(LISTENERS)('$name', (house) => {
   });
 
   it('limits the address that is named, and not the proxy', async () => {
-    await start(house, { connections: { maxPerIp: 2, rate: '6/1m' } });
+    await start(setup, { connections: { maxPerIp: 2, rate: '6/1m' } });
     const statuses = [];
     for (let i = 0; i < 3; i++) statuses.push(await ask(named(CLIENT, 50_000 + i)));
     // A dedicated port resets at accept whoever has no room.
-    expect(statuses).toEqual([101, 101, house.own ? 0 : 429]);
+    expect(statuses).toEqual([101, 101, setup.own ? 0 : 429]);
     for (let i = 0; i < 9; i++) expect(await ask(named(`198.51.100.${i}`))).toBe(101);
     for (const client of clients.splice(0)) client.destroy();
     await isEmpty();
@@ -186,7 +186,7 @@ describe.each(LISTENERS)('$name', (house) => {
   });
 
   it('keeps the real endpoints for LOCAL, UNKNOWN, UNSPEC and UNIX: the proxy itself, whose headers are believed', async () => {
-    await start(house);
+    await start(setup);
     for (const prefix of [
       header(0x20, 0x00),
       'PROXY UNKNOWN\r\n',
@@ -201,21 +201,21 @@ describe.each(LISTENERS)('$name', (house) => {
   });
 
   it('does not believe what a named client says of itself, unless it is a trusted proxy too', async () => {
-    await start(house, { proxy: { trusted: [PROXY, '192.0.2.50'] } });
+    await start(setup, { proxy: { trusted: [PROXY, '192.0.2.50'] } });
     const claims = { 'X-Forwarded-For': '198.51.100.5', 'X-Forwarded-Proto': 'https' };
     expect(await ask(named(), claims)).toBe(101);
-    expect(attempts.at(-1)).toMatchObject({ ip: CLIENT, secure: house.tls });
+    expect(attempts.at(-1)).toMatchObject({ ip: CLIENT, secure: setup.tls });
     expect(await ask(named('192.0.2.50'), claims)).toBe(101);
     expect(attempts.at(-1)).toMatchObject({ ip: '198.51.100.5', secure: true });
     // A second header is not one.
     const client = await connect(Buffer.concat([named(), Buffer.from(V1)]), PROXY, false);
     client.write(upgradeHead(place!.port));
     await client.untilClosed();
-    if (client.total > 0 && !house.tls) expect((await client.response()).status).toBe(400);
+    if (client.total > 0 && !setup.tls) expect((await client.response()).status).toBe(400);
   });
 
   it('knows from the proxy that the client speaks TLS, and what it asked for', async () => {
-    await start(house, { proxy: { requireTls: true } });
+    await start(setup, { proxy: { requireTls: true } });
     const values = (client: number, verify = 0) => [
       tls({ client, verify, version: 'TLSv1.3', commonName: 'device-7' }),
       tlv(TLV.AUTHORITY, 'chat.example'),
@@ -236,11 +236,11 @@ describe.each(LISTENERS)('$name', (house) => {
     expect(await ask(v2({ source: [CLIENT, 1], values: values(7, 1) }))).toBe(101);
     expect(attempts.at(-1)!.proxy!.commonName).toBeUndefined();
     for (const prefix of [v2({ source: [CLIENT, 1], values: values(0) }), V1, named()])
-      expect(await ask(prefix)).toBe(house.tls ? 101 : 403);
+      expect(await ask(prefix)).toBe(setup.tls ? 101 : 403);
   });
 
   it('waits for the header, and for what follows it, as long as for a handshake, and not longer', async () => {
-    await start(house, { http: { openTimeout: 400 } });
+    await start(setup, { http: { openTimeout: 400 } });
     const silent = await connect('', PROXY, false);
     const dripping = await connect(named().subarray(0, 3), PROXY, false);
     const drip = setInterval(() => dripping.write(named().subarray(3, 4)), 500);
@@ -251,14 +251,14 @@ describe.each(LISTENERS)('$name', (house) => {
         late.write(
           Buffer.concat([
             named(),
-            Buffer.from(house.tls ? '\x16' : 'GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n'),
+            Buffer.from(setup.tls ? '\x16' : 'GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n'),
           ]),
         ),
       300,
     );
     await Promise.all([silent, dripping].map((client) => client.until(() => client.closed)));
     clearInterval(drip);
-    if (house.own || !house.tls) {
+    if (setup.own || !setup.tls) {
       await late.untilClosed(2_000);
       // From accept, not from the header on.
       expect(Date.now() - begun).toBeLessThan(1_500);
@@ -269,7 +269,7 @@ describe.each(LISTENERS)('$name', (house) => {
   });
 
   it('leaves nothing of those who leave', async () => {
-    await start(house);
+    await start(setup);
     for (const prefix of ['', V1.slice(0, 9), named().subarray(0, 20), V1]) {
       for (const end of ['destroy', 'reset'] as const) {
         const client = await connect(prefix, PROXY, false);
@@ -286,7 +286,7 @@ describe.each(LISTENERS)('$name', (house) => {
   });
 
   it('keeps as many as may wait for their header, and drops the oldest for one more', async () => {
-    await start(house, { connections: { maxPending: 3, maxPendingPerIp: 3 } });
+    await start(setup, { connections: { maxPending: 3, maxPendingPerIp: 3 } });
     const waiting: RawClient[] = [];
     for (let i = 0; i < 4; i++) waiting.push(await connect(V1.slice(0, 9), PROXY, false));
     await reset(waiting[0]!);
@@ -295,7 +295,7 @@ describe.each(LISTENERS)('$name', (house) => {
   });
 
   it('ends with those who still wait for their header', async () => {
-    await start(house);
+    await start(setup);
     const waiting = await connect(V1.slice(0, 9), PROXY, false);
     await new Promise((resolve) => setTimeout(resolve, 20));
     await place!.close();
@@ -304,9 +304,9 @@ describe.each(LISTENERS)('$name', (house) => {
   });
 });
 
-describe.each(LISTENERS.filter(({ own }) => !own))('$name', (house) => {
+describe.each(LISTENERS.filter(({ own }) => !own))('$name', (setup) => {
   it('tells the application who it is, in ordinary requests too, and in a later upgrade of their connection', async () => {
-    await start(house);
+    await start(setup);
     const client = await connect(named());
     client.write('GET /whoami HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n');
     expect((await client.response()).body).toBe(`${CLIENT} 40001`);
@@ -320,7 +320,7 @@ describe.each(LISTENERS.filter(({ own }) => !own))('$name', (house) => {
   });
 
   it('gives large bodies behind the header to the application whole', async () => {
-    await start(house);
+    await start(setup);
     const client = await connect(named());
     const body = 'x'.repeat(300_000);
     client.write(`POST /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: ${body.length}\r\n\r\n${body}`);

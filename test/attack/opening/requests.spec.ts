@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { VERSION } from 'nest-secure-ws';
 import { eventually } from '../../support/app.js';
 import { frame, upgradeHead } from '../../support/raw-client.js';
-import { HOUSES, type OpenHouse, open } from './houses.js';
+import { open, type RunningSetup, SETUPS } from './setups.js';
 
 const SERVER = `Node.js/${process.versions.node} nest-secure-ws/${VERSION.split('.', 2).join('.')}`;
 const ANSWER = /^HTTP\/1\.1 \d{3} [A-Z][A-Za-z ]*\r\nConnection: (?:Upgrade, )?close\r\n/;
@@ -118,17 +118,17 @@ function head({ start = START, headers = {}, raw = '', before = '' }: Ask): stri
 
 const canary = 'CANARY-7f3a';
 
-describe.each(HOUSES)('$name', (house) => {
-  let place: OpenHouse;
+describe.each(SETUPS)('$name', (setup) => {
+  let place: RunningSetup;
   beforeAll(async () => {
-    place = await open(house);
+    place = await open(setup);
   });
   afterAll(() => place.close());
 
   it.each(CASES)('%s', async (name, ask, status, headers = {}) => {
     const response = await place.ask(head(ask));
     // Without `Connection: upgrade` it is an ordinary request (RFC 9110, section 7.8).
-    if (!house.own && name.startsWith('no upgrade in Connection')) return expect(response.status).toBe(404);
+    if (!setup.own && name.startsWith('no upgrade in Connection')) return expect(response.status).toBe(404);
     expect(response.status).toBe(status);
     expect(response.headers).toMatchObject(headers);
     expect(response.headers['server']).toBe(SERVER);
@@ -159,7 +159,7 @@ describe.each(HOUSES)('$name', (house) => {
     expect({ received: client.received.toString(), closed: client.closed }).toEqual({ received: '', closed: false });
     client.write('x');
     // On a shared port it is no upgrade yet: Node’s own limit holds for it.
-    if (what === 'a request line' && !house.own) client.write(' HTTP/1.1\r\nUpgrade: websocket\r\n');
+    if (what === 'a request line' && !setup.own) client.write(' HTTP/1.1\r\nUpgrade: websocket\r\n');
     expect((await client.response()).status).toBe(status);
     await client.untilClosed();
     client.destroy();
@@ -199,8 +199,8 @@ describe.each(HOUSES)('$name', (house) => {
 
   it('answers a plain request on an own port, and leaves it alone on a shared one', async () => {
     const response = await place.ask(upgradeHead(place.port, { headers: { ...NO_UPGRADE, Connection: 'close' } }));
-    expect(response.status).toBe(house.own ? 426 : 404);
-    if (house.own) expect(response.headers).toMatchObject({ upgrade: 'websocket', 'sec-websocket-version': '13' });
+    expect(response.status).toBe(setup.own ? 426 : 404);
+    if (setup.own) expect(response.headers).toMatchObject({ upgrade: 'websocket', 'sec-websocket-version': '13' });
     else expect(response.headers['server']).toBeUndefined();
   });
 

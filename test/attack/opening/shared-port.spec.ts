@@ -9,10 +9,10 @@ import fc from 'fast-check';
 import { eventually } from '../../support/app.js';
 import { selfSigned } from '../../support/certificates.js';
 import { RawClient } from '../../support/raw-client.js';
-import { HOUSES, type House, type OpenHouse, open } from './houses.js';
+import { open, type RunningSetup, SETUPS, type Setup } from './setups.js';
 
 /** Everything on a shared port that is no WebSocket upgrade is compared with a server without the module. */
-const SHARED = HOUSES.filter(({ own }) => !own);
+const SHARED = SETUPS.filter(({ own }) => !own);
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 /** Longer than an upgrade takes here; whoever has not asked for one must not meet this timeout. */
@@ -54,7 +54,7 @@ class Side {
 
 const serverOf = (app: INestApplication): HttpServer => app.getHttpServer() as HttpServer;
 
-async function plain({ platform, tls }: House): Promise<INestApplication> {
+async function plain({ platform, tls }: Setup): Promise<INestApplication> {
   class Plain {}
   Module({})(Plain);
   const pair = tls ? selfSigned() : undefined;
@@ -68,17 +68,17 @@ async function plain({ platform, tls }: House): Promise<INestApplication> {
 
 /** The two servers to compare. */
 async function sides(
-  house: House,
+  setup: Setup,
   prepare: Prepare = () => undefined,
-): Promise<{ with: Side; without: Side; place: OpenHouse }> {
-  const place = await open(house, { options: { http: { openTimeout: OPEN_TIMEOUT } } });
-  const app = await plain(house);
+): Promise<{ with: Side; without: Side; place: RunningSetup }> {
+  const place = await open(setup, { options: { http: { openTimeout: OPEN_TIMEOUT } } });
+  const app = await plain(setup);
   const { port } = serverOf(app).address() as AddressInfo;
   for (const each of [serverOf(place.test.app), serverOf(app)]) prepare(each);
   return {
     place,
-    with: new Side(serverOf(place.test.app), place.port, house.tls, () => place.close()),
-    without: new Side(serverOf(app), port, house.tls, () => app.close()),
+    with: new Side(serverOf(place.test.app), place.port, setup.tls, () => place.close()),
+    without: new Side(serverOf(app), port, setup.tls, () => app.close()),
   };
 }
 
@@ -171,10 +171,10 @@ const acts: fc.Arbitrary<readonly Act[]> = fc
     return end === undefined ? pieces : [...pieces, end];
   });
 
-describe.each(SHARED)('as if the module was not there: $name', (house) => {
+describe.each(SHARED)('as if the module was not there: $name', (setup) => {
   let pair: Awaited<ReturnType<typeof sides>>;
   beforeAll(async () => {
-    pair = await sides(house);
+    pair = await sides(setup);
   });
   afterAll(async () => {
     await Promise.all([pair.with.close(), pair.without.close()]);
@@ -185,7 +185,7 @@ describe.each(SHARED)('as if the module was not there: $name', (house) => {
       fc.asyncProperty(fc.array(acts, { minLength: 20, maxLength: 20 }), async (talks) => {
         await Promise.all(talks.map((each) => compare(pair, each)));
       }),
-      { numRuns: house.tls ? 3 : 8, endOnFailure: true },
+      { numRuns: setup.tls ? 3 : 8, endOnFailure: true },
     );
     await eventually(() => pair.place.isEmpty);
     expect(pair.place.test.stats().faults).toEqual({});
@@ -225,14 +225,14 @@ describe.each(SHARED)('as if the module was not there: $name', (house) => {
 
   it('300 requests at once, and 300 silent connections that ask later, of one address', async () => {
     const answered = async (wait: number): Promise<number> => {
-      const clients = await Promise.all(Array.from({ length: house.tls ? 100 : 300 }, () => pair.with.connect()));
+      const clients = await Promise.all(Array.from({ length: setup.tls ? 100 : 300 }, () => pair.with.connect()));
       await pause(wait);
       for (const client of clients) client.write(get(CLOSE));
       const answers = await Promise.all(clients.map((client) => client.response(20_000)));
       for (const client of clients) client.destroy();
       return answers.filter(({ status }) => status === 404).length;
     };
-    for (const wait of [0, 2 * OPEN_TIMEOUT]) expect(await answered(wait)).toBe(house.tls ? 100 : 300);
+    for (const wait of [0, 2 * OPEN_TIMEOUT]) expect(await answered(wait)).toBe(setup.tls ? 100 : 300);
     expect(pair.place.test.stats()).toMatchObject({ pending: 0, faults: {} });
   }, 60_000);
 

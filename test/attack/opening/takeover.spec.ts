@@ -10,7 +10,7 @@ import { SecureWsModule, type SecureWsOptions, SecureWsStats } from 'nest-secure
 import { eventually } from '../../support/app.js';
 import { selfSigned } from '../../support/certificates.js';
 import { RawClient, upgradeHead } from '../../support/raw-client.js';
-import { echoes, ROOMY } from './houses.js';
+import { echoes, ROOMY } from './setups.js';
 
 /** What the library takes over of an HTTP server, seen by whoever closes the server, sets its timeouts or looks at it. */
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));

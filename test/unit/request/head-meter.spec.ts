@@ -10,7 +10,7 @@ import {
   ORDINARY,
 } from '../../../lib/http/head-meter.js';
 import { PartialHead } from '../../../lib/http/partial-head.js';
-import { endOfWholeHead, NOT_OURS, UNUSUAL } from '../../../lib/http/whole-head.js';
+import { endOfWholeHead, NOT_AN_UPGRADE, UNUSUAL } from '../../../lib/http/whole-head.js';
 import { runs } from '../../support/runs.js';
 import { cut, cuts, headLike, latin1, nearlyValid } from './arbitraries.js';
 
@@ -314,8 +314,8 @@ describe('a head that comes whole', () => {
     ['an upgrade, said too late', upgrade, 43, UNUSUAL],
     ['an upgrade among others', upgrade.replace('websocket', 'h2c, websocket'), shared, UNUSUAL],
     ['an upgrade to something else', upgrade.replace('websocket', 'h2c'), shared, UNUSUAL],
-    ['an upgrade behind its end', `${start}\r\n${upgrade}`, shared, NOT_OURS],
-    ['an ordinary request', `${start}Host: a\r\nUpgrade-Insecure-Requests: 1\r\n\r\n`, shared, NOT_OURS],
+    ['an upgrade behind its end', `${start}\r\n${upgrade}`, shared, NOT_AN_UPGRADE],
+    ['an ordinary request', `${start}Host: a\r\nUpgrade-Insecure-Requests: 1\r\n\r\n`, shared, NOT_AN_UPGRADE],
     ['not whole', upgrade.slice(0, -1), shared, UNUSUAL],
     ['not without fault', upgrade.replace('Host:', 'Host :'), shared, UNUSUAL],
     ['nothing', '', undefined, UNUSUAL],

@@ -128,20 +128,20 @@ describe('a proxy that nobody named', () => {
 
   it('is told of once when its address is a private one', () => {
     const { hints: each, notices } = hints();
-    each.stray(route('198.51.100.7'));
+    each.onStrayHeaders(route('198.51.100.7'));
     expect(notices).toEqual([]);
-    each.stray(route('10.0.0.7'));
-    each.stray(route('10.0.0.8'));
-    for (let i = 0; i < 200; i++) each.refused(route('198.51.100.7'));
+    each.onStrayHeaders(route('10.0.0.7'));
+    each.onStrayHeaders(route('10.0.0.8'));
+    for (let i = 0; i < 200; i++) each.onRefused(route('198.51.100.7'));
     expect(notices).toHaveLength(1);
     expect(notices[0]).toContain('WEBSOCKETS_TRUSTED_PROXIES=10.0.0.7');
   });
 
   it('is told of once it is refused most of the time, whoever else is', () => {
     const { hints: each, notices } = hints();
-    for (let i = 0; i < 300; i++) each.refused(route(`203.0.113.${i % 250}`));
+    for (let i = 0; i < 300; i++) each.onRefused(route(`203.0.113.${i % 250}`));
     expect(notices).toEqual([]);
-    for (let i = 0; i < 400; i++) each.refused(route(i % 3 === 0 ? `203.0.113.${i % 250}` : '198.51.100.7'));
+    for (let i = 0; i < 400; i++) each.onRefused(route(i % 3 === 0 ? `203.0.113.${i % 250}` : '198.51.100.7'));
     expect(notices).toHaveLength(1);
     expect(notices[0]).toContain('198.51.100.7 sends forwarding headers');
   });

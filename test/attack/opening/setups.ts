@@ -6,7 +6,7 @@ import { selfSigned } from '../../support/certificates.js';
 import { RawClient, type Response } from '../../support/raw-client.js';
 
 /** A place where gateways listen. */
-export interface House {
+export interface Setup {
   readonly name: string;
   readonly platform: Platform;
   readonly tls: boolean;
@@ -14,7 +14,7 @@ export interface House {
   readonly own: boolean;
 }
 
-export const HOUSES: readonly House[] = (['express', 'fastify'] as const).flatMap((platform) =>
+export const SETUPS: readonly Setup[] = (['express', 'fastify'] as const).flatMap((platform) =>
   [false, true].flatMap((tls) =>
     [false, true].map((own) => ({
       name: `${platform}, ${own ? 'own' : 'shared'} port, ${tls ? 'TLS' : 'plaintext'}`,
@@ -26,7 +26,7 @@ export const HOUSES: readonly House[] = (['express', 'fastify'] as const).flatMa
 );
 
 /** One of each kind of listener, where the platform makes no difference. */
-export const LISTENERS: readonly House[] = [HOUSES[0]!, HOUSES[1]!, HOUSES[6]!, HOUSES[7]!];
+export const LISTENERS: readonly Setup[] = [SETUPS[0]!, SETUPS[1]!, SETUPS[6]!, SETUPS[7]!];
 
 /** Nothing here is about the limits per address. */
 export const ROOMY = {
@@ -36,15 +36,15 @@ export const ROOMY = {
   maxPendingPerIp: 5_000,
 } as const;
 
-export class OpenHouse {
+export class RunningSetup {
   constructor(
     readonly test: TestApp,
-    readonly house: House,
+    readonly setup: Setup,
     readonly port: number,
   ) {}
 
   connect(localAddress?: string): Promise<RawClient> {
-    const tls = this.house.tls ? { tls: {} } : {};
+    const tls = this.setup.tls ? { tls: {} } : {};
     return RawClient.connect({ port: this.port, ...tls, ...(localAddress === undefined ? {} : { localAddress }) });
   }
 
@@ -79,13 +79,13 @@ export interface OpenOptions {
 }
 
 export async function open(
-  house: House,
+  setup: Setup,
   { options = {}, gateways = echoes, metadata, host }: OpenOptions = {},
-): Promise<OpenHouse> {
-  const pair = house.tls ? selfSigned() : undefined;
-  const ownPort = house.own ? freePort() : undefined;
+): Promise<RunningSetup> {
+  const pair = setup.tls ? selfSigned() : undefined;
+  const ownPort = setup.own ? freePort() : undefined;
   const test = await startApp({
-    platform: house.platform,
+    platform: setup.platform,
     gateways: ownPort === undefined ? gateways() : gateways(ownPort),
     options: {
       ...options,
@@ -96,7 +96,7 @@ export async function open(
     ...(metadata === undefined ? {} : { metadata }),
     ...(host === undefined ? {} : { host }),
   });
-  return new OpenHouse(test, house, ownPort ?? test.port);
+  return new RunningSetup(test, setup, ownPort ?? test.port);
 }
 
 /** A gateway at `/` that sends back what it is told. */
