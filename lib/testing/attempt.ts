@@ -78,10 +78,14 @@ function valid<T>(value: T | undefined, what: string): T {
 const toError = (reason: unknown): Error =>
   reason instanceof Error ? reason : new DOMException('aborted', 'AbortError');
 
-function rawHeadersOf({ headers = {}, cookies = {}, origin, protocols = [] }: AttemptOptions, host: string): string[] {
-  const cookie = Object.entries(cookies)
+/** The value of a `Cookie` header; empty without cookies. */
+export const cookieHeader = (cookies: Readonly<Record<string, string>>): string =>
+  Object.entries(cookies)
     .map(([name, value]) => `${name}=${encodeURIComponent(value)}`)
     .join('; ');
+
+function rawHeadersOf({ headers = {}, cookies = {}, origin, protocols = [] }: AttemptOptions, host: string): string[] {
+  const cookie = cookieHeader(cookies);
   const all: Record<string, string | readonly string[]> = { Host: host, ...headers };
   if (origin !== undefined) all['Origin'] = origin;
   if (cookie !== '') all['Cookie'] = cookie;

@@ -1,0 +1,112 @@
+import { AssertionError } from 'node:assert';
+import diagnostics_channel from 'node:diagnostics_channel';
+import { inspect, isDeepStrictEqual } from 'node:util';
+import type { INestApplication } from '@nestjs/common';
+import { connect, UnexpectedStatusError } from '../client/index.js';
+import type { RefusalReason } from '../http/refusal.js';
+import type { RefusedEvent } from '../telemetry/events.js';
+import { callOf, type UpgradeOptions } from './connect-to.js';
+
+export interface RefusedAttempt extends UpgradeOptions {
+  /** The request target, query included. Default `/`. */
+  readonly path?: string;
+}
+
+/** What an attempt must be refused with; what is left out may be anything. */
+export interface ExpectedRefusal {
+  /** The status, or `'reset'` where the connection must end without a response. */
+  readonly status?: number | 'reset';
+  /** The check that refuses, one of `REFUSAL_REASONS`: `'guard'`, `'origin'`, `'connections-per-ip'`, … */
+  readonly reason?: RefusalReason;
+  /** Headers of the response, by name. */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** How an attempt was refused. */
+export interface ObservedRefusal {
+  readonly status: number | 'reset';
+  /** `undefined` where no gateway of this package refused, such as a path that another library has. */
+  readonly reason: RefusalReason | undefined;
+  /** What the check compared or missed, as the log has it. */
+  readonly detail: string | undefined;
+  /** By their names in lower case. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+/**
+ * Attempts to connect, and resolves with how the attempt was refused. Rejects with an `AssertionError`, which Jest,
+ * Vitest and `node:test` show as one of their own, where it is accepted (the connection is closed again) or refused in
+ * another way; with Node's error where nothing listens.
+ *
+ * @example await expectRefusal(app, { path: '/chat' }, { status: 401, reason: 'guard' });
+ */
+export async function expectRefusal(
+  app: INestApplication,
+  { path = '/', ...options }: RefusedAttempt = {},
+  expected: ExpectedRefusal = {},
+): Promise<ObservedRefusal> {
+  const observed = await observe(app, path, options);
+  if (observed === undefined) throw assertion(`${path} accepted the connection`, { status: 101 }, expected);
+  const { status, reason, detail } = observed;
+  const actual = {
+    ...(expected.status !== undefined && { status }),
+    ...(expected.reason !== undefined && { reason }),
+    ...(expected.headers !== undefined && { headers: named(observed.headers, Object.keys(expected.headers)) }),
+  };
+  const wanted = Object.fromEntries(Object.entries(expected).filter(([, value]) => value !== undefined));
+  if (isDeepStrictEqual(actual, wanted)) return observed;
+  const why = detail === undefined ? '' : ` (${detail})`;
+  throw assertion(`${path} was refused with ${status}, reason ${reason ?? 'unknown'}${why}`, actual, expected);
+}
+
+const named = (headers: Readonly<Record<string, string>>, names: readonly string[]): object =>
+  Object.fromEntries(names.map((name) => [name, headers[name.toLowerCase()]]));
+
+const assertion = (message: string, actual: object, expected: ExpectedRefusal): AssertionError =>
+  new AssertionError({
+    message: `${message}; expected ${inspect(expected)}`,
+    actual,
+    expected,
+    operator: 'expectRefusal',
+  });
+
+/** `undefined`: the attempt was accepted. */
+async function observe(
+  app: INestApplication,
+  path: string,
+  options: UpgradeOptions,
+): Promise<ObservedRefusal | undefined> {
+  const { url, rest } = callOf(app, path, options);
+  const { pathname } = new URL(url);
+  const events: RefusedEvent[] = [];
+  const listen = (event: unknown): void => void events.push(event as RefusedEvent);
+  diagnostics_channel.subscribe('nest-secure-ws:refused', listen);
+  try {
+    const socket = await connect(url, rest);
+    socket.close();
+    await socket.closed;
+    return undefined;
+  } catch (error) {
+    const response = responseOf(error);
+    const status = response?.status ?? 0;
+    const event = events.find((each) => each.status === status && (each.path ?? pathname) === pathname);
+    return {
+      status: response?.status ?? ('reset' as const),
+      reason: event?.reason,
+      detail: event?.detail,
+      headers: response?.headers ?? {},
+      body: response?.body.toString() ?? '',
+    };
+  } finally {
+    diagnostics_channel.unsubscribe('nest-secure-ws:refused', listen);
+  }
+}
+
+/** The response, or `undefined` where the connection ended without one; anything else is thrown again. */
+function responseOf(error: unknown): UnexpectedStatusError | undefined {
+  if (error instanceof UnexpectedStatusError) return error;
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === 'ECONNRESET' || code === 'EPIPE') return undefined;
+  throw error;
+}
