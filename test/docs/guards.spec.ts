@@ -15,7 +15,7 @@ import { RawClient, upgradeHead } from '../support/raw-client.js';
 import 'reflect-metadata';
 
 const SECRET = 'a secret of forty-eight bytes that nobody knows.';
-const FOLDER = join(import.meta.dirname, '.recipes');
+const FOLDER = join(import.meta.dirname, '.recipes/guards');
 const blocks = codeBlocks('docs/guards.md', 'ts');
 const nameOf = (block: string): string => /^\/\/ (\S+)\n/.exec(block)![1]!;
 

@@ -1,9 +1,12 @@
-import { once } from 'node:events';
 import type { INestApplication } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
 import { SecureWsModule } from 'nest-secure-ws';
-import { attempt, connectTo } from 'nest-secure-ws/testing';
+import { attempt, connectTo, expectRefusal } from 'nest-secure-ws/testing';
 import { BlockedGuard, ChatGateway, TokenGuard } from './chat.gateway';
+
+interface Events {
+  said: { text: string; by: string };
+}
 
 describe('ChatGateway', () => {
   let app: INestApplication;
@@ -19,12 +22,18 @@ describe('ChatGateway', () => {
   afterAll(() => app.close());
 
   it('says', async () => {
-    const socket = await connectTo(app, '/chat?token=ada');
-    const reply = once(socket, 'message');
-    socket.sendEvent('say', { text: 'hi' });
-    expect(JSON.parse(String((await reply)[0]))).toMatchObject({ event: 'said', data: { text: 'hi', by: 'ada' } });
-    socket.close();
-    await socket.closed;
+    const client = await connectTo<Events>(app, '/chat?token=ada');
+    client.send('say', { text: 'hi' });
+    expect(await client.nextEvent('said')).toMatchObject({ text: 'hi', by: 'ada' });
+    await expect(client.nextEvent('said', { timeout: 1 })).rejects.toThrow("no event 'said' within 1 ms");
+    await client.close();
+  });
+
+  it('refuses', async () => {
+    await expectRefusal(app, { path: '/chat' }, { status: 401, reason: 'guard' });
+    await expect(expectRefusal(app, { path: '/chat' }, { status: 403 })).rejects.toThrow(
+      /refused with 401, reason guard/,
+    );
   });
 
   it('has a guard', () => {

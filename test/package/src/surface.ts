@@ -57,6 +57,8 @@ export const CLASSES: readonly (abstract new (...args: never[]) => object)[] = [
   library.UnexpectedStatusError,
   library.UnsupportedDataError,
   library.UpgradeAttempt,
+  testing.MemoryCluster,
+  testing.TestClient,
 ];
 
 export const FUNCTIONS: readonly ((...args: never[]) => unknown)[] = [
@@ -74,7 +76,10 @@ export const FUNCTIONS: readonly ((...args: never[]) => unknown)[] = [
   library.SecureGateway,
   library.UseAdmissionGuards,
   testing.attempt,
+  testing.clusterBusTests,
+  testing.clusterStoreTests,
   testing.connectTo,
+  testing.expectRefusal,
 ];
 
 export const CODES: Readonly<Record<string, number>> = library.CloseCode;
