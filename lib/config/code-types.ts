@@ -2,23 +2,23 @@ import type { UpgradeAttempt } from '../admission/attempt.js';
 import type { Admission, AdmissionGuard, EarlyGuard } from '../admission/guard.js';
 import type { Duration, List } from './kinds.js';
 
-/** What stands for `class` in a list of guards: resolved through dependency injection. */
+/** The class of a guard; it is resolved through dependency injection. */
 export type GuardClass = abstract new (...args: never[]) => AdmissionGuard | { canActivate(...args: never[]): unknown };
 
-/** A guard behind the built-in ones: a class, an instance or a function; Nest's own `CanActivate` guards too. */
+/** A guard that runs after the built-in checks: a class, an instance or a function, or a Nest guard (`CanActivate`). */
 export type PlainGuard =
   | GuardClass
   | AdmissionGuard
   | { canActivate(...args: never[]): unknown }
   | ((attempt: UpgradeAttempt) => Admission | boolean | Promise<Admission | boolean>);
 
-/** A guard as one may write it; `beforeBuiltIn()` puts one before the built-in guards. */
+/** An entry of the option `guards`; `beforeBuiltIn()` makes a guard run before the built-in checks. */
 export type GuardLike = PlainGuard | EarlyGuard<PlainGuard>;
 
-/** Turns a received message into an event for a handler; nothing drops the message in silence. */
+/** Converts a received message to an event for a handler. If it returns nothing, the message is dropped silently. */
 export type MessageParser = (data: string | Buffer) => { event: unknown; data?: unknown } | null | undefined | void;
 
-/** What a path of another library may say of its own: what gateways say in `connections`. */
+/** The settings of the group `connections` that an entry of `foreign` can have, as gateways can. */
 export interface ForeignConnections {
   readonly max?: number | string;
   readonly maxPerIp?: number | string;
@@ -33,15 +33,15 @@ export interface ForeignConnections {
 export interface ForeignUpgrades {
   /** A path such as `/graphql`, or a pattern. */
   readonly path: string;
-  /** Everything below the path, too: `/socket.io/` with it is also `/socket.io/x`. Default false. */
+  /** Also match everything below the path: `/socket.io/` then matches `/socket.io/x`. Default: false. */
   readonly prefix?: boolean;
-  /** Admission guards of this path, behind those of `forRoot({ guards })`. */
+  /** Admission guards of this path; they run after those of `forRoot({ guards })`. */
   readonly guards?: readonly GuardLike[];
-  /** What a gateway can say of its own: `max`, `maxPerIp`, `maxPerUser`, `allowedOrigins`, `guardTimeout` and others. */
+  /** Connection settings of this path, as for a gateway: `max`, `maxPerIp`, `maxPerUser`, `allowedOrigins` and others. */
   readonly connections?: ForeignConnections;
 }
 
-/** An ioredis client, `Redis` or `Cluster`: only what is called of it. */
+/** The methods of an ioredis client (`Redis` or `Cluster`) that this library calls. */
 export interface RedisClientLike {
   duplicate(...args: never[]): unknown;
   evalsha(...args: never[]): unknown;

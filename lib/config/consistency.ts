@@ -5,40 +5,40 @@ import { nameOf } from './problems.js';
 import { rowAt } from './rows.js';
 import type { GatewaySettings, Settings, Source } from './settings.js';
 
-/** The settings of a whole application, some of which may make no sense beside others. */
+/** The settings of an application and its gateways, which are checked against each other. */
 export interface Deployment {
   readonly settings: Settings;
   readonly sources: ReadonlyMap<string, Source>;
   readonly gateways: readonly GatewaySettingsAt[];
-  /** The application's own server speaks TLS. */
+  /** Whether the application's own server uses TLS. */
   readonly httpsServer: boolean;
 }
 
 export interface GatewaySettingsAt {
   readonly name: string;
-  /** 0: the application's. */
+  /** 0 is the application's port. */
   readonly port: number;
   readonly settings: GatewaySettings;
-  /** Paths of the options that it gave. */
+  /** Paths of the options that the gateway sets itself. */
   readonly own: Iterable<string>;
 }
 
 export interface Findings {
-  /** It cannot work: the start fails. */
+  /** Contradictions that stop the start. */
   readonly problems: readonly string[];
-  /** It works, but not as the settings suggest. */
+  /** Combinations that work, but not as the settings suggest. */
   readonly warnings: readonly string[];
 }
 
-/** A rule about settings that one place has together. */
+/** A rule that compares settings of the application, or of one gateway. */
 interface Rule {
-  /** The settings that it compares: a gateway that gave none of them is not told again what the application was told. */
+  /** The settings that the rule compares. It is not applied to a gateway that sets none of them itself. */
   readonly paths: readonly string[];
-  /** Holds for the application alone. */
+  /** The rule is applied only to the application's settings. */
   readonly application?: boolean;
-  /** They cannot work together. */
+  /** A violation stops the start; otherwise it is a warning. */
   readonly fatal?: boolean;
-  /** What is wrong, or nothing. */
+  /** The text of the finding, or `undefined`. */
   find(settings: Settings): string | undefined;
 }
 
@@ -47,7 +47,7 @@ function raw(settings: Settings, path: string): unknown {
   return ((group === undefined ? settings : settings[group as keyof Settings]) as Record<string, unknown>)[key];
 }
 
-/** As one would write it. */
+/** The value of a setting in the notation of a variable. */
 function shown(settings: Settings, path: string): string {
   const value = raw(settings, path);
   return value === undefined || value === null ? 'not set' : rowAt(path)!.row.show(value);
@@ -56,14 +56,14 @@ function shown(settings: Settings, path: string): string {
 const name = (path: string): string => nameOf(rowAt(path)!);
 const is = (settings: Settings, path: string): string => `${name(path)} is ${shown(settings, path)}`;
 
-/** A number to compare; of a rate its burst. */
+/** The number to compare; for a rate, its limit. */
 function amount(settings: Settings, path: string): number | undefined {
   const value = raw(settings, path);
   if (typeof value === 'number') return value;
   return typeof value === 'object' && value !== null ? (value as { limit?: number }).limit : undefined;
 }
 
-/** `path` must not be above `other`. */
+/** A rule: the value of `path` must not be above that of `other`. */
 const above = (
   path: string,
   other: string,
@@ -80,7 +80,7 @@ const above = (
   },
 });
 
-/** How long reading pauses after one message of the largest size. */
+/** Describes how long reading pauses after one message of the maximum size. */
 const pauses =
   (path: 'byteRate' | 'byteRatePerIp') =>
   ({ messages }: Settings): string => {
@@ -90,9 +90,9 @@ const pauses =
   };
 
 const BYTES_PER_NODE = 64;
-/** What all unfinished heads may hold together. */
+/** Maximum bytes of all unfinished request heads together. */
 const HEADS = 16 * 1024 ** 2;
-/** One dedicated context with the smallest window and memory; see bench/compression/results.md. */
+/** Bytes of one dedicated context with the smallest window and memory level; see bench/compression/results.md. */
 const SMALLEST_CONTEXT = 98 * 1024;
 const ADDRESS_FIRST = 'the limit per address is reached first';
 
@@ -103,7 +103,7 @@ const RULES: readonly Rule[] = [
     find(settings) {
       const { protocol, trusted } = settings.proxy;
       if (protocol === 'off' || trusted.length > 0) return undefined;
-      return `${is(settings, 'proxy.protocol')}, and ${name('proxy.trusted')} is empty: nobody may send the header`;
+      return `${is(settings, 'proxy.protocol')}, and ${name('proxy.trusted')} is empty: no peer may send the header; list the proxies or set ${name('proxy.protocol')} to off`;
     },
   },
   above('messages.maxSize', 'buffers.maxPerIp', 'a message of that size can never be received'),
@@ -117,15 +117,15 @@ const RULES: readonly Rule[] = [
       const what =
         2 * messages.maxSize > buffers.maxPerIp
           ? `${is(settings, 'messages.maxSize')}, more than half of`
-          : `${is(settings, 'messages.maxSize')} and ${is(settings, 'messages.maxNodes')} (64 bytes each), with an answer as large more than`;
-      return `${what} ${name('buffers.maxPerIp')}, which is ${shown(settings, 'buffers.maxPerIp')}: such a message and its answer end the connection with 1013; raise the latter or lower the former`;
+          : `${is(settings, 'messages.maxSize')} and ${is(settings, 'messages.maxNodes')} (64 bytes each), together with a reply of the same size more than`;
+      return `${what} ${name('buffers.maxPerIp')}, which is ${shown(settings, 'buffers.maxPerIp')}: such a message and its reply end the connection with 1013; raise the latter or lower the former`;
     },
   },
   above('messages.maxQueueBytes', 'buffers.maxPerIp', ADDRESS_FIRST),
   above(
     'messages.maxSize',
     'messages.maxQueueBytes',
-    'one message fills the queue, and the next is read once it was handled',
+    'one message fills the queue, and the next one is read only after the first has been handled',
   ),
   above('messages.maxSize', 'messages.byteRate', pauses('byteRate')),
   above('messages.maxSize', 'messages.byteRatePerIp', pauses('byteRatePerIp')),
@@ -137,25 +137,29 @@ const RULES: readonly Rule[] = [
       return `${is(settings, 'messages.byteRate')}, faster than ${name('messages.byteRatePerIp')}, which is ${shown(settings, 'messages.byteRatePerIp')}: ${ADDRESS_FIRST}`;
     },
   },
-  above('messages.concurrency', 'messages.maxQueue', 'the queue then holds as many messages as handlers run'),
-  above('buffers.writeLimit', 'buffers.maxBuffered', 'a slow reader is ended before reading from it pauses'),
+  above('messages.concurrency', 'messages.maxQueue', 'the former is used as the size of the queue, too'),
+  above(
+    'buffers.writeLimit',
+    'buffers.maxBuffered',
+    'the connection of a slow reader ends before reading from it pauses',
+  ),
   above('buffers.maxBuffered', 'buffers.maxPerIp', ADDRESS_FIRST),
   above('buffers.maxPerIp', 'buffers.budget', 'one address can hold the whole budget', { application: true }),
   above('connections.maxPerIp', 'connections.max', 'one address can hold every connection', { application: true }),
   above('connections.maxPerUser', 'connections.max', 'one user can hold every connection', { application: true }),
-  above('connections.maxPending', 'connections.max', 'more handshakes are begun than can be admitted', {
+  above('connections.maxPending', 'connections.max', 'more handshakes can be pending than connections are allowed', {
     application: true,
   }),
   above('connections.maxPendingPerIp', 'connections.maxPending', 'one address can hold every pending handshake', {
     application: true,
   }),
-  above('connections.guardTimeout', 'http.openTimeout', 'the open timeout ends guards first'),
+  above('connections.guardTimeout', 'http.openTimeout', 'the open timeout ends an attempt before the guard timeout'),
   {
     paths: ['http.maxLineLength', 'http.maxNumHeaders'],
     find(settings) {
       const { maxLineLength, maxNumHeaders } = settings.http;
       if (maxLineLength * maxNumHeaders <= HEADS) return undefined;
-      return `${is(settings, 'http.maxLineLength')} and ${is(settings, 'http.maxNumHeaders')}: a head that uses both is above 16mb, which is all that unfinished heads may hold together, and is dropped`;
+      return `${is(settings, 'http.maxLineLength')} and ${is(settings, 'http.maxNumHeaders')}: a request head that uses both is larger than 16mb, the limit for all unfinished heads together, and is dropped`;
     },
   },
   {
@@ -165,7 +169,7 @@ const RULES: readonly Rule[] = [
     find({ cluster }) {
       const { url, client, store, bus } = cluster;
       if ((store === undefined) !== (bus === undefined))
-        return `${name('cluster.store')} and ${name('cluster.bus')} go together: only one of them is set`;
+        return `${name('cluster.store')} and ${name('cluster.bus')} need each other: only one of them is set`;
       const given = [url, client, store].filter((each) => each !== undefined);
       if (given.length < 2) return undefined;
       return `${name('cluster.url')}, ${name('cluster.client')} and ${name('cluster.store')} exclude each other: more than one is set`;
@@ -178,23 +182,25 @@ const RULES: readonly Rule[] = [
     find(settings) {
       const { heartbeat, lease, timeout } = settings.cluster;
       if (2 * heartbeat + timeout <= lease) return undefined;
-      return `${is(settings, 'cluster.lease')}, which is less than twice ${name('cluster.heartbeat')}, ${shown(settings, 'cluster.heartbeat')}, and ${name('cluster.timeout')}, ${shown(settings, 'cluster.timeout')}: one renewal that fails ends the lease`;
+      return `${is(settings, 'cluster.lease')}, less than twice ${name('cluster.heartbeat')}, ${shown(settings, 'cluster.heartbeat')}, plus ${name('cluster.timeout')}, ${shown(settings, 'cluster.timeout')}: a single failed renewal ends the lease`;
     },
   },
-  above('keepalive.idleTimeout', 'keepalive.maxLifetime', 'connections end before they can be idle for so long'),
-  above('keepalive.pingInterval', 'keepalive.maxLifetime', 'connections end before they are pinged'),
+  above('keepalive.idleTimeout', 'keepalive.maxLifetime', 'connections end before the idle timeout'),
+  above('keepalive.pingInterval', 'keepalive.maxLifetime', 'connections end before the first ping'),
   {
     paths: ['compression.mode', 'compression.budget'],
     find(settings) {
       const { mode, budget } = settings.compression;
       if (mode !== 'dedicated' || budget >= SMALLEST_CONTEXT) return undefined;
-      return `${is(settings, 'compression.mode')} and ${is(settings, 'compression.budget')}: that is less than one context takes, every connection gets shared compression`;
+      return `${is(settings, 'compression.mode')} and ${is(settings, 'compression.budget')}: one context needs more memory than that, so every connection gets shared compression`;
     },
   },
-  above('client.backoffInitialDelay', 'client.backoffMaxDelay', 'the longest delay holds for the first too', {
+  above('client.backoffInitialDelay', 'client.backoffMaxDelay', 'the maximum also limits the first delay', {
     application: true,
   }),
-  above('client.backoffMinDelay', 'client.backoffMaxDelay', 'every delay is the longest', { application: true }),
+  above('client.backoffMinDelay', 'client.backoffMaxDelay', 'every delay has the maximum length', {
+    application: true,
+  }),
   {
     paths: ['connections.allowedIps', 'connections.deniedIps'],
     fatal: true,
@@ -202,7 +208,7 @@ const RULES: readonly Rule[] = [
     find({ connections: { allowedIps, deniedIps } }) {
       if (allowedIps === undefined || allowedIps.length === 0) return undefined;
       if (!allowedIps.every((entry) => deniedIps.some((denied) => covers(denied, entry)))) return undefined;
-      return `${name('connections.deniedIps')} covers all of ${name('connections.allowedIps')}: nobody can connect`;
+      return `${name('connections.deniedIps')} covers all of ${name('connections.allowedIps')}: no address can connect`;
     },
   },
   {
@@ -211,12 +217,12 @@ const RULES: readonly Rule[] = [
     find({ proxy }) {
       const everybody = proxy.trusted.find((entry) => /\/0+$/.test(entry));
       if (everybody === undefined) return undefined;
-      return `${name('proxy.trusted')} names ${everybody}: every peer can say which address it has, and no limit per address holds; name the proxies only`;
+      return `${name('proxy.trusted')} contains ${everybody}: every peer can choose the address that is counted for it, so no limit per address is effective; list only the proxies`;
     },
   },
 ];
 
-/** Whether one entry of a list of addresses covers another. Names are compared as names. */
+/** Whether one entry of an address list covers another. Names such as `loopback` only cover themselves. */
 function covers(outer: string, inner: string): boolean {
   if (outer.toLowerCase() === inner.toLowerCase()) return true;
   const [address, length] = inner.split('/') as [string, string?];
@@ -226,7 +232,7 @@ function covers(outer: string, inner: string): boolean {
   return bits(outer.split('/')[1]) <= bits(length);
 }
 
-/** Problems and warnings of settings that are each valid. */
+/** Problems and warnings about combinations of settings that are valid by themselves. */
 export function inconsistencies(deployment: Deployment): Findings {
   const { settings, gateways } = deployment;
   const problems: string[] = [];
@@ -248,20 +254,20 @@ export function inconsistencies(deployment: Deployment): Findings {
   return { problems, warnings };
 }
 
-/** What a gateway caps above the application's total. */
+/** Warnings for caps of gateways above the application's total. */
 function beyondTotals({ settings, gateways }: Deployment): string[] {
   return gateways.flatMap(({ name: gateway, settings: { own } }) =>
     (['max', 'maxPerIp', 'maxPerUser'] as const).flatMap((key) => {
       const [cap, total] = [own[key], settings.connections[key]];
       if (cap === undefined || total === undefined || cap <= total) return [];
       return [
-        `gateway ${gateway}: ${name(`connections.${key}`)} is ${cap}, above the application's, which is ${total}: the latter is reached first`,
+        `gateway ${gateway}: ${name(`connections.${key}`)} is ${cap}, above that of the application, which is ${total}: the latter is reached first`,
       ];
     }),
   );
 }
 
-/** Whether what listens at a gateway's port speaks TLS. */
+/** Whether the server on a gateway's port uses TLS. */
 export const speaksTls = (
   { port, settings: { tls } }: Pick<GatewaySettingsAt, 'port' | 'settings'>,
   httpsServer: boolean,
@@ -276,7 +282,7 @@ function plaintextOnly({ settings: { proxy }, gateways, httpsServer }: Deploymen
   );
 }
 
-/** Settings that somebody chose and that change nothing. */
+/** Warnings for settings that are set but have no effect. */
 function withoutEffect({ settings, sources, gateways }: Deployment): string[] {
   const isSet = (path: string) => (sources.get(path) ?? 'default') !== 'default';
   const all: readonly Settings[] = gateways.length > 0 ? gateways.map((each) => each.settings) : [settings];
@@ -293,7 +299,7 @@ function withoutEffect({ settings, sources, gateways }: Deployment): string[] {
     [
       settings.proxy.trusted.length === 0,
       ['proxy.header'],
-      `${name('proxy.trusted')} names no proxy, and no forwarding header is read`,
+      `${name('proxy.trusted')} lists no proxy, so no forwarding header is read`,
     ],
     [
       all.every(({ connections }) => connections.maxPerUser === undefined),
@@ -303,14 +309,14 @@ function withoutEffect({ settings, sources, gateways }: Deployment): string[] {
     [
       all.every(({ keepalive }) => keepalive.pingInterval === null),
       ['keepalive.pingTimeout'],
-      `${name('keepalive.pingInterval')} is removed, and no pong is awaited`,
+      `${name('keepalive.pingInterval')} is removed, so no pong is awaited`,
     ],
     [
       isOff,
       ['windowBits', 'memLevel', 'level', 'threshold', 'maxRatio'].map((key) => `compression.${key}`),
       `${name('compression.mode')} is off`,
     ],
-    [!modes.has('dedicated'), ['compression.budget'], `${name('compression.mode')} is dedicated nowhere`],
+    [!modes.has('dedicated'), ['compression.budget'], `${name('compression.mode')} is not 'dedicated' anywhere`],
   ];
   return cases.flatMap(([applies, paths, why]) =>
     applies ? paths.filter(isSet).map((path) => `${name(path)} has no effect: ${why}`) : [],

@@ -5,20 +5,20 @@ import { ConfigService } from '@nestjs/config';
 import { sourcesOf } from '../compat/config-service.js';
 import { type NamedRow, ROWS } from './rows.js';
 
-/** Where variables are read, once, at start. */
+/** The variables, read once at start. */
 export interface Environment {
   get(variable: string): unknown;
-  /** Every name that there is, ours and others. */
+  /** The names of all variables, those of this library and others. */
   readonly names: readonly string[];
-  /** Who has a variable, in words; for variables that `get` may not have. */
+  /** The place in which each variable is set, as text for an error message; `get` may return `undefined` for it. */
   readonly holders?: ReadonlyMap<string, string>;
 }
 
 type Variables = Readonly<Record<string, unknown>>;
 
 /**
- * The environment as an application's own `ConfigModule` gives it: its files, its typed values. Its files and `.env` are
- * read beside it only for the names that they have: a variable that does not get through must not be lost unnoticed.
+ * The environment as the `ConfigService` of the application returns it, from its files and with typed values. The files
+ * and `.env` are also read directly, only for their names, to detect variables that `ConfigService` does not return.
  */
 export function environmentOf(config: ConfigService, directory = process.cwd()): Environment {
   const { files, parse, names } = sourcesOf(config);
@@ -27,7 +27,7 @@ export function environmentOf(config: ConfigService, directory = process.cwd()):
   for (const path of paths)
     for (const name of namesIn(path, parse)) holders.set(name, relative(directory, path) || path);
   for (const name of filled(process.env)) holders.set(name, "the process's environment");
-  // `load` gives objects of the application's, which may be called anything: only names in the style of ours count.
+  // `load` returns the application's own objects, whose keys can be anything: only keys that look like variables count.
   const loaded = names.filter((name) => /^WEBSOCKETS?_/.test(name));
   return {
     get: (variable) => config.get<unknown>(variable),
@@ -36,7 +36,7 @@ export function environmentOf(config: ConfigService, directory = process.cwd()):
   };
 }
 
-/** The names that have a value in a file; none where it cannot be read, which is for `ConfigModule` to say. */
+/** The names that have a value in a file; none if it cannot be read, which `ConfigModule` reports itself. */
 function namesIn(path: string, parse: ((text: Buffer) => unknown) | undefined): string[] {
   try {
     const text = readFileSync(path);
@@ -49,7 +49,7 @@ function namesIn(path: string, parse: ((text: Buffer) => unknown) | undefined): 
 const filled = (variables: Variables): string[] =>
   Object.keys(variables).filter((name) => !isBlank(variables[name]) && variables[name] !== undefined);
 
-/** The environment of an application without a `ConfigModule`: the process's, and `.env` in the working directory behind it. */
+/** The environment of an application without a `ConfigModule`: that of the process, then `.env` in the working directory. */
 export function defaultEnvironment(directory = process.cwd()): Environment {
   const file = readDotEnv(resolve(directory, '.env'));
   const variables = { ...file, ...process.env };
@@ -69,8 +69,8 @@ function readDotEnv(path: string): Variables {
 const isBlank = (value: unknown): boolean => typeof value === 'string' && value.trim() === '';
 
 /**
- * What the environment says of a row. An empty variable counts as not set (Compose writes `${X:-}`), but removes the two
- * identification headers; `none` removes what is removable.
+ * The value of a row's variable. An empty variable counts as not set (Compose writes `${X:-}`), but removes the two
+ * identification headers; `none` removes a removable setting.
  */
 export function fromEnvironment({ row }: NamedRow, environment: Environment): unknown {
   if (row.variable === undefined) return undefined;
@@ -80,13 +80,13 @@ export function fromEnvironment({ row }: NamedRow, environment: Environment): un
   return value;
 }
 
-/** A variable that somebody has and `get` has not. */
+/** A variable that is set, but that `get` does not return. */
 export interface LostVariable {
   readonly entry: NamedRow;
   readonly text: string;
 }
 
-/** Variables of ours that the process or a file has, and that the application's `ConfigService` does not give. */
+/** Variables that are set in the process or in a file, but that the application's `ConfigService` does not return. */
 export function lostVariables(environment: Environment): LostVariable[] {
   const { holders } = environment;
   if (holders === undefined) return [];
@@ -97,7 +97,7 @@ export function lostVariables(environment: Environment): LostVariable[] {
     return [
       {
         entry,
-        text: `${variable} (${entry.path}): ${holder} has it, the application's ConfigModule does not give it; let its validate, validationSchema, load, ignoreEnvFile, envFilePath or skipProcessEnv pass it on, or unset it`,
+        text: `${variable} (${entry.path}): set in ${holder}, but the application's ConfigService does not return it; change validate, validationSchema, load, ignoreEnvFile, envFilePath or skipProcessEnv of ConfigModule to pass it on, or unset it`,
       },
     ];
   });

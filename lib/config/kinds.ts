@@ -2,25 +2,25 @@ import { parseAllowedHosts } from '../admission/host.js';
 import { parseAllowedOrigins } from '../admission/origin.js';
 import { parseAddressList } from '../net/address-list.js';
 
-/** One kind of value that a setting can have: the accepted input, and the one form that it is resolved to. */
+/** A kind of value that a setting can have: the accepted input, and the form to which it is resolved. */
 export interface Kind<Input, Value> {
-  /** Only for inference. */
+  /** Only for type inference. */
   readonly input?: Input;
   /** Completes "… is not …" in an error text: `a size`. */
   readonly noun: string;
-  /** Completes "expected …" in an error text, where `noun` alone does not say how to write it. */
+  /** Completes "expected …" in an error text, if `noun` alone does not explain the notation. */
   readonly expected?: string;
   /** The unit of a plain number, for documentation. */
   readonly unit?: string;
   /** The TypeScript type of the input, as the generated option interfaces name it. */
   readonly type: string;
-  /** JSON schema of the input; `undefined` where only code can give it. */
+  /** JSON schema of the input; `undefined` if it can only be given in code. */
   readonly schema: JsonSchema | undefined;
-  /** The resolved value, or `undefined` where the input is not understood. */
+  /** The resolved value, or `undefined` if the input is invalid. */
   parse(raw: unknown): Value | undefined;
-  /** What is wrong with this input, where more than `noun` can be said. */
+  /** A more precise reason than `noun` why this input is invalid. */
   why?(raw: unknown): string | undefined;
-  /** A resolved value as one would write it in a variable: `64kb`. */
+  /** A resolved value in the notation of a variable: `64kb`. */
   show(value: Value): string;
 }
 
@@ -32,16 +32,16 @@ export type Duration = number | string;
 export type Size = number | string;
 /** `'20/1s'` or its two parts. */
 export type Rate = string | { readonly limit: number | string; readonly window: Duration };
-/** Values, or one string with commas between them. */
+/** A list of values, or one comma-separated string. */
 export type List = readonly string[] | string;
 
-/** A token bucket that holds `limit` and is refilled within `window` milliseconds. */
+/** A token bucket that holds `limit` tokens and is refilled within `window` milliseconds. */
 export interface ResolvedRate {
   readonly limit: number;
   readonly window: number;
 }
 
-/** Of the same factor the first name is the one that is shown. */
+/** The first name with a factor is the one that is shown. */
 const MILLISECONDS: Readonly<Record<string, number>> = {
   ms: 1,
   s: 1_000,
@@ -75,7 +75,7 @@ function quantity(raw: unknown, units: Readonly<Record<string, number>>): number
   return factor === undefined ? undefined : Number(digits) * factor;
 }
 
-/** A quantity in the largest unit in which it is a whole number; the smallest unit is left out. */
+/** A quantity in the largest unit in which it is a whole number. */
 function withUnit(value: number, units: Readonly<Record<string, number>>, smallest: string): string {
   const [name, factor] = Object.entries(units)
     .filter(([, factor]) => value !== 0 && value % factor === 0)
@@ -109,7 +109,7 @@ const numberOrText = ({ min, max }: Range, pattern: string, type: 'number' | 'in
   ],
 });
 
-/** A pattern that takes any of these units in either case: JSON schema has no flags. */
+/** Patterns list the letters of units in both cases, because JSON schema has no case-insensitive flag. */
 const DIGITS = '\\d+(\\.\\d+)?\\s*';
 const eitherCase = (units: Readonly<Record<string, number>>): string =>
   `(${Object.keys(units)
@@ -225,7 +225,7 @@ export const choice = <const T extends string>(...values: T[]): Kind<T, T> => ({
   show: String,
 });
 
-/** Text of one line that can stand in a header or a file name. */
+/** One line of text that is valid in a header or a file name. */
 export const text = (noun = 'text'): Kind<string, string> => ({
   noun: `${noun} of one line, not empty`,
   type: 'string',
@@ -234,7 +234,7 @@ export const text = (noun = 'text'): Kind<string, string> => ({
   show: String,
 });
 
-/** A secret that cannot be guessed: its length is all that can be checked. */
+/** A random secret. Only its length and its characters can be checked. */
 export const secret = (min: number): Kind<string, string> => ({
   noun: `a random secret of at least ${min} visible ASCII characters`,
   type: 'string',
@@ -244,7 +244,7 @@ export const secret = (min: number): Kind<string, string> => ({
   show: () => '(not shown)',
 });
 
-/** A header value that we send: visible ASCII and spaces (RFC 9110, section 5.5). */
+/** The value of a header that this library sends: visible ASCII and spaces (RFC 9110, section 5.5). */
 export const headerValue = (): Kind<string, string> => ({
   noun: 'a header value of visible ASCII characters',
   type: 'string',
@@ -254,7 +254,7 @@ export const headerValue = (): Kind<string, string> => ({
   show: String,
 });
 
-/** Commas separate; `problem` says what is wrong with the values, or nothing. */
+/** A comma-separated list. `problem` returns the reason why values are invalid, or `undefined`. */
 export const list = (
   noun: string,
   problem?: (values: readonly string[]) => string | undefined,
@@ -285,7 +285,7 @@ function asList(raw: unknown): readonly string[] | undefined {
   return Array.isArray(values) && values.every(texts) ? values : undefined;
 }
 
-/** What only code can give: functions, classes, PEM buffers. `type` is its TypeScript type. */
+/** A value that can only be given in code: functions, classes, PEM buffers. `type` is its TypeScript type. */
 export const code = <T>(noun: string, type: string, accepts: (value: unknown) => boolean): Kind<T, T> => ({
   noun,
   type,
@@ -296,7 +296,7 @@ export const code = <T>(noun: string, type: string, accepts: (value: unknown) =>
 
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
-/** What makes a list wrong, for its error text. */
+/** The reasons why lists are invalid, for error texts. */
 export const addressProblem = (values: readonly string[]): string | undefined => firstProblem(parseAddressList(values));
 export const originProblem = (values: readonly string[]): string | undefined =>
   firstProblem(parseAllowedOrigins(values));
@@ -305,7 +305,7 @@ export const hostProblem = (values: readonly string[]): string | undefined => fi
 export function subprotocolProblem(values: readonly string[]): string | undefined {
   const bad = values.find((value) => !TOKEN.test(value));
   if (bad !== undefined) return `'${bad}' is not a token`;
-  return new Set(values).size === values.length ? undefined : 'a subprotocol is named twice';
+  return new Set(values).size === values.length ? undefined : 'a subprotocol is listed twice';
 }
 
 const firstProblem = (parsed: unknown): string | undefined => (Array.isArray(parsed) ? String(parsed[0]) : undefined);

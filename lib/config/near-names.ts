@@ -3,14 +3,14 @@ import { editDistance, escaped, suggest } from './problems.js';
 import { ROWS, VARIABLES } from './rows.js';
 
 const PREFIX = 'WEBSOCKETS_';
-/** The prefix without what separates words. */
+/** The prefix without separators. */
 const COMPACT_PREFIX = 'WEBSOCKETS';
 
-/** How a name of ours may be written, and the name itself. */
+/** A variable and a possible spelling of it. */
 interface Spelling {
   /** Without prefix and separators. */
   readonly rest: string;
-  /** Its words in alphabetical order: `CONNECTIONS_MAX` is `MAX_CONNECTIONS`. */
+  /** Its words in alphabetical order, so that `MAX_CONNECTIONS` and `CONNECTIONS_MAX` compare equal. */
   readonly words: string;
   readonly variable: string;
 }
@@ -23,7 +23,7 @@ const wordsOf = (name: string): string[] =>
     .split(/[^A-Z0-9]+/)
     .filter(Boolean);
 
-/** The variables as they are called, and as their options would be: `WEBSOCKETS_MESSAGES_MAX_SIZE`. */
+/** The names of the variables, and names derived from the option paths: `WEBSOCKETS_MESSAGES_MAX_SIZE`. */
 const SPELLINGS: readonly Spelling[] = [
   ...VARIABLES.map((variable) => spelling(variable.slice(PREFIX.length), variable)),
   ...ROWS.flatMap(({ path, row: { variable } }) => (variable === undefined ? [] : [spelling(path, variable)])),
@@ -34,14 +34,14 @@ function spelling(name: string, variable: string): Spelling {
   return { rest: words.join(''), words: [...words].sort().join(' '), variable };
 }
 
-/** Slips of the keyboard that are still the same word: one in a short name, two in a longer one. */
+/** The number of typing errors that still count as the same word: one in a short name, two in a longer one. */
 const slips = (rest: string): number => (rest.length <= 5 ? 1 : 2);
 
-/** Names of the environment that are not ours: those nearly ours, and those that only begin so. */
+/** Variables that this library does not have, but that look like its variables. */
 export interface ForeignNames {
-  /** Errors: a limit that somebody believes in does not hold. */
+  /** Error texts for misspelt variables: the limit that was meant is not in effect. */
   readonly near: readonly string[];
-  /** Warnings. */
+  /** Warnings for other variables with the prefix. */
   readonly unknown: readonly string[];
 }
 
@@ -49,17 +49,17 @@ export function foreignNames({ names }: Environment): ForeignNames {
   const near: string[] = [];
   const unknown: string[] = [];
   for (const name of names) {
-    // Windows does not tell cases apart.
+    // Names of environment variables are case-insensitive on Windows.
     if (VARIABLES.includes(process.platform === 'win32' ? name.toUpperCase() : name)) continue;
     const meant = nearVariable(name);
     if (meant !== undefined)
-      near.push(`${shown(name)}: there is no such variable; ${meant} is the name, correct it or unset it`);
+      near.push(`${shown(name)}: there is no such variable, did you mean ${meant}? Correct the name, or unset it`);
     else if (name.toUpperCase().startsWith(PREFIX)) unknown.push(`${shown(name)}: unknown variable${hint(name)}`);
   }
   return { near, unknown };
 }
 
-/** A name is the environment's: it may be long, and hold anything. */
+/** Escapes and truncates a name, which comes from the environment and can contain anything. */
 const shown = (name: string): string => escaped(name.length > 120 ? `${name.slice(0, 119)}…` : name);
 
 function hint(name: string): string {
@@ -67,11 +67,11 @@ function hint(name: string): string {
   return near === undefined ? '' : `, did you mean ${near}?`;
 }
 
-/** The variable that was meant, whatever case, separators, order of words or slips of the keyboard the name has. */
+/** The variable that was meant, despite another case, other separators, another order of words or typing errors. */
 export function nearVariable(name: string): string | undefined {
   if (name.length > 80) return undefined;
   const letters = compact(name);
-  // Two slips leave one of the three parts whole: of most names no distance is measured.
+  // Two typing errors leave one of these three parts intact. The check avoids measuring distances for most names.
   if (!/WEB|SOCK|ETS/.test(letters.slice(0, 12))) return undefined;
   const words = wordsOf(name);
   for (const length of [10, 9, 11, 8, 12]) {
@@ -95,7 +95,7 @@ export function nearVariable(name: string): string | undefined {
   return undefined;
 }
 
-/** The words behind the prefix in alphabetical order, where the prefix ends between two words. */
+/** The words after the prefix in alphabetical order, or `undefined` if the prefix ends within a word. */
 function orderedWords(words: readonly string[], prefix: string): string | undefined {
   let length = 0;
   for (const [index, word] of words.entries()) {

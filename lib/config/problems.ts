@@ -1,6 +1,6 @@
 import type { NamedRow } from './rows.js';
 
-/** One thing that is wrong with the configuration: a line of the one message that the start fails with. */
+/** One configuration error: one line of the message with which the start fails. */
 export type Problem = string;
 
 /** The configuration is invalid. `message` lists all problems together, one a line. */
@@ -14,7 +14,7 @@ export class ConfigurationError extends Error {
   }
 }
 
-/** A value as a log line may hold it: one line, no control characters, not too long. */
+/** A value as text for a log line: one line, without control characters, at most 120 characters. */
 export function printable(value: unknown): string {
   const oneLine = escaped(typeof value === 'string' ? JSON.stringify(value) : (safeJson(value) ?? String(value)));
   return oneLine.length > 120 ? `${oneLine.slice(0, 117)}…` : oneLine;
@@ -32,7 +32,7 @@ function safeJson(value: unknown): string | undefined {
   }
 }
 
-/** `WEBSOCKETS_MAX_SIZE (messages.maxSize)`, or the other way round where the option was written in code. */
+/** `WEBSOCKETS_MAX_SIZE (messages.maxSize)`, or the other way round for an option that was set in code. */
 export function nameOf({ path, row }: NamedRow, isVariable = false): string {
   if (row.variable === undefined) return path;
   return isVariable ? `${row.variable} (${path})` : `${path} (${row.variable})`;
@@ -51,7 +51,7 @@ export function invalidValue(entry: NamedRow, value: unknown, where: string, isV
   );
 }
 
-/** Names that users bring along from elsewhere, and ours. */
+/** Option names of other libraries, and the corresponding options of this one. */
 const KNOWN_ELSEWHERE: Readonly<Record<string, string>> = {
   maxPayload: 'messages.maxSize',
   maxFragments: 'messages.maxFragments',
@@ -70,7 +70,7 @@ const KNOWN_ELSEWHERE: Readonly<Record<string, string>> = {
   host: 'listen.host',
 };
 
-/** The known name that was probably meant, if one is near. */
+/** The known name that was probably meant, or `undefined`. */
 export function suggest(name: string, known: readonly string[]): string | undefined {
   const last = name.slice(name.lastIndexOf('.') + 1);
   if (Object.hasOwn(KNOWN_ELSEWHERE, name)) return KNOWN_ELSEWHERE[name];

@@ -5,44 +5,44 @@ import { printable } from './problems.js';
 import { ROWS, rowAt } from './rows.js';
 import type { GatewaySettings, Settings, Source } from './settings.js';
 
-/** A setting as it holds, and who said so. */
+/** The value of a setting that is in effect, and its source. */
 export interface EffectiveSetting {
   /** `messages.maxSize`. */
   readonly path: string;
   readonly variable: string | undefined;
   /** Resolved: milliseconds, bytes. Secrets are not shown. */
   readonly value: unknown;
-  /** The value as one would write it, in one printable line: `64kb`. Secrets are not shown. */
+  /** The value in the notation of a variable, in one printable line: `64kb`. Secrets are not shown. */
   readonly text: string;
   readonly source: Source;
-  /** Path and port of the gateway, where the source is one. */
+  /** Path and port of the gateway, if `source` is `gateway`. */
   readonly gateway: string | undefined;
-  /** The value is a secret, and neither `value` nor `text` holds it. */
+  /** The value is a secret, and neither `value` nor `text` contains it. */
   readonly secret: boolean;
 }
 
-/** What a gateway has said for itself. */
+/** The settings of one gateway. */
 export interface GatewayPart {
   readonly name: string;
   readonly settings: GatewaySettings;
-  /** Paths of the options that it gave. */
+  /** Paths of the options that the gateway sets itself. */
   readonly own: Iterable<string>;
 }
 
 export interface SettingsReport {
   readonly settings: readonly EffectiveSetting[];
-  /** Bytes that these settings allow peers to make the process hold. */
+  /** The most bytes that these settings allow peers to take. */
   readonly worstCaseBytes: number;
-  /** Bytes that the process can have: the least of heap limit, container limit and memory. */
+  /** Bytes that the process can use: the least of heap limit, container limit and memory. */
   readonly availableBytes: number;
-  /** Which way is taken for each part of Node, Nest and `ws` that is used beyond its public interface. */
+  /** The variant in use for each part that can use internals of Node, Nest or `ws`. */
   readonly compatibility?: Readonly<Record<string, string>>;
 }
 
-/** What an open connection costs that holds nothing: socket, WebSocket, state of Nest and ours. Rounded up from measurement. */
+/** Bytes of an idle open connection: socket, WebSocket, state of Nest and of this library. Rounded up from measurements. */
 export const PER_CONNECTION = 16 * 1024;
 
-/** Every setting with its source: the application's, then what gateways have of their own. */
+/** Every setting with its source: the application's settings, then those that gateways set themselves. */
 export function reportSettings(
   settings: Settings,
   sources: ReadonlyMap<string, Source>,
@@ -73,13 +73,13 @@ function textOf(row: (typeof ROWS)[number]['row'], value: unknown): string {
   if (value === null) return 'none';
   if (value === NOT_SHOWN) return NOT_SHOWN;
   const text = row.show(value);
-  // Quotes are only needed around what they escape.
+  // Text without special characters needs no quotes.
   return /^[\x21-\x7e]{1,116}$/.test(text) ? text : printable(text);
 }
 
 /**
- * What peers can make the process hold: connections and pending handshakes at what each costs, the budget of all bytes
- * that are held for them (the nodes of parsed messages included), and that of compression contexts.
+ * The most memory that peers can take: the memory of all connections and pending handshakes, the budget of all bytes held
+ * for them (including the nodes of parsed messages), and the budget of compression contexts.
  */
 function worstCase(settings: Settings, gateways: readonly GatewayPart[]): number {
   const { connections, buffers, compression } = settings;
@@ -91,12 +91,12 @@ function worstCase(settings: Settings, gateways: readonly GatewayPart[]): number
 }
 
 function available(): number {
-  // Without a limit it is 0 or an absurd number.
+  // Without a limit, constrainedMemory() returns 0 or an absurdly large number.
   const container = process.constrainedMemory() || Number.POSITIVE_INFINITY;
   return Math.min(getHeapStatistics().heap_size_limit, container, totalmem());
 }
 
-/** The start's words about settings: what differs from the defaults, by who said it, and the memory that all allow. */
+/** The log lines about settings at start: those that differ from the defaults, by source, and the memory that they allow. */
 export function reportLines({ settings, worstCaseBytes, availableBytes }: SettingsReport): string[] {
   const places = new Map<string, string[]>();
   for (const { path, text, source, gateway } of settings) {
@@ -107,7 +107,7 @@ export function reportLines({ settings, worstCaseBytes, availableBytes }: Settin
     else said.push(`${path}=${text}`);
   }
   const differing = [...places].map(([place, said]) => `settings from ${place}: ${said.join(', ')}`);
-  const memory = `peers can make this process hold ${inMiB(worstCaseBytes)} of the ${inMiB(availableBytes)} that it may use`;
+  const memory = `peers can take at most ${inMiB(worstCaseBytes)} of the ${inMiB(availableBytes)} that this process can use`;
   return [
     ...differing.map((text) => (text.length > LONGEST_LINE ? `${text.slice(0, LONGEST_LINE - 1)}…` : text)),
     `${differing.length === 0 ? 'all settings have their defaults' : 'all other settings have their defaults'} (SecureWsStats.settings() lists them); ${memory}`,
@@ -118,8 +118,8 @@ const LONGEST_LINE = 1000;
 
 const inMiB = (bytes: number): string => showSize(Math.ceil(bytes / 1024 ** 2) * 1024 ** 2);
 
-/** A warning where the settings allow more than there is. */
+/** A warning if the settings allow peers more memory than the process can use. */
 export function memoryWarning({ worstCaseBytes, availableBytes }: SettingsReport): string | undefined {
   if (worstCaseBytes <= availableBytes) return undefined;
-  return `connections.max (WEBSOCKETS_MAX_CONNECTIONS) and buffers.budget (WEBSOCKETS_BUFFER_BUDGET) allow peers to make this process hold ${inMiB(worstCaseBytes)}, it can have ${inMiB(availableBytes)}: lower them, or raise its memory limit`;
+  return `connections.max (WEBSOCKETS_MAX_CONNECTIONS) and buffers.budget (WEBSOCKETS_BUFFER_BUDGET) allow peers to take ${inMiB(worstCaseBytes)}, but this process can use only ${inMiB(availableBytes)}: lower these settings, or raise the memory limit`;
 }

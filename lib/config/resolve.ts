@@ -20,7 +20,7 @@ export interface Resolved<T> {
   readonly sources: ReadonlyMap<string, Source>;
 }
 
-/** The options as written, flat: `messages.maxSize` → value. Unknown names become problems. */
+/** Flattens options to a map of paths such as `messages.maxSize` to values. Unknown names become problems. */
 function flatten(options: object, problems: string[], where: string): Map<string, unknown> {
   const flat = new Map<string, unknown>();
   for (const [key, value] of Object.entries(options)) {
@@ -56,7 +56,7 @@ function unknownOption(path: string, where: string): string {
   return escaped(`unknown option '${path}'${where}${near === undefined ? '' : `, did you mean '${near}'?`}`);
 }
 
-/** Options, then environment, then default. Throws a `ConfigurationError` with all problems at once. */
+/** Resolves each setting from the options, the environment or the default. Throws one `ConfigurationError` with all problems. */
 export function resolveSettings(options: SecureWsOptions, environment: Environment): Resolved<Settings> {
   const { problems, ...resolved } = readSettings(options, environment);
   if (problems.length > 0) throw new ConfigurationError(problems);
@@ -64,12 +64,12 @@ export function resolveSettings(options: SecureWsOptions, environment: Environme
 }
 
 export interface Reading extends Resolved<Settings> {
-  /** The start fails with them. */
+  /** Errors with which the start fails. */
   readonly problems: readonly string[];
   readonly warnings: readonly string[];
 }
 
-/** The same, for a caller that has more to check: a setting with a problem has its default. */
+/** Like `resolveSettings()`, but returns the problems, for a caller that has more to check. Invalid settings get their default. */
 export function readSettings(options: SecureWsOptions, environment: Environment): Reading {
   const problems: string[] = [];
   const given = flatten(options, problems, '');
@@ -96,7 +96,7 @@ export function readSettings(options: SecureWsOptions, environment: Environment)
   };
 }
 
-/** Each row's resolved value in its group, frozen. */
+/** Builds the frozen settings object from the raw value of each row. */
 function assemble(raw: (path: string) => unknown): Settings {
   const root: Record<string, unknown> = {};
   for (const { group, key, path, row } of ROWS) {
@@ -116,12 +116,12 @@ function resolvedValue(row: NamedRow['row'], raw: unknown): unknown {
 const isPlainObject = (value: unknown): value is object =>
   typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype;
 
-/** Stock names that Nest itself knows on a gateway and that are no settings of ours. */
+/** Options that Nest itself has for gateways and that are not settings of this library. */
 const NOT_SETTINGS = new Set(['path']);
 
-/** What one gateway, or several that share a server, say for themselves. */
+/** The options of one gateway, or of several that share a server. */
 export interface GatewayReading {
-  /** By option path, as written. */
+  /** Raw values by option path. */
   readonly own: ReadonlyMap<string, unknown>;
   readonly path: string;
   /** `tls: null`. */
@@ -129,7 +129,7 @@ export interface GatewayReading {
   readonly problems: readonly string[];
 }
 
-/** Reads a gateway's options. Problems are returned, so that those of all gateways appear at once. */
+/** Reads a gateway's options. Problems are returned, so that those of all gateways can be reported together. */
 export function readGateway(
   options: SecureGatewayOptions | SecurePortOptions,
   gateway: string,
@@ -149,7 +149,7 @@ export function readGateway(
   return { own, path: normalisePath(options.path), noTls: tls === null, problems };
 }
 
-/** The application's settings with a gateway's own before them. */
+/** The application's settings, overridden by those of a gateway. */
 export function settingsOf(app: Settings, { own, path, noTls }: Omit<GatewayReading, 'problems'>): GatewaySettings {
   const groups: Record<string, unknown> = { ...app };
   if (noTls) groups['tls'] = Object.freeze({ ...app.tls, ...NO_TLS });
@@ -192,22 +192,22 @@ const pathProblems = (path: unknown, where: string): string[] =>
     ? []
     : [`path${where}: ${printable(path)} is not a path of visible ASCII characters without '?' and '#'`];
 
-/** As Nest's adapters do: a leading slash, no trailing one. */
+/** Adds a leading slash and removes trailing ones, as Nest's adapters do. */
 export function normalisePath(path: string | undefined): string {
   if (!path) return '/';
   const withSlash = path.startsWith('/') ? path : `/${path}`;
   return withSlash.length > 1 ? withSlash.replace(/\/+$/, '') || '/' : withSlash;
 }
 
-/** A value to check, and how to name its place in an error. */
+/** A value to check, and the text that names its place in an error. */
 export interface Candidate {
   readonly raw: unknown;
   readonly where: string;
-  /** The value is a variable's. */
+  /** The value comes from a variable. */
   readonly isVariable: boolean;
 }
 
-/** One property per row, each a candidate; the constraint of a row is its kind. */
+/** The object that class-validator checks: one property per row, with a constraint from the row's kind. */
 class Candidates {
   [path: string]: Candidate;
 }

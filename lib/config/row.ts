@@ -1,30 +1,30 @@
 import type { Kind } from './kinds.js';
 
-/** Where a setting may be given: **a** the application, **p** a port, **g** a gateway. */
+/** The places in which a setting can be set: **a** the application, **p** a port, **g** a gateway. */
 export type Scope = 'a' | 'p' | 'g' | 'ag';
 
-/** One setting, described once: types, checks, error texts, the reference and `.env.example` are made from it. */
+/** The description of one setting, from which types, checks, error texts, the reference and `.env.example` are generated. */
 export interface Row<Input = unknown, Value = unknown> extends Kind<Input, Value> {
   readonly row: true;
   readonly scope: Scope;
-  /** The environment variable, where the setting has one. */
+  /** The environment variable, if the setting has one. */
   readonly variable?: string;
-  /** As one would write it. */
+  /** The default, in the notation of the option. */
   readonly default?: unknown;
-  /** What documentation says in place of the default's value. */
+  /** Replaces the value of the default in the documentation. */
   readonly defaultText?: string;
-  /** `null`, or `none` in the variable, takes the setting away. */
+  /** `null`, or `none` in the variable, removes the setting. */
   readonly removable: boolean;
-  /** Meaning, unit and the answer to a breach, in Markdown sentences. */
+  /** Meaning, unit and consequence of exceeding a limit, as Markdown sentences. */
   readonly means: string;
-  /** Never print the value. */
+  /** The value is never printed. */
   readonly secret: boolean;
   /**
-   * The setting keeps somebody or something out: where its variable is lost on its way, the start fails. Of a setting
-   * that does not restrict a lost variable is a warning.
+   * The setting restricts access or resources: if `ConfigService` does not return its variable, the start fails. For
+   * other settings this is a warning.
    */
   readonly restricts: boolean;
-  /** An empty variable removes the setting; of all others an empty variable counts as not set. */
+  /** An empty variable removes the setting. For all other settings an empty variable counts as not set. */
   readonly emptyRemoves: boolean;
 }
 
@@ -72,7 +72,7 @@ export const isRow = (value: Row | Group): value is Row => (value as Row).row ==
 
 type ValueOf<R> = R extends Row<infer _I, infer Value> ? Value : never;
 
-/** What code reads: every setting in its one resolved form. */
+/** The type of the resolved settings, as code reads them. */
 export type ValuesOf<T> = {
   readonly [K in keyof T]: T[K] extends { readonly row: true }
     ? ValueOf<T[K]>

@@ -19,7 +19,7 @@ function* named(group: Group, name?: string): Generator<NamedRow> {
 /** All rows of the table, in its order. */
 export const ROWS: readonly NamedRow[] = [...named(TABLE as unknown as Group)];
 export const PATHS: readonly string[] = ROWS.map(({ path }) => path);
-/** The variables of all settings, and what else of the library reads one. */
+/** The variables of all settings. */
 export const VARIABLES: readonly string[] = [
   ...ROWS.flatMap(({ row }) => (row.variable === undefined ? [] : [row.variable])),
 ];

@@ -6,10 +6,10 @@ export type { SecureGatewayOptions, SecurePortOptions, SecureWsOptions } from '.
 /** Every setting, resolved and frozen. */
 export interface Settings extends ValuesOf<typeof TABLE> {}
 
-/** A gateway's settings: the application's with its own before them. */
+/** The settings of a gateway: the application's, overridden by the gateway's own. */
 export interface GatewaySettings extends Settings {
   readonly path: string;
-  /** What the gateway caps by itself, beside the application's totals. */
+  /** The gateway's own caps, which apply in addition to the application's totals. */
   readonly own: {
     readonly max: number | undefined;
     readonly maxPerIp: number | undefined;

@@ -16,7 +16,7 @@ export const CLIENT_ROWS = {
     scope: 'a',
     variable: 'WEBSOCKETS_MAX_REDIRECTS',
     default: 10,
-    means: 'Most redirects that the client follows in one call.',
+    means: 'Maximum number of redirects that the client follows in one call.',
   }),
   allowPrivateRedirects: row(boolean(), {
     scope: 'a',
@@ -28,7 +28,7 @@ export const CLIENT_ROWS = {
     variable: 'WEBSOCKETS_BACKOFF_INITIAL_DELAY',
     default: '5s',
     restricts: false,
-    means: 'The first delay of `reconnecting` is random between 0 and this.',
+    means: 'Upper bound of the first delay of `reconnecting`, which is random from 0 to this value.',
   }),
   backoffMinDelay: row(duration(), {
     scope: 'a',
@@ -42,13 +42,13 @@ export const CLIENT_ROWS = {
     variable: 'WEBSOCKETS_BACKOFF_FACTOR',
     default: 1.618,
     restricts: false,
-    means: 'Growth of each later delay.',
+    means: 'Factor by which each further delay grows.',
   }),
   backoffMaxDelay: row(duration(), {
     scope: 'a',
     variable: 'WEBSOCKETS_BACKOFF_MAX_DELAY',
     default: '90s',
     restricts: false,
-    means: 'Longest delay, also where the server asks for a longer one with `Retry-After`.',
+    means: 'Maximum delay, even if the server asks for a longer one with `Retry-After`.',
   }),
 } as const;

@@ -37,34 +37,35 @@ export const CLUSTER_ROWS = {
     variable: 'WEBSOCKETS_CLUSTER_URL',
     secret: true,
     means:
-      'Redis or Valkey (6.2 and newer) over which the processes of the application share limits, bans, broadcasts and disconnects: `redis://`, `rediss://`, `redis+sentinel://host:port,host:port/name` or `redis+cluster://host:port,host:port`. Needs the package `ioredis`.',
+      'URL of the Redis or Valkey (6.2 and newer) over which the processes of the application share limits, bans, broadcasts and disconnects: `redis://`, `rediss://`, `redis+sentinel://host:port,host:port/name` or `redis+cluster://host:port,host:port`. Needs the package `ioredis`.',
   }),
   client: optional(code<RedisClientLike>('an ioredis client', 'RedisClientLike', isRedisClient), {
     scope: 'a',
     means:
-      "In place of `cluster.url`: an ioredis client (`Redis` or `Cluster`) of the application, whose options are used for two connections of the library's own.",
+      'In place of `cluster.url`: an ioredis client (`Redis` or `Cluster`) of the application. The library opens two connections with its options, and does not use the client itself.',
   }),
   store: optional(code<ClusterStore>('a ClusterStore', 'ClusterStore', has('start', 'admit', 'release')), {
     scope: 'a',
-    means: 'In place of Redis, together with `cluster.bus`: what counts over all processes.',
+    means: 'In place of Redis, together with `cluster.bus`: a `ClusterStore`, which keeps the counts of all processes.',
   }),
   bus: optional(code<ClusterBus>('a ClusterBus', 'ClusterBus', has('start', 'publish', 'subscribe')), {
     scope: 'a',
-    means: 'In place of Redis, together with `cluster.store`: what carries messages between processes.',
+    means:
+      'In place of Redis, together with `cluster.store`: a `ClusterBus`, which carries messages between processes.',
   }),
   prefix: row(prefix, {
     scope: 'a',
     variable: 'WEBSOCKETS_CLUSTER_PREFIX',
     default: 'nsw',
     restricts: false,
-    means: 'Begins every key and channel. Applications that share a Redis need different ones.',
+    means: 'Prefix of every key and channel. Applications that share a Redis need different prefixes.',
   }),
   timeout: row(duration({ min: 1, max: 60_000 }), {
     scope: 'a',
     variable: 'WEBSOCKETS_CLUSTER_TIMEOUT',
     default: '100ms',
     restricts: false,
-    means: 'Longest wait for one answer of Redis, or of other processes.',
+    means: 'Maximum time to wait for an answer of Redis, or of other processes.',
   }),
   heartbeat: row(duration({ min: 100, max: 3_600_000 }), {
     scope: 'a',
@@ -78,20 +79,21 @@ export const CLUSTER_ROWS = {
     variable: 'WEBSOCKETS_CLUSTER_LEASE',
     default: '10s',
     restricts: false,
-    means: 'A process that has not renewed its lease for so long counts for nothing; its connections free their slots.',
+    means:
+      'Duration of the lease of a process. The connections of a process that has not renewed its lease for this time no longer count.',
   }),
   onFailure: row(choice('local', 'share', 'closed'), {
     scope: 'a',
     variable: 'WEBSOCKETS_CLUSTER_ON_FAILURE',
     default: 'local',
     means:
-      'While Redis does not answer. `local`: the limits hold in each process alone; `share`: each limit divided by the number of processes last known, rounded up; `closed`: new connections get 503.',
+      'What happens while Redis does not answer. `local`: each process applies the limits by itself; `share`: each process applies the limits divided by the number of processes last known, rounded up; `closed`: new connections get 503.',
   }),
   secret: optional(secret(32), {
     scope: 'a',
     variable: 'WEBSOCKETS_CLUSTER_SECRET',
     secret: true,
     means:
-      'Signs what processes tell each other (HMAC-SHA256); messages that are not signed with it are dropped and counted. Without it whoever can publish in Redis can broadcast and disconnect.',
+      'Secret with which processes sign the messages to each other (HMAC-SHA256); messages that are not signed with it are dropped and counted. Without it, anyone who can publish in Redis can broadcast, disconnect and ban.',
   }),
 } as const;

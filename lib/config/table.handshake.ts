@@ -7,27 +7,27 @@ export const HTTP_ROWS = {
     variable: 'WEBSOCKETS_MAX_LINE_LENGTH',
     default: 8192,
     means:
-      'Longest request line (or status line, for the client) and longest header line, CRLF included. A longer request line gets 414, a longer header line 431.',
+      'Maximum length of the request line (for the client: of the status line) and of a header line, including CRLF. A longer request line gets 414, a longer header line 431.',
   }),
   maxNumHeaders: row(integer({ min: 1, max: 100_000 }), {
     scope: 'p',
     variable: 'WEBSOCKETS_MAX_NUM_HEADERS',
     default: 128,
-    means: 'Most header lines of a head; a name that repeats counts each time. One more gets 431.',
+    means: 'Maximum number of header lines; a repeated name counts each time. One more gets 431.',
   }),
   maxBodySize: row(size({ max: 1024 ** 3 }), {
     scope: 'a',
     variable: 'WEBSOCKETS_MAX_BODY_SIZE',
     default: '1mb',
     means:
-      'Largest body of an HTTP response that the outbound client accepts. (An upgrade request must not have a body: 400.)',
+      'Maximum size of the body of an HTTP response that the outbound client accepts. (An upgrade request with a body always gets 400.)',
   }),
   openTimeout: row(duration({ min: 1 }), {
     scope: 'p',
     variable: 'WEBSOCKETS_OPEN_TIMEOUT',
     default: '10s',
     means:
-      'Time from TCP accept, TLS handshake included, to the 101; arriving bytes do not extend it. An incomplete head gets 408 (a connection that sent nothing is closed), a complete one 503.',
+      'Maximum time from TCP accept to the 101, including the TLS handshake; arriving bytes do not extend it. After it, an incomplete request head gets 408 (a connection that has sent nothing is closed), and a complete one 503.',
   }),
 } as const;
 
@@ -52,18 +52,18 @@ export const TLS_ROWS = {
     scope: 'p',
     variable: 'WEBSOCKETS_TLS_CERT',
     means:
-      'PEM file with the certificate chain of dedicated ports; read again when it changes. `tls: null` on a gateway: its port speaks no TLS.',
+      'PEM file with the certificate chain of dedicated ports; read again when it changes. `tls: null` on a gateway disables TLS on its port.',
   }),
   keyFile: optional(text('a file name'), {
     scope: 'p',
     variable: 'WEBSOCKETS_TLS_KEY',
     means:
-      'PEM file with the private key of the certificate. A changed set of files that do not fit together is not used.',
+      'PEM file with the private key of the certificate. Changed files are used only if the key matches the certificate.',
   }),
   caFile: optional(text('a file name'), {
     scope: 'p',
     variable: 'WEBSOCKETS_TLS_CA',
-    means: 'PEM file with the certificate authorities that client certificates must come from.',
+    means: 'PEM file with the certificate authorities that may issue client certificates.',
   }),
   cert: optional(pem(), { scope: 'p', secret: true, means: 'The certificate chain itself, in place of the file.' }),
   key: optional(pem(), { scope: 'p', secret: true, means: 'The private key itself, in place of the file.' }),
@@ -72,13 +72,13 @@ export const TLS_ROWS = {
     scope: 'p',
     variable: 'WEBSOCKETS_TLS_MIN_VERSION',
     default: 'TLSv1.2',
-    means: 'Lowest version of TLS on dedicated ports.',
+    means: 'Minimum TLS version on dedicated ports.',
   }),
   requestCert: row(boolean(), {
     scope: 'p',
     variable: 'WEBSOCKETS_TLS_REQUEST_CERT',
     default: false,
     means:
-      'Asks for a client certificate; needs a CA. A certificate that does not verify is refused, a verified one reaches guards as `attempt.certificate`.',
+      'Requires a client certificate; needs `tls.caFile` or `tls.ca`. A client without a certificate that verifies is refused; guards read a verified one as `attempt.certificate`.',
   }),
 } as const;

@@ -41,7 +41,7 @@ export const TABLE = {
       secret: true,
       restricts: false,
       means:
-        'Consent to be attacked by `nest-secure-ws probe` from other machines: an upgrade request with a nonce in `Nest-Secure-Ws-Probe` is answered with its HMAC, whatever becomes of it. Remove it when you are done.',
+        'Allows `nest-secure-ws probe` with the same token to attack this server from other machines: the response to an upgrade request with a nonce in `Nest-Secure-Ws-Probe` contains its HMAC, also if the request is refused. Remove the token after the test.',
     }),
   },
   dashboard: {
@@ -51,7 +51,7 @@ export const TABLE = {
       secret: true,
       restricts: true,
       means:
-        'What operators log in to the page of `SecureWsDashboardModule` with, where that has neither a `token` nor `guards` of its own. At least 32 characters.',
+        'Token with which operators log in to the page of `SecureWsDashboardModule`, unless the module has a `token` or `guards` of its own. At least 32 characters.',
     }),
   },
   nativeAccept: row(choice('auto', 'off'), {
@@ -59,24 +59,24 @@ export const TABLE = {
     variable: 'WEBSOCKETS_NATIVE_ACCEPT',
     default: 'auto',
     means:
-      "Where connections are judged first. `auto`: on Node's handles, before Node makes sockets of them, where this version of Node is known; `off`: on sockets, through Node's public interface alone.",
+      "Where new connections are checked first. `auto`: on Node's internal handles, before Node creates sockets, if this version of Node supports it; `off`: on sockets, through Node's public interface only.",
   }),
   foreignUpgrades: row(choice('auto', 'refuse'), {
     scope: 'a',
     variable: 'WEBSOCKETS_FOREIGN_UPGRADES',
     default: 'auto',
     means:
-      'Upgrades for a path without a gateway. `auto`: they go to other `upgrade` listeners of the server where there are any, else 404; `refuse`: 404.',
+      'What happens to upgrades for a path without a gateway. `auto`: they are passed to other `upgrade` listeners of the server, or get 404 if there are none; `refuse`: they get 404.',
   }),
   foreign: optional(code<readonly ForeignUpgrades[]>('a list of paths', 'readonly ForeignUpgrades[]', Array.isArray), {
     scope: 'a',
     means:
-      "Paths on the application's own port whose upgrades another library answers (socket.io, graphql-ws): they pass the same checks and guards as those of gateways, and hold a slot until their socket closes, before that library is told of them.",
+      "Paths on the application's own port whose upgrades another library answers (socket.io, graphql-ws). Before the library receives such an upgrade, it passes the same checks and guards as upgrades of gateways; it holds a slot until its socket closes.",
   }),
   guards: optional(code<readonly GuardLike[]>('a list of guards', 'readonly GuardLike[]', Array.isArray), {
     scope: 'ag',
     means:
-      "Admission guards in order: classes, instances or functions. The application's run before a gateway's; `beforeBuiltIn(guard)` runs before the built-in checks.",
+      "Admission guards in order: classes, instances or functions. The application's guards run before a gateway's; `beforeBuiltIn(guard)` runs before the built-in checks.",
   }),
   messageParser: optional(
     code<MessageParser>('a function', 'MessageParser', (value) => typeof value === 'function'),
@@ -84,7 +84,7 @@ export const TABLE = {
       scope: 'ag',
       defaultText: 'JSON',
       means:
-        "Turns a message (text as a string, binary as a Buffer) into `{ event, data }`, as with Nest's `WsAdapter`. A message for which it returns nothing is dropped without an answer.",
+        "Function that converts a message (text as a string, binary as a Buffer) to `{ event, data }`, as with Nest's `WsAdapter`. A message for which it returns nothing is dropped without an answer.",
     },
   ),
   keepRequest: row(

@@ -474,8 +474,8 @@ describe('settings', () => {
     setEnvironment('WEBSOCKETS_MAX_CONECTIONS', '1');
     setEnvironment('WEBSOCKET_MAX_SIZE', '1');
     expect(await problemsOf({})).toEqual([
-      'WEBSOCKETS_MAX_CONECTIONS: there is no such variable; WEBSOCKETS_MAX_CONNECTIONS is the name, correct it or unset it',
-      'WEBSOCKET_MAX_SIZE: there is no such variable; WEBSOCKETS_MAX_SIZE is the name, correct it or unset it',
+      'WEBSOCKETS_MAX_CONECTIONS: there is no such variable, did you mean WEBSOCKETS_MAX_CONNECTIONS? Correct the name, or unset it',
+      'WEBSOCKET_MAX_SIZE: there is no such variable, did you mean WEBSOCKETS_MAX_SIZE? Correct the name, or unset it',
     ]);
   });
 
@@ -523,13 +523,13 @@ it('says in a few lines what is not at its default, and all of it on request; wa
     'settings from environment: messages.maxQueue=3',
     'settings from gateway /report: messages.maxSize=2kb, keepRequest=true',
     expect.stringMatching(
-      /^all other settings have their defaults \(SecureWsStats\.settings\(\) lists them\); peers can make this process hold \d+mb of the \d+[mg]b that it may use$/,
+      /^all other settings have their defaults \(SecureWsStats\.settings\(\) lists them\); peers can take at most \d+mb of the \d+[mg]b that this process can use$/,
     ),
   ]);
   expect(JSON.stringify([...log!.mock.calls, ...warn!.mock.calls])).not.toContain('a secret');
   expect(warn!.mock.calls.map(([text]) => String(text))).toEqual([
     expect.stringContaining('tls.key has no effect: no gateway has a dedicated port'),
-    expect.stringContaining('allow peers to make this process hold 102400172mb'),
+    expect.stringContaining('allow peers to take 102400172mb'),
   ]);
 });
 

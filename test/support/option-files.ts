@@ -7,20 +7,20 @@ const SCOPES = { a: 'application', p: 'port', g: 'gateway', ag: 'application and
 
 /** The words of the groups for the interfaces and for the headings of `.env.example`. */
 const GROUPS: Readonly<Record<string, string>> = {
-  http: 'Limits of the HTTP head, while it arrives.',
+  http: 'Limits on HTTP request and response heads while they arrive.',
   listen: 'Where dedicated ports listen.',
   tls: 'TLS of dedicated ports.',
   proxy: 'Reverse proxies and load balancers in front of the application.',
-  connections: 'Who may connect, and how often.',
+  connections: 'Limits on connections, and who may connect.',
   bans: 'Temporary bans.',
-  cluster: 'What the processes of an application share.',
-  messages: 'What a peer may send.',
-  buffers: 'What is held for peers.',
-  keepalive: 'How long connections live.',
+  cluster: 'State that the processes of an application share.',
+  messages: 'Limits on messages and handlers.',
+  buffers: 'Limits on memory that is held for peers.',
+  keepalive: 'Pings, timeouts and the lifetime of connections.',
   compression: 'permessage-deflate (RFC 7692).',
   shutdown: 'Shutdown.',
-  probe: 'The command line.',
-  dashboard: 'The page for operators.',
+  probe: '`nest-secure-ws probe`.',
+  dashboard: "The operators' page.",
   client: 'The outbound client.',
 };
 
@@ -139,7 +139,7 @@ function members(rows: readonly NamedRow[], nullable: ReadonlySet<string> = new 
     const type = whole ? nameOf(group) : pick(nameOf(group), part);
     const isNull = nullable.has(group);
     const words = isNull
-      ? `${GROUPS[group] ?? capital(group)} \`null\`: this port speaks no TLS even where the application's settings name certificates.`
+      ? `${GROUPS[group] ?? capital(group)} \`null\` disables TLS on this port even if the application's settings have certificates.`
       : (GROUPS[group] ?? capital(group));
     return `${comment('  ', words)}\n  readonly ${group}?: ${type}${isNull ? ' | null' : ''};`;
   });
@@ -174,8 +174,8 @@ export function optionTypes(): string {
       const group = part[0]!.group!;
       return `${comment('', GROUPS[group] ?? capital(group))}\nexport interface ${nameOf(group)} {\n${part.map((entry) => property(entry)).join('\n')}\n}`;
     }),
-    `${comment('', 'The options of `SecureWsModule.forRoot()`. All are optional; each wins over its environment variable.')}\nexport interface SecureWsOptions {\n${members(ROWS).join('\n')}\n}`,
-    `${comment('', "The options of `@SecureGateway()` for a gateway that shares the application's port: its path, and every setting that a gateway or a port may have of its own.")}\nexport interface SecureGatewayOptions {\n${comment('  ', 'Path of the gateway, or a pattern such as `/rooms/:id` or `/files/*rest`. Default: `/`; on a dedicated port every path that no other gateway there has.')}\n  readonly path?: string;\n${members(shared).join('\n')}\n}`,
+    `${comment('', 'The options of `SecureWsModule.forRoot()`. All are optional; each takes precedence over its environment variable.')}\nexport interface SecureWsOptions {\n${members(ROWS).join('\n')}\n}`,
+    `${comment('', "The options of `@SecureGateway()` for a gateway on the application's port: its path, and every setting that a gateway or a port can have.")}\nexport interface SecureGatewayOptions {\n${comment('  ', 'Path of the gateway, or a pattern such as `/rooms/:id` or `/files/*rest`. Default: `/`; on a dedicated port, every path that no other gateway on that port has.')}\n  readonly path?: string;\n${members(shared).join('\n')}\n}`,
     `${comment('', 'The options of `@SecureGateway(port)` for a gateway with a dedicated port.')}\nexport interface SecurePortOptions extends SecureGatewayOptions {\n${members(dedicated, new Set(['tls'])).join('\n')}\n}`,
   ].join('\n\n')}\n`;
 }
@@ -201,7 +201,7 @@ export function envExample(): string {
     return [...(group === undefined ? [] : [`## ${plain(GROUPS[group] ?? capital(group))}`]), ...lines].join('\n\n');
   });
   return `${[
-    '# Every setting of nest-secure-ws with its default. Copy the lines that you want to change to .env.\n# Durations: milliseconds or 10s. Sizes: bytes or 64kb. Rates: 20/1s. Lists: commas between the values.',
+    '# Every setting of nest-secure-ws with its default. Copy the lines that you want to change to .env.\n# Durations: milliseconds or 10s. Sizes: bytes or 64kb. Rates: 20/1s. Lists: comma-separated.',
     ...sections,
   ].join('\n\n')}\n`;
 }

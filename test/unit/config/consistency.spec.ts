@@ -40,7 +40,7 @@ describe('settings that cannot work together', () => {
     [
       'all allowed addresses denied',
       { connections: { allowedIps: '10.1.0.0/16, 10.2.0.1, ::1, loopback', deniedIps: '10.0.0.0/8, ::/0, loopback' } },
-      ['connections.deniedIps (WEBSOCKETS_DENIED_IPS) covers all of connections.allowedIps', 'nobody can connect'],
+      ['connections.deniedIps (WEBSOCKETS_DENIED_IPS) covers all of connections.allowedIps', 'no address can connect'],
     ],
   ])('%s', (_, options, parts) => {
     expect(findings(options).problems).toEqual([text(...parts)]);
@@ -201,7 +201,7 @@ describe('settings that are wasted beside others', () => {
     [
       'dedicated contexts without room',
       { compression: { mode: 'dedicated', budget: '64kb' } },
-      ['compression.mode', 'compression.budget', 'less than one context'],
+      ['compression.mode', 'compression.budget', 'one context needs more memory'],
     ],
     [
       'backoffInitialDelay > backoffMaxDelay',
@@ -216,9 +216,9 @@ describe('settings that are wasted beside others', () => {
     [
       'everybody trusted',
       { proxy: { trusted: '10.0.0.0/8, 0.0.0.0/0' } },
-      ['proxy.trusted (WEBSOCKETS_TRUSTED_PROXIES) names 0.0.0.0/0'],
+      ['proxy.trusted (WEBSOCKETS_TRUSTED_PROXIES) contains 0.0.0.0/0'],
     ],
-    ['everybody trusted over IPv6', { proxy: { trusted: '::/0' } }, ['proxy.trusted', 'names ::/0']],
+    ['everybody trusted over IPv6', { proxy: { trusted: '::/0' } }, ['proxy.trusted', 'contains ::/0']],
     [
       'TLS files that no port uses',
       { tls: { certFile: 'server.pem' } },
@@ -248,7 +248,7 @@ describe('settings that are wasted beside others', () => {
     [
       'a budget of no contexts',
       { compression: { budget: '1mb' } },
-      ['compression.budget', 'no effect', 'dedicated nowhere'],
+      ['compression.budget', 'no effect', "is not 'dedicated' anywhere"],
     ],
   ])('%s', (_, options, parts) => {
     expect(findings(options)).toEqual({ problems: [], warnings: [text(...parts)] });
@@ -285,7 +285,7 @@ describe('settings that are wasted beside others', () => {
     const options = { path: '/x', connections: { max: 20_000, maxPerIp: 10 } };
     expect(findings({}, [{ options }]).warnings).toEqual([
       text(
-        "gateway /x: connections.max (WEBSOCKETS_MAX_CONNECTIONS) is 20000, above the application's, which is 10000",
+        'gateway /x: connections.max (WEBSOCKETS_MAX_CONNECTIONS) is 20000, above that of the application, which is 10000',
       ),
     ]);
   });
