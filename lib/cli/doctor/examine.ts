@@ -87,7 +87,7 @@ function settings({ problems, warnings }: Deployment): Finding[] {
     set: [],
   });
   // A check of its own reports these, with more detail.
-  const isReported = (warning: string) => warning.startsWith(`${nameOf(rowAt('proxy.trusted')!)} names `);
+  const isReported = (warning: string) => warning.startsWith(`${nameOf(rowAt('proxy.trusted')!)} contains `);
   return [
     ...problems.map((what) => finding('error', what, 'The application does not start.')),
     ...warnings
