@@ -37,6 +37,10 @@ export class AttemptRate {
   /** Charges one attempt; the refusal says when the next one is free. */
   refusal(address: AddressEntry): Refusal | undefined {
     const wait = this.charge(address);
-    return wait <= 0 ? undefined : retryLater('connection-rate', 429, Math.min(wait / 1000, LONGEST_WAIT));
+    return wait <= 0 ? undefined : rateRefusal(wait);
   }
 }
+
+/** 429; `wait` is in milliseconds. */
+export const rateRefusal = (wait: number): Refusal =>
+  retryLater('connection-rate', 429, Math.min(wait / 1000, LONGEST_WAIT));

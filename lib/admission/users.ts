@@ -81,7 +81,8 @@ interface Cap {
   readonly limit: UserLimit;
 }
 
-const TOO_MANY_CONNECTIONS = 'too many connections of this user';
+/** Reason of the close frame. */
+export const TOO_MANY_CONNECTIONS = 'too many connections of this user';
 
 /** Who is connected to an endpoint, by user; and how many of one there may be: of the application, and here. */
 export class UserCaps {

@@ -1,13 +1,14 @@
 import { createHash } from 'node:crypto';
 import { type AddressEntry, SITE_FACTOR } from '../admission/address-table.js';
+import { rateRefusal } from '../admission/attempt-rate.js';
 import {
   CAPACITY_REFUSALS,
   type CapacityLimits,
   type GatewayCapacity,
   type SharedSlot,
 } from '../admission/capacity.js';
-import type { UserConnection, UserLimits } from '../admission/users.js';
-import { REFUSALS, type Refusal, retryLater } from '../http/refusal.js';
+import { TOO_MANY_CONNECTIONS, type UserConnection, type UserLimits } from '../admission/users.js';
+import { REFUSALS, type Refusal } from '../http/refusal.js';
 import type { ClientAddress } from '../net/address.js';
 import { CloseCode } from '../protocol/close-codes.js';
 import type { UserClaim } from './contract.js';
@@ -25,7 +26,6 @@ interface AttemptClaim extends LocalClaim {
 
 /** Attempts that ended before stage 6 and are being charged; beyond it they are counted in this process alone. */
 const MOST_CHARGES = 256;
-const TOO_MANY = 'too many connections of this user';
 
 /** The limits that all processes share, as the stages of a handshake ask for them: behind this process's own. */
 export class SharedAdmission {
@@ -50,7 +50,7 @@ export class SharedAdmission {
   rateRefusal(entry: AddressEntry): Refusal | undefined {
     if (entry.isExempt || !this.node.hasRefusals) return undefined;
     const refusal = this.node.remembered(addressNames(entry.key, entry.site?.key));
-    return refusal?.kind === 'rate' ? tooFast(refusal.wait) : undefined;
+    return refusal?.kind === 'rate' ? rateRefusal(refusal.wait) : undefined;
   }
 
   /** Stage 0: there is no room over all processes for whatever an address asks, as far as it is known here. */
@@ -175,14 +175,14 @@ export class SharedConnection implements SharedSlot {
     this.#releaseUser();
     if (userKey === undefined || this.#isReleased) return;
     void this.takeUser(userKey, limits).then((refusal) => {
-      if (refusal !== undefined) this.#connection?.end(CloseCode.POLICY_VIOLATION, TOO_MANY);
+      if (refusal !== undefined) this.#connection?.end(CloseCode.POLICY_VIOLATION, TOO_MANY_CONNECTIONS);
     });
   }
 
   /** A newer connection has its place. */
   displaced(): void {
     this.#isDisplaced = true;
-    this.#connection?.end(CloseCode.POLICY_VIOLATION, TOO_MANY);
+    this.#connection?.end(CloseCode.POLICY_VIOLATION, TOO_MANY_CONNECTIONS);
   }
 
   release(): void {
@@ -224,9 +224,7 @@ function userClaims(userKey: string, { own, application, onLimit }: UserLimits, 
   return claims;
 }
 
-const tooFast = (wait: number): Refusal => retryLater('connection-rate', 429, Math.min(wait / 1000, 86_400));
-
 function refusalOf({ claim, kind, wait }: ClusterRefusal, claims: readonly AttemptClaim[]): Refusal {
   if (kind === 'unavailable') return REFUSALS.clusterUnavailable;
-  return kind === 'rate' ? tooFast(wait) : claims[claim]!.full;
+  return kind === 'rate' ? rateRefusal(wait) : claims[claim]!.full;
 }

@@ -1,6 +1,7 @@
 import type { Observable } from 'rxjs';
 import { isObservable, isThenable, whenSettled } from '../admission/awaitable.js';
 import type { MessageParser } from '../config/code-types.js';
+import type { Limits } from '../connection/limits.js';
 import type { SecureConnection as Connection } from '../connection/secure-socket.js';
 import type { BoundHandler } from '../connection/server-connection.js';
 import { runInFork } from '../net/async-context.js';
@@ -19,9 +20,7 @@ export interface DispatcherOptions {
   readonly wheel: TimerWheel;
   readonly telemetry: Telemetry;
   readonly parser: MessageParser | undefined;
-  readonly maxNodes: number;
-  readonly maxStreams: number;
-  readonly handlerTimeout: number;
+  readonly limits: Pick<Limits, 'maxNodes' | 'maxStreams' | 'handlerTimeout'>;
   readonly counted: (change: 1 | -1) => void;
   /** Where the time of an event's handlers is noted, where metrics are switched on. */
   readonly timeOf: ((event: unknown) => Histogram) | undefined;
@@ -69,7 +68,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     // It may have been too much for its address or for all together.
     if (!connection.isOpen) return connection.finished(length + charge);
     // A message is begun within two milliseconds of it.
-    const dueAt = connection.input.turnStart + this.options.handlerTimeout;
+    const dueAt = connection.input.turnStart + this.options.limits.handlerTimeout;
     const task = this.tasks.take(connection, message.event, length + charge, charge, dueAt, places.length);
     // protection: handlers have so much time
     if (dueAt !== NEVER) this.options.wheel.schedule(connection, dueAt);
@@ -88,8 +87,8 @@ export class Dispatcher implements TaskOwner, StreamOwner {
 
   /** The message, if it is one. */
   private read(connection: Connection, data: Buffer, isBinary: boolean): Message | undefined {
-    const { parser, maxNodes } = this.options;
-    const message = readMessage(data, isBinary, parser, maxNodes, this.parserFailed);
+    const { parser, limits } = this.options;
+    const message = readMessage(data, isBinary, parser, limits.maxNodes, this.parserFailed);
     if (typeof message === 'object') return message;
     if (message === 'malformed') this.reject(connection, 'Malformed message');
     if (message === 'unsupported') connection.end(CloseCode.UNSUPPORTED_DATA, 'unsupported data');
@@ -214,7 +213,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
   private keep(stream: Stream): boolean {
     const streams = (stream.connection.dispatch.streams ??= new Set());
     // protection: observables that still emit are bounded
-    if (streams.size >= this.options.maxStreams) {
+    if (streams.size >= this.options.limits.maxStreams) {
       sendException(stream.connection.socket, 'Too many streams');
       return false;
     }

@@ -46,11 +46,7 @@ export class Endpoint extends PathTarget implements UpgradedGateway, Audience {
     super(context, settings, id);
     this.limits = limitsOf(settings);
     const { compression, messages } = settings;
-    const { mode, windowBits, memLevel, level, threshold, maxRatio } = compression;
-    this.compression = new Compression(
-      { mode, windowBits, memLevel, level, threshold, maxRatio, maxSize: messages.maxSize },
-      context.contexts,
-    );
+    this.compression = new Compression({ ...compression, maxSize: messages.maxSize }, context.contexts);
     const { collector } = context;
     this.counters.ping = collector?.ping;
     this.dispatcher = new Dispatcher({
@@ -59,9 +55,7 @@ export class Endpoint extends PathTarget implements UpgradedGateway, Audience {
       wheel: context.wheel,
       telemetry: context.telemetry,
       parser: settings.messageParser,
-      maxNodes: messages.maxNodes,
-      maxStreams: messages.maxStreams,
-      handlerTimeout: this.limits.handlerTimeout,
+      limits: this.limits,
       timeOf: collector && ((event) => collector.handlerTime(settings.path, event)),
       counted: (change) => {
         context.runningTasks += change;

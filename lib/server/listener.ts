@@ -36,7 +36,7 @@ export abstract class Listener implements HandshakeListener {
     readonly settings: GatewaySettings,
   ) {
     const { http, serverHeader } = settings;
-    this.headLimits = { maxLineLength: http.maxLineLength, maxNumHeaders: http.maxNumHeaders };
+    this.headLimits = http;
     this.openTimeout = http.openTimeout;
     this.serverHeader = serverHeader;
     this.proxyReader = settings.proxy.protocol === 'off' ? undefined : this.newProxyReader(settings.proxy.protocol);
