@@ -1,146 +1,135 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import type { AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { Controller, Get, Header, HttpCode, type INestApplication, Post, UnauthorizedException } from '@nestjs/common';
-import { Test } from '@nestjs/testing';
-import { MessageBody, SubscribeMessage } from '@nestjs/websockets';
-import { SecureGateway, SecureWsBroadcaster, SecureWsModule, UseAdmissionGuards } from 'nest-secure-ws';
-import { SecureWsTickets, ticketGuard } from 'nest-secure-ws/guards';
+import { SecureWsBroadcaster } from 'nest-secure-ws';
 import type { Browser, Page } from 'playwright-core';
-import { codeBlocks } from '../support/markdown-code.js';
+import { eventually } from '../support/app.js';
 import { hasChromium, launch } from './chromium.js';
-import 'reflect-metadata';
+import { browserCode, LivePage, PageConsole } from './live-page.js';
 
-/** The code of docs/browser.md, bundled as an application would, against a gateway with tickets. */
 const FOLDER = resolve('test/docs/.recipes/browser');
-let script: string;
-let signedIn = true;
-let issued = 0;
+afterAll(() => rmSync(FOLDER, { recursive: true, force: true }));
 
-@Controller()
-class PageController {
-  constructor(private readonly tickets: SecureWsTickets) {}
-
-  @Get()
-  @Header('Content-Type', 'text/html')
-  page() {
-    return '<!doctype html><link rel="icon" href="data:,"><title>live</title><script type="module" src="main.js"></script>';
-  }
-
-  @Get('main.js')
-  @Header('Content-Type', 'text/javascript')
-  script() {
-    return script;
-  }
-
-  @Post('ticket')
-  @HttpCode(200)
-  async ticket() {
-    if (!signedIn) throw new UnauthorizedException();
-    issued++;
-    return { ticket: await this.tickets.issue({ principal: { id: 'ada' }, path: '/chat' }) };
-  }
-}
-
-@SecureGateway({ path: '/chat', messages: { maxSize: '1kb' } })
-@UseAdmissionGuards(ticketGuard())
-class ChatGateway {
-  @SubscribeMessage('say') say(@MessageBody() data: { text: string }) {
-    return { event: 'said', data: data.text };
-  }
-}
-
-async function serve(port = 0): Promise<INestApplication> {
-  const testing = await Test.createTestingModule({
-    imports: [SecureWsModule.forRoot()],
-    controllers: [PageController],
-    providers: [ChatGateway],
-  }).compile();
-  const app = testing.createNestApplication({ logger: false });
-  await app.listen(port, '127.0.0.1');
-  return app;
-}
+describe('the code of docs/browser.md', () => {
+  it('compiles', () => {
+    const folder = join(FOLDER, 'types');
+    mkdirSync(folder, { recursive: true });
+    const files = browserCode();
+    expect([...files.keys()]).toEqual(['live.ts', 'main.ts', 'use-gateway.ts', 'chat.tsx']);
+    for (const [name, text] of files) writeFileSync(join(folder, name), text);
+    const flags =
+      '--ignoreConfig --noEmit --strict --noUncheckedIndexedAccess --skipLibCheck --target es2022 --module esnext --moduleResolution bundler --jsx react-jsx --lib es2022,dom,dom.iterable --types react';
+    const { status, stdout } = spawnSync(
+      process.execPath,
+      [resolve('node_modules/typescript/bin/tsc'), ...flags.split(' '), ...files.keys()],
+      { cwd: folder, encoding: 'utf8' },
+    );
+    expect([status, stdout]).toEqual([0, '']);
+  }, 60_000);
+});
 
 (hasChromium() ? describe : describe.skip)('a page that stays connected', () => {
+  const live = new LivePage(join(FOLDER, 'live'));
   let browser: Browser;
-  let app: INestApplication;
   let page: Page;
-  let said: string[];
+  let log: PageConsole;
 
   beforeAll(async () => {
-    const [library = '', use = ''] = codeBlocks('docs/browser.md', 'js');
-    mkdirSync(FOLDER, { recursive: true });
-    writeFileSync(join(FOLDER, 'live.js'), library);
-    writeFileSync(join(FOLDER, 'main.js'), `${use}\nglobalThis.chat = chat;`);
-    const bundled = spawnSync(
-      resolve('node_modules/.bin/esbuild'),
-      [join(FOLDER, 'main.js'), '--bundle', '--format=esm'],
-      { encoding: 'utf8' },
-    );
-    expect([bundled.status, bundled.stderr.replace(/\s/g, '')]).toEqual([0, '']);
-    script = bundled.stdout;
+    const use = browserCode()
+      .get('main.ts')!
+      // A line for each event, and a session that is renewed every 50 ms.
+      .replace('console.log(event, data)', 'console.log(event, JSON.stringify(data))')
+      .replace("live('/chat', {", "live('/chat', { renew: { every: 50, token: async () => 'token ' + ++tokens },");
+    live.bundle('main.ts', `let tokens = 0;\n${use}\nObject.assign(globalThis, { chat });`);
     browser = await launch();
   });
   afterAll(async () => {
     await browser?.close();
-    rmSync(FOLDER, { recursive: true, force: true });
+    live.remove();
   });
 
   const open = async (): Promise<void> => {
-    signedIn = true;
-    issued = 0;
-    said = [];
-    app = await serve();
+    live.signedIn = true;
+    live.issued = 0;
+    await live.serve();
     page = await browser.newPage();
     // The shortest of the random delays.
     await page.addInitScript('Math.random = () => 0');
-    page.on('console', (message) => message.type() === 'log' && said.push(message.text()));
-    await page.goto(`http://127.0.0.1:${(app.getHttpServer().address() as AddressInfo).port}/`);
-    await until('said hello');
+    log = new PageConsole(page);
+    await page.goto(`http://127.0.0.1:${live.port}/`);
+    await log.until('said {"by":"ada","text":"hello"}');
   };
   afterEach(async () => {
     await page?.close();
-    await app?.close();
+    await live.app?.close();
   });
 
-  /** Waits for a line that begins so, and takes those before it away. */
-  async function until(line: string): Promise<void> {
-    while (!said.some((each) => each.startsWith(line))) await page.waitForEvent('console', { timeout: 20_000 });
-    said.splice(0, said.findIndex((each) => each.startsWith(line)) + 1);
-  }
-  const send = (text: string) => page.evaluate(`chat.send('say', { text: ${JSON.stringify(text)} })`);
+  const send = (event: string, data: unknown) =>
+    page.evaluate(`chat.send(${JSON.stringify(event)}, ${JSON.stringify(data)})`);
 
   it('connects with a ticket, and again with another after a restart of the server', async () => {
     await open();
-    expect(issued).toBe(1);
-    const { port } = app.getHttpServer().address() as AddressInfo;
-    await app.close();
-    await until('waiting 1001');
-    app = await serve(port);
-    await until('open');
-    await send('back');
-    await until('said back');
-    expect(issued).toBe(2);
+    expect(live.issued).toBe(1);
+    await live.restart();
+    await log.until('waiting 1001');
+    await log.until('open');
+    await send('say', { text: 'back' });
+    await log.until('said {"by":"ada","text":"back"}');
+    expect(live.issued).toBe(2);
+  });
+
+  it('tries again, with growing delays, while nothing listens', async () => {
+    await open();
+    const { port } = live;
+    await live.app.close();
+    await log.until('waiting 1001');
+    // Without the server there is no ticket either: the page waits, and says nothing new.
+    await page.waitForTimeout(2500);
+    expect(log.lines.filter((line) => !line.startsWith('waiting'))).toEqual([]);
+    await live.serve(port);
+    await log.until('open');
   });
 
   it('ends with a session that has ended', async () => {
     await open();
-    signedIn = false;
-    app.get(SecureWsBroadcaster).disconnectUser('ada', 4401, 'logged out');
-    await until('waiting 4401 logged out');
-    await until('signed out the session has ended');
-    signedIn = true;
+    live.signedIn = false;
+    live.app.get(SecureWsBroadcaster).disconnectUser('ada', 4401, 'logged out');
+    await log.until('waiting 4401 logged out');
+    await log.until('signed out the session has ended');
+    live.signedIn = true;
     await page.waitForTimeout(1500);
-    expect([issued, said]).toEqual([1, []]);
+    expect([live.issued, log.lines]).toEqual([1, []]);
   });
 
   it('does not come back with a message that is too large', async () => {
     await open();
-    await send('x'.repeat(2000));
-    await until('failed 1009');
+    await send('say', { text: 'x'.repeat(2000) });
+    await log.until('failed 1009');
     await page.waitForTimeout(1500);
-    expect([issued, said]).toEqual([1, []]);
+    expect([live.issued, log.lines]).toEqual([1, []]);
+  });
+
+  it('comes back from an idle end when it has something to send, and delivers it', async () => {
+    await open();
+    await send('end', 1000);
+    await log.until('idle 1000 as asked');
+    await page.waitForTimeout(1500);
+    expect([live.issued, log.lines]).toEqual([1, []]);
+    await send('say', { text: 'awake' });
+    await log.until('said {"by":"ada","text":"awake"}');
+    expect([live.issued, live.connections]).toEqual([2, 1]);
+  });
+
+  it('renews the session while it is open, and no longer', async () => {
+    live.renewed.splice(0);
+    await open();
+    await eventually(() => live.renewed.length >= 3);
+    expect(live.renewed.slice(0, 3)).toEqual(['token 1', 'token 2', 'token 3']);
+    await page.evaluate('chat.close()');
+    await eventually(() => live.connections === 0);
+    const { length } = live.renewed;
+    await page.waitForTimeout(500);
+    expect([live.renewed.length, live.connections, live.issued]).toEqual([length, 0, 1]);
   });
 });

@@ -52,8 +52,9 @@ describe.each(PAGES)('%s', (file) => {
 });
 
 describe('the code of README and docs', () => {
-  // The guards' recipes are compiled, and run, by a spec of their own.
-  const withCode = ['README.md', ...DOCS.filter((name) => name !== 'docs/guards.md')].map((file) => ({
+  // The guards' recipes and the code for browsers are compiled, and run, by specs of their own.
+  const elsewhere = ['docs/guards.md', 'docs/browser.md'];
+  const withCode = ['README.md', ...DOCS.filter((name) => !elsewhere.includes(name))].map((file) => ({
     file,
     // The test of the README's gateway stands in another file than the gateway.
     blocks: [...(file === 'docs/testing.md' ? codeBlocks('README.md', 'ts') : []), ...codeBlocks(file, 'ts')],
