@@ -5,7 +5,16 @@ import { CHECKS, examine, hasFindings } from '../../lib/cli/doctor/examine.js';
 import type { Finding } from '../../lib/cli/doctor/finding.js';
 import { type MachineReader, readMachine } from '../../lib/cli/doctor/machine.js';
 import { valueText } from '../../lib/cli/doctor/print.js';
-import { lookAtRedis, parseInfo, type RedisClient, type RedisFacts } from '../../lib/cli/doctor/redis.js';
+import {
+  type Asked,
+  type ClusterFacts,
+  lookAtRedis,
+  parseInfo,
+  type RedisClient,
+  type RedisFacts,
+  type RedisLook,
+  type SentinelFacts,
+} from '../../lib/cli/doctor/redis.js';
 import { inconsistencies } from '../../lib/config/consistency.js';
 import { reportSettings } from '../../lib/config/report.js';
 import { readSettings, settingsOf } from '../../lib/config/resolve.js';
@@ -17,8 +26,9 @@ const GIB = 1024 ** 3;
 const DAY = 86_400_000;
 const NOW = Date.parse('2026-11-26T12:00:00Z');
 
-const REDIS: RedisFacts = {
+const REDIS: Asked<RedisFacts> = {
   address: 'redis.internal:6379',
+  mode: 'standalone',
   server: 'redis',
   version: '7.0.15',
   role: 'master',
@@ -28,6 +38,27 @@ const REDIS: RedisFacts = {
   latency: 0.4,
   clockAhead: 3,
 };
+const redisLook = (facts: Partial<RedisFacts> = {}): RedisLook => ({
+  kind: 'single',
+  address: 'redis.internal:6379',
+  servers: [{ ...REDIS, ...facts }],
+  sentinels: [],
+  nodes: [],
+});
+const asked = <Facts>(good: Facts, all: readonly (Partial<Facts> | string)[]): Asked<Facts>[] =>
+  all.map((each, at) => ({
+    address: `10.0.0.${at}:1`,
+    ...(typeof each === 'string' ? { failed: each } : { ...good, ...each }),
+  }));
+const SENTINEL: SentinelFacts = { status: 'ok', master: { host: '10.0.0.1', port: 6379 }, replicas: 1, sentinels: 3 };
+/** A deployment's Redis behind Sentinels, each with what it reports, or why it does not. */
+const sentinels = (...all: (Partial<SentinelFacts> | string)[]): { redis: RedisLook } => ({
+  redis: { ...redisLook(), kind: 'sentinel', sentinels: asked(SENTINEL, all) },
+});
+const CLUSTER: ClusterFacts = { state: 'ok', slots: 16_384, masters: [{ host: '10.0.0.1', port: 6379, replicas: 1 }] };
+const cluster = (...all: (Partial<ClusterFacts> | string)[]): { redis: RedisLook } => ({
+  redis: { ...redisLook({ mode: 'cluster' }), kind: 'cluster', nodes: asked(CLUSTER, all) },
+});
 
 const TLS: TlsFacts = {
   where: 'gateway /feed at port 8443',
@@ -75,8 +106,8 @@ function deployment(options: SecureWsOptions = GOOD, facts: Partial<Deployment> 
     variable: (name) => ({ KUBERNETES_SERVICE_HOST: '10.0.0.1' })[name],
     production: true,
     workers: 4,
-    clusterUrl: 'redis://redis.internal:6379',
-    redis: REDIS,
+    isClustered: true,
+    redis: redisLook(),
     nodeVersion: 'v24.4.0',
     wsVersion: '8.23.0',
     now: NOW,
@@ -242,7 +273,7 @@ const PROVOKED: readonly (readonly [string, Deployment, string, Finding['severit
   ],
   [
     'processes without a cluster',
-    deployment(GOOD, { clusterUrl: undefined, redis: undefined }),
+    deployment(GOOD, { isClustered: false, redis: undefined }),
     'workers',
     'warning',
     /4 processes/,
@@ -311,36 +342,86 @@ const PROVOKED: readonly (readonly [string, Deployment, string, Finding['severit
   ],
   [
     'Redis is gone',
-    deployment(GOOD, { redis: { address: 'r:1', failed: 'ECONNREFUSED' } }),
+    deployment(GOOD, { redis: { ...redisLook(), servers: [{ address: 'r:1', failed: 'ECONNREFUSED' }] } }),
     'redis',
     'error',
     /cannot be queried: ECONNREFUSED/,
   ],
-  ['an old Redis', deployment(GOOD, { redis: { ...REDIS, version: '6.0.16' } }), 'redis', 'error', /version 6\.0\.16/],
-  ['a replica', deployment(GOOD, { redis: { ...REDIS, role: 'slave' } }), 'redis', 'error', /a slave/],
+  ['an old Redis', deployment(GOOD, { redis: redisLook({ version: '6.0.16' }) }), 'redis', 'error', /version 6\.0\.16/],
+  ['a replica', deployment(GOOD, { redis: redisLook({ role: 'slave' }) }), 'redis', 'error', /a slave/],
   [
     'a Redis that evicts',
-    deployment(GOOD, { redis: { ...REDIS, evictionPolicy: 'allkeys-lru' } }),
+    deployment(GOOD, { redis: redisLook({ evictionPolicy: 'allkeys-lru' }) }),
     'redis',
     'warning',
     /allkeys-lru/,
   ],
-  ['a full Redis', deployment(GOOD, { redis: { ...REDIS, usedMemory: 0.95 * GIB } }), 'redis', 'warning', /are in use/],
+  [
+    'a full Redis',
+    deployment(GOOD, { redis: redisLook({ usedMemory: 0.95 * GIB }) }),
+    'redis',
+    'warning',
+    /are in use/,
+  ],
   [
     'a far Redis',
-    deployment(GOOD, { redis: { ...REDIS, latency: 40 } }),
+    deployment(GOOD, { redis: redisLook({ latency: 40 }) }),
     'redis',
     'warning',
     /40\.0 ms/,
     'WEBSOCKETS_CLUSTER_TIMEOUT=200ms',
   ],
-  ['a Redis past the timeout', deployment(GOOD, { redis: { ...REDIS, latency: 150 } }), 'redis', 'error', /150\.0 ms/],
+  ['a Redis past the timeout', deployment(GOOD, { redis: redisLook({ latency: 150 }) }), 'redis', 'error', /150\.0 ms/],
   [
     'a clock that is wrong',
-    deployment(GOOD, { redis: { ...REDIS, clockAhead: -7000 } }),
+    deployment(GOOD, { redis: redisLook({ clockAhead: -7000 }) }),
     'redis',
     'warning',
     /7 s behind/,
+  ],
+  [
+    'a Redis without an address',
+    deployment(GOOD, { redis: { ...redisLook(), failed: 'it is not a URL', servers: [] } }),
+    'redis',
+    'error',
+    /cannot be queried: it is not a URL/,
+  ],
+  [
+    'a node in place of its cluster',
+    deployment(GOOD, { redis: redisLook({ mode: 'cluster' }) }),
+    'redis',
+    'error',
+    /a node of a Redis Cluster/,
+  ],
+  ['a Sentinel that is gone', deployment(GOOD, sentinels({}, {}, 'ECONNREFUSED')), 'redis', 'warning', /ECONNREFUSED/],
+  [
+    'Sentinels that disagree',
+    deployment(GOOD, sentinels({}, { master: { host: '10.0.0.9', port: 6379 } })),
+    'redis',
+    'error',
+    /different masters/,
+  ],
+  ['a master that is down', deployment(GOOD, sentinels({ status: 'odown' }, {})), 'redis', 'error', /odown/],
+  ['a master without a replica', deployment(GOOD, sentinels({ replicas: 0 }, {})), 'redis', 'warning', /no replica/],
+  ['one Sentinel', deployment(GOOD, sentinels({ sentinels: 1 })), 'redis', 'warning', /the only Sentinel/],
+  ['two Sentinels', deployment(GOOD, sentinels({ sentinels: 2 }, {})), 'redis', 'warning', /are 2 Sentinels/],
+  ['one Sentinel of several in the URL', deployment(GOOD, sentinels({})), 'redis', 'note', /names one of 3/],
+  ['a cluster that has failed', deployment(GOOD, cluster({ state: 'fail' })), 'redis', 'error', /is fail/],
+  ['a cluster without all slots', deployment(GOOD, cluster({ slots: 16_000 })), 'redis', 'error', /16000 of 16384/],
+  [
+    'a cluster of which a node sees less',
+    deployment(GOOD, cluster({}, { state: 'fail', slots: 5461 })),
+    'redis',
+    'error',
+    /5461 of 16384/,
+  ],
+  ['a node that is gone', deployment(GOOD, cluster({}, 'ECONNREFUSED')), 'redis', 'warning', /ECONNREFUSED/],
+  [
+    'masters without replicas',
+    deployment(GOOD, cluster({ masters: [{ host: 'm', port: 1, replicas: 0 }] })),
+    'redis',
+    'note',
+    /1 of 1 masters/,
   ],
   ['a Node without fixes', deployment(GOOD, { nodeVersion: 'v20.19.0' }), 'node', 'warning', /since 2026-04-30/],
   [
@@ -360,6 +441,13 @@ describe('the checks of doctor', () => {
     expect(report.findings).toEqual([]);
     expect(report.checks).toEqual(Object.keys(CHECKS).map((check) => ({ check, status: 'passed' })));
     expect(hasFindings(report, true)).toBe(false);
+    for (const given of [sentinels({}, {}, {}), cluster({}, {})]) expect(findings(deployment(GOOD, given))).toEqual([]);
+  });
+
+  it('tell that a client of the application is not queried', () => {
+    const report = examine(deployment(GOOD, { redis: undefined, workers: 4 }), []);
+    expect(report.findings).toEqual([]);
+    expect(report.checks.find(({ check }) => check === 'redis')?.reason).toMatch(/a client or a store of its own/);
   });
 
   it.each(PROVOKED.map((row) => [row[0], row] as const))('%s', (_, [, given, check, severity, words, line]) => {
@@ -561,11 +649,12 @@ describe('certificates', () => {
 });
 
 describe('Redis', () => {
+  const INFO =
+    '# Server\r\nredis_version:7.2.4\r\nvalkey_version:8.0.1\r\nredis_mode:standalone\r\nrole:master\r\nmaxmemory:0\r\nused_memory:12\r\nmaxmemory_policy:noeviction\r\n';
   const client = (over: Partial<RedisClient> = {}): RedisClient => ({
     connect: async () => undefined,
-    info: async () =>
-      '# Server\r\nredis_version:7.2.4\r\nvalkey_version:8.0.1\r\nrole:master\r\nmaxmemory:0\r\nused_memory:12\r\nmaxmemory_policy:noeviction\r\n',
-    ping: async () => 'PONG',
+    info: async () => INFO,
+    call: () => Promise.reject(new Error('ERR This instance has cluster support disabled')),
     time: async () => [Math.floor(Date.now() / 1000) + 60, 0],
     disconnect: () => undefined,
     on: () => undefined,
@@ -574,8 +663,11 @@ describe('Redis', () => {
 
   it('is read', async () => {
     const look = await lookAtRedis('redis://user:secret@cache:6379/2', async () => client());
-    expect(look).toMatchObject({ address: 'cache:6379', server: 'valkey', version: '8.0.1', role: 'master' });
-    expect((look as RedisFacts).clockAhead).toBeGreaterThan(55_000);
+    expect(look).toMatchObject({
+      kind: 'single',
+      servers: [{ address: 'cache:6379', server: 'valkey', version: '8.0.1', role: 'master' }],
+    });
+    expect((look.servers[0] as RedisFacts).clockAhead).toBeGreaterThan(55_000);
     expect(JSON.stringify(look)).not.toContain('secret');
     expect(parseInfo('a:b:c\n# x\n').get('a')).toBe('b:c');
   });
@@ -586,15 +678,65 @@ describe('Redis', () => {
       connect: () => Promise.reject(new Error('WRONGPASS for redis://user:secret@cache')),
       disconnect: () => ended++,
     });
-    expect(await lookAtRedis('redis://user:secret@cache:1', async () => failing)).toEqual({
-      address: 'cache:1',
-      failed: 'WRONGPASS for redis://…@cache',
+    expect(await lookAtRedis('redis://user:secret@cache:1', async () => failing)).toMatchObject({
+      servers: [{ address: 'cache:1', failed: 'WRONGPASS for redis://…@cache' }],
     });
     expect(ended).toBe(1);
-    expect(await lookAtRedis('redis+cluster://h:1')).toMatchObject({
-      failed: expect.stringContaining('redis+cluster'),
-    });
-    expect(await lookAtRedis('no address')).toMatchObject({ failed: 'it is not a URL' });
+    expect((await lookAtRedis('no address with secret')).failed).toMatch(/^it is not a URL redis:/);
+  });
+
+  it('behind Sentinels is the master that the first of them names', async () => {
+    const lines = (name: string) =>
+      `redis_mode:sentinel\r\nsentinel_masters:2\r\nmaster0:name=other,status=ok,address=10.9.9.9:1,slaves=1,sentinels=1\r\nmaster1:name=${name},status=ok,address=fd00::7:6380,slaves=2,sentinels=3\r\n`;
+    const told: string[] = [];
+    const look = await lookAtRedis(
+      'rediss+sentinel://user:secret@s1,s2:7,s3,s4/main?sentinelPassword=hidden',
+      async ({ host, port, password, tls }) => {
+        told.push(`${host} ${port} ${password} ${tls}`);
+        if (host === 's1') return client({ connect: () => Promise.reject(new Error('down')) });
+        if (host === 's2') return client({ info: async () => lines('a.different.name') });
+        if (host === 's4') return client();
+        return client(host === 's3' ? { info: async () => lines('main') } : {});
+      },
+    );
+    expect(look.failed).toBeUndefined();
+    expect(look.sentinels).toMatchObject([
+      { address: 's1:26379', failed: 'down' },
+      { address: 's2:7', failed: 'it watches no master of the name in the URL' },
+      { address: 's3:26379', status: 'ok', master: { host: 'fd00::7', port: 6380 }, replicas: 2, sentinels: 3 },
+      { address: 's4:26379', failed: 'it is not a Sentinel' },
+    ]);
+    expect(look.servers).toMatchObject([{ address: '[fd00::7]:6380', role: 'master' }]);
+    expect(told).toEqual([
+      's1 26379 hidden true',
+      's2 7 hidden true',
+      's3 26379 hidden true',
+      's4 26379 hidden true',
+      'fd00::7 6380 secret true',
+    ]);
+    const none = await lookAtRedis('redis+sentinel://s1/main', async () => client());
+    expect(none).toMatchObject({ failed: 'no Sentinel names the master', servers: [] });
+  });
+
+  it('Cluster is each of its masters', async () => {
+    const call: RedisClient['call'] = async (_, what) =>
+      what === 'INFO'
+        ? 'cluster_state:ok\r\ncluster_slots_ok:16384\r\n'
+        : [
+            [0, 99, ['10.0.0.1', 1, 'id', []], ['10.0.0.2', 1, 'id', []]],
+            [100, 199, ['', 7000, 'id', []]],
+            [200, 16_383, ['10.0.0.1', 1, 'id', []], ['10.0.0.2', 1, 'id', []]],
+          ];
+    const look = await lookAtRedis('redis+cluster://n1:7000,n2:7000', async ({ host }) =>
+      host === 'n2' ? client() : client({ call }),
+    );
+    expect(look.nodes).toMatchObject([
+      { address: 'n1:7000', state: 'ok', slots: 16_384 },
+      { address: 'n2:7000', failed: 'it is not a node of a Redis Cluster' },
+    ]);
+    expect(look.servers.map(({ address }) => address)).toEqual(['10.0.0.1:1', 'n1:7000']);
+    const none = await lookAtRedis('redis+cluster://n1', async () => client());
+    expect(none).toMatchObject({ failed: 'no node describes the cluster', servers: [] });
   });
 });
 

@@ -174,8 +174,8 @@ export const namesTls = ({ cert, certFile }: Deployment['settings']['tls']): boo
   (cert ?? certFile) !== undefined;
 
 /** Several processes without shared limits. */
-export function workers({ workers: count, clusterUrl, settings }: Deployment): Finding[] {
-  if (count < 2 || clusterUrl !== undefined) return [];
+export function workers({ workers: count, isClustered, settings }: Deployment): Finding[] {
+  if (count < 2 || isClustered) return [];
   const { max, maxPerIp } = settings.connections;
   return [
     {

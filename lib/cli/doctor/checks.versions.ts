@@ -1,8 +1,6 @@
-import { showDuration } from '../../config/kinds.js';
-import { mebibytes } from '../terminal.js';
 import type { Chain } from './certificates.js';
 import type { Deployment, TlsFacts } from './deployment.js';
-import { type Finding, type Severity, set } from './finding.js';
+import type { Finding, Severity } from './finding.js';
 
 const DAY = 86_400_000;
 const day = (time: number): string => new Date(time).toISOString().slice(0, 10);
@@ -168,95 +166,3 @@ export function keyFile({ tls }: Deployment): Finding[] | string {
 }
 
 const isOpen = ({ keyMode }: TlsFacts): boolean => (keyMode! & 0o004) !== 0;
-
-const REDIS_FLOOR = [6, 2] as const;
-const CLOCK = 2000;
-
-/** Version, role, eviction, latency and clock of the cluster's Redis. */
-export function redis({ redis: look, settings }: Deployment): Finding[] | string {
-  if (look === undefined) return 'no cluster is configured';
-  const where = `Redis at ${look.address}`;
-  const finding = (
-    severity: Severity,
-    what: string,
-    why: string,
-    fix: string,
-    lines: Finding['set'] = [],
-  ): Finding => ({
-    check: 'redis',
-    severity,
-    where,
-    what,
-    why,
-    fix,
-    set: lines,
-  });
-  if ('failed' in look)
-    return [
-      finding(
-        'error',
-        `It cannot be queried: ${look.failed}.`,
-        'Limits hold per process only, and broadcasts reach one process.',
-        'Check the address, the password and the firewall.',
-      ),
-    ];
-  const timeout = (settings as { cluster?: { timeout?: number } }).cluster?.timeout ?? 100;
-  const findings: Finding[] = [];
-  const [major = 0, minor = 0] = look.version.split('.').map(Number);
-  if (look.server === 'redis' && (major < REDIS_FLOOR[0] || (major === REDIS_FLOOR[0] && minor < REDIS_FLOOR[1])))
-    findings.push(
-      finding(
-        'error',
-        `It is version ${look.version}.`,
-        `The cluster uses commands that were introduced in ${REDIS_FLOOR.join('.')}.`,
-        'Run Redis 7 or Valkey 8.',
-      ),
-    );
-  if (look.role !== 'master')
-    findings.push(
-      finding(
-        'error',
-        `It is a ${look.role}.`,
-        'A replica rejects writes: connections cannot be counted.',
-        'Use the address of the primary, or redis+sentinel://.',
-      ),
-    );
-  if (look.maxMemory > 0 && look.evictionPolicy !== 'noeviction')
-    findings.push(
-      finding(
-        'warning',
-        `maxmemory is ${mebibytes(look.maxMemory)} with maxmemory-policy ${look.evictionPolicy}.`,
-        'When memory is full, counts, bans and tickets are evicted: limits are no longer exact.',
-        'CONFIG SET maxmemory-policy noeviction, or use a separate Redis.',
-      ),
-    );
-  if (look.maxMemory > 0 && look.usedMemory > look.maxMemory * 0.9)
-    findings.push(
-      finding(
-        'warning',
-        `${mebibytes(look.usedMemory)} of ${mebibytes(look.maxMemory)} are in use.`,
-        'A full Redis rejects writes: limits then hold per process only.',
-        'Raise maxmemory.',
-      ),
-    );
-  if (look.latency > timeout / 4)
-    findings.push(
-      finding(
-        look.latency > timeout ? 'error' : 'warning',
-        `A round trip takes ${look.latency.toFixed(1)} ms; cluster.timeout is ${showDuration(timeout)}.`,
-        'Every admission waits for a round trip; past the timeout limits hold per process only.',
-        'Move Redis closer to the application, or raise the timeout.',
-        [set('WEBSOCKETS_CLUSTER_TIMEOUT', showDuration(Math.ceil((look.latency * 4) / 100) * 100))],
-      ),
-    );
-  if (Math.abs(look.clockAhead) > CLOCK)
-    findings.push(
-      finding(
-        'warning',
-        `Its clock is ${Math.round(Math.abs(look.clockAhead) / 1000)} s ${look.clockAhead > 0 ? 'ahead of' : 'behind'} this machine's.`,
-        'Bans and tickets expire too early or too late.',
-        'Synchronise both clocks (NTP).',
-      ),
-    );
-  return findings;
-}

@@ -43,8 +43,7 @@ export interface Variables {
 export async function diagnose(request: DoctorRequest, reading: Reading, variables: Variables): Promise<DoctorReport> {
   const { settings, sources, gateways } = reading;
   const report = reportSettings(settings, sources, gateways ?? []);
-  const clusterUrl =
-    (settings as { cluster?: { url?: string } }).cluster?.url ?? variables.get('WEBSOCKETS_CLUSTER_URL');
+  const { url, client, store } = settings.cluster;
   const deployment: Deployment = {
     settings,
     sources,
@@ -58,8 +57,8 @@ export async function diagnose(request: DoctorRequest, reading: Reading, variabl
     variable: variables.get,
     production: request.production || variables.get('NODE_ENV') === 'production',
     workers: request.workers ?? workersOf(variables),
-    clusterUrl,
-    redis: clusterUrl === undefined ? undefined : await lookAtRedis(clusterUrl),
+    isClustered: [url, client, store].some((each) => each !== undefined),
+    redis: url === undefined ? undefined : await lookAtRedis(url),
     nodeVersion: process.version,
     wsVersion: wsVersion(),
     now: Date.now(),

@@ -44,7 +44,9 @@ export interface Deployment {
   readonly production: boolean;
   /** Processes that run the application. */
   readonly workers: number;
-  readonly clusterUrl: string | undefined;
+  /** Processes share their limits: through `cluster.url`, or a client or store of the application. */
+  readonly isClustered: boolean;
+  /** What is at `cluster.url`. */
   readonly redis: RedisLook | undefined;
   readonly nodeVersion: string;
   readonly wsVersion: string | undefined;

@@ -4,7 +4,8 @@ import { rowAt } from '../../config/rows.js';
 import { VERSION } from '../../version.js';
 import { backlog, descriptors, heap, memory } from './checks.machine.js';
 import { behindProxy, deadPeers, origins, plaintext, probeToken, trustedProxies, workers } from './checks.network.js';
-import { certificates, keyFile, node, redis, ws } from './checks.versions.js';
+import { redis } from './checks.redis.js';
+import { certificates, keyFile, node, ws } from './checks.versions.js';
 import type { Deployment } from './deployment.js';
 import { bySeverity, type CheckResult, type Finding, type Severity } from './finding.js';
 
