@@ -36,7 +36,10 @@ class StockModule {}
 @Module({ providers: [IoGateway] })
 class IoModule {}
 
-@Module({ imports: [SecureWsModule.forRoot(kind === 'ours' ? JSON.parse(options) : {})], providers: [EchoGateway] })
+@Module({
+  imports: [SecureWsModule.forRoot(kind.startsWith('ours') ? JSON.parse(options) : {})],
+  providers: [EchoGateway],
+})
 class OurModule {}
 
 async function nest(module: object, prepare: (app: INestApplication) => void): Promise<Server> {
@@ -99,6 +102,11 @@ const KINDS: Record<string, () => Server | Promise<Server>> = {
   stock: () => nest(StockModule, (app) => app.useWebSocketAdapter(new WsAdapter(app))),
   'socket.io': () => nest(IoModule, (app) => app.useWebSocketAdapter(new IoAdapter(app))),
   ours: () => nest(OurModule, () => undefined),
+  // Node looks at its connections every 30 seconds.
+  'ours, impatient with HTTP': () =>
+    nest(OurModule, (app) => {
+      (app.getHttpServer() as Server).headersTimeout = 1000;
+    }),
 };
 
 const server = await KINDS[kind]!();

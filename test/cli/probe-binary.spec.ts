@@ -51,13 +51,14 @@ describe('probe', () => {
   });
 
   it('finds that slow peers are ended', async () => {
-    const { child, url } = await serve('ours', {
+    const { child, url } = await serve('ours, impatient with HTTP', {
       http: { openTimeout: '1s' },
       messages: { assemblyTimeout: '1s' },
       keepalive: { pingInterval: '400ms', pingTimeout: '400ms', closeTimeout: '1s' },
     });
     const { json, code } = await probe(url, '--only', 'slow');
-    expect([ids(json, 'accepted'), ids(json, 'skipped'), code]).toEqual([[], ['silence'], 0]);
+    expect([ids(json, 'accepted'), ids(json, 'skipped'), code]).toEqual([[], [], 0]);
+    expect(of(json, 'silence')?.seen).toMatch(/^ended(?: with 408)? after \d+ s, by the timeout of the HTTP server$/);
     expect(of(json, 'half-head')?.seen).toMatch(/^ended with 408 after/);
     await untilNothingIsOpen(child);
   });
@@ -105,6 +106,16 @@ describe('probe', () => {
     expect(ids(json, 'accepted')).toEqual(['half-head', 'drip']);
     expect(of(json, 'half-head')?.seen).toBe('still open after 15 s');
     expect(of(json, 'no-pong')).toMatchObject({ verdict: 'skipped', seen: 'takes up to 48 s: raise --time' });
+  });
+
+  it('watches a silent connection to a port with HTTP for as long as a run allows', async () => {
+    const { url } = await serve('ours');
+    const { json, code } = await probe(url, '--only', 'silence', '--time', '20');
+    expect(of(json, 'silence')).toMatchObject({
+      verdict: 'skipped',
+      seen: expect.stringMatching(/^still open after 1[5-8] s: the port serves ordinary HTTP too/),
+    });
+    expect(code).toBe(0);
   });
 
   it('attacks the stock adapter of Nest', async () => {

@@ -8,6 +8,9 @@ export const LIMITS = Object.freeze({
   bytes: 128 * 1024 * 1024,
 });
 
+/** Milliseconds of a run that are reserved for its report. */
+export const MARGIN = 2000;
+
 /** A run has used what it may: the attack ends, and so do the others. */
 export class BudgetExceeded extends Error {
   override readonly name = 'BudgetExceeded';

@@ -6,7 +6,7 @@ import type { Attack, Result } from './attack.js';
 import { HEAD_ATTACKS } from './attacks.head.js';
 import { LIVE_ATTACKS } from './attacks.live.js';
 import { SLOW_ATTACKS } from './attacks.slow.js';
-import { BudgetExceeded } from './budget.js';
+import { BudgetExceeded, MARGIN } from './budget.js';
 import { Canary } from './canary.js';
 import { NoWebSocket, type Outcome, skipped } from './outcome.js';
 import { findListener, UsageWatch, usageOf } from './server-process.js';
@@ -58,8 +58,6 @@ export interface RunOptions {
 const SOCKET_IO = '/socket.io/?EIO=4&transport=websocket';
 /** Groups that reach the application: after each attack the canary checks that the server is still up. */
 const WEBSOCKET: ReadonlySet<Attack['group']> = new Set(['frames', 'messages', 'floods']);
-/** Milliseconds reserved for the report. */
-const MARGIN = 2000;
 
 /** One run of the attacks over one target that has consented. */
 export class ProbeRun {
