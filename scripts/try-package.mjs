@@ -21,7 +21,7 @@ import { fileURLToPath } from 'node:url';
 import { install, installNode, run, versionOf } from './node-versions.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const read = (path) => JSON.parse(readFileSync(path, 'utf8'));
+const read = (path, parse = JSON.parse) => parse(readFileSync(path, 'utf8'));
 const manifest = read(join(root, 'package.json'));
 
 /** What an application with a gateway needs beside this package, in the versions that are tested here. */
@@ -105,6 +105,8 @@ function checkContents(installed, tarball) {
   const wanted = ['LICENSE', 'README.md', 'CHANGELOG.md', 'SECURITY.md', manifest.main, manifest.types, ...targets];
   const missing = wanted.filter((path) => !existsSync(join(installed, path)));
   if (missing.length > 0) throw new Error(`not in the package: ${missing.join(', ')}`);
+  const relative = read(join(installed, 'README.md'), String).match(/\]\((?!https:|#)[^)\s]+\)/g);
+  if (relative !== null) throw new Error(`links of the packed README lead nowhere: ${relative.join(' ')}`);
   const sizes = {
     packed: statSync(tarball).size,
     unpacked: files.reduce((sum, { path }) => sum + statSync(path).size, 0),

@@ -1,5 +1,16 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
+
+interface FigureScript {
+  readonly FIGURES: Record<string, unknown>;
+  withFigures(name: string, text: string, results: unknown): string;
+}
+const { FIGURES, withFigures } = (await import('../scripts/figures.mjs')) as FigureScript;
+type Convert = (text: string) => string;
+const { absolute, relative } = (await import('../scripts/readme-for-npm.mjs')) as Record<
+  'absolute' | 'relative',
+  Convert
+>;
 
 const read = (path: string): Record<string, never> => JSON.parse(readFileSync(path, 'utf8')) as Record<string, never>;
 const manifest = read('package.json') as unknown as {
@@ -46,4 +57,39 @@ describe('the package', () => {
       `${home}/issues`,
     ]);
   });
+
+  it('has a README whose links and pictures are relative here, and absolute in the package', () => {
+    const readme = readFileSync('README.md', 'utf8');
+    const targets = (text: string) => [...text.matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = '']) => target);
+    const packed = absolute(readme);
+    expect(targets(packed).filter((target) => !target.startsWith('https://'))).toEqual([]);
+    expect(relative(packed)).toBe(readme);
+    expect(absolute(relative(packed))).toBe(packed);
+    const pictures = [...packed.matchAll(/!\[[^\]]*\]\(([^)]+)\)/g)].map(([, target = '']) => target);
+    expect(pictures).toHaveLength(2);
+    for (const picture of pictures) {
+      const [, path = ''] = /^https:\/\/raw\.githubusercontent\.com\/nest-secure-ws\/nest-secure-ws\/main\/(.+)$/.exec(
+        picture,
+      )!;
+      expect([path, existsSync(path)]).toEqual([path, true]);
+    }
+    expect(absolute('![x](y.svg) [z](docs/z.md#part) [w](#w) [v](https://v.example) [u](sample/u)')).toBe(
+      '![x](https://raw.githubusercontent.com/nest-secure-ws/nest-secure-ws/main/y.svg) ' +
+        '[z](https://github.com/nest-secure-ws/nest-secure-ws/blob/main/docs/z.md#part) [w](#w) [v](https://v.example) ' +
+        '[u](https://github.com/nest-secure-ws/nest-secure-ws/tree/main/sample/u)',
+    );
+  });
+
+  it.each(Object.keys(FIGURES))(
+    '%s has the figures of the benchmark: `node scripts/figures.mjs` writes them',
+    (name) => {
+      const text = readFileSync(name, 'utf8');
+      const results: unknown = JSON.parse(readFileSync('bench/results/results.json', 'utf8'));
+      expect(text).toBe(withFigures(name, text, results));
+      expect(() => withFigures(name, text, { ...(results as object), rows: [] })).toThrow(
+        /has no row memory\.idle\.rss/,
+      );
+      expect(() => withFigures(name, 'nothing', results)).toThrow('needs the lines');
+    },
+  );
 });

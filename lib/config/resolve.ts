@@ -24,6 +24,8 @@ export interface Resolved<T> {
 function flatten(options: object, problems: string[], where: string): Map<string, unknown> {
   const flat = new Map<string, unknown>();
   for (const [key, value] of Object.entries(options)) {
+    // In a JSON file it names the schema for an editor.
+    if (key === '$schema' && typeof value === 'string') continue;
     const entry = Object.hasOwn(TABLE, key) ? (TABLE as unknown as Group)[key] : undefined;
     if (entry === undefined) problems.push(unknownOption(key, where));
     else if (isRow(entry)) flat.set(key, value);

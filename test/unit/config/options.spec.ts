@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { parseEnv } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
 import type { ForeignUpgrades, SecureGatewayOptions, SecurePortOptions, SecureWsOptions } from 'nest-secure-ws';
@@ -5,6 +6,7 @@ import ts from 'typescript';
 import { resolveSettings } from '../../../lib/config/resolve.js';
 import { ROWS } from '../../../lib/config/rows.js';
 import type { TABLE } from '../../../lib/config/table.js';
+import { codeBlocks } from '../../support/markdown-code.js';
 import { envExample, optionSchema } from '../../support/option-files.js';
 
 type IsRow = { readonly row: true };
@@ -95,6 +97,7 @@ describe('the JSON schema', () => {
     minimum?: number;
     maximum?: number;
     minLength?: number;
+    additionalProperties?: boolean;
   }
 
   /** The few words of the schema that it uses. */
@@ -114,8 +117,26 @@ describe('the JSON schema', () => {
         value >= (rule.minimum ?? value) &&
         value <= (rule.maximum ?? value)
       );
-    return rule.type === 'boolean' ? typeof value === 'boolean' : typeof value === 'object';
+    if (rule.type === 'boolean') return typeof value === 'boolean';
+    if (typeof value !== 'object' || value === null) return false;
+    const { properties = {}, additionalProperties } = rule;
+    return Object.entries(value).every(([key, inner]) =>
+      properties[key] === undefined ? additionalProperties !== false : accepts(properties[key], inner),
+    );
   }
+
+  it('accepts the file in docs/options.md, as `forRoot()` does, and finds a misspelt option', () => {
+    const [block = ''] = codeBlocks('docs/options.md', 'json');
+    const file = JSON.parse(block) as { $schema: string; connections: object };
+    const none = { get: () => undefined, names: [] };
+    expect(accepts(schema, file)).toBe(true);
+    expect(resolveSettings(file, none).settings.connections.maxPerIp).toBe(20);
+    expect(existsSync(file.$schema.replace('./node_modules/nest-secure-ws/', ''))).toBe(true);
+    for (const wrong of [{ connections: { maxPerIP: 20 } }, { $schema: 5 }, { messages: { maxSize: '16kbit' } }]) {
+      expect(accepts(schema, wrong)).toBe(false);
+      expect(() => resolveSettings(wrong as object, none)).toThrow(/invalid setting/);
+    }
+  });
 
   it.each(ROWS.filter(({ row }) => row.schema !== undefined).map((entry) => [entry.path, entry] as const))(
     '%s takes what the table takes',
