@@ -1,9 +1,10 @@
-// Packs this package, installs it into fresh Nest applications (test/package/) with npm and with pnpm, compiles them as
-// strictly as a user may and with several versions of TypeScript, as ESM and as CommonJS, starts them, talks to them and
-// ends them.
+// Packs this package, installs it into fresh Nest applications (test/package/) with npm, pnpm and Yarn Plug'n'Play,
+// compiles them as strictly as a user may and with several versions of TypeScript, as ESM and as CommonJS, starts them,
+// talks to them and ends them.
 //
 //     node scripts/try-package.mjs             with this Node
 //     node scripts/try-package.mjs 20 22 24    with these; the npm package `node` brings them
+import { execFileSync } from 'node:child_process';
 import {
   cpSync,
   existsSync,
@@ -36,6 +37,7 @@ const SETTINGS = 'WEBSOCKETS_SERVER=from .env\nWEBSOCKETS_MAX_SIZE=1kb\n';
 const COMPILERS = ['5.9', '7'];
 /** The newest that runs on every Node of ours. */
 const PNPM = 'pnpm@10';
+const YARN = ['@yarnpkg/cli-dist', '4'];
 /** What may be in the package. */
 const ALLOWED =
   /^(LICENSE|package\.json|options\.schema\.json|grafana\.json|alerts\.yml|\.env\.example|.+\.(js|css|html|svg|d\.ts|md))$/;
@@ -50,6 +52,7 @@ try {
   for (const app of Object.values(apps)) for (const config of ['tsconfig.json', 'cjs']) compile(app, config);
   compile(apps.npm, 'tsconfig.bundler.json');
   for (const version of COMPILERS) compileWith(version, apps.npm);
+  tryYarn(tarball);
   const wanted = process.argv.slice(2);
   for (const node of wanted.length === 0 ? [process.execPath] : wanted.map((major) => installNode(major, folder)))
     for (const [manager, app] of Object.entries(apps)) tryWith(node, app, manager);
@@ -89,6 +92,36 @@ function installWithPnpm(app) {
     '--reporter=silent',
   ];
   run('npx', ['-y', PNPM, 'install', ...options], app, 300);
+}
+
+/**
+ * Yarn Plug'n'Play: no `node_modules` at all. Nest's own declarations import a package that Nest does not name, so that
+ * `skipLibCheck` is needed; and `require()` of an ES module, such as Nest 12 itself, does not ask Plug'n'Play.
+ */
+function tryYarn(tarball) {
+  const place = join(folder, 'yarn-cli');
+  mkdirSync(place);
+  writeFileSync(join(place, 'package.json'), JSON.stringify({ private: true, dependencies: { [YARN[0]]: YARN[1] } }));
+  install(place);
+  const registry = execFileSync('npm', ['config', 'get', 'registry'], { encoding: 'utf8' }).trim();
+  const env = {
+    ...process.env,
+    YARN_NODE_LINKER: 'pnp',
+    YARN_ENABLE_TELEMETRY: '0',
+    YARN_ENABLE_GLOBAL_CACHE: '0',
+    YARN_ENABLE_IMMUTABLE_INSTALLS: '0',
+    YARN_NPM_REGISTRY_SERVER: registry,
+    YARN_UNSAFE_HTTP_WHITELIST: new URL(registry).hostname,
+  };
+  const cli = join(place, 'node_modules', YARN[0], 'bin', 'yarn.js');
+  const yarn = (app, ...args) => run(process.execPath, [cli, ...args], app, 300, env);
+  const app = createApp('yarn', tarball, (app) => {
+    writeFileSync(join(app, 'yarn.lock'), '');
+    yarn(app, 'install');
+  });
+  yarn(app, 'tsc', '-p', 'tsconfig.json', '--skipLibCheck');
+  yarn(app, 'node', 'dist/try.js');
+  console.log(`${manifest.name} works in an ESM application with Yarn Plug'n'Play`);
 }
 
 /** Programs, types and words about them; no sources, maps or tests; not more than one wants to download. */

@@ -5,8 +5,10 @@ interface FigureScript {
   readonly FIGURES: Record<string, unknown>;
   withFigures(name: string, text: string, results: unknown): string;
 }
+// @ts-expect-error a script without types
 const { FIGURES, withFigures } = (await import('../scripts/figures.mjs')) as FigureScript;
 type Convert = (text: string) => string;
+// @ts-expect-error a script without types
 const { absolute, relative } = (await import('../scripts/readme-for-npm.mjs')) as Record<
   'absolute' | 'relative',
   Convert
