@@ -13,8 +13,8 @@ const BINARY_TYPES: readonly unknown[] = ['nodebuffer', 'arraybuffer', 'fragment
 const NOTHING = Buffer.alloc(0);
 
 /**
- * A class with the prototype of `WebSocket` and without its constructor, which prepares for a protocol that is
- * implemented here by `Connection`: instances are `instanceof WebSocket`, and hold nothing of it.
+ * A class with the prototype of `WebSocket` but not its constructor, which would prepare state for the protocol
+ * implementation of `ws`. Instances are `instanceof WebSocket`, and have no state of it.
  */
 function withoutConstructor<T extends abstract new (...args: never[]) => object>(base: T): T {
   function Base(): void {}
@@ -25,18 +25,18 @@ function withoutConstructor<T extends abstract new (...args: never[]) => object>
 
 const Base = withoutConstructor(WebSocket) as unknown as new () => WebSocket;
 
-/** What was set with `binaryType`; absent until then. */
+/** The value of `binaryType`; absent until it is set. */
 const BINARY_TYPE = Symbol('nest-secure-ws.binaryType');
 
 /**
- * What an application has of a connection: a `WebSocket` as `ws` documents it, of either role. The connection answers
- * every public member; no private member of `ws` is used.
+ * The object by which an application uses a connection, in either role: a `WebSocket` as `ws` documents it. Every
+ * public member delegates to the connection; no private member of `ws` is used.
  */
 export abstract class ConnectedSocket extends Base implements ConnectionSink {
   /** @internal */ abstract readonly connection: Connection;
   declare private [BINARY_TYPE]: WebSocket['binaryType'] | undefined;
 
-  /** For libraries that look for it: the socket of TCP or TLS. */
+  /** The socket of TCP or TLS, for libraries that read this property. */
   get _socket(): Socket {
     return this.connection.transport;
   }
@@ -48,19 +48,19 @@ export abstract class ConnectedSocket extends Base implements ConnectionSink {
     connection.output.send(payloadOf(data) as Sendable, options ?? NO_OPTIONS, this.guarded(callback));
   }
 
-  /** Sends `{ event, data }` as JSON text, as Nest's gateways understand it. */
+  /** Sends `{ event, data }` as JSON text, the message format of Nest gateways. */
   sendEvent(event: string, data?: unknown): void {
     this.sendText(JSON.stringify({ event, data }));
   }
 
-  /** @internal `send` for texts. */
+  /** @internal `send` for text. */
   sendText(text: string): void {
     const { connection } = this;
     connection.touch();
     connection.output.sendText(text);
   }
 
-  /** @internal A message for many peers. */
+  /** @internal Sends a message that goes to many peers. */
   sendShared(message: SharedMessage): void {
     const { connection } = this;
     if (!connection.isOpen) return;
@@ -83,13 +83,16 @@ export abstract class ConnectedSocket extends Base implements ConnectionSink {
     const { output } = connection;
     const callback = this.guarded(args.find((each) => typeof each === 'function') as SendCallback | undefined);
     const data = typeof args[0] === 'function' ? NOTHING : payloadOf(args[0]);
-    // Nothing more is written: a ping or pong is lost as a message is.
+    // The connection cannot send any more: a ping or pong is lost, as a message is.
     if (!connection.isOpen || output.refused) return output.lose(data as Sendable, callback);
     output.control(opcode, bytesOf(data), callback);
     if (opcode === Opcode.PING) connection.keepalive.ask();
   }
 
-  /** What a callback throws, or rejects with, is reported, and stops nothing of what is still to be written. */
+  /**
+   * Calls the callbacks of all sends. An error that one of them throws, or a rejection, is reported, and the others are
+   * still called.
+   */
   private guarded(callback: SendCallback | undefined): SendCallback | undefined {
     if (callback === undefined) return undefined;
     const { connection } = this;
@@ -111,23 +114,23 @@ export abstract class ConnectedSocket extends Base implements ConnectionSink {
     this.connection.kill();
   }
 
-  /** Stops reading until {@link resume}; reading also pauses by itself when limits ask for it. */
+  /** Stops reading until {@link resume}. Limits can also pause reading. */
   override pause(): void {
     const { connection } = this;
     if (connection.state !== 'closed') connection.input.gate.pauseForUser();
   }
 
-  /** Goes on reading, in a while: nothing is emitted before this returns. */
+  /** Continues reading in a later tick: no event is emitted before this method returns. */
   override resume(): void {
     this.connection.reader?.gate.resumeForUser();
   }
 
-  /** @internal Emits in the async context of the connection, where somebody listens. */
+  /** @internal Emits an event in the async context of the connection, if it has listeners. */
   tell(event: string, ...args: unknown[]): void {
     if (this.listenerCount(event) > 0) this.connection.call(this.emit, this, event, ...args);
   }
 
-  /** @internal A message in the form in which listeners are told of it. */
+  /** @internal A message in the form that listeners receive. */
   told(data: Buffer, isBinary: boolean): unknown {
     const type: string = this.binaryType;
     if (!isBinary || type === 'nodebuffer') return data;
@@ -135,7 +138,7 @@ export abstract class ConnectedSocket extends Base implements ConnectionSink {
     return type === 'fragments' ? [data] : arrayBufferOf(data);
   }
 
-  // What the connection tells
+  // Called by the connection
 
   /** @internal */ abstract get takes(): boolean;
   /** @internal */ abstract get hearsWhenClosing(): boolean;
@@ -151,14 +154,17 @@ export abstract class ConnectedSocket extends Base implements ConnectionSink {
     this.tell('pong', data);
   }
 
-  /** @internal An `'error'` without a listener is no end of the process: how the connection ends tells it too. */
+  /**
+   * @internal Emits `'error'` only if it has listeners, so that an error cannot end the process; the close event
+   * reports it too.
+   */
   failed(error: Error): void {
     this.connection.cause ??= error.message;
     this.tell('error', error);
   }
 }
 
-/** Members that the types of `ws` have as properties, or with types for each event. */
+/** Members that the types of `ws` declare as properties, or with a type for each event. */
 const accessors: ThisType<ConnectedSocket> & PropertyDescriptorMap = {
   binaryType: {
     get() {
@@ -168,7 +174,7 @@ const accessors: ThisType<ConnectedSocket> & PropertyDescriptorMap = {
       if (BINARY_TYPES.includes(type)) this[BINARY_TYPE] = type;
     },
   },
-  /** What waits in the socket and what waits before it; for ever, what could not be sent. */
+  /** Bytes that wait in the socket and in the queue, and bytes that could not be sent, which stay counted. */
   bufferedAmount: {
     get() {
       const { transport, writer } = this.connection;

@@ -22,12 +22,12 @@ import { Pause, shifted } from './read-gate.js';
 import { listen, onDrain, startReading, stopReading, unlink } from './transport-events.js';
 
 /**
- * `open`: messages go both ways. `draining`: as soon as no handler runs it will close. `closing`: one side has begun to
- * close, and TCP has not ended. `closed`: it is over, and was told.
+ * `open`: messages are sent and received. `draining`: the connection closes as soon as no handler runs. `closing`: one
+ * side has started to close, and TCP has not ended. `closed`: TCP has ended, and the sink has been notified.
  */
 export type ConnectionState = 'open' | 'draining' | 'closing' | 'closed';
 
-/** What both sides agreed on in the handshake. */
+/** The result of the handshake. */
 export interface Agreed {
   readonly deflate: PerMessageDeflate | undefined;
   readonly subprotocol: string | undefined;
@@ -35,49 +35,51 @@ export interface Agreed {
   readonly expiresAt?: number | undefined;
 }
 
-/** What has been seen of the closing handshake (RFC 6455, section 7.1.2). */
+/** Flags for the close frames of the closing handshake (RFC 6455, section 7.1.2). */
 const SENT = 1;
 const RECEIVED = 2;
-/** Nothing more is read, and no close frame expected: the peer broke the protocol. */
+/** Nothing more is read and no close frame is expected, because the peer violated the protocol. */
 const FAILED = 4;
 
-/** How long a connection that ends for memory may take to send its close frame. */
+/** Milliseconds that a connection has to send its close frame when it is ended to free memory. */
 const MEMORY_GRACE = 1000;
 const NEVER = Number.POSITIVE_INFINITY;
 const EMPTY = Buffer.alloc(0);
 
 /**
- * A live connection, of either role: its state, what reads it, what writes it, its deadlines, and the one place where it
- * ends. `transport` is a socket of TCP or TLS behind its opening handshake.
+ * A live connection, in either role: its state, reader, writer and deadlines, and the one place where it ends.
+ * `transport` is a TCP or TLS socket whose opening handshake is complete.
  */
 export abstract class Connection extends Timed implements ConnectionCore, Holder {
   state: ConnectionState = 'open';
-  /** What it receives with, once anything has come. */
+  /** Reads messages; created with the first received byte. */
   reader: MessageReader | undefined = undefined;
-  /** What it sends with, once anything was to be sent. */
+  /** Writes messages; created with the first message to send. */
   writer: FrameWriter | undefined = undefined;
   readonly keepalive: Keepalive;
   readonly deflate: PerMessageDeflate | undefined;
   readonly subprotocol: string;
   /** @internal */ held = 0;
-  /** Its memory was taken away. */
+  /** The connection was ended to free its memory. */
   isGivenUp = false;
   /** TCP has ended. */
   isCut = false;
-  /** Noted only where there is an idle timeout. */
+  /** The time of the last message; only updated if there is an idle timeout. */
   lastMessageAt: number;
-  /** When it opened, in whole milliseconds of the clock: an integer needs no box of its own. */
+  /**
+   * When the connection opened, in whole milliseconds of the clock: V8 stores integers without allocating an object.
+   */
   readonly openedAt: number;
-  /** What we ended it for, or what broke. */
+  /** Why this side ended the connection, or what failed. */
   cause: string | undefined = undefined;
   private closeFrames = 0;
   private closeCode = ABNORMAL_CLOSURE;
   private closeReason: Buffer = EMPTY;
-  /** The code of the close frame that was sent because the peer broke the protocol. */
+  /** The code of the close frame that was sent because the peer violated the protocol. */
   failedWith: number | undefined = undefined;
-  /** With what it closes as soon as no handler runs. */
+  /** The code and reason with which the connection closes as soon as no handler runs. */
   private leaving: { readonly code: number; readonly reason: string } | undefined = undefined;
-  /** It is closing, and TCP must have ended by then. */
+  /** The time at which TCP must have ended, while the connection is closing. */
   private goneBy = NEVER;
 
   constructor(
@@ -95,24 +97,24 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
     this.keepalive = new Keepalive(this, now, expiresAt);
   }
 
-  /** Of the address; `undefined`: limits per address do not apply. */
+  /** The memory account of the address; `undefined`: limits per address do not apply. */
   abstract get account(): AddressEntry | undefined;
-  /** The async context that callbacks run in copies of. */
+  /** Callbacks run in copies of this async context. */
   abstract get asyncContext(): AsyncContext;
-  /** Something that the application was called with has thrown. */
+  /** Reports an error that a callback of the application has thrown. */
   abstract report(error: unknown): void;
 
-  /** Neither side has begun to close. */
+  /** Neither side has started to close. */
   get isOpen(): boolean {
     return this.state === 'open' || this.state === 'draining';
   }
 
-  /** Messages are handed to the application. */
+  /** Whether messages are handed to the application. */
   get isServing(): boolean {
     return this.state === 'open';
   }
 
-  /** Nothing is read at present: what the peer owes us stands still. */
+  /** Reading is paused; deadlines for bytes from the peer are suspended. */
   get isPaused(): boolean {
     return this.reader?.gate.closed ?? false;
   }
@@ -125,7 +127,7 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
     return (this.writer ??= new FrameWriter(this));
   }
 
-  /** The bytes that came behind the head of the handshake, and then what comes. */
+  /** Starts reading: first the bytes that arrived after the head of the handshake, then the transport. */
   begin(rest: Buffer): void {
     listen(this);
     if (rest.length > 0) startReading(this, rest);
@@ -133,7 +135,10 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
     this.schedule(this.keepalive.nextAt());
   }
 
-  /** Calls `run` with `self` and `args` in a fresh copy of the connection's async context; what it throws is reported. */
+  /**
+   * Calls `run` with `self` and `args` in a new copy of the connection's async context. An error that it throws is
+   * reported.
+   */
   call<Self, Args extends readonly unknown[]>(
     run: (this: Self, ...args: Args) => unknown,
     self: Self,
@@ -146,7 +151,7 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
     }
   }
 
-  // The thread pool, and the scheduler
+  // Called by the thread pool and the scheduler
 
   get poolGroup(): unknown {
     return this.account;
@@ -164,25 +169,28 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
     this.reader?.proceed();
   }
 
-  // Handling
+  // Handling of messages
 
-  /** A message went one way or the other; looked at only where there is an idle timeout. */
+  /** Records that a message was sent or received, if there is an idle timeout. */
   touch(now?: number): void {
     const { limits, clock } = this.context;
     if (limits.idleTimeout !== NEVER) this.lastMessageAt = now ?? clock.now();
   }
 
-  /** A message was handled, or has had its time. `size`: its bytes, and those that were charged for it. */
+  /**
+   * Frees the place of a message that was handled or timed out. `size`: its bytes, including those charged for its
+   * structure.
+   */
   finished(size: number): void {
     this.input.finished(size);
   }
 
-  /** No message is being handled. */
+  /** Called when no message is being handled any more. */
   handled(): void {
     if (this.leaving !== undefined) this.end(this.leaving.code, this.leaving.reason);
   }
 
-  /** The peer takes what is written to it too slowly, or in time again. */
+  /** Called when the peer reads too slowly (true), or has caught up (false). */
   outputIsLong(isLong: boolean): void {
     if (isLong) this.pauseForOutput();
     else this.reader?.gate.resume(Pause.OUTPUT);
@@ -190,21 +198,24 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
 
   protected abstract pauseForOutput(): void;
 
-  /** Tells the budget what is held now. */
+  /** Reports to the budget how many bytes are held. */
   settle(): void {
     if (this.state !== 'closed') this.context.budget.settle(this, (this.reader?.held ?? 0) + (this.writer?.held ?? 0));
   }
 
-  // The end
+  // Ending
 
-  /** Says goodbye: a close frame behind what is queued, and the peer's answer within the close timeout. */
+  /**
+   * Starts the closing handshake: sends a close frame after the queued messages; the peer must answer within the close
+   * timeout.
+   */
   end(code: number, reason: string): void {
     if (!this.isOpen) return;
     this.cause ??= reason;
     this.close(isCloseCode(code) ? code : CloseCode.POLICY_VIOLATION, fitReason(reason));
   }
 
-  /** Like {@link end}, but what is being handled is answered first. */
+  /** Like {@link end}, but waits until running handlers have answered. */
   goAway(code: number, reason: string): void {
     if (this.state !== 'open') return;
     this.state = 'draining';
@@ -212,12 +223,15 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
     if (!this.reader?.running) this.end(code, reason);
   }
 
-  /** A rate of the peer's is not kept. */
+  /** Ends the connection because the peer exceeded a rate. */
   breach(reason: string): void {
     this.end(CloseCode.POLICY_VIOLATION, reason);
   }
 
-  /** The application closes; throws for a code or a reason that cannot be sent, and is still open then. */
+  /**
+   * Closes on behalf of the application. Throws for a code or reason that cannot be sent; the connection then stays
+   * open.
+   */
   close(code?: number, reason?: string | Uint8Array): void {
     if (this.state === 'closed') return;
     if (this.state === 'closing') return this.endTransportWhenDone();
@@ -232,7 +246,7 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
     this.closing();
   }
 
-  /** The peer's close frame: it is answered with the same. */
+  /** Handles the peer's close frame, which is answered with the same code and reason. */
   peerClosed(code: number, reason: Buffer): void {
     this.closeFrames |= RECEIVED;
     this.closeCode = code;
@@ -243,7 +257,10 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
     this.readToTheEnd();
   }
 
-  /** What came is no frame, or no message, or too much: the close frame says why. */
+  /**
+   * Ends the connection because the peer sent an invalid frame or message, or exceeded a limit; the close frame has the
+   * reason.
+   */
   fail({ code, reason, errorCode }: ProtocolError): void {
     if (this.state === 'closed' || (this.closeFrames & FAILED) !== 0) return;
     this.closeFrames |= FAILED;
@@ -257,7 +274,7 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
     if (this.isCut) this.finish();
   }
 
-  /** What was to be sent cannot be, and must not be missing among what follows. */
+  /** Ends the connection because a message could not be sent: later messages must not be sent without it. */
   breakOff(error: Error): void {
     if (this.isCut || this.state === 'closed') return;
     this.state = 'closing';
@@ -266,7 +283,7 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
     this.call(this.sink.failed, this.sink, error);
   }
 
-  /** Ends it without a word. */
+  /** Terminates the connection without a close frame. */
   kill(cause?: string): void {
     this.cause ??= cause;
     if (this.state === 'closed') return;
@@ -280,19 +297,23 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
     this.settle();
   }
 
-  /** Gives back at once what is held for this peer; the frame being written is followed by the close. */
+  /**
+   * Ends the connection and releases its memory at once. A partly written frame is completed and followed by the close
+   * frame.
+   */
   endForMemory(cause: string): void {
     if (this.state === 'closed' || this.isGivenUp) return;
     this.context.budget.giveUp(this);
     this.isGivenUp = true;
-    // What was queued before a close frame is in the socket already: only its end frees that.
+    // Bytes that were queued before a close frame are already in the socket, and are released only when the socket
+    // ends.
     if (!this.isOpen) return this.kill(cause);
     this.cause ??= cause;
     // protection: an evicted peer gives back what waits for it
     this.output.drop();
     // end protection
     this.close(CloseCode.TRY_AGAIN_LATER, cause);
-    // What is being received belongs to nobody any more.
+    // Data that is being received is no longer needed.
     this.reader?.end();
     this.forget();
     stopReading(this);
@@ -302,10 +323,10 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
     this.settle();
   }
 
-  /** What waits is not wanted any more. */
+  /** Discards messages that are waiting. */
   protected forget(): void {}
 
-  /** One way or the other it is closing: TCP must end in time. */
+  /** Sets the deadline by which TCP must end, if there is none yet. */
   protected closing(): void {
     if (this.goneBy === NEVER) this.goneWithin(this.context.limits.closeTimeout);
   }
@@ -315,13 +336,13 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
     this.schedule(this.goneBy);
   }
 
-  /** TCP has ended, and the application has as much time again for what came before. */
+  /** TCP has ended: allows the application one more close timeout to handle the messages that arrived before. */
   protected linger(): void {
     this.goneBy = NEVER;
     this.goneWithin(this.context.limits.closeTimeout);
   }
 
-  /** @internal TCP has ended, and nothing of what came before is left to be handled. Idempotent. */
+  /** @internal Called when TCP has ended and no earlier message is left to be handled. Idempotent. */
   finish(): void {
     if (this.state === 'closed') return;
     this.state = 'closed';
@@ -333,13 +354,13 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
     this.sink.ended(this.closeCode, this.closeReason);
   }
 
-  /** The close frame that answers the peer: what could not be sent, because the peer is slow, must not keep it. */
+  /** Answers the peer's close frame. */
   private answerClose(code: number, reason?: Buffer): void {
     if (code === NO_STATUS) this.close();
     else this.close(code, reason);
   }
 
-  /** Behind what was sent. */
+  /** Half-closes TCP after the queued bytes. */
   private endTransport(): void {
     if (this.writer === undefined) this.transport.end();
     else this.writer.end();
@@ -349,27 +370,27 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
     if ((this.closeFrames & SENT) !== 0 && this.closeFrames !== SENT) this.endTransport();
   }
 
-  /** Nothing is kept of what still comes, but the end of TCP must be seen. */
+  /** Discards everything that still arrives, but keeps reading to detect the end of TCP. */
   private readToTheEnd(): void {
     process.nextTick(resume, this.transport);
   }
 
   // Deadlines
 
-  /** Asks again at `at`, or before. */
+  /** Makes sure that the deadlines are checked again at `at` or earlier. */
   schedule(at: number): void {
     if (this.state !== 'closed') this.context.wheel.schedule(this, at);
   }
 
-  /** The event loop was late. */
+  /** Extends the deadlines because the event loop was late. */
   override onStall(silence: number, now: number): void {
     if (this.goneBy !== NEVER) this.goneBy += silence;
     this.writer?.standStill(silence);
-    // While nothing is read everything stands still already.
+    // While reading is paused, these deadlines are already suspended.
     if (!this.isPaused) this.excuse(silence, now);
   }
 
-  /** Nothing could be read for so long: what the peer owes us may come as much later. */
+  /** Extends the deadlines for bytes from the peer by the time in which nothing could be read. */
   excuse(silence: number, now: number): void {
     if (this.lastMessageAt !== 0) this.lastMessageAt = shifted(this.lastMessageAt, silence, now);
     this.keepalive.excuse(silence, now);
@@ -410,7 +431,7 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
 
   private gone(cause: string): number {
     this.cause ??= cause;
-    // Of what nobody has taken in time the close frame may still tell how it ended.
+    // The queue is discarded, but the close frame can still tell the peer the reason.
     if (this.isCut) this.reader?.leave(false);
     this.kill();
     return NEVER;
@@ -426,14 +447,14 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
     this.transport.removeListener('drain', onDrain);
   }
 
-  /** @internal The peer has half-closed: what is left to say to it must be said in time. */
+  /** @internal The peer has half-closed: the remaining bytes must be sent within the close timeout. */
   transportEnded(): void {
     if (this.isOpen) this.state = 'closing';
     this.endTransport();
     this.closing();
   }
 
-  /** @internal The end is told when all is parsed that had been read. */
+  /** @internal The end is reported only after all bytes that had arrived have been parsed. */
   transportClosed(): void {
     if (this.isOpen) this.state = 'closing';
     this.closing();
@@ -451,13 +472,13 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
 
 const resume = (transport: Socket): unknown => transport.resume();
 
-/** Errors that `ws` words otherwise than as an invalid frame. */
+/** Errors for which `ws` has a message other than "Invalid WebSocket frame". */
 const MESSAGES: Readonly<Record<string, string>> = {
   WS_ERR_UNSUPPORTED_MESSAGE_LENGTH: 'Max payload size exceeded',
   WS_ERR_TOO_MANY_BUFFERED_PARTS: 'Too many message fragments',
 };
 
-/** The error under the name, and in the words, of `ws`. */
+/** An error with the code and the message that `ws` uses. */
 function protocolError(reason: string, code: string): Error {
   const error = code === 'WS_ERR_INVALID_UTF8' || code === 'WS_ERR_INVALID_COMPRESSED_DATA' ? Error : RangeError;
   return Object.assign(new error(MESSAGES[code] ?? `Invalid WebSocket frame: ${reason}`), { code });

@@ -9,7 +9,7 @@ import type { GatewayCounters } from '../telemetry/metrics.js';
 import type { Limits } from './limits.js';
 import type { MemoryBudget } from './memory-budget.js';
 
-/** What all connections of a gateway, or of a call of the client, share. */
+/** State that all connections of a gateway, or of one call of the client, share. */
 export interface ConnectionContext {
   readonly role: Role;
   readonly limits: Limits;
@@ -17,31 +17,37 @@ export interface ConnectionContext {
   readonly clock: Clock;
   readonly wheel: TimerWheel;
   readonly scheduler: FairScheduler;
-  /** Messages and bytes of all these connections together. */
+  /** Counters of messages and bytes of all these connections together. */
   readonly counters: GatewayCounters;
   /** Uniform in [0, 1). */
   random(): number;
 }
 
-/** Where what a connection receives goes: the dispatcher of a server, the inbox of a client. */
+/** The receiver of a connection's messages: the dispatcher on the server, the inbox in the client. */
 export interface ConnectionSink {
-  /** @internal Whether a message that waits can be taken now. */
+  /** @internal Whether a waiting message can be taken now. */
   readonly takes: boolean;
-  /** @internal Whether messages that come after our own close frame are wanted. */
+  /** @internal Whether messages that arrive after our own close frame are wanted. */
   readonly hearsWhenClosing: boolean;
-  /** @internal A message has arrived, and is within its limits. */
+  /** @internal Called for each message that is within its limits, when it arrives. */
   heard(data: Buffer, isBinary: boolean): void;
-  /** @internal Takes a message, in the order in which they came; `connection.finished` follows when its place is free again. */
+  /**
+   * @internal Takes a message, in the order of arrival. The sink calls `connection.finished()` when the place of the
+   * message is free again.
+   */
   take(data: Buffer, isBinary: boolean): void;
   /** @internal */ pinged(data: Buffer): void;
   /** @internal */ ponged(data: Buffer): void;
-  /** @internal The connection fails: what the peer has sent is no frame, or too much. */
+  /**
+   * @internal Called when the connection fails because of an invalid frame, an exceeded limit, or a message that could
+   * not be sent.
+   */
   failed(error: Error): void;
-  /** @internal TCP has ended, and what had come before is handled. Called once. */
+  /** @internal Called once, when TCP has ended and all earlier messages have been handled. */
   ended(code: number, reason: Buffer): void;
 }
 
-/** What the parts of a connection see of it, and of each other. */
+/** The interface of a connection for its own parts. */
 export interface ConnectionCore extends PoolUser, Scheduled {
   readonly context: ConnectionContext;
   readonly transport: Socket;
@@ -75,16 +81,16 @@ export interface ConnectionCore extends PoolUser, Scheduled {
   /** @internal */ finish(): void;
 }
 
-/** Called when the message was handed to the operating system, or with what came in between. */
+/** Called when the message was handed to the operating system, or with the error that prevented it. */
 export type SendCallback = (error?: Error) => void;
 /** The same for a ping or a pong. */
 export type ControlCallback = (error: Error) => void;
-/** Options of a message, as of `ws`. */
+/** Options of a message, as in `ws`. */
 export interface SendOptions {
   binary?: boolean | undefined;
   compress?: boolean | undefined;
   fin?: boolean | undefined;
   mask?: boolean | undefined;
 }
-/** What can be sent: text, or bytes. */
+/** The data that can be sent: text, or bytes. */
 export type Sendable = string | ArrayBufferView | ArrayBuffer | Blob;

@@ -1,24 +1,27 @@
 import type { EventEmitter } from 'node:events';
 import { ABNORMAL_CLOSURE } from '../protocol/close-codes.js';
 
-/** What `addEventListener` takes: it gets events as `ws` documents them, with `type` and `target` (HTML, section 9.3). */
+/**
+ * A listener for `addEventListener`: it gets event objects as `ws` documents them, with `type` and `target` (HTML,
+ * section 9.3).
+ */
 export type Listener = ((event: object) => void) | { handleEvent(event: object): void };
 type Wrapper = ((...args: unknown[]) => unknown) & { readonly [ORIGINAL]?: Listener; readonly [ATTRIBUTE]?: boolean };
 
-/** The listener that a listener of the emitter stands for, and whether it was set as an `on…` attribute. */
+/** The listener that a wrapper on the emitter belongs to, and whether it was set as an `on…` attribute. */
 const ORIGINAL = Symbol('nest-secure-ws.listener');
 const ATTRIBUTE = Symbol('nest-secure-ws.attribute');
 
-/** Events of the emitter as properties of the event object. */
+/** Converts the arguments of an emitter's event to the properties of an event object. */
 const PROPERTIES: Readonly<Record<string, (...args: never[]) => object>> = {
   open: () => ({}),
   message: (data: Buffer, isBinary: boolean) => ({ data: isBinary ? data : data.toString() }),
-  // Without the peer's close frame it is 1006 (RFC 6455, section 7.1.5).
+  // The code is 1006 if no close frame was received (RFC 6455, section 7.1.5).
   close: (code: number, reason: Buffer) => ({ code, reason: reason.toString(), wasClean: code !== ABNORMAL_CLOSURE }),
   error: (error: Error) => ({ error, message: error.message }),
 };
 
-/** Adds a listener that gets event objects; a type that a `WebSocket` does not have is ignored, as by `ws`. */
+/** Adds a listener that gets event objects. A type that a `WebSocket` does not have is ignored, as in `ws`. */
 export function addEventListener(
   emitter: EventEmitter,
   type: string,
@@ -29,7 +32,7 @@ export function addEventListener(
   const properties = PROPERTIES[type] as ((...args: unknown[]) => object) | undefined;
   if (properties === undefined || (!isAttribute && find(emitter, type, listener) !== undefined)) return;
   const wrapper: Wrapper = Object.assign(
-    // What the listener returns is what the emitter's own would: it may be the promise of an asynchronous one.
+    // The result is returned because it may be the promise of an asynchronous listener.
     function (this: unknown, ...args: unknown[]): unknown {
       const event = { type, target: this, ...properties(...args) };
       if (typeof listener === 'object' && typeof listener.handleEvent === 'function')
@@ -47,11 +50,11 @@ export function removeEventListener(emitter: EventEmitter, type: string, listene
   if (wrapper !== undefined) emitter.removeListener(type, wrapper);
 }
 
-/** Value of an `on…` attribute. */
+/** The value of an `on…` attribute. */
 export const attributeOf = (emitter: EventEmitter, type: string): Listener | null =>
   attribute(emitter, type)?.[ORIGINAL] ?? null;
 
-/** Sets an `on…` attribute; what is no function only takes the old one away. */
+/** Sets an `on…` attribute. A value that is not a function only removes the previous one. */
 export function setAttribute(emitter: EventEmitter, type: string, listener: unknown): void {
   const before = attribute(emitter, type);
   if (before !== undefined) emitter.removeListener(type, before);

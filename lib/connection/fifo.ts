@@ -1,13 +1,13 @@
-/** Something that waits in a {@link Fifo}. */
+/** An item of a {@link Fifo}. */
 export interface Waiting {
   /** Bytes. */
   size: number;
   /** @internal */ next: this | undefined;
 }
 
-/** First in, first out, at the same cost however long it is. */
+/** A linked queue: adding and removing take constant time, whatever its length. */
 export class Fifo<T extends Waiting> {
-  /** Bytes of all that wait. */
+  /** Bytes of all items. */
   bytes = 0;
   length = 0;
   first: T | undefined = undefined;
@@ -31,13 +31,13 @@ export class Fifo<T extends Waiting> {
     return first;
   }
 
-  /** Something that waits is larger than it was. */
+  /** Records that an item has grown. */
   grow(item: T, bytes: number): void {
     item.size += bytes;
     this.bytes += bytes;
   }
 
-  /** Empties it; answers the first, to which the others hang on. */
+  /** Empties the queue. Returns the first item, to which the others are linked. */
   clear(): T | undefined {
     const { first } = this;
     this.first = this.last = undefined;

@@ -1,12 +1,12 @@
-/** Bytes of frames that are joined to one write. */
+/** Maximum number of bytes of frames that are joined to one write. */
 export const LONGEST_RUN = 64 * 1024;
 
-/** Where the runs begin that are being put together, by their first frame. */
+/** The runs that are being built, by their first frame. */
 const beginnings = new WeakMap<Buffer, FrameRun>();
 
 /**
- * Frames that several peers are sent one after the other, to be joined once for all of them: peers that get the same
- * frames in the same order share the runs, and with them the one buffer that they are written from.
+ * Frames that several peers are sent one after the other, joined once for all of them: peers that get the same frames
+ * in the same order share the run and its one buffer.
  */
 export class FrameRun {
   readonly size: number;
@@ -20,14 +20,14 @@ export class FrameRun {
     this.size = frame.length + (before?.size ?? 0);
   }
 
-  /** The run of this frame alone. */
+  /** The run that consists of this frame only. */
   static of(frame: Buffer): FrameRun {
     let run = beginnings.get(frame);
     if (run === undefined) beginnings.set(frame, (run = new FrameRun(frame, undefined)));
     return run;
   }
 
-  /** The run with one more frame; `undefined` when it would be too long. */
+  /** The run with one more frame; `undefined` if it would be too long. */
   with(frame: Buffer): FrameRun | undefined {
     const { following } = this;
     if (following?.frame === frame) return following;
@@ -36,7 +36,7 @@ export class FrameRun {
     return this.following;
   }
 
-  /** All its bytes. */
+  /** All bytes of the run. */
   bytes(): Buffer {
     if (this.before === undefined) return this.frame;
     this.joined ??= this.join();

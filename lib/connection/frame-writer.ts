@@ -7,45 +7,48 @@ import { OVERHEAD } from './memory-budget.js';
 import { bytesOf, closedError, Outgoing, sizeOf } from './outgoing.js';
 import { StallWatch } from './stall-watch.js';
 
-/** Beyond this much in the socket, frames wait here: bytes, and writes however small. */
+/**
+ * When the socket has this many unsent bytes, or this many pending writes of any size, further frames wait in the
+ * queue.
+ */
 const HIGH_WATER = 64 * 1024;
 const MOST_WRITES = 256;
-/** A payload from here on is not copied to stand behind the head of its frame. */
+/** A payload of at least this many bytes is written after its header instead of being copied behind it. */
 const NOT_COPIED = 16 * 1024;
-/** What TLS is given of a frame at once: it holds a second, encrypted copy until that has left. */
+/** Maximum number of bytes of a frame that TLS gets at once: it keeps an encrypted copy until they are sent. */
 const TLS_SLICE = 32 * 1024;
 
 /**
- * What is on its way to one peer: frames in their order, bounded in bytes and in time. The first frame of a turn of the
- * event loop is written at once; those that follow in the same turn leave together, in one write. Made with the first.
+ * Sends frames to one peer in order, within limits of bytes and time. The first frame in a turn of the event loop is
+ * written at once; further frames in the same turn are sent together, in one write. Created with the first frame.
  */
 export class FrameWriter {
-  /** Nothing more is sent: the stream must have no gap. */
+  /** Nothing more may be sent, because a frame was lost or a close frame was sent. */
   refused = false;
-  /** Bytes of messages that came too late to be sent: `bufferedAmount` counts them for ever, as that of `ws` does. */
+  /** Bytes of messages that came too late to be sent: `bufferedAmount` keeps counting them, as in `ws`. */
   lostBytes = 0;
-  /** Messages sent, and their bytes before compression. */
+  /** Number of messages sent, and their bytes before compression. */
   messages = 0;
   bytes = 0;
   private readonly encoder: FrameEncoder;
   private readonly queue = new Fifo<Outgoing>();
-  /** Those of the queue that are not ready, in their order. */
+  /** The items of the queue that are not ready (compressed or read from a `Blob`) yet, in order. */
   private readonly unready: Outgoing[] = [];
   private corked = false;
   private isEnding = false;
   /** The scheduler will call {@link endTurn}. */
   private scheduled = false;
-  /** Whole messages that wait for the last fragment of another, as frames. */
+  /** Frames of whole messages that must wait until a fragmented message is complete. */
   private readonly deferred: Buffer[] = [];
   private deferredBytes = 0;
-  /** The turn in which something was written. */
+  /** The turn of the event loop in which something was last written. */
   private turn = 0;
   private watching = false;
-  /** Writes since the socket was last seen empty. */
+  /** Number of writes since the socket was last empty. */
   private writes = 0;
-  /** Bytes of a message beyond `maxBuffered` that was taken because little else was queued. */
+  /** Size of a message beyond `maxBuffered` that was accepted because little else was queued. */
   private oversize = 0;
-  /** The message under way is compressed. */
+  /** The current message is compressed. */
   private compresses = false;
   /** The last ping that could not be answered yet. */
   private lastPing: Buffer | undefined = undefined;
@@ -57,9 +60,9 @@ export class FrameWriter {
     this.encoder = new FrameEncoder(connection.context.role);
   }
 
-  // What is to be sent
+  // Sending
 
-  /** A message, or a fragment of one. */
+  /** Sends a message, or a fragment of one. */
   send(data: Sendable, options: SendOptions, callback: SendCallback | undefined): void {
     if (this.refused || !this.connection.isOpen) return this.lose(data, callback);
     this.count(sizeOf(data));
@@ -74,7 +77,7 @@ export class FrameWriter {
     this.sent(isShort);
   }
 
-  /** A whole text message. */
+  /** Sends a whole text message. */
   sendText(text: string): void {
     const { connection } = this;
     if (this.refused || !connection.isOpen) return this.lose(text, undefined);
@@ -90,7 +93,10 @@ export class FrameWriter {
     this.sent(isShort);
   }
 
-  /** The frame of a message of `size` bytes for many peers. Always joined: it is seldom the last of its turn. */
+  /**
+   * Sends the frame of a message of `size` bytes that goes to many peers. It is always corked, because it is seldom the
+   * last frame of its turn.
+   */
   sendShared(frame: Buffer, size: number): void {
     if (this.refused || !this.connection.isOpen) return;
     this.count(size);
@@ -124,7 +130,7 @@ export class FrameWriter {
     counters.compressedOut += after;
   }
 
-  /** The application is within a message of several fragments, between which no other message may be. */
+  /** The application has started a fragmented message, within which no other message may be sent. */
   private defer(frame: Buffer): void {
     this.deferred.push(frame);
     this.deferredBytes += frame.length + OVERHEAD;
@@ -136,7 +142,7 @@ export class FrameWriter {
     this.deferredBytes = 0;
   }
 
-  /** A ping or a pong; throws a `RangeError` for more than 125 bytes. */
+  /** Sends a ping or a pong. Throws a `RangeError` for a payload of more than 125 bytes. */
   control(opcode: typeof Opcode.PING | typeof Opcode.PONG, data: Buffer, callback: SendCallback | undefined): void {
     const frame = this.encoder.control(opcode, data);
     const { isShort } = this;
@@ -144,14 +150,19 @@ export class FrameWriter {
     this.sent(isShort);
   }
 
-  /** A ping of the peer: answered at once, or the last of many when the queue has gone (RFC 6455, 5.5.3). */
+  /**
+   * Answers a ping of the peer: at once, or, of several pings, only the last one when the queue is empty (RFC 6455,
+   * 5.5.3).
+   */
   answer(data: Buffer): void {
     if (this.refused) return;
     if (this.isShort) this.control(Opcode.PONG, data, undefined);
     else this.lastPing = Buffer.from(data);
   }
 
-  /** The close frame, behind what waits; throws where there can be no such frame. Nothing follows. */
+  /**
+   * Sends a close frame after the queued frames. Throws for an invalid code or reason. Nothing can be sent afterwards.
+   */
   close(code: number | undefined, reason: string | Uint8Array | undefined, callback: SendCallback): void {
     const frame = this.encoder.close(code, reason);
     this.refused = true;
@@ -161,7 +172,7 @@ export class FrameWriter {
     this.judge();
   }
 
-  /** TCP ends, on our side, as soon as everything has been given to it; nothing more is taken. */
+  /** Half-closes TCP as soon as everything has been written to the socket. Nothing can be sent afterwards. */
   end(): void {
     this.refused = true;
     this.isEnding = true;
@@ -169,7 +180,7 @@ export class FrameWriter {
     if (this.queue.length === 0) this.connection.transport.end();
   }
 
-  /** Forgets what has not been given to the socket, and takes nothing more. A frame that is half written stays. */
+  /** Discards the queued frames and accepts no more. A partly written frame is completed. */
   drop(): void {
     const { queue } = this;
     this.lastPing = undefined;
@@ -221,7 +232,10 @@ export class FrameWriter {
     this.append(payload, payload.length, callback);
   }
 
-  /** What is compressed, or read from a `Blob`, before it is a frame: one after the other. */
+  /**
+   * Queues a message that must be compressed, or read from a `Blob`, before it is framed. Such messages are prepared
+   * one after the other.
+   */
   private prepare(data: Sendable, isBinary: boolean, fin: boolean, callback: SendCallback | undefined): void {
     const { encoder, unready } = this;
     const payload = data instanceof Blob ? data : bytesOf(data);
@@ -241,7 +255,10 @@ export class FrameWriter {
     if (unready.length === 1 && payload instanceof Blob) this.prepareNext();
   }
 
-  /** `undefined`: it will be {@link prepared}, as the first of those that are not ready. */
+  /**
+   * Compresses a payload. `undefined`: the result comes later, through {@link prepared}, for the first item that is not
+   * ready.
+   */
   private compress(payload: Buffer, fin: boolean): Buffer | undefined {
     return this.connection.deflate!.compress(payload, fin, this.connection, this.whenPrepared);
   }
@@ -289,14 +306,14 @@ export class FrameWriter {
     outgoing.frame = frame;
   }
 
-  // One turn, one write
+  // One write per turn
 
-  /** Holds what is written together until {@link flush}. */
+  /** Collects frames until {@link flush}. */
   hold(): void {
     if (!this.connection.isCut) this.corked = true;
   }
 
-  /** Holds what is written together until {@link flush}, or the end of this turn. */
+  /** Collects frames until {@link flush}, or until the end of this turn. */
   cork(): void {
     if (this.connection.isCut) return;
     this.corked = true;
@@ -310,7 +327,7 @@ export class FrameWriter {
     if (!this.connection.isCut) this.flush();
   }
 
-  /** What was held together leaves. */
+  /** Writes the collected frames. */
   flush(): void {
     if (!this.corked) return;
     this.uncork();
@@ -346,7 +363,7 @@ export class FrameWriter {
       last.add(callback);
       return this.queue.grow(last, size);
     }
-    // What waits for longer than this turn waits as bytes, which cost what is counted.
+    // An item that stays beyond this turn is converted to bytes, whose memory is exactly what is counted.
     const outgoing = new Outgoing(isText || typeof frame !== 'string' ? frame : Buffer.from(frame, 'latin1'), size);
     outgoing.add(callback);
     this.queue.push(outgoing);
@@ -354,7 +371,7 @@ export class FrameWriter {
 
   // The socket
 
-  /** Gives the socket what it has room for. */
+  /** Writes as many queued frames as the socket has room for. */
   private pour(): void {
     const { transport } = this.connection;
     const { first } = this.queue;
@@ -382,7 +399,8 @@ export class FrameWriter {
   private write(frame: string | Buffer, callback: SendCallback | undefined): void {
     const { transport } = this.connection;
     this.writes++;
-    // Below the socket's own mark nothing else tells that there is room again.
+    // While the socket is below its high-water mark there is no 'drain' event, so the write's callback reports that
+    // there is room again.
     const then = transport.writableLength > 0 ? this.thenReview(callback) : callback;
     if (typeof frame === 'string') transport.write(frame, 'latin1', then as () => void);
     else transport.write(frame, then as () => void);
@@ -414,21 +432,21 @@ export class FrameWriter {
     return 'encrypted' in this.connection.transport;
   }
 
-  // What is held, and until when
+  // Held bytes and deadlines
 
-  /** Bytes queued towards the peer, here and in the socket. */
+  /** Bytes queued for the peer, here and in the socket. */
   get pending(): number {
     return this.connection.transport.writableLength + this.queue.bytes + this.deferredBytes;
   }
 
-  /** Bytes held for the peer: what TLS has encrypted is there twice, and objects cost too. */
+  /** Bytes of memory held for the peer: bytes that TLS has encrypted count twice, and objects count too. */
   get held(): number {
     const inSocket = this.connection.transport.writableLength;
     const { queue, deferredBytes } = this;
     return (this.isTls ? 2 * inSocket : inSocket) + queue.bytes + deferredBytes + queue.length * OVERHEAD;
   }
 
-  /** When to look again. */
+  /** When to call {@link review} again. */
   get nextAt(): number {
     return this.watching && !this.connection.transport.writableNeedDrain ? 0 : this.stall.by;
   }
@@ -437,7 +455,7 @@ export class FrameWriter {
     return this.pending <= this.connection.context.limits.writeLimit;
   }
 
-  /** Something was queued. A message on a queue that was short is always taken, whatever its size. */
+  /** Called when something was queued. A message is always accepted, whatever its size, if the queue was short. */
   private sent(wasShort: boolean): void {
     if (wasShort) {
       const { pending } = this;
@@ -447,12 +465,15 @@ export class FrameWriter {
     this.judge();
   }
 
-  /** A client sends at will: a message larger than `maxBuffered` is the last until it has left. */
+  /**
+   * A client's application may send without limit: after a message larger than `maxBuffered` no other is accepted until
+   * it is sent.
+   */
   private spendAllowance(): void {
     if (this.oversize > 0 && this.connection.context.role === 'client') this.oversize = 0;
   }
 
-  /** Looks at what the socket did not take: to be called after every write. */
+  /** Checks the bytes that the socket has not sent yet; to be called after every write. */
   judge(): void {
     const { pending, connection } = this;
     if (pending === 0) return;
@@ -464,12 +485,12 @@ export class FrameWriter {
     // protection: slow readers are closed
     if (this.held - this.oversize > limits.maxBuffered && !this.refused) return connection.endForMemory('slow reader');
     // end protection
-    // What is still queued must be looked at again, also where the socket has taken all it was given at once.
+    // Queued frames must be reviewed again, even if the socket has taken everything that it was given.
     if (!this.watching || this.queue.length > 0 || pending > limits.writeLimit) this.watch(clock.now(), pending);
     connection.settle();
   }
 
-  /** Looks again at what is left; called on drain and by the wheel. */
+  /** Checks the remaining bytes again; called on drain and by the timer wheel. */
   review(now: number): void {
     if (this.connection.isCut) return;
     if (this.queue.length > 0 && !this.corked) this.pour();
@@ -496,7 +517,7 @@ export class FrameWriter {
       connection.watchDrain();
     }
     this.stall.watch(transport, now, context.limits.stallTimeout, pending);
-    // Below the socket's own mark there is no 'drain': look again at the next tick.
+    // Below the socket's high-water mark there is no 'drain' event: review again at the next tick.
     connection.schedule(transport.writableNeedDrain ? this.stall.by : now + 1);
     // protection: who does not read is not read
     connection.outputIsLong(pending > context.limits.writeLimit);
@@ -512,12 +533,12 @@ export class FrameWriter {
     this.connection.outputIsLong(false);
   }
 
-  /** True when the oldest queued byte is still here although its time is over. */
+  /** Whether the oldest queued byte is still unsent after its deadline. */
   isStalled(now: number): boolean {
     return this.stall.isOverdue(this.connection.transport, now);
   }
 
-  /** The event loop was late by so much. */
+  /** Extends the deadline because the event loop was late. */
   standStill(silence: number): void {
     this.stall.by += silence;
   }

@@ -5,31 +5,36 @@ import type { ConnectionCore } from './context.js';
 import { shifted } from './read-gate.js';
 
 const NEVER = Number.POSITIVE_INFINITY;
-/** What our pings carry: a counter that every process starts elsewhere, so that no peer can answer in advance by habit. */
+/** The payload of our pings: a counter with a random start, so that a peer cannot guess the next payload. */
 let pingNumber = Math.floor(Math.random() * 2 ** 31);
 
-/** Pings of the application whose pongs are waited for; a pong answers older pings too (RFC 6455, section 5.5.3). */
+/**
+ * Maximum number of the application's pings whose pongs are awaited; a pong also answers older pings (RFC 6455, section
+ * 5.5.3).
+ */
 const MOST_ASKED = 1000;
 
-/** A ping that waits for its pong. */
+/** A ping that awaits its pong. */
 interface Question {
   readonly number: number;
   at: number;
 }
 
-/** Whether a peer is still there, and for how long it may stay. */
+/**
+ * Sends pings, and ends connections that do not answer, are idle, or have reached the end of their session or lifetime.
+ */
 export class Keepalive {
-  /** Round trip of the last ping, in milliseconds; `undefined`: none was answered yet. */
+  /** Round-trip time of the last ping in milliseconds; `undefined` before the first pong. */
   latency: number | undefined = undefined;
-  /** In whole milliseconds: as an integer it needs no box of its own. */
+  /** When to ping next, in whole milliseconds: V8 stores integers without allocating an object. */
   private pingAt: number;
   private question: Question | undefined = undefined;
-  /** Pings of the application that were not answered yet. */
+  /** Number of the application's pings that have not been answered yet. */
   private asked = 0;
   private lifeEndsAt: number | undefined;
   private sessionEndsAt: number | undefined;
 
-  /** `expiresAt`: of the session, in milliseconds since the epoch; `undefined`: never. */
+  /** `expiresAt`: end of the session, in milliseconds since the epoch; `undefined`: never. */
   constructor(
     private readonly connection: ConnectionCore,
     now: number,
@@ -37,13 +42,13 @@ export class Keepalive {
   ) {
     const { limits } = connection.context;
     const { pingInterval, maxLifetime } = limits;
-    // The first ping comes anywhere in the interval, so that the pings of many are spread.
+    // The first ping is sent at a random time in the interval, so that the pings of many connections are spread.
     this.pingAt = pingInterval === NEVER ? NEVER : Math.ceil(now + pingInterval * connection.context.random());
     this.lifeEndsAt = maxLifetime === NEVER ? undefined : now + maxLifetime * (0.9 + 0.2 * connection.context.random());
     this.sessionEndsAt = monotonic(expiresAt, now);
   }
 
-  /** The session ends at another time, in milliseconds since the epoch; `undefined`: it does not. */
+  /** Sets a new end of the session, in milliseconds since the epoch; `undefined`: never. */
   renew(expiresAt: number | undefined): void {
     const { clock } = this.connection.context;
     this.sessionEndsAt = monotonic(expiresAt, clock.now());
@@ -57,7 +62,7 @@ export class Keepalive {
     return Math.min(this.pingAt, this.pongBy(), idle, this.lifeEndsAt ?? NEVER, this.sessionEndsAt ?? NEVER);
   }
 
-  /** Acts on what is due; answers when to look again. */
+  /** Acts on deadlines that have passed. Returns when to check again. */
   check(now: number): number {
     this.act(now);
     return this.connection.isOpen ? this.nextAt() : NEVER;
@@ -82,12 +87,12 @@ export class Keepalive {
     if (now >= this.pingAt) this.ping(now);
   }
 
-  /** The application has sent a ping: one more pong is not unasked. */
+  /** Records a ping of the application: one more pong is expected. */
   ask(): void {
     if (this.asked < MOST_ASKED) this.asked++;
   }
 
-  /** True when it was the answer to a ping, ours or the application's. */
+  /** Whether a pong answers a ping, ours or the application's. */
   pong(data: Buffer): boolean {
     if (this.answer(data)) return true;
     if (this.asked === 0) return false;
@@ -95,7 +100,7 @@ export class Keepalive {
     return true;
   }
 
-  /** True when it was the answer to our ping. */
+  /** Whether a pong answers our ping. */
   private answer(data: Buffer): boolean {
     const { question } = this;
     if (question === undefined) return false;
@@ -109,14 +114,14 @@ export class Keepalive {
     return true;
   }
 
-  /** The payload of a read that is a frame with the answer to our ping, and nothing else. */
+  /** If a read consists of exactly one pong frame that answers our ping, returns its payload. */
   pongIn(read: Buffer): Buffer | undefined {
     if (this.question === undefined || read.length !== 10 || read[0] !== PONG || read[1] !== MASKED_4) return undefined;
     const payload = Buffer.from([6, 7, 8, 9].map((at) => read[at]! ^ read[at - 4]!));
     return this.answer(payload) ? payload : undefined;
   }
 
-  /** Nothing could be read for so long. */
+  /** Extends the deadline of the pong by the time in which nothing could be read. */
   excuse(silence: number, now: number): void {
     if (this.question !== undefined) this.question.at = shifted(this.question.at, silence, now);
   }
@@ -124,16 +129,16 @@ export class Keepalive {
   private ping(now: number): void {
     const { connection } = this;
     const { pingInterval } = connection.context.limits;
-    // Whole intervals, so that pings stay spread even when the process was held up.
+    // Advances by whole intervals, so that pings stay spread even if the event loop was late.
     this.pingAt = Math.ceil(this.pingAt + pingInterval * (1 + Math.floor((now - this.pingAt) / pingInterval)));
-    // One at a time; while an answer is due, that is the question.
+    // Only one ping is outstanding at a time.
     if (this.question !== undefined) return;
     pingNumber = (pingNumber + 1) >>> 0 || 1;
     this.question = { number: pingNumber, at: now };
     this.send(pingNumber);
   }
 
-  /** Without what sends messages, which may never be needed. */
+  /** Sends a ping without creating the frame writer, which may never be needed. */
   private send(number: number): void {
     const { transport, writer, context } = this.connection;
     const payload = Buffer.allocUnsafe(4);
@@ -153,7 +158,10 @@ export class Keepalive {
   }
 }
 
-/** First byte of a whole pong frame (RFC 6455, section 5.2), and the second of one with four masked bytes. */
+/**
+ * The first byte of an unfragmented pong frame (RFC 6455, section 5.2), and the second byte for four masked bytes of
+ * payload.
+ */
 const PONG = FIN | Opcode.PONG;
 const MASKED_4 = 0x84;
 

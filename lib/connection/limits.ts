@@ -4,16 +4,16 @@ import type { Settings } from '../config/settings.js';
 
 type Groups = Settings['messages'] & Settings['buffers'] & Settings['keepalive'];
 
-/** What stands in for a setting that is absent or was removed. */
+/** The value of a limit that is absent or was removed. */
 const NEVER = Number.POSITIVE_INFINITY;
 const NO_RATE: ResolvedRate = Object.freeze({ limit: NEVER, window: 1 });
 
-/** A setting in the form in which a connection reads it: what is absent never comes. */
+/** The type of a setting as a connection reads it: `null` and `undefined` are replaced by `Infinity`. */
 type Limit<T> = T extends null | undefined ? never : T;
 
 /**
- * What one connection may do, one object per gateway or per call of the client: the rows of the option table in the
- * groups `messages`, `buffers` and `keepalive`, under their own names.
+ * The limits of one connection: the rows of the option table in the groups `messages`, `buffers` and `keepalive`, under
+ * their own names. One object is shared per gateway, or per call of the client.
  */
 export type Limits = {
   readonly [Name in Exclude<keyof Groups, 'budget' | 'maxPerIp'>]: Limit<Groups[Name]>;
@@ -23,11 +23,14 @@ export type Limits = {
 };
 
 const CONNECTION_GROUPS: ReadonlySet<string | undefined> = new Set(['messages', 'buffers', 'keepalive']);
-/** Of all connections together. */
+/** Settings that apply to all connections together. */
 const OF_ALL: ReadonlySet<string> = new Set(['buffers.budget', 'buffers.maxPerIp']);
 const CONNECTION_ROWS = ROWS.filter(({ group, path }) => CONNECTION_GROUPS.has(group) && !OF_ALL.has(path));
 
-/** Settings that a client keeps only where the call names them: one chooses the servers that one dials. */
+/**
+ * Settings that apply to client connections only if the call sets them, because an application chooses the servers that
+ * it connects to.
+ */
 const ONLY_NAMED: ReadonlySet<string> = new Set(['messages.rate', 'messages.byteRate', 'messages.controlRate']);
 
 export function limitsOf(settings: Settings): Limits {
@@ -35,12 +38,12 @@ export function limitsOf(settings: Settings): Limits {
   for (const { group, key } of CONNECTION_ROWS)
     limits[key] = (settings[group as keyof Settings] as Record<string, unknown>)[key] ?? NEVER;
   limits['maxQueueBytes'] = settings.messages.maxQueueBytes ?? settings.messages.maxSize;
-  // As many may wait as may be handled at once.
+  // The queue must have room for all messages that can be handled at once.
   limits['maxQueue'] = Math.max(settings.messages.maxQueue, settings.messages.concurrency);
   return Object.freeze(limits as Limits);
 }
 
-/** The same for the outbound client. `named`: paths of the settings that the call itself names. */
+/** The limits of a client connection. `named`: the paths of the settings that the call itself sets. */
 export function clientLimitsOf(settings: Settings, named: ReadonlySet<string>): Limits {
   const limits: Record<string, unknown> = { ...limitsOf(settings), concurrency: NEVER, byteRatePerIp: NO_RATE };
   limits['maxQueue'] = settings.messages.maxQueue;

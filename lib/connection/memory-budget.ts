@@ -3,42 +3,44 @@ import { SITE_FACTOR } from '../admission/address-table.js';
 /** Bytes held for the peers of one address. */
 export interface HeldBytes {
   heldBytes: number;
-  /** Of the /48 around it, which may hold eight times as much. */
+  /** The same for the /48 around the address, which may hold eight times as much. */
   readonly site?: HeldBytes | undefined;
 }
 
-/** Somebody for whom bytes are held, and who can be ended to free them. */
+/** A connection for which bytes are held, and which can be ended to free them. */
 export interface Holder {
   /** @internal */ held: number;
   readonly account: HeldBytes | undefined;
-  /** It was ended to free memory, and is chosen no more. */
+  /** The connection was ended to free memory, and is not chosen again. */
   readonly isGivenUp: boolean;
   endForMemory(cause: string): void;
-  /** Ends it without a word. */
+  /** Terminates the connection without a close frame. */
   kill(cause: string): void;
 }
 
-/** What an object that refers to bytes costs beside them. */
+/** Bytes counted for an object that refers to a buffer, in addition to the buffer. */
 export const OVERHEAD = 256;
 
-/** A connection that holds less than this is never chosen to be ended for memory, where there are few connections. */
+/** A connection that holds less than this is never ended to free memory. With many connections, the bound is lower. */
 export const NEVER_CHOSEN = 64 * 1024;
 
 const RELIEF = 0.9;
 
-/** All bytes that are held for peers, in and out, and who must go when they are too many. */
+/** Counts all bytes that are held for peers, in both directions, and ends connections when there are too many. */
 export class MemoryBudget {
   private total = 0;
-  /** Of it, what belongs to connections that were given up: it comes free within a second. */
+  /** The part of `total` that belongs to ended connections: it is released within a second. */
   private leaving = 0;
   private readonly givenUp = new Set<Holder>();
-  /** Those that may be chosen. */
+  /** The connections that can be ended to free memory. */
   private readonly large = new Set<Holder>();
   private relieving = false;
-  /** Who holds less than this is not chosen: so little that all connections together fit the budget with it. */
+  /**
+   * A connection that holds less than this is never ended: even if all connections hold this much, they fit the budget.
+   */
   private readonly exempt: number;
 
-  /** `maxHolders`: how many connections there can be. */
+  /** `maxHolders`: maximum number of connections. */
   constructor(
     private readonly budget: number,
     private readonly maxPerIp: number,
@@ -51,12 +53,12 @@ export class MemoryBudget {
     return this.total;
   }
 
-  /** Nothing more can be taken in, and nobody is left to choose. */
+  /** The budget is exceeded, and no connection can be ended to free memory. */
   get full(): boolean {
     return this.total > this.budget && this.large.size === 0;
   }
 
-  /** Notes what `holder` holds now. Ends connections where that is too much. */
+  /** Records how many bytes `holder` holds now. Ends connections if a limit is exceeded. */
   settle(holder: Holder, held: number): void {
     const before = holder.held;
     if (held === before) return;
@@ -69,19 +71,23 @@ export class MemoryBudget {
     if (held > before) this.defend(holder.account);
   }
 
-  /** It is ended, and chosen no more. Called once, before `isGivenUp` is true. */
+  /**
+   * Records that a connection is being ended, so that it is not chosen again. Called once, before `isGivenUp` is true.
+   */
   giveUp(holder: Holder): void {
     this.large.delete(holder);
     this.noteLeaving(holder, holder.held);
   }
 
-  /** Bytes that belong to no connection yet: heads. */
+  /** Counts bytes that do not belong to a connection yet: request heads. */
   adjust(delta: number): void {
     this.total += delta;
     if (delta > 0) this.defendTotal();
   }
 
-  /** Bytes that belong to an address but to no connection: what handlers of peers that have left still hold. */
+  /**
+   * Counts bytes that belong to an address but no longer to a connection: those held by handlers of closed connections.
+   */
   hold(account: HeldBytes | undefined, delta: number): void {
     this.charge(account, delta);
     this.total += delta;
@@ -118,7 +124,8 @@ export class MemoryBudget {
     // protection: memory of all connections
     if (this.staying > this.budget) this.relieve();
     // end protection
-    // No second for last words when there is no room for them.
+    // If the budget is still exceeded, connections that are being ended are terminated without waiting for their close
+    // frames.
     if (this.total > this.budget) for (const holder of this.givenUp) holder.kill('buffer budget');
   }
 
@@ -155,7 +162,7 @@ export class MemoryBudget {
     return largest;
   }
 
-  /** Those that may be chosen, by address; those without one are an address of their own together. */
+  /** The connections that can be ended, by address. All connections without an account form one group. */
   private candidates(): Candidates[] {
     const byAccount = new Map<HeldBytes | undefined, Candidates>();
     for (const holder of this.large) {
@@ -172,9 +179,9 @@ export class MemoryBudget {
 
 interface Candidates {
   readonly account: HeldBytes | undefined;
-  /** What the address holds in all, whatever each of its connections holds. */
+  /** All bytes that the address holds, including those of connections that cannot be ended. */
   sum: number;
-  /** The largest last. */
+  /** Sorted by size, the largest last. */
   readonly holders: Holder[];
 }
 

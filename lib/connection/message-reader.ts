@@ -8,16 +8,19 @@ import { OVERHEAD } from './memory-budget.js';
 import { Rates } from './rates.js';
 import { Pause, ReadGate, shifted } from './read-gate.js';
 
-/** Work for one connection yields after this much. */
+/** A connection yields to others after this many bytes, or this many milliseconds. */
 const TURN_BYTES = 256 * 1024;
 const TURN_MS = 2;
-/** Messages from here on take turns with those of other connections. */
+/** Messages of at least this size take turns with those of other connections. */
 const LARGE = 16 * 1024;
-/** Frames that are read, and forgotten, after the connection began to close: the peer's close frame may be behind them. */
+/**
+ * Maximum number of frames that are read and discarded after the connection has started to close, to find the peer's
+ * close frame.
+ */
 const FRAMES_AFTER_END = 1000;
-/** The slowest sender that is waited for: bytes per millisecond (16 KiB/s). */
+/** The minimum rate of a sender: bytes per millisecond (16 KiB/s). */
 const SLOWEST = 16.384;
-/** The longest head of a frame that is certain to be followed by its payload alone. */
+/** Maximum length of a frame header (RFC 6455, section 5.2). */
 const LONGEST_HEAD = 14;
 const NEVER = Number.POSITIVE_INFINITY;
 
@@ -27,16 +30,16 @@ interface Message extends Waiting {
 }
 
 /**
- * What comes from one peer, from its bytes to whoever handles its messages. The steps stand here in their order: a read
- * of the transport, the frames in it, whole messages, their rates, the queue, and the sink. Made with the first byte.
+ * The path of a message from the bytes of one peer to the sink that handles it. The steps are in this order: reads of
+ * the transport, frames, whole messages, rates, the queue, and the sink. Created with the first byte.
  */
 export class MessageReader implements FrameSink {
   readonly gate: ReadGate;
-  /** Messages that are being handled. */
+  /** Number of messages that are being handled. */
   running = 0;
-  /** When the read, or the turn, began that is being worked on. */
+  /** When the current read, or the current turn, started. */
   turnStart = 0;
-  /** Messages received, and their bytes. */
+  /** Number of messages received, and their bytes. */
   messages = 0;
   bytes = 0;
   private turnBytes = 0;
@@ -44,20 +47,20 @@ export class MessageReader implements FrameSink {
   private readonly rates = new Rates();
   private readonly queue = new Fifo<Message>();
   private runningBytes = 0;
-  /** Bytes of the read that is being worked on. */
+  /** Bytes of the current read. */
   private readBytes = 0;
   /** Compressed bytes of the message that is in the thread pool. */
   private inflatingBytes = 0;
-  /** When the first byte of the unfinished message came; 0: there is none. */
+  /** When the first byte of the incomplete message arrived; 0 if there is none. */
   private assemblySince = 0;
   private completedOne = false;
-  /** Waits for its turn among the connections. */
+  /** The connection has yielded and waits for its turn. */
   private yielded = false;
-  /** Inside of `handOver`, which a handler that is done at once must not enter again. */
+  /** `handOver` is running; a handler that finishes synchronously must not enter it again. */
   private handing = false;
-  /** No message is handed over any more. */
+  /** Messages are not handed over any more. */
   private discarding = false;
-  /** Messages are not kept for later any more. */
+  /** Messages are not queued any more. */
   private left = false;
   private framesAfterEnd = 0;
 
@@ -69,7 +72,7 @@ export class MessageReader implements FrameSink {
 
   // 1. Bytes
 
-  /** One read of the transport. */
+  /** Handles one read of the transport. */
   read(chunk: Buffer): void {
     const { context } = this.connection;
     this.turnStart = context.clock.now();
@@ -84,7 +87,7 @@ export class MessageReader implements FrameSink {
     this.parsed();
   }
 
-  /** All that was read has been parsed, as far as it can be. */
+  /** Called when the bytes of a read have been parsed, as far as possible. */
   private parsed(): void {
     const { connection, parser, queue } = this;
     if (!parser.isMidMessage) this.assemblySince = 0;
@@ -107,7 +110,7 @@ export class MessageReader implements FrameSink {
     else this.arrive(data, isBinary, data.length);
   }
 
-  /** A fragment that is not the last, or what comes after the end. */
+  /** Handles a fragment that is not the last, or a discarded message after the end. */
   fragment(): void {
     const { connection } = this;
     if (this.discarding) return void this.afterEnd();
@@ -142,7 +145,7 @@ export class MessageReader implements FrameSink {
     this.connection.fail(error);
   }
 
-  /** A ping, or a pong that was not asked for; false when it is not to be noticed. */
+  /** Counts a ping or an unsolicited pong. Returns false if it must be ignored. */
   private controlFrame(): boolean {
     const { context, isOpen } = this.connection;
     if (this.discarding) return this.afterEnd();
@@ -197,7 +200,8 @@ export class MessageReader implements FrameSink {
     this.spend(charge, now);
     // end protection
     connection.touch(now);
-    // More than this message has come: its reply leaves with those that follow.
+    // The read contains more than this message: the reply is collected and sent together with those of the following
+    // messages.
     const isOneOfMany = this.readBytes > data.length + LONGEST_HEAD;
     if (isOneOfMany) connection.output.hold();
     connection.sink.heard(data, isBinary);
@@ -214,15 +218,15 @@ export class MessageReader implements FrameSink {
     counters.bytesIn += bytes;
   }
 
-  /** A malformed or unknown message; false when there were too many. */
+  /** Counts a malformed or unknown message. Returns false if there were too many. */
   strike(): boolean {
     const { context } = this.connection;
     return this.rates.strike(context.clock.now(), context.limits) || this.breach('too many malformed messages');
   }
 
   /**
-   * The structure of a message that is being handled takes so many bytes beside its own: counted as they are, until
-   * {@link finished} gives them back.
+   * Charges the bytes of the parsed structure of a message that is being handled, in addition to its payload, until
+   * {@link finished}.
    */
   charge(bytes: number): void {
     this.runningBytes += bytes;
@@ -230,7 +234,7 @@ export class MessageReader implements FrameSink {
     this.spend(bytes, this.turnStart);
     // end protection
     this.judgeQueue();
-    // What is little is settled with the read, or the turn, that it belongs to.
+    // Small amounts are reported to the budget together with the rest of the read or turn.
     if (bytes >= LARGE) this.connection.settle();
   }
 
@@ -252,7 +256,7 @@ export class MessageReader implements FrameSink {
     return false;
   }
 
-  // 5. The queue, and fairness
+  // 5. The queue and fairness
 
   private enqueue(data: Buffer, isBinary: boolean): void {
     if (this.queue.length === 0 && this.hasPlace && this.takesTurn(data.length)) return this.start(data, isBinary);
@@ -266,7 +270,7 @@ export class MessageReader implements FrameSink {
     return this.running < context.limits.concurrency && isServing && !this.gate.isClosedFor(Pause.OUTPUT) && sink.takes;
   }
 
-  /** Whether a message may be handled in this turn; else the connection gets one later. */
+  /** Whether a message may be handled in this turn. Otherwise the connection gets another turn later. */
   private takesTurn(size: number): boolean {
     if (this.yielded) return false;
     const isLarge = size >= LARGE;
@@ -287,7 +291,7 @@ export class MessageReader implements FrameSink {
     this.connection.context.scheduler.proceedLater(this.connection, isLarge);
   }
 
-  /** The turn of this connection has come. */
+  /** Called by the scheduler when it is this connection's turn. */
   proceed(): void {
     this.yielded = false;
     this.turnStart = this.connection.context.clock.now();
@@ -296,7 +300,7 @@ export class MessageReader implements FrameSink {
     this.gate.resume(Pause.TURN);
   }
 
-  /** Hands waiting messages to the sink for as long as the turn lasts. */
+  /** Hands waiting messages to the sink until the turn is over. */
   handOver(isMyTurn = false): void {
     if (this.handing) return;
     const { queue } = this;
@@ -312,12 +316,13 @@ export class MessageReader implements FrameSink {
       this.handing = false;
     }
     this.judgeQueue();
-    // Within a read more may follow.
+    // While a read is being parsed, more messages may follow.
     if (this.readBytes === 0 && queue.length === 0 && this.running === 0) this.connection.writer?.flush();
   }
 
   private judgeQueue(): void {
-    // What still comes is read for the peer's close frame, and does not wait for handlers that go on.
+    // After we have closed, the connection is only read for the peer's close frame, and must not wait for handlers that
+    // still run.
     if (this.left) return;
     const { maxQueue, maxQueueBytes } = this.connection.context.limits;
     const messages = this.running + this.queue.length;
@@ -325,7 +330,8 @@ export class MessageReader implements FrameSink {
     // protection: waiting messages are bounded
     if (messages >= maxQueue || bytes >= maxQueueBytes) return this.gate.pause(Pause.QUEUE);
     // end protection
-    // To stop and go for each message would cost more than it.
+    // Reading resumes only when the queue is half empty, because pausing and resuming for each message would be
+    // expensive.
     if (2 * messages <= maxQueue && 2 * bytes <= maxQueueBytes) this.gate.resume(Pause.QUEUE);
   }
 
@@ -336,7 +342,7 @@ export class MessageReader implements FrameSink {
     const { length } = data;
     this.running++;
     this.runningBytes += length;
-    // One more, so that messages of no byte count too.
+    // The extra byte makes empty messages count.
     this.turnBytes += length + 1;
     // protection: large messages count for a turn of the event loop
     if (length >= LARGE) context.scheduler.charge(length);
@@ -345,7 +351,7 @@ export class MessageReader implements FrameSink {
     sink.take(data, isBinary);
   }
 
-  /** A message was handled, or has had its time: its place is free. */
+  /** Frees the place of a message that was handled or timed out. */
   finished(size: number): void {
     const { connection } = this;
     this.running--;
@@ -355,19 +361,19 @@ export class MessageReader implements FrameSink {
     if (connection.held > 0) connection.settle();
   }
 
-  /** What waits, taken out of its order in time: the connection may have ended. */
+  /** Takes the first waiting message after the connection has ended. */
   shift(): { readonly data: Buffer; readonly isBinary: boolean } | undefined {
     const message = this.queue.shift();
     if (message !== undefined) this.judgeQueue();
     return message;
   }
 
-  /** We have closed: what still comes is not kept for later. */
+  /** We have closed: messages that still arrive are not queued. */
   get isLeft(): boolean {
     return this.left;
   }
 
-  /** Messages that wait, and their bytes. */
+  /** Number of waiting messages, and their bytes. */
   get waiting(): number {
     return this.queue.length;
   }
@@ -376,9 +382,9 @@ export class MessageReader implements FrameSink {
     return this.queue.bytes;
   }
 
-  // What it holds, and until when
+  // Held bytes and deadlines
 
-  /** Bytes of the peer's that are held, with what their objects cost. */
+  /** Bytes of memory held for the peer's input, including objects. */
   get held(): number {
     const { parser, queue } = this;
     const unread = this.gate.closed ? this.connection.transport.readableLength : 0;
@@ -386,7 +392,7 @@ export class MessageReader implements FrameSink {
     return parser.heldBytes + queue.bytes + this.runningBytes + this.inflatingHeld + objects * OVERHEAD + unread;
   }
 
-  /** The compressed message that waits or is inflated, and what has come out of it. */
+  /** Bytes of the compressed message in the thread pool, and of its output so far. */
   private get inflatingHeld(): number {
     return this.inflatingBytes === 0 ? 0 : this.inflatingBytes + this.connection.deflate!.heldBytes;
   }
@@ -397,24 +403,24 @@ export class MessageReader implements FrameSink {
     return this.assemblySince + this.connection.context.limits.assemblyTimeout + this.parser.received / SLOWEST;
   }
 
-  /** Reading stood still for so long. */
+  /** Extends the deadline by the time in which nothing was read. */
   excuse(silence: number, now: number): void {
     if (this.assemblySince !== 0) this.assemblySince = shifted(this.assemblySince, silence, now);
   }
 
-  /** TCP has ended, and there is still something to parse that somebody wants. */
+  /** TCP has ended, but there are bytes to parse that are still wanted. */
   get hasMore(): boolean {
     return !this.left && !this.parser.hasEnded && (this.parser.hasUnread || this.inflatingBytes > 0);
   }
 
-  // The gate, and the end
+  // The gate and the end
 
-  /** @internal For the gate. */
+  /** @internal Called by the gate. */
   stop(): void {
     this.parser.stop();
   }
 
-  /** @internal For the gate. */
+  /** @internal Called by the gate. */
   goOn(parses: boolean): void {
     if (parses) this.parser.resume();
     if (!this.yielded) this.handOver();
@@ -422,8 +428,8 @@ export class MessageReader implements FrameSink {
   }
 
   /**
-   * The connection closes, and messages are not kept any more. What still comes is read for the peer's close frame, and
-   * for listeners where there are any.
+   * Called when the connection starts to close: messages are not queued any more. What still arrives is read to find
+   * the peer's close frame, and for listeners if there are any.
    */
   leave(hears: boolean): void {
     this.left = true;
@@ -433,12 +439,12 @@ export class MessageReader implements FrameSink {
     this.gate.resume(Pause.QUEUE | Pause.BYTES | Pause.USER | Pause.INFLATING | Pause.TURN);
   }
 
-  /** Forgets what waits for its handler. */
+  /** Discards the messages that wait for a handler. */
   drop(): void {
     this.queue.clear();
   }
 
-  /** Nothing more is read, and nothing kept of what was. What waits is still there. */
+  /** Stops reading and discards what was read. Messages that wait for a handler are kept. */
   end(): void {
     this.discarding = this.left = true;
     this.parser.end();
@@ -446,7 +452,7 @@ export class MessageReader implements FrameSink {
     this.assemblySince = 0;
   }
 
-  /** What was still unread when TCP ended: a close frame may be in it. */
+  /** Reads what was still unread when TCP ended, which may contain a close frame. */
   lastRead(): void {
     const { transport } = this.connection;
     if (transport.readableLength === 0 || transport.readableEnded) return;

@@ -3,22 +3,25 @@ import type { Sendable, SendCallback } from './context.js';
 import type { Waiting } from './fifo.js';
 import type { FrameRun } from './frame-run.js';
 
-/** Bytes of a payload. */
+/** The size of a payload in bytes. */
 export const sizeOf = (data: Sendable): number =>
   typeof data === 'string' ? Buffer.byteLength(data) : data instanceof Blob ? data.size : data.byteLength;
 
-/** Something that waits for room in the socket. */
+/** An item that waits for room in the socket. */
 export class Outgoing implements Waiting {
   next: this | undefined = undefined;
-  /** Bytes of it that the socket has. */
+  /** Number of bytes that were already written to the socket. */
   written = 0;
   callbacks: SendCallback[] | undefined = undefined;
 
   constructor(
-    /** Texts of ASCII joined to a string, frames of broadcasts joined to a run, or bytes; `undefined`: not ready yet. */
+    /**
+     * ASCII text frames joined to a string, frames of broadcasts joined to a run, or bytes; `undefined` if not ready
+     * yet.
+     */
     public frame: string | FrameRun | Buffer | undefined,
     public size: number,
-    /** What is to be compressed, or to be read, before it is a frame. */
+    /** The data that must be compressed, or read, before it is framed. */
     readonly payload?: Buffer | Blob,
     readonly first = 0,
     readonly fin = true,
@@ -26,7 +29,7 @@ export class Outgoing implements Waiting {
   ) {}
 
   add(callback: SendCallback | undefined): void {
-    // Who has sent it is called back in the async context in which it was sent.
+    // Callbacks run in the async context of the code that called `send`.
     if (callback !== undefined) (this.callbacks ??= []).push(AsyncResource.bind(callback));
   }
 
@@ -34,7 +37,7 @@ export class Outgoing implements Waiting {
     for (const callback of this.callbacks ?? []) callback(error);
   }
 
-  /** It will not be sent. */
+  /** Calls the callbacks with an error, because the item will not be sent. */
   lose(): void {
     if (this.callbacks !== undefined) process.nextTick(lost, this);
   }
@@ -42,10 +45,10 @@ export class Outgoing implements Waiting {
 
 const lost = (outgoing: Outgoing): void => outgoing.call(closedError());
 
-/** What callbacks get for what came too late to be sent. */
+/** The error for callbacks of messages that came too late to be sent. */
 export const closedError = (): Error => new Error('WebSocket is not open: nothing more is sent to this peer');
 
-/** A payload as bytes; those of a view or a `Buffer` are not copied. */
+/** The payload as bytes; a view or a `Buffer` is not copied. */
 export function bytesOf(data: Exclude<Sendable, Blob>): Buffer {
   if (typeof data === 'string') return Buffer.from(data);
   if (Buffer.isBuffer(data)) return data;

@@ -5,7 +5,10 @@ import type { Limits } from './limits.js';
 /** A fragment costs a sixteenth of a message. */
 const FRAGMENT = 1 / 16;
 
-/** The rates of one connection: numbers only (see token-bucket.ts). Each method answers whether its rate is kept. */
+/**
+ * The rates of one connection, stored as numbers only (see token-bucket.ts). Each method returns whether the rate is
+ * kept.
+ */
 export class Rates {
   private messages = 0;
   private control = 0;
@@ -32,7 +35,10 @@ export class Rates {
     return fits(this.strikes, now, strikes);
   }
 
-  /** Charges bytes to the connection, its address and the /48 around that; answers for how many milliseconds nothing may be read. */
+  /**
+   * Charges bytes to the connection, its address and the /48 around it. Returns for how many milliseconds reading must
+   * pause.
+   */
   pauseFor(size: number, now: number, account: AddressEntry | undefined, limits: Limits): number {
     this.bytes = spend(this.bytes, now, size, limits.byteRate);
     const own = debt(this.bytes, now, limits.byteRate);

@@ -1,40 +1,40 @@
 import type { ConnectionCore } from './context.js';
 
-/** Why nothing is read from a peer: several reasons may hold at once. */
+/** Reasons why reading from a peer is paused; several can apply at once. */
 export const Pause = {
-  /** Enough of its messages are handled or wait. */
+  /** The queue of messages is full. */
   QUEUE: 1,
-  /** It does not take what is written to it. */
+  /** The peer does not read what is sent to it. */
   OUTPUT: 2,
-  /** It has sent more bytes than its rate allows. */
+  /** The peer has exceeded a byte rate. */
   BYTES: 4,
-  /** The application said so. */
+  /** The application has paused reading. */
   USER: 8,
-  /** It goes on sending although the connection is closing. */
+  /** The peer keeps sending although the connection is closing. */
   CLOSING: 16,
-  /** A message of it is inflated in the thread pool. */
+  /** A message is being inflated in the thread pool. */
   INFLATING: 32,
-  /** It has had its part of this turn of the event loop. */
+  /** The connection has used its share of this turn of the event loop. */
   TURN: 64,
 } as const;
 export type Pause = (typeof Pause)[keyof typeof Pause];
 
-/** Reasons that usually pass before more comes: the transport is paused only if it does. */
+/** Reasons that usually end before more data arrives: the transport is paused only if data arrives. */
 const BRIEF = Pause.QUEUE | Pause.INFLATING | Pause.TURN;
-/** What has been read already is parsed all the same: of many pings only the last is answered. */
+/** Reasons for which data that has already been read is still parsed: of many pings only the last is answered. */
 const PARSING = Pause.OUTPUT;
-/** Reasons of ours alone, which are gone before anybody could tell. */
+/** Reasons that `isPaused` does not report, because they end before the application could notice. */
 const UNSEEN = Pause.INFLATING | Pause.TURN;
 const NEVER = Number.POSITIVE_INFINITY;
 
-/** Whether a peer is read from. What it owes us stands still while it is not. */
+/** Decides whether a peer is read from. While it is not, deadlines for bytes from the peer are suspended. */
 export class ReadGate {
-  /** When reading goes on after too many bytes. */
+  /** When reading resumes after a byte rate was exceeded. */
   resumeAt = NEVER;
   private reasons = 0;
   private since = 0;
   private transportPaused = false;
-  /** How often the application has paused: a later pause takes back a resume that is under way. */
+  /** Number of pauses by the application: a later pause cancels a resume that is still pending. */
   private userPauses = 0;
 
   constructor(
@@ -42,12 +42,12 @@ export class ReadGate {
     private readonly reader: { stop(): void; goOn(parses: boolean): void },
   ) {}
 
-  /** Nothing is read. */
+  /** Reading is paused. */
   get closed(): boolean {
     return this.reasons !== 0;
   }
 
-  /** What `isPaused` of a `WebSocket` says. */
+  /** The value of `isPaused` of a `WebSocket`. */
   get paused(): boolean {
     return (this.reasons & ~UNSEEN) !== 0;
   }
@@ -75,7 +75,7 @@ export class ReadGate {
     this.pause(Pause.USER);
   }
 
-  /** In a while: nothing is handed over before the application has returned. */
+  /** Resumes in a later tick, so that nothing is handed over before the application's call returns. */
   resumeForUser(): void {
     if (!this.isClosedFor(Pause.USER)) return;
     const pauses = this.userPauses;
@@ -84,23 +84,23 @@ export class ReadGate {
     });
   }
 
-  /** More has come although nothing is read. */
+  /** Pauses the transport, because data arrived while reading is paused. */
   pauseTransport(): void {
     if (this.transportPaused) return;
     this.transportPaused = true;
     this.connection.transport.pause();
-    // Node reads once more before it stops: look at how much that was.
+    // Node reads once more before it stops: check how many bytes that added.
     this.connection.schedule(this.connection.context.clock.now() + 1);
   }
 
-  /** The time of {@link pauseUntil} may have come. */
+  /** Resumes if the time of {@link pauseUntil} has come. */
   review(now: number): void {
     if (now < this.resumeAt) return;
     this.resumeAt = NEVER;
     this.resume(Pause.BYTES);
   }
 
-  /** Takes reasons away; without any left, reading goes on. */
+  /** Removes reasons. Reading resumes when none is left. */
   resume(reasons: number): void {
     if ((this.reasons & reasons) === 0) return;
     this.reasons &= ~reasons;
@@ -112,7 +112,7 @@ export class ReadGate {
     if (this.reasons === 0) this.resumeTransport();
   }
 
-  /** What the transport has is read again, be it to be forgotten. */
+  /** Reads from the transport again, even if only to discard the bytes. */
   resumeTransport(): void {
     if (!this.transportPaused) return;
     this.transportPaused = false;
@@ -120,5 +120,5 @@ export class ReadGate {
   }
 }
 
-/** A time in the past, after `silence` that ended now was taken out. What began in the silence began now. */
+/** Moves a past time forward by `silence`, a pause that ends now. A time within the pause becomes `now`. */
 export const shifted = (time: number, silence: number, now: number): number => Math.min(now, time + silence);

@@ -14,21 +14,21 @@ interface Open {
   readonly subprotocol: string | undefined;
 }
 
-/** What may change of a session while it lasts. */
+/** The parts of a session that can change while the connection is open. */
 export interface Renewal<Principal = unknown> {
   readonly expiresAt?: Date | number | null | undefined;
   readonly principal?: Principal | undefined;
-  /** What `maxPerUser` and `disconnectUser` know the user by. */
+  /** The key by which `maxPerUser` and `disconnectUser` identify the user. */
   readonly userKey?: string | number | undefined;
 }
 
 /** The connection of a {@link SecureSocket}. */
 export type SecureConnection = ServerConnection<SecureSocket>;
 
-/** A connected peer: a `WebSocket` as of `ws`, with its limits kept and with what the handshake knew of it. */
+/** A connected peer: a `WebSocket` as in `ws`, within this library's limits, with the results of the handshake. */
 export class SecureSocket<Principal = unknown> extends ConnectedSocket {
   /** @internal */ readonly connection: SecureConnection;
-  /** The upgrade request, where `keepRequest` is set. */
+  /** The upgrade request, if `keepRequest` is set. */
   request: IncomingMessage | undefined = undefined;
   private uuid: string | undefined = undefined;
 
@@ -43,64 +43,67 @@ export class SecureSocket<Principal = unknown> extends ConnectedSocket {
     });
   }
 
-  /** Unguessable; the same for as long as the connection lives. */
+  /** An unguessable id that is constant for the lifetime of the connection. */
   get id(): string {
     return (this.uuid ??= randomUUID());
   }
 
-  /** @internal The id, if anybody has asked for it. */
+  /** @internal The id, if it has been read. */
   get knownId(): string | undefined {
     return this.uuid;
   }
 
-  /** The client's address: behind a trusted proxy the one that the proxy saw. */
+  /** The client's address; behind a trusted proxy, the address that the proxy reported. */
   get ip(): string {
     return this.connection.peer.ip;
   }
 
-  /** Who it is, as an admission guard said. */
+  /** The principal that an admission guard returned. */
   get principal(): Principal {
     return this.connection.peer.principal as Principal;
   }
 
-  /** The path that was asked for, as it came. */
+  /** The path of the request, as received. */
   get path(): string {
     return this.connection.peer.path;
   }
 
-  /** The path of the gateway: a pattern such as `/rooms/:id` where it has parameters. */
+  /** The path of the gateway; a pattern such as `/rooms/:id` if it has parameters. */
   get route(): string {
     return this.connection.context.path;
   }
 
-  /** Decoded values of the path's parameters, by name, without a prototype: `{ id: '5' }`. A `*name` is the rest. */
+  /**
+   * Decoded values of the path's parameters by name, without a prototype: `{ id: '5' }`. The value of `*name` is the
+   * rest of the path.
+   */
   get params(): Readonly<Record<string, string>> {
     return this.connection.peer.params;
   }
 
-  /** The query of the request target; made anew at each call. */
+  /** The query of the request target, parsed anew at each call. */
   get query(): URLSearchParams {
     return new URLSearchParams(this.connection.peer.rawQuery);
   }
 
-  /** The `Origin` of the handshake; browsers send one. */
+  /** The `Origin` header of the handshake; browsers send one. */
   get origin(): string | undefined {
     return this.connection.peer.origin;
   }
 
-  /** TLS, here or at the nearest trusted proxy. */
+  /** Whether the client uses TLS, to this server or to the nearest trusted proxy. */
   get secure(): boolean {
     return this.connection.peer.secure;
   }
 
-  /** Round trip of the last ping in milliseconds, `undefined` before the first pong. */
+  /** Round-trip time of the last ping in milliseconds; `undefined` before the first pong. */
   get latency(): number | undefined {
     return this.connection.keepalive.latency;
   }
 
   /**
-   * Enters a room of its gateway; while `handleConnection` runs, as soon as that has settled. At most 100 rooms with
-   * names of at most 128 characters: a `RangeError` beyond.
+   * Joins a room of the gateway. While `handleConnection` runs, the room is joined as soon as it has settled. Throws a
+   * `RangeError` above 100 rooms, or for a name of more than 128 characters.
    */
   join(room: string): void {
     const { connection } = this;
@@ -114,23 +117,24 @@ export class SecureSocket<Principal = unknown> extends ConnectedSocket {
     }
   }
 
-  /** In its turn behind what {@link join} still waits for. */
+  /** Leaves a room, in order with pending calls of {@link join}. */
   leave(room: string): void {
     const { connection } = this;
     connection.whenReady(() => connection.context.rooms.leave(this as SecureSocket, room));
   }
 
-  /** The rooms it is in. */
+  /** The rooms that the connection is in. */
   get rooms(): ReadonlySet<string> {
     return this.connection.context.rooms.of(this as SecureSocket);
   }
 
   /**
-   * The session goes on: it will be closed with 4401 at `expiresAt` (a `Date`, or milliseconds since the epoch; `null`:
-   * never; left out: as before), and is from now on `principal`'s. The user's key goes with the principal, as in
-   * `allow()`: `userKey`, else the principal if it is a string or a number, else its `id` or `sub`. Throws a
-   * `RangeError`, and changes nothing, where one of them is none, and where `maxPerUser` keeps one more connection of
-   * another user out. One that too many connections in other processes of a cluster keep out is closed (1008) a moment later.
+   * Renews the session: it will be closed with 4401 at `expiresAt` (a `Date`, or milliseconds since the epoch; `null`:
+   * never; left out: unchanged), and `principal` becomes its principal. The user's key is derived from the principal as
+   * in `allow()`: `userKey`, else the principal if it is a string or a number, else its `id` or `sub`.
+   *
+   * Throws a `RangeError`, without changing anything, for an invalid value, or if `maxPerUser` of another user is
+   * reached. If it is reached only over all processes of a cluster, the connection is closed (1008) a moment later.
    */
   renew(session: Renewal<Principal>): void {
     const { expiresAt, principal, userKey } = session;
@@ -143,7 +147,10 @@ export class SecureSocket<Principal = unknown> extends ConnectedSocket {
     if (at !== undefined) connection.keepalive.renew(at ?? undefined);
   }
 
-  /** @internal A listener that throws is a fault of the application's, and no end of the process. */
+  /**
+   * @internal Emits an event. An error that a listener throws is reported as a fault, so that it cannot end the
+   * process.
+   */
   override emit(event: string | symbol, ...args: unknown[]): boolean {
     try {
       return super.emit(event as 'close', ...(args as [number, Buffer]));
@@ -154,7 +161,7 @@ export class SecureSocket<Principal = unknown> extends ConnectedSocket {
     }
   }
 
-  // What the connection tells
+  // Called by the connection
 
   /** @internal */ get takes(): boolean {
     return this.connection.ready;
@@ -172,7 +179,7 @@ export class SecureSocket<Principal = unknown> extends ConnectedSocket {
 
   /** @internal */ take(data: Buffer, isBinary: boolean): void {
     const { connection } = this;
-    // The application has read it itself, and Nest has nothing that could.
+    // The application reads messages itself, and no gateway has a handler for them.
     if (connection.isReadByListenersOnly) connection.finished(data.length);
     else connection.context.dispatch(connection, data, isBinary);
   }

@@ -12,23 +12,28 @@ import { Pause } from './read-gate.js';
 
 const NEVER = Number.POSITIVE_INFINITY;
 
-/** What all connections of a gateway share. */
+/** State that all connections of a gateway share. */
 export interface GatewayContext<PeerSocket extends ConnectedSocket> extends ConnectionContext {
-  /** The path of the gateway: a pattern where it has parameters. */
+  /** The path of the gateway; a pattern if it has parameters. */
   readonly path: string;
   readonly telemetry: Telemetry;
   readonly rooms: RoomsOfGateway<PeerSocket>;
-  /** Hands a message to its handler; the dispatcher calls `connection.finished()` when its place is free again. */
+  /**
+   * Hands a message to its handler. The dispatcher calls `connection.finished()` when the place of the message is free
+   * again.
+   */
   dispatch(connection: ServerConnection<PeerSocket>, data: Buffer, isBinary: boolean): void;
-  /** TCP has ended: the slot is free, the hooks may run. Called once. */
+  /** Called once, when TCP has ended: the slot is free, and the hooks may run. */
   closed(connection: ServerConnection<PeerSocket>, code: number, reason: Buffer): void;
-  /** Assigns the connection to another user; throws a `RangeError`, and changes nothing, where that cannot be. */
+  /**
+   * Assigns the connection to another user. Throws a `RangeError`, without changing anything, if that is not possible.
+   */
   changeUser(connection: ServerConnection<PeerSocket>, principal: unknown, userKey: string | number | undefined): void;
-  /** A handler has taken longer than it may. */
+  /** Called when a handler has exceeded its time. */
   handlerOverdue(connection: ServerConnection<PeerSocket>, now: number): number;
 }
 
-/** Who is in which room. */
+/** The rooms and their members. */
 export interface RoomsOfGateway<PeerSocket> {
   check(room: string): void;
   join(socket: PeerSocket, room: string): void;
@@ -36,29 +41,29 @@ export interface RoomsOfGateway<PeerSocket> {
   of(socket: PeerSocket): ReadonlySet<string>;
 }
 
-/** What is known of a peer when its connection opens. */
+/** The facts about a peer when its connection opens. */
 export interface Peer {
   readonly ip: string;
   readonly secure: boolean;
   readonly origin: string | undefined;
   readonly rawQuery: string;
-  /** As it was asked for. */
+  /** The path as it was requested. */
   readonly path: string;
   /** Decoded parameters of the path. */
   readonly params: Readonly<Record<string, string>>;
-  /** Changes, as its key does, when the session is renewed for somebody else. */
+  /** The principal; it changes, together with its key, when the session is renewed for another user. */
   principal: unknown;
   userKey: string | undefined;
-  /** Of the session at first, in milliseconds since the epoch; `undefined`: never. */
+  /** The initial end of the session, in milliseconds since the epoch; `undefined`: never. */
   readonly expiresAt: number | undefined;
   readonly address: AddressEntry;
-  /** What its guards and hooks have entered; callbacks of the connection run in copies of it. */
+  /** The async context that guards and hooks have entered; callbacks of the connection run in copies of it. */
   asyncContext: AsyncContext;
-  /** What it holds over all processes of a cluster. */
+  /** The slot over all processes of a cluster. */
   readonly shared?: SharedSlot | undefined;
-  /** Gives the slot back; idempotent. */
+  /** Frees the slot; idempotent. */
   release(): void;
-  /** Keeps what is remembered of the address beyond {@link release}, until the answer is called. */
+  /** Keeps the state of the address beyond {@link release}, until the returned function is called. */
   keepAddress(): () => void;
 }
 
@@ -67,43 +72,43 @@ export interface BoundHandler {
   callback(data: unknown, event: unknown): unknown;
 }
 
-/** A handler that runs. */
+/** A running handler. */
 export interface RunningTask {
   readonly dueAt: number;
   next: RunningTask | undefined;
 }
 
-/** The part of a connection that belongs to the dispatcher. */
+/** The state of a connection that belongs to the dispatcher. */
 export class DispatchState {
-  /** The application has listened to 'message' itself: it speaks a language of its own, which is not judged. */
+  /** The application has its own 'message' listener: messages without a handler do not count as invalid. */
   isRead = false;
-  /** Nest has been told of the connection. */
+  /** Nest was notified of the connection. */
   known = false;
-  /** The handlers of all its gateways, one after the other. */
+  /** The handlers of all gateways of the path, in order. */
   handlers: readonly BoundHandler[] | undefined = undefined;
-  /** Handlers that run, newest first. */
+  /** Running handlers, newest first. */
   tasks: RunningTask | undefined = undefined;
-  /** Observables that still emit. */
+  /** Observables that have not completed. */
   streams: Set<{ unsubscribe(): void }> | undefined = undefined;
-  /** Buckets of handlers with a rate of their own, by handler. */
+  /** Token buckets of handlers with a rate of their own, by handler. */
   rates: Map<number, number> | undefined = undefined;
-  /** Of a connection that has ended. */
+  /** The end of a closed connection. */
   closeCode: number | undefined = undefined;
-  /** What Nest wants to be told when it ends. */
+  /** The callbacks of Nest for the end of the connection. */
   disconnected: Disconnected | Disconnected[] | undefined = undefined;
 }
 
 export type Disconnected = (code: number, reason: Buffer) => void;
 
-/** The `handleConnection` hooks of one connection, for as long as not all have settled, and what waits for them. */
+/** The `handleConnection` hooks of one connection while not all have settled, and the actions that wait for them. */
 interface Hooks {
   left: number;
-  /** Until when they must have settled. */
+  /** The deadline by which they must have settled. */
   readonly by: number;
   readonly waiting: (() => void)[];
 }
 
-/** A connection to one of our gateways. `PeerSocket`: what the application has of it. */
+/** A connection to a gateway of this server. `PeerSocket`: its socket for the application. */
 export class ServerConnection<PeerSocket extends ConnectedSocket = ConnectedSocket> extends Connection {
   declare readonly context: GatewayContext<PeerSocket>;
   declare readonly sink: PeerSocket;
@@ -133,7 +138,7 @@ export class ServerConnection<PeerSocket extends ConnectedSocket = ConnectedSock
     return this.peer.asyncContext;
   }
 
-  /** What the dispatcher knows of it. */
+  /** The dispatcher's state for this connection. */
   get dispatch(): DispatchState {
     return (this.dispatched ??= new DispatchState());
   }
@@ -142,7 +147,7 @@ export class ServerConnection<PeerSocket extends ConnectedSocket = ConnectedSock
     return 'peer does not read';
   }
 
-  /** Listeners have read its messages, and no gateway has a handler for any. */
+  /** The application reads messages with listeners, and no gateway has a handler. */
   get isReadByListenersOnly(): boolean {
     const state = this.dispatched;
     return state?.isRead === true && state.known && (state.handlers === undefined || state.handlers.length === 0);
@@ -159,7 +164,7 @@ export class ServerConnection<PeerSocket extends ConnectedSocket = ConnectedSock
     return this.hooks === undefined;
   }
 
-  /** Waits for as many `handleConnection` hooks. */
+  /** Waits for the given number of `handleConnection` hooks. */
   awaitHooks(count: number): void {
     if (count === 0) return;
     const { clock, limits } = this.context;
@@ -176,7 +181,7 @@ export class ServerConnection<PeerSocket extends ConnectedSocket = ConnectedSock
     this.hookSettled();
   }
 
-  /** Runs `action` when the hooks have settled; at once where they have. */
+  /** Runs `action` when the hooks have settled, or at once if they have. */
   whenReady(action: () => void): void {
     if (this.hooks === undefined) action();
     else this.hooks.waiting.push(action);
@@ -211,7 +216,7 @@ export class ServerConnection<PeerSocket extends ConnectedSocket = ConnectedSock
     return this.hooks?.by ?? NEVER;
   }
 
-  // Deadlines, and the end
+  // Deadlines and ending
 
   override onDue(now: number): number {
     // protection: handleConnection must settle in time
@@ -229,11 +234,11 @@ export class ServerConnection<PeerSocket extends ConnectedSocket = ConnectedSock
   override finish(): void {
     if (this.state === 'closed') return;
     super.finish();
-    // `handleDisconnect` waits for `handleConnection`, but not for ever.
+    // `handleDisconnect` waits for `handleConnection`, but only for a limited time.
     this.context.wheel.schedule(this, this.hooksBy);
   }
 
-  /** A message that waits is not handled any more. */
+  /** Discards the messages that wait for a handler. */
   protected override closing(): void {
     super.closing();
     this.reader?.leave(false);

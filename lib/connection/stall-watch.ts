@@ -1,19 +1,22 @@
 import type { Socket } from 'node:net';
 
-/** The slowest reader that is waited for: bytes per millisecond (4 KiB/s). */
+/** The minimum rate of a reader: bytes per millisecond (4 KiB/s). */
 const SLOWEST = 4.096;
 const NEVER = Number.POSITIVE_INFINITY;
 
-/** Bytes that have left a socket. */
+/** Number of bytes that a socket has sent. */
 const left = (socket: Socket): number => socket.bytesWritten - socket.writableLength;
 
-/** How long what was given to a socket may take to leave it. */
+/** Watches whether bytes that were given to a socket are sent in time. */
 export class StallWatch {
-  /** When the bytes up to the mark must have left. */
+  /** When the watched bytes must have been sent. */
   by = NEVER;
   private mark = 0;
 
-  /** Begins to wait for what is in the socket now, unless something is waited for already. `pending`: bytes of the whole queue. */
+  /**
+   * Starts to watch the bytes that are in the socket now, unless others are being watched. `pending`: bytes of the
+   * whole queue.
+   */
   watch(socket: Socket, now: number, timeout: number, pending: number): void {
     if (this.by !== NEVER && left(socket) < this.mark) return;
     this.mark = socket.bytesWritten;
@@ -24,7 +27,7 @@ export class StallWatch {
     this.by = NEVER;
   }
 
-  /** True when the oldest of those bytes is still there although its time is over. */
+  /** Whether the oldest of these bytes is still unsent after its deadline. */
   isOverdue(socket: Socket, now: number): boolean {
     return now >= this.by && left(socket) < this.mark;
   }

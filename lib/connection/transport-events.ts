@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { ConnectionCore } from './context.js';
 
-/** What a connection does about the events of its transport. */
+/** The reactions of a connection to events of its transport. */
 interface Receiver extends ConnectionCore {
   readonly keepalive: ConnectionCore['keepalive'] & { pongIn(read: Buffer): Buffer | undefined };
   readonly reader: { read(chunk: Buffer): void } | undefined;
@@ -11,20 +11,20 @@ interface Receiver extends ConnectionCore {
   transportClosed(): void;
 }
 
-/** Where a transport keeps its connection, so that all listeners can be shared. */
+/** The property of a transport that refers to its connection, so that all connections can share their listeners. */
 const CONNECTION = Symbol('nest-secure-ws.connection');
 type Linked = Socket & { [CONNECTION]?: Receiver | undefined };
 
-/** The connection is not told of the transport any more. */
+/** Removes the connection's listeners from the transport. */
 export const unlink = (transport: Socket): void => {
   (transport as Linked)[CONNECTION] = undefined;
 };
 
-/** Hears of a transport through functions that all connections share. */
+/** Adds listeners, which all connections share, to a transport. */
 export function listen(connection: Receiver): void {
   const { transport } = connection;
   (transport as Linked)[CONNECTION] = connection;
-  // What an agent of the client's gives may be less than a socket.
+  // A client's agent may return an object that does not have all methods of a socket.
   if (transport.timeout) transport.setTimeout(0);
   transport.setNoDelay?.();
   transport.on('close', onClose);
@@ -33,14 +33,17 @@ export function listen(connection: Receiver): void {
   transport.on('error', onError);
 }
 
-/** What is read from here on is discarded. */
+/** Discards everything that is read from here on. */
 export function stopReading({ transport }: Receiver): void {
   transport.removeListener('data', onFirstData);
   transport.removeListener('data', onData);
   transport.resume();
 }
 
-/** Makes what receives, apart from what runs for every read: V8 would compile the making into that, again and again. */
+/**
+ * Creates the reader in a function of its own: otherwise V8 would optimise that code again and again in the function
+ * that runs for every read.
+ */
 export function startReading(connection: Receiver, chunk: Buffer): void {
   const { transport } = connection;
   transport.removeListener('data', onFirstData);

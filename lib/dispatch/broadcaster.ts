@@ -3,16 +3,16 @@ import type { SecureSocket } from '../connection/secure-socket.js';
 import { CloseCode } from '../protocol/close-codes.js';
 import { type Audiences, type Emitter, LocalBroadcaster, messageText, type Scope } from './local-broadcaster.js';
 
-/** A member of a room, in whichever process. */
+/** A member of a room, in any process. */
 export interface RoomMember {
   /** `socket.id` */
   readonly id: string;
   readonly userKey: string | undefined;
 }
 
-/** The other processes of a cluster; scopes name gateways by their class. */
+/** The other processes of a cluster. In scopes, gateways are identified by the names of their classes. */
 export interface OtherProcesses {
-  /** Throws a `RangeError` for a text that is too large. */
+  /** Throws a `RangeError` for a message that is too large. */
   check(text: string): void;
   cast(scope: { gateway?: string; room?: string; userKey?: string }, text: string): void;
   count(scope: { gateway?: string; room?: string }): Promise<number>;
@@ -22,29 +22,32 @@ export interface OtherProcesses {
   disconnectSocket(id: string, code: number, reason: string): Promise<number>;
 }
 
-/** Everybody, or one gateway; over all processes of a cluster. */
+/** The peers of all gateways, or of one, in all processes of a cluster. */
 export interface BroadcastScope extends Emitter {
-  /** Only those in this room. */
+  /** Only the members of this room. */
   to(room: string): Emitter;
   /** Only the connections of this user, by the key of the principal. */
   toUser(key: string | number): Emitter;
-  /** Who is in a room: here, and in the processes that answer within `cluster.timeout`, at most 10 000 of each. */
+  /**
+   * The members of the room, in this process and in those that answer within `cluster.timeout`; at most 10 000 of each
+   * process.
+   */
   members(room: string): Promise<RoomMember[]>;
-  /** How many are in a room, likewise. */
+  /** The number of members of the room, in the same processes. */
   count(room: string): Promise<number>;
 }
 
 /**
- * Speaks to many peers at once, says who is there, and ends connections by id or user: those of every gateway, and with
- * `cluster` of every process. A message reaches the peers of this process at once, those of others at most once and in
- * the order of this process. Throws a `RangeError` for a message of more than 1 MiB where there are other processes.
- * Injectable.
+ * Sends messages to many peers, lists them, and closes connections by id or user: those of every gateway, and with
+ * `cluster` those of every process. A message is delivered to the peers of this process at once; other processes
+ * receive it at most once, in the order in which this process sent it. With a cluster, a message of more than 1 MiB
+ * throws a `RangeError`. Injectable.
  * @example
  * broadcaster.to('lobby').except(socket).emit('joined', { name });
  * broadcaster.toUser(user.id).emit('notice', 'hello');
  */
 export class SecureWsBroadcaster implements BroadcastScope {
-  /** This process alone: the same without other processes, and without promises. */
+  /** The same methods for this process only, without promises. */
   readonly local: LocalBroadcaster;
 
   /** @hidden */
@@ -56,12 +59,14 @@ export class SecureWsBroadcaster implements BroadcastScope {
     this.scope({}).emit(event, data);
   }
 
-  /** Everybody but these sockets. */
+  /** All peers except these sockets. */
   except(...sockets: readonly SecureSocket[]): Emitter {
     return this.scope({}).except(...sockets);
   }
 
-  /** Rooms are per gateway; this speaks to the room of that name of each. */
+  /**
+   * The members of a room. Rooms are per gateway: without `of()`, this selects the rooms of that name of all gateways.
+   */
   to(room: string): Emitter {
     return this.scope({}).to(room);
   }
@@ -78,17 +83,20 @@ export class SecureWsBroadcaster implements BroadcastScope {
     return this.scope({}).count(room);
   }
 
-  /** One gateway only; other processes know it by the name of its class. */
+  /** The peers of one gateway. Other processes identify the gateway by the name of its class. */
   of(gateway: GatewayType): BroadcastScope {
     return this.scope({ gateway });
   }
 
-  /** Whether a user has a connection: here, or in a process that answers within `cluster.timeout`. */
+  /** Whether a user has a connection in this process, or in one that answers within `cluster.timeout`. */
   async isOnline(key: string | number): Promise<boolean> {
     return this.local.isOnline(key) || ((await this.audiences.others?.isOnline(String(key))) ?? false);
   }
 
-  /** Closes the connection with this `socket.id`, wherever it is; answers how many: 1, or 0 where nobody has it. */
+  /**
+   * Closes the connection with this `socket.id`, in any process. Returns the number of closed connections: 1, or 0 if
+   * there is none.
+   */
   disconnectSocket(id: string, code: number = CloseCode.POLICY_VIOLATION, reason = 'disconnected'): Promise<number> {
     const here = this.local.disconnectSocket(id, code, reason);
     const { others } = this.audiences;
@@ -96,8 +104,9 @@ export class SecureWsBroadcaster implements BroadcastScope {
   }
 
   /**
-   * Closes all connections of a user, by the key of the principal: here at once, in other processes as soon as they
-   * hear of it. Answers how many over all processes that answered within `cluster.timeout`.
+   * Closes all connections of a user, by the key of the principal: in this process at once, in others as soon as they
+   * receive the request. Returns the number of closed connections in all processes that answered within
+   * `cluster.timeout`.
    */
   disconnectUser(
     key: string | number,
@@ -110,7 +119,7 @@ export class SecureWsBroadcaster implements BroadcastScope {
     return others.disconnectUser(String(key), code, reason).then((elsewhere) => here + elsewhere);
   }
 
-  /** @internal A broadcast of another process. */
+  /** @internal Delivers a broadcast of another process. */
   deliver(scope: Scope, text: string): void {
     this.local.send(text, this.local.peers(scope));
   }
@@ -168,6 +177,6 @@ class Target implements BroadcastScope {
   }
 }
 
-/** A scope as other processes understand it. */
+/** Converts a scope for messages to other processes. */
 const named = ({ gateway, ...scope }: Scope): { gateway?: string; room?: string; userKey?: string } =>
   gateway === undefined ? scope : { ...scope, gateway: typeof gateway === 'string' ? gateway : gateway.name };

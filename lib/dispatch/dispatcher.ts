@@ -22,27 +22,29 @@ export interface DispatcherOptions {
   readonly parser: MessageParser | undefined;
   readonly limits: Pick<Limits, 'maxNodes' | 'maxStreams' | 'handlerTimeout'>;
   readonly counted: (change: 1 | -1) => void;
-  /** Where the time of an event's handlers is noted, where metrics are switched on. */
+  /** The histograms for the duration of handlers, if metrics are enabled. */
   readonly timeOf: ((event: unknown) => Histogram) | undefined;
 }
 
 const NEVER = Number.POSITIVE_INFINITY;
-/** Less than this is not held for a handler that nobody waits for: its message was smaller than a connection is. */
+/** Fewer bytes than this are not counted for an abandoned handler: its message is smaller than a connection. */
 const SMALLEST_ORPHAN = 4096;
 
 /**
- * Messages of one path to the handlers of its gateways, and what they return back to the peer. A message is read,
- * its handlers are found and called, their results awaited and sent, and its place in the queue is given back.
+ * Passes the messages of one path to the handlers of its gateways, and their results back to the peer. A message is
+ * parsed, its handlers are found and called, their results are awaited and sent, and its place in the queue is freed.
  */
 export class Dispatcher implements TaskOwner, StreamOwner {
   private readonly table = new HandlerTable();
   private readonly tasks = new TaskPool(this);
-  /** Only events that have handlers get here. */
+  /** Only events that have handlers are observed. */
   private readonly times = new Map<unknown, Histogram>();
 
   constructor(private readonly options: DispatcherOptions) {}
 
-  /** Handlers that one gateway has for one connection, as Nest bound them; the same ones in the same order each time. */
+  /**
+   * The handlers that one gateway has for one connection, as Nest bound them; always the same ones in the same order.
+   */
   bind(connection: Connection, handlers: readonly (BoundHandler & { message: unknown })[], traits: TraitsOf): void {
     const state = connection.dispatch;
     const offset = state.handlers?.length ?? 0;
@@ -51,8 +53,8 @@ export class Dispatcher implements TaskOwner, StreamOwner {
   }
 
   /**
-   * Handles one message; `connection.finished()` follows when its place in the queue is free. Each message has
-   * an async context of its own, a copy of its connection's: what a handler enters does not reach the next message.
+   * Handles one message. `connection.finished()` is called when its place in the queue is free. Each message has a new
+   * async context, a copy of its connection's: a context that a handler enters does not affect the next message.
    */
   dispatch(connection: Connection, data: Buffer, isBinary: boolean): void {
     runInFork(connection.peer.asyncContext, this.handle, this, connection, data, isBinary);
@@ -65,9 +67,9 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     if (message === undefined || places === undefined) return connection.finished(length);
     const { charge } = message;
     connection.input.charge(charge);
-    // It may have been too much for its address or for all together.
+    // Charging the message may have ended the connection.
     if (!connection.isOpen) return connection.finished(length + charge);
-    // A message is begun within two milliseconds of it.
+    // Reuses the timestamp of the turn, which is at most 2 ms old.
     const dueAt = connection.input.turnStart + this.options.limits.handlerTimeout;
     const task = this.tasks.take(connection, message.event, length + charge, charge, dueAt, places.length);
     // protection: handlers have so much time
@@ -85,7 +87,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     histogram.observe((clock.now() - startedAt) / 1000);
   }
 
-  /** The message, if it is one. */
+  /** Parses a message; `undefined` if it is not one. */
   private read(connection: Connection, data: Buffer, isBinary: boolean): Message | undefined {
     const { parser, limits } = this.options;
     const message = readMessage(data, isBinary, parser, limits.maxNodes, this.parserFailed);
@@ -97,7 +99,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
 
   private readonly parserFailed = (error: unknown) => this.options.telemetry.fault('parser', error, this.options.path);
 
-  /** The handlers of an event, where it has any and this peer may call them now. */
+  /** The handlers of an event, if it has any and the peer may call them now. */
   private find(connection: Connection, event: unknown): readonly number[] | undefined {
     const places = this.table.placesOf(event);
     if (places === undefined) {
@@ -109,13 +111,13 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     return undefined;
   }
 
-  /** An application that reads messages itself speaks a language of its own: what Nest does not know is its. */
+  /** If the application reads messages itself, messages without a handler do not count as invalid. */
   private reject(connection: Connection, text: string): void {
     if (connection.dispatch.isRead || connection.socket.listenerCount('message') > 0) return;
     if (connection.input.strike()) sendException(connection.socket, text);
   }
 
-  /** Calls one handler. What it answers is the application's: each look at it may throw. */
+  /** Calls one handler. Its result comes from the application: every access to it can throw. */
   private run(task: Task, handler: BoundHandler, { data, event }: Message): void {
     let result: unknown;
     let isPromise: boolean;
@@ -130,7 +132,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     whenSettled(result as PromiseLike<unknown>, task.onResult, task.onError);
   }
 
-  /** A handler has answered. */
+  /** Called with the result of a handler. */
   settled(task: Task, result: unknown): void {
     // protection: a result that comes too late is dropped
     if (task.abandoned) return this.forget(task);
@@ -146,7 +148,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     this.finish(task);
   }
 
-  /** A handler has thrown or rejected, and no filter has answered: the peer learns that there was an error. */
+  /** Called when a handler has thrown or rejected and no filter has answered: the peer gets a generic error. */
   failed(task: Task, error: unknown): void {
     if (!task.abandoned) this.report(task.connection, error);
     else this.options.telemetry.fault('handler', error, this.options.path);
@@ -168,7 +170,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     sendException(connection.socket, UNKNOWN_ERROR);
   }
 
-  /** An intercepted handler runs inside its observable, which therefore keeps the place of its message. */
+  /** A handler with interceptors runs inside its observable, which therefore keeps the place of the message. */
   private follow(task: Task, source: Observable<unknown>): void {
     const { connection } = task;
     if (this.table.isIntercepted(task.event)) {
@@ -181,12 +183,12 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     this.finish(task);
   }
 
-  /** A stream has emitted a value: one reply more. */
+  /** Sends a value that a stream has emitted. */
   spoke(stream: Stream, value: unknown): void {
     if (value !== undefined && value !== null) this.reply(stream.connection, value);
     if (stream.begun) return;
     stream.begun = true;
-    // Most complete right behind their only value, and are no streams at all.
+    // Most observables complete directly after their only value and are not streams.
     if (stream.task !== undefined) queueMicrotask(() => this.outlive(stream));
   }
 
@@ -201,7 +203,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     else this.letGo(task, stream);
   }
 
-  /** It goes on after its first value: the place of its message is free. */
+  /** Called when an observable continues after its first value: the place of the message is freed. */
   private outlive(stream: Stream): void {
     const { task } = stream;
     if (stream.closed || task === undefined) return;
@@ -227,7 +229,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     this.finish(task);
   }
 
-  /** One result less to wait for; after the last one the place of the message is free. */
+  /** Called when one result less is awaited. After the last one the place of the message is freed. */
   private finish(task: Task): void {
     if (task.abandoned) return this.forget(task);
     if (--task.remaining > 0) return;
@@ -238,7 +240,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     connection.finished(size);
   }
 
-  /** A result that came too late. */
+  /** Called with a result that arrived too late. */
   private forget(task: Task): void {
     if (--task.remaining === 0 && task.orphan !== undefined) this.tasks.giveBack(task);
   }
@@ -247,7 +249,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     this.options.counted(change);
   }
 
-  /** Frees the places of handlers that took too long; answers when to look again. */
+  /** Frees the places of handlers that took too long. Returns when to check again. */
   overdue(connection: Connection, now: number): number {
     let nearest = NEVER;
     for (let task = connection.dispatch.tasks as Task | undefined; task !== undefined; ) {
@@ -268,7 +270,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     connection.finished(size);
   }
 
-  /** The connection has ended: nothing of it is followed any longer. */
+  /** Called when the connection has ended: its streams are unsubscribed. */
   release(connection: Connection): void {
     const state = connection.dispatch;
     let task = state.tasks as Task | undefined;
@@ -286,7 +288,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     // end protection
   }
 
-  /** Whatever still comes of this task is forgotten; what its message takes is held until its handlers have settled. */
+  /** Ignores all later results of a task. The bytes of its message stay counted until its handlers have settled. */
   private abandon(task: Task): void {
     const { held } = task;
     task.held = undefined;
@@ -297,7 +299,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     }
   }
 
-  /** A shutdown waits for it for as long as the handler may take, and not for ever. */
+  /** A shutdown waits for the abandoned handler, but at most for the handler timeout. */
   private orphanOf(task: Task): Orphan {
     const { connection, charge, dueAt, counts } = task;
     const { wheel } = this.options;
@@ -316,7 +318,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     };
   }
 
-  /** The teardown of an observable is the application's, and may be called from anybody's turn. */
+  /** Unsubscribes. The teardown of an observable is the application's code and can throw. */
   private unsubscribe(stream: Stream): void {
     try {
       runInFork(stream.connection.peer.asyncContext, stream.unsubscribe, stream);

@@ -4,19 +4,19 @@ import { BaseWsExceptionFilter, WsException } from '@nestjs/websockets';
 import { SecureSocket } from '../connection/secure-socket.js';
 import { requestValuesOf } from '../telemetry/redact.js';
 
-/** Bytes of an error reply, at most. */
+/** Maximum size of an error reply in bytes. */
 const MAX_REPLY = 1024;
 export const UNKNOWN_ERROR = 'Internal server error';
 
-/** Sends an `exception` event of the library's own; it repeats nothing of what the peer has sent. */
+/** Sends an `exception` event of this library. It contains no data that the peer has sent. */
 export function sendException(socket: SecureSocket, message: string): void {
   if (socket.readyState === 1) socket.send(exceptionText({ status: 'error', message }));
 }
 
-/** What an exception may tell a peer. */
+/** The part of an exception that a peer may see. */
 interface PublicError {
   readonly data: unknown;
-  /** A mistake of the application's, for its log. */
+  /** The exception is an error in the application, and must be logged. */
   readonly isFault: boolean;
 }
 
@@ -24,14 +24,15 @@ const UNKNOWN = { status: 'error', message: UNKNOWN_ERROR };
 const FAULT: PublicError = { data: UNKNOWN, isFault: true };
 
 /**
- * Tried after every filter of the application: a `WsException` answers with its own error, as in Nest, an
- * `HttpException` of 4xx with its message, and everything else with "Internal server error", and is logged.
+ * The filter that runs after all filters of the application. A `WsException` is answered with its own error, as in
+ * Nest, an `HttpException` with a 4xx status with its message, and everything else with "Internal server error", and is
+ * logged.
  */
 @Catch()
 export class LastResortFilter extends BaseWsExceptionFilter {
   override catch(exception: unknown, host: ArgumentsHost): void {
     const socket: unknown = host.getArgByIndex(0);
-    // The class is used in another application too, with another adapter.
+    // The class is also used in another application, with another adapter.
     if (!(socket instanceof SecureSocket)) return super.catch(exception, host);
     if (isOfConnection(host)) return socket.connection.hookFailed(exception, requestValuesOf(host.getArgByIndex(1)));
     const { data, isFault } = publicError(exception);
@@ -40,10 +41,10 @@ export class LastResortFilter extends BaseWsExceptionFilter {
   }
 }
 
-/** Not of a message: `handleConnection` has the request as its second argument. */
+/** Whether the exception is not that of a message: the second argument of `handleConnection` is the request. */
 export const isOfConnection = (host: ArgumentsHost): boolean => host.getArgByIndex(1) instanceof IncomingMessage;
 
-/** An exception is what the application has thrown: each look at it may throw again. */
+/** Reads an exception. The application threw it, so every access to it can throw again. */
 function publicError(exception: unknown): PublicError {
   try {
     if (exception instanceof WsException) return { data: dataOf(exception.getError()), isFault: false };
@@ -55,7 +56,7 @@ function publicError(exception: unknown): PublicError {
   }
 }
 
-/** Whether an exception is to be logged where Nest's own filter has answered it, which tells the peer nothing of it. */
+/** Whether to log an exception that Nest's own filter has answered without details. */
 export function isFault(exception: unknown): boolean {
   try {
     return !isQuiet(exception) && clientErrorOf(exception) === undefined;
@@ -64,14 +65,20 @@ export function isFault(exception: unknown): boolean {
   }
 }
 
-/** Nest logs no `IntrinsicException`; its `HttpException` is one, and a mistake of the application's from 500 on. */
+/**
+ * Nest does not log an `IntrinsicException`. Its `HttpException` is one, but with a status of 500 or more it is an
+ * error in the application.
+ */
 const isQuiet = (exception: unknown): boolean =>
   exception instanceof IntrinsicException && !(exception instanceof HttpException);
 
 const dataOf = (error: unknown): unknown =>
   typeof error === 'object' && error !== null ? error : { status: 'error', message: error };
 
-/** The message of an `HttpException` of 4xx, from whichever copy of Nest; a `ValidationPipe` gives a list of them. */
+/**
+ * The message of an `HttpException` with a 4xx status, from any copy of Nest. The message of a `ValidationPipe` is a
+ * list.
+ */
 function clientErrorOf(exception: unknown): unknown {
   const { getStatus, getResponse, message } = (exception ?? {}) as Record<string, unknown>;
   if (typeof getStatus !== 'function' || typeof getResponse !== 'function') return undefined;
@@ -82,11 +89,11 @@ function clientErrorOf(exception: unknown): unknown {
   return (response as { message?: unknown } | null)?.message ?? message;
 }
 
-/** The text of an `exception` event, cut where it is too long. */
+/** The text of an `exception` event, truncated if it is too long. */
 function exceptionText(data: unknown): string {
   const text = stringify(data);
   if (text !== undefined && Buffer.byteLength(text) <= MAX_REPLY) return text;
-  // What JSON has said is plain data: it can be read, and cut, without running code of the application's.
+  // The result of JSON.parse is plain data: it can be read and truncated without running code of the application.
   const plain = text === undefined ? messageOnly(data) : (JSON.parse(text) as { data: unknown }).data;
   return stringify(clip(plain, { left: ROOM }))!;
 }
@@ -99,7 +106,7 @@ function stringify(data: unknown): string | undefined {
   }
 }
 
-/** For an error that JSON cannot say. */
+/** The text for an error that cannot be converted to JSON. */
 function messageOnly(data: unknown): unknown {
   try {
     const { message } = data as { message?: unknown };
@@ -109,13 +116,13 @@ function messageOnly(data: unknown): unknown {
   }
 }
 
-/** Bytes for the content of a reply that is cut; the rest is for its frame. */
+/** Bytes available for the content of a truncated reply; the rest is for its frame. */
 const ROOM = 940;
-/** … of which one text takes no more than this, so that what stands behind it is not lost. */
+/** Maximum bytes of one string in it, so that later values still fit. */
 const LONGEST_TEXT = 700;
 const ELLIPSIS = '…';
 
-/** As much of a JSON value as there is room for, from its beginning. */
+/** Copies as much of a JSON value as fits, from its beginning. */
 function clip(value: unknown, room: { left: number }): unknown {
   if (typeof value === 'string') {
     const text = cut(value, Math.min(LONGEST_TEXT, room.left - 3));
@@ -146,13 +153,13 @@ function clip(value: unknown, room: { left: number }): unknown {
 
 const bytesOf = (value: unknown): number => Buffer.byteLength(JSON.stringify(value));
 
-/** The beginning of a text that takes at most so many bytes as JSON, quotes apart. */
+/** The beginning of a string that takes at most the given number of bytes as JSON, without the quotes. */
 function cut(text: string, max: number): string {
   if (text.length <= max && bytesOf(text) - 2 <= max) return text;
   const room = max - Buffer.byteLength(ELLIPSIS);
   let head = text.slice(0, Math.max(0, room));
   for (let bytes = bytesOf(head) - 2; bytes > room; bytes = bytesOf(head) - 2)
     head = head.slice(0, Math.min(head.length - 1, Math.floor((head.length * room) / bytes)));
-  // A surrogate pair is kept or left out as a whole.
+  // A surrogate pair is kept or dropped as a whole.
   return head.replace(/[\ud800-\udbff]$/, '') + ELLIPSIS;
 }

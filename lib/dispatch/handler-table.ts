@@ -3,19 +3,22 @@ import type { SecureConnection as Connection } from '../connection/secure-socket
 import type { Clock } from '../net/timer-wheel.js';
 import { fits, spend } from '../net/token-bucket.js';
 
-/** What a gateway's class says of one of its handlers. */
+/** The facts about a handler that come from the decorators of its class. */
 export interface HandlerTraits {
   /** `@MessageRate`. */
   readonly rate: ResolvedRate | undefined;
-  /** It has interceptors: its observable is how it runs, and keeps its place until it speaks. */
+  /**
+   * The handler has interceptors: it runs inside its observable, which keeps the place of the message until its first
+   * value.
+   */
   readonly intercepted: boolean;
 }
 
 export type TraitsOf = (event: unknown) => HandlerTraits | undefined;
 
-/** Which handlers an event has: learned from the first connection, the same for all that follow. */
+/** The handlers of each event: determined for the first connection, and the same for all others. */
 export class HandlerTable {
-  /** Places of the handlers of an event in a connection's list. */
+  /** Indices of an event's handlers in the handler list of a connection. */
   private readonly events = new Map<unknown, number[]>();
   private readonly traits: (HandlerTraits | undefined)[] = [];
 
@@ -23,7 +26,10 @@ export class HandlerTable {
     return this.traits.length;
   }
 
-  /** The handlers of one more gateway, from the place `from` of its list on. Of two for one event the last counts, as in Nest. */
+  /**
+   * Adds the handlers of one gateway, whose list starts at index `from`. Of two handlers for one event the last counts,
+   * as in Nest.
+   */
   add(handlers: readonly { readonly message: unknown }[], traits: TraitsOf, from: number): void {
     const first = this.traits.length;
     for (const { message: event } of handlers.slice(from)) {
@@ -42,7 +48,7 @@ export class HandlerTable {
     return this.events.get(event)?.some((place) => this.traits[place]?.intercepted) ?? false;
   }
 
-  /** Counts one message of the connection's for each handler with a rate of its own; false where there were too many. */
+  /** Counts one message for each handler with a rate of its own. Returns false if a rate is exceeded. */
   isWithinRates({ dispatch }: Connection, places: readonly number[], clock: Clock): boolean {
     for (const place of places) {
       const rate = this.traits[place]?.rate;

@@ -1,15 +1,15 @@
-/** A message whose structure is not accepted: see {@link measureStructure}. */
+/** The result for a message whose structure is not accepted: see {@link measureStructure}. */
 export const REFUSED = -1;
 
-/** Bytes that a value or key is counted as, beside the text that it comes from. */
+/** Bytes that a value or a key counts, in addition to the text. */
 export const NODE_BYTES = 64;
 /**
- * Bytes more for an object with a key that is an array index: for the first one, V8 makes room for up to 67 of them.
- * Measured by bench/pinned.mjs, which looks for structures that cost more than is counted.
+ * Additional bytes for an object with a key that is an array index: V8 allocates up to 67 elements for the first such
+ * key. Measured by bench/pinned.mjs, which searches for structures that take more memory than is counted.
  */
 export const INDEX_BYTES = 320;
 
-/** Deeper than any honest message; code that walks a value recursively still has room. */
+/** Maximum depth. No honest message is deeper, and recursive code still has enough stack. */
 const MAX_DEPTH = 256;
 
 const QUOTE = 0x22;
@@ -18,7 +18,7 @@ const COLON = 0x3a;
 const OPEN_BRACE = 0x7b;
 const LETTER_U = 0x75;
 
-/** What a byte outside of a string is. Everything that is not in the table belongs to a number or a literal. */
+/** The class of a byte outside of a string. Bytes that are not in the table belong to a number or a literal. */
 const [SCALAR, SPACE, STRING, OPEN, CLOSE] = [0, 1, 2, 3, 4];
 const KINDS = new Uint8Array(256);
 for (const byte of Buffer.from(' \t\n\r,:')) KINDS[byte] = SPACE!;
@@ -29,22 +29,24 @@ KINDS[QUOTE] = STRING!;
 const PROTO = Buffer.from('__proto__');
 const CONSTRUCTOR = Buffer.from('constructor');
 const PROTOTYPE = Buffer.from('prototype');
-/** Raw bytes of the longest of these keys, with each character written as `\u0063`. */
+/** Length of the longest of these keys in the text, with each character written as `\u0063`. */
 const LONGEST_ESCAPED = CONSTRUCTOR.length * 6;
 
-/** Whether the container at each depth is the object that a key `constructor` names. Used by one call at a time. */
+/**
+ * Whether the container at each depth is the value of a key `constructor`. Shared by all calls, which do not overlap.
+ */
 const ofConstructor = new Uint8Array(MAX_DEPTH + 1);
-/** Whether it has had a key that is an array index. */
+/** Whether the object at each depth has had a key that is an array index. */
 const hasIndex = new Uint8Array(MAX_DEPTH + 1);
 
-/** Objects with a key that is an array index, in the text that was measured last. */
+/** Number of objects with a key that is an array index, in the last measured text. */
 export let indexedObjects = 0;
 
 /**
- * The number of values and keys in a JSON text, counted in one pass over its bytes before anything is parsed or
- * allocated. `REFUSED` where there are more than `maxNodes`, where it is nested more than 256 deep, and where a key
- * would reach a prototype (`__proto__`, or `prototype` inside of `constructor`), however the key is escaped. Text that
- * is no JSON gets some number: `JSON.parse` is what finds that out.
+ * The number of values and keys in a JSON text, counted in one pass over its bytes before it is parsed. Returns
+ * `REFUSED` if there are more than `maxNodes`, if the nesting is deeper than 256, or if a key would reach a prototype
+ * (`__proto__`, or `prototype` inside of `constructor`), however the key is escaped. For invalid JSON the number is
+ * meaningless: `JSON.parse` reports the error.
  */
 export function measureStructure(data: Buffer, maxNodes: number): number {
   const { length } = data;
@@ -69,7 +71,7 @@ export function measureStructure(data: Buffer, maxNodes: number): number {
         inScalar = false;
         if (byte !== COLON) continue;
         afterConstructor = false;
-        // An escape may stand for a digit.
+        // An escape can represent a digit.
         if (hasIndex[depth] === 0 && (isDigit(data[keyStart]!) || data[keyStart] === BACKSLASH)) {
           hasIndex[depth] = 1;
           indexedObjects++;
@@ -107,7 +109,7 @@ export function measureStructure(data: Buffer, maxNodes: number): number {
         break;
       default:
         inScalar = false;
-        // No JSON: nothing to lose by saying so here.
+        // The text is not valid JSON, so it can be refused here.
         if (--depth < 0) return REFUSED;
         continue;
     }
@@ -121,8 +123,8 @@ export function measureStructure(data: Buffer, maxNodes: number): number {
 const isDigit = (byte: number): boolean => byte >= 0x30 && byte <= 0x39;
 
 /**
- * The number of values and keys in what a parser of the application's has made: of arrays, plain objects and maps;
- * anything else is one value. `REFUSED` where there are more than `maxNodes`, which also ends circles.
+ * The number of values and keys in the result of an application's parser: those of arrays, plain objects and maps;
+ * anything else counts as one value. Returns `REFUSED` if there are more than `maxNodes`, so cycles end too.
  */
 export function countNodes(value: unknown, maxNodes: number): number {
   const rest: unknown[] = [value];
@@ -154,13 +156,13 @@ function isPlain(value: object): boolean {
 
 const isSuspectLength = (length: number): boolean => length === PROTO.length || length === CONSTRUCTOR.length;
 
-/** Whether the last string that {@link endOfString} has looked at has an escape. */
+/** Whether the last string that {@link endOfString} has read contains an escape. */
 let stringHasEscape = false;
 
-/** Strings are looked at byte by byte for so long; then the next quote is searched at memory speed. */
+/** Strings are scanned byte by byte for this length; beyond it, the next quote is searched with `indexOf`. */
 const STRIDE = 32;
 
-/** The place of the quote that ends the string which begins at `from`, or -1. */
+/** The index of the quote that ends the string which begins at `from`, or -1. */
 function endOfString(data: Buffer, from: number): number {
   const { length } = data;
   stringHasEscape = false;
@@ -176,7 +178,7 @@ function endOfString(data: Buffer, from: number): number {
     if (at >= length) return -1;
     const quote = data.indexOf(QUOTE, at);
     if (quote < 0) return -1;
-    // The byte at `at` is not escaped: only backslashes behind it decide about the quote.
+    // The byte at `at` is not escaped: only backslashes after it decide whether the quote is.
     let slashes = 0;
     while (quote - 1 - slashes >= at && data[quote - 1 - slashes] === BACKSLASH) slashes++;
     if (slashes % 2 === 0) return quote;
@@ -186,7 +188,10 @@ function endOfString(data: Buffer, from: number): number {
   return -1;
 }
 
-/** Whether the raw bytes of a key, escapes decoded, are this name. Only `\uXXXX` can stand for one of its characters. */
+/**
+ * Whether the raw bytes of a key, with escapes decoded, are this name. Only `\uXXXX` can represent one of its
+ * characters.
+ */
 function isKey(data: Uint8Array, start: number, end: number, name: Uint8Array): boolean {
   let at = start;
   for (let i = 0; i < name.length; i++) {

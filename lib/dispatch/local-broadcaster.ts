@@ -5,58 +5,61 @@ import { CloseCode } from '../protocol/close-codes.js';
 import { SharedMessage } from '../protocol/deflate/shared-message.js';
 import type { Rooms } from './rooms.js';
 
-/** A path with its peers, as the broadcaster needs it. */
+/** A path and its peers, as the broadcaster needs them. */
 export interface Audience {
   readonly server: { readonly clients: ReadonlySet<unknown> };
   readonly rooms: Rooms;
   serves(gateway: GatewayType): boolean;
-  /** By the name of the class, as other processes have it. */
+  /** The name of the class, by which other processes identify the gateway. */
   servesNamed(name: string): boolean;
 }
 
-/** All audiences, and who is connected. */
+/** All paths and users. */
 export interface Audiences {
   readonly endpoints: readonly Audience[];
   readonly connections: Iterable<Connection>;
-  /** Those of other libraries have no socket of ours. */
+  /** Upgrades of other libraries have no socket of this library. */
   connectionsOf(userKey: string): readonly UserConnection[];
 }
 
-/** Whom a message is for: everybody, or those of a gateway, in a room, of a user. */
+/** The recipients of a message: all peers, or those of a gateway, in a room, of a user. */
 export interface Scope {
   readonly gateway?: GatewayType | string;
   readonly room?: string;
   readonly userKey?: string;
 }
 
-/** Sends to some of the peers. */
+/** Sends to a set of peers. */
 export interface Emitter {
-  /** Sends `{ event, data }` to everybody in the scope whose `handleConnection` has settled. */
+  /** Sends `{ event, data }` to all peers in the scope whose `handleConnection` has settled. */
   emit(event: string, data?: unknown): void;
-  /** The same without these sockets. */
+  /** The same peers without these sockets. */
   except(...sockets: readonly SecureSocket[]): Emitter;
 }
 
-/** The peers of this process, or of one gateway of it. */
+/** The peers of this process, or of one of its gateways. */
 export interface LocalScope extends Emitter {
-  /** Only those in this room. */
+  /** Only the members of this room. */
   to(room: string): Emitter;
   /** Only the connections of this user, by the key of the principal. */
   toUser(key: string | number): Emitter;
-  /** Who is in a room. */
+  /** The members of the room. */
   members(room: string): SecureSocket[];
-  /** How many are in a room. */
+  /** The number of members of the room. */
   count(room: string): number;
 }
 
-/** Deliveries that are made before the event loop gets its turn; in turns of their own, for as long as these may last. */
+/** Deliveries before the event loop continues. Further ones are made in turns of this many milliseconds. */
 const BATCH = 500;
 const TURN_MS = 2;
-/** Bytes of broadcasts that may wait for their turn, with their lists of peers; beyond it whoever broadcasts waits. */
+/**
+ * Maximum bytes of broadcasts that wait for their turn, including their lists of peers. Beyond it, the caller delivers
+ * synchronously.
+ */
 const MOST_WAITING = 4 * 1024 * 1024;
 const PER_PEER = 8;
 
-/** A broadcast, and whom it has not reached yet. */
+/** A broadcast and the peers that have not received it yet. */
 interface Waiting {
   readonly message: SharedMessage;
   readonly peers: Iterator<SecureSocket>;
@@ -64,7 +67,7 @@ interface Waiting {
   readonly size: number;
 }
 
-/** Speaks to the peers of this process only. */
+/** Sends messages to the peers of this process only. */
 export class LocalBroadcaster implements LocalScope {
   private readonly queue: Waiting[] = [];
   private waitingBytes = 0;
@@ -97,17 +100,19 @@ export class LocalBroadcaster implements LocalScope {
     return this.counted({ room });
   }
 
-  /** One gateway only. */
+  /** The peers of one gateway. */
   of(gateway: GatewayType): LocalScope {
     return this.scope({ gateway });
   }
 
-  /** Whether a user has a connection here. */
+  /** Whether a user has a connection in this process. */
   isOnline(key: string | number): boolean {
     return this.audiences.connectionsOf(String(key)).length > 0;
   }
 
-  /** Closes the connection with this `socket.id`; answers how many: 1, or 0 where there is none. */
+  /**
+   * Closes the connection with this `socket.id`. Returns the number of closed connections: 1, or 0 if there is none.
+   */
   disconnectSocket(id: string, code: number = CloseCode.POLICY_VIOLATION, reason = 'disconnected'): number {
     for (const connection of this.audiences.connections) {
       if (connection.socket.knownId !== id) continue;
@@ -117,14 +122,14 @@ export class LocalBroadcaster implements LocalScope {
     return 0;
   }
 
-  /** Closes all connections of a user, by the key of the principal; answers how many. */
+  /** Closes all connections of a user, by the key of the principal. Returns the number of closed connections. */
   disconnectUser(key: string | number, code: number = CloseCode.POLICY_VIOLATION, reason = 'disconnected'): number {
     const connections = this.audiences.connectionsOf(String(key));
     for (const connection of connections) connection.end(code, reason);
     return connections.length;
   }
 
-  /** @internal Everybody in a scope whose `handleConnection` has settled. */
+  /** @internal All peers in a scope whose `handleConnection` has settled. */
   peers({ gateway, room, userKey }: Scope, except: readonly SecureSocket[] = []): SecureSocket[] {
     const audiences = this.audiencesOf(gateway);
     const peers = audiences.flatMap((audience) => [
@@ -152,7 +157,7 @@ export class LocalBroadcaster implements LocalScope {
     const size = text.length + peers.length * PER_PEER;
     this.queue.push({ message: new SharedMessage(Buffer.from(text)), peers: peers.values(), size });
     this.waitingBytes += size;
-    // Behind one that has yielded: every peer gets broadcasts in their order.
+    // Earlier broadcasts are still being delivered: every peer gets broadcasts in order.
     if (!this.isScheduled) this.proceed();
     // protection: broadcasts that wait are bounded
     while (this.waitingBytes > MOST_WAITING) this.serve(Number.POSITIVE_INFINITY);
@@ -182,7 +187,7 @@ export class LocalBroadcaster implements LocalScope {
     if (this.isScheduled) setImmediate(this.turn);
   };
 
-  /** Hands the oldest broadcast to so many more of its peers. */
+  /** Delivers the oldest broadcast to the given number of its remaining peers. */
   private serve(most: number): void {
     const [first] = this.queue;
     if (first === undefined) return;

@@ -2,26 +2,29 @@ import { isThenable } from '../admission/awaitable.js';
 import type { MessageParser } from '../config/code-types.js';
 import { countNodes, INDEX_BYTES, indexedObjects, measureStructure, NODE_BYTES, REFUSED } from './json-structure.js';
 
-/** Thrown by a `messageParser`: this peer sends what cannot be understood here. The connection is closed with 1003. */
+/**
+ * Thrown by a `messageParser` to close the connection with 1003, because the peer sends data that this endpoint cannot
+ * handle.
+ */
 export class UnsupportedDataError extends Error {
   override readonly name = 'UnsupportedDataError';
 }
 
-/** What a message says: which event, with what data. */
+/** A parsed message: an event and its data. */
 export interface Message {
-  /** Any JSON value; what a `@SubscribeMessage()` names is found by it, as `Map.get` finds a key. */
+  /** Any JSON value; handlers are found by it as `Map.get` finds a key. */
   readonly event: unknown;
   readonly data: unknown;
-  /** Bytes that its structure is counted as. */
+  /** Bytes that the structure of the message counts. */
   readonly charge: number;
 }
 
-/** A frame that is no message: in silence, as an invalid message, or as data that is not spoken here. */
+/** Results for a frame that is not a message: ignored silently, an invalid message, or unsupported data. */
 export type NoMessage = 'dropped' | 'malformed' | 'unsupported';
 
 /**
- * `{ "event": …, "data": … }`, or `undefined` where it is anything else: no JSON, another shape, more than `maxNodes`
- * values and keys, nested more than 256 deep, or with a key that would reach a prototype.
+ * Parses `{ "event": …, "data": … }`. Returns `undefined` for anything else: invalid JSON, another shape, more than
+ * `maxNodes` values and keys, nesting deeper than 256, or a key that would reach a prototype.
  */
 export function parseMessage(data: Buffer, maxNodes: number): Message | undefined {
   const nodes = measureStructure(data, maxNodes);
@@ -35,7 +38,7 @@ export function parseMessage(data: Buffer, maxNodes: number): Message | undefine
   return { event, data: content, charge };
 }
 
-/** Of the text that was measured last. */
+/** The structure bytes of the last measured text. */
 const chargeOf = (nodes: number): number => nodes * NODE_BYTES + indexedObjects * INDEX_BYTES;
 
 function parseJson(text: string): unknown {
@@ -46,7 +49,10 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** Reads a message, with the application's own parser where it has one. `failed` is told what that one throws. */
+/**
+ * Parses a message, with the application's own parser if it has one. `failed` is called with an error that this parser
+ * throws.
+ */
 export function readMessage(
   data: Buffer,
   isBinary: boolean,
@@ -67,7 +73,7 @@ export function readMessage(
     // end protection
     const { event, data: content } = message as Message;
     if (isJson) return { event, data: content, charge };
-    // What a parser makes of binary data, or of text in another language, cannot be known before it has run.
+    // The structure of binary data, or of text in another format, is only known after the parser has run.
     const nodes = countNodes(content, maxNodes);
     return nodes === REFUSED ? 'malformed' : { event, data: content, charge: nodes * NODE_BYTES };
   } catch (error) {
@@ -77,14 +83,14 @@ export function readMessage(
   }
 }
 
-/** It begins as a JSON object or array does. */
+/** Whether the data begins like a JSON object or array. */
 function looksLikeJson(data: Buffer): boolean {
   let at = 0;
   while (at < data.length && data[at]! <= 0x20) at++;
   return data[at] === 0x7b || data[at] === 0x5b;
 }
 
-/** An asynchronous parser is a mistake of the application's; its rejection must not end the process. */
+/** An asynchronous parser is an error in the application; its rejection must not end the process. */
 function disown(promise: PromiseLike<unknown>): never {
   Promise.resolve(promise).then(undefined, () => undefined);
   throw new TypeError('messageParser returned a promise: it must be synchronous');

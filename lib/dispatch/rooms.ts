@@ -1,36 +1,36 @@
 import type { SecureSocket } from '../connection/secure-socket.js';
 
-/** Rooms that one connection may be in. */
+/** Maximum number of rooms of one connection. */
 export const MAX_ROOMS = 100;
-/** Characters of a room's name. */
+/** Maximum length of a room's name in characters. */
 export const MAX_ROOM_NAME = 128;
 
-/** Whoever must know which rooms have members in this process. */
+/** Is notified of the rooms that have members in this process. */
 export interface RoomObserver {
   roomOpened(room: string): void;
   roomClosed(room: string): void;
 }
 
-/** Who is in which room, of one gateway. A room is there while somebody is in it. */
+/** The rooms of one gateway and their members. A room exists while it has members. */
 export class Rooms {
   private observer: RoomObserver | undefined;
   private readonly members = new Map<string, Set<SecureSocket>>();
   private readonly rooms = new Map<SecureSocket, Set<string>>();
 
-  /** Tells of the rooms that there are, and of each that opens or closes. */
+  /** Reports the existing rooms to a watcher, and from then on each room that is created or removed. */
   observe(observer: RoomObserver): void {
     this.observer = observer;
     for (const room of this.members.keys()) observer.roomOpened(room);
   }
 
-  /** Throws a `RangeError` for a name that is none. */
+  /** Throws a `RangeError` for an invalid name. */
   check(room: string): void {
     if (typeof room !== 'string' || room === '' || room.length > MAX_ROOM_NAME) {
       throw new RangeError(`the name of a room must have 1 to ${MAX_ROOM_NAME} characters`);
     }
   }
 
-  /** Throws a `RangeError` for a name, or a number of rooms, that is too large. */
+  /** Throws a `RangeError` for an invalid name, or if the connection is in too many rooms. */
   join(socket: SecureSocket, room: string): void {
     // protection: names of rooms are bounded
     this.check(room);

@@ -2,31 +2,31 @@ import type { Observable } from 'rxjs';
 import type { SecureConnection as Connection } from '../connection/secure-socket.js';
 import type { RunningTask } from '../connection/server-connection.js';
 
-/** What becomes of what an observable says. */
+/** The receiver of what an observable emits. */
 export interface StreamOwner {
   spoke(stream: Stream, value: unknown): void;
   broke(stream: Stream, error: unknown): void;
   ended(stream: Stream): void;
 }
 
-/** A handler's observable, followed until it or its connection ends. */
+/** The subscription to a handler's observable, until it or its connection ends. */
 export class Stream {
   closed = false;
-  /** It has said something. */
+  /** The observable has emitted a value. */
   begun = false;
   private subscription: { unsubscribe(): void } | undefined;
 
   constructor(
     private readonly owner: StreamOwner,
     readonly connection: Connection,
-    /** The task whose place it keeps, until it has spoken. */
+    /** The task whose place the observable keeps until its first value. */
     public task: Task | undefined,
   ) {}
 
   follow(source: Observable<unknown>): void {
     try {
       this.subscription = source.subscribe(this);
-      // It may have been ended before `subscribe` has returned.
+      // It may have been ended before `subscribe` returns.
       if (this.closed) this.subscription?.unsubscribe();
     } catch (error) {
       this.error(error);
@@ -49,47 +49,47 @@ export class Stream {
     this.owner.ended(this);
   }
 
-  /** Follows no longer. Throws what the observable's own teardown throws. */
+  /** Unsubscribes. Throws what the observable's own teardown throws. */
   unsubscribe(): void {
     this.closed = true;
     this.subscription?.unsubscribe();
   }
 }
 
-/** What becomes of a handler's result. */
+/** The receiver of a handler's result. */
 export interface TaskOwner {
-  /** One more handler runs, or one less. */
+  /** Counts running handlers up or down. */
   counted(change: 1 | -1): void;
   settled(task: Task, result: unknown): void;
   failed(task: Task, error: unknown): void;
 }
 
 /**
- * One message in the hands of its handlers. Tasks are used again and again, with the two functions
- * that a promise needs: handling a message makes neither an object nor a closure.
+ * One message that is being handled. Tasks and their two promise callbacks are reused, so that handling a message
+ * allocates neither an object nor a closure.
  */
 export class Task implements RunningTask {
   connection!: Connection;
   next: RunningTask | undefined = undefined;
   event: unknown = undefined;
-  /** Bytes that are held for it: those of its message and those of the message's structure. */
+  /** Bytes that are held for the message and its structure. */
   size = 0;
-  /** Of them, those of the structure: they are held until its handlers have settled, whatever becomes of the peer. */
+  /** The bytes of the structure: they are held until the handlers have settled, even if the connection ends. */
   charge = 0;
   dueAt = 0;
-  /** Where metrics are switched on. */
+  /** Start time, if metrics are enabled. */
   startedAt = 0;
-  /** Results that are still to come. */
+  /** Number of results that are awaited. */
   remaining = 0;
-  /** Its time is over, or its connection: results are forgotten. */
+  /** The task has timed out, or its connection has ended: results are ignored. */
   abandoned = false;
-  /** A shutdown waits for it. */
+  /** A shutdown waits for the task. */
   counts = true;
-  /** Observables that its handlers run in. */
+  /** Observables that handlers run in. */
   held: Set<Stream> | undefined = undefined;
-  /** What its handlers have promised, for as long as it may still be abandoned. */
+  /** The promises of the handlers, while the task can still be abandoned. */
   promises: PromiseLike<unknown>[] | PromiseLike<unknown> | undefined = undefined;
-  /** Once abandoned, the deadline after which a shutdown does not wait for it, and the bytes that it still holds. */
+  /** For an abandoned task: the deadline until which a shutdown waits for it, and the bytes that it still holds. */
   orphan: Orphan | undefined = undefined;
   readonly onResult: (result: unknown) => void;
   readonly onError: (error: unknown) => void;
@@ -99,7 +99,7 @@ export class Task implements RunningTask {
     this.onError = (error) => owner.failed(this, error);
   }
 
-  /** A handler has promised its result. */
+  /** Records the promise of a handler. */
   awaits(promise: PromiseLike<unknown>): void {
     const { promises } = this;
     if (promises === undefined) this.promises = promise;
@@ -108,18 +108,18 @@ export class Task implements RunningTask {
   }
 }
 
-/** What an abandoned task leaves behind until its handlers have settled. */
+/** The state of an abandoned task until its handlers have settled. */
 export interface Orphan {
-  /** Gives back what is still held for it. Called once. */
+  /** Releases the bytes that are still held for the task. Called once. */
   end(): void;
 }
 
 const MOST_SPARE = 1024;
 
-/** Tasks that wait to be used again. */
+/** Unused tasks. */
 export class TaskPool {
   private readonly spare: Task[] = [];
-  /** Promises of abandoned tasks: one that was collected as garbage will never settle. */
+  /** Promises of abandoned tasks: a promise that has been garbage-collected will never settle. */
   private readonly collected = new FinalizationRegistry<{ orphan: Orphan; left: number; task: Task }>((watched) => {
     if (--watched.left === 0 && watched.task.orphan === watched.orphan) this.giveBack(watched.task);
   });
@@ -142,7 +142,7 @@ export class TaskPool {
     return task;
   }
 
-  /** Takes a task off its connection's list. */
+  /** Removes a task from its connection's list. */
   unlink(task: Task): void {
     const state = task.connection.dispatch;
     if (state.tasks === task) state.tasks = task.next;
@@ -154,7 +154,10 @@ export class TaskPool {
     task.next = undefined;
   }
 
-  /** Its handlers still run, and nobody waits for their results: `orphan` ends when they have settled, or cannot any more. */
+  /**
+   * Abandons the task: its handlers still run, but their results are not awaited. `orphan` ends when they have settled,
+   * or can no longer settle.
+   */
   abandon(task: Task, orphan: Orphan): void {
     const { promises } = task;
     task.abandoned = true;
@@ -174,11 +177,11 @@ export class TaskPool {
     task.orphan = undefined;
     orphan?.end();
     this.discount(task);
-    // The functions of an abandoned one may still be called.
+    // The callbacks of an abandoned task may still be called, so they are not reused.
     if (orphan === undefined && this.spare.length < MOST_SPARE) this.spare.push(task);
   }
 
-  /** A shutdown waits for it no longer. */
+  /** A shutdown no longer waits for the task. */
   discount(task: Task): void {
     if (!task.counts) return;
     task.counts = false;
