@@ -122,7 +122,7 @@ function checkLine(name: string, value: unknown): HeaderLine {
   if (FORBIDDEN.test(name)) throw new BadAnswer(`the response header ${name} is not a guard's to set`);
   const text = typeof value === 'number' ? String(value) : value;
   if (typeof text !== 'string' || !FIELD_VALUE.test(text))
-    throw new BadAnswer(`the value of ${name} is no header value`);
+    throw new BadAnswer(`the value of ${name} is not a valid header value`);
   return [name, text];
 }
 

@@ -1,19 +1,22 @@
 import { lowerCaseHeaders } from '../http/fields.js';
 import type { ResponseHead } from '../http/head-parser.js';
 
-/** Finds the end of a response's body (RFC 9112, section 6.3). Keeps no byte of it. */
+/** Finds the end of a response's body (RFC 9112, section 6.3). It stores no bytes. */
 export interface BodyReader {
-  /** Announced length, in bytes. */
+  /** The announced length in bytes. */
   readonly length: number | undefined;
-  /** Hands the body's own bytes to `take`; true when it has ended. */
+  /** Passes the bytes of the body to `take`. Returns true when the body has ended. */
   read(chunk: Buffer, take: (data: Buffer) => void): boolean;
 }
 
 const DIGITS = /^\d{1,15}$/;
-/** Responses that have no body whatever their headers say. */
+/** Statuses of responses that never have a body. */
 const BODYLESS: ReadonlySet<number> = new Set([204, 304]);
 
-/** The reader for this head. Contradictions are read until the server closes, as limits and timeouts allow. */
+/**
+ * Returns the reader for this head. If the headers contradict each other, the body ends when the server closes, within
+ * limits and timeouts.
+ */
 export function bodyReader({ status, rawHeaders }: ResponseHead, maxLineLength: number): BodyReader {
   if (BODYLESS.has(status)) return new SizedBody(0);
   const { 'transfer-encoding': encoding, 'content-length': length } = lowerCaseHeaders(rawHeaders);
@@ -49,11 +52,11 @@ class SizedBody implements BodyReader {
 const SIZE_LINE = /^([0-9A-Fa-f]{1,12})[\t ]*(?:;[^\r\n]*)?\r\n$/;
 const LF = 0x0a;
 
-/** The trailers are left unread: the connection ends anyway. What is no chunk ends the body. */
+/** The trailers are not read, because the connection is closed anyway. An invalid chunk ends the body. */
 class ChunkedBody implements BodyReader {
   readonly length = undefined;
   private line = '';
-  /** Bytes of the current chunk that are still to come, its CRLF included; 0: a size line. */
+  /** Bytes of the current chunk that are still missing, including its CRLF; 0 while a size line is read. */
   private left = 0;
 
   constructor(private readonly maxLineLength: number) {}

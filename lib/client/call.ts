@@ -11,7 +11,7 @@ import { TCHAR } from '../http/grammar.js';
 import { type HeadersInput, headerLines, headerText, type Line } from './request-head.js';
 import { parseUrl, type Target } from './target.js';
 
-/** What opens sockets in place of `net` and `tls`: an `http.Agent`, or anything with its `createConnection`. */
+/** Opens sockets in place of `net` and `tls`: an `http.Agent`, or any object with its `createConnection`. */
 export interface ConnectionAgent {
   createConnection(
     options: object,
@@ -20,25 +20,26 @@ export interface ConnectionAgent {
 }
 
 /**
- * The options of one call. What is left out comes from the environment and the defaults, or from the module's settings.
+ * The options of one call. Options that are left out come from the environment and the defaults, or from the module's
+ * settings.
  *
- * Of the groups hold here: all of `http` and `compression`; of `messages` `maxSize`, `maxFragments`, `assemblyTimeout`,
- * and for messages that wait for the iterator `maxQueue` and `maxQueueBytes`; of `buffers` `maxBuffered`, `writeLimit`
- * (for pongs) and `stallTimeout`; all of `keepalive`. The rates `messages.rate`, `byteRate` and `controlRate` hold only
- * where the call itself names them: one chooses the servers that one dials.
+ * These settings apply: all of `http`, `keepalive` and `compression`; `messages.maxSize`, `maxFragments` and
+ * `assemblyTimeout`, and `maxQueue` and `maxQueueBytes` for messages that wait for the iterator; `buffers.maxBuffered`,
+ * `writeLimit` (for pongs) and `stallTimeout`. The rates `messages.rate`, `byteRate` and `controlRate` apply only if
+ * the call sets them, because an application chooses the servers that it connects to.
  */
 export interface ConnectOptions extends NonNullable<SecureWsOptions['client']> {
-  /** Further request headers; not the handshake's own. A `User-Agent` here replaces `userAgentHeader`. */
+  /** Additional request headers, except those of the handshake. A `User-Agent` here replaces `userAgentHeader`. */
   readonly headers?: HeadersInput;
   /** The `Origin` header. Default: none. */
   readonly origin?: string;
-  /** Asked for in this order; the server may choose one of them. */
+  /** Offered subprotocols in order of preference; the server may select one. */
   readonly subprotocols?: readonly string[];
-  /** Options of Node's `tls.connect`: `ca`, `cert`, `key`, … Certificates are verified unless they say otherwise. */
+  /** Options of Node's `tls.connect`: `ca`, `cert`, `key`, … By default certificates are verified. */
   readonly tls?: ConnectionOptions;
   /** Opens the sockets to the URL's own origin. */
   readonly agent?: Agent | ConnectionAgent;
-  /** Ends the attempt: the promise is rejected with its reason. An open socket is not touched. */
+  /** Aborts the attempt: the promise is rejected with the signal's reason. An open socket is not affected. */
   readonly signal?: AbortSignal;
   readonly http?: SecureWsOptions['http'];
   readonly messages?: SecureWsOptions['messages'];
@@ -47,12 +48,12 @@ export interface ConnectOptions extends NonNullable<SecureWsOptions['client']> {
   readonly compression?: SecureWsOptions['compression'];
 }
 
-/** A call with everything resolved. */
+/** A call with all options resolved. */
 export interface Call {
   readonly target: Target;
   readonly credentials: string | undefined;
   readonly settings: Settings;
-  /** Paths of the settings that the call itself names. */
+  /** Paths of the settings that the call itself sets. */
   readonly named: ReadonlySet<string>;
   readonly headers: readonly Line[];
   readonly userAgent: string | undefined;
@@ -72,7 +73,7 @@ const OUR_GROUPS: ReadonlySet<string | undefined> = new Set([...GROUPS, 'client'
 const OUR_ROWS = ROWS.filter(({ group }) => OUR_GROUPS.has(group));
 const OUR_VARIABLES: ReadonlySet<string | undefined> = new Set(OUR_ROWS.map(({ row }) => row.variable));
 
-/** What a call leaves out: from the module's settings, or else from the environment, read anew. */
+/** The settings for options that a call leaves out: the module's settings, or else the environment, read again. */
 export function resolveCall(url: string | URL, options: ConnectOptions, base?: Settings): Call {
   const problems: string[] = [];
   const parsed = parseUrl(url);
@@ -111,7 +112,7 @@ function unknownOption(name: string): string {
 
 type Grouped = Record<string, unknown>;
 
-/** The call's options in the form of the table: those of `client` in their group. */
+/** The call's options in the structure of the option table: those of `client` in their group. */
 function grouped(options: ConnectOptions): Grouped {
   const given = options as Record<string, unknown>;
   const pick = (names: readonly string[]): Grouped =>
@@ -119,7 +120,7 @@ function grouped(options: ConnectOptions): Grouped {
   return { ...pick(GROUPS), client: pick(CLIENT_NAMES) };
 }
 
-/** The call's options with the module's settings behind them. */
+/** Merges the call's options with the module's settings. */
 function behind(written: Grouped, base: Settings): Grouped {
   const merged: Grouped = { ...written };
   for (const group of [...GROUPS, 'client'] as const) {
@@ -133,7 +134,7 @@ function behind(written: Grouped, base: Settings): Grouped {
 
 const NO_ENVIRONMENT: Environment = { get: () => undefined, names: [] };
 
-/** Only the variables that mean something to a client: what is wrong with a server's does not concern it. */
+/** Only the variables of settings that a client uses: invalid server settings must not affect a client. */
 function clientEnvironment(): Environment {
   const all = defaultEnvironment();
   return {
@@ -161,9 +162,12 @@ function codeOptions(
   const has = (name: string): boolean => lines.some(([given]) => given.toLowerCase() === name);
   const check = (holds: boolean, problem: string): void => void (holds || problems.push(problem));
   check(origin === undefined || !!headerText(origin), 'origin must be a header value');
-  check(origin === undefined || !has('origin'), 'origin and headers.Origin: only one of them');
-  check(!hasCredentials || !has('authorization'), 'credentials in the URL and headers.Authorization: only one of them');
-  check(isSubprotocols(subprotocols), 'subprotocols must be a list of different tokens');
+  check(origin === undefined || !has('origin'), 'origin and headers.Origin exclude each other: set only one of them');
+  check(
+    !hasCredentials || !has('authorization'),
+    'credentials in the URL and headers.Authorization exclude each other: set only one of them',
+  );
+  check(isSubprotocols(subprotocols), 'subprotocols must be a list of distinct tokens');
   check(typeof tls === 'object' && tls !== null, "tls must be an object of Node's TLS options");
   check(agent === undefined || isAgent(agent), 'agent must have a function createConnection');
   check(signal === undefined || typeof signal?.addEventListener === 'function', 'signal must be an AbortSignal');

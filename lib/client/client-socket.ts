@@ -7,26 +7,29 @@ import { type AsyncContext, captureContext } from '../net/async-context.js';
 import type { Dialled } from './dial.js';
 import { Inbox, type Message } from './inbox.js';
 
-/** How a connection ended. */
+/** The end of a connection. */
 export interface Closed {
-  /** Of the server's close frame; 1005: it had none; 1006: there was no close frame (RFC 6455, section 7.4.1). */
+  /**
+   * The code of the server's close frame; 1005: it had no code; 1006: there was no close frame (RFC 6455, section
+   * 7.4.1).
+   */
   readonly code: number;
   readonly reason: string;
-  /** Why we ended it, or what broke, where that was it. */
+  /** The reason why this side ended the connection, or the error that ended it. */
   readonly cause: string | undefined;
 }
 
-/** A connection that we have opened. */
+/** A connection that this process has opened. */
 class ClientConnection extends Connection {
   declare readonly sink: ClientSocket;
-  /** Of whoever has opened it. */
+  /** The async context of the code that opened the connection. */
   readonly asyncContext: AsyncContext = captureContext();
 
   constructor(context: ConnectionContext, transport: Socket, sink: ClientSocket, agreed: Agreed) {
     super(context, transport, sink, agreed);
   }
 
-  /** What has come is for whoever asks, whatever has become of the connection. */
+  /** Received messages can be taken even after the connection has ended. */
   override get isServing(): boolean {
     return true;
   }
@@ -39,7 +42,9 @@ class ClientConnection extends Connection {
     return 'the server does not read';
   }
 
-  /** What a listener throws is the application's, as it is with any emitter; the connection goes on. */
+  /**
+   * An error that a listener throws is thrown to the emitter's caller, as with any emitter; the connection stays open.
+   */
   report(error: unknown): void {
     process.nextTick(() => {
       throw error;
@@ -51,32 +56,34 @@ class ClientConnection extends Connection {
     else this.kill(reason);
   }
 
-  /** The application has taken a message, or asked for more: where TCP has ended it has time for the next. */
+  /**
+   * The application has taken a message or asked for one: after the end of TCP it gets a new timeout for the next
+   * message.
+   */
   asked(): void {
     // protection: client: whoever reads has time for the next message
     if (this.isCut && this.state !== 'closed') this.linger();
     // end protection
   }
 
-  /** A client goes on reading whatever it has written. */
+  /** A client keeps reading, however many bytes are unsent. */
   protected override pauseForOutput(): void {}
 }
 
 /**
- * An open connection to a server: a `WebSocket` as of `ws`, with the limits of the call kept.
+ * An open connection to a server: a `WebSocket` as in `ws`, within the limits of the call.
  *
- * Messages wait, `messages.maxQueue` of them at most, until somebody listens to `'message'` or iterates; then reading
- * pauses, and with it what the server may be late with. The rest of what was read waits as it came, compressed, and the
- * end of the connection behind it: where the server closes, or TCP ends, whoever reads gets what was complete before,
- * and then the end. What nobody takes for `keepalive.closeTimeout` after the end of TCP is dropped. Our own `close()`
- * and `terminate()` drop at once what had not begun to wait for the iterator.
+ * Up to `messages.maxQueue` messages are queued until there is a `'message'` listener or an iterator; then reading
+ * pauses, and deadlines for the server are suspended. When the server closes, or TCP ends, the queued messages can
+ * still be taken, followed by the end. If nothing is taken for `keepalive.closeTimeout` after the end of TCP, the queue
+ * is dropped. Our own `close()` and `terminate()` drop at once what was not yet queued for the iterator.
  *
- * An `'error'` without a listener is no end of the process: how the connection ended is told by `closed`.
+ * An `'error'` without a listener does not end the process: `closed` reports how the connection ended.
  */
 export class ClientSocket extends ConnectedSocket {
   /**
-   * Fulfilled when TCP has ended, and what came before its end has been taken, or no message of it for the close
-   * timeout; never rejected.
+   * Fulfilled when TCP has ended and all earlier messages have been taken, or when none was taken for the close
+   * timeout. Never rejected.
    */
   readonly closed: Promise<Closed>;
   /** @internal */ readonly connection: ClientConnection;
@@ -101,7 +108,7 @@ export class ClientSocket extends ConnectedSocket {
     connection.begin(rest);
   }
 
-  /** Round trip of the last ping in milliseconds, `undefined` before the first pong. */
+  /** Round-trip time of the last ping in milliseconds; `undefined` before the first pong. */
   get latency(): number | undefined {
     return this.connection.keepalive.latency;
   }
@@ -117,8 +124,8 @@ export class ClientSocket extends ConnectedSocket {
   }
 
   /**
-   * The messages, text as a string, binary as a `Buffer`, until the connection has ended, however it does. Leaving the
-   * loop does not close the connection; iterating again goes on with the next message.
+   * Iterates over the messages, text as a string, binary as a `Buffer`, until the connection has ended, for whatever
+   * reason. Leaving the loop does not close the connection; a new iteration continues with the next message.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<Message> {
     const { inbox } = this;
@@ -139,7 +146,7 @@ export class ClientSocket extends ConnectedSocket {
     };
   }
 
-  // What the connection tells
+  // Called by the connection
 
   /** @internal */ get takes(): boolean {
     if (this.inbox.isAsked) return true;
@@ -151,7 +158,7 @@ export class ClientSocket extends ConnectedSocket {
     return this.isListenedTo;
   }
 
-  /** @internal Listeners beside iterators, and those after our own close, hear messages at once. */
+  /** @internal `'message'` listeners get messages at once if an iterator is also active, or after our own close. */
   heard(data: Buffer, isBinary: boolean): void {
     const isAtOnce = this.inbox.iterators > 0 || this.connection.reader?.isLeft;
     if (isAtOnce && this.isListenedTo) this.tell('message', this.told(data, isBinary), isBinary);
@@ -175,7 +182,7 @@ export class ClientSocket extends ConnectedSocket {
   }
 }
 
-/** The address that the connection leads to, after redirects. */
+/** The address of the connection after redirects. */
 Object.defineProperty(ClientSocket.prototype, 'url', {
   configurable: true,
   enumerable: true,
@@ -184,12 +191,12 @@ Object.defineProperty(ClientSocket.prototype, 'url', {
   },
 });
 
-/** Hands what waits to the listeners, in a while. */
+/** Passes queued messages to the listeners, in a later tick. */
 const handOverSoon = (socket: ClientSocket): void => process.nextTick(handOver, socket);
 
 const handOver = ({ connection }: ClientSocket): void => connection.reader?.handOver();
 
-/** What came before anybody listened is handed over once the listener is there. */
+/** Messages that arrived before there was a listener are delivered after the listener was added. */
 function onNewListener(this: ConnectedSocket, event: string): void {
   if (event === 'message') handOverSoon(this as ClientSocket);
 }

@@ -5,30 +5,30 @@ import { reconnect } from './reconnect.js';
 import { sharedRuntime } from './runtime.js';
 
 /**
- * Opens a connection to `ws:` or `wss:` (`http:` and `https:` mean the same).
+ * Opens a connection to a `ws:` or `wss:` URL (`http:` and `https:` mean the same).
  *
- * What `options` leave out comes from the environment and the defaults, read at each call. Rejects with a
- * `ConfigurationError` that lists all problems of URL and options; with a subclass of `HandshakeError` where the server
- * breaks a limit or does not answer with a valid 101; with Node's own error where the network or TLS fails; with the
- * reason of `options.signal`. Nothing is left open then.
+ * Options that are left out come from the environment and the defaults, read at each call. Rejects with a
+ * `ConfigurationError` that lists all problems of the URL and the options; with a subclass of `HandshakeError` if the
+ * server exceeds a limit or does not answer with a valid 101; with Node's own error if the network or TLS fails; or
+ * with the reason of `options.signal`. No socket stays open after a rejection.
  */
 export async function connect(url: string | URL, options: ConnectOptions = {}): Promise<ClientSocket> {
   return open(resolveCall(url, options), sharedRuntime);
 }
 
 /**
- * One open connection after the other:
+ * Yields one open connection after the other:
  *
  *     for await (const socket of reconnecting('wss://feed.example/stream')) {
  *       for await (const message of socket) …
  *     }
  *
- * The next one is opened when the one before has ended, after a delay. Network failures, timeouts and the statuses
- * 500, 502, 503, 504 are tried again; other refusals end it with their error. The first delay is random between 0 and
- * `backoffInitialDelay`, the next is `backoffMinDelay`, and each one after is `backoffFactor` times as long, up to
- * `backoffMaxDelay`, all ±10 %; a longer `Retry-After` counts, up to `backoffMaxDelay`; a connection that lived ten
- * seconds starts anew. Leaving the loop closes the socket (1000). When `options.signal` aborts, the socket is closed
- * (1001) and the iteration is over. Throws a `ConfigurationError` at once.
+ * When a connection has ended, the next one is opened after a delay. Network failures, timeouts and the statuses 500,
+ * 502, 503 and 504 are retried; other refusals end the iteration with their error. The first delay is random from 0 to
+ * `backoffInitialDelay`, the second is `backoffMinDelay`, and each further one is `backoffFactor` times as long, up to
+ * `backoffMaxDelay`, all ±10 %. A longer `Retry-After` is honoured, up to `backoffMaxDelay`. A connection that lived
+ * ten seconds resets the sequence. Leaving the loop closes the socket (1000). When `options.signal` aborts, the socket
+ * is closed (1001) and the iteration ends. Throws a `ConfigurationError` synchronously.
  */
 export function reconnecting(
   url: string | URL,

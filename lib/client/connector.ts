@@ -9,23 +9,26 @@ import { type ClientRuntime, sharedRuntime } from './runtime.js';
 import { LinkedSignal } from './signals.js';
 
 /**
- * `connect` and `reconnecting` with the module's settings behind the options of a call. What it opened is closed with
- * 1001 when the application shuts down, and terminated after `keepalive.closeTimeout` at the latest; attempts are
- * aborted, and later ones rejected.
+ * `connect` and `reconnecting` with the module's settings for options that a call leaves out. When the application
+ * shuts down, open connections are closed with 1001 and terminated after `keepalive.closeTimeout` at the latest,
+ * pending attempts are aborted, and later ones are rejected. Injectable.
  */
 @Injectable()
 export class SecureWsConnector implements OnModuleDestroy {
   private readonly sockets = new Set<ClientSocket>();
   private readonly shutdown = new AbortController();
 
-  /** @hidden `settings`: the module's, asked for at each call. `onRetry`: told before `reconnecting` waits, for a log. */
+  /**
+   * @hidden `settings`: returns the module's settings, at each call. `onRetry`: called before `reconnecting` waits, for
+   * the log.
+   */
   constructor(
     private readonly settings: () => Settings,
     private readonly onRetry?: (event: RetryEvent) => void,
     private readonly runtime: ClientRuntime = sharedRuntime,
   ) {}
 
-  /** As the function `connect`. */
+  /** Like the function `connect`. */
   async connect(url: string | URL, options: ConnectOptions = {}): Promise<ClientSocket> {
     const call = resolveCall(url, options, this.settings());
     const link = new LinkedSignal(call.signal, this.shutdown.signal);
@@ -36,7 +39,7 @@ export class SecureWsConnector implements OnModuleDestroy {
     }
   }
 
-  /** As the function `reconnecting`; ends when the application shuts down. */
+  /** Like the function `reconnecting`; ends when the application shuts down. */
   reconnecting(url: string | URL, options: ConnectOptions = {}): AsyncGenerator<ClientSocket, void, undefined> {
     return this.follow(resolveCall(url, options, this.settings()));
   }

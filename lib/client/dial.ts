@@ -10,16 +10,16 @@ import type { ClientRuntime } from './runtime.js';
 import { redirectTarget, sameOrigin, type Target } from './target.js';
 import { type Agreed, verifyUpgrade } from './verify.js';
 
-/** A connection that both sides have agreed on. */
+/** A connection whose handshake is complete. */
 export interface Dialled extends Agreed {
   readonly raw: Socket;
-  /** Bytes that came behind the 101. */
+  /** Bytes that arrived after the 101. */
   readonly rest: Buffer;
-  /** Where it leads, after redirects. */
+  /** The URL of the connection after redirects. */
   readonly target: Target;
 }
 
-/** Opens a connection, through redirects, within the open timeout. Nothing is left open when it rejects. */
+/** Opens a connection, following redirects, within the open timeout. No socket stays open when it rejects. */
 export async function dial(call: Call, runtime: ClientRuntime): Promise<Dialled> {
   const ending = new Ending(runtime, call.settings.http.openTimeout, call.signal);
   try {
@@ -57,10 +57,12 @@ interface Redirected {
   readonly isPublic: boolean;
 }
 
-/** What TLS options say whom to trust and how; those that say who we are stay with the call's own origin. */
+/**
+ * The TLS options about whom to trust and how. Those that identify the client are only used for the call's own origin.
+ */
 const TRUST = ['ca', 'crl', 'minVersion', 'maxVersion', 'ciphers', 'ecdhCurve', 'sigalgs'] as const;
 
-/** The call without everything that was meant for its own origin. */
+/** The call without everything that is only meant for its own origin. */
 function forStrangers(call: Call): Call {
   const tls: ConnectionOptions = Object.fromEntries(
     TRUST.filter((name) => call.tls[name] !== undefined).map((name) => [name, call.tls[name]]),
@@ -84,7 +86,7 @@ async function request(hop: Hop, runtime: ClientRuntime, ending: Ending): Promis
     const answer = read(raw, new ResponseReader(settings.http), ending);
     reached.announce?.();
     const response = await answer;
-    // Whatever it is, it is not from the server: nothing that it says is followed.
+    // The response may come from a proxy, not from the server: its redirects are not followed.
     // protection: client: a proxy that refuses is not followed
     if (refused) throw new UnexpectedStatusError(response.head, response.body);
     // end protection
@@ -107,7 +109,7 @@ function redirectOf(raw: Socket, { head, body }: Response, isPublic: boolean): R
   return { location, isPublic };
 }
 
-/** Reads one response; the socket is left paused behind it. */
+/** Reads one response; the socket is left paused after it. */
 function read(raw: Socket, reader: ResponseReader, ending: Ending): Promise<Response> {
   return during<Response>(raw, ending, (resolve, reject) => {
     const take = (outcome: Response | HandshakeError | undefined): void => {

@@ -7,8 +7,8 @@ import { onAbort } from './signals.js';
 const NEVER = Number.POSITIVE_INFINITY;
 
 /**
- * What ends an attempt early: the open timeout, or the caller's signal. One for name lookup, connect, TLS, requests,
- * redirects and refusal bodies together.
+ * The open timeout or the caller's signal, which end an attempt early. One object covers name lookup, connect, TLS,
+ * requests, redirects and the bodies of refusals.
  */
 export class Ending extends Timed {
   private failure: { readonly reason: unknown } | undefined;
@@ -29,12 +29,12 @@ export class Ending extends Timed {
     }
   }
 
-  /** Throws what ended it, if it has ended. */
+  /** Throws the reason if the attempt has been ended. */
   check(): void {
     if (this.failure !== undefined) throw this.failure.reason;
   }
 
-  /** Calls `end` when it ends; one listener at a time. Returns what takes it away. */
+  /** Calls `end` when the attempt is ended; only one listener at a time. Returns a function that removes it. */
   listen(end: (reason: unknown) => void): () => void {
     this.onEnd = end;
     return () => {
@@ -42,7 +42,10 @@ export class Ending extends Timed {
     };
   }
 
-  /** The value, or what ended it first; then a value that comes late is thrown away. */
+  /**
+   * Resolves to the value, or rejects when the attempt is ended first; a value that arrives later is passed to
+   * `discard`.
+   */
   async race<T>(value: Promise<T>, discard: (late: T) => void): Promise<T> {
     let over = false;
     const ended = new Promise<never>((_, reject) => this.listen(reject));
@@ -58,14 +61,14 @@ export class Ending extends Timed {
     }
   }
 
-  /** The attempt is over, one way or the other. */
+  /** Stops watching, because the attempt is complete. */
   release(): void {
     this.runtime.cancel(this);
     this.signal?.removeEventListener('abort', this.aborted);
     this.onEnd = undefined;
   }
 
-  /** The event loop was late: the server has as much more time. */
+  /** Extends the timeout because the event loop was late. */
   override onStall(silence: number): void {
     this.endsAt += silence;
   }
@@ -84,7 +87,7 @@ export class Ending extends Timed {
   }
 }
 
-/** Waits for `event`. Rejects, with the socket destroyed, on its error, its close, and the ending. */
+/** Waits for `event`. Rejects, and destroys the socket, on its error, its close, or the end of the attempt. */
 export function settle(socket: Socket, event: 'connect' | 'secureConnect', ending: Ending): Promise<void> {
   return during(socket, ending, (resolve) => {
     socket.once(event, resolve);
@@ -92,13 +95,13 @@ export function settle(socket: Socket, event: 'connect' | 'secureConnect', endin
   });
 }
 
-/** The server closed before it had answered. */
+/** The error for a server that closed before it had answered. */
 export const closedEarly = (): Error =>
   Object.assign(new Error('the server closed the connection before the handshake was complete'), {
     code: 'ECONNRESET',
   });
 
-/** A promise about a socket that lives no longer than the attempt; `start` returns what takes its listeners away. */
+/** Creates a promise about a socket of an attempt; `start` returns a function that removes its listeners. */
 export function during<T>(
   socket: Socket,
   ending: Ending,

@@ -1,7 +1,7 @@
 import { lowerCaseHeaders } from '../http/fields.js';
 import type { ResponseHead } from '../http/head-parser.js';
 
-/** The server, or the way to it, did not lead to an open WebSocket. */
+/** The connection attempt failed: because of the server, or of something on the way to it. */
 export class HandshakeError extends Error {
   override readonly name: string = 'HandshakeError';
 }
@@ -15,7 +15,7 @@ export class LineTooLongError extends HandshakeError {
   }
 }
 
-/** The responses before the handshake's end have more header lines together than `http.maxNumHeaders`. */
+/** The responses up to the end of the handshake have more header lines in total than `http.maxNumHeaders`. */
 export class TooManyHeadersError extends HandshakeError {
   override readonly name = 'TooManyHeadersError';
 
@@ -24,7 +24,7 @@ export class TooManyHeadersError extends HandshakeError {
   }
 }
 
-/** The body of a response that is not a 101 has, or announces, more bytes than `http.maxBodySize`. */
+/** The body of a response other than a 101 has, or announces, more bytes than `http.maxBodySize`. */
 export class BodyTooLargeError extends HandshakeError {
   override readonly name = 'BodyTooLargeError';
 
@@ -36,19 +36,19 @@ export class BodyTooLargeError extends HandshakeError {
   }
 }
 
-/** The server answered, and not with a 101. */
+/** The server answered with a status other than 101. */
 export class UnexpectedStatusError extends HandshakeError {
   override readonly name = 'UnexpectedStatusError';
   readonly status: number;
   /** The reason phrase; may be empty. */
   readonly reason: string;
-  /** By their names in lower case; lines of one name are joined with `, `. */
+  /** Headers by their names in lower case; lines with the same name are joined with `, `. */
   readonly headers: Readonly<Record<string, string>>;
 
   /** @hidden */
   constructor(
     head: ResponseHead,
-    /** Up to `http.maxBodySize`; what had come where the server closed too early. */
+    /** At most `http.maxBodySize` bytes; the bytes that had arrived if the server closed too early. */
     readonly body: Buffer,
   ) {
     super(`the server answered with status ${head.status}`);
@@ -58,12 +58,15 @@ export class UnexpectedStatusError extends HandshakeError {
   }
 }
 
-/** What the server sent is no HTTP response, or a 101 that does not answer our request (RFC 6455, section 4.1). */
+/**
+ * The server's answer is not a valid HTTP response, or is a 101 that does not match our request (RFC 6455, section
+ * 4.1).
+ */
 export class InvalidHandshakeError extends HandshakeError {
   override readonly name = 'InvalidHandshakeError';
 }
 
-/** More redirects than `client.maxRedirects`. */
+/** There were more redirects than `client.maxRedirects`. */
 export class TooManyRedirectsError extends HandshakeError {
   override readonly name = 'TooManyRedirectsError';
 
@@ -72,12 +75,12 @@ export class TooManyRedirectsError extends HandshakeError {
   }
 }
 
-/** A redirect to where the client does not go. */
+/** A redirect to a URL that the client does not follow. */
 export class RedirectRefusedError extends HandshakeError {
   override readonly name = 'RedirectRefusedError';
 }
 
-/** The handshake was not complete within `http.openTimeout`. */
+/** The opening handshake was not complete within `http.openTimeout`. */
 export class OpenTimeoutError extends HandshakeError {
   override readonly name = 'OpenTimeoutError';
 
@@ -85,6 +88,6 @@ export class OpenTimeoutError extends HandshakeError {
     /** Milliseconds. */
     readonly timeout: number,
   ) {
-    super(`the handshake handshake was not complete within ${timeout} ms`);
+    super(`the opening handshake was not complete within ${timeout} ms`);
   }
 }

@@ -8,30 +8,36 @@ export type Result = IteratorResult<Message, undefined>;
 const DONE: Result = Object.freeze({ value: undefined, done: true });
 const asMessage = (data: Buffer, isBinary: boolean): Message => (isBinary ? data : data.toString());
 
-/** Hands messages to whoever asks for the next. Those that nobody has asked for yet wait in the reader's queue. */
+/**
+ * Passes messages to consumers that ask for the next one. Messages that nobody has asked for wait in the reader's
+ * queue.
+ */
 export class Inbox {
-  /** Iterators at work. */
+  /** Number of active iterators. */
   iterators = 0;
   private askers: ((result: Result) => void)[] = [];
   private ended = false;
 
-  /** `reader`: what waits, if anything ever came. `asked`: called when somebody has asked. */
+  /**
+   * `reader`: returns the reader with the queued messages, if anything was received. `asked`: called when a message is
+   * requested.
+   */
   constructor(
     private readonly reader: () => MessageReader | undefined,
     private readonly asked: () => void,
   ) {}
 
-  /** Somebody waits for a message. */
+  /** A consumer is waiting for a message. */
   get isAsked(): boolean {
     return this.askers.length > 0;
   }
 
-  /** To the first who waits. */
+  /** Passes a message to the first waiting consumer. */
   give(data: Buffer, isBinary: boolean): void {
     this.askers.shift()?.({ value: asMessage(data, isBinary), done: false });
   }
 
-  /** The next message; `done` when the connection has ended and nothing waits any more. */
+  /** The next message; `done` when the connection has ended and no message is queued. */
   next(): Promise<Result> {
     this.asked();
     const waiting = this.reader()?.shift();
@@ -41,13 +47,13 @@ export class Inbox {
     return new Promise((resolve) => this.askers.push(resolve));
   }
 
-  /** No more will come. What waits can still be taken. */
+  /** Records that no more messages will arrive. Queued ones can still be taken. */
   end(): void {
     this.ended = true;
     this.dismiss();
   }
 
-  /** Whoever asks now gets nothing. */
+  /** Ends all iterations at once. */
   dismiss(): void {
     for (const asker of this.askers.splice(0)) asker(DONE);
   }

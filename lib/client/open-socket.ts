@@ -12,26 +12,26 @@ import { type Ending, settle } from './ending.js';
 import { RedirectRefusedError } from './errors.js';
 import type { Target } from './target.js';
 
-/** How to reach a target. */
+/** The parameters for reaching a target. */
 export interface Way {
   readonly target: Target;
   readonly tls: ConnectionOptions;
   readonly agent: ConnectionAgent | undefined;
-  /** It was a redirect from a public address that led here: private ones are refused. */
+  /** The target comes from a redirect from a public address: private addresses are refused. */
   readonly publicOnly: boolean;
 }
 
 export interface Reached {
   readonly socket: Socket;
-  /** Nothing says that this is an address of a private network. */
+  /** The peer's address is not known to be in a private network. */
   readonly isPublic: boolean;
-  /** Somebody listens to the socket: what a proxy said in place of the server is handed over only then. */
+  /** Tells the agent that the socket has a listener; a proxy agent then replays the proxy's response. */
   announce?(): void;
 }
 
 /**
- * Loopback, link-local and private networks, what else is nobody's on the internet (RFC 6890), and the forms of IPv6
- * addresses that stand for IPv4 ones without being read as such: translated (RFC 2765), 6to4 and Teredo.
+ * Loopback, link-local and private networks, other networks that are not on the public internet (RFC 6890), and IPv6
+ * forms that contain IPv4 addresses: translated (RFC 2765), 6to4 and Teredo.
  */
 const PRIVATE = addressList(
   'loopback',
@@ -54,20 +54,20 @@ const PRIVATE = addressList(
   'fec0::/10',
 );
 
-/** False for what cannot be read, too. */
+/** Whether an address is public; false for an invalid address. */
 export function isPublicAddress(text: string | undefined): boolean {
   const address = text === undefined ? undefined : parseAddress(text.replace(/%.*$/, ''));
   return address !== undefined && !PRIVATE.has(address);
 }
 
-/** An open socket to the target, after TLS where the target asks for it. Nothing is left when it rejects. */
+/** Opens a socket to the target, including TLS if required. No socket stays open when it rejects. */
 export async function openSocket(way: Way, ending: Ending): Promise<Reached> {
   return way.agent === undefined ? direct(way, ending) : throughAgent(way, way.agent, ending);
 }
 
 async function direct(way: Way, ending: Ending): Promise<Reached> {
   const { host, port, secure } = way.target;
-  // An address that is named is judged before anything is sent to it; those of a name inside its look-up.
+  // A literal address is checked before anything is sent to it; the addresses of a name are checked in the lookup.
   if (isIP(host) !== 0) judge(way, isPublicAddress(host));
   const tcp = guard(connectTcp({ ...lookupOf(way), host, port }));
   await settle(tcp, 'connect', ending);
@@ -81,19 +81,19 @@ async function direct(way: Way, ending: Ending): Promise<Reached> {
   }
 }
 
-/** A resolver of the caller's own stands among the options that `tls.connect` hands on. */
+/** The caller's own resolver is one of the options for `tls.connect`. */
 function lookupOf({ tls, publicOnly }: Way): { lookup?: LookupFunction } {
   const { lookup } = tls;
   if (publicOnly) return { lookup: publicLookup(lookup ?? (lookUp as LookupFunction)) };
   return lookup === undefined ? {} : { lookup };
 }
 
-/** Answers public addresses only: no connection to another is even begun. */
+/** A lookup that only returns public addresses, so that no connection to another address is started. */
 export const publicLookup =
   (lookup: LookupFunction): LookupFunction =>
   (host: string, options: LookupOptions, callback) => {
     lookup(host, options as never, (error, found, family) => {
-      // What is no address Node refuses.
+      // Node refuses values that are not addresses.
       if (error || (typeof found !== 'string' && !Array.isArray(found))) return callback(error, found, family);
       const all: LookupAddress[] = typeof found === 'string' ? [{ address: found, family: family ?? 0 }] : found;
       const open = all.filter(({ address }) => isPublicAddress(address));
@@ -125,7 +125,10 @@ function tlsOptions({ host, port }: Target, tls: ConnectionOptions): ConnectionO
   return { ALPNProtocols: ['http/1.1'], servername, ...contained(tls), host, port };
 }
 
-/** Where Node has a default, it has none for what is there and undefined; what a check of names throws, it lets go by. */
+/**
+ * Node has no default for options that are present but undefined, and does not catch errors thrown by
+ * `checkServerIdentity`.
+ */
 function contained(tls: ConnectionOptions): ConnectionOptions {
   const options: ConnectionOptions = Object.fromEntries(Object.entries(tls).filter(([, value]) => value !== undefined));
   const check = options.checkServerIdentity;
@@ -140,7 +143,7 @@ function contained(tls: ConnectionOptions): ConnectionOptions {
   return options;
 }
 
-/** From its first moment on, no error of a socket is without a listener. */
+/** Makes sure that the socket has an error listener from the beginning. */
 function guard<S extends Socket>(socket: S): S {
   socket.on('error', ignore);
   return socket;
@@ -152,13 +155,13 @@ async function throughAgent(way: Way, agent: ConnectionAgent, ending: Ending): P
   const request = new EventEmitter();
   const socket = guard(await ending.race(created(way, agent, request), (late) => guard(late).destroy()));
   const announce = (): void => void request.emit('socket', socket);
-  // A proxy has refused: there is an answer to read, and nobody to write to.
+  // A proxy has refused: its answer can be read, but nothing can be written.
   if (isReadOnly(socket)) return { socket, isPublic: true, announce };
   const tls = socket as TLSSocket & { secureConnecting?: boolean };
   // protection: client: TLS through an agent
   if (way.target.secure && tls.encrypted !== true) {
     socket.destroy();
-    throw new TypeError('the agent gave a socket without TLS for a wss: URL');
+    throw new TypeError('the agent returned a socket without TLS for a wss: URL');
   }
   // end protection
   if (tls.secureConnecting === true) await settle(socket, 'secureConnect', ending);
@@ -166,10 +169,13 @@ async function throughAgent(way: Way, agent: ConnectionAgent, ending: Ending): P
   return { socket, isPublic: !isPlain(agent) || isPublicAddress(socket.remoteAddress), announce };
 }
 
-/** Nothing can be sent there. */
+/** Whether nothing can be written to the socket. */
 export const isReadOnly = (socket: Socket): boolean => !socket.writable && !socket.connecting && !socket.destroyed;
 
-/** Behind an agent of another kind may be a proxy, whose own address says nothing. */
+/**
+ * Whether this is one of Node's own agents. Any other agent may use a proxy, whose address says nothing about the
+ * server.
+ */
 const isPlain = (agent: object): boolean => agent.constructor === HttpAgent || agent.constructor === HttpsAgent;
 
 interface AgentInsides {
@@ -187,7 +193,7 @@ async function created({ target, tls }: Way, agent: ConnectionAgent, request: Ev
   if (typeof insides.connect === 'function') return asSocket(await insides.connect(request, endpoint));
   const protocol = secure ? 'https:' : 'http:';
   if (insides.protocol !== undefined && insides.protocol !== protocol)
-    throw new TypeError(`the agent is one for ${insides.protocol}, not for ${protocol}`);
+    throw new TypeError(`the agent is for ${insides.protocol}, but the URL needs ${protocol}`);
   return new Promise<Duplex>((resolve, reject) => {
     // Node's own agents call back without a socket, upon 'connect'.
     const socket = agent.createConnection(endpoint, (error, later) =>
@@ -200,5 +206,5 @@ async function created({ target, tls }: Way, agent: ConnectionAgent, request: Ev
 function asSocket(given: unknown): Socket {
   const socket = given as Socket | undefined;
   if (typeof socket?.write === 'function' && typeof socket.destroy === 'function') return guard(socket);
-  throw new TypeError('the agent gave no socket');
+  throw new TypeError('the agent returned no socket');
 }

@@ -4,10 +4,10 @@ import { dial } from './dial.js';
 import { closedEarly } from './ending.js';
 import type { ClientRuntime } from './runtime.js';
 
-/** An open socket; rejects with a `HandshakeError`, Node's own error, or the reason of the call's signal. */
+/** Opens a connection. Rejects with a `HandshakeError`, Node's own error, or the reason of the call's signal. */
 export async function open(call: Call, runtime: ClientRuntime): Promise<ClientSocket> {
   const dialled = await dial(call, runtime);
-  // The end may have come in the same turn as the 101; nobody would tell the socket of it any more.
+  // TCP may have ended in the same turn as the 101 arrived; the socket would not be notified any more.
   if (dialled.raw.destroyed) throw closedEarly();
   const socket = new ClientSocket(dialled, runtime.contextOf(call));
   if (call.signal?.aborted) {

@@ -8,28 +8,28 @@ import { open } from './open.js';
 import type { ClientRuntime } from './runtime.js';
 import { onAbort } from './signals.js';
 
-/** `reconnecting` waits before it tries again. */
+/** Published before `reconnecting` waits for the next attempt. */
 export interface RetryEvent {
-  /** Without credentials and query. */
+  /** The URL without credentials and query. */
   readonly url: string;
-  /** 1: the first since the last connection that lived ten seconds. */
+  /** The number of the retry; 1 is the first since the last connection that lived ten seconds. */
   readonly retry: number;
-  /** Milliseconds. */
+  /** The delay in milliseconds. */
   readonly delay: number;
-  /** Why there is no connection; `undefined` where there was one, which has ended. */
+  /** Why the attempt failed; `undefined` if a connection was open and has ended. */
   readonly error: unknown;
   readonly closed: Closed | undefined;
 }
 
-/** Retries are told on `diagnostics_channel` as `nest-secure-ws:retry`. */
+/** Retries are published on `diagnostics_channel` as `nest-secure-ws:retry`. */
 const RETRY = diagnostics_channel.channel('nest-secure-ws:retry');
 
-/** Refusals that pass by themselves (RFC 9110, section 15.6). */
+/** Refusals that are temporary (RFC 9110, section 15.6). */
 const TEMPORARY: ReadonlySet<number> = new Set([500, 502, 503, 504]);
-/** Codes of system calls and name lookup; those that begin with `ERR_` are Node's own, about certificates and arguments. */
+/** Whether another attempt may succeed: after network failures, timeouts, and the statuses 500, 502, 503 and 504. */
 const SYSTEM_CODE = /^E(?!RR_)[A-Z0-9_]+$/;
 
-/** Whether another attempt may end better: network failures, timeouts, and 500, 502, 503, 504. */
+/** Whether another attempt may succeed: after network failures, timeouts, and the statuses 500, 502, 503 and 504. */
 export function isTemporary(error: unknown): boolean {
   if (error instanceof OpenTimeoutError) return true;
   if (error instanceof UnexpectedStatusError) return TEMPORARY.has(error.status);
@@ -38,7 +38,7 @@ export function isTemporary(error: unknown): boolean {
   );
 }
 
-/** One open socket after the other, for as long as the caller asks, and its signal has not aborted. */
+/** Yields one open socket after the other, until the caller stops or the signal aborts. */
 export async function* reconnect(
   call: Call,
   runtime: ClientRuntime,
@@ -68,7 +68,7 @@ export async function* reconnect(
   }
 }
 
-/** How a connection ended, and how long it lived; an aborted signal ends it. */
+/** Waits until a connection has ended, and closes it if the signal aborts. Returns how it ended, and how long it lived. */
 async function live(
   socket: ClientSocket,
   signal: AbortSignal,

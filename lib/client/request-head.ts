@@ -5,7 +5,7 @@ import type { Target } from './target.js';
 const NAME = new RegExp(`^[${TCHAR}]+$`);
 const VALUE = new RegExp(`^[${FIELD}]*$`);
 
-/** Headers that are the handshake's own, or that would change how the request is framed or forwarded. */
+/** Headers that belong to the handshake, or that would change how the request is framed or forwarded. */
 const OWN = new Set([
   'host',
   'upgrade',
@@ -19,13 +19,13 @@ const OWN = new Set([
   'proxy-connection',
 ]);
 
-/** Headers of a call, as one may write them; an array is a header with several lines. */
+/** The headers of a call as an application writes them; an array becomes several header lines. */
 export type HeadersInput = Readonly<Record<string, string | number | readonly string[] | undefined>>;
 
 /** One header line. */
 export type Line = readonly [name: string, value: string];
 
-/** What a call has to say in its request. */
+/** The parts of the request that come from the call. */
 export interface Greeting {
   readonly userAgent: string | undefined;
   readonly origin: string | undefined;
@@ -37,11 +37,11 @@ export interface Greeting {
   readonly headers: readonly Line[];
 }
 
-/** The header lines of a call; what is wrong with them goes to `problems`, without the values: they may be secrets. */
+/** Returns the header lines of a call. Problems are added to `problems` without the values, which may be secrets. */
 export function headerLines(input: unknown, problems: string[]): readonly Line[] {
   if (input === undefined) return [];
   if (typeof input !== 'object' || input === null || Array.isArray(input)) {
-    problems.push('headers must be an object of names and values');
+    problems.push('headers must be an object of header names and values');
     return [];
   }
   return Object.entries(input).flatMap(([name, value]) => linesOf(name, value, problems));
@@ -51,25 +51,25 @@ function linesOf(name: string, value: unknown, problems: string[]): Line[] {
   if (value === undefined) return [];
   const shown = JSON.stringify(name.slice(0, 64));
   const lower = name.toLowerCase();
-  if (!NAME.test(name)) problems.push(`headers: ${shown} is no header name`);
+  if (!NAME.test(name)) problems.push(`headers: ${shown} is not a valid header name`);
   else if (OWN.has(lower) || lower.startsWith('sec-websocket-'))
-    problems.push(`headers: ${name} is the handshake's own`);
+    problems.push(`headers: ${name} belongs to the handshake and cannot be set`);
   const lines = (Array.isArray(value) ? (value as unknown[]) : [value]).map(
     (one): Line => [name, headerText(one) ?? ''],
   );
   const isBad = (one: unknown): boolean => headerText(one) === undefined;
   if (Array.isArray(value) ? value.some(isBad) : isBad(value))
-    problems.push(`headers: the value of ${shown} is no header value`);
+    problems.push(`headers: the value of ${shown} is not a valid header value`);
   return lines;
 }
 
-/** Text without CR, LF, NUL and what no header may hold; characters up to U+00FF. */
+/** Text without CR, LF, NUL and other characters that headers must not contain; characters up to U+00FF. */
 export function headerText(value: unknown): string | undefined {
   const text = typeof value === 'number' ? String(value) : value;
   return typeof text === 'string' && VALUE.test(text) ? trimWhiteSpace(text) : undefined;
 }
 
-/** A fresh `Sec-WebSocket-Key` (RFC 6455, section 4.1, 7). */
+/** A new `Sec-WebSocket-Key` (RFC 6455, section 4.1, 7). */
 export const newKey = (): string => randomBytes(16).toString('base64');
 
 /** The bytes of the request (RFC 6455, section 4.1). */

@@ -18,24 +18,24 @@ export interface ResponseLimits {
   readonly maxBodySize: number;
 }
 
-/** A final response: of a 101 or a redirect the head alone. */
+/** A final response; for a 101 or a redirect only its head is read. */
 export interface Response {
   readonly head: ResponseHead;
   readonly body: Buffer;
-  /** Of a 101: what came behind its head. */
+  /** For a 101: the bytes that arrived after the head. */
   readonly rest: Buffer;
 }
 
 const NOTHING = Buffer.alloc(0);
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 
-/** Where a response redirects to; `undefined`: it does not. */
+/** The target of a redirect; `undefined` if the response is not a redirect. */
 export const locationOf = ({ status, rawHeaders }: ResponseHead): string | undefined =>
   REDIRECTS.has(status) ? lowerCaseHeaders(rawHeaders)['location'] : undefined;
 
 /**
- * Takes the bytes of a server's answer as they arrive, and says as early as possible what it is. Pure: no socket, no
- * clock. What it keeps is bounded by the limits. Never throws.
+ * Parses a server's response as it arrives, and decides as early as possible what it is. It has no socket and no clock,
+ * never throws, and stores no more than the limits allow.
  */
 export class ResponseReader {
   private readonly meter: HeadMeter;
@@ -47,12 +47,14 @@ export class ResponseReader {
     this.meter = new HeadMeter(limits, { kind: 'response' });
   }
 
-  /** `undefined`: more is needed. */
+  /** Parses a chunk; returns `undefined` if more bytes are needed. */
   push(chunk: Buffer): Response | HandshakeError | undefined {
     return this.head === undefined ? this.pushHead(chunk) : this.pushBody(this.head, chunk);
   }
 
-  /** The server has half-closed: the response as far as it came, `undefined` where even its head is incomplete. */
+  /**
+   * Called when the server has half-closed: returns the response so far, or `undefined` if even its head is incomplete.
+   */
   end(): Response | undefined {
     return this.head && this.finish(this.head);
   }
@@ -74,7 +76,7 @@ export class ResponseReader {
     }
   }
 
-  /** A head that is not one of the 1xx in between (RFC 9110, section 15.2). */
+  /** Handles a final head, as opposed to an interim response (1xx; RFC 9110, section 15.2). */
   private final(head: ResponseHead, rest: Buffer): Response | HandshakeError | undefined {
     if (head.status === 101 || locationOf(head) !== undefined) return { head, body: NOTHING, rest };
     this.head = head;
@@ -114,6 +116,6 @@ function errorOf(fault: HeadFault, { maxLineLength, maxNumHeaders }: ResponseLim
     case 'too-many-lines':
       return new TooManyHeadersError(maxNumHeaders);
     case 'malformed':
-      return new InvalidHandshakeError('the server does not answer in HTTP/1.1');
+      return new InvalidHandshakeError('the server does not answer with HTTP/1.1');
   }
 }

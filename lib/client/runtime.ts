@@ -9,18 +9,21 @@ import type { CompressionSettings } from '../protocol/deflate/settings.js';
 import { GatewayCounters } from '../telemetry/metrics.js';
 import type { Call } from './call.js';
 
-/** The longest that a timer of Node's can wait; longer ones fire at once. */
+/** The maximum delay of Node's timers; longer timers fire at once. */
 const LONGEST_TIMER = 2 ** 31 - 1;
-/** Milliseconds between two looks at the deadlines, and so their precision. */
+/** Milliseconds between two checks of deadlines, and therefore their precision. */
 const TICK = 50;
-/** Configurations of compression that are remembered; applications have one or two. */
+/** Maximum number of compression configurations that are cached; applications have one or two. */
 const MAX_CODECS = 32;
 
-/** What all connections of the outbound client share; tests bring their own clock. */
+/** State that all connections of the outbound client share; tests pass their own clock. */
 export class ClientRuntime {
   private readonly wheel: TimerWheel;
   private readonly scheduler = new FairScheduler();
-  /** Who dials chooses how many: each connection is bounded, all together are not. */
+  /**
+   * There is no total limit for client connections, because the application chooses how many it opens; each one is
+   * limited.
+   */
   private readonly memory = new MemoryBudget(Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY);
   private readonly counters = new GatewayCounters();
   private readonly codecs = new Map<string, Compression>();
@@ -34,13 +37,13 @@ export class ClientRuntime {
     this.wheel = new TimerWheel(clock, TICK);
   }
 
-  /** How many deadlines are waited for. */
+  /** Number of pending deadlines. */
   get deadlines(): number {
     return this.wheel.size;
   }
 
   schedule(timed: Timed, at: number): void {
-    // A wheel that stood still does not know the time.
+    // A wheel that was stopped does not know the time.
     if (this.wheel.size === 0) this.wheel.advance();
     this.wheel.schedule(timed, at);
   }
@@ -49,19 +52,21 @@ export class ClientRuntime {
     this.wheel.cancel(timed);
   }
 
-  /** What the connection of a call shares with others. */
+  /** The shared state for the connection of a call. */
   contextOf({ settings, named }: Call): ConnectionContext {
     const { clock, random, wheel, scheduler, memory } = this;
     const limits = clientLimitsOf(settings, named);
     return { role: 'client', limits, budget: memory, clock, wheel, scheduler, counters: this.counters, random };
   }
 
-  /** Waits, and keeps the process alive meanwhile; rejects when `signal` aborts. */
+  /** Waits, keeping the process alive; rejects when `signal` aborts. */
   async sleep(delay: number, signal: AbortSignal): Promise<void> {
     await this.wait(Math.min(delay, LONGEST_TIMER), signal);
   }
 
-  /** One for all connections with equal settings; `budget`: bytes for the contexts of `dedicated` mode. */
+  /**
+   * Returns one object for all connections with equal settings; `budget`: bytes for the contexts of `dedicated` mode.
+   */
   compression(settings: CompressionSettings, budget: number): Compression {
     const key = JSON.stringify([settings, budget]);
     let compression = this.codecs.get(key);
@@ -81,5 +86,5 @@ export class ClientRuntime {
 
 const waitFor = (delay: number, signal: AbortSignal): Promise<unknown> => sleep(delay, undefined, { signal });
 
-/** The process's own, for `connect` and `reconnecting`. */
+/** The runtime of the process, for `connect` and `reconnecting`. */
 export const sharedRuntime = new ClientRuntime();

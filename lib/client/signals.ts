@@ -1,15 +1,21 @@
 import { defaultMaxListeners, getMaxListeners, setMaxListeners } from 'node:events';
 
-/** Attempts that may wait for one signal before Node warns of a leak. */
+/** Maximum number of attempts on one signal before Node warns of a leak. */
 const MANY = 10_000;
 
-/** Listens for `'abort'`. That many attempts share a signal is no leak, of which Node would warn from eleven on. */
+/**
+ * Adds an `'abort'` listener. Many attempts may share a signal without a leak; Node would warn from eleven listeners
+ * on.
+ */
 export function onAbort(signal: AbortSignal, listener: (event: Event) => void): void {
   if (signal instanceof EventTarget && getMaxListeners(signal) === defaultMaxListeners) setMaxListeners(MANY, signal);
   signal.addEventListener('abort', listener);
 }
 
-/** A signal that aborts when one of several does, and lets go of them again: `AbortSignal.any` would stay registered. */
+/**
+ * Returns a signal that aborts when one of several does, and a way to remove its listeners; `AbortSignal.any` keeps
+ * them.
+ */
 export class LinkedSignal {
   private readonly controller = new AbortController();
   private readonly sources: readonly AbortSignal[];

@@ -1,23 +1,23 @@
 import { RedirectRefusedError } from './errors.js';
 
-/** Where one request goes. */
+/** The target of one request. */
 export interface Target {
   readonly secure: boolean;
-  /** Name (punycode) or address, without brackets. */
+  /** Host name (punycode) or address, without brackets. */
   readonly host: string;
   readonly port: number;
   /** The value of `Host`. */
   readonly authority: string;
   /** Path and query. */
   readonly path: string;
-  /** The URL, as `ws:` or `wss:`, without user, password and fragment. */
+  /** The URL, with the scheme `ws:` or `wss:`, without user, password and fragment. */
   readonly href: string;
 }
 
-/** A URL as a user gives it, with the credentials taken out of it. */
+/** The URL of a call, separated from its credentials. */
 export interface ParsedUrl {
   readonly target: Target;
-  /** `user:password`, decoded; `undefined` where the URL has none. */
+  /** `user:password`, decoded; `undefined` if the URL has none. */
   readonly credentials: string | undefined;
 }
 
@@ -28,23 +28,26 @@ const SCHEMES: ReadonlyMap<string, 'ws:' | 'wss:'> = new Map([
   ['https:', 'wss:'],
 ]);
 
-/** Reads a URL (RFC 6455, section 3); a string says what is wrong with it, without repeating it: it may hold secrets. */
+/**
+ * Parses a URL (RFC 6455, section 3). A returned string is an error text; it does not repeat the URL, which may contain
+ * secrets.
+ */
 export function parseUrl(input: string | URL): ParsedUrl | string {
   const url = asUrl(String(input));
-  if (url === undefined) return 'the URL cannot be read: expected one such as wss://host/path';
+  if (url === undefined) return 'the URL is invalid: expected a URL such as wss://host/path';
   const scheme = SCHEMES.get(url.protocol);
   if (scheme === undefined) return `the URL has the scheme '${url.protocol}': expected ws:, wss:, http: or https:`;
-  if (url.href.includes('#')) return 'the URL has a fragment, which means nothing here (RFC 6455, section 3)';
+  if (url.href.includes('#')) return 'the URL has a fragment, which WebSocket URLs must not have (RFC 6455, section 3)';
   const credentials = credentialsOf(url);
   if (credentials === INVALID)
-    return 'user and password of the URL must be percent-encoded UTF-8, the user without a colon';
+    return 'the user and password in the URL must be percent-encoded UTF-8, and the user must not contain a colon';
   return { target: targetOf(url, scheme), credentials };
 }
 
-/** Where a `Location` leads; relative ones from where the response came. */
+/** The target of a `Location` header; a relative one is resolved against the URL of the response. */
 export function redirectTarget(from: Target, location: string): Target | RedirectRefusedError {
   const url = asUrl(location, from.href);
-  if (url === undefined) return new RedirectRefusedError('redirect to something that is no URL');
+  if (url === undefined) return new RedirectRefusedError('redirect to an invalid URL');
   const scheme = SCHEMES.get(url.protocol);
   // protection: client: schemes of redirects
   if (scheme === undefined) return new RedirectRefusedError(`redirect to the scheme '${url.protocol.slice(0, 32)}'`);

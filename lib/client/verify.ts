@@ -6,16 +6,16 @@ import type { DeflateOffer } from '../protocol/deflate/compression.js';
 import type { PerMessageDeflate } from '../protocol/deflate/per-message-deflate.js';
 import { InvalidHandshakeError } from './errors.js';
 
-/** What we asked for, to which the 101 must fit. */
+/** The request to which the 101 must match. */
 export interface Asked {
   readonly key: string;
   readonly subprotocols: readonly string[];
   readonly deflate: DeflateOffer;
 }
 
-/** What both sides agreed on. */
+/** The result of the handshake. */
 export interface Agreed {
-  /** Empty: none. */
+  /** The subprotocol; empty if none was selected. */
   readonly subprotocol: string;
   readonly deflate: PerMessageDeflate | undefined;
 }
@@ -31,16 +31,16 @@ export function verifyUpgrade(head: ResponseHead, asked: Asked): Agreed | Invali
   if (lines('upgrade').join(',').toLowerCase() !== 'websocket') return invalid("'Upgrade' is not 'websocket'");
   // end protection
   // protection: client: Connection
-  if (!listTokens(lines('connection')).includes('upgrade')) return invalid("'Connection' does not say 'upgrade'");
+  if (!listTokens(lines('connection')).includes('upgrade')) return invalid("'Connection' does not contain 'upgrade'");
   // end protection
   const accept = lines('sec-websocket-accept');
   // protection: client: the accept value
   if (accept.length !== 1 || accept[0] !== acceptOf(asked.key))
-    return invalid("'Sec-WebSocket-Accept' does not fit our key");
+    return invalid("'Sec-WebSocket-Accept' does not match our key");
   // end protection
   const subprotocol = agreedSubprotocol(lines('sec-websocket-protocol'), asked.subprotocols);
   // protection: client: subprotocols that were asked for
-  if (subprotocol === undefined) return invalid('a subprotocol that was not asked for');
+  if (subprotocol === undefined) return invalid('the subprotocol was not offered');
   // end protection
   const deflate = agreedExtensions(lines('sec-websocket-extensions'), asked.deflate);
   return deflate instanceof InvalidHandshakeError ? deflate : { subprotocol, deflate };
@@ -59,7 +59,7 @@ function agreedExtensions(
   deflate: DeflateOffer,
 ): PerMessageDeflate | undefined | InvalidHandshakeError {
   const response = parseExtensions(lines);
-  if (response === undefined) return invalid("'Sec-WebSocket-Extensions' cannot be read");
+  if (response === undefined) return invalid("'Sec-WebSocket-Extensions' is malformed");
   const agreed = deflate.accept(response);
   return typeof agreed === 'string' ? invalid(`extensions: ${agreed}`) : agreed;
 }

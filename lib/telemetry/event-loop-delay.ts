@@ -1,13 +1,15 @@
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Figure } from './metrics.js';
 
-/** Milliseconds between the samples of the event loop's delay. */
+/** Milliseconds between samples of the event-loop delay. */
 const RESOLUTION = 10;
-/** Milliseconds for which the percentiles stand, at least: two scrapers must not take them from each other. */
+/**
+ * Minimum length in milliseconds of the window for percentiles, so that two scrapers do not reset each other's window.
+ */
 const WINDOW = 5000;
 const QUANTILES = [0.5, 0.99, 1];
 
-/** How late the event loop is, for the charts and the metrics. Samples only between `start` and `stop`. */
+/** Measures the event-loop delay for charts and metrics. It samples only between `start` and `stop`. */
 export class EventLoopDelay {
   private readonly histogram: IntervalHistogram = monitorEventLoopDelay({ resolution: RESOLUTION });
   private since = 0;
@@ -21,14 +23,14 @@ export class EventLoopDelay {
     this.histogram.disable();
   }
 
-  /** The worst delay since the last call, in milliseconds. */
+  /** The maximum delay since the last call, in milliseconds. */
   takeWorst(): number {
     const worst = delayOf(this.histogram.max);
     this.histogram.reset();
     return worst;
   }
 
-  /** Median, 99th percentile and worst, in seconds, of the last window. */
+  /** Median, 99th percentile and maximum of the last window, in seconds. */
   figures(now: number): readonly Figure[] {
     if (now - this.since >= WINDOW) {
       this.since = now;
@@ -38,13 +40,13 @@ export class EventLoopDelay {
     return QUANTILES.map((quantile, index) => ({
       name: 'event_loop_delay_seconds',
       type: 'gauge',
-      help: 'Delay of the event loop: median, 99th percentile and worst of the last seconds.',
+      help: 'Event-loop delay: median, 99th percentile and maximum of the last seconds.',
       labels: { quantile: String(quantile) },
       value: this.last[index]!,
     }));
   }
 }
 
-/** From nanoseconds; what is measured includes the interval of the samples themselves. */
+/** Converts from nanoseconds; the measured value includes the sampling interval. */
 const delayOf = (nanoseconds: number): number =>
   Number.isFinite(nanoseconds) ? Math.max(0, nanoseconds / 1e6 - RESOLUTION) : 0;

@@ -2,39 +2,39 @@ import diagnostics_channel from 'node:diagnostics_channel';
 import type { RefusalReason } from '../http/refusal.js';
 import type { RequestValues } from './redact.js';
 
-/** An opening handshake was turned away. */
+/** Published when an upgrade was refused. */
 export interface RefusedEvent {
   readonly reason: RefusalReason;
   readonly status: number;
-  /** The address that counts: the client's behind a trusted proxy, else the socket's. */
+  /** The address that is counted: that of the client behind a trusted proxy, else that of the socket. */
   readonly ip: string;
   readonly path: string | undefined;
   readonly detail: string | undefined;
 }
 
-/** A connection was opened. */
+/** Published when a connection was opened. */
 export interface OpenedEvent {
   readonly ip: string;
   readonly path: string;
-  /** The key of its user, where a guard named one. */
+  /** The key of its user, if a guard returned one. */
   readonly userKey?: string | undefined;
 }
 
-/** A connection has ended. */
+/** Published when a connection has ended. */
 export interface ClosedEvent {
   readonly ip: string;
   readonly path: string;
   readonly code: number;
-  /** What we ended it for, if we did. */
+  /** The reason why this side ended the connection, if it did. */
   readonly cause: string | undefined;
 }
 
-/** Something went wrong in code of the application's, or in ours, of which no caller hears. */
+/** Published for an error in code of the application or of this library that no caller awaits. */
 export interface FaultEvent {
   readonly where: FaultPlace;
   readonly error: unknown;
   readonly path: string | undefined;
-  /** What the code that failed had seen of the peer's request: the log repeats nothing of it. */
+  /** The parts of the peer's request that the failed code has seen: the log must not repeat them. */
   readonly request?: RequestValues;
 }
 export type FaultPlace =
@@ -50,14 +50,14 @@ export type FaultPlace =
   | 'listener'
   | 'internal';
 
-/** A remark for whoever runs the application. */
+/** A note for the operator of the application. */
 export interface NoticeEvent {
   readonly message: string;
 }
 
 /**
- * What happens, told on `diagnostics_channel` as `nest-secure-ws:refused`, `:opened`, `:closed`, `:fault`, `:notice`.
- * Rooms publish; the log and the counters subscribe.
+ * The events, which are published on `diagnostics_channel` as `nest-secure-ws:refused`, `:opened`, `:closed`, `:fault`
+ * and `:notice`. Modules publish events; the log and the counters subscribe to them.
  */
 export class Telemetry {
   private readonly subscribers: Partial<Subscriber>[] = [];

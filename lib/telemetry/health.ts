@@ -2,21 +2,21 @@ import { Injectable } from '@nestjs/common';
 import type { Gauges } from './stats.js';
 import { SecureWsStats } from './stats.js';
 
-/** Held bytes above this part of a budget are reported as degraded. */
+/** The part of a budget above which its use is reported as degraded. */
 const NEARLY_FULL = 0.9;
 
 export type HealthState = 'up' | 'degraded' | 'down';
 
-/** What the indicator answers: the form that `@nestjs/terminus` expects of an indicator. */
+/** The result of the indicator, in the form that `@nestjs/terminus` expects. */
 export type SecureWsHealth<Key extends string = string> = Record<
   Key,
   { readonly status: 'up' | 'down'; readonly state: HealthState; readonly reasons: readonly string[] }
 >;
 
 /**
- * A health indicator for `@nestjs/terminus`: `() => health.check('websockets')`. `down` while the application drains;
- * `up` with `state: 'degraded'` while the cluster cannot be reached, or where peers hold more than 90 % of a memory
- * budget.
+ * A health indicator for `@nestjs/terminus`: `() => indicator.check('websockets')`. It reports `down` while the
+ * application shuts down, and `up` with `state: 'degraded'` while the cluster is unreachable or peers hold more than 90
+ * % of a memory budget.
  */
 @Injectable()
 export class SecureWsHealthIndicator {
@@ -39,5 +39,7 @@ function degradations({ budgets, clusterUp }: Gauges): string[] {
   const full = budgets
     .filter(({ held, limit }) => held > limit * NEARLY_FULL)
     .map(({ kind, held, limit }) => `${kind}: ${held} of ${limit} bytes are held`);
-  return clusterUp === false ? ['the cluster cannot be reached: limits of this process hold', ...full] : full;
+  return clusterUp === false
+    ? ['the cluster is unreachable: each process applies the limits by itself', ...full]
+    : full;
 }

@@ -1,21 +1,21 @@
 import { errorText } from './error-text.js';
 import type { FaultEvent, NoticeEvent, RefusedEvent, Subscriber } from './events.js';
 
-/** What a log needs of Nest's logger. */
+/** The methods of Nest's logger that the log uses. */
 export interface Lines {
   warn(message: string): void;
   error(message: string): void;
 }
 
-/** Of each kind, so many lines are written at once; then one in so many milliseconds. */
+/** For each kind of line, this many are written at once, and then one in this many milliseconds. */
 const FIRST = 5;
 const PERIOD = 10_000;
-/** After this silence a kind is as new. */
+/** A kind that did not occur for this many milliseconds starts again. */
 const FORGOTTEN = 10 * PERIOD;
-/** Kinds that are told apart by their path; peers choose paths. */
+/** Maximum number of kinds; peers choose the paths that distinguish them. */
 const MAX_KINDS = 256;
 const MAX_LINE = 1024;
-/** Of a path: what is said after it must still fit. */
+/** Maximum length of a path in a line, so that the text after it fits. */
 const MAX_PATH = 256;
 
 interface Sample {
@@ -25,8 +25,8 @@ interface Sample {
 }
 
 /**
- * Writes what happened: of each reason and path the first five lines, then one in ten seconds, which says how many were
- * left out. A line is at most 1 KiB and has no control characters.
+ * Writes events to the log: for each reason and path the first five lines, then one in ten seconds, which says how many
+ * were left out. A line is at most 1 KiB and has no control characters.
  */
 export class SampledLog implements Partial<Subscriber> {
   private readonly samples = new Map<string, Sample>();
@@ -37,7 +37,7 @@ export class SampledLog implements Partial<Subscriber> {
   ) {}
 
   refused(event: RefusedEvent): void {
-    // A path that no gateway has is only the peer's.
+    // A path without a gateway is chosen by the peer, so it does not distinguish kinds.
     const suppressed = this.admit(event.reason, event.reason === 'path' ? undefined : event.path);
     if (suppressed === undefined) return;
     const detail = event.detail === undefined ? '' : `: ${event.detail}`;
@@ -48,7 +48,7 @@ export class SampledLog implements Partial<Subscriber> {
   }
 
   fault(event: FaultEvent): void {
-    // Its refusal says it.
+    // The refusal is logged and contains the error.
     if (event.where === 'guard') return;
     const suppressed = this.admit(`fault ${event.where}`, event.path);
     if (suppressed === undefined) return;
@@ -60,14 +60,17 @@ export class SampledLog implements Partial<Subscriber> {
     this.write('warn', event.message);
   }
 
-  /** A logger of the application's that throws must not end what it is told of. */
+  /** An error thrown by the application's logger is ignored. */
   private write(level: keyof Lines, text: string): void {
     try {
       this.lines[level](line(text));
     } catch {}
   }
 
-  /** How many of this kind were left out since the last line, or `undefined` where this one is to be left out too. */
+  /**
+   * The number of lines of this kind that were left out since the last one, or `undefined` if this one must be left out
+   * too.
+   */
   private admit(kind: string, path: string | undefined): number | undefined {
     const now = this.now();
     const sample = this.sampleOf(kind, path, now);
@@ -98,7 +101,7 @@ export class SampledLog implements Partial<Subscriber> {
     return sample;
   }
 
-  /** Makes room: true where there were kinds that nothing was heard of for long. */
+  /** Removes kinds that have not occurred for long. Returns whether there is room for another one. */
   private forget(now: number): boolean {
     for (const [name, { since }] of this.samples) if (now - since >= FORGOTTEN) this.samples.delete(name);
     return this.samples.size < MAX_KINDS;
@@ -110,7 +113,7 @@ const also = (suppressed: number): string => (suppressed === 0 ? '' : ` (and ${s
 const pathOf = ({ path }: { readonly path: string | undefined }): string =>
   path === undefined ? '' : ` path=${path.slice(0, MAX_PATH)}`;
 
-/** One line, control characters written out (CWE-117), at most 1 KiB. */
+/** Returns one line of at most 1 KiB with control characters escaped (CWE-117). */
 export function line(text: string): string {
   const clean = text
     .slice(0, MAX_LINE)

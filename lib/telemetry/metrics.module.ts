@@ -20,13 +20,13 @@ import { CONTENT_TYPE, prometheusText } from './prometheus.js';
 import { SecureWsStats } from './stats.js';
 
 export interface SecureWsMetricsOptions {
-  /** Path of the scrape endpoint, default `/metrics`; `null`: no endpoint, `SecureWsMetrics.text()` alone. */
+  /** Path of the scrape endpoint. Default: `/metrics`. `null`: no endpoint, only `SecureWsMetrics.text()`. */
   readonly path?: string | null;
-  /** Nest guards of the endpoint. Without any it answers everybody who can reach it. */
+  /** Nest guards of the endpoint. Without guards it answers everyone who can reach it. */
   readonly guards?: readonly (Type<CanActivate> | CanActivate)[];
 }
 
-/** The metrics of this process. Injectable where `SecureWsMetricsModule` is imported. */
+/** The metrics of this process. Injectable if `SecureWsMetricsModule` is imported. */
 @Injectable()
 export class SecureWsMetrics implements OnApplicationBootstrap, OnApplicationShutdown {
   private readonly collector: MetricsCollector;
@@ -41,12 +41,12 @@ export class SecureWsMetrics implements OnApplicationBootstrap, OnApplicationShu
     stats.collector = this.collector;
   }
 
-  /** Everything in Prometheus's text exposition format, version 0.0.4. At most 400 series. */
+  /** All metrics in Prometheus's text exposition format, version 0.0.4. At most 400 series. */
   text(): string {
     return prometheusText(this.collector.collect());
   }
 
-  /** @hidden Tells OpenTelemetry too, where the application has registered a meter provider by now. */
+  /** @hidden Also reports to OpenTelemetry, if the application has registered a meter provider before. */
   async onApplicationBootstrap(): Promise<void> {
     this.delay.start();
     this.unregister = await registerOpenTelemetry(this.collector);
@@ -60,7 +60,7 @@ export class SecureWsMetrics implements OnApplicationBootstrap, OnApplicationShu
 }
 
 /**
- * Serves the metrics for Prometheus, and tells OpenTelemetry of them. Needs `SecureWsModule`.
+ * Serves the metrics for Prometheus, and reports them to OpenTelemetry. Needs `SecureWsModule`.
  *
  * @example
  * imports: [SecureWsModule.forRoot(), SecureWsMetricsModule.forRoot({ path: '/metrics' })]
@@ -86,7 +86,8 @@ function controllerAt(path: string, guards: readonly (Type<CanActivate> | CanAct
       @Inject(HttpAdapterHost) private readonly host: HttpAdapterHost,
     ) {}
 
-    // Through the adapter itself: an interceptor of the application that wraps every answer would break the format.
+    // The response is written by the adapter itself: an interceptor of the application that wraps all responses would
+    // break the format.
     @Get()
     scrape(@Res() response: unknown): void {
       const { httpAdapter } = this.host;

@@ -1,33 +1,33 @@
 import type { RefusalReason } from '../http/refusal.js';
 import type { ClosedEvent, RefusedEvent } from './events.js';
 
-/** The most series that a scrape shows, whatever gateways, events, codes and causes there are. */
+/** Maximum number of series of a scrape, whatever the number of gateways, events, codes and causes. */
 export const MAX_SERIES = 400;
 
-/** Upper bounds of latency buckets, in seconds. Few, because each is a series of its own for every label. */
+/** Upper bounds of latency buckets in seconds. There are few, because each bucket is a series for every label. */
 export const LATENCY_BOUNDS = Object.freeze([0.001, 0.005, 0.025, 0.1, 0.5, 2.5]);
 
-/** Series of a histogram: its buckets, `+Inf`, the sum and the count. */
+/** Number of series of a histogram: its buckets, `+Inf`, the sum and the count. */
 const HISTOGRAM_SERIES = LATENCY_BOUNDS.length + 3;
-/** Combinations of close code and cause that are told apart; the rest is counted as `other`. */
+/** Maximum number of combinations of close code and cause; the rest is counted as `other`. */
 const MAX_CLOSE_COMBINATIONS = 40;
-/** Gateways that have labels of their own; the rest is counted as `other`. */
+/** Maximum number of gateways with labels of their own; the rest is counted as `other`. */
 const MAX_GATEWAYS = 8;
 const OTHER = 'other';
 
-/** Counts values by fixed bounds. Observing allocates nothing. */
+/** A histogram with fixed bounds. Observing a value allocates nothing. */
 export class Histogram {
-  /** One count for each bound, and one for what lies above the last. Not cumulative. */
+  /** One count for each bound, and one for values above the last. Not cumulative. */
   readonly counts: Float64Array;
   sum = 0;
-  /** Told of every value too: an OpenTelemetry histogram, where there is one. */
+  /** Also receives every value: an OpenTelemetry histogram, if there is one. */
   mirror: ((value: number) => void) | undefined = undefined;
 
   constructor(readonly bounds: readonly number[] = LATENCY_BOUNDS) {
     this.counts = new Float64Array(bounds.length + 1);
   }
 
-  /** `value` in the unit of the bounds: seconds for latencies. */
+  /** Records a value in the unit of the bounds: seconds for latencies. */
   observe(value: number): void {
     const { bounds, counts } = this;
     let bucket = 0;
@@ -42,7 +42,7 @@ export class Histogram {
   }
 }
 
-/** Counters of one gateway path. Plain numbers, so that counting costs an addition. */
+/** Counters of one gateway path. They are plain numbers, so that counting is one addition. */
 export class GatewayCounters {
   opened = 0;
   messagesIn = 0;
@@ -52,13 +52,13 @@ export class GatewayCounters {
   bytesOut = 0;
   /** Messages that broadcasts handed to peers. */
   deliveries = 0;
-  /** Compressed messages received: bytes as they came, and as they were inflated to. */
+  /** Compressed messages received: their bytes before and after inflating. */
   compressedIn = 0;
   inflatedIn = 0;
-  /** Compressed messages sent: bytes before deflating, and as they went out. */
+  /** Compressed messages sent: their bytes before and after deflating. */
   plainOut = 0;
   compressedOut = 0;
-  /** Round trips of pings, in seconds, where metrics are switched on. */
+  /** Round-trip times of pings in seconds, if metrics are enabled. */
   ping: Histogram | undefined = undefined;
 }
 
@@ -81,7 +81,7 @@ export interface HistogramSample {
   readonly histogram: Histogram;
 }
 
-/** A metric with all its series, as Prometheus and OpenTelemetry are told of it. */
+/** A metric with all its series, in a form for Prometheus and OpenTelemetry. */
 export type Family = { readonly name: string; readonly help: string } & (
   | { readonly type: 'counter' | 'gauge'; readonly samples: readonly Sample[] }
   | { readonly type: 'histogram'; readonly samples: readonly HistogramSample[] }
@@ -91,21 +91,21 @@ const COUNTS: readonly Count[] = (Object.keys(new GatewayCounters()) as (keyof G
   (key): key is Count => key !== 'ping',
 );
 
-/** What a gateway shows at the moment of asking. */
+/** Current values of a gateway. */
 export interface GatewayGauges {
   readonly path: string;
   readonly connections: number;
   readonly counters: GatewayCounters;
 }
 
-/** What is read at the moment of a scrape. */
+/** Values that are read at the time of a scrape. */
 export interface MetricsSource {
   /** @internal */ gateways(): Iterable<GatewayGauges>;
   /** @internal Current figures without labels, by the name of their metric without its prefix. */
   figures(): readonly Figure[];
 }
 
-/** One current figure or running total that some part of the module keeps. */
+/** A current value or a running total of some part of the module. */
 export interface Figure {
   readonly name: string;
   readonly type: 'counter' | 'gauge';
@@ -114,7 +114,7 @@ export interface Figure {
   readonly value: number;
 }
 
-/** The stage of the upgrade that gives each reason for a refusal: a closed set. */
+/** The stage of the upgrade for each refusal reason, which is a closed set. */
 const STAGES: Readonly<Record<RefusalReason, string>> = Object.freeze({
   'address-denied': 'accept',
   banned: 'accept',
@@ -150,15 +150,15 @@ const STAGES: Readonly<Record<RefusalReason, string>> = Object.freeze({
 });
 
 /**
- * Counts what happens, for Prometheus and OpenTelemetry. Every label comes from a closed set: configured gateways and
- * events, our own reasons and causes. Never from what a peer sent.
+ * Collects metrics for Prometheus and OpenTelemetry. Every label comes from a closed set: configured gateways and
+ * events, and this module's reasons and causes. Values that a peer sends never become labels.
  */
 export class MetricsCollector {
   private readonly refusedBy = new Map<RefusalReason, number>();
   private readonly closedBy = new Map<string, { readonly code: string; readonly cause: string; count: number }>();
   private readonly handshake = new Histogram();
   readonly ping = new Histogram();
-  /** Waits of upgrades for the other processes of a cluster. */
+  /** How long upgrades waited for the cluster. */
   readonly cluster = new Histogram();
   private readonly guards = new Map<string, Histogram>();
   private readonly handlers = new Map<string, { readonly labels: Labels; readonly histogram: Histogram }>();
@@ -171,7 +171,7 @@ export class MetricsCollector {
     this.refusedBy.set(reason, (this.refusedBy.get(reason) ?? 0) + 1);
   }
 
-  /** A connection got its 101. `guardTime`: what asynchronous guards took, together. Milliseconds. */
+  /** Records an accepted upgrade. `guardTime`: total time of its asynchronous guards. Both in milliseconds. */
   upgraded(path: string, handshakeTime: number, guardTime: number): void {
     this.handshake.observe(handshakeTime / 1000);
     if (guardTime > 0) this.guardHistogram(path).observe(guardTime / 1000);
@@ -182,12 +182,12 @@ export class MetricsCollector {
     entry.count++;
   }
 
-  /** The time that a handler of a configured event takes until it has settled, in seconds. */
+  /** Records the time in seconds until the handler of a configured event has settled. */
   handlerTime(path: string, event: unknown): Histogram {
     return this.handlerHistogram(path, typeof event === 'string' ? event : (JSON.stringify(event) ?? OTHER));
   }
 
-  /** Every metric with its series. */
+  /** All metrics with their series. */
   collect(): Family[] {
     const gateways = this.gateways();
     return [
@@ -228,7 +228,7 @@ export class MetricsCollector {
         'Asynchronous admission guards of one upgrade, together.',
         [...this.guards].map(([gateway, histogram]) => ({ labels: { gateway }, histogram })),
       ),
-      histogramFamily('handler_seconds', 'From a message to the settling of its handler.', [...this.handlers.values()]),
+      histogramFamily('handler_seconds', 'From a message until its handler has settled.', [...this.handlers.values()]),
     ];
   }
 
@@ -304,18 +304,21 @@ export class MetricsCollector {
   }
 }
 
-/** What all metrics but those of gateways and handlers need at most: figures, refusals, ends, two histograms. */
+/** Maximum number of series of all metrics other than those of gateways and handlers. */
 const FIXED_SERIES = 60 + Object.keys(STAGES).length + MAX_CLOSE_COMBINATIONS + 4 + 2 * HISTOGRAM_SERIES;
-/** Connections, opened, messages and bytes both ways, deliveries, and the histogram of guards. */
+/**
+ * Number of series of a gateway: connections, opened, messages and bytes in both directions, deliveries, and the
+ * histogram of guards.
+ */
 const GATEWAY_SERIES = 7 + HISTOGRAM_SERIES;
 
-/** Handlers with a histogram of their own: what the other metrics leave of {@link MAX_SERIES}. */
+/** Maximum number of handlers with a histogram of their own: what the other metrics leave of {@link MAX_SERIES}. */
 const maxHandlers = (gateways: number): number =>
   Math.floor((MAX_SERIES - FIXED_SERIES - GATEWAY_SERIES * Math.min(gateways, MAX_GATEWAYS)) / HISTOGRAM_SERIES);
 
 /**
- * What this module ends connections for. A cause outside of it is the application's own, or the text of an error that a
- * peer may have chosen: `other`.
+ * The causes for which this module ends connections. Any other cause comes from the application, or is the text of an
+ * error that a peer may have chosen; it is counted as `other`.
  */
 const CAUSES = new Map<string | undefined, string>([
   [undefined, 'none'],
@@ -344,7 +347,7 @@ const CAUSES = new Map<string | undefined, string>([
   ].map((cause) => [cause, cause] as const),
 ]);
 
-/** Codes come from peers too: only those that RFC 6455 and this module define are told apart. */
+/** Peers also send close codes: only those that RFC 6455 and this module define get a label of their own. */
 export const codeLabel = (code: number): string =>
   (code >= 1000 && code <= 1015) || code === 4401 ? String(code) : OTHER;
 
@@ -386,7 +389,7 @@ const directions = (
   ]),
 });
 
-/** Over all gateways: the ratio says whether compression is worth its cost. */
+/** Sums over all gateways; their ratio shows whether compression is worth its cost. */
 function compressed(
   name: string,
   help: string,

@@ -4,17 +4,17 @@ import type { Family, HistogramSample, MetricsCollector } from './metrics.js';
 import { PREFIX } from './prometheus.js';
 
 /**
- * Registers the metrics with OpenTelemetry's global meter provider, where an application has registered one: counters
- * and gauges by one batch callback, latencies as histograms. Does nothing, and costs nothing, without
- * `@opentelemetry/api` or without a provider.
+ * Registers the metrics with OpenTelemetry's global meter provider, if the application has registered one: counters and
+ * gauges by one batch callback, latencies as histograms. Does nothing without `@opentelemetry/api` or without a
+ * provider.
  *
- * @returns what takes the callback back, or `undefined` where there is no provider.
+ * @returns a function that removes the callback, or `undefined` if there is no provider.
  */
 export async function registerOpenTelemetry(collector: MetricsCollector): Promise<(() => void) | undefined> {
   const api = await import('@opentelemetry/api').catch(() => undefined);
   if (api === undefined) return undefined;
   const meter = api.metrics.getMeter('nest-secure-ws', VERSION);
-  // What the API answers where nobody has registered a provider.
+  // The provider that the API returns if none is registered.
   if (meter === api.createNoopMeter()) return undefined;
   return register(meter, collector);
 }

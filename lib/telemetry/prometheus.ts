@@ -1,6 +1,6 @@
 import type { Family, Histogram, Labels } from './metrics.js';
 
-/** Before the name of every metric. */
+/** Prefix of the name of every metric. */
 export const PREFIX = 'nest_secure_ws_';
 
 /** The media type of the text exposition format. */

@@ -1,31 +1,31 @@
 import { IncomingMessage } from 'node:http';
 
-/** What a request carries that must not reach a log. */
+/** The values of a request that must not reach a log. */
 export interface RequestValues {
   readonly rawHeaders: readonly string[];
   readonly rawQuery: string;
 }
 
-/** Of a hook's second argument, which may be anything. */
+/** Extracts them from a hook's second argument, which may be anything. */
 export const requestValuesOf = (request: unknown): RequestValues | undefined =>
   request instanceof IncomingMessage
     ? { rawHeaders: request.rawHeaders, rawQuery: (request.url ?? '').replace(/^[^?]*\??/, '') }
     : undefined;
 
-/** Text of a log that is looked through; what comes behind is left out. */
+/** Maximum length of a text that is searched; the rest is left out. */
 const MAX_TEXT = 2048;
-/** Bytes of values that are searched for: more of them, and their many forms, would hold the event loop. */
+/** Maximum bytes of values that are searched for: more values, with all their encodings, would block the event loop. */
 const MAX_VALUES = 8 * 1024;
 const MAX_FORMS = 256 * 1024;
-/** How often a value is decoded: an encoded value of an encoded value is one too. */
+/** Maximum number of times that a value is decoded, because an encoded value may be encoded again. */
 const MAX_DECODED = 3;
-/** So many characters in a row that a value has too are taken for a part of it. */
+/** A sequence of this many characters that also occurs in a value is considered part of it. */
 const GRAM = 6;
-/** Values shorter than this stand in every sentence. */
+/** Values shorter than this occur in any text by chance. */
 const SHORTEST = 3;
 
 export const HIDDEN = '…';
-export const NOT_SHOWN = '(its words are not shown: the request carries too much that they might repeat)';
+export const NOT_SHOWN = '(message not shown: it may repeat values of the request, which are too many to remove)';
 
 /** Headers whose value is the same in every handshake. */
 const CONSTANT = /^(?:upgrade|connection|sec-websocket-version)$/i;
@@ -33,9 +33,9 @@ const SCHEME = /^(?:basic|bearer|digest|negotiate)(?:\s+|$)/i;
 const SEPARATORS = /[\s;,&=:."'(){}[\]<>|]+/;
 
 /**
- * A text without any value of the request, in whatever form it repeats it: as it was, percent-encoded or decoded,
- * base64 (the credentials of Basic, the parts of a JSON Web Token) or hexadecimal either way, escaped for JSON or HTML,
- * in another case, or cut. What is hidden is shown as `…`. For errors of code that has seen the request.
+ * Removes every value of the request from a text, in whatever form it occurs: verbatim, percent-encoded or decoded,
+ * encoded or decoded as base64 (Basic credentials, parts of a JSON Web Token) or hexadecimal, escaped for JSON or HTML,
+ * in another case, or truncated. A removed part is shown as `…`. Used for errors of code that has seen the request.
  */
 export function withoutValues(text: string, request: RequestValues): string {
   const values = valuesOf(request);
@@ -46,8 +46,8 @@ export function withoutValues(text: string, request: RequestValues): string {
 }
 
 /**
- * Characters written one by one, whatever they say: `\\u0073…`, `%73…`, `&#115;…`, the bytes of a Buffer as Node shows
- * them, a list of their codes, single letters with something between them.
+ * Sequences of characters that are written one by one, whatever they mean: `\\u0073…`, `%73…`, `&#115;…`, the bytes of
+ * a Buffer as Node prints them, a list of character codes, single letters with separators.
  */
 const ENCODED =
   /(?:\\+[ux]\{?[0-9a-f]{2,6}\}?){3,}|(?:%[0-9a-f]{2}){3,}|(?:&#x?[0-9a-f]{2,6};){3,}|\b(?:[0-9a-f]{2}[ ,:-]+){3,}[0-9a-f]{2}\b|\b(?:\d{2,3}[ ,]+){3,}\d{2,3}\b|(?<![\p{L}\p{N}])(?:[\p{L}\p{N}][ ,._-]+){4,}[\p{L}\p{N}](?![\p{L}\p{N}])/giu;
@@ -58,7 +58,7 @@ function valuesOf({ rawHeaders, rawQuery }: RequestValues): string[] {
   return values;
 }
 
-/** Every value, its parts, what they are the encoding of, and their encodings. `undefined`: too much. */
+/** All values, their parts, their decodings and their encodings. `undefined`: too many. */
 function formsOf(values: readonly string[]): Set<string> | undefined {
   const plain = new Set<string>();
   let size = 0;
@@ -95,7 +95,7 @@ function* decodings(value: string): Generator<string> {
   if (/^(?:[0-9a-f]{2}){3,}$/i.test(value)) yield* readable(Buffer.from(value, 'hex'));
 }
 
-/** Not what comes of decoding something that was never encoded. */
+/** Decoding a value that was never encoded gives meaningless text, which is left out. */
 function* readable(bytes: Buffer): Generator<string> {
   const text = bytes.toString();
   if (text.length >= SHORTEST && !/[\x00-\x08\x0e-\x1f\ufffd]/.test(text)) yield text;
@@ -110,7 +110,7 @@ function* encodings(value: string): Generator<string> {
     const entities: Record<string, string> = { '<': '&lt;', '>': '&gt;', '&': '&amp;', '"': '&quot;', "'": '&#39;' };
     yield value.replace(/[<>&"']/g, (char) => entities[char]!);
   }
-  // Within a longer text that was encoded, it may begin at any of three places of a group of base64.
+  // Within a longer encoded text, the value can begin at any of three positions of a base64 group.
   for (let shift = 0; shift < 3 && bytes.length > shift + SHORTEST; shift++) {
     const whole = bytes.subarray(shift, bytes.length - ((bytes.length - shift) % 3)).toString('base64');
     yield whole;
@@ -120,13 +120,13 @@ function* encodings(value: string): Generator<string> {
   yield bytes.toString('base64url');
 }
 
-/** The longest first: the rest of one that was cut in two would not be found any more. */
+/** The longest value is removed first: otherwise the rest of a value that contains another would not be found. */
 function hideExact(text: string, forms: ReadonlySet<string>): string {
   const found = [...forms].filter((form) => text.includes(form)).sort((a, b) => b.length - a.length);
   return found.reduce((rest, form) => (isWord(form) ? hideWord(rest, form) : rest.replaceAll(form, HIDDEN)), text);
 }
 
-/** A short value may stand inside of any word, by chance. */
+/** A short value can occur inside a word by chance. */
 const isWord = (form: string): boolean => form.length < GRAM && /^[\p{L}\p{N}]+$/u.test(form);
 
 const hideWord = (text: string, word: string): string =>
@@ -135,7 +135,7 @@ const hideWord = (text: string, word: string): string =>
 const TOKENS = /[\p{L}\p{N}]+/gu;
 const skeleton = (text: string): string => text.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, '');
 
-/** Hides each word that has something in common with a value, case and punctuation apart. */
+/** Hides each word that shares a part with a value, ignoring case and punctuation. */
 function hideTokens(text: string, forms: ReadonlySet<string>): string {
   const tokens = new Map<string, boolean>();
   const grams = new Map<string, string[]>();
@@ -157,7 +157,7 @@ function hideTokens(text: string, forms: ReadonlySet<string>): string {
       for (const word of grams.get(bare.slice(at, at + GRAM)) ?? []) tokens.set(word, true);
   }
   const isHidden = (token: string): boolean => tokens.get(token.toLowerCase()) === true;
-  // What is left of a word that was hidden in part may be the rest of a value.
+  // The rest of a partly hidden word may be the rest of a value.
   return text
     .replace(/\S+/g, (word) => {
       if (!word.includes(HIDDEN) && !word.match(TOKENS)?.some(isHidden)) return word;

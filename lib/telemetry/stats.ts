@@ -11,33 +11,33 @@ import {
   type MetricsSource,
 } from './metrics.js';
 
-/** Figures as they are at the moment of asking. */
+/** Current values. */
 export interface Gauges {
   /** Live connections. */
   readonly connections: number;
-  /** Connections between accept and 101, refusals that linger included. */
+  /** Connections between accept and the 101, including refusals that are still being written. */
   readonly pending: number;
-  /** Slots reserved: live connections and those about to be. */
+  /** Reserved slots: live connections and upgrades that have passed the capacity stage. */
   readonly slots: number;
   /** Bytes held for all peers. */
   readonly heldBytes: number;
-  /** Addresses that are remembered. */
+  /** Number of addresses with state. */
   readonly addresses: number;
-  /** Deadlines on the wheel. */
+  /** Pending deadlines. */
   readonly deadlines: number;
   /** Bytes of dedicated compression contexts. */
   readonly contextBytes: number;
-  /** Bytes held beside what may be held, by kind. */
+  /** Held bytes and their limit, by kind. */
   readonly budgets: readonly BudgetGauge[];
-  /** Addresses and users that are banned. */
+  /** Number of bans. */
   readonly bans: number;
-  /** The application shuts down: new connections are refused. */
+  /** The application is shutting down: new connections are refused. */
   readonly draining: boolean;
-  /** Whether the cluster can be reached; `undefined` where none is configured. */
+  /** Whether the cluster is reachable; `undefined` if none is configured. */
   readonly clusterUp: boolean | undefined;
 }
 
-/** What waits in both directions. */
+/** Queued messages and unsent bytes. */
 export interface Queues {
   readonly messages: number;
   readonly bytes: number;
@@ -47,7 +47,7 @@ export interface Queues {
 }
 const NO_QUEUES: Queues = Object.freeze({ messages: 0, bytes: 0, paused: 0, slow: 0, unsent: 0 });
 
-/** How full a memory budget is. */
+/** The use of a memory budget. */
 export interface BudgetGauge {
   readonly kind: 'buffers' | 'heads' | 'compression';
   readonly held: number;
@@ -59,11 +59,11 @@ export interface StatsSnapshot extends Gauges {
   readonly closed: Readonly<Record<string, number>>;
   readonly refused: Readonly<Partial<Record<RefusalReason, number>>>;
   readonly faults: Readonly<Partial<Record<FaultPlace, number>>>;
-  /** This process among others; `undefined` without `cluster`. */
+  /** The state of the cluster; `undefined` without `cluster`. */
   readonly cluster?: ClusterState;
 }
 
-/** Counters by bounded reason, and current figures. Injectable. */
+/** Counters with bounded labels, and current values. Injectable. */
 export class SecureWsStats implements MetricsSource {
   private openedCount = 0;
   private readonly closedBy: Record<string, number> = {};
@@ -79,13 +79,13 @@ export class SecureWsStats implements MetricsSource {
 
   /** @internal */ report: (() => SettingsReport) | undefined = undefined;
 
-  /** Every setting with where it came from, and the memory that they allow peers to take. */
+  /** Every setting with its source, and the most memory that the settings allow peers to take. */
   settings(): SettingsReport {
-    if (this.report === undefined) throw new Error('SecureWsStats belongs to no SecureWsModule');
+    if (this.report === undefined) throw new Error('SecureWsStats is not provided by a SecureWsModule');
     return this.report();
   }
 
-  /** Counters since the start, and figures of now. */
+  /** Counters since the start, and current values. */
   snapshot(): StatsSnapshot {
     return {
       ...this.gauges(),
@@ -101,7 +101,7 @@ export class SecureWsStats implements MetricsSource {
     return this.gatewayGauges();
   }
 
-  /** @internal Current figures, as metrics show them. */
+  /** @internal Current values for metrics. */
   figures(): readonly Figure[] {
     const { pending, slots, addresses, budgets, bans, draining, clusterUp } = this.gauges();
     const queues = this.queues();
@@ -113,27 +113,29 @@ export class SecureWsStats implements MetricsSource {
       ...(labels && { labels }),
     });
     return [
-      gauge('pending', 'Connections between accept and 101, lingering refusals included.', pending),
-      gauge('slots', 'Reserved slots: live connections and those about to be.', slots),
-      gauge('addresses', 'Addresses that are remembered.', addresses),
+      gauge(
+        'pending',
+        'Connections between accept and the 101, including refusals that are still being written.',
+        pending,
+      ),
+      gauge('slots', 'Reserved slots: live connections, and upgrades after the capacity stage.', slots),
+      gauge('addresses', 'Addresses whose connections and attempts are counted.', addresses),
       gauge('bans', 'Addresses and users that are banned.', bans),
       gauge('queued_messages', 'Messages that wait for their handler.', queues.messages),
       gauge('queued_bytes', 'Bytes of messages that wait for their handler.', queues.bytes),
-      gauge('paused_connections', 'Connections from which nothing is read at present.', queues.paused),
-      gauge('slow_connections', 'Connections whose peer has not taken all that was sent.', queues.slow),
-      gauge('unsent_bytes', 'Bytes that peers have not taken yet.', queues.unsent),
+      gauge('paused_connections', 'Connections whose reading is paused.', queues.paused),
+      gauge('slow_connections', 'Connections with unsent bytes.', queues.slow),
+      gauge('unsent_bytes', 'Unsent bytes.', queues.unsent),
       gauge('draining', '1 while the application shuts down.', Number(draining)),
       ...budgets.map(({ kind, held }) => gauge('held_bytes', 'Bytes held for peers.', held, { kind })),
-      ...budgets.map(({ kind, limit }) => gauge('budget_bytes', 'Bytes that may be held.', limit, { kind })),
-      ...(clusterUp === undefined
-        ? []
-        : [gauge('cluster_up', '1 while the cluster can be reached.', Number(clusterUp))]),
+      ...budgets.map(({ kind, limit }) => gauge('budget_bytes', 'Limit of the bytes held for peers.', limit, { kind })),
+      ...(clusterUp === undefined ? [] : [gauge('cluster_up', '1 while the cluster is reachable.', Number(clusterUp))]),
       ...clusterFigures(this.cluster?.(), gauge),
       ...Object.entries(this.faultsBy).map(
         ([where, value]): Figure => ({
           name: 'faults_total',
           type: 'counter',
-          help: 'Errors of the application or of a peer that nobody awaited.',
+          help: 'Errors of handlers, hooks, filters and guards.',
           labels: { where },
           value,
         }),
@@ -180,7 +182,7 @@ function clusterFigures(
   return [
     gauge('cluster_nodes', 'Processes that hold a lease, this one included.', state.nodes.length),
     counter('cluster_fallback_total', 'Attempts that were decided without the other processes.', state.fallbacks),
-    counter('cluster_gaps_total', 'Messages of other processes that never came.', messages.gaps),
+    counter('cluster_gaps_total', 'Messages of other processes that were lost.', messages.gaps),
     counter('cluster_unsent_total', 'Messages to other processes that could not be sent.', messages.unsent),
     dropped('malformed', messages.malformed),
     dropped('unsigned', messages.unsigned),

@@ -333,7 +333,7 @@ describe('TLS', () => {
 
   it('an agent without TLS is not used for wss:', async () => {
     const server = await willing(requesting());
-    await expect(connect(server.url, { agent: new HttpAgent() })).rejects.toThrow('the agent is one for http:');
+    await expect(connect(server.url, { agent: new HttpAgent() })).rejects.toThrow('the agent is for http:');
     const plain = { createConnection: (options: object) => connectTcp(options as never) };
     await expect(connect(server.url, { agent: plain })).rejects.toThrow('without TLS');
     const late = {

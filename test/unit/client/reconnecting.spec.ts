@@ -250,7 +250,7 @@ describe('SecureWsConnector', () => {
     expect(requests[0]).toContain('User-Agent: module/1\r\n');
     expect(requests[0]).not.toContain('Extensions');
     await expect(ws.connect(url, { nonsense: 1 } as never)).rejects.toThrow("unknown option 'nonsense'");
-    expect(() => ws.reconnecting('nonsense')).toThrow('cannot be read');
+    expect(() => ws.reconnecting('nonsense')).toThrow('the URL is invalid');
     await ws.onModuleDestroy();
     expect(socket.readyState).toBe(socket.CLOSED);
   });

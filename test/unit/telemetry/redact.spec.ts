@@ -127,6 +127,6 @@ describe('the place of an error', () => {
       },
     });
     expect(errorText(hostile)).toBe('Error: x');
-    expect(errorText(Object.create(null))).toBe('something that has no text');
+    expect(errorText(Object.create(null))).toBe('a thrown value without a text');
   });
 });
