@@ -36,8 +36,8 @@ describe('URLs', () => {
   });
 
   it.each([
-    ['nothing', /cannot be read/],
-    ['ws://', /cannot be read/],
+    ['nothing', /is invalid/],
+    ['ws://', /is invalid/],
     ['ftp://h/', /scheme 'ftp:'/],
     ['ws://h/#part', /fragment/],
     ['ws://h/#', /fragment/],

@@ -44,7 +44,7 @@ describe('telemetry', () => {
       stats.closed({ ip: '', path: '/', code, cause: undefined });
     expect(stats.snapshot().closed).toEqual({ '1000': 2, '1015': 1, '4401': 1, other: 4 });
     expect(stats.snapshot()).toMatchObject({ connections: 0, slots: 0, heldBytes: 0 });
-    expect(() => stats.settings()).toThrow('belongs to no SecureWsModule');
+    expect(() => stats.settings()).toThrow('is not provided by a SecureWsModule');
   });
 });
 
