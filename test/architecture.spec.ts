@@ -119,3 +119,34 @@ describe('the files of lib/', () => {
     expect(files.filter((file) => /process\.(on|once|addListener|prependListener)\(/.test(source(file)))).toEqual([]);
   });
 });
+
+describe('the two ways through lib/ that are described at their heads', () => {
+  /** Names in a comment: of a file, and of functions or methods in it; those before any file of their row are of `file`. */
+  function namesIn(file: string, start: string): { readonly file: string; readonly name: string }[] {
+    const text = source(file);
+    const comment = text.slice(text.indexOf(start), text.indexOf('*/', text.indexOf(start)));
+    let at = file;
+    return comment.split('\n').flatMap((line) => {
+      if (/^ \*  \S/.test(line)) at = file;
+      return [...line.matchAll(/`([\w./-]+)`/g)].flatMap(([, name = '']) => {
+        if (!name.endsWith('.ts')) return [{ file: at, name }];
+        at = name.includes('/') ? name : join(dirname(file), name);
+        return [];
+      });
+    });
+  }
+
+  it.each([
+    ['handshake/stages.ts', 'From accept to the 101', 8],
+    ['connection/message-reader.ts', "Reads one peer's messages", 14],
+  ])('%s names files and functions that exist', (file, start, least) => {
+    const names = namesIn(file, start).filter(({ name }) => name !== 'WebSocket');
+    expect(names.length).toBeGreaterThanOrEqual(least);
+    const defines = (text: string, name: string) =>
+      new RegExp(
+        `^ *(?:/\\*\\*.*\\*/ )?(?:(?:export|private|protected|abstract|readonly|async) )*(?:function )?${name}\\(`,
+        'm',
+      ).test(text);
+    expect(names.filter(({ file: of, name }) => !files.includes(of) || !defines(source(of), name))).toEqual([]);
+  });
+});

@@ -30,8 +30,17 @@ interface Message extends Waiting {
 }
 
 /**
- * The path of a message from the bytes of one peer to the sink that handles it. The steps are in this order: reads of
- * the transport, frames, whole messages, rates, the queue, and the sink. Created with the first byte.
+ * Reads one peer's messages; made with its first byte. From bytes to the reply, with the method or function of each step:
+ *
+ *  1  bytes            `read`: one chunk of the transport (`transport-events.ts`, `onData`)
+ *  2  frames           `message`, `fragment`, `ping`, `pong`, `close`: called by `protocol/parser.ts`, `push`
+ *  3  decompression    `inflate`
+ *  4  messages, rates  `arrive`
+ *  5  queue, fairness  `enqueue`, `handOver`
+ *  6  sink             `start`: `secure-socket.ts`, `take`, and on the server `server/endpoint.ts`, `dispatch`
+ *  7  event, handler   `dispatch/dispatcher.ts`, `handle`
+ *  8  reply            `dispatch/dispatcher.ts`, `reply`, and `frame-writer.ts`, `sendText`
+ *  9  place is free    `finished`
  */
 export class MessageReader implements FrameSink {
   readonly gate: ReadGate;

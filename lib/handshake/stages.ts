@@ -21,14 +21,16 @@ export type Stage = (upgrade: UpgradeContext) => Awaitable<StageExit | undefined
 /**
  * From accept to the 101, the cheapest check first:
  *
- *  -  PROXY protocol   `server/proxy-protocol-reader.ts`: whom a trusted proxy relays; the peer's address is its answer
+ *  -  PROXY protocol   `server/proxy-protocol-reader.ts`, `hold`: the client that a trusted proxy relays
  *  0  accept           `server/listener.ts`, `checkAddress`: denied and banned addresses, full dedicated ports
- *  -  first bytes      `server/first-bytes.ts`: on a shared port, Node's HTTP server or a handshake
+ *  -  first bytes      `server/first-bytes.ts`, `onChunk`: on a shared port, Node's HTTP server or a handshake
  *  1  head             `handshake/pending-handshake.ts`, `onVerdict`: lines, header count, grammar, time, rate and slots
- *  2  to 8             the functions below
- *  9  101              `handshake/complete-upgrade.ts`: subprotocol, compression, response, `WebSocket`
+ *  2  to 8             the functions below, run by `runStages`
+ *  9  101              `handshake/complete-upgrade.ts`, `open`: subprotocol, compression, response, `WebSocket`
  *
- * Nothing is allocated for a connection before stage 8 has passed it.
+ * A stage answers with a refusal, or with nothing. `handshake/pending-handshake.ts`, `onDecision` acts on the answer: the
+ * 101 (`accept`), the response of a refusal (`refuse`), or Node's HTTP server (`handOver`). The socket's `WebSocket` is
+ * made in stage 9, not before.
  */
 export const STAGES: readonly Stage[] = [peer, request, route, earlyGuards, access, capacity, guards, user];
 
