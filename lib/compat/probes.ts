@@ -1,5 +1,6 @@
 import { handlesProblem } from './node-handles.js';
 import { httpProblem } from './node-http.js';
+import { parentProblem } from './node-tls.js';
 import { reportUse } from './report.js';
 import { findWs } from './ws-version.js';
 import { canStep } from './zlib.js';
@@ -15,6 +16,7 @@ export const acceptProblem = (nativeAccept: NativeAccept): string | undefined =>
 export function probeNode(nativeAccept: NativeAccept): void {
   reportPart('accept', 'handles', 'sockets', acceptProblem(nativeAccept));
   reportPart('http', 'first bytes', 'upgrade events', httpProblem());
+  reportPart('tls', 'sockets under TLS', 'addresses of TCP', parentProblem());
   reportUse('compression', canStep() ? 'synchronous' : 'asynchronous: zlib streams cannot be stepped');
   reportUse('ws', findWs().version ?? 'a version that cannot be found');
 }

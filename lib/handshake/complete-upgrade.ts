@@ -1,12 +1,14 @@
-import type { IncomingMessage } from 'node:http';
+import { type IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import { SecureSocket } from '../connection/secure-socket.js';
 import type { GatewayContext, Peer } from '../connection/server-connection.js';
+import { lowerCaseHeaders } from '../http/fields.js';
 import { detach } from '../http/grammar.js';
+import type { RequestHead } from '../http/head.js';
 import { consentLine } from '../http/probe-consent.js';
 import { acceptanceText } from '../http/response.js';
 import type { Compression } from '../protocol/deflate/compression.js';
 import { headerValue } from '../protocol/deflate/negotiation.js';
-import { toIncomingMessage } from './incoming-message.js';
 import type { UpgradeContext } from './upgrade-context.js';
 
 /** The subprotocol for the 101: what a guard chose, else the first of ours that was offered (RFC 6455, section 4.2.2, item 5.5). */
@@ -66,7 +68,7 @@ function open(upgrade: UpgradeContext, gateway: UpgradedGateway, rest: Buffer, p
   });
   socket.write(text, 'latin1');
   const webSocket = new SecureSocket({ context: gateway, raw: socket, peer, deflate, subprotocol });
-  gateway.opened(webSocket, gateway.needsRequest ? toIncomingMessage(upgrade.head, socket) : undefined);
+  gateway.opened(webSocket, gateway.needsRequest ? new UpgradeMessage(upgrade.head, socket) : undefined);
   upgrade.reservation?.shared?.opened(webSocket.connection);
   webSocket.connection.begin(rest);
   context.collector?.upgraded(gateway.path, upgrade.handshake.age, upgrade.guardTime);
@@ -136,3 +138,28 @@ class AcceptedPeer implements Peer {
     return this.addresses.hold(this.address);
   }
 }
+
+/** An upgrade request as hooks know it: its headers are sorted when they are first read. Its body is empty. */
+class UpgradeMessage extends IncomingMessage {
+  sorted: IncomingHttpHeaders | undefined = undefined;
+
+  constructor({ method, target, version, rawHeaders }: RequestHead, socket: Socket) {
+    super(socket);
+    this.method = method;
+    this.url = target;
+    this.httpVersion = version;
+    this.httpVersionMajor = this.httpVersionMinor = 1;
+    this.rawHeaders = rawHeaders as string[];
+    this.complete = true;
+  }
+}
+
+Object.defineProperty(UpgradeMessage.prototype, 'headers', {
+  configurable: true,
+  get(this: { sorted: IncomingHttpHeaders | undefined; rawHeaders: string[] }): IncomingHttpHeaders {
+    return (this.sorted ??= { ...lowerCaseHeaders(this.rawHeaders) });
+  },
+  set(this: { sorted: IncomingHttpHeaders | undefined }, headers: IncomingHttpHeaders) {
+    this.sorted = headers;
+  },
+});

@@ -30,7 +30,6 @@ import { drain } from '../server/drain.js';
 import { Endpoint } from '../server/endpoint.js';
 import { ForeignEndpoint, ForeignUpgrade } from '../server/foreign-endpoint.js';
 import type { Listener } from '../server/listener.js';
-import { attachSecondaryServers } from '../server/secondary-servers.js';
 import { ServerContext } from '../server/server-context.js';
 import { SharedListener } from '../server/shared-listener.js';
 import { type Subscriber, Telemetry } from '../telemetry/events.js';
@@ -362,7 +361,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
     const server = this.httpServer();
     if (server === undefined) return undefined;
     const listener = new SharedListener(this.serverContext(), settings, server);
-    attachSecondaryServers(this.host!.httpAdapter, listener);
+    listener.attachSecondaryServers(this.host!.httpAdapter);
     return listener;
   }
 

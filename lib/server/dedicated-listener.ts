@@ -1,6 +1,8 @@
-import { createServer, type Server } from 'node:net';
-import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls';
+import { createServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
+import { connectionKey } from '../compat/node-tls.js';
 import type { GatewaySettings } from '../config/settings.js';
+import type { PendingHandshake } from '../handshake/pending-handshake.js';
 import { HeadMeter } from '../http/head-meter.js';
 import type { Refusal } from '../http/refusal.js';
 import type { ClientAddress } from '../net/address.js';
@@ -8,7 +10,6 @@ import { HandleTransport } from '../net/handle-transport.js';
 import type { Transport } from '../net/transport.js';
 import { Listener } from './listener.js';
 import type { ServerContext } from './server-context.js';
-import { interceptTls } from './tls-accept.js';
 import { TlsFiles } from './tls-files.js';
 
 const LONGEST_TIMER = 2 ** 31 - 1;
@@ -110,7 +111,40 @@ export class DedicatedListener extends Listener {
     // protection: renewed certificates are taken over
     files.watch((pems) => server.setSecureContext({ ...pems, minVersion }));
     // end protection
-    interceptTls(server, this, (handshake, socket) => handshake.read(socket));
+    this.beginBeforeTls(server);
     return server;
   }
+
+  /** Begins a handshake for each connection before TLS, and reads it when TLS is set up. */
+  private beginBeforeTls(server: TlsServer): void {
+    // The server is new: the only listener is the one with which Node starts TLS.
+    const startTls = server.listeners('connection') as OnConnection[];
+    server.removeAllListeners('connection');
+    const waiting = new Map<string | Socket, PendingHandshake>();
+    server.on('connection', (tcp: Socket) => {
+      const handshake = this.accept(tcp);
+      if (handshake === undefined) return;
+      const key = connectionKey(tcp);
+      waiting.set(key, handshake);
+      handshake.onRelease = () => {
+        // Another connection from the same port may have come before this one was known to be over.
+        if (waiting.get(key) === handshake) waiting.delete(key);
+      };
+      for (const each of startTls) each.call(server, tcp);
+    });
+    server.on('secureConnection', (socket: TLSSocket) => {
+      const handshake = waiting.get(connectionKey(socket));
+      if (handshake === undefined) socket.destroy();
+      else handshake.read(socket);
+    });
+    // Node destroys the socket; without a listener here the error would end the process.
+    server.on('tlsClientError', (_error: Error, socket: TLSSocket) => {
+      socket.on('error', ignore);
+      waiting.get(connectionKey(socket))?.drop();
+    });
+  }
 }
+
+type OnConnection = (this: TlsServer, socket: Socket) => void;
+
+function ignore(): void {}

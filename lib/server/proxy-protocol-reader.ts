@@ -1,6 +1,7 @@
 import type { Server, Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { replaceMethod } from '../compat/node-http.js';
+import { connectionKey } from '../compat/node-tls.js';
 import { markProxied, type ProxiedConnection, proxiedBy } from '../net/proxied-connection.js';
 import {
   MORE,
@@ -130,7 +131,7 @@ export class ProxyProtocolReader {
   }
 
   private remember(tcp: Socket, connection: ProxiedConnection): void {
-    const name = endsOf(tcp);
+    const name = connectionKey(tcp);
     this.names.set(tcp, name);
     this.beforeTls.set(name, { tcp, connection });
     tcp.on('close', this.onTcpClose);
@@ -143,7 +144,7 @@ export class ProxyProtocolReader {
 
   /** What is known of TCP is known of TLS over it. False where a proxy's connection was never announced. */
   private markTls(socket: TLSSocket): boolean {
-    const known = this.beforeTls.get(endsOf(socket));
+    const known = this.beforeTls.get(connectionKey(socket));
     if (known !== undefined) {
       known.tcp.removeListener('close', this.onTcpClose);
       this.forget(known.tcp);
@@ -236,13 +237,6 @@ class PendingHeader {
     socket.removeListener('close', this.onEnd);
     this.host.left();
   }
-}
-
-/** Both ends of TCP, as they are: before the remote one is renamed. Unix domain sockets have none: there Node's own note is read. */
-function endsOf(socket: Socket & { readonly _parent?: Socket | null }): string | Socket {
-  const { remoteAddress, remotePort, localAddress, localPort } = socket;
-  if (localPort === undefined) return socket._parent ?? socket;
-  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
 }
 
 function abandon(socket: Socket): void {

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { Server as HttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import type { AddressEntry } from '../admission/address-table.js';
+import { type PlatformAdapter, watchSecondaryServers } from '../compat/fastify.js';
 import type { AcceptHook, Handle } from '../compat/node-handles.js';
 import { type ParsedRequest, replaceMethod, unanswered, upgradeOption, type WebServer } from '../compat/node-http.js';
 import type { GatewaySettings } from '../config/settings.js';
@@ -67,6 +68,14 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
     this.takeovers.set(server, new HttpTakeover(this, server));
     if (this.proxyReader !== undefined)
       this.restorers.push(this.proxyReader.attach(server, server instanceof HttpsServer));
+  }
+
+  /** Takes part in the servers that Fastify opens beside its first, too. */
+  attachSecondaryServers(adapter: PlatformAdapter): void {
+    const stop = watchSecondaryServers(adapter, (server) => this.attach(server));
+    if (stop !== undefined) this.restorers.push(stop);
+    // Without a listener for upgrades, Node's HTTP server answers them as ordinary requests.
+    else this.notice('WebSockets are served at the first address of Fastify only: listen at one address');
   }
 
   /** Stage 0 for the connections of an HTTP server, before Node makes sockets of them. */

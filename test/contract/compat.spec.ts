@@ -1,6 +1,10 @@
 import { resolve } from 'node:path';
 import { afterEach, describe, expect, it } from '@jest/globals';
-import type { StatsSnapshot } from 'nest-secure-ws';
+import { Module } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { MessageBody, SubscribeMessage } from '@nestjs/websockets';
+import { SecureGateway, SecureWsModule, SecureWsStats, type StatsSnapshot } from 'nest-secure-ws';
 import { checkWs } from '../../lib/compat/ws-version.js';
 import { freePort } from '../support/app.js';
 import { Child } from '../support/child.js';
@@ -8,7 +12,7 @@ import { RawClient, upgradeHead } from '../support/raw-client.js';
 
 /** Each internal of Node is taken away in its turn; `expected`: which way is reported. */
 const INTERNALS: readonly (readonly [name: string, expected: Record<string, RegExp>])[] = [
-  ['nothing', { accept: /^handles$/, http: /^first bytes$/ }],
+  ['nothing', { accept: /^handles$/, http: /^first bytes$/, tls: /^sockets under TLS$/ }],
   ['_connections', { accept: /^sockets: .*_connections/, http: /^first bytes$/ }],
   ['_emitCloseIfDrained', { accept: /^sockets: .*_emitCloseIfDrained/, http: /^first bytes$/ }],
   ['getpeername', { accept: /^sockets: .*getpeername/, http: /^first bytes$/ }],
@@ -16,8 +20,20 @@ const INTERNALS: readonly (readonly [name: string, expected: Record<string, RegE
   ['readStart', { accept: /^sockets: .*readStart/, http: /^first bytes$/ }],
   ['WriteWrap', { accept: /^sockets: /, http: /^first bytes$/ }],
   ['the listener of HTTP servers', { accept: /^handles$/ }],
+  ['_parent', { accept: /^handles$/, http: /^first bytes$/, tls: /^addresses of TCP: .*_parent/ }],
   ['parser', { accept: /^handles$/, http: /^upgrade events: / }],
 ];
+
+@SecureGateway()
+class EchoGateway {
+  @SubscribeMessage('echo')
+  echo(@MessageBody() data: unknown) {
+    return { event: 'echo', data };
+  }
+}
+
+@Module({ imports: [SecureWsModule.forRoot()], providers: [EchoGateway] })
+class AppModule {}
 
 let child: Child | undefined;
 afterEach(async () => {
@@ -80,6 +96,36 @@ describe.each(INTERNALS)('without %s', (name, expected) => {
     await expectService(child, ownPort);
     expect(child.printed).toMatch(/compatibility: /);
     expect(child.printed).not.toMatch(/Error|Uncaught/);
+  });
+});
+
+/** Fastify, so far as one can see without the list of its secondary servers. */
+class FastifyWithoutList extends FastifyAdapter {
+  override getInstance<T = unknown>(): T {
+    const isList = (key: string | symbol) => typeof key === 'symbol' && key.description === 'fastify.serverBindings';
+    return new Proxy(super.getInstance() as object, {
+      ownKeys: (target) => Reflect.ownKeys(target).filter((key) => !isList(key)),
+    }) as T;
+  }
+}
+
+describe('without the list of the servers of Fastify', () => {
+  it('an application serves at the first of them, and says so', async () => {
+    const said: string[] = [];
+    const logger = { log: () => undefined, error: () => undefined, warn: (text: string) => said.push(text) };
+    const app = await NestFactory.create(AppModule, new FastifyWithoutList() as never, { logger });
+    try {
+      await app.listen(0, '127.0.0.1');
+      const { port } = app.getHttpServer().address() as { port: number };
+      const client = await RawClient.open({ port });
+      client.send('echo', 1);
+      expect(await client.json()).toEqual({ event: 'echo', data: 1 });
+      client.destroy();
+      expect(said.join()).toContain('first address of Fastify');
+      expect(app.get(SecureWsStats).settings().compatibility?.['fastify']).toMatch(/^first server only/);
+    } finally {
+      await app.close();
+    }
   });
 });
 

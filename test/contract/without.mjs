@@ -22,6 +22,20 @@ function hide(target, name) {
   });
 }
 
+/** A property that Node sets on each object. */
+function hideOwn(prototype, name) {
+  const values = new WeakMap();
+  Object.defineProperty(prototype, name, {
+    configurable: true,
+    get() {
+      return isOurs() ? undefined : values.get(this);
+    },
+    set(value) {
+      values.set(this, value);
+    },
+  });
+}
+
 function tcp() {
   const socket = new Socket();
   socket.on('error', () => undefined);
@@ -72,17 +86,7 @@ const WAYS = {
       return on.call(this, event, listener === own ? own.bind(this) : listener);
     };
   },
-  parser: () => {
-    const parsers = new WeakMap();
-    Object.defineProperty(Duplex.prototype, 'parser', {
-      configurable: true,
-      get() {
-        return isOurs() ? undefined : parsers.get(this);
-      },
-      set(parser) {
-        parsers.set(this, parser);
-      },
-    });
-  },
+  parser: () => hideOwn(Duplex.prototype, 'parser'),
+  _parent: () => hideOwn(Duplex.prototype, '_parent'),
 };
 WAYS[process.env.WITHOUT]?.();
