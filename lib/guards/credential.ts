@@ -1,5 +1,6 @@
 import { factsOf, type UpgradeAttempt } from '../admission/attempt.js';
 import { BuiltInRefusal } from '../admission/guard.js';
+import { cookieValues } from '../http/fields.js';
 import { trimWhiteSpace } from '../http/grammar.js';
 
 /**
@@ -70,7 +71,7 @@ export class CredentialReader {
       case 'header':
         return fromAuthorization;
       case 'cookie':
-        return ({ cookies }) => cookies[name];
+        return ({ headers }) => one(cookieValues(headers['cookie'], name));
       default:
         return ({ query }) => one(query.getAll(name));
     }

@@ -125,14 +125,31 @@ export function lowerCaseHeaders(rawHeaders: readonly string[]): Record<string, 
  */
 export function parseCookies(header: string | undefined): Record<string, string> {
   const cookies: Record<string, string> = Object.create(null);
-  if (header === undefined) return cookies;
-  for (const pair of header.split(';', MAX_COOKIES)) {
+  eachCookie(header, (name, raw) => {
+    if (cookies[name] === undefined) cookies[name] = cookieValue(raw);
+  });
+  return cookies;
+}
+
+/**
+ * Every value of a cookie, in the order in which they came. A page of a sibling domain can set another cookie of the
+ * same name, and browsers send the one with the longer path first (RFC 6265, sections 5.4 and 8.6).
+ */
+export function cookieValues(header: string | undefined, wanted: string): string[] {
+  const values: string[] = [];
+  eachCookie(header, (name, raw) => {
+    if (name === wanted) values.push(cookieValue(raw));
+  });
+  return values;
+}
+
+function eachCookie(header: string | undefined, call: (name: string, raw: string) => void): void {
+  for (const pair of header?.split(';', MAX_COOKIES) ?? []) {
     const equals = pair.indexOf('=');
     if (equals < 0) continue;
     const name = trimWhiteSpace(pair.slice(0, equals));
-    if (name !== '' && cookies[name] === undefined) cookies[name] = cookieValue(pair.slice(equals + 1));
+    if (name !== '') call(name, pair.slice(equals + 1));
   }
-  return cookies;
 }
 
 function cookieValue(raw: string): string {

@@ -1,10 +1,11 @@
-import { createHmac } from 'node:crypto';
+import { createHmac, generateKeyPairSync } from 'node:crypto';
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { Controller, Logger, Post, type Type } from '@nestjs/common';
 import { SubscribeMessage } from '@nestjs/websockets';
 import { SignJWT } from 'jose';
 import { type GuardLike, Principal, SecureGateway, UseAdmissionGuards } from 'nest-secure-ws';
 import { jwtGuard, SecureWsTickets, ticketGuard } from 'nest-secure-ws/guards';
+import { JwtGuard } from '../../../lib/guards/jwt-guard.js';
 import { eventually, PLATFORMS, type Platform, startApp, type TestApp } from '../../support/app.js';
 import { type HeadOptions, RawClient, type Response, upgradeHead } from '../../support/raw-client.js';
 
@@ -122,6 +123,69 @@ describe('jwtGuard()', () => {
     for (const word of ['canary', head, claims.slice(0, 24), signature, none, crit]) expect(said).not.toContain(word);
   });
 
+  it('does not choose among cookies of one name, in one line or in several', async () => {
+    const app = await guarded([guard()]);
+    const [mine, other] = [await sign({}), await sign({ sub: 'eve' })];
+    for (const cookie of [
+      `session=${other}; session=${mine}`,
+      [`session=${other}`, `session=${mine}`],
+      [`a=b; session=${mine}`, 'session="x"'],
+    ])
+      expect((await ask(app, { headers: { Cookie: cookie } })).response.status).toBe(401);
+    expect(
+      (await ask(app, { headers: { Cookie: [`session=${mine}`, 'sessions=x; Session=y'] } })).response.status,
+    ).toBe(101);
+    for (const each of clients.splice(0)) each.destroy();
+    await nothingHeld(app);
+  });
+
+  it('lets users in while an issuer that hangs is asked for keys that a flood of tokens names', async () => {
+    const log = watchLog();
+    const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const keys = JSON.stringify({ keys: [{ ...publicKey.export({ format: 'jwk' }), kid: 'good' }] });
+    const [time, asked] = [{ now: 0 }, { times: 0 }];
+    let end = (): void => undefined;
+    const hangs = new Promise<void>((resolve) => (end = resolve));
+    const hanging = new JwtGuard(
+      { jwks: 'https://id.example/keys', algorithms: ['ES256'] },
+      {
+        now: () => time.now,
+        fetch: async () => {
+          if (asked.times++ === 0) return new globalThis.Response(keys);
+          // What ends it is its time.
+          await hangs;
+          throw new Error('aborted');
+        },
+      },
+    );
+    const app = await guarded([hanging]);
+    const token = (kid: string) =>
+      new SignJWT({ sub: 'ada', exp: inSeconds(60) }).setProtectedHeader({ alg: 'ES256', kid }).sign(privateKey);
+    time.now = 30_000;
+    const flood = await Promise.all(Array.from({ length: 40 }, () => RawClient.connect({ port: app.port })));
+    clients.push(...flood);
+    for (const [n, client] of flood.entries())
+      client.write(
+        upgradeHead(app.port, { path: '/chat', headers: { Authorization: `Bearer ${await token(`kid-${n}`)}` } }),
+      );
+    await eventually(() => app.stats().pending === 40);
+    const headers = { Authorization: `Bearer ${await token('good')}` };
+    for (let each = 0; each < 3; each++) expect((await ask(app, { headers })).response.status).toBe(101);
+    // One fetch is under way for all of them.
+    expect([asked.times, app.stats().pending, app.stats().slots]).toEqual([2, 40, 43]);
+    // Half of them leave, in both ways; the others get their answer when the fetch has ended.
+    for (const [n, client] of flood.slice(0, 20).entries()) n % 2 === 0 ? client.reset() : client.destroy();
+    await eventually(() => app.stats().pending === 20);
+    end();
+    const answers = await Promise.all(flood.slice(20).map((client) => client.response()));
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([401]));
+    expect(asked.times).toBe(2);
+    for (const each of clients.splice(0)) each.destroy();
+    await nothingHeld(app);
+    expect(log().match(/cannot be fetched/g)).toHaveLength(1);
+    expect(log()).not.toContain('kid-');
+  });
+
   it('is a start error without its package, and is prepared once for all gateways that have it', async () => {
     let prepared = 0;
     const counted = { admit: () => true, prepare: () => void prepared++ };
@@ -172,6 +236,34 @@ describe('ticketGuard()', () => {
     const head = upgradeHead(app.port, { path: `/chat?ticket=${ticket}` });
     const answers = await Promise.all(many.map((client) => client.upgrade(head)));
     expect(answers.map(({ status }) => status).sort()).toEqual([101, ...Array(19).fill(401)]);
+  });
+
+  it('admits one of many that write one ticket in different ways', async () => {
+    const app = await guarded([ticketGuard({ from: ['query:ticket', 'cookie:t', 'protocol'] })], 'express', [
+      TicketController,
+    ]);
+    const ticket = await ticketOf(app);
+    const escaped = ticket.replace(/./g, (each) => `%${each.charCodeAt(0).toString(16)}`);
+    const heads: HeadOptions[] = [
+      { path: `/chat?ticket=${ticket}` },
+      { path: `/chat?ticket=${escaped}` },
+      { path: `/chat?%74icket=${ticket}` },
+      { path: `/chat?ticket=${ticket}&a=b` },
+      { path: `/chat?ticket=&ticket=${ticket}` },
+      { path: `/chat?ticket=${ticket}&ticket=${ticket}` },
+      { headers: { Cookie: `t=${ticket}` } },
+      { headers: { Cookie: `t="${escaped}"` } },
+      { headers: { Cookie: `t=${ticket}; t=${ticket}` } },
+      { headers: { 'Sec-WebSocket-Protocol': `chat, ticket.${ticket}` } },
+    ];
+    const many = await Promise.all(heads.map(() => RawClient.connect({ port: app.port })));
+    clients.push(...many);
+    const answers = await Promise.all(
+      many.map((client, n) => client.upgrade(upgradeHead(app.port, { path: '/chat', ...heads[n] }))),
+    );
+    expect(answers.map(({ status }) => status).sort()).toEqual([101, ...Array(heads.length - 1).fill(401)]);
+    for (const each of clients.splice(0)) each.destroy();
+    await nothingHeld(app);
   });
 
   it('does not use up a ticket of somebody who has no slot, no origin or no path', async () => {

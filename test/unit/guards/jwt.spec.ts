@@ -2,7 +2,7 @@ import { createHmac, createSecretKey, generateKeyPairSync, type KeyObject, rando
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { SignJWT } from 'jose';
-import { attempt } from 'nest-secure-ws/testing';
+import { type AttemptOptions, attempt } from 'nest-secure-ws/testing';
 import { runGuards } from '../../../lib/admission/guard-runner.js';
 import { JwtGuard, JwtRefusedError, type JwtTools } from '../../../lib/guards/jwt-guard.js';
 import { type JwtGuardOptions, nestJwtOptions } from '../../../lib/guards/jwt-options.js';
@@ -45,6 +45,12 @@ function forge(header: unknown, claims: unknown, secret: string | Buffer = SECRE
     Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
   const signed = `${encode(header)}.${encode(claims)}`;
   return `${signed}.${createHmac('sha256', secret).update(signed).digest('base64url')}`;
+}
+
+/** Claims that nobody signed, between the header and the signature of a good token. */
+function swapClaims(): string {
+  const [header, , signature] = forge({ alg: 'HS256' }, good).split('.');
+  return `${header}.${Buffer.from(JSON.stringify({ ...good, sub: 'admin' })).toString('base64url')}.${signature}`;
 }
 
 /** What the peer gets and what the log gets, through the runner that the server uses. */
@@ -179,6 +185,23 @@ describe('a token that is not', () => {
     ['with padding', `${forge(HMAC, good)}=`, 'malformed'],
     ['with white space', `${forge(HMAC, good)} x`, 'malformed'],
     ['of other letters', `${forge(HMAC, good)}+/`, 'malformed'],
+    ['with an extension whose name is escaped', forge('{"alg":"HS256","\\u0063rit":["x"],"x":1}', good), 'extensions'],
+    ['with b64 whose name is escaped', forge('{"alg":"HS256","\\u006264":false}', good), 'extensions'],
+    ['unsigned behind an algorithm that is good', forge('{"alg":"HS256","alg":"none"}', good), 'algorithm'],
+    [
+      'with an extension beside the prototype',
+      forge('{"alg":"HS256","__proto__":{"x":1},"crit":["x"]}', good),
+      'extensions',
+    ],
+    ['of an algorithm behind a null character', forge({ alg: 'HS256\0' }, good), 'algorithm'],
+    ['of an algorithm with white space', forge({ alg: ' HS256' }, good), 'algorithm'],
+    ['with a header behind a byte order mark', forge('\uFEFF{"alg":"HS256"}', good), 'malformed'],
+    ['with half of its signature', forge(HMAC, good).slice(0, -21), 'signature'],
+    ['with one byte of its signature', forge(HMAC, good).replace(/[^.]+$/, (all) => all.slice(0, 2)), 'signature'],
+    ['with its signature twice', forge(HMAC, good).replace(/[^.]+$/, (all) => all + all), 'signature'],
+    ['signed with nothing', forge(HMAC, good, ''), 'signature'],
+    ['signed with the name of its key', forge({ ...HMAC, kid: 'main' }, good, 'main'), 'signature'],
+    ['that is the signed text of another with claims of its own', swapClaims(), 'signature'],
     ['longer than 16 KiB', `${forge(HMAC, { ...good, x: 'x'.repeat(13_000) })}`, 'too long'],
   ];
 
@@ -204,6 +227,43 @@ describe('a token that is not', () => {
     const header = { alg: 'RS256', jwk, jku: 'https://evil.example/jwks.json', x5c: ['MIIB'], kid: '../../dev/null' };
     const token = await sign({ header, key: otherRsa.privateKey });
     expect(await detailOf(ofKey(), token)).toContain('signature');
+  });
+
+  it('with a signature that is all zeros, or of the numbers of the curve, is refused', async () => {
+    const guard = make({ key: ec.publicKey, algorithms: ['ES256'] });
+    const [header, claims] = forge({ alg: 'ES256' }, good).split('.');
+    const n = Buffer.from('ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551', 'hex');
+    for (const signature of [
+      Buffer.alloc(64),
+      Buffer.concat([n, n]),
+      Buffer.concat([Buffer.alloc(31), Buffer.from([1]), Buffer.alloc(32)]),
+      // In DER, which is what X.509 has and JWS does not.
+      Buffer.from('3006020100020100', 'hex'),
+      Buffer.alloc(1),
+    ])
+      expect(await detailOf(guard, `${header}.${claims}.${signature.toString('base64url')}`)).toContain('signature');
+  });
+
+  it('of one public algorithm is not verified with a key for another', async () => {
+    const guard = make({
+      jwks: {
+        keys: [
+          { ...rsa.publicKey.export({ format: 'jwk' }), kid: 'sign', alg: 'RS256' },
+          { ...otherRsa.publicKey.export({ format: 'jwk' }), kid: 'encrypt', use: 'enc' },
+          { ...ec.publicKey.export({ format: 'jwk' }), kid: 'ec', key_ops: ['sign'] },
+        ],
+      },
+      algorithms: ['RS256', 'PS256', 'ES256'],
+    });
+    const signed = (alg: string, kid: string, key: KeyObject) => sign({ header: { alg, kid }, key });
+    expect((await outcome(guard, await signed('RS256', 'sign', rsa.privateKey))).reason).toBeUndefined();
+    for (const token of [
+      await signed('PS256', 'sign', rsa.privateKey),
+      await signed('RS256', 'encrypt', otherRsa.privateKey),
+      await signed('ES256', 'ec', ec.privateKey),
+      await signed('ES256', 'sign', ec.privateKey),
+    ])
+      expect(await detailOf(guard, token)).toContain('no key fits');
   });
 
   it('of another type is refused where the type is given', async () => {
@@ -289,9 +349,12 @@ describe('where the token is', () => {
   it('several in one place are none', async () => {
     const token = await sign();
     const guard = ofSecret({ from: all });
-    for (const options of [
+    for (const options of <AttemptOptions[]>[
       { protocols: [`bearer.${token}`, `bearer.${token}`] },
       { headers: { Authorization: [`Bearer ${token}`, 'Bearer x'] } },
+      // Of a page on another subdomain, with a longer path: browsers send it first.
+      { headers: { Cookie: `session=${token}; a=b; session=${await sign({ claims: { sub: 'eve' } })}` } },
+      { headers: { Cookie: `session="${token}";session=` } },
     ]) {
       expect(await guard.admit(attempt(options))).toMatchObject({ refusal: { detail: 'several tokens came' } });
     }
