@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
-import { Logger, Module } from '@nestjs/common';
+import { Logger, Module, type Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { SubscribeMessage } from '@nestjs/websockets';
 import { Redis } from 'ioredis';
@@ -9,7 +9,9 @@ import {
   SecureWsBroadcaster,
   SecureWsModule,
   type SecureWsOptions,
+  UseAdmissionGuards,
 } from 'nest-secure-ws';
+import { SecureWsTickets, ticketGuard } from 'nest-secure-ws/guards';
 import { eventually, startApp, type TestApp } from '../support/app.js';
 import { RawClient, upgradeHead } from '../support/raw-client.js';
 import { HAS_REDIS, RedisServer, unusedPort } from '../support/redis.js';
@@ -29,8 +31,12 @@ afterEach(async () => {
   jest.restoreAllMocks();
 });
 
-async function start(options: SecureWsOptions = {}): Promise<TestApp> {
-  const app = await startApp({ gateways: [Gateway], options });
+@SecureGateway({ path: '/ticket' })
+@UseAdmissionGuards(ticketGuard())
+class TicketGateway {}
+
+async function start(options: SecureWsOptions = {}, gateways: readonly Type[] = [Gateway]): Promise<TestApp> {
+  const app = await startApp({ gateways, options });
   ends.push(() => app.close());
   return app;
 }
@@ -68,7 +74,7 @@ describe('a cluster in an application', () => {
       { url: 'redis://:canary@h', client: new Redis({ lazyConnect: true }) },
       /cluster\.url .*cluster\.client .*exclude each other/,
     ],
-    [{ store: { start() {}, admit() {}, release() {} } }, /cluster\.store and cluster\.bus go together/],
+    [{ store: { start() {}, admit() {}, release() {} } }, /cluster\.store and cluster\.bus need each other/],
     [{ prefix: 'a b' }, /cluster\.prefix .*is not a prefix/],
     [{ secret: 'canary' }, /cluster\.secret .*not shown/],
     [{ client: {} }, /cluster\.client: .*is not an ioredis client/],
@@ -113,6 +119,34 @@ describe('a cluster in an application', () => {
     await eventually(() => app.stats().cluster?.status === 'up');
     expect(await status(app)).toBe(101);
     expect(client.status).toBe('wait');
+  });
+
+  (HAS_REDIS ? it : it.skip)('admits one of many that bring a ticket to two processes at once', async () => {
+    const server = await redis();
+    const options = {
+      connections: { maxPerIp: 1000, rate: '10000/1s' },
+      bans: { failures: null },
+      cluster: { ...quick, url: server.url },
+    };
+    const [a, b] = [await start(options, [Gateway, TicketGateway]), await start(options, [Gateway, TicketGateway])];
+    await eventually(() => [a, b].every((app) => app.stats().cluster?.nodes.length === 2));
+    for (let round = 0; round < 8; round++) {
+      const ticket = await [a, b][round % 2]!.app.get(SecureWsTickets).issue({ userKey: 'alice', path: '/ticket' });
+      const attempts = await Promise.all(
+        Array.from({ length: 16 }, async (_, n) => {
+          const { port } = [a, b][n % 2]!;
+          const client = await RawClient.connect({ port });
+          clients.push(client);
+          return () => client.upgrade(upgradeHead(port, { path: `/ticket?ticket=${ticket}` }));
+        }),
+      );
+      const answers = await Promise.all(attempts.map((each) => each()));
+      expect(answers.map((each) => each.status).sort()).toEqual([101, ...Array(15).fill(401)]);
+      for (const client of clients.splice(0)) client.destroy();
+    }
+    await eventually(() => [a, b].every((app) => app.stats().slots === 0 && app.stats().pending === 0));
+    // Of used tickets nothing is left.
+    expect(await server.ask((client) => client.keys('nsw:k:*'))).toEqual([]);
   });
 
   (HAS_REDIS ? it : it.skip)('reaches gateways from an application without HTTP', async () => {
