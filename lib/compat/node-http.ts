@@ -22,6 +22,7 @@ type Served = Socket & { parser?: Parser | null; readonly _handle?: StreamHandle
 
 /** Node's parser on a socket. */
 interface Parser {
+  [callback: number]: unknown;
   onIncoming?: OnIncoming | null;
   _consumed?: boolean;
   consume?(handle: StreamHandle): void;
@@ -83,7 +84,7 @@ export class HttpConnection {
 
   /** Gives bytes to Node's parser. */
   feed(chunk: Buffer): void {
-    this.parse?.call(this.socket, chunk);
+    parseAsRead(this.socket, () => this.parse?.call(this.socket, chunk));
   }
 
   /** Tells Node's parser that the peer has half-closed. */
@@ -142,6 +143,37 @@ export function watchUpgrades(socket: Socket, look: (request: ParsedRequest, isF
     return onIncoming(request, keepAlive);
   };
 }
+
+/** The callback of Node's parser for a piece of a body; `undefined` where it was not found. */
+let bodyCallback: number | undefined;
+
+/**
+ * Has `feed` give bytes to the parser of a socket as if the parser had read them from the handle: behind each piece of a
+ * body it then lets the promises and ticks of the application run, so that a request can be answered before an error that
+ * follows it in the same chunk. Bytes that a stream gives to the parser are all parsed first.
+ */
+export function parseAsRead(socket: Socket, feed: () => void): void {
+  const { parser } = socket as Served;
+  const { _tickCallback: runTicks } = process as { _tickCallback?: () => void };
+  const onBody = bodyCallback === undefined ? undefined : parser?.[bodyCallback];
+  if (typeof onBody !== 'function' || typeof runTicks !== 'function' || !readsHandle(socket)) return feed();
+  parser![bodyCallback!] = function (this: unknown, ...args: unknown[]): void {
+    onBody.apply(this, args);
+    runTicks.call(process);
+  };
+  try {
+    feed();
+  } finally {
+    // Node keeps parsers for later connections.
+    parser![bodyCallback!] = onBody;
+  }
+}
+
+/** Whether Node's parser would read the connection from its handle: not where the application reads along. */
+const readsHandle = (socket: Socket): boolean =>
+  (socket as Served)._handle?.isStreamBase === true &&
+  socket.listenerCount('data') <= 1 &&
+  socket.listenerCount('readable') === 0;
 
 /** The response that is still being written to a socket, if there is one. */
 export const unanswered = (socket: Socket): ServerResponse | undefined =>
@@ -250,7 +282,27 @@ function probeHttp(): string | undefined {
   tabbed.feed(Buffer.from(`${head}\t\r\n\r\n`));
   tabEndsOption = !isUpgrade;
   paths.pop();
-  for (const each of [socket, third]) each.destroy();
+  const fourth = new Unconnected() as unknown as Socket;
+  bodyCallback = findBodyCallback(new HttpConnection(server, fourth, NODE_LISTENER), fourth);
+  paths.pop();
+  for (const each of [socket, third, fourth]) each.destroy();
   const isFound = paths.length === 1 && paths[0] === '/found' && upgrades === 1 && isAnswering;
   return isFound ? undefined : "Node's HTTP server reads a connection in an unknown way";
+}
+
+/** Which of the callbacks of Node's parser, which it has under numbers, gets the pieces of a body. */
+function findBodyCallback(connection: HttpConnection, socket: Socket): number | undefined {
+  const { parser } = socket as Served;
+  if (!parser) return undefined;
+  let found: number | undefined;
+  const callbacks = Object.entries(parser).filter(([key, value]) => /^\d+$/.test(key) && typeof value === 'function');
+  for (const [key, callback] of callbacks) {
+    parser[Number(key)] = function (this: unknown, ...args: unknown[]): unknown {
+      if (args[0] instanceof Uint8Array) found = Number(key);
+      return callback.apply(this, args);
+    };
+  }
+  connection.feed(Buffer.from('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n.'));
+  for (const [key, callback] of callbacks) parser[Number(key)] = callback;
+  return found;
 }

@@ -1,4 +1,5 @@
 import { COLON, COMMA, CR, isWhiteSpace, LF, LOWER_CASE, TOKEN_BYTES } from './grammar.js';
+import { CONNECT } from './whole-head.js';
 
 enum State {
   Before,
@@ -15,7 +16,7 @@ enum State {
 
 const NAME = Buffer.from('upgrade');
 const TOKEN = Buffer.from('websocket');
-/** Progress through the token when the current list element is another one. */
+/** Progress through a word when what is read is another one. */
 const OTHER = -1;
 
 /**
@@ -25,7 +26,7 @@ const OTHER = -1;
  */
 export class UpgradeSniffer {
   private state: State = State.Before;
-  /** Bytes of the name or of the token that have matched so far. */
+  /** Bytes of the method, the name or the token that have matched so far. */
   private matched = 0;
   private inUpgrade = false;
 
@@ -53,10 +54,10 @@ export class UpgradeSniffer {
     switch (this.state) {
       case State.Before:
         if (byte === CR || byte === LF) return State.Before;
-        return TOKEN_BYTES[byte] === 1 ? State.Method : State.Ordinary;
+        return this.method(byte);
       case State.Method:
-        if (TOKEN_BYTES[byte] === 1) return State.Method;
-        return isWhiteSpace(byte) ? State.Skip : State.Ordinary;
+        if (!isWhiteSpace(byte)) return this.method(byte);
+        return this.matched === CONNECT.length ? State.Ordinary : State.Skip;
       case State.Skip:
         return afterLine(byte);
       case State.AfterCr:
@@ -73,6 +74,12 @@ export class UpgradeSniffer {
       case State.Ordinary:
         return this.state;
     }
+  }
+
+  /** CONNECT asks for a tunnel, whatever its fields say. */
+  private method(byte: number): State {
+    this.matched = byte === CONNECT[this.matched] ? this.matched + 1 : OTHER;
+    return TOKEN_BYTES[byte] === 1 ? State.Method : State.Ordinary;
   }
 
   /** An empty line is the end of the head; white space continues the header before (folding). */

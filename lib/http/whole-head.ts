@@ -21,17 +21,20 @@ export const NOT_AN_UPGRADE = -1;
 const UPGRADE = Buffer.from('upgrade');
 const CONNECTION = Buffer.from('connection');
 const WEBSOCKET = Buffer.from('websocket');
+/** A tunnel (RFC 9110, section 9.3.6), whatever its fields say: Node's 'connect' event. */
+export const CONNECT = Buffer.from('CONNECT');
 const MAX_EMPTY_BYTES = '\r\n\r\n'.length;
 
 /**
  * The usual case in one pass that makes no object: a chunk that holds a whole request head within the limits and the
  * grammar (RFC 9112, sections 2 to 5). Answers where it ends. On a shared port (`ordinaryLimit`) it is ours when an
  * `Upgrade` line says `websocket` and nothing else within that many bytes, and a `Connection` line says `upgrade` and
- * nothing else; it is `NOT_OURS` without any `Upgrade` line. All other heads are `UNUSUAL`: `PartialHead` judges them,
- * and would judge the usual ones in the same way.
+ * nothing else; it is `NOT_AN_UPGRADE` without any `Upgrade` line, and where the method is CONNECT. All other heads are
+ * `UNUSUAL`: `PartialHead` judges them, and would judge the usual ones in the same way.
  */
 export function endOfWholeHead(chunk: Buffer, limits: HeadLimits, ordinaryLimit: number | undefined): number {
-  let at = endOfStartLine(chunk, skipEmptyLines(chunk), limits.maxLineLength);
+  const start = skipEmptyLines(chunk);
+  let at = endOfStartLine(chunk, start, limits.maxLineLength);
   let isOurs = ordinaryLimit === undefined;
   let asks = false;
   let connects = ordinaryLimit === undefined;
@@ -49,8 +52,15 @@ export function endOfWholeHead(chunk: Buffer, limits: HeadLimits, ordinaryLimit:
     at = end;
   }
   if (at === UNUSUAL || chunk[at + 1] !== LF) return UNUSUAL;
+  if (ordinaryLimit !== undefined && isConnect(chunk, start)) return NOT_AN_UPGRADE;
   if (isOurs && connects) return at + 2;
   return asks ? UNUSUAL : NOT_AN_UPGRADE;
+}
+
+function isConnect(chunk: Buffer, start: number): boolean {
+  let matched = 0;
+  while (matched < CONNECT.length && chunk[start + matched] === CONNECT[matched]) matched++;
+  return matched === CONNECT.length && chunk[start + matched] === SP;
 }
 
 /** Up to two empty lines before the start line are passed over (RFC 9112, section 2.2). */

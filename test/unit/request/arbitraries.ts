@@ -30,6 +30,7 @@ const START_LINES = [
   'GET / HTTP/1.1',
   'GET /chat?a=b HTTP/1.1',
   'POST /x HTTP/1.1',
+  'CONNECT a:80 HTTP/1.1',
   'GET  / HTTP/1.1',
   'GET /\xe9 HTTP/1.1',
   'GET /a-rather-long-path-indeed-it-is HTTP/1.1',
