@@ -79,8 +79,13 @@ export class HttpConnection {
     this.reader = reader;
     socket.removeListener('data', parse);
     // A new 'data' listener also has Node read through the stream, where it would read from the handle.
-    socket.on('data', reader);
+    socket.on('data', this.onData);
   }
+
+  private readonly onData = (chunk: Buffer): void => {
+    if (this.reader !== undefined) this.reader(chunk);
+    else if (this.isParsed) this.parse!.call(this.socket, chunk);
+  };
 
   /** Gives bytes to Node's parser. */
   feed(chunk: Buffer): void {
@@ -97,7 +102,9 @@ export class HttpConnection {
     const { socket, parse, reader } = this;
     if (reader === undefined || parse === undefined) return;
     this.reader = undefined;
-    socket.removeListener('data', reader);
+    // Listeners of the application hear of a chunk behind the parser, whose place this listener has.
+    if (this.isParsed && socket.listenerCount('data') > 1) return;
+    socket.removeListener('data', this.onData);
     if (!this.isParsed) return;
     socket.on('data', parse);
     process.nextTick(consume, this);
@@ -106,7 +113,8 @@ export class HttpConnection {
   /** @internal What Node does when a connection begins: chunks then cost no stream and no Buffer. */
   consume(): void {
     const { parser, _handle: handle, destroyed, readableLength } = this.socket as Served;
-    if (!parser?.consume || !handle?.isStreamBase || parser._consumed || destroyed || readableLength > 0) return;
+    if (!parser?.consume || !handle || parser._consumed || destroyed || readableLength > 0) return;
+    if (!readsHandle(this.socket)) return;
     for (const [event, listener] of this.added)
       if (event === 'pause' || event === 'resume') this.socket.on(event, listener);
     parser._consumed = handle._consumed = true;
@@ -115,8 +123,8 @@ export class HttpConnection {
 
   /** Ends HTTP on the connection, as Node does before it emits 'upgrade'; what its parser holds is dropped. */
   detach(): void {
-    const { socket, reader, added } = this;
-    if (reader !== undefined) socket.removeListener('data', reader);
+    const { socket, added } = this;
+    socket.removeListener('data', this.onData);
     this.reader = undefined;
     for (const [event, listener] of added) socket.removeListener(event, listener);
     // Node's own listener for the end of a connection takes the parser from it, and from the server's list.
@@ -144,6 +152,17 @@ export function watchUpgrades(socket: Socket, look: (request: ParsedRequest, isF
   };
 }
 
+/**
+ * Gives bytes that were read from the handle of a socket to whoever reads the socket. Where that is Node's parser they do
+ * not go through the stream: it would hold them back while the application has paused the socket, and the parser would
+ * get what comes behind them first.
+ */
+export function pushAsRead(socket: Socket, bytes: Buffer): void {
+  const isConsumed = (socket as Served).parser?._consumed === true;
+  const [parse] = isConsumed ? (socket.listeners('data') as Listener[]) : [];
+  parseAsRead(socket, () => void (parse === undefined ? socket.push(bytes) : parse.call(socket, bytes)));
+}
+
 /** The callback of Node's parser for a piece of a body; `undefined` where it was not found. */
 let bodyCallback: number | undefined;
 
@@ -152,7 +171,7 @@ let bodyCallback: number | undefined;
  * body it then lets the promises and ticks of the application run, so that a request can be answered before an error that
  * follows it in the same chunk. Bytes that a stream gives to the parser are all parsed first.
  */
-export function parseAsRead(socket: Socket, feed: () => void): void {
+function parseAsRead(socket: Socket, feed: () => void): void {
   const { parser } = socket as Served;
   const { _tickCallback: runTicks } = process as { _tickCallback?: () => void };
   const onBody = bodyCallback === undefined ? undefined : parser?.[bodyCallback];

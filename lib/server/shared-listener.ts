@@ -4,7 +4,14 @@ import type { Socket } from 'node:net';
 import type { AddressEntry } from '../admission/address-table.js';
 import { type PlatformAdapter, watchSecondaryServers } from '../compat/fastify.js';
 import type { AcceptHook, Handle } from '../compat/node-handles.js';
-import { type ParsedRequest, parseAsRead, replaceMethod, unanswered, upgradeOption, type WebServer } from '../compat/node-http.js';
+import {
+  type ParsedRequest,
+  pushAsRead,
+  replaceMethod,
+  unanswered,
+  upgradeOption,
+  type WebServer,
+} from '../compat/node-http.js';
 import type { GatewaySettings } from '../config/settings.js';
 import type { HeadHolder } from '../handshake/handshake-budget.js';
 import type { UpgradeContext } from '../handshake/upgrade-context.js';
@@ -147,7 +154,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
     }
     if (socket === undefined) return transport.destroy();
     onSocket?.(socket);
-    if (bytes !== undefined) parseAsRead(socket, () => void socket.push(bytes));
+    if (bytes !== undefined) pushAsRead(socket, bytes);
   }
 
   /** `server.closeAllConnections()` ends unfinished heads, whatever they ask for. */

@@ -18,7 +18,8 @@ const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(reso
 /** Longer than an upgrade takes here; whoever has not asked for one must not meet this timeout. */
 const OPEN_TIMEOUT = 500;
 
-type Prepare = (server: HttpServer) => void;
+/** What a 'connection' listener of the application does. */
+type OnSocket = (socket: Socket, events: string[]) => void;
 
 /** A server with or without the module, and what its application can see of each connection. */
 class Side {
@@ -30,6 +31,7 @@ class Side {
     readonly port: number,
     private readonly tls: boolean,
     readonly close: () => Promise<void>,
+    onSocket: OnSocket,
   ) {
     server.on(tls ? 'secureConnection' : 'connection', (socket: Socket) => {
       const events = ['connection'];
@@ -39,6 +41,7 @@ class Side {
       socket.on('timeout', () => events.push('timeout'));
       socket.on('error', (error: NodeJS.ErrnoException) => events.push(`error ${error.code}`));
       socket.on('close', () => events.push(`close ${socket.bytesRead}`));
+      onSocket(socket, events);
     });
     server.on('request', (request: IncomingMessage) => {
       const events = this.bySocket.get(request.socket)!;
@@ -69,16 +72,15 @@ async function plain({ platform, tls }: Setup): Promise<INestApplication> {
 /** The two servers to compare. */
 async function sides(
   setup: Setup,
-  prepare: Prepare = () => undefined,
+  onSocket: OnSocket = () => undefined,
 ): Promise<{ with: Side; without: Side; place: RunningSetup }> {
   const place = await open(setup, { options: { http: { openTimeout: OPEN_TIMEOUT } } });
   const app = await plain(setup);
   const { port } = serverOf(app).address() as AddressInfo;
-  for (const each of [serverOf(place.test.app), serverOf(app)]) prepare(each);
   return {
     place,
-    with: new Side(serverOf(place.test.app), place.port, setup.tls, () => place.close()),
-    without: new Side(serverOf(app), port, setup.tls, () => app.close()),
+    with: new Side(serverOf(place.test.app), place.port, setup.tls, () => place.close(), onSocket),
+    without: new Side(serverOf(app), port, setup.tls, () => app.close(), onSocket),
   };
 }
 

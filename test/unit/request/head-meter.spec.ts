@@ -230,7 +230,12 @@ describe('HeadMeter, shared port', () => {
     ['said, and not by Connection', `${start}${UPGRADE}Connection: x, upgraded\r\n\r\n`, 'ordinary', 63],
     ['a connection option before a tab', `${start}${UPGRADE}Connection: upgrade\t\r\n\r\n`, 'complete', 60],
     ['connection options in a list', `${start}Connection: x,\tUPGRADE ,y\r\n${UPGRADE}\r\n`, 'complete', 65],
-    ['said in any case, in a list, in tabs', `${start}UPGRADE:\th2c ,\tWebSocket\t\r\n${CONNECTION}\r\n`, 'complete', 66],
+    [
+      'said in any case, in a list, in tabs',
+      `${start}UPGRADE:\th2c ,\tWebSocket\t\r\n${CONNECTION}\r\n`,
+      'complete',
+      66,
+    ],
     ['said in a second line', `${start}Upgrade: h2c\r\n${UPGRADE}${CONNECTION}\r\n`, 'complete', 73],
     ['too long before it was said, effective as it is said', `${start}${long}${UPGRADE}`, 'line-too-long', 138],
     ['a start line too long', `GET /${'x'.repeat(99)} HTTP/1.1\r\n${UPGRADE}`, 'start-line-too-long', 134],
