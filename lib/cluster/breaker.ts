@@ -1,13 +1,14 @@
 export type BreakerState = 'closed' | 'open' | 'probing';
 
-/** Consecutive failures that open it. */
+/** Number of consecutive failures that open the breaker. */
 const FAILURES = 5;
 const FIRST_PAUSE = 1000;
 const LONGEST_PAUSE = 30_000;
 
 /**
- * Keeps everybody from waiting for something that does not answer. Five failures in a row open it for 1 s, each failed
- * probe doubles that up to 30 s; one success closes it. Only whoever says so is the probe: the others never wait.
+ * A circuit breaker, so that callers do not wait for a service that does not answer. Five failures in a row open it for
+ * 1 s; each failed probe doubles this up to 30 s; one success closes it. Only callers that declare a call as a probe
+ * may probe; others never wait.
  */
 export class Breaker {
   #state: BreakerState = 'closed';
@@ -25,12 +26,12 @@ export class Breaker {
     return this.#state;
   }
 
-  /** Milliseconds until a probe may be made; 0 where one may now. */
+  /** Milliseconds until a probe is allowed; 0 if one is allowed now. */
   get remaining(): number {
     return this.#state === 'open' ? Math.max(0, this.#until - this.now()) : 0;
   }
 
-  /** Whether to ask at all. A probe is let through once each pause. */
+  /** Whether a call may be made. One probe is allowed after each pause. */
   allows(isProbe: boolean): boolean {
     if (this.#state === 'closed') return true;
     // protection: cluster: one probe at a time
@@ -43,7 +44,7 @@ export class Breaker {
   succeeded(): void {
     this.#failures = 0;
     if (this.#state === 'closed') return;
-    // What was asked before it opened says nothing of now.
+    // A call that was made before the breaker opened says nothing about the current state.
     // protection: cluster: an old answer does not close the breaker
     if (this.#state === 'open') return;
     // end protection
@@ -63,7 +64,7 @@ export class Breaker {
     }
   }
 
-  /** There is a reason to believe that it answers again: the next probe need not wait. */
+  /** Allows the next probe at once, because the service probably answers again. */
   hurry(): void {
     if (this.#state === 'open') this.#until = this.now();
   }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import type { Claim, ClusterBus, ClusterStore, ClusterStoreOptions, StoredBan, UserClaim } from './contract.js';
 
-/** A test without a runner: `it(name, run)` of whichever. */
+/** A test for any runner: `it(name, run)`. */
 export interface ContractTest {
   readonly name: string;
   run(): Promise<void>;
@@ -10,7 +10,7 @@ export interface ContractTest {
 
 const WAIT = 5000;
 
-/** Waits until something holds; fails with `what` after five seconds. */
+/** Waits until a condition is true; fails with `what` after five seconds. */
 async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
   const end = Date.now() + WAIT;
   while (!(await holds())) {
@@ -29,8 +29,8 @@ interface Member {
 }
 
 /**
- * The promises of `ClusterStore`, as tests to run with any runner. `make` gives a store of a further process of the
- * same cluster, not started yet.
+ * Tests of the contract of `ClusterStore`, for any test runner. `make` returns a new store, not yet started, for one
+ * more process of the same cluster.
  *
  * @example
  * for (const { name, run } of clusterStoreTests(() => new MyStore(url))) it(name, run);
@@ -75,7 +75,7 @@ export function clusterStoreTests(make: () => ClusterStore | Promise<ClusterStor
   const sees = (store: ClusterStore, nodes: readonly Member[]): boolean =>
     nodes.every(({ id }) => store.status.nodes.some((node) => node.id === id));
 
-  /** How many of so many attempts at all nodes at once are admitted. */
+  /** The number of admitted attempts, of the given number of attempts at all nodes at the same time. */
   async function burst(nodes: readonly Member[], each: number, claims: () => readonly Claim[]): Promise<number> {
     const answers = await Promise.all(
       nodes.flatMap(({ store }) => Array.from({ length: each }, () => store.admit(claims()))),
@@ -162,7 +162,7 @@ export function clusterStoreTests(make: () => ClusterStore | Promise<ClusterStor
       async (nodes) => {
         const claims = [{ name: unique('a'), rate: { limit: 10, window: 600 } }];
         const admitted = await burst(nodes, 20, () => claims);
-        // One attempt comes back every 60 ms, and the burst takes its time.
+        // One token is refilled every 60 ms, and the burst itself takes time.
         assert.ok(admitted >= 10 && admitted <= 20, `${admitted} of a burst of 10 in 600 ms`);
         const answer = await nodes[0]!.store.admit(claims);
         if (answer.outcome === 'refused') assert.ok(answer.wait! > 0 && answer.wait! <= 100, `wait ${answer.wait}`);
@@ -266,7 +266,7 @@ export function clusterStoreTests(make: () => ClusterStore | Promise<ClusterStor
   return Object.entries(tests).map(([name, run]) => ({ name, run }));
 }
 
-/** The promises of `ClusterBus`, likewise: `make` gives a bus of a further process. */
+/** Tests of the contract of `ClusterBus`: `make` returns a bus for one more process. */
 export function clusterBusTests(make: () => ClusterBus | Promise<ClusterBus>): readonly ContractTest[] {
   const withBuses =
     (count: number, test: (buses: { bus: ClusterBus; heard: string[] }[]) => Promise<void>): (() => Promise<void>) =>
@@ -288,7 +288,7 @@ export function clusterBusTests(make: () => ClusterBus | Promise<ClusterBus>): r
         for (const { bus } of buses) await bus.stop();
       }
     };
-  /** Publishes until a message has arrived everywhere: subscriptions take their time. */
+  /** Publishes until a message has arrived everywhere, because subscriptions take time. */
   const settle = (channel: string, buses: readonly { bus: ClusterBus; heard: string[] }[]): Promise<void> =>
     until('subscriptions hold', async () => {
       await buses[0]!.bus.publish(channel, 'settle');

@@ -1,44 +1,51 @@
 /**
- * What the processes of one application share, as a contract that any database and any message bus can fulfil. The
- * package has it for Redis; `clusterStoreTests` and `clusterBusTests` show whether another implementation fulfils it.
+ * The state that the processes of one application share, as a contract that any database and any message bus can
+ * implement. The package contains an implementation for Redis; `clusterStoreTests` and `clusterBusTests` test other
+ * implementations.
  *
- * No method of either interface may throw or reject: a store that cannot answer in time says `unavailable`, and the
+ * No method of either interface may throw or reject: a store that cannot answer in time returns `unavailable`, and the
  * application's `cluster.onFailure` decides.
  */
 
-/** A limit that one attempt meets. */
+/** A limit that applies to an attempt. */
 export interface Claim {
   /**
-   * What is counted, such as `a:{203.0.113.7}:n`: an opaque name. Claims of one attempt that have the same text between
-   * braces are of one shard; a store that spreads names over machines may judge others apart from them.
+   * The name of a counter, such as `a:{203.0.113.7}:n`. Names with the same text between braces belong to one shard; a
+   * store that distributes names over machines may check claims of different shards separately.
    */
   readonly name: string;
-  /** Connections that all processes may hold under this name. Without it none are counted. */
+  /** Maximum number of connections over all processes with this name. Without it, connections are not counted. */
   readonly max?: number;
-  /** Attempts under this name: a bucket of `limit` that fills within `window` milliseconds. */
+  /**
+   * Maximum rate of attempts with this name: a bucket of `limit` tokens that is refilled within `window` milliseconds.
+   */
   readonly rate?: { readonly limit: number; readonly window: number };
 }
 
 export type ClaimAnswer =
-  /** Every rate was charged, and one connection is held under every name that has a `max`. */
+  /** Every rate was charged, and one connection is counted for every name that has a `max`. */
   | { readonly outcome: 'admitted' }
   /**
-   * Nothing is held. `claim` is the index of the first claim that refuses, `wait` the milliseconds until its bucket has
-   * room, `undefined` where the connections are too many. Rates are charged all or none, and before connections are
-   * counted: an attempt that finds no room has been charged, one that finds an empty bucket has not.
+   * No connection is counted. `claim` is the index of the first claim that refuses; `wait` is the number of
+   * milliseconds until its bucket has a token, or `undefined` if there are too many connections. Either all rates are
+   * charged or none, and they are charged before connections are counted: an attempt that is refused because of too
+   * many connections has been charged, one that is refused by a rate has not.
    */
   | { readonly outcome: 'refused'; readonly claim: number; readonly wait: number | undefined }
-  /** Held in this process all the same, as if admitted, until it is released: told to the others as soon as possible. */
+  /**
+   * The store did not answer. The connection is counted in this process as if it was admitted, until it is released,
+   * and is written to the store as soon as possible.
+   */
   | { readonly outcome: 'unavailable' };
 
-/** A limit of connections of one user. */
+/** A limit on the connections of one user. */
 export interface UserClaim {
   readonly name: string;
   readonly max: number;
   readonly onLimit: 'refuse' | 'closeOldest';
 }
 
-/** One connection of a user, in whichever process. */
+/** One connection of a user, in any process. */
 export interface UserConnection {
   /** The process, by `NodeInfo.id`. */
   readonly node: string;
@@ -46,87 +53,101 @@ export interface UserConnection {
 }
 
 export type UserAnswer =
-  /** `displaced` counts no more under any of the names: the oldest, where `closeOldest` made room. */
+  /**
+   * `displaced` connections are no longer counted under any of the names: the oldest ones, if `closeOldest` made room.
+   */
   | { readonly outcome: 'admitted'; readonly displaced: readonly UserConnection[] }
   | { readonly outcome: 'refused'; readonly claim: number }
   | { readonly outcome: 'unavailable' };
 
-/** A process that has joined. */
+/** A process that has joined the cluster. */
 export interface NodeInfo {
-  /** Random, one for the life of the process. */
+  /** A random id, constant for the lifetime of the process. */
   readonly id: string;
-  /** What it says of itself: a JSON text of at most 1 KiB. */
+  /** The description that the process publishes of itself: a JSON text of at most 1 KiB. */
   readonly about: string;
 }
 
 /** A ban as the store keeps it. */
 export interface StoredBan {
   readonly id: string;
-  /** Milliseconds since 1970. */
+  /** Milliseconds since the epoch. */
   readonly until: number;
   /** A JSON text of at most 2 KiB. */
   readonly value: string;
 }
 
 export interface ClusterStoreStatus {
-  /** It answered last time, and this process counts for the others. */
+  /** The store answered last time, and the connections of this process count for the others. */
   readonly isAvailable: boolean;
-  /** Processes that hold a lease, this one included; as last known. */
+  /** The processes that hold a lease, including this one; as last known. */
   readonly nodes: readonly NodeInfo[];
-  /** Milliseconds since 1970 at which the lease of this process ends, by the store's clock. */
+  /** When the lease of this process ends, in milliseconds since the epoch by the store's clock. */
   readonly leaseUntil: number;
-  /** Of the circuit breaker: `closed` answers, `open` does not ask, `probing` tries once. */
+  /**
+   * The state of the circuit breaker: `closed`: calls are made; `open`: no calls are made; `probing`: one call is being
+   * made.
+   */
   readonly breaker: 'closed' | 'open' | 'probing';
-  /** Times it could not answer. */
+  /** Number of failed calls. */
   readonly failures: number;
-  /** Why it could not, last time. */
+  /** The error of the last failed call. */
   readonly lastError: string | undefined;
 }
 
 export interface ClusterStoreOptions {
   /** `NodeInfo.id` of this process. */
   readonly id: string;
-  /** Milliseconds: for one answer, between two renewals, until a process that does not renew counts for nothing. */
+  /** Milliseconds: for one answer; between two renewals; until a process that has not renewed no longer counts. */
   readonly timeout: number;
   readonly heartbeat: number;
   readonly lease: number;
-  /** `bans.max`: of stored bans. */
+  /** `bans.max`: maximum number of stored bans. */
   readonly maxBans: number;
-  /** Asked at every renewal. */
+  /** Returns the description of this process; called at every renewal. */
   about(): string;
-  /** The status has changed: nodes came or went, it became available or unavailable. */
+  /** Called when the status has changed: processes joined or left, or the store became available or unavailable. */
   onChange(): void;
-  /** Bans that changed since the last call: in any process, this one excepted. `removed`: by id. */
+  /** Called with bans that other processes have changed since the last call. `removed`: ids. */
   onBans(saved: readonly StoredBan[], removed: readonly string[]): void;
-  /** The store has lost all bans: whoever has copies should save them again. */
+  /** Called when the store has lost all bans: processes that have copies should save them again. */
   onBansLost(): void;
 }
 
-/** Counts and limits over all processes. Counts of a process that has ended, or whose lease has, count for nothing. */
+/**
+ * Counts and limits over all processes. Counts of a process that has ended, or whose lease has expired, are ignored.
+ */
 export interface ClusterStore {
   readonly status: ClusterStoreStatus;
-  /** Joins. Resolves after the first attempt, whether it succeeded or not; goes on trying. */
+  /** Joins the cluster. Resolves after the first attempt, successful or not; continues to try. */
   start(options: ClusterStoreOptions): Promise<void>;
-  /** Leaves: this process counts for nothing from here on. */
+  /** Leaves the cluster: the connections of this process no longer count. */
   stop(): Promise<void>;
-  /** Milliseconds since 1970 by the clock that all processes share, as near as is known. */
+  /** The best known time of the clock that all processes share, in milliseconds since the epoch. */
   now(): number;
-  /** Judges all claims, in one round trip where they are of one shard. */
+  /** Checks all claims, in one round trip if they belong to one shard. */
   admit(claims: readonly Claim[]): Promise<ClaimAnswer>;
-  /** Gives back what `admit` holds under the names that have a `max`: exactly once for each answer that holds. */
+  /**
+   * Releases the connections that `admit` has counted. Must be called exactly once for each answer that counts them.
+   */
   release(claims: readonly Claim[]): void;
-  /** `claims` are of one user and of one shard, `id` is unique in this process. */
+  /** All `claims` must be of one user and of one shard; `id` must be unique in this process. */
   admitUser(claims: readonly UserClaim[], id: string): Promise<UserAnswer>;
   /** Idempotent. */
   releaseUser(claims: readonly UserClaim[], id: string): void;
-  /** Looks at the nodes now, not only at the next renewal: one has said that it comes or goes. */
+  /**
+   * Reads the list of processes now, before the next renewal, because a process has announced that it joins or leaves.
+   */
   refresh(): void;
-  /** Keeps a ban for everybody; false: could not. */
+  /** Saves a ban for all processes. Resolves to false if that failed. */
   saveBan(ban: StoredBan): Promise<boolean>;
   removeBan(id: string): Promise<boolean>;
-  /** Keeps a value for `ttl` milliseconds, to be taken once; false: could not, or the name is taken. */
+  /**
+   * Saves a value for `ttl` milliseconds, which can be taken once. Resolves to false if that failed, or if the name
+   * exists.
+   */
   put(name: string, value: string, ttl: number): Promise<boolean>;
-  /** Takes a value away; `null`: there is none; `undefined`: could not ask. */
+  /** Takes a value, which is deleted. `null`: there is none; `undefined`: the store did not answer. */
   take(name: string): Promise<string | null | undefined>;
 }
 
@@ -134,24 +155,24 @@ export interface ClusterBusOptions {
   /** Milliseconds for one answer. */
   readonly timeout: number;
   receive(channel: string, message: string): void;
-  /** Connected or not, and when subscriptions hold again. */
+  /** Called when the connection is lost, and when subscriptions are active again. */
   onChange(): void;
 }
 
 /**
- * Text to all processes that have subscribed to a channel, this one included: at most once, in the order of each
- * publisher. Messages are at most 1 MiB and a header of 512 bytes.
+ * Delivers texts to all processes that have subscribed to a channel, including this one: at most once, in order for
+ * each publisher. A message has at most 1 MiB and a header of 512 bytes.
  */
 export interface ClusterBus {
   readonly isAvailable: boolean;
-  /** Resolves after the first attempt, whether it succeeded or not; goes on trying. */
+  /** Connects. Resolves after the first attempt, successful or not; continues to try. */
   start(options: ClusterBusOptions): Promise<void>;
   stop(): Promise<void>;
-  /** Resolves to whether it was handed over; `false` at once rather than waiting behind much that was not. */
+  /** Resolves to whether the message was sent; to `false` at once if too much is unsent. */
   publish(channel: string, message: string): Promise<boolean>;
-  /** Holds across connections until `unsubscribe`. */
+  /** Subscribes, also across reconnects, until `unsubscribe`. */
   subscribe(channel: string): void;
   unsubscribe(channel: string): void;
-  /** Messages do not arrive though the connection seems well: makes a new one. */
+  /** Reconnects, because messages do not arrive although the connection seems alive. */
   reset(): void;
 }

@@ -19,12 +19,12 @@ interface Joined {
 }
 
 /**
- * Store and bus of several applications in one process, without a database: for tests of applications, and the
- * reference that other implementations are compared with. `isDown` makes all of it unavailable.
+ * A store and a bus for several applications in one process, without a database: for tests of applications, and as the
+ * reference for other implementations. `isDown` makes both unavailable.
  */
 export class MemoryCluster {
   isDown = false;
-  /** Connections by name and process. */
+  /** Number of connections by name and process. */
   readonly counts = new Map<string, Map<string, number>>();
   /** Connections of users by name, oldest first. */
   readonly users = new Map<string, UserConnection[]>();
@@ -58,7 +58,7 @@ export class MemoryCluster {
     if (this.#bans.size > 0) joined.options.onBans([...this.#bans.values()], []);
   }
 
-  /** @internal A process counts for nothing any more. */
+  /** @internal Removes a process and its counts. */
   leave(joined: Joined): void {
     if (!this.#joined.delete(joined)) return;
     for (const counts of this.counts.values()) counts.delete(joined.id);
@@ -149,7 +149,7 @@ export class MemoryCluster {
   }
 
   /** @internal */ publish(channel: string, message: string): void {
-    // As over a network: never before whoever publishes has done what it was doing.
+    // Asynchronous, as over a network: a message is never delivered before the publisher's call has returned.
     for (const bus of this.#buses) setImmediate(() => bus.hear(channel, message));
   }
 

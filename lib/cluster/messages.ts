@@ -1,15 +1,15 @@
 import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
 
-/** Characters of what a message carries: at most 1 MiB as UTF-8. */
+/** Maximum length of the payload in characters: at most 1 MiB as UTF-8. */
 export const MAX_MESSAGE = 1024 * 1024;
 const MAX_HEADER = 512;
-/** Milliseconds that a message may be old, or ahead: beyond it, somebody plays it again. */
+/** Maximum age of a message in milliseconds, in either direction; an older one could be a replay. */
 const MAX_AGE = 60_000;
-/** Milliseconds by which clocks may differ. */
+/** Maximum difference of clocks in milliseconds. */
 const SKEW = 2_000;
-/** Publishers that are remembered for a channel. */
+/** Maximum number of publishers whose state is kept for a channel. */
 const MOST_PUBLISHERS = 1024;
-/** Channels sent to, beyond which those that were not used for a day are forgotten. */
+/** Maximum number of channels sent to; beyond it, channels that were not used for a day are forgotten. */
 const MOST_CHANNELS = 4096;
 const FORGET_AFTER = 86_400_000;
 
@@ -21,15 +21,15 @@ export interface Received {
   readonly payload: string;
 }
 
-/** Why messages were dropped, and how many were missed. */
+/** Numbers of dropped messages by reason, and of lost messages. */
 export interface MessageCounts {
-  /** Not in our form: of another program, or version. */
+  /** Not in this format: from another program or version. */
   malformed: number;
   /** Not signed, or with another secret. */
   unsigned: number;
-  /** Seen before, or too old. */
+  /** Received before, or too old. */
   replayed: number;
-  /** Messages that others have sent and that never came, by their numbers. */
+  /** Messages of other processes that were lost, as gaps in their sequence numbers show. */
   gaps: number;
 }
 
@@ -39,15 +39,16 @@ interface Publisher {
 }
 
 /**
- * What processes tell each other: `1 <from> <number> <time> <kind> <signature>`, a line break, the payload. Numbers grow
- * by one for each publisher and channel. The signature is HMAC-SHA256, 128 bits of it, over channel and message.
+ * The format of messages between processes: `1 <from> <number> <time> <kind> <signature>`, a line break, the payload.
+ * Numbers increase by one for each publisher and channel. The signature is an HMAC-SHA256 over channel and message,
+ * truncated to 128 bits.
  */
 export class MessageCodec {
   readonly counts: MessageCounts = { malformed: 0, unsigned: 0, replayed: 0, gaps: 0 };
   readonly #key: KeyObject | undefined;
   readonly #sent = new Map<string, { number: number; at: number }>();
   readonly #publishers = new Map<string, Map<string, Publisher>>();
-  /** When channels were subscribed to, by the monotonic clock: nothing that was sent before can arrive. */
+  /** When each channel was subscribed to, by the monotonic clock: earlier messages cannot arrive. */
   readonly #since = new Map<string, number>();
 
   constructor(
@@ -61,7 +62,7 @@ export class MessageCodec {
     this.#key = secret === undefined ? undefined : createSecretKey(Buffer.from(secret));
   }
 
-  /** A channel is subscribed to, perhaps again: what was missed meanwhile is no gap. */
+  /** Records a subscription, possibly a renewed one: messages missed before do not count as a gap. */
   subscribed(channel: string): void {
     this.#publishers.delete(channel);
     this.#since.set(channel, this.monotonic());
@@ -77,7 +78,7 @@ export class MessageCodec {
     return `${head} ${this.#key === undefined ? '-' : this.#sign(channel, head, payload)}\n${payload}`;
   }
 
-  /** `undefined` for a message that is dropped. */
+  /** Parses a message; `undefined` if it must be dropped. */
   decode(channel: string, message: string): Received | undefined {
     const end = message.indexOf('\n');
     const fields = end < 0 || end > MAX_HEADER ? null : FORM.exec(message.slice(0, end));
@@ -118,7 +119,7 @@ export class MessageCodec {
     return true;
   }
 
-  /** A process that has gone leaves the channel of its own behind: those that are not used any more are forgotten. */
+  /** Forgets channels that are not used any more, such as the own channel of a process that has ended. */
   #next(channel: string): number {
     const at = this.monotonic();
     const sent = this.#sent.get(channel);
@@ -142,7 +143,7 @@ export class MessageCodec {
   }
 }
 
-/** Makes room: a publisher may be forgotten when its messages would be too old to be played again. */
+/** Removes a publisher whose messages would be too old to be accepted again. */
 function dropSilent(publishers: Map<string, Publisher>, now: number): boolean {
   for (const [from, { seen }] of publishers) if (now - seen > 2 * MAX_AGE) publishers.delete(from);
   return publishers.size < MOST_PUBLISHERS;

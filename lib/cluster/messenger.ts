@@ -10,22 +10,23 @@ export interface MessengerOptions {
   readonly timeout: number;
   /** The clock that processes share. */
   now(): number;
-  /** A broadcast of another process. */
+  /** Called with a broadcast of another process. */
   deliver(scope: CastScope, text: string): void;
-  /** Any other message of another process. May throw for one that is not what its kind says. */
+  /** Called with any other message of another process. May throw if the payload is invalid. */
   hear(message: Received): void;
-  /** Messages arrive, or do so no longer. */
+  /** Called when messages start or stop to arrive. */
   onChange(): void;
 }
 
-/** Characters of broadcasts that go as one message. */
+/** Maximum number of characters of broadcasts that are sent as one message. */
 const MAX_BATCH = 64 * 1024;
 const PART = /^(\d{1,7}) (\d{1,7})$/;
 const EVERYBODY: CastScope = Object.freeze({});
 
 /**
- * What processes tell each other over a bus: on `all`, on `ctl` (control), on a channel of each process's own, and on
- * one for each partition of rooms. A message to its own channel says whether the bus is alive.
+ * Exchanges messages with the other processes over a bus: on the channels `all` and `ctl` (control), on an own channel
+ * of each process, and on one channel for each partition of rooms. A message to the own channel tests whether the bus
+ * works.
  */
 export class Messenger {
   readonly #codec: MessageCodec;
@@ -35,7 +36,7 @@ export class Messenger {
   /** Broadcasts of this turn of the event loop, by channel. */
   readonly #casts = new Map<string, string>();
   #probe = 0;
-  /** When the first of those that have not come back was sent. */
+  /** When the first test message that has not come back was sent. */
   #probedAt: number | undefined;
   #isAlive = false;
   #whenAlive: () => void = () => undefined;
@@ -56,7 +57,7 @@ export class Messenger {
     );
   }
 
-  /** Messages of our own come back. */
+  /** Messages to the own channel come back. */
   get isAlive(): boolean {
     return this.#isAlive;
   }
@@ -74,7 +75,7 @@ export class Messenger {
     });
   }
 
-  /** Says that this process is there. Resolves when a message has come back, or after a while. */
+  /** Announces this process. Resolves when a test message has come back, or after a timeout. */
   async greet(): Promise<void> {
     const isHeard = new Promise<void>((resolve) => {
       this.#whenAlive = resolve;
@@ -84,7 +85,7 @@ export class Messenger {
     if (await this.say('ctl', 'hello', '')) await isHeard;
   }
 
-  /** Says goodbye, as long as it can still be said. */
+  /** Announces that this process leaves, if the bus still works. */
   async leave(): Promise<void> {
     this.#isStopped = true;
     this.#sendCasts();
@@ -102,11 +103,14 @@ export class Messenger {
   check(text: string): void {
     if (text.length > MAX_MESSAGE / 3 && Buffer.byteLength(text) > MAX_MESSAGE)
       throw new RangeError(
-        'a broadcast to other processes can have 1 MiB at most: split it, or use broadcaster.local for this process alone',
+        'a broadcast to other processes can have at most 1 MiB: split it, or use broadcaster.local for this process only',
       );
   }
 
-  /** Publishes a broadcast to the other processes: all of one turn of the event loop and one channel go as one message. */
+  /**
+   * Publishes a broadcast to the other processes. All broadcasts on one channel in one turn of the event loop are sent
+   * as one message.
+   */
   cast(scope: CastScope, text: string): void {
     const head = JSON.stringify(scope);
     const name = scope.room === undefined ? 'all' : `r:${partitionOf(scope.room)}`;
@@ -123,7 +127,7 @@ export class Messenger {
     this.#casts.clear();
   };
 
-  /** A room has its first member here, of whichever gateway. */
+  /** Called when a room gets its first member in this process. */
   roomOpened(room: string): void {
     this.#partitions.opened(room);
   }
@@ -132,7 +136,7 @@ export class Messenger {
     this.#partitions.closed(room);
   }
 
-  /** Once each heartbeat: is our own channel alive, are there rooms that nobody is in any more. */
+  /** Called at each heartbeat: tests the bus, and unsubscribes from partitions without members. */
   beat(): void {
     if (this.#isStopped) return;
     if (this.#probedAt !== undefined && performance.now() - this.#probedAt >= this.options.timeout) {
@@ -147,7 +151,7 @@ export class Messenger {
     const probe = ++this.#probe;
     this.#probedAt ??= performance.now();
     void this.say(`n:${this.id}`, 'probe', String(probe)).then((isSent) => {
-      // Nothing was sent: nothing can come back.
+      // No test message was sent, so none can come back.
       if (!isSent && this.#probe === probe) this.#probedAt = undefined;
     });
   }
@@ -160,7 +164,7 @@ export class Messenger {
   #busChanged(): void {
     if (this.#isStopped) return;
     if (!this.bus.isAvailable) return this.#setAlive(false);
-    // Numbers of messages go on: what was sent while there was no connection is a gap.
+    // The sequence numbers continue, so that messages sent while there was no connection count as a gap.
     this.sendProbe();
   }
 
@@ -188,7 +192,7 @@ export class Messenger {
   }
 
   #receive(channel: string, message: string): void {
-    // What was delivered here already comes back as well.
+    // This process also receives its own broadcasts, which it has already delivered.
     if (channel !== this.#ownChannel && message.startsWith(this.#ownPrefix)) return;
     const received = this.#codec.decode(channel, message);
     if (received === undefined) return;
@@ -200,7 +204,7 @@ export class Messenger {
       if (received.kind === 'cast') this.#deliver(received.payload);
       else this.options.hear(received);
     } catch {
-      // A payload that is not what its kind says: of another version, or of somebody without a secret.
+      // The payload is invalid: from another version, or from a sender without the secret.
       this.#codec.counts.malformed++;
     }
   }

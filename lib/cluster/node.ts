@@ -7,16 +7,16 @@ import { Messenger } from './messenger.js';
 import { answerTo, type CastScope, membersOf, number, Requests, type Respondent, sum, text } from './requests.js';
 import { FallbackShare, type LocalClaim, SharedRefusals } from './shared-refusals.js';
 
-/** What a process does for the others. Nothing of it may throw. */
+/** The actions of a process that other processes request. None of them may throw. */
 export interface ClusterHost extends Respondent {
-  /** A broadcast of another process. */
+  /** Delivers a broadcast of another process. */
   deliver(scope: CastScope, text: string): void;
-  /** Closes a connection whose user has newer ones elsewhere; `id` as `admitUser` was told. */
+  /** Closes a connection whose user has newer ones elsewhere; `id` is the one that was passed to `admitUser`. */
   displace(id: string): void;
   banned(ban: StoredBan): void;
   unbanned(id: string): void;
   bans(): Iterable<StoredBan>;
-  /** A sentence for the log, once for each change of state. */
+  /** Writes a line to the log, once for each change of state. */
   notice(sentence: string, status: ClusterState['status']): void;
 }
 
@@ -28,60 +28,60 @@ export interface ClusterNodeOptions {
   readonly onFailure: 'local' | 'share' | 'closed';
   readonly secret: string | undefined;
   readonly maxBans: number;
-  /** What this process says of itself to others: host, process, connections. */
+  /** Returns the description of this process for the others: host, process id, connections. */
   about(): Readonly<Record<string, unknown>>;
 }
 
 type Reach = 'everything' | 'limits' | 'nothing';
 
-/** Why an attempt may not be admitted. */
+/** The reason why an attempt is refused. */
 export interface ClusterRefusal {
-  /** Index of the claim; -1 where nobody could be asked and `onFailure` is `closed`. */
+  /** Index of the claim; -1 if the store did not answer and `onFailure` is `closed`. */
   readonly claim: number;
   /** `rate`: too many attempts; `room`: too many connections. */
   readonly kind: 'rate' | 'room' | 'unavailable';
-  /** Milliseconds. */
+  /** Milliseconds until a retry is useful. */
   readonly wait: number;
 }
 
-/** What is known of the cluster in this process. */
+/** The state of the cluster as this process knows it. */
 export interface ClusterState {
-  /** This process among the others. */
+  /** The id of this process. */
   readonly id: string;
-  /** `up`: limits, messages and bans are shared; `degraded`: some of it is not, see the rest. */
+  /** `up`: limits, messages and bans are shared; `degraded`: some of them are not, see the other properties. */
   readonly status: 'up' | 'degraded';
   readonly nodes: readonly { readonly id: string; readonly about: string }[];
   readonly leaseUntil: number;
   readonly breaker: BreakerState;
-  /** Messages of our own come back. */
+  /** The bus works: messages to the own channel come back. */
   readonly isBusAlive: boolean;
-  /** Attempts that were decided without the others. */
+  /** Number of attempts that were decided without the store. */
   readonly fallbacks: number;
   readonly failures: number;
   readonly lastError: string | undefined;
-  /** Messages of others that never came, and those that were dropped; of ours, those that could not be sent. */
+  /** Messages of other processes that were lost or dropped, and messages of this process that could not be sent. */
   readonly messages: Readonly<MessageCounts> & { readonly unsent: number };
-  /** Refusals that are remembered. */
+  /** Number of cached refusals. */
   readonly refusals: number;
 }
 
-/** Milliseconds that a refusal for want of room is remembered, unless somebody leaves. */
+/** Milliseconds for which a refusal because of too many connections is cached, unless a connection is closed. */
 export const ROOM_WAIT = 5000;
-/** Milliseconds after a release in which the store has been told of it. */
+/** Milliseconds after a release in which it is written to the store. */
 const ROOM_AFTER = 25;
 
 /**
- * One process among others: judges attempts with their limits, speaks to their connections, and answers for its own.
- * No method throws or rejects for what a store, a bus or another process does.
+ * This process as a member of the cluster: it checks attempts against the limits of the cluster, sends requests to
+ * other processes, and answers theirs. No method throws or rejects because of a store, a bus or another process.
  */
 export class ClusterNode {
   readonly id = randomBytes(6).toString('base64url');
-  /** Speaks to the other processes. */
+  /** Sends messages to the other processes. */
   readonly messenger: Messenger;
   readonly #requests: Requests;
   readonly #refusals: SharedRefusals;
   readonly #share: FallbackShare;
-  /** Names under which there is room again, and that others must hear of. */
+  /** Names under which there is room again, to be announced to the other processes. */
   readonly #room = new Set<string>();
   #roomTimer: NodeJS.Timeout | undefined;
   #tick: NodeJS.Timeout | undefined;
@@ -90,7 +90,7 @@ export class ClusterNode {
   #settling: NodeJS.Timeout | undefined;
   #nodes: readonly string[] = [];
   #fallbacks = 0;
-  /** Bans that the store has not been told of. */
+  /** Bans that have not been written to the store yet. */
   readonly #unsaved = new Map<string, StoredBan | undefined>();
   #isStopped = false;
 
@@ -117,7 +117,7 @@ export class ClusterNode {
     this.#share = new FallbackShare(() => performance.now());
   }
 
-  /** Joins. Resolves after the first attempt, whether it succeeded or not. */
+  /** Joins. Resolves after the first attempt, successful or not. */
   async start(): Promise<void> {
     const { timeout, heartbeat, lease, maxBans } = this.options;
     await Promise.all([
@@ -143,7 +143,7 @@ export class ClusterNode {
     this.#report();
   }
 
-  /** Leaves: the others take over at once. */
+  /** Leaves: the connections of this process no longer count. */
   async stop(): Promise<void> {
     if (this.#isStopped) return;
     this.#isStopped = true;
@@ -173,12 +173,12 @@ export class ClusterNode {
     };
   }
 
-  /** Some refusal of all processes is remembered here. */
+  /** Whether a shared refusal is cached. */
   get hasRefusals(): boolean {
     return this.#refusals.size > 0;
   }
 
-  /** A refusal of all processes that is remembered here: asked without waiting for anybody. */
+  /** Returns a cached refusal, without a call to the store. */
   remembered(claims: readonly { readonly name: string }[]): ClusterRefusal | undefined {
     if (this.#refusals.size === 0) return undefined;
     for (let claim = 0; claim < claims.length; claim++) {
@@ -188,7 +188,9 @@ export class ClusterNode {
     return undefined;
   }
 
-  /** Judges an attempt. Where nothing refuses it holds what it claims, until `release` is called with the same claims. */
+  /**
+   * Checks an attempt. If nothing refuses it, its claims are counted until `release` is called with the same claims.
+   */
   async admit(claims: readonly LocalClaim[]): Promise<ClusterRefusal | undefined> {
     const known = this.remembered(claims);
     if (known !== undefined) return known;
@@ -211,7 +213,7 @@ export class ClusterNode {
     if (this.#room.size > 0) this.#roomTimer ??= setTimeout(() => this.#tellRoom(), ROOM_AFTER).unref();
   }
 
-  /** Judges a connection of a user, and closes those that it displaces, wherever they are. */
+  /** Checks a connection of a user, and closes those that it displaces, in any process. */
   async admitUser(claims: readonly UserClaim[], id: string): Promise<ClusterRefusal | undefined> {
     const answer: UserAnswer = await this.store.admitUser(claims, id);
     if (answer.outcome === 'refused') return { claim: answer.claim, kind: 'room', wait: ROOM_WAIT };
@@ -241,7 +243,7 @@ export class ClusterNode {
     this.messenger.cast(scope, text);
   }
 
-  /** Connections of other processes that are closed by this; of those that answer in time. */
+  /** Closes connections in other processes. Resolves to their number, in the processes that answer in time. */
   async disconnectUser(userKey: string, code: number, reason: string): Promise<number> {
     return sum(await this.#ask('disconnect-user', { key: userKey, code, reason }));
   }
@@ -256,7 +258,7 @@ export class ClusterNode {
     return (await this.#ask('online', { key: userKey }, isThere)).some(isThere);
   }
 
-  /** Connections of other processes that answer in time. */
+  /** The connections in other processes that answer in time. */
   async count(scope: CastScope): Promise<number> {
     return sum(await this.#ask('count', scope));
   }
@@ -265,7 +267,7 @@ export class ClusterNode {
     return (await this.#ask('members', scope)).flatMap(membersOf);
   }
 
-  /** A ban of this process: the others hear of it at once, and those that come later find it. */
+  /** Publishes a ban of this process: running processes receive it at once, and later ones read it from the store. */
   ban(ban: StoredBan): void {
     void this.messenger.say('ctl', 'ban', JSON.stringify(ban));
     void this.#save(ban.id, ban);
@@ -276,7 +278,7 @@ export class ClusterNode {
     void this.#save(id, undefined);
   }
 
-  /** Values to be taken once, such as tickets. */
+  /** Values that can be taken once, such as tickets. */
   put(name: string, value: string, ttl: number): Promise<boolean> {
     return this.store.put(name, value, ttl);
   }
@@ -354,7 +356,7 @@ export class ClusterNode {
       case 'hello':
         return this.store.refresh();
       case 'bye':
-        // When the store has heard of it too.
+        // After the store has processed the release, too.
         setTimeout(() => this.store.refresh(), ROOM_AFTER).unref();
         return;
     }
@@ -368,7 +370,7 @@ export class ClusterNode {
     if (this.#isStopped) return;
     const { isAvailable, nodes } = this.store.status;
     const ids = nodes.map(({ id }) => id);
-    // What a process that has gone held is free.
+    // The connections of the process that has left no longer count.
     if (this.#nodes.some((id) => !ids.includes(id))) this.#refusals.clearRoom();
     this.#nodes = ids;
     if (isAvailable) {
@@ -379,15 +381,15 @@ export class ClusterNode {
     this.#report();
   }
 
-  /** What is shared now: everything, limits alone, or nothing. */
+  /** What is shared now: everything, only limits, or nothing. */
   get #reach(): Reach {
     if (!this.store.status.isAvailable) return 'nothing';
     return this.messenger.isAlive ? 'everything' : 'limits';
   }
 
   /**
-   * One line for each change of state. One for the worse is told a moment later: connections to the same Redis do not
-   * break in the same moment.
+   * Logs one line for each change of state. A change for the worse is logged a moment later, because the connections to
+   * one Redis do not fail at exactly the same time.
    */
   #report(): void {
     if (!this.#hasStarted || this.#isStopped || this.#reach === this.#told) return;
@@ -409,8 +411,8 @@ export class ClusterNode {
       return this.host.notice(`cluster: ${verb}, ${nodes.length} ${processes}`, 'up');
     }
     const fallback = {
-      local: "this process's limits hold alone",
-      share: 'this process takes its share of every limit',
+      local: 'each process applies the limits by itself',
+      share: 'this process applies its share of every limit',
       closed: 'new connections get 503',
     }[this.options.onFailure];
     this.host.notice(

@@ -1,7 +1,7 @@
-/** Channels over which rooms are spread. */
+/** Number of channels over which rooms are spread. */
 export const PARTITIONS = 64;
 
-/** FNV-1a, with its high bits folded into the low ones that are used: the same in every process. */
+/** FNV-1a with its high bits folded into the low ones: the result is the same in every process. */
 export function partitionOf(room: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < room.length; i++) hash = Math.imul(hash ^ room.charCodeAt(i), 0x01000193);
@@ -9,8 +9,8 @@ export function partitionOf(room: string): number {
 }
 
 /**
- * Which partitions have members here. One is subscribed to with its first member at once, and given up at `sweep`,
- * so that a peer that joins and leaves does not make Redis work each time.
+ * The partitions with members in this process. A partition is subscribed to with its first member, and unsubscribed in
+ * `sweep`, so that peers that join and leave repeatedly cause no work in Redis.
  */
 export class Partitions {
   readonly #rooms = new Uint32Array(PARTITIONS);
@@ -25,7 +25,7 @@ export class Partitions {
     return this.#subscribed;
   }
 
-  /** A room has its first member in this process. */
+  /** Called when a room gets its first member in this process. */
   opened(room: string): void {
     const partition = partitionOf(room);
     this.#rooms[partition]!++;
@@ -34,7 +34,7 @@ export class Partitions {
     this.subscribe(partition);
   }
 
-  /** A room has lost its last member in this process. */
+  /** Called when a room loses its last member in this process. */
   closed(room: string): void {
     const partition = partitionOf(room);
     if (this.#rooms[partition]! > 0) this.#rooms[partition]!--;

@@ -1,14 +1,14 @@
 import type { RoomMember } from '../dispatch/broadcaster.js';
 import { MAX_MESSAGE } from './messages.js';
 
-/** Whom a broadcast is for: everybody, or those of a gateway, a room, a user. */
+/** The recipients of a broadcast: all peers, or those of a gateway, a room, a user. */
 export interface CastScope {
   readonly gateway?: string;
   readonly room?: string;
   readonly userKey?: string;
 }
 
-/** What a process answers for its own connections. */
+/** Answers requests for this process's own connections. */
 export interface Respondent {
   disconnectUser(userKey: string, code: number, reason: string): number;
   disconnectSocket(id: string, code: number, reason: string): number;
@@ -17,17 +17,17 @@ export interface Respondent {
   members(scope: CastScope): readonly RoomMember[];
 }
 
-/** Questions that wait for answers at once; beyond it only this process answers. */
+/** Maximum number of pending requests; beyond it only this process answers. */
 const MOST_WAITING = 1000;
 
 interface Question {
-  /** Processes that have not answered. */
+  /** The processes that have not answered. */
   readonly missing: Set<string>;
   hear(answer: unknown): boolean;
   end(): void;
 }
 
-/** Questions to all other processes, each answered with what came in time. */
+/** Requests to all other processes. The result of each contains the answers that arrived in time. */
 export class Requests {
   readonly #questions = new Map<string, Question>();
   #next = 0;
@@ -35,7 +35,7 @@ export class Requests {
   constructor(
     /** Milliseconds. */
     private readonly timeout: number,
-    /** Sends a question; false: nobody will hear it. */
+    /** Sends a request; returns false if no process will receive it. */
     private readonly send: (id: string, kind: string, data: unknown) => Promise<boolean>,
   ) {}
 
@@ -44,8 +44,8 @@ export class Requests {
   }
 
   /**
-   * Asks `others`. Resolves to the answers when all of them have answered, when `isEnough` says so of an answer, or
-   * when the time is over.
+   * Sends a request to `others`. Resolves to the answers when all have arrived, when `isEnough` returns true for one,
+   * or after the timeout.
    */
   ask(
     kind: string,
@@ -74,7 +74,7 @@ export class Requests {
     });
   }
 
-  /** An answer has come; a second one of the same process counts for nothing. */
+  /** Handles an answer. A second answer of the same process is ignored. */
   answered(id: string, from: string, answer: unknown): void {
     const question = this.#questions.get(id);
     // protection: cluster: a process answers once
@@ -83,19 +83,19 @@ export class Requests {
     if (question.hear(answer) || question.missing.size === 0) question.end();
   }
 
-  /** Nobody will answer any more. */
+  /** Resolves all pending requests, because no more answers will arrive. */
   close(): void {
     for (const { end } of [...this.#questions.values()]) end();
   }
 }
 
-/** Members that one process answers with. */
+/** Maximum number of members in the answer of one process. */
 const MOST_MEMBERS = 10_000;
-/** Of all of them, at up to three bytes each. */
+/** Maximum length of all of them, which take up to three bytes per character. */
 const MOST_CHARACTERS = MAX_MESSAGE / 3;
 const MAX_REASON = 123;
 
-/** As many as one message has room for. */
+/** The first members, as many as fit into one message. */
 function fitting(members: readonly RoomMember[]): RoomMember[] {
   let left = MOST_CHARACTERS;
   const some = members.slice(0, MOST_MEMBERS);
@@ -106,7 +106,7 @@ function fitting(members: readonly RoomMember[]): RoomMember[] {
   return end < 0 ? some : some.slice(0, end);
 }
 
-/** Answers a question of another process. Throws where it is not what its kind says. */
+/** Answers a request of another process. Throws if its payload is invalid. */
 export function answerTo(host: Respondent, kind: string, data: Record<string, unknown>): unknown {
   switch (kind) {
     case 'disconnect-user':
@@ -154,14 +154,14 @@ export function scopeOf(value: unknown): CastScope {
   };
 }
 
-/** How many, over all that have answered. */
+/** The sum of the answers. */
 export const sum = (answers: readonly unknown[]): number =>
   answers.reduce(
     (total: number, answer) => total + (Number.isSafeInteger(answer) ? Math.max(0, answer as number) : 0),
     0,
   );
 
-/** The members that one process has answered with. */
+/** The members in the answer of one process. */
 export const membersOf = (answer: unknown): RoomMember[] => (Array.isArray(answer) ? answer.flatMap(member) : []);
 
 const member = (value: unknown): RoomMember[] => {

@@ -24,43 +24,46 @@ interface AttemptClaim extends LocalClaim {
   readonly full: Refusal;
 }
 
-/** Attempts that ended before stage 6 and are being charged; beyond it they are counted in this process alone. */
+/** Maximum number of refused attempts that are being charged; beyond it they are counted in this process only. */
 const MOST_CHARGES = 256;
 
-/** The limits that all processes share, as the stages of a handshake ask for them: behind this process's own. */
+/** The limits over all processes, as the stages of a handshake check them, after this process's own. */
 export class SharedAdmission {
   readonly #limits: SharedLimits;
   readonly #siteRate: SharedLimits['rate'];
   #charges = 0;
   #next = 0;
-  /** Connections whose users are capped, by what the other processes know them by. */
+  /** Connections of users with a cap, by the ids under which other processes know them. */
   readonly #connections = new Map<string, SharedConnection>();
 
   constructor(
     readonly node: ClusterNode,
     limits: SharedLimits,
-    /** Told the seconds that each attempt has waited, where anybody wants to know. */
+    /** Called with the seconds that each attempt has waited. */
     private readonly times?: { observe(seconds: number): void },
   ) {
     this.#limits = limits;
     this.#siteRate = { limit: limits.rate.limit * SITE_FACTOR, window: limits.rate.window };
   }
 
-  /** Stage 2: too many attempts of an address over all processes, as far as it is known here. */
+  /** Stage 2: a cached refusal because of too many attempts of an address over all processes. */
   rateRefusal(entry: AddressEntry): Refusal | undefined {
     if (entry.isExempt || !this.node.hasRefusals) return undefined;
     const refusal = this.node.remembered(addressNames(entry.key, entry.site?.key));
     return refusal?.kind === 'rate' ? rateRefusal(refusal.wait) : undefined;
   }
 
-  /** Stage 0: there is no room over all processes for whatever an address asks, as far as it is known here. */
+  /**
+   * Stage 0: a cached refusal because of too many connections over all processes that applies to every attempt of an
+   * address.
+   */
   roomRefusal(peer: ClientAddress): Refusal | undefined {
     if (!this.node.hasRefusals) return undefined;
     if (this.node.remembered(addressNames(peer.key, peer.site))?.kind === 'room') return CAPACITY_REFUSALS.address;
     return this.node.remembered(TOTAL_NAMES) === undefined ? undefined : CAPACITY_REFUSALS.total;
   }
 
-  /** Charges an attempt that stages 3 to 5 have refused. Nobody waits for it. */
+  /** Charges an attempt that stages 3 to 5 have refused, in the background. */
   charge(entry: AddressEntry): void {
     if (entry.isExempt || this.#charges >= MOST_CHARGES) return;
     this.#charges++;
@@ -72,7 +75,7 @@ export class SharedAdmission {
     });
   }
 
-  /** Stage 6: rate and connections over all processes, in one round trip; none where a refusal is remembered. */
+  /** Stage 6: checks rate and connections over all processes in one round trip; without one if a refusal is cached. */
   reserve(
     entry: AddressEntry,
     gateway: GatewayCapacity,
@@ -105,7 +108,7 @@ export class SharedAdmission {
     this.#connections.delete(id);
   }
 
-  /** A newer connection of the user, in whichever process, has taken the place of this one. */
+  /** Closes a connection, because a newer connection of the user in any process has displaced it. */
   displace(id: string): void {
     this.#connections.get(id)?.displaced();
   }
@@ -136,21 +139,21 @@ export class SharedAdmission {
   }
 }
 
-/** What one connection holds over all processes: room, and a place among the connections of its user. */
+/** The slot of one connection over all processes: its count for address, gateway and application, and for its user. */
 export class SharedConnection implements SharedSlot {
   #user: { readonly claims: readonly UserClaim[]; readonly id: string } | undefined = undefined;
   #connection: UserConnection | undefined = undefined;
   #isReleased = false;
   #isDisplaced = false;
 
-  /** Made by `SharedAdmission.reserve()` only. */
+  /** Created only by `SharedAdmission.reserve()`. */
   constructor(
     private readonly admission: SharedAdmission,
     private readonly entry: AddressEntry,
     private readonly gateway: GatewayCapacity,
   ) {}
 
-  /** Stage 8: one more connection of a user. */
+  /** Stage 8: counts the connection for its user. */
   async takeUser(userKey: string, limits: UserLimits): Promise<Refusal | undefined> {
     const claims = userClaims(userKey, limits, this.gateway.id);
     const id = this.admission.nextId(this);
@@ -170,7 +173,9 @@ export class SharedConnection implements SharedSlot {
     if (this.#isDisplaced) this.displaced();
   }
 
-  /** The connection is another user's from now on; it ends where that one has too many elsewhere. */
+  /**
+   * Reassigns the connection to another user. It is closed if that user has too many connections in other processes.
+   */
   moveUser(userKey: string | undefined, limits: UserLimits): void {
     this.#releaseUser();
     if (userKey === undefined || this.#isReleased) return;
@@ -179,7 +184,7 @@ export class SharedConnection implements SharedSlot {
     });
   }
 
-  /** A newer connection has its place. */
+  /** Called when a newer connection has displaced this one. */
   displaced(): void {
     this.#isDisplaced = true;
     this.#connection?.end(CloseCode.POLICY_VIOLATION, TOO_MANY_CONNECTIONS);
@@ -204,7 +209,7 @@ export class SharedConnection implements SharedSlot {
 const TOTAL = 't:{t}:all';
 const TOTAL_NAMES = Object.freeze([Object.freeze({ name: TOTAL })]);
 
-/** An address and its /48 are of one shard. */
+/** An address and its /48 belong to one shard. */
 const addressName = (key: string, site: string | undefined): string =>
   site === undefined ? `a:{${key}}:n` : `a:{${site}}:${key}`;
 const siteName = (site: string): string => `a:{${site}}:n`;
@@ -215,10 +220,10 @@ const addressNames = (key: string, site: string | undefined): readonly { readonl
     : [{ name: addressName(key, site) }, { name: siteName(site) }];
 
 function userClaims(userKey: string, { own, application, onLimit }: UserLimits, gateway: string): UserClaim[] {
-  // Who reads Redis need not learn who the users are.
+  // The user's key is hashed, so that Redis does not contain it.
   const hash = createHash('sha256').update(userKey).digest('base64url').slice(0, 22);
   const claims: UserClaim[] = [];
-  // The gateway's own first: what it displaces makes room in the application's cap too.
+  // The gateway's cap comes first: a connection that it displaces also makes room in the application's cap.
   if (own !== undefined) claims.push({ name: `u:{${hash}}:${gateway}`, max: own, onLimit });
   if (application !== undefined) claims.push({ name: `u:{${hash}}:all`, max: application, onLimit });
   return claims;

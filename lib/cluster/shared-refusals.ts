@@ -1,7 +1,10 @@
 import { fits, type Rate, spend } from '../net/token-bucket.js';
 import type { Claim } from './contract.js';
 
-/** A refusal that all processes share: of a rate until its bucket has room, or of connections for a while. */
+/**
+ * A refusal over all processes: by a rate until its bucket has a token, or because of too many connections for a short
+ * time.
+ */
 export interface SharedRefusal {
   readonly name: string;
   readonly kind: 'rate' | 'room';
@@ -10,8 +13,8 @@ export interface SharedRefusal {
 }
 
 /**
- * What was refused for all processes, remembered until it is worth asking again: a flood that was refused once never
- * reaches the store. Bounded; past it the oldest is forgotten, and asked again.
+ * Caches refusals over all processes until a retry is useful, so that a flood that was refused once does not reach the
+ * store. The cache is bounded; when it is full, the oldest refusal is forgotten.
  */
 export class SharedRefusals {
   readonly #refusals = new Map<string, SharedRefusal>();
@@ -25,7 +28,7 @@ export class SharedRefusals {
     return this.#refusals.size;
   }
 
-  /** The refusal of a name that holds still. */
+  /** The cached refusal of a name. */
   of(name: string): SharedRefusal | undefined {
     if (this.#refusals.size === 0) return undefined;
     const refusal = this.#refusals.get(name);
@@ -34,7 +37,7 @@ export class SharedRefusals {
     return undefined;
   }
 
-  /** False where it was known already. */
+  /** Caches a refusal. Returns false if it was cached already. */
   add(refusal: SharedRefusal): boolean {
     const known = this.of(refusal.name);
     if (known !== undefined && known.until >= refusal.until) return false;
@@ -44,27 +47,30 @@ export class SharedRefusals {
     return known === undefined;
   }
 
-  /** There is room under a name again. */
+  /** Removes the refusals of a name, because there is room again. */
   clear(name: string): void {
     if (this.#refusals.get(name)?.kind === 'room') this.#refusals.delete(name);
   }
 
-  /** A process has gone, and with it what it held. */
+  /** Removes refusals, because a process has left and its connections no longer count. */
   clearRoom(): void {
     for (const { name, kind } of this.#refusals.values()) if (kind === 'room') this.#refusals.delete(name);
   }
 }
 
-/** A claim as this process sees it by itself. */
+/** A claim with the values of this process. */
 export interface LocalClaim extends Claim {
-  /** Connections that this process holds under the name, this one included. */
+  /** Number of connections of this process with this name, including this one. */
   readonly held: number;
 }
 
-/** Names whose buckets are remembered. */
+/** Maximum number of names whose buckets are kept. */
 const MOST_BUCKETS = 65_536;
 
-/** `cluster.onFailure: 'share'`: while nobody can be asked, each process takes its part of every limit, rounded up. */
+/**
+ * `cluster.onFailure: 'share'`: while the store does not answer, each process applies its part of every limit, rounded
+ * up.
+ */
 export class FallbackShare {
   readonly #buckets = new Map<string, number>();
 
@@ -73,7 +79,7 @@ export class FallbackShare {
     private readonly now: () => number,
   ) {}
 
-  /** The first claim that refuses, or -1. Rates are charged all or none. */
+  /** The index of the first claim that refuses, or -1. Either all rates are charged or none. */
   judge(claims: readonly LocalClaim[], nodes: number): number {
     const now = this.now();
     const spent: [name: string, full: number][] = [];
@@ -88,7 +94,7 @@ export class FallbackShare {
     return claims.findIndex(({ max, held }) => max !== undefined && held > Math.ceil(max / nodes));
   }
 
-  /** Somebody can be asked again. */
+  /** Called when the store answers again. */
   clear(): void {
     this.#buckets.clear();
   }
@@ -96,7 +102,7 @@ export class FallbackShare {
   #keep(name: string, full: number, now: number): void {
     this.#buckets.delete(name);
     if (this.#buckets.size >= MOST_BUCKETS) {
-      // Those that were used least lately come first.
+      // Names are in the order of their last use, the oldest first.
       for (const [each, until] of this.#buckets) {
         if (until > now && this.#buckets.size < MOST_BUCKETS) break;
         this.#buckets.delete(each);

@@ -1,7 +1,7 @@
 import type { TicketStore } from '../guards/tickets.js';
 import type { ClusterNode } from './node.js';
 
-/** Tickets that are issued in one process and taken in any, once. */
+/** Tickets that are issued in one process and can be used once, in any process. */
 export class ClusterTicketStore implements TicketStore {
   constructor(private readonly node: ClusterNode) {}
 

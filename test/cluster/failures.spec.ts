@@ -72,7 +72,7 @@ interface Answer {
     const notices = await a.ask<string[]>('notices');
     expect(notices).toEqual([
       expect.stringMatching(/joined, [12] process/),
-      expect.stringMatching(/does not answer .*limits hold alone/),
+      expect.stringMatching(/does not answer .*applies the limits by itself/),
       expect.stringMatching(/is back/),
     ]);
   }, 60_000);

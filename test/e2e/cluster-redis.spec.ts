@@ -98,7 +98,7 @@ describe('a cluster in an application', () => {
       expect([await status(open), await status(closed)]).toEqual([101, 503]);
       expect(lines.filter((line) => /cluster/.test(line) && line.startsWith('warn'))).toEqual([
         expect.stringMatching(
-          /the store does not answer \(.*\); this process's limits hold alone \(cluster\.onFailure\)/,
+          /the store does not answer \(.*\); each process applies the limits by itself \(cluster\.onFailure\)/,
         ),
         expect.stringMatching(/the store does not answer \(.*\); new connections get 503/),
         expect.stringMatching(/refused 503 cluster-unavailable/),

@@ -3,15 +3,15 @@ import { keepConnected, type RedisClient } from './client.js';
 import type { RedisLink } from './link.js';
 
 /**
- * `ClusterBus` over Redis's publish and subscribe. It publishes on the connection for commands and listens on one of its
- * own, which takes nothing else.
+ * `ClusterBus` over Redis's publish and subscribe. It publishes on the connection for commands, and subscribes on a
+ * separate connection, as Redis requires.
  */
 export class RedisBus implements ClusterBus {
   #options!: ClusterBusOptions;
-  /** What is wanted, across connections. */
+  /** The channels to subscribe to, also after a reconnect. */
   readonly #channels = new Set<string>();
   #isStopped = false;
-  /** Redis has confirmed what is wanted: messages arrive. */
+  /** Redis has confirmed the subscriptions: messages arrive. */
   #isSubscribed = false;
   #whenSettled: () => void = () => undefined;
   readonly #connection: ReturnType<typeof keepConnected>;
@@ -84,7 +84,7 @@ export class RedisBus implements ClusterBus {
     this.#options?.onChange();
   }
 
-  /** One that fails is noticed as a message of our own that does not come back. */
+  /** A subscription that fails is noticed because test messages do not come back. */
   #send(command: 'subscribe' | 'unsubscribe', channels: string[]): Promise<unknown> {
     return this.client[command](...channels).catch(() => undefined);
   }

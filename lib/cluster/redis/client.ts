@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import type { RedisAddress } from './url.js';
 
-/** What is used of an ioredis client (`Redis` or `Cluster`, 5.10 and newer). */
+/** The part of the interface of an ioredis client (`Redis` or `Cluster`, 5.10 and newer) that is used here. */
 export interface RedisClient {
   readonly status: string;
   readonly isCluster?: boolean;
@@ -19,43 +19,46 @@ export interface RedisClient {
   duplicate(...args: unknown[]): RedisClient;
 }
 
-/** Makes connections to one Redis; each is connected when `connect()` is called. */
+/** Creates connections to one Redis; each one connects when `connect()` is called. */
 export type Connector = (purpose: 'commands' | 'messages') => RedisClient;
 
-/** Milliseconds between attempts to connect again: few enough that it is back soon, random so that nodes come apart. */
+/**
+ * Milliseconds between attempts to reconnect: short, so that it is back soon, and random, so that processes do not
+ * reconnect at the same time.
+ */
 const retry = (times: number): number => Math.min(1000, 50 * 2 ** Math.min(times, 5)) * (0.5 + Math.random() / 2);
 
 const COMMON = {
   lazyConnect: true,
-  // Nothing waits for a connection, and nothing is sent twice: whoever asks is answered in time, or told so.
+  // No command waits for a connection or is sent again: it fails in time instead.
   enableOfflineQueue: false,
   autoResendUnfulfilledCommands: false,
   maxRetriesPerRequest: 0,
-  // Channels are subscribed to by the bus, which knows them.
+  // The bus itself subscribes again after a reconnect.
   autoResubscribe: false,
   connectTimeout: 5000,
   disconnectTimeout: 200,
   keepAlive: 10_000,
   disableClientInfo: true,
-  // Half the CPU of RESP3 for each message that is heard.
+  // RESP2 needs half the CPU of RESP3 for each received message.
   protocol: 2,
   retryStrategy: retry,
-  // Of a master that has become a replica.
+  // The error of a master that has become a replica.
   reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
 };
 
 const NAME = 'nest-secure-ws';
 
 /**
- * Connects, and goes on trying for as long as the client is not closed: ioredis gives up for good where a connection is
- * cut while its Sentinels are being asked. Answers what closes it.
+ * Connects, and continues to try until the client is closed: ioredis gives up if a connection is lost while its
+ * Sentinels are being queried. Returns a function that closes it.
  */
 export function keepConnected(client: RedisClient): { connect(): void; close(): void } {
   let isClosed = false;
   let attempt = 0;
   let timer: NodeJS.Timeout | undefined;
   const connect = (): void => {
-    // What was wrong is told as an 'error'.
+    // The reason was already emitted as an 'error'.
     if (!isClosed) client.connect().catch(() => undefined);
   };
   client.on('ready', () => {
@@ -82,7 +85,7 @@ interface Ioredis {
   readonly Cluster: new (nodes: readonly object[], options: object) => RedisClient;
 }
 
-/** Loads ioredis, which only applications with a cluster need. Throws an `Error` that says what to install. */
+/** Loads ioredis, which only applications with a cluster need. Throws an `Error` that says which package to install. */
 export async function loadIoredis(): Promise<Ioredis> {
   try {
     const module: unknown = await import('ioredis');
@@ -122,7 +125,7 @@ export function connectorOf({ Redis, Cluster }: Ioredis, address: RedisAddress):
   };
 }
 
-/** Connections of our own with the options of the application's client: its queues and its lifetime stay its own. */
+/** Creates connections with the options of the application's client, which itself is not used. */
 export const connectorLike =
   (client: RedisClient): Connector =>
   (purpose) => {
@@ -141,7 +144,7 @@ export const connectorLike =
     });
   };
 
-/** Whether a value can be `cluster.client`. */
+/** Whether a value is valid as `cluster.client`. */
 export const isRedisClient = (value: unknown): value is RedisClient =>
   typeof value === 'object' &&
   value !== null &&

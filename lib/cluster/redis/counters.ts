@@ -2,34 +2,40 @@ import type { Claim, UserClaim } from '../contract.js';
 import { type Argument, type RedisLink, UNAVAILABLE } from './link.js';
 import { ASSERT, ASSERT_USER } from './scripts.js';
 
-/** Milliseconds that a key outlives its last change: what a crashed process leaves behind is gone then. */
+/** Milliseconds for which a key outlives its last change, so that keys of a crashed process disappear. */
 const TTL = 3_600_000;
-/** All keys are asserted, and so kept, once within this time. */
+/** All keys are written again once within this time, so that they do not expire. */
 const SWEEP_WITHIN = TTL / 3;
-/** Milliseconds that a release may wait for others to go with it. */
+/** Milliseconds for which a release may wait, to be written together with others. */
 const FLUSH_AFTER = 10;
-/** Keys of one script. */
+/** Maximum number of keys of one script. */
 const CHUNK = 64;
-/** Names whose change could not be told; beyond it all counts are told anew instead, under a new incarnation. */
+/**
+ * Maximum number of names whose changes could not be written; beyond it all counts are written again, under a new
+ * incarnation.
+ */
 const MOST_UNTOLD = 65_536;
 
-/** What this process holds under a name. */
+/** The connections of this process with one name. */
 interface Counter {
   readonly name: string;
   count: number;
-  /** Of these, attempts that have not been answered. */
+  /** Number of attempts among them that Redis has not answered yet. */
   underWay: number;
-  /** It was told while attempts were under way: one that is refused must be told too. */
+  /** The count was written while attempts were unanswered: if one is refused, it must be written again. */
   wasTold: boolean;
 }
 
-/** What scripts are told of this process first: its incarnation, when it asked who is alive, who was, how long keys live. */
+/**
+ * The first arguments of every script: the incarnation of this process, the time of the last list of processes, that
+ * list, and the lifetime of keys.
+ */
 type Identity = readonly [own: string, since: string, live: string, ttl: number];
 
-/** Claims that one script judges: of one shard. */
+/** The claims that one script checks: those of one shard. */
 export interface Shard {
   readonly keys: string[];
-  /** Of the claims. */
+  /** Indices into the claims. */
   readonly indexes: number[];
 }
 
@@ -40,13 +46,13 @@ export interface Held {
 }
 
 /**
- * What this process holds, by name, and what Redis must still be told of it. Counts are told as they are, not as
- * changes: telling one twice, or late, does no harm.
+ * The counts of this process by name, and the changes that must still be written to Redis. Absolute counts are written,
+ * not increments, so that writing one twice, or late, does no harm.
  */
 export class RedisCounters {
   #identity: Identity = ['', '0', '', TTL];
   readonly #counters = new Map<string, Counter>();
-  /** By name: connections of a user by id, with the time of their opening. */
+  /** By name: the connections of a user by id, with the time when each was opened. */
   readonly #users = new Map<string, Map<string, number | ''>>();
   readonly #untold = new Set<string>();
   readonly #untoldUsers = new Set<string>();
@@ -58,7 +64,7 @@ export class RedisCounters {
   constructor(
     private readonly link: RedisLink,
     private readonly prefix: string,
-    /** Redis Cluster: names of different shards are on different machines. */
+    /** For Redis Cluster: names of different shards are on different nodes. */
     private readonly isSharded: boolean,
   ) {}
 
@@ -70,17 +76,17 @@ export class RedisCounters {
     this.#identity = [own, since, live.join(' '), TTL];
   }
 
-  /** Some change is neither told nor known any more. */
+  /** Some changes were dropped before they could be written. */
   get hasForgotten(): boolean {
     return this.#hasForgotten;
   }
 
-  /** All is told under a new incarnation. */
+  /** Called when all counts are written under a new incarnation. */
   remembered(): void {
     this.#hasForgotten = false;
   }
 
-  /** Counts an attempt in, before anybody is asked. */
+  /** Counts an attempt, before Redis is asked. */
   hold(claims: readonly Claim[]): Held {
     const shards: Shard[] = [];
     const byTag = new Map<string, Shard>();
@@ -104,7 +110,7 @@ export class RedisCounters {
     return { claims, shards, counters };
   }
 
-  /** What ADMIT is told, as it is now. */
+  /** The current arguments for the script ADMIT. */
   argsOf({ claims, counters }: Held, { indexes }: Shard): Argument[] {
     const args: Argument[] = [...this.#identity];
     for (const index of indexes) {
@@ -130,7 +136,7 @@ export class RedisCounters {
   }
 
   refused({ counters, shards }: Held, answers: readonly unknown[]): void {
-    // The shards that admitted have counted it.
+    // The shards that admitted the attempt have counted it.
     const counted = new Set(shards.flatMap(({ indexes }, at) => (typeof answers[at] === 'string' ? [] : indexes)));
     counters.forEach((counter, index) => {
       if (counter === undefined) return;
@@ -151,7 +157,7 @@ export class RedisCounters {
     }
   }
 
-  /** `opened`: `''` while it is under way. */
+  /** `opened`: `''` while Redis has not answered. */
   holdUser(claims: readonly UserClaim[], id: string, opened: number | ''): void {
     for (const { name } of claims) {
       const connections = this.#users.get(name);
@@ -173,14 +179,14 @@ export class RedisCounters {
     for (const { name } of claims) this.#tellUser(name);
   }
 
-  /** Tells everything that is held. Resolves to whether Redis has heard it. */
+  /** Writes all counts. Resolves to whether Redis has received them. */
   async assertAll(): Promise<boolean> {
     for (const names of chunks([...this.#counters.keys()])) if (!(await this.#assert(names))) return false;
     for (const names of chunks([...this.#users.keys()])) if (!(await this.#assertUsers(names))) return false;
     return true;
   }
 
-  /** Tells a part of everything, so that all of it is told again long before keys expire, and after keys were lost. */
+  /** Writes a part of all counts, so that each is written again long before keys expire, and after keys were lost. */
   sweep(interval: number): void {
     const part = (size: number): number => Math.min(1024, Math.ceil((size * interval) / SWEEP_WITHIN));
     const names: string[] = [];
@@ -237,7 +243,7 @@ export class RedisCounters {
     if (this.link.breaker.state === 'closed') this.#flush ??= setTimeout(this.#tellAll, FLUSH_AFTER).unref();
   }
 
-  /** Redis has been away for long: what was released meanwhile counts for nothing under a new incarnation. */
+  /** Redis was unreachable for long: all counts are written under a new incarnation, so that older ones are ignored. */
   #forgetUntold(): void {
     this.#hasForgotten = true;
     for (const name of this.#untold) if (this.#counters.get(name)?.count === 0) this.#counters.delete(name);
@@ -276,7 +282,7 @@ export class RedisCounters {
     return isTold;
   }
 
-  /** How many are certain, and how many with those that are under way. */
+  /** The confirmed count, and the count including attempts that Redis has not answered. */
   #told(name: string): readonly [number, number] {
     const counter = this.#counters.get(name);
     if (counter === undefined) return [0, 0];
@@ -304,7 +310,7 @@ export class RedisCounters {
   }
 }
 
-/** What is between the first braces, as Redis Cluster has it; else all of it. */
+/** The text between the first braces, as in Redis Cluster; without braces, the whole name. */
 function shardOf(name: string): string {
   const start = name.indexOf('{');
   const end = name.indexOf('}', start + 1);

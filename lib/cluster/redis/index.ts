@@ -8,8 +8,8 @@ export { isRedisClient, type RedisClient } from './client.js';
 export { parseRedisUrl } from './url.js';
 
 /**
- * Store and bus in one Redis, over two connections of their own. Throws an `Error` that says what to install where
- * ioredis is missing; an unreachable Redis is none.
+ * Creates a store and a bus on one Redis, with two connections. Throws an `Error` that says which package to install if
+ * ioredis is missing. An unreachable Redis is not an error.
  */
 export async function redisCluster(
   where: { readonly url: string } | { readonly client: RedisClient },

@@ -2,7 +2,7 @@ import { Breaker } from '../breaker.js';
 import { keepConnected, type RedisClient } from './client.js';
 import { PUBLISH, type Script } from './scripts.js';
 
-/** Redis did not answer in time, answered with an error, or was not asked. */
+/** The result if Redis did not answer in time, answered with an error, or was not asked. */
 export const UNAVAILABLE = Symbol('unavailable');
 
 export type Argument = string | number;
@@ -12,22 +12,22 @@ interface Waiting {
   settle(answer: unknown): void;
 }
 
-/** Bytes of messages that may be under way. */
+/** Maximum bytes of messages that are being sent. */
 const MOST_BYTES = 16 * 1024 * 1024;
 const MAX_ERROR = 200;
 
 /**
- * The connection for commands: every one is answered within `timeout` milliseconds or counts as failed, none rejects,
- * and none is sent while the breaker is open or the connection is down.
+ * The connection for commands. Every command is answered within `timeout` milliseconds or counts as failed, none
+ * rejects, and none is sent while the breaker is open or the connection is down.
  */
 export class RedisLink {
   readonly breaker: Breaker;
   failures = 0;
   lastError: string | undefined = undefined;
-  /** When Redis answered last, by the monotonic clock. */
+  /** When Redis last answered, by the monotonic clock. */
   lastAnswer: number;
   #timeout = 100;
-  /** In the order in which they were sent: the first is the first to be overdue. */
+  /** The pending commands, in the order in which they were sent. */
   readonly #connection: ReturnType<typeof keepConnected>;
   readonly #waiting = new Set<Waiting>();
   #timer: NodeJS.Timeout | undefined;
@@ -52,7 +52,10 @@ export class RedisLink {
     return this.client.status === 'ready';
   }
 
-  /** Resolves when there is a connection, when it was refused, or after so many milliseconds; goes on trying. */
+  /**
+   * Connects. Resolves when there is a connection, when it was refused, or after the given milliseconds; continues to
+   * try.
+   */
   connect(wait: number): Promise<void> {
     return new Promise((resolve) => {
       for (const event of ['ready', 'close', 'end']) this.client.on(event, () => resolve());
@@ -62,8 +65,8 @@ export class RedisLink {
   }
 
   /**
-   * Runs a script; `keys` of one call are of one shard. Where Redis does not know it yet it is sent once more, behind
-   * others that were sent later: the arguments are asked for anew then.
+   * Runs a script; all `keys` of a call are of one shard. If Redis does not know the script, it is sent again, after
+   * commands that were sent in between; `args` is therefore called again.
    */
   run(script: Script, keys: readonly string[], args: () => readonly Argument[], isProbe = false): Promise<unknown> {
     return this.ask(
@@ -76,12 +79,12 @@ export class RedisLink {
     );
   }
 
-  /** False at once where too much is under way already. */
+  /** Publishes a message; returns false at once if too many bytes are being sent. */
   async publish(channel: string, message: string): Promise<boolean> {
     const size = channel.length + message.length;
     if (this.#bytes + size > MOST_BYTES) return false;
     this.#bytes += size;
-    // Machines of a Redis Cluster take messages in any order: one channel is always told the same of them.
+    // The nodes of a Redis Cluster deliver messages in any order, so one channel always uses the same node.
     const send = this.client.isCluster
       ? () => this.client.eval(PUBLISH, 1, channel, message)
       : () => this.client.publish(channel, message);
@@ -123,7 +126,7 @@ export class RedisLink {
     });
   }
 
-  /** Everything that still waits is answered. */
+  /** Fails all pending commands. */
   close(): void {
     clearTimeout(this.#timer);
     for (const { settle } of this.#waiting) settle(UNAVAILABLE);
@@ -131,7 +134,7 @@ export class RedisLink {
     this.#connection.close();
   }
 
-  /** What has arrived while this process was busy is read before anything counts as late. */
+  /** Answers that arrived while this process was busy are read before a command counts as late. */
   readonly #look = (): void => {
     setImmediate(() => {
       this.#timer = undefined;

@@ -9,12 +9,12 @@ export interface Script {
 const script = (lua: string): Script => ({ lua, sha: createHash('sha1').update(lua).digest('hex') });
 
 /*
- * A process is known by its incarnation: 11 hexadecimal digits of Redis's time in milliseconds when it joined, and its
- * id. Scripts are told their own incarnation, those that were alive when the process last asked, and when that was;
- * an incarnation that is neither among them nor younger has ended, and what it counted is deleted.
+ * A process is identified by its incarnation: 11 hexadecimal digits of Redis's time in milliseconds when it joined, and
+ * its id. Scripts get their own incarnation, those that were alive when the process last read the list, and when that
+ * was. An incarnation that is neither in this list nor younger has ended, and its counts are deleted.
  *
- * Numbers of 10^14 and more are written with '%.0f': `tostring` loses their last digits. TIME gives microseconds
- * without leading zeros, so they are added as a number.
+ * Numbers of 10^14 and more are formatted with '%.0f', because `tostring` loses their last digits. TIME returns
+ * microseconds without leading zeros, so they are added as a number.
  */
 const ALIVE = `
 local own, since, live, ttl = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
@@ -28,16 +28,17 @@ end
 `;
 
 /**
- * Judges one attempt. KEYS: hashes, incarnation → connections, and `r`: the theoretical arrival time of the rate (GCRA)
- * in microseconds. ARGV: own, since, live, ttl; then for each key: connections of this process that are certain, with
- * this one; a bound where Redis has not been told of releases yet; max or -1; microseconds for one attempt or 0, and for
- * a full bucket.
+ * Checks one attempt. KEYS: hashes of incarnation → connections, with `r`: the theoretical arrival time of the rate
+ * (GCRA) in microseconds. ARGV: own, since, live, ttl; then for each key: the confirmed connections of this process
+ * including this one; an upper bound if releases have not been written yet; max or -1; microseconds per attempt or 0,
+ * and per full bucket.
  *
- * The count that is written is one more than the one that is there, kept between the two that the process gives: right
- * while the answers of earlier attempts are under way, in whichever order they were executed, and right again when
+ * The count that is written is the stored one plus one, limited to the two values that the process passes: it is
+ * correct while the answers to earlier attempts are outstanding, in whatever order they were executed, and also after
  * Redis has lost its count.
  *
- * Returns 0, or 1 where a count was missing; `s <key>` where there is no room; `r <key> <milliseconds>` past a rate.
+ * Returns 0, or 1 if a count was missing; `s <key>` if there are too many connections; `r <key> <milliseconds>` if a
+ * rate is exceeded.
  */
 export const ADMIT = script(`${ALIVE}
 local now
@@ -92,8 +93,8 @@ return lost
 `);
 
 /**
- * Says how many connections this process has. KEYS: as ADMIT. ARGV: own, since, live, ttl; then for each key how many
- * are certain, and how many with those that are under way: what is there is kept between the two.
+ * Writes the number of connections of this process. KEYS: as for ADMIT. ARGV: own, since, live, ttl; then for each key
+ * the confirmed count, and the count including unanswered attempts: the stored count is limited to these two.
  */
 export const ASSERT = script(`${ALIVE}
 for i = 1, #KEYS do
@@ -118,9 +119,9 @@ return 0
 `);
 
 /**
- * Judges one connection of a user. KEYS: sorted sets, `incarnation/connection` by Redis's time of opening in
- * milliseconds. ARGV: own, since, live, ttl, connection; then for each key: max, and `refuse` or `closeOldest`.
- * Returns `s <key>`, or the members that were displaced.
+ * Checks one connection of a user. KEYS: sorted sets of `incarnation/connection` by the time of opening, in
+ * milliseconds of Redis's clock. ARGV: own, since, live, ttl, connection; then for each key: max, and `refuse` or
+ * `closeOldest`. Returns `s <key>`, or the members that were displaced.
  */
 export const ADMIT_USER = script(`${ALIVE}
 local member = own .. '/' .. ARGV[5]
@@ -162,8 +163,8 @@ return displaced
 `);
 
 /**
- * Says which connections of a user this process has. KEYS: one sorted set. ARGV: own, since, live, ttl; then time,
- * connection …; one without a time is under way: it stays as it is.
+ * Writes which connections of a user this process has. KEYS: one sorted set. ARGV: own, since, live, ttl; then time,
+ * connection …; a connection without a time is unanswered, and is left unchanged.
  */
 export const ASSERT_USER = script(`${ALIVE}
 local mine = {}
@@ -180,9 +181,9 @@ return 0
 `);
 
 /**
- * Joins, or renews the lease. KEYS: the sorted set of incarnations by the end of their lease, the hash of what they say
- * of themselves, the version of the bans. ARGV: own incarnation or '', id, lease, about.
- * Returns own, 1 where it is new, time in milliseconds, version of the bans, then incarnation, about …
+ * Joins, or renews the lease. KEYS: the sorted set of incarnations by the end of their lease, the hash of their
+ * descriptions, the version of the bans. ARGV: own incarnation or '', id, lease, description. Returns own, 1 if it is
+ * new, time in milliseconds, version of the bans, then incarnation, description …
  */
 export const RENEW = script(`
 local t = redis.call('TIME')
@@ -215,9 +216,9 @@ return answer
 `);
 
 /**
- * Saves or removes a ban. KEYS: the version, the sorted set of ids by the version that changed them last, the hash of
- * values (`until value`). ARGV: id, until, value ('' removes), max, now in milliseconds. Returns the new version.
- * A removed ban stays in the sorted set, so that others hear of it; it goes with the oldest.
+ * Saves or removes a ban. KEYS: the version, the sorted set of ids by the version of their last change, the hash of
+ * values (`until value`). ARGV: id, until, value ('' removes), max, now in milliseconds. Returns the new version. A
+ * removed ban stays in the sorted set, so that other processes learn of the removal, until it is one of the oldest.
  */
 export const SAVE_BAN = script(`
 local version = redis.call('INCR', KEYS[1])
@@ -243,7 +244,10 @@ end
 return version
 `);
 
-/** Bans that changed after a version. KEYS: as SAVE_BAN. ARGV: version, how many at most. Returns version, id, value … */
+/**
+ * Reads the bans that changed after a version. KEYS: as for SAVE_BAN. ARGV: version, maximum number. Returns version,
+ * id, value …
+ */
 export const BANS_SINCE = script(`
 local changed = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])
 local answer = { redis.call('GET', KEYS[1]) or '0' }
@@ -255,5 +259,5 @@ end
 return answer
 `);
 
-/** Publishes by way of the machine that has a key of the channel's name. KEYS: the channel. ARGV: the message. */
+/** Publishes through the node that has a key of the channel's name. KEYS: the channel. ARGV: the message. */
 export const PUBLISH = `return redis.call('PUBLISH', KEYS[1], ARGV[1])`;

@@ -14,18 +14,18 @@ import { RedisCounters } from './counters.js';
 import { RedisLink, UNAVAILABLE } from './link.js';
 import { ADMIT, ADMIT_USER, BANS_SINCE, RENEW, SAVE_BAN } from './scripts.js';
 
-/** Digits of the time in an incarnation; the id of the process follows. */
+/** Number of digits of the time in an incarnation; the id of the process follows. */
 const TIME_DIGITS = 11;
-/** Bans that one answer brings. */
+/** Maximum number of bans in one answer. */
 const BAN_PAGE = 500;
-/** Milliseconds between two renewals that something else asked for. */
+/** Minimum milliseconds between two renewals outside of the heartbeat. */
 const HURRY = 100;
 
 const ADMITTED: ClaimAnswer = Object.freeze({ outcome: 'admitted' });
 const NOT_AVAILABLE = Object.freeze({ outcome: 'unavailable' as const });
 const NOBODY = Object.freeze({ outcome: 'admitted' as const, displaced: Object.freeze([]) });
 
-/** `ClusterStore` in Redis, as docs/cluster.md describes its keys. */
+/** `ClusterStore` in Redis; docs/cluster.md describes the keys. */
 export class RedisStore implements ClusterStore {
   readonly #link: RedisLink;
   readonly #counters: RedisCounters;
@@ -33,11 +33,11 @@ export class RedisStore implements ClusterStore {
   #own = '';
   #nodes: readonly NodeInfo[] = [];
   #leaseUntil = 0;
-  /** Milliseconds that Redis's clock is ahead of ours. */
+  /** Milliseconds by which Redis's clock is ahead of ours. */
   #ahead = 0;
   #bansVersion = 0;
   #isLoadingBans = false;
-  /** Connected again since counts were asserted: what Redis has may be older than what it was told. */
+  /** The connection was re-established after the counts were written: Redis may have older counts. */
   #isStale = false;
   #renewing: Promise<void> | undefined;
   #renewedAt = Number.NEGATIVE_INFINITY;
@@ -55,7 +55,7 @@ export class RedisStore implements ClusterStore {
     this.#counters = new RedisCounters(this.#link, prefix, client.isCluster === true);
     client.on('ready', () => this.#connected());
     client.on('close', () => this.#tell());
-    // Of Redis Cluster: a machine has come, perhaps in the place of another.
+    // Redis Cluster: a node was added, perhaps to replace another.
     client.on('+node', () => this.#connected());
   }
 
@@ -188,7 +188,7 @@ export class RedisStore implements ClusterStore {
     return `${this.prefix}:${name}`;
   }
 
-  /** Of one shard: the braces hold what makes `nodes` itself one. */
+  /** The key must be in one shard with `nodes`: the braces contain that key. */
   get #banKeys(): string[] {
     return ['version', 'ids', 'values'].map((part) => `{${this.prefix}:nodes}:bans:${part}`);
   }
@@ -202,7 +202,7 @@ export class RedisStore implements ClusterStore {
   }
 
   #breakerMoved(): void {
-    // The first probe comes when the pause is over, not when the next renewal would have been.
+    // The first probe is made when the pause is over, which is before the next renewal.
     if (this.#options !== undefined && this.#renewing === undefined) this.#plan();
     this.#tell();
   }
@@ -244,7 +244,7 @@ export class RedisStore implements ClusterStore {
     await this.#loadBans(Number(version));
   }
 
-  /** What Redis counts becomes what there is; once more when commands of an earlier connection can no longer arrive. */
+  /** Writes all counts to Redis, and again when commands of an earlier connection can no longer arrive. */
   async #assert(): Promise<void> {
     this.#isStale = false;
     this.#counters.remembered();
@@ -253,7 +253,7 @@ export class RedisStore implements ClusterStore {
     this.#second = setTimeout(() => void this.#counters.assertAll(), this.#options.lease).unref();
   }
 
-  /** A connection on which nothing comes back, though TCP has not ended it. */
+  /** Reconnects if nothing comes back on a connection that TCP has not ended. */
   #reviveConnection(): void {
     if (this.#link.isReady && this.#link.breaker.state !== 'closed') {
       if (this.monotonic() - this.#link.lastAnswer > this.#options.lease) {
@@ -298,7 +298,7 @@ export class RedisStore implements ClusterStore {
     const args = () => [id, Math.ceil(until), value, this.#options.maxBans, Math.floor(this.now())];
     const version = await this.#link.run(SAVE_BAN, this.#banKeys, args);
     if (version === UNAVAILABLE) return false;
-    // Nothing else changed in between: there is nothing to load.
+    // No other change was made in between, so there is nothing to load.
     if (version === this.#bansVersion + 1 && !this.#isLoadingBans) this.#bansVersion++;
     return true;
   }
