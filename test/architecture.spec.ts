@@ -127,7 +127,7 @@ describe('the two ways through lib/ that are described at their heads', () => {
     const comment = text.slice(text.indexOf(start), text.indexOf('*/', text.indexOf(start)));
     let at = file;
     return comment.split('\n').flatMap((line) => {
-      if (/^ \*  \S/.test(line)) at = file;
+      if (/^ \* {2}\S/.test(line)) at = file;
       return [...line.matchAll(/`([\w./-]+)`/g)].flatMap(([, name = '']) => {
         if (!name.endsWith('.ts')) return [{ file: at, name }];
         at = name.includes('/') ? name : join(dirname(file), name);

@@ -129,7 +129,8 @@ const ask = (client: RawClient, event: string, data?: unknown): Promise<unknown>
 
     // Without Redis each process goes on by itself, and both say so; with it they are together again.
     await redis.kill();
-    for (const { sample } of nodes) await sample.prints(/cluster: the store does not answer.*applies the limits by itself/);
+    for (const { sample } of nodes)
+      await sample.prints(/cluster: the store does not answer.*applies the limits by itself/);
     expect(await status('dora', '127.0.0.9')).toBe(101);
     await redis.restart();
     for (const { sample } of nodes) await sample.prints(/cluster: is back/, { timeout: 40_000 });

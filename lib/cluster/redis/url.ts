@@ -40,7 +40,8 @@ export function parseRedisUrl(url: string): RedisAddress | string {
     return "a URL with the master's name after the Sentinels: redis+sentinel://host:port/name";
   const db = parameters.get('db') ?? (kind === 'single' ? path || '0' : '0');
   if (!/^\d{1,5}$/.test(db)) return 'a URL with a number as the database';
-  if (kind === 'cluster' && (path !== '' || db !== '0')) return 'a URL without a database, because Redis Cluster has only one';
+  if (kind === 'cluster' && (path !== '' || db !== '0'))
+    return 'a URL without a database, because Redis Cluster has only one';
   const colon = credentials?.indexOf(':') ?? -1;
   const user = colon < 0 ? credentials : credentials!.slice(0, colon);
   const [username, password] = [decoded(user), colon < 0 ? undefined : decoded(credentials!.slice(colon + 1))];
