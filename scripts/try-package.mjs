@@ -138,8 +138,8 @@ function checkContents(installed, tarball) {
   const wanted = ['LICENSE', 'README.md', 'CHANGELOG.md', 'SECURITY.md', manifest.main, manifest.types, ...targets];
   const missing = wanted.filter((path) => !existsSync(join(installed, path)));
   if (missing.length > 0) throw new Error(`not in the package: ${missing.join(', ')}`);
-  const relative = read(join(installed, 'README.md'), String).match(/\]\((?!https:|#)[^)\s]+\)/g);
-  if (relative !== null) throw new Error(`links of the packed README lead nowhere: ${relative.join(' ')}`);
+  const links = read(join(installed, 'README.md'), String).match(/\]\((?!https:|#)[^)\s]+\)/g);
+  if (links !== null) throw new Error(`links of the packed README lead nowhere: ${links.join(' ')}`);
   const sizes = {
     packed: statSync(tarball).size,
     unpacked: files.reduce((sum, { path }) => sum + statSync(path).size, 0),
