@@ -37,6 +37,7 @@ const SETTINGS = 'WEBSOCKETS_SERVER=from .env\nWEBSOCKETS_MAX_SIZE=1kb\n';
 const COMPILERS = ['5.9', '7'];
 /** The newest that runs on every Node of ours. */
 const PNPM = 'pnpm@10';
+const OLDEST_WS = '8.21.0';
 const YARN = ['@yarnpkg/cli-dist', '4'];
 /** What may be in the package. */
 const ALLOWED =
@@ -56,6 +57,7 @@ try {
   const wanted = process.argv.slice(2);
   for (const node of wanted.length === 0 ? [process.execPath] : wanted.map((major) => installNode(major, folder)))
     for (const [manager, app] of Object.entries(apps)) tryWith(node, app, manager);
+  tryOldestWs(apps.npm);
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
@@ -122,6 +124,19 @@ function tryYarn(tarball) {
   yarn(app, 'tsc', '-p', 'tsconfig.json', '--skipLibCheck');
   yarn(app, 'node', 'dist/try.js');
   console.log(`${manifest.name} works in an ESM application with Yarn Plug'n'Play`);
+}
+
+/** The oldest version of `ws` that is supported, where an application insists on it. */
+function tryOldestWs(app) {
+  const file = join(app, 'package.json');
+  writeFileSync(file, JSON.stringify({ ...read(file), overrides: { ws: OLDEST_WS } }));
+  rmSync(join(app, 'node_modules'), { recursive: true });
+  rmSync(join(app, 'package-lock.json'));
+  install(app);
+  const { version } = read(join(app, 'node_modules/ws/package.json'));
+  if (version !== OLDEST_WS) throw new Error(`installed ws ${version}`);
+  run(process.execPath, ['dist/try.js'], app, 60);
+  console.log(`${manifest.name} works with ws ${version}`);
 }
 
 /** Programs, types and words about them; no sources, maps or tests; not more than one wants to download. */

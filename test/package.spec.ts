@@ -94,4 +94,27 @@ describe('the package', () => {
       expect(() => withFigures(name, 'nothing', results)).toThrow('needs the lines');
     },
   );
+
+  it('proves each promise of docs/compatibility.md by something that CI runs', () => {
+    const ci = readFileSync('.ci/run', 'utf8');
+    const [, table = ''] = /\| proved by \|\n\|[-|]+\|\n((?:\|.*\|\n)+)/.exec(
+      readFileSync('docs/compatibility.md', 'utf8'),
+    )!;
+    const rows = table.trim().split('\n');
+    expect(rows.length).toBeGreaterThan(10);
+    for (const row of rows) {
+      const proofs = [
+        ...row
+          .split('|')
+          .at(-2)!
+          .matchAll(/`([^`]+)`/g),
+      ].map(([, path = '']) => path);
+      expect([row, proofs.length > 0]).toEqual([row, true]);
+      for (const path of proofs) {
+        expect([path, existsSync(path)]).toEqual([path, true]);
+        // Specs are run by `npm cit`.
+        expect([path, path.startsWith('test/') || ci.includes(`node ${path}`)]).toEqual([path, true]);
+      }
+    }
+  });
 });

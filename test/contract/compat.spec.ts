@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { resolve } from 'node:path';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { Module } from '@nestjs/common';
@@ -162,4 +163,23 @@ describe('the version of ws', () => {
     ]);
     expect(checkWs(undefined, copy('8.18.0'))).toEqual({ version: undefined, problem: undefined, warnings: [] });
   });
+});
+
+it('refuses Bun, in a sentence', () => {
+  const asBun = 'data:text/javascript,Object.defineProperty(process.versions,"bun",{value:"1.4.0"})';
+  const { status, stderr } = spawnSync(
+    process.execPath,
+    [
+      '--import',
+      './test/support/typescript.mjs',
+      '--import',
+      asBun,
+      '--input-type=module',
+      '-e',
+      "import './lib/index.ts'",
+    ],
+    { encoding: 'utf8' },
+  );
+  expect(status).toBe(1);
+  expect(stderr).toContain('nest-secure-ws needs Node.js 20.19 or newer: Bun');
 });
