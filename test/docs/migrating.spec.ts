@@ -33,7 +33,7 @@ afterEach(async () => {
 
 async function start(name: string): Promise<INestApplication> {
   const exported = (await import(join(FOLDER, `${name}.ts`))) as Record<string, Type>;
-  app = await NestFactory.create(exported[name], { logger: false });
+  app = await NestFactory.create(exported[name]!, { logger: false });
   await app.listen(0, '127.0.0.1');
   return app;
 }
