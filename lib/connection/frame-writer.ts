@@ -1,8 +1,8 @@
 import { FrameEncoder, frameHeader, LONGEST_STRING } from '../protocol/encoder.js';
 import { FIN, Opcode } from '../protocol/frame.js';
+import { FrameRun } from '../protocol/frame-run.js';
 import type { ConnectionCore, Sendable, SendCallback, SendOptions } from './context.js';
 import { Fifo } from './fifo.js';
-import { FrameRun } from './frame-run.js';
 import { OVERHEAD } from './memory-budget.js';
 import { bytesOf, closedError, Outgoing, sizeOf } from './outgoing.js';
 import { StallWatch } from './stall-watch.js';
@@ -97,21 +97,21 @@ export class FrameWriter {
    * Sends the frame of a message of `size` bytes that goes to many peers. It is always corked, because it is seldom the
    * last frame of its turn.
    */
-  sendShared(frame: Buffer, size: number): void {
+  sendShared(frame: FrameRun, size: number): void {
     if (this.refused || !this.connection.isOpen) return;
     this.count(size);
     this.connection.context.counters.deliveries++;
     // protection: no message between the fragments of another
-    if (this.encoder.isMidMessage) return this.defer(frame);
+    if (this.encoder.isMidMessage) return this.defer(frame.bytes());
     // end protection
     const { isShort } = this;
     this.cork();
     const { last } = this.queue;
     const run = last?.frame instanceof FrameRun && last.written === 0 ? last.frame.with(frame) : undefined;
-    if (run === undefined) this.queue.push(new Outgoing(FrameRun.of(frame), frame.length));
+    if (run === undefined) this.queue.push(new Outgoing(frame, frame.size));
     else {
       last!.frame = run;
-      this.queue.grow(last!, frame.length);
+      this.queue.grow(last!, frame.size);
     }
     this.sent(isShort);
   }

@@ -1,7 +1,7 @@
 import { AsyncResource } from 'node:async_hooks';
+import type { FrameRun } from '../protocol/frame-run.js';
 import type { Sendable, SendCallback } from './context.js';
 import type { Waiting } from './fifo.js';
-import type { FrameRun } from './frame-run.js';
 
 /** The size of a payload in bytes. */
 export const sizeOf = (data: Sendable): number =>

@@ -1,12 +1,13 @@
 import { plainFrame } from '../encoder.js';
 import { FIN, Opcode, RSV1 } from '../frame.js';
+import { FrameRun } from '../frame-run.js';
 import { type PerMessageDeflate, shareCompressed } from './per-message-deflate.js';
 import { tuningKey } from './settings.js';
 
 /** A message that a server sends to many peers: framed once, and compressed once for each tuning. */
 export class SharedMessage {
-  private plain: Buffer | undefined = undefined;
-  private readonly compressed = new Map<number, Buffer | undefined>();
+  private plain: FrameRun | undefined = undefined;
+  private readonly compressed = new Map<number, FrameRun | undefined>();
 
   constructor(
     readonly payload: Buffer,
@@ -17,20 +18,20 @@ export class SharedMessage {
    * The whole frame for a peer. `undefined` where the payload must be compressed in a context of the peer or in the
    * thread pool: send {@link payload} as an ordinary message then.
    */
-  frameFor(deflate: PerMessageDeflate | undefined): Buffer | undefined {
+  frameFor(deflate: PerMessageDeflate | undefined): FrameRun | undefined {
     if (deflate === undefined || !deflate.isWorth(this.payload.length)) {
-      this.plain ??= plainFrame(FIN | this.opcode, this.payload);
+      this.plain ??= new FrameRun(plainFrame(FIN | this.opcode, this.payload));
       return this.plain;
     }
     return deflate.isShared ? this.compressedFor(deflate) : undefined;
   }
 
-  private compressedFor(deflate: PerMessageDeflate): Buffer | undefined {
+  private compressedFor(deflate: PerMessageDeflate): FrameRun | undefined {
     const key = tuningKey(deflate.profile.outgoing);
     if (!this.compressed.has(key)) {
       const payload = deflate.compressAtOnce(this.payload);
       if (payload === undefined) shareCompressed(this.payload);
-      this.compressed.set(key, payload && plainFrame(FIN | RSV1 | this.opcode, payload));
+      this.compressed.set(key, payload && new FrameRun(plainFrame(FIN | RSV1 | this.opcode, payload)));
     }
     return this.compressed.get(key);
   }

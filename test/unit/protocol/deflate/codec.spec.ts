@@ -448,8 +448,8 @@ describe('one message for many', () => {
     expect(message.frameFor(narrow)).not.toBe(small);
     expect(message.frameFor(dedicated)).toBeUndefined();
     expect(message.frameFor(peerWith({ threshold: 2001 }))).toBe(plain);
-    expect(parse([plain], { role: 'client' })).toEqual([['text', textOf(2000).toString()]]);
-    const [, hex] = parse([small], { role: 'client', deflate: true })[0] as ['compressed', string, 'text'];
+    expect(parse([plain.bytes()], { role: 'client' })).toEqual([['text', textOf(2000).toString()]]);
+    const [, hex] = parse([small.bytes()], { role: 'client', deflate: true })[0] as ['compressed', string, 'text'];
     expect(await inflated(peerWith(), Buffer.from(hex, 'hex'))).toEqual(textOf(2000));
     expect(new SharedMessage(noiseOf(100_000)).frameFor(a)).toBeUndefined();
   });

@@ -1,9 +1,6 @@
 /** Maximum number of bytes of frames that are joined to one write. */
 export const LONGEST_RUN = 64 * 1024;
 
-/** The runs that are being built, by their first frame. */
-const beginnings = new WeakMap<Buffer, FrameRun>();
-
 /**
  * Frames that several peers are sent one after the other, joined once for all of them: peers that get the same frames
  * in the same order share the run and its one buffer.
@@ -13,22 +10,15 @@ export class FrameRun {
   private following: FrameRun | undefined = undefined;
   private joined: Buffer | undefined = undefined;
 
-  private constructor(
+  constructor(
     private readonly frame: Buffer,
-    private readonly before: FrameRun | undefined,
+    private readonly before?: FrameRun,
   ) {
     this.size = frame.length + (before?.size ?? 0);
   }
 
-  /** The run that consists of this frame only. */
-  static of(frame: Buffer): FrameRun {
-    let run = beginnings.get(frame);
-    if (run === undefined) beginnings.set(frame, (run = new FrameRun(frame, undefined)));
-    return run;
-  }
-
-  /** The run with one more frame; `undefined` if it would be too long. */
-  with(frame: Buffer): FrameRun | undefined {
+  /** This run followed by the frame of `next`, a run of one frame; `undefined` if it would be too long. */
+  with({ frame }: FrameRun): FrameRun | undefined {
     const { following } = this;
     if (following?.frame === frame) return following;
     if (this.size + frame.length > LONGEST_RUN) return undefined;
