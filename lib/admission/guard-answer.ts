@@ -98,7 +98,7 @@ export function checkExpiry(expiresAt: Date | number | undefined): number {
 function checkUserKey(key: string | number | undefined): string | undefined {
   if (key === undefined || key === null) return undefined;
   const text = keyText(key);
-  if (text === undefined) throw new BadAnswer('userKey is neither a number nor a string that is not empty');
+  if (text === undefined) throw new BadAnswer('userKey is neither a number nor a non-empty string');
   return text;
 }
 

@@ -1,19 +1,18 @@
 import type { ConfigService } from '@nestjs/config';
 
-/** What an application's `ConfigService` was made from. */
+/** The sources from which an application's `ConfigService` was created. */
 export interface ConfigSources {
-  /** Files that its `ConfigModule` names, whether it reads them or not. */
+  /** The files that its `ConfigModule` lists, whether it reads them or not. */
   readonly files: readonly string[];
-  /** Reads the text of such a file. */
+  /** Parses the text of such a file. */
   readonly parse: ((text: Buffer) => unknown) | undefined;
-  /** Names of the values that `load` gave. */
+  /** Names of the values that `load` returned. */
   readonly names: readonly string[];
 }
 
 /**
- * Private members of `@nestjs/config` 4 and 12, read to tell which variables were lost between the environment and
- * `ConfigService`. Where a member has another shape nothing is known of it, and only `.env` and the process's
- * environment are compared.
+ * Reads private members of `@nestjs/config` 4 and 12, to detect variables that `ConfigService` does not return. If a
+ * member has another shape, only `.env` and the environment of the process are compared.
  */
 export function sourcesOf(config: ConfigService): ConfigSources {
   const { envFilePaths, parser, internalConfig } = config as unknown as Record<string, unknown>;

@@ -2,9 +2,9 @@ import { EventEmitter } from 'node:events';
 import { reportUse } from './report.js';
 
 /**
- * A listener may be an asynchronous function, and what it rejects with would end the process. Node catches that for
- * emitters that are made with `captureRejections`; for objects that no constructor of Node's has run for, the symbol
- * under which it keeps that wish is learned here.
+ * A listener can be an asynchronous function whose rejection would end the process. Node catches rejections for
+ * emitters created with `captureRejections`; for objects that were not created by a Node constructor, the symbol of
+ * that setting is determined here.
  */
 const CAPTURE = Object.getOwnPropertySymbols(new EventEmitter({ captureRejections: true })).find(
   ({ description }) => description === 'kCapture',
@@ -12,7 +12,7 @@ const CAPTURE = Object.getOwnPropertySymbols(new EventEmitter({ captureRejection
 
 reportUse('listeners', CAPTURE === undefined ? 'rejections of listeners are not caught' : 'rejections are caught');
 
-/** Has Node call `caught` with what listeners of an emitter, or of those that inherit from it, reject with. */
+/** Makes Node call `caught` when listeners of an emitter, or of emitters that inherit from it, reject. */
 export function catchRejections<T extends EventEmitter>(emitter: T, caught: (this: T, error: unknown) => void): void {
   const value = function (this: T, error: unknown): void {
     caught.call(this, error);

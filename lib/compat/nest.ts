@@ -14,11 +14,12 @@ import { BaseWsExceptionFilter, SubscribeMessage, WebSocketGateway } from '@nest
 import { reportUse } from './report.js';
 
 /**
- * What is used of Nest beyond its documentation. Nest 11 and 12 keep it in different files, which they name internal:
- * here it is learned from what their public decorators do, so that both are served and no internal file is imported.
+ * Uses of Nest beyond its documentation. Nest 11 and 12 define them in different files, which Nest considers internal.
+ * Here they are derived from the effects of Nest's public decorators, so that both versions are supported and no
+ * internal file is imported.
  */
 
-/** A module of the application, as Nest's container has it. */
+/** A module of the application, as Nest's container represents it. */
 export type NestModule = ModulesContainer extends Map<string, infer M> ? M : never;
 /** A provider of a module. */
 export type ProviderWrapper = NestModule['providers'] extends Map<unknown, infer W> ? W : never;
@@ -34,11 +35,11 @@ const marker: Marker = {
   },
 };
 
-/** The key under which a decorator has left something on a class or method. */
+/** The metadata key that a decorator has set on a class or a method. */
 function learn(what: string, target: object, isIt: (value: unknown) => boolean): string {
   for (const key of Reflect.getMetadataKeys(target) as unknown[])
     if (typeof key === 'string' && isIt(Reflect.getMetadata(key, target))) return key;
-  throw new Error(`This version of Nest keeps the ${what} of a class in a way that nest-secure-ws does not know`);
+  throw new Error(`nest-secure-ws does not support this version of Nest: the ${what} of a class was not found`);
 }
 
 const PORT = 4711;
@@ -58,7 +59,7 @@ Injectable({ scope: Scope.REQUEST })(ProbedScope);
 
 const holdsMarker = (value: unknown): boolean => Array.isArray(value) && value.includes(marker);
 
-/** Keys of the metadata that Nest's decorators leave. */
+/** Metadata keys of Nest's decorators. */
 export const GATEWAY_METADATA = learn('mark of a gateway', ProbedGateway, (value) => value === true);
 export const PORT_METADATA = learn('port', ProbedGateway, (value) => value === PORT);
 export const GATEWAY_OPTIONS = learn('options', ProbedGateway, (value) => (value as { path?: string }).path === PATH);
@@ -68,32 +69,35 @@ export const EXCEPTION_FILTERS_METADATA = learn('filters', ProbedClass, holdsMar
 export const INTERCEPTORS_METADATA = learn('interceptors', ProbedInterceptors, holdsMarker);
 const SCOPE_METADATA = learn('scope', ProbedScope, (value) => (value as { scope?: Scope }).scope === Scope.REQUEST);
 
-/** What `@Injectable({ scope })` says; `undefined` for a singleton. */
+/** The scope given to `@Injectable({ scope })`; `undefined` for a singleton. */
 export const scopeOf = (type: object): Scope | undefined =>
   (Reflect.getMetadata(SCOPE_METADATA, type) as { scope?: Scope } | undefined)?.scope;
 
-/** Whether Nest's own filter sends to sockets of `ws` (12), or only calls their `emit` (11). */
+/** Whether Nest's own filter sends to `ws` sockets (Nest 12), or only calls their `emit` (Nest 11). */
 export const baseFilterSends = 'emitMessage' in BaseWsExceptionFilter.prototype;
 
-/** Whether Nest makes request-scoped gateways for each call (12), or one without its dependencies for all (11). */
+/**
+ * Whether Nest creates request-scoped gateways for each call (Nest 12), or a single one without its dependencies (Nest
+ * 11).
+ */
 export const hasScopedGateways = baseFilterSends;
 
-/** Whether Nest asks the HTTP adapter before it calls the first hook of a shutdown (12). */
+/** Whether Nest calls the HTTP adapter before the first hook of a shutdown (Nest 12). */
 export const asksBeforeClose = 'prepareClose' in core.NestApplication.prototype;
 
 reportUse('nest', asksBeforeClose ? '12' : '11');
 
-/** Whether an error of Nest's injector has this class; the classes are in files of its own. */
+/** Whether an error of Nest's injector has this class, which Nest does not export. */
 export const isNestError = (error: unknown, ...names: readonly string[]): boolean =>
   error instanceof Error && names.includes(error.constructor.name);
 
-/** Has the providers of a module made in Nest's preview mode too, where no others are. */
+/** Makes Nest create the providers of a module in preview mode, too. */
 export function initOnPreview(module: Type): void {
   const { InitializeOnPreviewAllowlist: list } = core as { InitializeOnPreviewAllowlist?: { add(type: Type): void } };
   list?.add(module);
 }
 
-/** What an HTTP guard is told of a call. */
+/** The execution context that an HTTP guard gets. */
 export class CallContext implements ExecutionContext {
   constructor(
     private readonly args: unknown[],

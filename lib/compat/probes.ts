@@ -8,11 +8,11 @@ import { canStep } from './zlib.js';
 /** `nativeAccept` */
 export type NativeAccept = 'auto' | 'off';
 
-/** Why connections are not judged on Node's handles; `undefined` where they are. */
+/** The reason why connections are not checked on Node's handles; `undefined` if they are. */
 export const acceptProblem = (nativeAccept: NativeAccept): string | undefined =>
   nativeAccept === 'off' ? 'nativeAccept is off' : handlesProblem();
 
-/** Probes everything that is used of Node beyond its public interface, before anything of it is used, and reports the ways. */
+/** Probes every internal of Node that this library can use, before its first use, and reports the variants in use. */
 export function probeNode(nativeAccept: NativeAccept): void {
   reportPart('accept', 'handles', 'sockets', acceptProblem(nativeAccept));
   reportPart('http', 'first bytes', 'upgrade events', httpProblem());

@@ -2,26 +2,26 @@ import { readFileSync, realpathSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 
-/** The versions of `ws` that the tests have run with: major and minor. */
+/** The versions of `ws` with which the tests have run: major and minor. */
 const OLDEST = [8, 21] as const;
 const NEWEST = [8, 23] as const;
 
 /** A copy of `ws`. */
 export interface WsCopy {
   readonly version: string;
-  /** Of its `package.json`, symbolic links resolved. */
+  /** The directory of its `package.json`, with symbolic links resolved. */
   readonly file: string;
 }
 
 export interface WsFindings {
-  /** The version in use; `undefined` where it cannot be found, as in a bundle. */
+  /** The version in use; `undefined` if it cannot be determined, as in a bundle. */
   readonly version: string | undefined;
-  /** Why the application cannot start. */
+  /** The reason why the application cannot start. */
   readonly problem: string | undefined;
   readonly warnings: readonly string[];
 }
 
-/** Judges this library's copy of `ws`, and the one that the application's own files get. */
+/** Checks this library's copy of `ws`, and the copy that the application's own files get. */
 export function checkWs(ours: WsCopy | undefined, applications: WsCopy | undefined): WsFindings {
   const warnings: string[] = [];
   let problem: string | undefined;
@@ -39,16 +39,19 @@ export function checkWs(ours: WsCopy | undefined, applications: WsCopy | undefin
 
 let found: WsFindings | undefined;
 
-/** Looks once. */
+/** Checks once. */
 export function findWs(): WsFindings {
   const place = ownPlace();
-  // A bundle brings its own `ws`, which has no version.
+  // A bundle contains `ws` without its `package.json`.
   const ours = place !== undefined && /[\\/]compat[\\/]ws-version\.[jt]s$/.test(place) ? copyFor(place) : undefined;
   found ??= checkWs(ours, copyFor(join(process.cwd(), 'index.js')));
   return found;
 }
 
-/** This file, as a path or a URL. From a stack: `import.meta` cannot be compiled to CommonJS, as Jest on Nest 11 does. */
+/**
+ * The path or URL of this file, from a stack trace: `import.meta` cannot be compiled to CommonJS, as Jest does on Nest
+ * 11.
+ */
 const ownPlace = (): string | undefined =>
   /(?:\(|at )((?:file:\/\/|\/|[A-Za-z]:[\\/]).*?)(?::\d+){2}\)?$/m.exec(new Error().stack ?? '')?.[1];
 
@@ -63,7 +66,7 @@ function copyFor(file: string | undefined): WsCopy | undefined {
   }
 }
 
-/** By major and minor version. */
+/** Compares by major and minor version. */
 function compare(version: string, [major, minor]: readonly [number, number]): number {
   const [ourMajor = 0, ourMinor = 0] = version.split('.').map((part) => Number.parseInt(part, 10));
   return ourMajor - major || ourMinor - minor;

@@ -8,13 +8,13 @@ import {
 } from 'node:zlib';
 
 /**
- * Node has no public call that puts data through an existing zlib stream on the calling thread, and a stream for each
- * message doubles the cost of a small one (`bench/compression/results.md`). {@link step} uses what the public
- * synchronous functions use internally. It is probed before its first use; where the probe fails, all work is done through the
- * public, asynchronous interface.
+ * Node has no public function that processes data with an existing zlib stream on the calling thread, and a new stream
+ * for each message doubles the cost of a small one (`bench/compression/results.md`). {@link step} uses what the public
+ * synchronous functions use internally. It is probed before its first use; if the probe fails, all work is done through
+ * the public, asynchronous interface.
  */
 interface Internals {
-  /** Bytes of room left and bytes of input left, after a step. */
+  /** Bytes of room left in the output, and bytes of input left, after a step. */
   readonly _writeState: Uint32Array;
   readonly _handle: { writeSync: WriteSync } | null;
 }
@@ -28,15 +28,15 @@ type WriteSync = (
   outputLength: number,
 ) => void;
 
-/** The result of {@link step} where zlib rejects the data. */
+/** The result of {@link step} if zlib rejects the data. */
 export const FAILED = -1;
 
-/** Input bytes that the last {@link step} left unread. */
+/** Number of input bytes that the last {@link step} left unread. */
 export let unread = 0;
 
 /**
- * Puts `input` through the stream into `output[start, end)` with Z_SYNC_FLUSH, on the calling thread. Returns the bytes
- * written, or {@link FAILED}: the stream is destroyed then, and emits 'error'.
+ * Processes `input` into `output[start, end)` with Z_SYNC_FLUSH, on the calling thread. Returns the number of bytes
+ * written, or {@link FAILED}; the stream is then destroyed, and emits 'error'.
  */
 export function step(
   stream: DeflateRaw | InflateRaw,

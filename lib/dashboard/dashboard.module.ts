@@ -37,17 +37,17 @@ import { judgeRequest, type RequestFacts } from './request-facts.js';
 import { cookieOf, DashboardSessions, LoginLimit, MIN_TOKEN_LENGTH, SESSION_TIME } from './session.js';
 
 export interface SecureWsDashboardOptions {
-  /** Where the page is served, default `/ws-admin`. */
+  /** Path of the page. Default: `/ws-admin`. */
   readonly path?: string;
-  /** Asked for at login; at least 32 characters. `WEBSOCKETS_DASHBOARD_TOKEN` where it is left out. */
+  /** The token for the login; at least 32 characters. Default: `WEBSOCKETS_DASHBOARD_TOKEN`. */
   readonly token?: string;
-  /** Nest guards in place of the token: they decide about every request, and there is no login. */
+  /** Nest guards in place of the token: they are called for every request, and there is no login. */
   readonly guards?: readonly (Type<CanActivate> | CanActivate)[];
-  /** `false` lets operators disconnect, ban, unban and drain. Default `true`. */
+  /** `false` lets operators disconnect, ban, unban and drain. Default: `true`. */
   readonly readonly?: boolean;
 }
 
-/** What is read of a request, the same on Express and Fastify. */
+/** The parts of a request that are used; they are the same on Express and Fastify. */
 interface DashboardRequest {
   readonly method: string;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
@@ -92,7 +92,7 @@ const json = (value: unknown, status = 200, headers?: Readonly<Record<string, st
 const problem = (status: number, message: string, headers?: Readonly<Record<string, string>>): Answer =>
   json({ message }, status, headers);
 
-/** Answers the requests of the page. */
+/** Handles the requests of the page. */
 @Injectable()
 export class SecureWsDashboard implements OnModuleInit, OnApplicationShutdown {
   private readonly logger = new Logger('SecureWsDashboard');
@@ -122,7 +122,7 @@ export class SecureWsDashboard implements OnModuleInit, OnApplicationShutdown {
     this.dashboard.stop();
   }
 
-  /** @internal One answer for every request below the path. */
+  /** @internal Handles every request below the path. */
   async answer(action: string, request: DashboardRequest): Promise<Answer> {
     const facts = judgeRequest((request.raw ?? request) as IncomingMessage, this.runtime.server);
     // protection: dashboard: other hosts and origins are refused
@@ -144,7 +144,7 @@ export class SecureWsDashboard implements OnModuleInit, OnApplicationShutdown {
     return request.method === 'POST' ? this.act(action, request, facts) : this.read(action, request);
   }
 
-  /** The page names its parts relative to itself, wherever the application has put it, with a slash at its end or not. */
+  /** The page uses relative URLs, so the path must end with a slash. */
   private page({ originalUrl = '' }: DashboardRequest): Answer {
     const [path = ''] = originalUrl.split('?');
     const folder = path.endsWith('/') ? '' : `${lastSegment(this.options.path ?? DEFAULT_PATH)}/`;
@@ -162,7 +162,7 @@ export class SecureWsDashboard implements OnModuleInit, OnApplicationShutdown {
     const limit = Math.min(MAX_ROWS, Math.max(1, numberOf(query['limit'], MAX_ROWS)));
     if (action === 'connections')
       return json(this.dashboard.connections(textOf(query['filter']).slice(0, 200), numberOf(query['cursor']), limit));
-    return problem(404, 'There is nothing here.');
+    return problem(404, 'Not found.');
   }
 
   private async act(action: string, { query }: DashboardRequest, { ip }: RequestFacts): Promise<Answer> {
@@ -207,7 +207,7 @@ export class SecureWsDashboard implements OnModuleInit, OnApplicationShutdown {
   }
 
   private login(request: DashboardRequest, facts: RequestFacts): Answer {
-    if (this.sessions === undefined) return problem(404, 'The application decides who may see the dashboard.');
+    if (this.sessions === undefined) return problem(404, "The application's guards decide who may see the dashboard.");
     const now = Date.now();
     const wait = this.logins.waitOf(facts.ip, now);
     // protection: dashboard: failed logins are limited
@@ -218,7 +218,7 @@ export class SecureWsDashboard implements OnModuleInit, OnApplicationShutdown {
     if (request.method !== 'POST' || !this.sessions.isToken(token)) {
       this.logins.failed(facts.ip, now);
       this.audit({ action: 'login-failed', ip: facts.ip, target: undefined });
-      return problem(401, 'This is not the token.');
+      return problem(401, 'The token is wrong.');
     }
     // end protection
     this.audit({ action: 'login', ip: facts.ip, target: undefined });
@@ -231,7 +231,7 @@ export class SecureWsDashboard implements OnModuleInit, OnApplicationShutdown {
   }
 
   private isLoggedIn({ headers }: DashboardRequest, facts: RequestFacts): boolean {
-    // Guards, where there are any, have decided before.
+    // If there are guards, they have already decided.
     if (this.sessions === undefined) return true;
     return this.sessions.isValid(cookieOf(headers['cookie'], cookieName(facts)), Date.now());
   }
@@ -269,7 +269,7 @@ function sourceOf(runtime: SecureWsRuntime, stats: SecureWsStats): DashboardSour
   };
 }
 
-/** What the other processes say of themselves, as far as it is understood. */
+/** The descriptions that other processes publish, as far as they are valid. */
 function nodesOf(stats: SecureWsStats): NodeRow[] {
   const state = stats.cluster?.();
   return (state?.nodes ?? []).map(({ id, about }) => {
@@ -292,7 +292,7 @@ function parsed(about: string): Record<string, unknown> {
   }
 }
 
-/** Reads what the connection knows; its lazily made halves stay unmade. */
+/** Reads the state of a connection without creating its reader or writer. */
 function rowOf(connection: Connection, now: number): ConnectionRow {
   const { peer, context, socket, openedAt, reader, writer, deflate } = connection;
   return {
@@ -326,7 +326,7 @@ function targetOf(query: DashboardRequest['query']): { address: string } | { cid
   return address.includes('/') ? { cidr: address } : { address };
 }
 
-/** `__Host-` needs `Secure`, which a browser takes over TLS only. */
+/** The `__Host-` prefix needs `Secure`, which browsers only accept over TLS. */
 const cookieName = ({ secure }: RequestFacts): string =>
   secure ? '__Host-nest-secure-ws-dashboard' : 'nest-secure-ws-dashboard';
 
@@ -334,8 +334,8 @@ const cookie = (facts: RequestFacts, value: string, maxAge: number): string =>
   `${cookieName(facts)}=${value}; Path=/; Max-Age=${maxAge}; HttpOnly; SameSite=Strict${facts.secure ? '; Secure' : ''}`;
 
 /**
- * A page for operators: who is connected, what is refused and why, how much memory peers hold, and, with
- * `readonly: false`, the means to end it. Needs `SecureWsModule`, and a token or guards.
+ * A page for operators: connections, refusals and their reasons, memory held for peers, and, with `readonly: false`,
+ * the means to end connections and ban addresses. Needs `SecureWsModule`, and a token or guards.
  *
  * @example
  * imports: [SecureWsModule.forRoot(), SecureWsDashboardModule.forRoot({ path: '/ws-admin' })]

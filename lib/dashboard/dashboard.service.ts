@@ -10,7 +10,7 @@ import type { StatsSnapshot } from '../telemetry/stats.js';
 import { History, type HistoryAnswer } from './history.js';
 import { type Counted, TopCounters } from './top-counters.js';
 
-/** A live connection as the table shows it. Nothing of its messages, cookies, tokens or query. */
+/** A live connection as the table shows it: nothing of its messages, cookies, tokens or query. */
 export interface ConnectionRow {
   readonly id: string;
   readonly address: string;
@@ -23,12 +23,12 @@ export interface ConnectionRow {
   readonly messagesOut: number;
   readonly bytesIn: number;
   readonly bytesOut: number;
-  /** Bytes that wait in either direction. */
+  /** Bytes that wait in both directions. */
   readonly queued: number;
   readonly compressed: boolean;
 }
 
-/** What the table reads of each connection that it looks at: one that it does not show costs no object. */
+/** The properties of a connection for filtering, so that no object is created for connections that are not shown. */
 export interface ListedConnection {
   /** Milliseconds of a monotonic clock. */
   readonly openedAt: number;
@@ -43,7 +43,7 @@ export interface NodeRow {
   readonly connections: number | undefined;
 }
 
-/** What the dashboard reads and does. */
+/** The values and actions that the dashboard needs. */
 export interface DashboardSource<C extends ListedConnection = ListedConnection> {
   stats(): StatsSnapshot;
   settings(): SettingsReport;
@@ -68,9 +68,9 @@ export interface OverviewAnswer {
   readonly readonly: boolean;
 }
 
-/** A fault or a notice, and when it was. */
+/** A fault or a notice with its time. */
 export interface Remark {
-  /** Milliseconds since 1970. */
+  /** Milliseconds since the epoch. */
   readonly at: number;
   readonly kind: 'fault' | 'notice';
   readonly text: string;
@@ -78,25 +78,27 @@ export interface Remark {
 
 export interface ConnectionsAnswer {
   readonly rows: readonly ConnectionRow[];
-  /** Where the next page begins; `undefined`: this was the last. */
+  /** The start of the next page; `undefined` if this is the last. */
   readonly cursor: number | undefined;
 }
 
 export const MAX_ROWS = 200;
-/** Connections that one request for a page looks at: with a filter that matches nothing it must not stall the process. */
+/**
+ * Maximum number of connections that one request examines, so that a filter without matches does not block the process.
+ */
 const MAX_SCANNED = 20_000;
 const MAX_REMARKS = 50;
 const TOP_KEYS = 256;
 const SHOWN_TOP = 10;
 const MAX_BANS_SHOWN = 500;
-/** Seconds after which the counters of the heaviest fade by half. */
+/** Half-life in seconds of the counters of the busiest addresses and users. */
 const FADE_AFTER = 60;
-/** So many refusals within ten seconds: somebody presses. */
+/** From this many refusals within ten seconds, the state is `pressed`. */
 const PRESSED_REFUSALS = 20;
 
 const AUDIT = channel('nest-secure-ws:audit');
 
-/** What an operator did; published on `nest-secure-ws:audit` and written to the log. */
+/** An operator's action; published on `nest-secure-ws:audit` and written to the log. */
 export interface AuditEvent {
   readonly action: 'login' | 'login-failed' | 'logout' | 'disconnect' | 'ban' | 'unban' | 'drain';
   /** The operator's address. */
@@ -108,7 +110,7 @@ export const publishAudit = (event: AuditEvent): void => {
   if (AUDIT.hasSubscribers) AUDIT.publish(event);
 };
 
-/** Keeps what the page shows of the past, and answers its polls. Exists only where the module is imported. */
+/** Records the history for the page, and answers its polls. Exists only if the module is imported. */
 export class Dashboard<C extends ListedConnection = ListedConnection> implements Partial<Subscriber> {
   private readonly history = new History(REFUSAL_REASONS);
   private readonly refusedNow = new Array<number>(REFUSAL_REASONS.length).fill(0);
@@ -177,7 +179,10 @@ export class Dashboard<C extends ListedConnection = ListedConnection> implements
     return this.source.settings();
   }
 
-  /** A page of live connections opened after `cursor`, oldest first. `filter`: part of an address, user or gateway. */
+  /**
+   * Returns a page of live connections opened after `cursor`, oldest first. `filter`: part of an address, user or
+   * gateway.
+   */
   connections(filter: string, cursor: number, limit: number): ConnectionsAnswer {
     const now = this.source.now();
     const words = filter.trim().toLowerCase();

@@ -1,18 +1,18 @@
-/** Seconds that the charts show. */
+/** Number of seconds that the charts show. */
 export const SLOTS = 600;
 
-/** What is kept of every second. */
+/** The values that are recorded for each second. */
 export interface Second {
   readonly connections: number;
   readonly heldBytes: number;
-  /** Worst delay of the event loop within the second, in milliseconds. */
+  /** Maximum event-loop delay within the second, in milliseconds. */
   readonly loopDelay: number;
   readonly accepted: number;
   /** By reason, in the order of {@link History.reasons}. */
   readonly refused: readonly number[];
 }
 
-/** The last ten minutes, a slot a second, in memory that does not grow. */
+/** The last ten minutes, one slot per second, in memory of a fixed size. */
 export class History {
   private readonly columns: readonly Float64Array[];
   private next = 0;
@@ -22,7 +22,7 @@ export class History {
     this.columns = Array.from({ length: FIXED + reasons.length }, () => new Float64Array(SLOTS));
   }
 
-  /** Writes the slot of the second that has just ended, at `time` in seconds since 1970. */
+  /** Writes the slot of the second that has just ended, at `time` in seconds since the epoch. */
   push(time: number, second: Second): void {
     const { connections, heldBytes, loopDelay, accepted, refused } = second;
     const values = [time, connections, heldBytes, loopDelay, accepted, ...refused];

@@ -6,25 +6,25 @@ import { type ProxyRules, routeOf } from '../http/forwarding.js';
 import { type HostPort, parseHost } from '../http/host.js';
 import { NO_ADDRESS, parseAddress } from '../net/address.js';
 
-/** Where a request of the page comes from, and whether it may be answered. */
+/** The origin of a request to the page, and whether it may be answered. */
 export interface RequestFacts {
-  /** The client's address, through trusted proxies. */
+  /** The client's address, as reported by trusted proxies. */
   readonly ip: string;
-  /** TLS, here or at the nearest trusted proxy. */
+  /** Whether the client uses TLS, to this server or to the nearest trusted proxy. */
   readonly secure: boolean;
-  /** What is wrong with `Host` or `Origin`. */
+  /** What is wrong with `Host` or `Origin`, or `undefined`. */
   readonly refused: string | undefined;
 }
 
-/** The rules of the application for hosts and proxies; the origin of a request must always be its own host. */
+/** The application's rules for hosts and proxies. The origin of a request must always be its own host. */
 export interface RequestRules {
   readonly proxy: ProxyRules;
   readonly hosts: AllowedHosts | undefined;
 }
 
 /**
- * Judges `Host` and `Origin` as an upgrade's are judged, so that neither another page (CSRF) nor a name that a
- * stranger's DNS points here (DNS rebinding) reaches the dashboard with an operator's cookie.
+ * Checks `Host` and `Origin` like those of an upgrade, so that neither another page (CSRF) nor a foreign host name that
+ * resolves to this server (DNS rebinding) can use the dashboard with an operator's cookie.
  */
 export function judgeRequest(request: IncomingMessage, { proxy, hosts }: RequestRules): RequestFacts {
   const isTls = (request.socket as Partial<TLSSocket>).encrypted === true;
@@ -43,7 +43,7 @@ interface Facts {
 }
 
 function refusedFor(request: IncomingMessage, host: HostPort, { hosts, secure, peer, viaProxy }: Facts) {
-  // Browsers leave `Origin` out where a page is navigated to: its own host stands for it.
+  // Browsers send no `Origin` for a navigation; the request's own host is used instead.
   const { origin = `${secure === true ? 'https' : 'http'}://${request.headers.host}`.toLowerCase() } = request.headers;
   const isLocalPeer = peer.isLoopback && !viaProxy;
   return hostMismatch(hosts, host) ?? originMismatch(undefined, { origin, host, secure, isLocalPeer });

@@ -1,18 +1,18 @@
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 
-/** How long a login lasts, in milliseconds. */
+/** Lifetime of a login in milliseconds. */
 export const SESSION_TIME = 12 * 3600 * 1000;
 export const MIN_TOKEN_LENGTH = 32;
 
-/** Failed logins of one address: so many in a burst, and one more every so many milliseconds. */
+/** Failed logins per address: this many in a burst, and one more after each of these periods. */
 const MAX_FAILURES = 5;
 const FAILURE_WINDOW = 60_000;
-/** Addresses whose failures are remembered. */
+/** Maximum number of addresses whose failures are kept. */
 const MAX_ADDRESSES = 10_000;
 
 /**
- * Sessions without a store: a cookie says until when it holds, signed with a key that is derived from the token. It
- * holds at every process that has the same token, and at none after the token has changed.
+ * Sessions without a store: the cookie contains its expiry time, signed with a key derived from the token. It is
+ * accepted by every process with the same token, and by none after the token has changed.
  */
 export class DashboardSessions {
   private readonly key: Buffer;
@@ -21,12 +21,12 @@ export class DashboardSessions {
     this.key = createHmac('sha256', token).update('nest-secure-ws dashboard session').digest();
   }
 
-  /** Compares in constant time, whatever the length of what was given. */
+  /** Compares in constant time, whatever the length of the given value. */
   isToken(given: unknown): boolean {
     return typeof given === 'string' && isSame(given, this.token);
   }
 
-  /** The value of a new session's cookie. */
+  /** The value of the cookie of a new session. */
   issue(now: number): string {
     const content = `${(now + SESSION_TIME).toString(36)}.${randomBytes(12).toString('base64url')}`;
     return `${content}.${this.sign(content)}`;
@@ -47,17 +47,20 @@ export class DashboardSessions {
   }
 }
 
-/** In constant time: digests are of one length, whatever was given. */
+/** Compares in constant time: the digests have equal length. */
 const isSame = (given: string, expected: string): boolean => timingSafeEqual(digest(given), digest(expected));
 
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
 
-/** Limits failed logins by address. A successful login does not clear them: an attacker may know one token of many. */
+/**
+ * Limits failed logins by address. A successful login does not reset the limit, because an attacker may know one of
+ * several tokens.
+ */
 export class LoginLimit {
-  /** By address: when its bucket will be full again, oldest use first. */
+  /** By address: when its bucket will be full again, in the order of last use. */
   private readonly buckets = new Map<string, number>();
 
-  /** Seconds to wait before the address may try again; 0: now. */
+  /** Seconds until the address may try again; 0: now. */
   waitOf(address: string, now: number): number {
     const full = this.buckets.get(address) ?? 0;
     return full - now <= FAILURE_WINDOW - FAILURE_WINDOW / MAX_FAILURES
@@ -75,7 +78,7 @@ export class LoginLimit {
   }
 }
 
-/** Reads one cookie of a `Cookie` header; the first of that name. */
+/** Reads one cookie of a `Cookie` header; the first with that name. */
 export function cookieOf(header: unknown, name: string): string | undefined {
   if (typeof header !== 'string') return undefined;
   for (const part of header.split(';')) {

@@ -1,4 +1,4 @@
-/** A key and how much was counted for it; `atMost`: by how much that may be too high. */
+/** A key and its count; `atMost` is the maximum error of the count. */
 export interface Counted {
   readonly key: string;
   readonly count: number;
@@ -11,9 +11,9 @@ interface Entry {
 }
 
 /**
- * The heaviest of unboundedly many keys in bounded memory (the Space-Saving algorithm): a new key takes the place of
- * the lightest and inherits its count as its possible error. Counts fade by half every minute, so that the past does
- * not outweigh the present.
+ * Counts the most frequent of any number of keys in bounded memory (the Space-Saving algorithm): a new key replaces the
+ * least frequent one and inherits its count as possible error. Counts are halved every minute, so that recent events
+ * count more.
  */
 export class TopCounters {
   private readonly entries = new Map<string, Entry>();
@@ -35,7 +35,7 @@ export class TopCounters {
     this.entries.set(key, { count: count + amount, error: count });
   }
 
-  /** Halves every count; what has all but faded is forgotten. */
+  /** Halves every count, and removes keys whose count is nearly zero. */
   fade(): void {
     for (const [key, entry] of this.entries) {
       entry.count /= 2;
@@ -44,7 +44,7 @@ export class TopCounters {
     }
   }
 
-  /** The heaviest `most`, heaviest first. */
+  /** The `most` keys with the highest counts, in descending order. */
   top(most: number): Counted[] {
     return [...this.entries]
       .sort(([, a], [, b]) => b.count - a.count)

@@ -4,23 +4,23 @@ import { cookieValues } from '../http/fields.js';
 import { trimWhiteSpace } from '../http/grammar.js';
 
 /**
- * Where a guard looks for a credential: an offered subprotocol, the `Authorization` header, a cookie or a parameter of the
- * query by name.
+ * The places in which a guard looks for a credential: an offered subprotocol, the `Authorization` header, a cookie by
+ * name, or a query parameter by name.
  */
 export type CredentialSource = 'protocol' | 'header' | `cookie:${string}` | `query:${string}`;
 
-/** Several credentials in one place: nobody can say which of them counts. */
+/** The result for several credentials in one place, which is ambiguous. */
 export const AMBIGUOUS = Symbol('several credentials');
 
 type Reader = (attempt: UpgradeAttempt) => string | typeof AMBIGUOUS | undefined;
 
-/** The credential of the first place that has one. */
+/** Returns the credential of the first place that has one. */
 export class CredentialReader {
   private readonly readers: readonly Reader[];
 
   /**
-   * `prefix` comes before the credential in a subprotocol: `bearer` makes it `bearer.<credential>`. Throws a `TypeError`
-   * for a place that is not among `kinds`.
+   * Parses the option `from`. `prefix` precedes the credential in a subprotocol: with `bearer` it is
+   * `bearer.<credential>`. Throws a `TypeError` for a place that is not in `kinds`.
    */
   constructor(
     from: readonly string[],
@@ -40,9 +40,9 @@ export class CredentialReader {
   }
 
   /**
-   * The subprotocol for the 101 where the credential came as one, and the gateway chooses none: the first offered that is
-   * no credential. Browsers end a connection whose 101 names none of the offered subprotocols (WHATWG WebSockets,
-   * section 3), and the credential itself must not be repeated.
+   * The subprotocol for the 101 if the credential was sent as one and the gateway selects none: the first offered one
+   * that is not a credential. Browsers close a connection whose 101 selects none of the offered subprotocols (WHATWG
+   * WebSockets, section 3), and the credential must not be repeated.
    */
   subprotocol(attempt: UpgradeAttempt, wanted: string | undefined): string | undefined {
     const { protocols, subprotocols } = factsOf(attempt);
@@ -86,7 +86,7 @@ export class CredentialReader {
 const one = (found: readonly string[]): string | typeof AMBIGUOUS | undefined =>
   found.length > 1 ? AMBIGUOUS : found[0];
 
-/** `Authorization: Bearer <token>` (RFC 6750, section 2.1); of other schemes there is nothing to say. */
+/** Reads `Authorization: Bearer <token>` (RFC 6750, section 2.1); other schemes are ignored. */
 function fromAuthorization({ rawHeaders }: UpgradeAttempt): string | typeof AMBIGUOUS | undefined {
   const values = rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]!.toLowerCase() === 'authorization');
   const value = one(values);
@@ -94,7 +94,7 @@ function fromAuthorization({ rawHeaders }: UpgradeAttempt): string | typeof AMBI
   return value.slice(0, 7).toLowerCase() === 'bearer ' ? trimWhiteSpace(value.slice(7)) : undefined;
 }
 
-/** 401 with words for the log that say what was wrong and repeat nothing of the credential. */
+/** A 401 with a reason for the log, which does not repeat the credential. */
 export const unauthorized = (detail: string, challenge?: string): BuiltInRefusal =>
   new BuiltInRefusal(
     Object.freeze({
@@ -106,7 +106,7 @@ export const unauthorized = (detail: string, challenge?: string): BuiltInRefusal
     }),
   );
 
-/** 503: what is needed to decide cannot be had now. */
+/** A 503, because something that is needed for the decision is unavailable. */
 export const unavailable = (detail: string): BuiltInRefusal =>
   new BuiltInRefusal(
     Object.freeze({

@@ -1,51 +1,52 @@
 import type { KeyObject, webcrypto } from 'node:crypto';
 import { errorWords } from '../telemetry/error-text.js';
 
-/** A key of a JSON Web Key Set, imported. */
+/** An imported key of a JSON Web Key Set. */
 export type VerificationKey = webcrypto.CryptoKey | KeyObject | Uint8Array;
 
-/** What `jose`'s `createLocalJWKSet` gives: the key for a header, or a rejection with a `code`. */
+/** The result of `jose`'s `createLocalJWKSet`: resolves to the key for a header, or rejects with a `code`. */
 export type KeySet = (header: TokenHeader) => Promise<VerificationKey>;
 
-/** The parts of a token's protected header that choose a key. */
+/** The parts of a token's protected header that select a key. */
 export interface TokenHeader {
   readonly alg: string;
   readonly kid: string | undefined;
 }
 
-/** Neither the endpoint nor keys of the last 24 hours can be had. */
+/** The endpoint does not answer, and there are no keys of the last 24 hours. */
 export class KeysUnavailableError extends Error {}
 
 export interface JwksLimits {
-  /** Milliseconds between two fetches, whatever asks for them. */
+  /** Minimum milliseconds between two fetches, whatever causes them. */
   readonly cooldown: number;
-  /** For one fetch, its body included. */
+  /** Milliseconds for one fetch, including its body. */
   readonly timeout: number;
-  /** Older keys are used, and fetched again meanwhile. */
+  /** Milliseconds after which keys are fetched again in the background. */
   readonly maxAge: number;
-  /** Keys hold as long as this while the endpoint is down. */
+  /** Milliseconds for which keys are used while the endpoint is down. */
   readonly maxStale: number;
 }
 
 export interface JwksTools {
   readonly fetch: typeof globalThis.fetch;
-  /** Milliseconds that only grow. */
+  /** Milliseconds of a monotonic clock. */
   readonly now: () => number;
-  /** Makes keys of what was fetched; throws where that is no key set. */
+  /** Imports a fetched key set; throws if it is invalid. */
   readonly toKeySet: (jwks: unknown) => KeySet;
-  /** Told of each fetch that failed: at most one per cooldown. */
+  /** Called for each failed fetch, so at most once per cooldown. */
   readonly onFailure: (words: string) => void;
 }
 
-/** Bytes of a response. Real key sets have a few KiB. */
+/** Maximum bytes of a response. Real key sets have a few KiB. */
 export const MAX_JWKS_BYTES = 256 * 1024;
 const MAX_KEYS = 100;
-/** Keys that are tried where a token names none and several fit: each costs a verification. */
+/** Maximum number of keys that are tried if a token names none and several match, because each costs a verification. */
 const MAX_CANDIDATES = 4;
 
 /**
- * The keys of an issuer, fetched before they are needed. However many tokens ask, and whichever keys they name, there is
- * one fetch per cooldown; a key that is not known is looked for in it, once. While the endpoint is down the last keys hold.
+ * The keys of an issuer, fetched before they are needed. There is at most one fetch per cooldown, however many tokens
+ * name unknown keys; an unknown key is looked up once more after a fetch. While the endpoint is down, the last keys are
+ * used.
  */
 export class RemoteJwks {
   private keys: KeySet | undefined = undefined;
@@ -60,12 +61,15 @@ export class RemoteJwks {
     private readonly tools: JwksTools,
   ) {}
 
-  /** Never rejects. */
+  /** Fetches the keys if necessary. Never rejects. */
   async prefetch(): Promise<void> {
     await this.refresh();
   }
 
-  /** Keys that may have signed a token with this header; none where none is known. Rejects with `KeysUnavailableError`. */
+  /**
+   * The keys that may have signed a token with this header; an empty list if none is known. Rejects with
+   * `KeysUnavailableError`.
+   */
   async find(header: TokenHeader): Promise<readonly VerificationKey[]> {
     const age = this.tools.now() - this.fetchedAt;
     if (this.keys === undefined || age > this.limits.maxStale) {
@@ -85,7 +89,7 @@ export class RemoteJwks {
     return selectKeys(this.keys, header);
   }
 
-  /** One at a time, and one per cooldown. */
+  /** Fetches the keys: one fetch at a time, and at most one per cooldown. */
   private refresh(): Promise<void> {
     if (this.pending !== undefined) return this.pending;
     const { now } = this.tools;
@@ -148,13 +152,13 @@ function parseKeySet(text: string): unknown {
   return { keys: keys.filter(isPublicKey) };
 }
 
-/** A set for everybody to read holds no secrets; whoever publishes one by mistake must not have it used. */
+/** A public key set contains no secrets. If an issuer publishes a secret by mistake, it must not be accepted. */
 function isPublicKey(key: unknown): boolean {
   const { kty, d, k } = (key ?? {}) as { kty?: unknown; d?: unknown; k?: unknown };
   return typeof kty === 'string' && kty !== 'oct' && d === undefined && k === undefined;
 }
 
-/** The keys of a set that may have signed a token: none, one, or a few where the token does not name its key. */
+/** The keys of a set that may have signed a token: none, one, or several if the token does not name its key. */
 export async function selectKeys(keys: KeySet, header: TokenHeader): Promise<readonly VerificationKey[]> {
   try {
     return [await keys(header)];

@@ -22,30 +22,30 @@ import {
   milliseconds,
 } from './jwt-options.js';
 
-/** What a verified token says of a session, in the form in which `socket.renew()` takes it. */
+/** The session of a verified token, in the form that `socket.renew()` accepts. */
 export interface JwtSession {
   readonly claims: JwtClaims;
   readonly principal: unknown;
   readonly userKey: string | number | undefined;
-  /** Milliseconds since 1970 at which the session ends; `undefined` where the token has no `exp`. */
+  /** The end of the session in milliseconds since the epoch; `undefined` if the token has no `exp`. */
   readonly expiresAt: number | undefined;
 }
 
-/** A token that is not accepted. `message` says why and repeats nothing of the token. */
+/** A token was refused. `message` has the reason, and does not repeat the token. */
 export class JwtRefusedError extends Error {
   override readonly name = 'JwtRefusedError';
 }
 
-/** Characters of a token: what the longest header line could carry. */
+/** Maximum length of a token in characters: as many as fit into the longest header line. */
 const MAX_TOKEN = 16 * 1024;
 const MAX_HEADER = 2048;
 const MAX_KID = 256;
-/** The last moment that a `Date` can name. */
+/** The maximum value of a `Date`. */
 const LAST_MOMENT = 8.64e15;
 
 type Jose = typeof import('jose');
 
-/** What tests replace. */
+/** Dependencies that tests replace. */
 export interface JwtTools extends Partial<Pick<JwksTools, 'fetch' | 'now'>> {
   readonly load?: () => Promise<unknown>;
   readonly date?: () => Date;
@@ -53,15 +53,15 @@ export interface JwtTools extends Partial<Pick<JwksTools, 'fetch' | 'now'>> {
 }
 
 /**
- * A guard that admits who has a valid JSON Web Token: its claims become the principal, `sub` the user's key, `exp` the end
- * of the session (4401). Others get 401, and 503 as long as the issuer's keys cannot be had. Needs the package `jose`.
- * Throws a `TypeError` for options that are not safe or do not fit together.
+ * Creates a guard that admits clients with a valid JSON Web Token. The claims become the principal, `sub` the user's
+ * key, and `exp` the end of the session (close code 4401). Others get 401, or 503 while the issuer's keys are
+ * unavailable. Needs the package `jose`. Throws a `TypeError` for options that are unsafe or contradict each other.
  * @example
  * const auth = jwtGuard({ jwks: 'https://id.example/jwks.json', algorithms: ['RS256'], issuer, audience });
  */
 export const jwtGuard = (options: JwtGuardOptions): JwtGuard => new JwtGuard(options);
 
-/** Made by {@link jwtGuard}. */
+/** Created by {@link jwtGuard}. */
 export class JwtGuard implements AdmissionGuard {
   private readonly credentials: CredentialReader;
   private readonly algorithms: readonly string[];
@@ -83,7 +83,7 @@ export class JwtGuard implements AdmissionGuard {
     this.maxTokenAge = maxTokenAge === undefined ? undefined : milliseconds('maxTokenAge', maxTokenAge, { min: 1000 });
   }
 
-  /** Called by the module before the gateways listen: loads `jose` and the keys. Rejects where `jose` is not installed. */
+  /** Called by the module before the gateways listen: loads `jose` and the keys. Rejects if `jose` is not installed. */
   async prepare(): Promise<void> {
     const { remote } = await this.verifier();
     await remote?.prefetch();
@@ -92,13 +92,13 @@ export class JwtGuard implements AdmissionGuard {
   admit(attempt: UpgradeAttempt): Admission | Promise<Admission> {
     const token = this.credentials.read(attempt);
     if (token === undefined) return NO_TOKEN;
-    if (token === AMBIGUOUS) return refused('several tokens came');
+    if (token === AMBIGUOUS) return refused('several tokens were sent');
     return this.judge(attempt, token);
   }
 
   /**
-   * Verifies a token that came in another way, such as in a message that renews the session. Rejects with
-   * `JwtRefusedError`, or with another error where the keys cannot be had.
+   * Verifies a token that was received in another way, such as in a message that renews the session. Rejects with
+   * `JwtRefusedError`, or with another error if the keys are unavailable.
    */
   async verify(token: string): Promise<JwtSession> {
     const header = headerOf(token, this.algorithms);
@@ -152,8 +152,8 @@ export class JwtGuard implements AdmissionGuard {
   }
 }
 
-/** Nothing of the token, and no more than RFC 6750, section 3 wants. */
-const NO_TOKEN = unauthorized('no token came', 'Bearer');
+/** The `WWW-Authenticate` header: nothing of the token, and only what RFC 6750, section 3, requires. */
+const NO_TOKEN = unauthorized('no token was sent', 'Bearer');
 const refused = (detail: string): BuiltInRefusal => unauthorized(detail, 'Bearer error="invalid_token"');
 const asTheyAre = (claims: JwtClaims): unknown => claims;
 const subjectOf = ({ sub }: JwtClaims): string | undefined => (typeof sub === 'string' && sub !== '' ? sub : undefined);
@@ -162,7 +162,7 @@ const listOf = (values: string | readonly string[] | undefined): string[] | unde
 
 type VerifyOptions = NonNullable<Parameters<Jose['jwtVerify']>[2]>;
 
-/** Tokens against keys, with `jose`. */
+/** Verifies tokens with `jose`. */
 class Verifier {
   readonly remote: RemoteJwks | undefined;
   private readonly find: (header: TokenHeader) => Promise<readonly VerificationKey[]>;
@@ -197,13 +197,13 @@ class Verifier {
 
   async verify(token: string, header: TokenHeader): Promise<JwtClaims> {
     const options = { ...this.options, currentDate: this.tools.date?.() };
-    let failure: unknown = new JwtRefusedError('no key fits the token');
+    let failure: unknown = new JwtRefusedError('no key matches the token');
     for (const key of await this.find(header)) {
       try {
         return (await this.jose.jwtVerify(token, key as KeyObject, options)).payload;
       } catch (error) {
         failure = toRefusal(error);
-        // Another key may have signed it.
+        // Another key may have signed the token.
         if (codeOf(error) !== WRONG_SIGNATURE) break;
       }
     }
@@ -216,7 +216,7 @@ const warning = (message: string): void => logger.warn(message);
 
 async function loadJose(load: (() => Promise<unknown>) | undefined): Promise<Jose> {
   try {
-    // Inside `try`, so that bundlers take it for optional.
+    // Inside of `try`, so that bundlers treat the package as optional.
     return (load === undefined ? await import('jose') : await load()) as Jose;
   } catch (cause) {
     throw new Error("jwtGuard() needs the package 'jose': npm install jose", { cause });
@@ -225,14 +225,14 @@ async function loadJose(load: (() => Promise<unknown>) | undefined): Promise<Jos
 
 const COMPACT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 
-/** The header of a token in the compact form (RFC 7515, section 7.1), before anything is verified or fetched for it. */
+/** Reads the header of a token in compact form (RFC 7515, section 7.1), before anything is verified or fetched. */
 function headerOf(token: string, algorithms: readonly string[]): TokenHeader {
   if (typeof token !== 'string' || token.length > MAX_TOKEN) throw new JwtRefusedError('the token is too long');
   const encoded = token.slice(0, token.indexOf('.'));
   if (!COMPACT.test(token) || encoded.length > MAX_HEADER) throw new JwtRefusedError('the token is malformed');
   const { alg, kid, ...rest } = parseHeader(encoded);
   if (typeof alg !== 'string' || !algorithms.includes(alg)) throw new JwtRefusedError('its algorithm is not accepted');
-  // What must be understood (RFC 7515, section 4.1.11) is an extension: none is known here.
+  // `crit` lists extensions that must be understood (RFC 7515, section 4.1.11); none is supported here.
   if ('crit' in rest || 'b64' in rest) throw new JwtRefusedError('the token has extensions that must be understood');
   if (kid !== undefined && (typeof kid !== 'string' || kid.length > MAX_KID)) {
     throw new JwtRefusedError('the token is malformed');
@@ -251,12 +251,12 @@ function parseHeader(encoded: string): Record<string, unknown> {
 
 const WRONG_SIGNATURE = 'ERR_JWS_SIGNATURE_VERIFICATION_FAILED';
 
-/** What `jose` says of a token, in words of ours. */
+/** Messages for the errors of `jose`. */
 const WORDS: Readonly<Record<string, string>> = {
   [WRONG_SIGNATURE]: 'its signature is wrong',
   ERR_JWT_EXPIRED: 'the token has expired',
   ERR_JOSE_ALG_NOT_ALLOWED: 'its algorithm is not accepted',
-  ERR_JOSE_NOT_SUPPORTED: 'the token needs what is not supported',
+  ERR_JOSE_NOT_SUPPORTED: 'the token needs an unsupported feature',
   ERR_JWS_INVALID: 'the token is malformed',
   ERR_JWT_INVALID: 'the token is malformed',
 };
@@ -264,7 +264,7 @@ const CLAIMS: ReadonlySet<unknown> = new Set(['iss', 'aud', 'exp', 'nbf', 'iat',
 
 const codeOf = (error: unknown): unknown => (error as { code?: unknown } | null | undefined)?.code;
 
-/** A refusal for what a token is to blame for; anything else as it is. */
+/** Converts an error about the token to a refusal; other errors are returned unchanged. */
 function toRefusal(error: unknown): unknown {
   const code = codeOf(error);
   if (code === 'ERR_JWT_CLAIM_VALIDATION_FAILED') {
@@ -273,5 +273,5 @@ function toRefusal(error: unknown): unknown {
   }
   const words = typeof code === 'string' && Object.hasOwn(WORDS, code) ? WORDS[code] : undefined;
   if (words !== undefined) return new JwtRefusedError(words);
-  return error instanceof TypeError ? new JwtRefusedError('its algorithm does not fit the key') : error;
+  return error instanceof TypeError ? new JwtRefusedError('its algorithm does not match the key') : error;
 }

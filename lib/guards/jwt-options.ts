@@ -14,9 +14,9 @@ export interface JwtClaims {
   readonly [claim: string]: unknown;
 }
 
-/** Signatures with a secret that both sides know (HMAC). */
+/** Algorithms with a shared secret (HMAC). */
 export type SecretAlgorithm = 'HS256' | 'HS384' | 'HS512';
-/** Signatures with a private key, verified with the public one. */
+/** Algorithms with a private key, verified with the public key. */
 export type KeyAlgorithm =
   | 'RS256'
   | 'RS384'
@@ -32,15 +32,15 @@ export type KeyAlgorithm =
 
 /** An endpoint that publishes a JSON Web Key Set (RFC 7517, section 5). */
 export interface RemoteJwksOptions {
-  /** `https:`; `http:` to a loopback address, elsewhere only with `allowInsecure`. */
+  /** An `https:` URL; `http:` only for a loopback address, or with `allowInsecure`. */
   readonly url: string | URL;
-  /** Least time between two fetches, whichever keys tokens name. Default 30s. */
+  /** Minimum time between two fetches, whichever keys tokens name. Default: 30s. */
   readonly cooldown?: Duration;
-  /** For one fetch. Default 5s. */
+  /** Maximum time for one fetch. Default: 5s. */
   readonly timeout?: Duration;
-  /** After it the keys are fetched again in the background. Default 10m. */
+  /** Time after which the keys are fetched again in the background. Default: 10m. */
   readonly maxAge?: Duration;
-  /** How long keys are used while the endpoint is down. Default 24h, which is also the most. */
+  /** How long keys are used while the endpoint is down. Default and maximum: 24h. */
   readonly maxStale?: Duration;
   readonly headers?: Readonly<Record<string, string>>;
   readonly allowInsecure?: boolean;
@@ -48,40 +48,44 @@ export interface RemoteJwksOptions {
 
 /** Options of {@link jwtGuard}. Exactly one of `jwks`, `key` and `secret` is required. */
 export interface JwtGuardOptions {
-  /** Keys of an issuer: its URL, that with limits, or the key set itself. Fetched before the gateways listen. */
+  /**
+   * The keys of an issuer: the URL of its key set, the URL with limits, or the key set itself. Fetched before the
+   * gateways listen.
+   */
   readonly jwks?: string | URL | RemoteJwksOptions | { readonly keys: readonly JsonWebKey[] };
   /** One public key: PEM (SPKI, PKCS #1 or a certificate), JWK, `KeyObject` or `CryptoKey`. */
   readonly key?: string | JsonWebKey | KeyObject | webcrypto.CryptoKey;
-  /** For HMAC: at least as many bytes as the hash has (RFC 7518, section 3.2). */
+  /** The secret for HMAC: at least as long as the hash (RFC 7518, section 3.2). */
   readonly secret?: string | Uint8Array | KeyObject;
-  /** The only signature algorithms that are accepted; they must fit the key. There is no default and no `none`. */
+  /** The signature algorithms that are accepted; they must match the key. Required; `none` is not supported. */
   readonly algorithms: readonly (SecretAlgorithm | KeyAlgorithm)[];
-  /** Accepted values of `iss`. Default: any. Always give it with `jwks`. */
+  /** Accepted values of `iss`. Default: any. Always set it with `jwks`. */
   readonly issuer?: string | readonly string[];
-  /** Accepted values of `aud`: tokens for other services of the same issuer must not count here. Default: any. */
+  /** Accepted values of `aud`. Without it, tokens for other services of the same issuer are accepted. Default: any. */
   readonly audience?: string | readonly string[];
   /** Required value of the header `typ`, such as `at+jwt` (RFC 8725, section 3.11). Default: any. */
   readonly typ?: string;
   /**
-   * Where the token is, in this order; the first place that has one counts. `protocol` is a subprotocol
-   * `bearer.<token>`, `header` is `Authorization: Bearer`, `cookie:<name>` a cookie. Default `header`, `protocol`.
+   * The places in which the token is looked for, in order; the first one that has a token is used. `protocol` is a
+   * subprotocol `bearer.<token>`, `header` is `Authorization: Bearer`, `cookie:<name>` is a cookie. Default: `header`,
+   * `protocol`.
    */
   readonly from?: readonly ('protocol' | 'header' | `cookie:${string}`)[];
-  /** The subprotocol that the 101 names. Default: the gateway's choice, else the first offered that is no token. */
+  /** The subprotocol of the 101. Default: the gateway's choice, else the first offered one that is not a token. */
   readonly subprotocol?: string;
-  /** How far the issuer's clock may be from ours. Default 5s. */
+  /** Maximum difference between the issuer's clock and ours. Default: 5s. */
   readonly clockTolerance?: Duration;
-  /** Longest time since `iat`, which the token must then have. Default: none. */
+  /** Maximum time since `iat`, which is then required. Default: none. */
   readonly maxTokenAge?: Duration;
-  /** Whether a token must have `exp`: a session without one does not end. Default true. */
+  /** Whether `exp` is required; a session without it does not end. Default: true. */
   readonly requireExpiry?: boolean;
-  /** What becomes `attempt.principal` and `socket.principal`. Default: the claims. */
+  /** Returns the value of `attempt.principal` and `socket.principal`. Default: the claims. */
   readonly principal?: (claims: JwtClaims) => unknown;
-  /** What `connections.maxPerUser` and `disconnectUser` know the user by. Default: `sub`. */
+  /** Returns the key by which `connections.maxPerUser` and `disconnectUser` identify the user. Default: `sub`. */
   readonly userKey?: (claims: JwtClaims) => string | number | undefined;
 }
 
-/** Where keys come from, checked. */
+/** The validated source of the keys. */
 export type KeySource =
   | { readonly kind: 'secret'; readonly key: KeyObject }
   | { readonly kind: 'key'; readonly key: KeyObject }
@@ -89,14 +93,14 @@ export type KeySource =
   | {
       readonly kind: 'remote';
       readonly url: URL;
-      /** Without what may be secret in a URL. */
+      /** The URL without parts that may be secret. */
       readonly name: string;
       readonly headers: Readonly<Record<string, string>>;
       readonly limits: JwksLimits;
     };
 
 const SECRET_BYTES: Readonly<Record<string, number>> = { HS256: 32, HS384: 48, HS512: 64 };
-/** Types of keys (and curves) that each algorithm needs. */
+/** The types of keys (and curves) that each algorithm needs. */
 const KEY_TYPES: Readonly<Record<string, readonly string[]>> = {
   RS256: ['rsa'],
   RS384: ['rsa'],
@@ -114,7 +118,7 @@ const MIN_RSA_BITS = 2048;
 const DAY = 86_400_000;
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
 
-/** The one source of keys that the options name. Throws a `TypeError` where it is none, or not safe. */
+/** The source of keys in the options. Throws a `TypeError` if it is missing, ambiguous or unsafe. */
 export function keySourceOf({ jwks, key, secret }: JwtGuardOptions): KeySource {
   const given = [jwks, key, secret].filter((each) => each !== undefined && each !== null);
   if (given.length !== 1) throw new TypeError('exactly one of jwks, key and secret is required');
@@ -125,7 +129,7 @@ export function keySourceOf({ jwks, key, secret }: JwtGuardOptions): KeySource {
     : remoteSet(jwks as string | URL | RemoteJwksOptions);
 }
 
-/** The algorithms, where each is one that the key is for. */
+/** The algorithms, after checking that each one matches the key. */
 export function checkAlgorithms(algorithms: unknown, source: KeySource): readonly string[] {
   if (!Array.isArray(algorithms) || algorithms.length === 0) {
     throw new TypeError("algorithms is required: the signature algorithms that tokens may have, such as ['RS256']");
@@ -143,7 +147,7 @@ export function checkAlgorithms(algorithms: unknown, source: KeySource): readonl
   return Object.freeze([...(algorithms as string[])]);
 }
 
-/** Milliseconds of a duration. Throws a `TypeError` that names the option. */
+/** A duration in milliseconds. Throws a `TypeError` that names the option. */
 export function milliseconds(name: string, value: Duration, range: { min?: number; max?: number } = {}): number {
   const kind = duration(range);
   const parsed = kind.parse(value);
@@ -153,16 +157,16 @@ export function milliseconds(name: string, value: Duration, range: { min?: numbe
 
 function secretKey(secret: unknown): KeyObject {
   const key = secret instanceof KeyObject ? secret : createSecret(secret);
-  if (key.type !== 'secret') throw new TypeError(`secret is a ${key.type} key: give a public one as key`);
+  if (key.type !== 'secret') throw new TypeError(`secret is a ${key.type} key: pass a public key as the option key`);
   return key;
 }
 
 function createSecret(secret: unknown): KeyObject {
   if (typeof secret !== 'string' && !(secret instanceof Uint8Array))
-    throw new TypeError('secret is no text and no bytes');
+    throw new TypeError('secret is neither a string nor bytes');
   const bytes = Buffer.from(secret as string);
-  // Whoever has a public key could sign with it.
-  if (bytes.includes('-----BEGIN')) throw new TypeError('secret is a key in PEM: give it as key');
+  // Otherwise anyone who has the public key could sign tokens.
+  if (bytes.includes('-----BEGIN')) throw new TypeError('secret is a PEM key: use the option key');
   return createSecretKey(bytes);
 }
 
@@ -193,7 +197,7 @@ function readKey(key: string | JsonWebKey | webcrypto.CryptoKey): KeyObject {
 function checkKey(algorithm: string, { asymmetricKeyType: type, asymmetricKeyDetails: details }: KeyObject): void {
   const kind = type === 'ec' ? `ec ${details?.namedCurve}` : String(type);
   if (!KEY_TYPES[algorithm]!.includes(kind))
-    throw new TypeError(`algorithms: ${algorithm} does not fit a key of type ${kind}`);
+    throw new TypeError(`algorithms: ${algorithm} does not match a key of type ${kind}`);
   if (details?.modulusLength !== undefined && details.modulusLength < MIN_RSA_BITS) {
     throw new TypeError(
       `key has ${details.modulusLength} bits: ${algorithm} needs ${MIN_RSA_BITS} (RFC 7518, section 3.3)`,
@@ -210,14 +214,16 @@ function localSet(jwks: { readonly keys: readonly JsonWebKey[] }): KeySource {
 function remoteSet(jwks: string | URL | RemoteJwksOptions): KeySource {
   const options: RemoteJwksOptions = typeof jwks === 'string' || jwks instanceof URL ? { url: jwks } : jwks;
   const { cooldown = '30s', timeout = '5s', maxAge = '10m', maxStale = '24h', headers = {}, allowInsecure } = options;
-  if (!URL.canParse(String(options.url))) throw new TypeError('jwks is no URL');
+  if (!URL.canParse(String(options.url))) throw new TypeError('jwks is not a URL');
   const url = new URL(options.url);
   const isSecure =
     url.protocol === 'https:' || (url.protocol === 'http:' && (allowInsecure || LOOPBACK.test(url.hostname)));
   if (!isSecure)
-    throw new TypeError('jwks: whoever can change an answer over http: chooses the keys; use https: or allowInsecure');
+    throw new TypeError(
+      'jwks: over http: an attacker on the network can replace the keys; use https: or allowInsecure',
+    );
   if (url.username !== '' || url.password !== '')
-    throw new TypeError('jwks: credentials belong into headers, not into the URL');
+    throw new TypeError('jwks: put credentials into headers, not into the URL');
   return {
     kind: 'remote',
     url,
@@ -232,7 +238,7 @@ function remoteSet(jwks: string | URL | RemoteJwksOptions): KeySource {
   };
 }
 
-/** What is read of the options of `@nestjs/jwt`'s `JwtModule`; there is no dependency on it. */
+/** The options of `@nestjs/jwt`'s `JwtModule` that are read here; the package itself is not needed. */
 export interface NestJwtOptions {
   readonly secret?: string | Uint8Array;
   readonly publicKey?: string | Uint8Array;
@@ -242,22 +248,23 @@ export interface NestJwtOptions {
     readonly audience?: unknown;
     /** Seconds. */
     readonly clockTolerance?: number;
-    /** Seconds, or a text such as `'2h'`. */
+    /** Seconds, or a string such as `'2h'`. */
     readonly maxAge?: string | number;
     readonly ignoreExpiration?: boolean;
   };
 }
 
 /**
- * Options of `@nestjs/jwt` as options of `jwtGuard()`, so that both verify alike. `verifyOptions.algorithms` is required.
- * Throws a `TypeError` for what `jwtGuard()` cannot hold, such as `ignoreExpiration`.
+ * Converts options of `@nestjs/jwt` to options of `jwtGuard()`, so that both verify in the same way.
+ * `verifyOptions.algorithms` is required. Throws a `TypeError` for an option that `jwtGuard()` does not support, such
+ * as `ignoreExpiration`.
  * @example
  * jwtGuard({ ...nestJwtOptions(jwtModuleOptions), from: ['cookie:session'] })
  */
 export function nestJwtOptions({ secret, publicKey: key, verifyOptions = {} }: NestJwtOptions): JwtGuardOptions {
   const { algorithms, issuer, audience, clockTolerance, maxAge, ignoreExpiration } = verifyOptions;
   if (ignoreExpiration === true)
-    throw new TypeError('verifyOptions.ignoreExpiration: a session must end with its token');
+    throw new TypeError('verifyOptions.ignoreExpiration is not supported: a session must end with its token');
   const audiences = audience === undefined ? undefined : [audience].flat();
   if (audiences?.some((each) => typeof each !== 'string')) throw new TypeError('verifyOptions.audience is not text');
   return {

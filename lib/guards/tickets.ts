@@ -8,41 +8,52 @@ import { type Duration, duration } from '../config/kinds.js';
 import { parseAddress } from '../net/address.js';
 import { AMBIGUOUS, CredentialReader, unauthorized, unavailable } from './credential.js';
 
-/** Whom a ticket is for, and where it counts. */
+/** The user and the restrictions of a ticket. */
 export interface TicketOptions {
-  /** Becomes `attempt.principal` and `socket.principal`: a value that JSON can carry, as another process may read it. */
+  /**
+   * The value of `attempt.principal` and `socket.principal`: it must be possible as JSON, because another process may
+   * read it.
+   */
   readonly principal?: unknown;
-  /** What `connections.maxPerUser` and `disconnectUser` know the user by. Default: as for `allow()`. */
+  /** The key by which `connections.maxPerUser` and `disconnectUser` identify the user. Default: as for `allow()`. */
   readonly userKey?: string | number;
-  /** The only path that it opens, as it is asked for (`/rooms/5`, not `/rooms/:id`). Default: any with a `ticketGuard()`. */
+  /**
+   * The only path for which the ticket is valid, as it is requested (`/rooms/5`, not `/rooms/:id`). Default: any path
+   * with a `ticketGuard()`.
+   */
   readonly path?: string;
-  /** The only address that it opens for. Default: any; browsers may use IPv4 for one connection and IPv6 for the next. */
+  /**
+   * The only address for which the ticket is valid. Default: any, because browsers may use IPv4 for one connection and
+   * IPv6 for the next.
+   */
   readonly ip?: string;
-  /** A `Date`, or milliseconds since 1970, at which the session ends (4401). Default: it does not. */
+  /** A `Date`, or milliseconds since the epoch, at which the session ends (4401). Default: never. */
   readonly expiresAt?: Date | number;
 }
 
-/** Where tickets are kept until they are used: by a key that does not reveal them. */
+/** Stores tickets until they are used, by a key that does not reveal them. */
 export interface TicketStore {
-  /** Keeps a text for `ttl` milliseconds. `owner`: the user it is for, where that is known. Throws without room. */
+  /** Stores a text for `ttl` milliseconds. `owner`: the user, if known. Throws if there is no room. */
   put(key: string, text: string, ttl: number, owner: string | undefined): Awaitable<void>;
-  /** The text, which is gone in the same step: of two that ask at once one gets it. Rejects where it cannot be known. */
+  /**
+   * Returns and deletes a text atomically: of two concurrent calls, one gets it. Rejects if the store is unavailable.
+   */
   take(key: string): Awaitable<string | undefined>;
 }
 
-/** There is no room for another ticket: answer 503. */
+/** There is no room for another ticket: answer with 503. */
 export class TicketsFullError extends Error {
   override readonly name = 'TicketsFullError';
 }
 
-/** Characters of what a ticket carries, as JSON. */
+/** Maximum length of the data of a ticket, as JSON. */
 const MAX_TEXT = 8192;
 const TTL = duration({ min: 1000, max: 15 * 60_000 });
 /** 256 bits. */
 const TICKET_BYTES = 32;
 const TICKET = /^[\w-]{43}$/;
 
-/** Its fields are short: there may be many. */
+/** The field names are short, because there can be many tickets. */
 interface Ticket {
   readonly principal?: unknown;
   readonly userKey?: string | number | undefined;
@@ -52,8 +63,9 @@ interface Ticket {
 }
 
 /**
- * Tickets with which a browser opens one WebSocket: an HTTP route that has authenticated the user issues one, the page puts
- * it into the URL's query, and `ticketGuard()` takes it. A ticket counts once, for a short time. Injectable everywhere.
+ * Issues tickets with which a browser opens one WebSocket: an HTTP route that has authenticated the user issues a
+ * ticket, the page puts it into the URL's query, and `ticketGuard()` redeems it. A ticket can be used once, for a short
+ * time. Injectable everywhere.
  * @example
  * const ticket = await this.tickets.issue({ principal: user, userKey: user.id, path: '/chat' }, '30s');
  */
@@ -63,32 +75,34 @@ export class SecureWsTickets {
   constructor(private readonly store: TicketStore) {}
 
   /**
-   * A new ticket of 43 characters that are safe in URLs and cookies; it is valid for `ttl`, 1s to 15m. Rejects with a
-   * `TypeError` for options that are none, with `TicketsFullError` without room for more.
+   * Returns a new ticket of 43 characters that are safe in URLs and cookies. It is valid for `ttl`, 1s to 15m. Rejects
+   * with a `TypeError` for invalid options, and with `TicketsFullError` if there are too many tickets.
    */
   async issue(options: TicketOptions, ttl: Duration = '30s'): Promise<string> {
     const milliseconds = TTL.parse(ttl);
     if (milliseconds === undefined) throw new TypeError(`ttl is not ${TTL.expected}`);
     const { userKey } = options;
     const text = JSON.stringify(checked(options));
-    if (text.length > MAX_TEXT) throw new TypeError(`the ticket carries more than ${MAX_TEXT} characters`);
+    if (text.length > MAX_TEXT) throw new TypeError(`the data of the ticket has more than ${MAX_TEXT} characters`);
     const ticket = randomBytes(TICKET_BYTES).toString('base64url');
     await this.store.put(keyOf(ticket), text, milliseconds, userKey === undefined ? undefined : String(userKey));
     return ticket;
   }
 
-  /** @hidden For `ticketGuard()`: whom a ticket is for, once. */
+  /** @hidden For `ticketGuard()`: the data of a ticket, once. */
   take(ticket: string): Awaitable<string | undefined> {
     return this.store.take(keyOf(ticket));
   }
 }
 
-/** Whoever reads the store cannot use what is in it; and how long a comparison takes says nothing. */
+/**
+ * The hash of a ticket, so that the store does not contain usable tickets, and lookups reveal nothing by their timing.
+ */
 const keyOf = (ticket: string): string => createHash('sha256').update(ticket).digest('base64url');
 
 function checked({ principal, userKey, path, ip, expiresAt }: TicketOptions): Ticket {
   if (userKey !== undefined && userKey !== null && !isKey(userKey))
-    throw new TypeError('userKey is neither a number nor a string that is not empty');
+    throw new TypeError('userKey is neither a number nor a non-empty string');
   if (path !== undefined && !(typeof path === 'string' && path.startsWith('/')))
     throw new TypeError('path does not begin with a slash');
   const address = ip === undefined ? undefined : parseAddress(ip)?.text;
@@ -102,19 +116,19 @@ const isKey = (key: unknown): boolean => Number.isFinite(key) || (typeof key ===
 /** Options of {@link ticketGuard}. */
 export interface TicketGuardOptions {
   /**
-   * Where the ticket is; the first place that has one counts. `query:<name>` and `cookie:<name>` are by name, `protocol` is
-   * a subprotocol `ticket.<ticket>`. Default `query:ticket`.
+   * The places in which the ticket is looked for, in order; the first one that has a ticket is used. `query:<name>` and
+   * `cookie:<name>` are by name, `protocol` is a subprotocol `ticket.<ticket>`. Default: `query:ticket`.
    */
   readonly from?: readonly (`query:${string}` | `cookie:${string}` | 'protocol')[];
-  /** The subprotocol that the 101 names. Default: the gateway's choice, else the first offered that is no ticket. */
+  /** The subprotocol of the 101. Default: the gateway's choice, else the first offered one that is not a ticket. */
   readonly subprotocol?: string;
 }
 
 export type TicketGuardClass = new (tickets: SecureWsTickets) => AdmissionGuard;
 
 /**
- * A guard, as a class for `@UseAdmissionGuards()` or `forRoot({ guards })`, that admits who has a ticket of
- * `SecureWsTickets`, once. Others get 401, and 503 as long as it cannot be known whether a ticket is good.
+ * Returns a guard class for `@UseAdmissionGuards()` or `forRoot({ guards })` that admits clients with a ticket of
+ * `SecureWsTickets`, once. Others get 401, or 503 while the ticket store is unavailable.
  * @example
  * @UseAdmissionGuards(ticketGuard())
  */
@@ -129,7 +143,7 @@ export function ticketGuard(options: TicketGuardOptions = {}): TicketGuardClass 
     admit(attempt: UpgradeAttempt): Admission | Promise<Admission> {
       const ticket = credentials.read(attempt);
       if (ticket === undefined) return NO_TICKET;
-      // What cannot be one costs no look-up.
+      // A malformed ticket is refused without a lookup.
       if (ticket === AMBIGUOUS || !TICKET.test(ticket)) return MALFORMED;
       try {
         const taken = this.tickets.take(ticket);
@@ -155,17 +169,17 @@ export function ticketGuard(options: TicketGuardOptions = {}): TicketGuardClass 
   return TicketGuard;
 }
 
-const NO_TICKET = unauthorized('no ticket came');
+const NO_TICKET = unauthorized('no ticket was sent');
 const MALFORMED = unauthorized('the ticket is malformed, or one of several');
 const NOT_GOOD = unauthorized('the ticket is unknown, used or too old');
 const OTHER_PATH = unauthorized('the ticket is for another path');
 const OTHER_ADDRESS = unauthorized('the ticket is for another address');
-const UNKNOWABLE = unavailable('it cannot be known whether the ticket is good');
+const UNKNOWABLE = unavailable('the ticket store is unavailable');
 const unknowable = (): Admission => UNKNOWABLE;
 
-/** Tickets of one process. */
+/** The ticket store of a single process. */
 export class MemoryTicketStore implements TicketStore {
-  /** In the order in which they were issued. */
+  /** In the order of issue. */
   private readonly tickets = new Map<
     string,
     { readonly text: string; readonly until: number; readonly owner: string | undefined }
@@ -177,7 +191,7 @@ export class MemoryTicketStore implements TicketStore {
   constructor(
     private readonly now: () => number = () => performance.now(),
     private readonly max = 100_000,
-    /** One user's: more take the place of the oldest. */
+    /** Maximum number of unused tickets of a user; a new one replaces the oldest. */
     private readonly maxPerOwner = 16,
   ) {}
 
@@ -192,8 +206,7 @@ export class MemoryTicketStore implements TicketStore {
     // end protection
     if (this.tickets.size >= this.max) this.sweep();
     // protection: tickets are bounded
-    if (this.tickets.size >= this.max)
-      throw new TicketsFullError(`there are ${this.max} tickets that were not used yet`);
+    if (this.tickets.size >= this.max) throw new TicketsFullError(`there are already ${this.max} unused tickets`);
     // end protection
     this.tickets.set(key, { text, until: this.now() + ttl, owner });
     if (owner === undefined) return;
@@ -225,7 +238,7 @@ export class MemoryTicketStore implements TicketStore {
     this.drop(oldest!, owner);
   }
 
-  /** The oldest that are over: most have the same time to live, so that little else is. */
+  /** Removes expired tickets from the beginning: most tickets have the same lifetime, so that few others remain. */
   private dropFirst(): void {
     const now = this.now();
     for (const [key, { until, owner }] of this.tickets) {
@@ -234,7 +247,7 @@ export class MemoryTicketStore implements TicketStore {
     }
   }
 
-  /** All that are over; at most once a second, as it looks at each. */
+  /** Removes all expired tickets; at most once a second, because it looks at every ticket. */
   private sweep(): void {
     const now = this.now();
     if (now - this.sweptAt < 1000) return;

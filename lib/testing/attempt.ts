@@ -3,42 +3,42 @@ import { abortAttempt, type GatewayType, setPrincipal, UpgradeAttempt } from '..
 import { parseHost } from '../http/host.js';
 import { NO_ADDRESS, parseAddress } from '../net/address.js';
 
-/** What an attempt looks like to a guard under test. Everything has a default. */
+/** The properties of an attempt for a guard under test. All of them have defaults. */
 export interface AttemptOptions {
-  /** Default `127.0.0.1`. */
+  /** Default: `127.0.0.1`. */
   readonly ip?: string;
-  /** Default `ip`: another one stands for a trusted proxy. */
+  /** The socket's address. Default: `ip`. Another address simulates a trusted proxy. */
   readonly remoteAddress?: string;
-  /** TLS. Default false. */
+  /** Whether the client uses TLS. Default: false. */
   readonly secure?: boolean;
-  /** The request target, query included. Default `/`. */
+  /** The request target, including the query. Default: `/`. */
   readonly path?: string;
-  /** By name; several values make several lines. */
+  /** Headers by name; several values become several lines. */
   readonly headers?: Readonly<Record<string, string | readonly string[]>>;
   readonly cookies?: Readonly<Record<string, string>>;
   readonly origin?: string;
-  /** Default `localhost`. */
+  /** Default: `localhost`. */
   readonly host?: string;
   readonly protocols?: readonly string[];
   readonly certificate?: PeerCertificate;
-  /** What the gateway chooses from (`connections.subprotocols`). Default: none. */
+  /** The subprotocols of the gateway (`connections.subprotocols`). Default: none. */
   readonly subprotocols?: readonly string[];
   /** Decoded parameters of the path, such as `{ id: '5' }`. Default: none. */
   readonly params?: Readonly<Record<string, string>>;
   /** The gateway's path pattern. Default: the path. */
   readonly route?: string;
   readonly gateway?: GatewayType;
-  /** What earlier guards said. */
+  /** The principal that earlier guards returned. */
   readonly principal?: unknown;
-  /** Fires the attempt's own signal. */
+  /** Aborts the signal of the attempt. */
   readonly signal?: AbortSignal;
 }
 
 class AnyGateway {}
 
 /**
- * An attempt to unit-test a guard with: `await guard.admit(attempt({ cookies: { session: 'x' } }))`.
- * Throws a `TypeError` for an address or a host that is none.
+ * Creates an attempt for unit tests of guards: `await guard.admit(attempt({ cookies: { session: 'x' } }))`. Throws a
+ * `TypeError` for an invalid address or host.
  */
 export function attempt<P = unknown>(options: AttemptOptions = {}): UpgradeAttempt<P> {
   const { ip = '127.0.0.1', path = '/', host = 'localhost', secure = false, protocols = [] } = options;

@@ -88,7 +88,7 @@ const SCREENSHOTS = process.env['SCREENSHOTS'];
       const page = await open();
       await page.getByLabel('Token').fill('wrong');
       await page.keyboard.press('Enter');
-      await page.getByText('This is not the token.').waitFor();
+      await page.getByText('The token is wrong.').waitFor();
       await page.getByLabel('Token').fill(TOKEN);
       await page.keyboard.press('Enter');
       await page.getByText('held for peers.').waitFor();

@@ -332,7 +332,7 @@ describe('where the token is', () => {
       { protocols: [token, `Bearer.${token}`, 'bearer.'] },
     ]) {
       const refused = await ofSecret({ from: all }).admit(attempt(options));
-      expect(refused).toMatchObject({ decision: 'refuse', status: 401, refusal: { detail: 'no token came' } });
+      expect(refused).toMatchObject({ decision: 'refuse', status: 401, refusal: { detail: 'no token was sent' } });
       expect(refused).toMatchObject({ refusal: { headers: [['WWW-Authenticate', 'Bearer']] } });
     }
   });
@@ -356,7 +356,7 @@ describe('where the token is', () => {
       { headers: { Cookie: `session=${token}; a=b; session=${await sign({ claims: { sub: 'eve' } })}` } },
       { headers: { Cookie: `session="${token}";session=` } },
     ]) {
-      expect(await guard.admit(attempt(options))).toMatchObject({ refusal: { detail: 'several tokens came' } });
+      expect(await guard.admit(attempt(options))).toMatchObject({ refusal: { detail: 'several tokens were sent' } });
     }
   });
 
@@ -407,9 +407,9 @@ describe('options', () => {
     [{ secret, algorithms: ['constructor'] }, 'not accepted'],
     [{ key, algorithms: ['HS256'] }, 'HS256 is not accepted with public keys'],
     [{ key, algorithms: ['RS256', 'none'] }, 'none is not accepted'],
-    [{ key, algorithms: ['ES256'] }, 'ES256 does not fit a key of type rsa'],
-    [{ key: ec.publicKey, algorithms: ['ES384'] }, 'ES384 does not fit'],
-    [{ key: ed.publicKey, algorithms: ['ES256'] }, 'does not fit'],
+    [{ key, algorithms: ['ES256'] }, 'ES256 does not match a key of type rsa'],
+    [{ key: ec.publicKey, algorithms: ['ES384'] }, 'ES384 does not match'],
+    [{ key: ed.publicKey, algorithms: ['ES256'] }, 'does not match'],
     [{ key: weak, algorithms: ['RS256'] }, '1024 bits'],
     [{ key: rsa.privateKey, algorithms: ['RS256'] }, 'private'],
     [{ key: rsa.privateKey.export({ type: 'pkcs8', format: 'pem' }), algorithms: ['RS256'] }, 'private'],

@@ -119,7 +119,10 @@ describe('a ticket', () => {
     expect((await outcome(guard, { path: `/?x=${await tickets.issue({})}` })).reason).toBeUndefined();
     const ticket = await tickets.issue({});
     expect(await outcome(guard, { protocols: [`ticket.${ticket}`, 'chat'] })).toMatchObject({ subprotocol: 'chat' });
-    expect(await detail(guard, at(await tickets.issue({})))).toEqual([401, expect.stringContaining('no ticket came')]);
+    expect(await detail(guard, at(await tickets.issue({})))).toEqual([
+      401,
+      expect.stringContaining('no ticket was sent'),
+    ]);
     expect(() => ticketGuard({ from: ['header' as never] })).toThrow(TypeError);
   });
 
