@@ -263,7 +263,7 @@ describe('a token that is not', () => {
       await signed('ES256', 'ec', ec.privateKey),
       await signed('ES256', 'sign', ec.privateKey),
     ])
-      expect(await detailOf(guard, token)).toContain('no key fits');
+      expect(await detailOf(guard, token)).toContain('no key matches');
   });
 
   it('of another type is refused where the type is given', async () => {
@@ -421,10 +421,10 @@ describe('options', () => {
     [{ secret: SECRET.slice(0, 40), algorithms: ['HS256', 'HS384'] }, 'HS384 needs 48'],
     [{ secret: pem(key), algorithms: ['HS256'] }, 'PEM'],
     [{ secret: rsa.publicKey, algorithms: ['HS256'] }, 'public key'],
-    [{ secret: 42, algorithms: ['HS256'] }, 'no text'],
+    [{ secret: 42, algorithms: ['HS256'] }, 'neither a string nor bytes'],
     [{ algorithms: ['HS256'] }, 'exactly one of'],
     [{ secret, key, algorithms: ['HS256'] }, 'exactly one of'],
-    [{ jwks: 'nowhere', algorithms: ['RS256'] }, 'no URL'],
+    [{ jwks: 'nowhere', algorithms: ['RS256'] }, 'not a URL'],
     [{ jwks: 'http://id.example/jwks', algorithms: ['RS256'] }, 'https:'],
     [{ jwks: 'file:///etc/passwd', algorithms: ['RS256'] }, 'https:'],
     [{ jwks: 'https://u:p@id.example/jwks', algorithms: ['RS256'] }, 'headers'],

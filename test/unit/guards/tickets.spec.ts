@@ -172,7 +172,7 @@ describe('a ticket', () => {
     for (const store of [failing, throwing]) {
       expect(await detail(make(store).guard, at('a'.repeat(43)))).toEqual([
         503,
-        expect.stringContaining('cannot be known'),
+        expect.stringContaining('ticket store is unavailable'),
       ]);
     }
   });
