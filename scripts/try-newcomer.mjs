@@ -31,6 +31,13 @@ try {
   writeFiles(app);
   for (const script of ['build', 'test']) run('npm', ['run', '--silent', script], app, 120);
   await talk(app);
+  mkdirSync(join(app, 'messages'));
+  for (let number = 0; number < 20; number++)
+    writeFileSync(
+      join(app, 'messages', `${number}.json`),
+      JSON.stringify({ event: 'said', data: { by: 'ada', text: `text ${number}` } }),
+    );
+  commandLine(app, 0, 'tune', 'messages/');
   console.log(`The README's gateway works in an application that nest new has made, and its test passes in Vitest`);
 } finally {
   rmSync(folder, { recursive: true, force: true });

@@ -22,6 +22,20 @@ await app.listen(process.env.PORT ?? 3000);
 console.log('PORT ' + app.getHttpServer().address().port);
 `;
 
+/** The commands of the README in their order: what runs each in CI, and words of it there. */
+const RUN_BY: readonly (readonly [command: string, file: string, words: string])[] = [
+  ['npm start', 'scripts/try-quick-start.mjs', "spawn('npm', ['start'"],
+  ['npm cit', '.ci/run', 'npm cit'],
+  ['npx nest-secure-ws doctor', 'scripts/try-newcomer.mjs', "'doctor'"],
+  ['npx nest-secure-ws probe ws://localhost:3000', 'scripts/try-newcomer.mjs', "'probe'"],
+  ['npx nest-secure-ws tune messages/', 'scripts/try-newcomer.mjs', "'tune', 'messages/'"],
+  [
+    'npm install nest-secure-ws @nestjs/websockets @nestjs/config class-validator class-transformer',
+    'scripts/try-newcomer.mjs',
+    'addPackage(app, pack())',
+  ],
+];
+
 const running: ChildProcess[] = [];
 
 beforeAll(() => {
@@ -142,17 +156,21 @@ describe('the first hour with the README', () => {
     }
   });
 
-  it('every command is one that there is', () => {
+  it('has no block or command that nothing runs', () => {
     const readme = readFileSync('README.md', 'utf8');
+    // The first two of `ts`, both of `ini` and the one of `js` are what this file starts.
+    const fences = [...readme.matchAll(/^```(\w*)\n/gm)].map(([, language]) => language).filter((each) => each !== '');
+    expect(fences).toEqual(['sh', 'sh', 'sh', 'ts', 'ts', 'ini', 'js', 'ini']);
     const commands = codeBlocks('README.md', 'sh').flatMap((block) => block.trim().split('\n'));
-    expect(commands.map((line) => line.replace(/\s+#.*/, ''))).toEqual([
-      'npm start',
-      'npm cit',
-      'npx nest-secure-ws doctor',
-      'npx nest-secure-ws probe ws://localhost:3000',
-      'npx nest-secure-ws tune messages/',
-      'npm install nest-secure-ws @nestjs/websockets @nestjs/config class-validator class-transformer',
-    ]);
+    const ci = readFileSync('.ci/run', 'utf8');
+    expect(commands.map((line) => line.replace(/\s+#.*/, ''))).toEqual(RUN_BY.map(([command]) => command));
+    for (const [command, file, words] of RUN_BY) {
+      expect([command, readFileSync(file, 'utf8').includes(words)]).toEqual([command, true]);
+      expect([file, file === '.ci/run' || file.startsWith('test/') || ci.includes(`node ${file}`)]).toEqual([
+        file,
+        true,
+      ]);
+    }
     expect(readme.indexOf('npm install')).toBeLessThan(readme.indexOf('// src/chat.gateway.ts'));
   });
 });
