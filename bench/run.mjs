@@ -9,6 +9,7 @@ import { broadcast, broadcastBursts, broadcastCompressed } from './rows/broadcas
 import { echo, echoClient, echoCompressed, echoListener } from './rows/echo.mjs';
 import { handshake, refusalGrowth, refusals } from './rows/handshake.mjs';
 import { memory, memoryCompressed } from './rows/memory.mjs';
+import { tlsEcho, tlsHandshake, tlsMemory } from './rows/tls.mjs';
 import { Bench } from './support/bench.mjs';
 import { chart } from './support/chart.mjs';
 import { markdown, textOf } from './support/table.mjs';
@@ -26,6 +27,9 @@ const GROUPS = {
   handshake,
   refusals,
   growth: refusalGrowth,
+  'tls-memory': tlsMemory,
+  'tls-echo': tlsEcho,
+  'tls-handshake': tlsHandshake,
 };
 const RESULTS = fileURLToPath(new URL('./results', import.meta.url));
 const BUILT = fileURLToPath(new URL('../dist/index.js', import.meta.url));

@@ -1,4 +1,5 @@
 // The load: a process of its own, told over IPC what to do. It ends with its parent.
+import { once } from 'node:events';
 import { connect } from 'node:net';
 import { answer } from '../support/rpc.mjs';
 import { Tape } from './frames.mjs';
@@ -8,16 +9,31 @@ const groups = new Map();
 
 answer({ open, echo, broadcast, close, refused });
 
-/** Opens `count` connections, at most `concurrency` at once, and keeps them as `group`. */
-async function open({ group, port, count, protocol, deflate = false, concurrency = 32, net, sources }) {
+/**
+ * Opens `count` connections, at most `concurrency` at once, and keeps them as `group`. Over TLS each has a full handshake,
+ * or, with `resume`, resumes the session of a connection that was opened before.
+ */
+async function open({ group, count, concurrency = 32, net, sources, resume = false, ...how }) {
+  const { port, protocol, deflate = false, tls = false } = how;
   const request = upgradeRequest(port, { protocol, deflate });
+  const session = resume ? await sessionOf(port, request) : undefined;
   const peers = await pooled(count, concurrency, async (index) => {
-    const peer = new Peer({ port, from: source(index, { net, sources }), request, protocol, deflate });
+    const from = source(index, { net, sources });
+    const peer = new Peer({ port, from, request, protocol, deflate, tls, session });
     await peer.ready;
+    if (resume && !peer.socket.isSessionReused()) throw new Error('the server did not resume the session');
     return peer;
   });
   groups.set(group, { peers, protocol, deflate });
   return peers.length;
+}
+
+/** The TLS session of one connection, which has ended. */
+async function sessionOf(port, request) {
+  const peer = new Peer({ port, from: source(0), request, protocol: 'ws', tls: true });
+  const [[session]] = await Promise.all([once(peer.socket, 'session'), peer.ready]);
+  peer.end();
+  return session;
 }
 
 /** `total` echoes over a group's connections, `inFlight` on each; a reply is answered by the next message. */

@@ -1,4 +1,5 @@
 import { connect } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { frame, OPCODE } from './frames.mjs';
 import { FrameReader } from './reader.mjs';
 
@@ -33,7 +34,8 @@ export class Peer {
   #expectedGreetings;
   #settle;
 
-  constructor({ port, from, request, protocol, deflate = false }) {
+  /** `session`: of an earlier connection over TLS, to be resumed. */
+  constructor({ port, from, request, protocol, deflate = false, tls = false, session }) {
     this.#expectedGreetings = protocol === 'io' ? 2 : 0;
     this.deflate = deflate;
     this.reader = null;
@@ -41,8 +43,9 @@ export class Peer {
       this.#settle = { resolve, reject };
     });
     const onread = { buffer: SHARED, callback: (size, buffer) => this.#read(buffer.subarray(0, size)) };
-    this.socket = connect({ port, host: '127.0.0.1', localAddress: from, onread, noDelay: true });
-    this.socket.on('connect', () => this.socket.write(request));
+    const where = { port, host: '127.0.0.1', localAddress: from, onread, noDelay: true };
+    this.socket = tls ? connectTls({ ...where, session, rejectUnauthorized: false }) : connect(where);
+    this.socket.on(tls ? 'secureConnect' : 'connect', () => this.socket.write(request));
     this.socket.on('error', (error) => this.#settle?.reject(error));
     this.socket.on('close', () => this.#gone());
   }

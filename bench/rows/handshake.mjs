@@ -32,9 +32,11 @@ export async function handshake(bench) {
   return [accepted, whole];
 }
 
-async function acceptedCpu(bench, server) {
-  const { port, protocol } = server;
-  const opened = await server.cpuOf(() => bench.load.call('open', { group: 'accept', port, protocol, count: COUNT }));
+/** `how`: of the load's `open`. */
+export async function acceptedCpu(bench, server, how = {}) {
+  const { port, protocol, tls } = server;
+  const all = { group: 'accept', port, protocol, tls, count: COUNT, ...how };
+  const opened = await server.cpuOf(() => bench.load.call('open', all));
   const ended = await server.cpuOf(async () => {
     await bench.load.call('close', { group: 'accept' });
     await server.drained();

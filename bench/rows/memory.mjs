@@ -27,9 +27,10 @@ export async function memory(bench) {
   return Object.values(rows).flatMap(({ rss, heap }) => [rss, heap]);
 }
 
-function rowsOf(name, what, limits = {}) {
-  const rss = new Row({ id: `memory.${name}.rss`, title: `RSS ${what}`, unit: 'KiB', limits });
-  const heap = new Row({ id: `memory.${name}.heap`, title: `JS heap ${what}`, unit: 'KiB' });
+/** `base`: the server that the others are compared with. */
+export function rowsOf(name, what, limits = {}, base = 'bare') {
+  const rss = new Row({ id: `memory.${name}.rss`, title: `RSS ${what}`, unit: 'KiB', base, limits });
+  const heap = new Row({ id: `memory.${name}.heap`, title: `JS heap ${what}`, unit: 'KiB', base });
   const add = (key, from, to, count) => {
     rss.add(key, (to.rss - from.rss) / count / KIB);
     heap.add(key, (to.heapUsed - from.heapUsed) / count / KIB);
@@ -54,12 +55,13 @@ export async function memoryCompressed(bench) {
 }
 
 /** Forced collections before each figure. A fresh process each time, since RSS never comes back whole. */
-async function footprint(bench, key, { count, deflate = false }) {
+export async function footprint(bench, key, { count, deflate = false, isIdleOnly = false }) {
   const server = await startServer(key, { compression: deflate, limits: bench.limits.connections });
   try {
     const base = await settledMemory(server);
     await openPeers(bench, server, { group: 'first', count, deflate });
     const idle = await settledMemory(server);
+    if (isIdleOnly) return { base, idle };
     await openPeers(bench, server, { group: 'more', count: count * MORE, deflate });
     const more = await settledMemory(server);
     await bench.load.call('echo', { group: 'first', bytes: MESSAGE, total: count });
@@ -71,8 +73,8 @@ async function footprint(bench, key, { count, deflate = false }) {
   }
 }
 
-function openPeers(bench, { port, protocol }, options) {
-  return bench.load.call('open', { port, protocol, ...options });
+function openPeers(bench, { port, protocol, tls }, options) {
+  return bench.load.call('open', { port, protocol, tls, ...options });
 }
 
 async function settledMemory(server) {

@@ -1,4 +1,5 @@
 // The least that an honest application on bare `ws` does: parse, switch on the event, serialise, send.
+import { createServer } from 'node:https';
 import { WebSocket, WebSocketServer } from 'ws';
 import { config, measured } from './agent.mjs';
 
@@ -12,7 +13,9 @@ const TUNED = {
 };
 
 const perMessageDeflate = config.compression === 'tuned' ? TUNED : Boolean(config.compression);
-const server = new WebSocketServer({ host: '127.0.0.1', port: 0, perMessageDeflate });
+const https = config.tls && createServer(config.tls).listen(0, '127.0.0.1');
+const where = https ? { server: https } : { host: '127.0.0.1', port: 0 };
+const server = new WebSocketServer({ ...where, perMessageDeflate });
 
 server.on('connection', (socket) => {
   socket.on('message', onMessage);

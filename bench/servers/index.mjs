@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { certificate } from '../support/certificate.mjs';
 import { Child } from '../support/rpc.mjs';
 
 /** The servers that are compared; every ratio is to the first. */
@@ -16,6 +17,10 @@ export const VARIANTS = {
   oursListener: { ...SERVERS.ours, title: 'nest-secure-ws, a listener', config: { listener: true } },
   uws: { title: 'uWebSockets.js', file: 'uws.mjs', protocol: 'ws' },
   oursOwnPort: { ...SERVERS.ours, title: 'nest-secure-ws, own port', config: { ownPort: true } },
+  bareTls: { ...SERVERS.bare, title: 'ws over https', tls: 'ec' },
+  oursTls: { ...SERVERS.ours, title: 'nest-secure-ws, own TLS port', config: { ownPort: true }, tls: 'ec' },
+  bareTlsRsa: { ...SERVERS.bare, title: 'ws over https, RSA', tls: 'rsa' },
+  oursTlsRsa: { ...SERVERS.ours, title: 'nest-secure-ws, RSA', config: { ownPort: true }, tls: 'rsa' },
 };
 
 /** Processes that connect as clients, measured beside each other. */
@@ -29,7 +34,9 @@ const START_TIMEOUT = 20_000;
 /** Starts one server in a process of its own. */
 export async function startServer(key, config = {}) {
   const kind = SERVERS[key] ?? VARIANTS[key] ?? CLIENTS[key];
-  const child = new Child(fileURLToPath(new URL(kind.file, import.meta.url)), { ...config, ...kind.config });
+  const tls = kind.tls && certificate(kind.tls);
+  const settings = { ...config, ...kind.config, ...(tls && { tls }) };
+  const child = new Child(fileURLToPath(new URL(kind.file, import.meta.url)), settings);
   try {
     return new Server(key, kind, child, await child.call('port', {}, START_TIMEOUT));
   } catch (error) {
@@ -39,8 +46,8 @@ export async function startServer(key, config = {}) {
 }
 
 class Server {
-  constructor(key, { title, protocol }, child, port) {
-    Object.assign(this, { key, title, protocol, child, port });
+  constructor(key, { title, protocol, tls }, child, port) {
+    Object.assign(this, { key, title, protocol, tls: tls !== undefined, child, port });
   }
 
   memory = () => this.child.call('memory');

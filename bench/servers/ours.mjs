@@ -29,7 +29,8 @@ Inject(SecureWsBroadcaster)(HandlerGateway.prototype, 'broadcaster');
 const Gateway = config.listener ? ListenerGateway : HandlerGateway;
 
 const listen = ownPort ? { listen: { host: '127.0.0.1' } } : {};
-const imports = [SecureWsModule.forRoot({ ...listen, ...config.limits })];
+const tls = config.tls ? { tls: config.tls } : {};
+const imports = [SecureWsModule.forRoot({ ...listen, ...tls, ...config.limits })];
 const app = await NestFactory.create(moduleOf([Gateway], imports), { logger: false });
 await app.listen(0, '127.0.0.1');
 measured({ port: ownPort ?? app.getHttpServer().address().port, stats: () => app.get(SecureWsStats).snapshot() });

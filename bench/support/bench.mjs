@@ -64,8 +64,8 @@ export class Bench {
   }
 
   async openOnAll(servers, options) {
-    for (const { key, port, protocol } of servers) {
-      await this.load.call('open', { group: key, port, protocol, ...options });
+    for (const { key, port, protocol, tls } of servers) {
+      await this.load.call('open', { group: key, port, protocol, tls, ...options });
     }
   }
 

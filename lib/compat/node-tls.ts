@@ -3,21 +3,30 @@ import { TLSSocket } from 'node:tls';
 
 type WithParent = Socket & { readonly _parent?: Socket | null };
 
+let isParentKnown: boolean | undefined;
+
 /**
- * What a TLS socket and the socket under it have in common: Node does not document over which socket a TLS socket runs.
- * Over TCP, the addresses and ports of both ends. Unix domain sockets have none: for them Node's own field is read.
+ * What a TLS socket and the socket under it have in common. Node does not document over which socket a TLS socket runs,
+ * but has a field for it: the key is the socket under TLS. Without the field, it is the addresses and ports of both ends
+ * of TCP, which cost four system calls, and which Unix domain sockets do not have.
  */
 export function connectionKey(socket: Socket): string | Socket {
+  isParentKnown ??= hasParent();
+  if (isParentKnown) return (socket as WithParent)._parent ?? socket;
   const { remoteAddress, remotePort, localAddress, localPort } = socket;
-  if (localPort === undefined) return (socket as WithParent)._parent ?? socket;
-  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
+  return localPort === undefined ? socket : `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
+}
+
+function hasParent(): boolean {
+  const socket = new Socket();
+  const tls: WithParent = new TLSSocket(socket);
+  const isKnown = tls._parent === socket && !(socket as WithParent)._parent;
+  for (const each of [tls, socket]) each.on('error', () => undefined).destroy();
+  return isKnown;
 }
 
 /** Why TLS over Unix domain sockets finds no socket under it; `undefined` where it does. */
 export function parentProblem(): string | undefined {
-  const socket = new Socket();
-  const tls = new TLSSocket(socket);
-  const isKnown = connectionKey(tls) === socket;
-  for (const each of [tls, socket]) each.on('error', () => undefined).destroy();
-  return isKnown ? undefined : 'a TLS socket has no _parent: TLS over Unix domain sockets is refused';
+  isParentKnown ??= hasParent();
+  return isParentKnown ? undefined : 'a TLS socket has no _parent: TLS over Unix domain sockets is refused';
 }

@@ -1,5 +1,6 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
+import { type Handle, handleOf } from '../compat/node-handles.js';
 import { connectionKey } from '../compat/node-tls.js';
 import type { GatewaySettings } from '../config/settings.js';
 import type { PendingHandshake } from '../handshake/pending-handshake.js';
@@ -7,6 +8,7 @@ import { HeadMeter } from '../http/head-meter.js';
 import type { Refusal } from '../http/refusal.js';
 import type { ClientAddress } from '../net/address.js';
 import { HandleTransport } from '../net/handle-transport.js';
+import { SocketTransport } from '../net/socket-transport.js';
 import type { Transport } from '../net/transport.js';
 import { Listener } from './listener.js';
 import type { ServerContext } from './server-context.js';
@@ -21,6 +23,8 @@ export class DedicatedListener extends Listener {
   readonly hasOtherListeners = false;
   readonly server: Server | TlsServer;
   private readonly files: TlsFiles | undefined;
+  /** The connection that stage 0 accepted last, until Node has made a socket of it. */
+  private judged: { readonly client: Handle; readonly peer: ClientAddress } | undefined = undefined;
 
   constructor(
     context: ServerContext,
@@ -34,11 +38,21 @@ export class DedicatedListener extends Listener {
     const { server } = this;
     const isTls = this.files !== undefined;
     this.acceptEarly(server, (client, acceptHook, peer) => {
+      // The header of the PROXY protocol may name another address.
+      if (isTls && this.proxyReader === undefined) this.judged = { client, peer };
       if (isTls || !this.isHandleUsable(server, peer)) return false;
       this.open(new HandleTransport(client, acceptHook), peer)?.read();
       return true;
     });
     this.proxyReader?.attach(server, isTls);
+  }
+
+  /** A connection that was judged on its handle is not judged again on its socket. */
+  override accept(tcp: Socket): PendingHandshake | undefined {
+    const { judged } = this;
+    this.judged = undefined;
+    if (judged === undefined || judged.client !== handleOf(tcp)) return super.accept(tcp);
+    return this.open(new SocketTransport(tcp), judged.peer);
   }
 
   newMeter(): HeadMeter {
@@ -127,7 +141,7 @@ export class DedicatedListener extends Listener {
       const key = connectionKey(tcp);
       waiting.set(key, handshake);
       handshake.onRelease = () => {
-        // Another connection from the same port may have come before this one was known to be over.
+        // With addresses as keys, another connection from the same port may have come before this one was known to be over.
         if (waiting.get(key) === handshake) waiting.delete(key);
       };
       for (const each of startTls) each.call(server, tcp);

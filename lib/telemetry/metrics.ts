@@ -233,25 +233,24 @@ export class MetricsCollector {
   }
 
   private gateways(): GatewayGauges[] {
-    const all = [...this.source.gateways()];
+    const byPath = new Map<string, GatewayGauges>();
+    for (const each of this.source.gateways()) {
+      // The same path at two ports is one series: Prometheus refuses a scrape that contains a series twice.
+      const known = byPath.get(each.path);
+      byPath.set(each.path, known === undefined ? each : together(each.path, [known, each]));
+    }
+    const all = [...byPath.values()];
     if (all.length <= MAX_GATEWAYS) return all;
-    const rest = all.slice(MAX_GATEWAYS - 1);
-    const counters = new GatewayCounters();
-    for (const each of rest) for (const key of COUNTS) counters[key] += each.counters[key];
-    const connections = rest.reduce((sum, each) => sum + each.connections, 0);
-    return [...all.slice(0, MAX_GATEWAYS - 1), { path: OTHER, connections, counters }];
+    return [...all.slice(0, MAX_GATEWAYS - 1), together(OTHER, all.slice(MAX_GATEWAYS - 1))];
   }
 
   private gatewayLabel(path: string): string {
-    let index = 0;
-    for (const each of this.source.gateways()) {
-      if (each.path === path) return index < MAX_GATEWAYS - 1 || this.gateways().length < MAX_GATEWAYS ? path : OTHER;
-      index++;
-    }
-    return OTHER;
+    return this.gateways().some((each) => each.path === path) ? path : OTHER;
   }
 
   private guardHistogram(path: string): Histogram {
+    const known = this.guards.get(path);
+    if (known !== undefined) return known;
     const label = this.gatewayLabel(path);
     let histogram = this.guards.get(label);
     if (histogram === undefined) {
@@ -262,11 +261,12 @@ export class MetricsCollector {
   }
 
   private handlerHistogram(path: string, event: string): Histogram {
-    const known = this.handlers.get(`${path}\n${event}`);
+    const gateway = this.gatewayLabel(path);
+    const known = this.handlers.get(`${gateway}\n${event}`);
     if (known !== undefined) return known.histogram;
     const isFull = this.handlers.size >= maxHandlers(this.gateways().length) - 1;
-    const labels = isFull ? { gateway: OTHER, event: OTHER } : { gateway: this.gatewayLabel(path), event };
-    const key = isFull ? OTHER : `${path}\n${event}`;
+    const labels = isFull ? { gateway: OTHER, event: OTHER } : { gateway, event };
+    const key = `${labels.gateway}\n${labels.event}`;
     let entry = this.handlers.get(key);
     if (entry === undefined) {
       this.handlers.set(key, (entry = { labels, histogram: new Histogram() }));
@@ -305,7 +305,7 @@ export class MetricsCollector {
 }
 
 /** Maximum number of series of all metrics other than those of gateways and handlers. */
-const FIXED_SERIES = 60 + Object.keys(STAGES).length + MAX_CLOSE_COMBINATIONS + 4 + 2 * HISTOGRAM_SERIES;
+const FIXED_SERIES = 60 + Object.keys(STAGES).length + MAX_CLOSE_COMBINATIONS + 4 + 3 * HISTOGRAM_SERIES;
 /**
  * Number of series of a gateway: connections, opened, messages and bytes in both directions, deliveries, and the
  * histogram of guards.
@@ -388,6 +388,13 @@ const directions = (
     { labels: { gateway, direction: 'out' }, value: counters[outward] },
   ]),
 });
+
+/** Several gateways as one. */
+function together(path: string, gateways: readonly GatewayGauges[]): GatewayGauges {
+  const counters = new GatewayCounters();
+  for (const each of gateways) for (const key of COUNTS) counters[key] += each.counters[key];
+  return { path, connections: gateways.reduce((sum, each) => sum + each.connections, 0), counters };
+}
 
 /** Sums over all gateways; their ratio shows whether compression is worth its cost. */
 function compressed(

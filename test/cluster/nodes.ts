@@ -11,8 +11,8 @@ export class Node {
     readonly id: string,
   ) {}
 
-  static async start(url: string, options: object = {}): Promise<Node> {
-    const child = await Child.start('test/cluster/process.ts', [url, JSON.stringify(options)]);
+  static async start(url: string, options: object = {}, env: NodeJS.ProcessEnv = {}): Promise<Node> {
+    const child = await Child.start('test/cluster/process.ts', [url, JSON.stringify(options)], env);
     return new Node(child, child.ready as string);
   }
 

@@ -16,6 +16,7 @@ import { SecureGateway, SecureWsHealthIndicator, SecureWsMetricsModule, SecureWs
 import { map } from 'rxjs';
 import { WebSocket } from 'ws';
 import { PLATFORMS, startApp, type TestApp } from '../support/app.js';
+import { frame, RawClient } from '../support/raw-client.js';
 
 @SecureGateway({ path: '/chat' })
 class ChatGateway {
@@ -90,6 +91,33 @@ describe.each(PLATFORMS)('SecureWsMetricsModule on %s', (platform) => {
     expect(text).toContain('\nnest_secure_ws_refused_total{stage="route",reason="path"} 1\n');
     expect(text).toContain('\nnest_secure_ws_handler_seconds_count{gateway="/chat",event="say"} 1\n');
     expect(text).toMatch(/\nnest_secure_ws_handshake_seconds_count 1\n/);
+  });
+
+  it('has the same series whatever paths, events and close codes peers make up', async () => {
+    running = await startApp({
+      platform,
+      gateways: [ChatGateway],
+      options: { connections: { rate: '100000/1s' } },
+      metadata: { imports: [SecureWsMetricsModule.forRoot()] },
+    });
+    const { port } = running;
+    const attack = async (seed: number, code: number): Promise<void> => {
+      const lost = new WebSocket(`ws://127.0.0.1:${port}/<b>${seed}?${seed}`).on('error', () => undefined);
+      await new Promise((resolve) => lost.once('close', resolve));
+      const client = await RawClient.open({ port }, { path: '/chat' });
+      client.write(frame(JSON.stringify({ event: `"} evil${seed}`, data: seed })));
+      client.write(frame(Buffer.from([code >> 8, code & 255]), { opcode: 8 }));
+      await client.untilClosed();
+      client.destroy();
+    };
+    const series = async (): Promise<string[]> =>
+      (await (await scrape(port)).text()).split('\n').map((line) => line.replace(/ [^ ]+$/, ''));
+    await talk(port);
+    for (const code of [1000, 999, 4000]) await attack(0, code);
+    const before = await series();
+    for (let seed = 1; seed <= 100; seed++) await attack(seed, [1000, 1 + seed, 3000 + seed * 17][seed % 3]!);
+    expect(await series()).toEqual(before);
+    expect(before.join('\n')).not.toMatch(/evil|<b>/);
   });
 
   it('asks its guards, and answers 404 where it has no path', async () => {

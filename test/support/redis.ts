@@ -5,6 +5,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
+import type { Pair } from './certificates.js';
 
 /** Whether there is a `redis-server` (Debian's package of that name) on this machine. */
 export const HAS_REDIS = (() => {
@@ -44,10 +45,22 @@ export class RedisServer {
   private constructor(
     readonly port: number,
     private readonly args: readonly string[],
+    private readonly isTls = false,
   ) {}
 
   static async start(...args: string[]): Promise<RedisServer> {
     const server = new RedisServer(await unusedPort(), args);
+    await server.restart();
+    return server;
+  }
+
+  /** One that speaks TLS alone, with `pair`. */
+  static async overTls(pair: Pair, ...args: string[]): Promise<RedisServer> {
+    const port = await unusedPort();
+    const server = new RedisServer(port, args, true);
+    const file = (name: string): string => join(server.#folder, name);
+    writeFileSync(file('cert.pem'), pair.cert);
+    writeFileSync(file('key.pem'), pair.key);
     await server.restart();
     return server;
   }
@@ -62,12 +75,16 @@ export class RedisServer {
   }
 
   get url(): string {
-    return `redis://127.0.0.1:${this.port}`;
+    return `${this.isTls ? 'rediss' : 'redis'}://127.0.0.1:${this.port}`;
   }
 
   /** Starts it where it has ended. */
   async restart(): Promise<void> {
-    const args = ['--port', String(this.port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'];
+    const tls = ['--tls-cert-file', join(this.#folder, 'cert.pem'), '--tls-key-file', join(this.#folder, 'key.pem')];
+    const listen = this.isTls
+      ? ['--port', '0', '--tls-port', String(this.port), ...tls, '--tls-auth-clients', 'no']
+      : ['--port', String(this.port)];
+    const args = [...listen, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'];
     await this.#spawn([...args, '--dir', this.#folder, ...this.args], /Ready to accept connections/);
   }
 
@@ -104,7 +121,11 @@ export class RedisServer {
 
   /** Asks it something over a connection of its own. */
   async ask<T>(question: (redis: Redis) => Promise<T>): Promise<T> {
-    const redis = new Redis(this.port, '127.0.0.1', { maxRetriesPerRequest: 0, retryStrategy: () => null });
+    const redis = new Redis(this.port, '127.0.0.1', {
+      maxRetriesPerRequest: 0,
+      retryStrategy: () => null,
+      ...(this.isTls && { tls: { rejectUnauthorized: false } }),
+    });
     redis.on('error', () => undefined);
     try {
       return await question(redis);

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -114,6 +115,37 @@ describe('TLS on a port of our own', () => {
     await eventually(() => running!.stats().pending === 0 && running!.stats().slots === 1);
     expect(running!.stats().opened).toBe(1);
   });
+
+  it.each(['TLSv1.2', 'TLSv1.3'] as const)(
+    'resumes a session of %s, with the certificate that it was begun with, and judges it like any other',
+    async (maxVersion) => {
+      await start(
+        { ...pems(first), ca: ca.cert, requestCert: true, minVersion: 'TLSv1.2' },
+        { connections: { maxPerIp: 1 } },
+      );
+      const connected = await RawClient.connect({ port: PORT, tls: { ...pems(known), maxVersion } });
+      clients.push(connected);
+      const begun = connected.socket as TLSSocket;
+      expect(begun.isSessionReused()).toBe(false);
+      // TLS 1.3 sends its tickets behind the handshake.
+      const [session] = maxVersion === 'TLSv1.3' ? await once(begun, 'session') : [begun.getSession()];
+      connected.destroy();
+      await eventually(() => running!.stats().pending === 0);
+      // Nothing but the session says who it is.
+      const resumed = await RawClient.open({ port: PORT, tls: { session, maxVersion } });
+      clients.push(resumed);
+      expect((resumed.socket as TLSSocket).isSessionReused()).toBe(true);
+      resumed.send('who');
+      expect(await resumed.json()).toEqual({ event: 'who', data: ['anna', true] });
+      // The address has as many connections as it may.
+      await expect(RawClient.open({ port: PORT, tls: { session, maxVersion } })).rejects.toThrow();
+      // Of another server's keys nothing is resumed.
+      for (const client of clients.splice(0)) client.destroy();
+      await running!.close();
+      await start({ ...pems(first), ca: ca.cert, requestCert: true }, {});
+      await expect(RawClient.open({ port: PORT, tls: { session, maxVersion } })).rejects.toThrow();
+    },
+  );
 
   it.each([
     ['requestCert without a CA', () => ({ ...pems(first), requestCert: true }), /tls\.caFile/],

@@ -1,9 +1,11 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import { type IncomingHttpHeaders, request } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { SecureGateway, SecureWsDashboardModule, type SecureWsDashboardOptions } from 'nest-secure-ws';
+import { type AuditEvent, SecureGateway, SecureWsDashboardModule, type SecureWsDashboardOptions } from 'nest-secure-ws';
 import { PLATFORMS, type Platform, startApp, type TestApp } from '../../support/app.js';
+import { RawClient } from '../../support/raw-client.js';
 
 const TOKEN = 'correct-horse-battery-staple-and-more';
 /** What the page itself sends with each POST: no page of another origin can without a preflight request. */
@@ -117,6 +119,53 @@ describe.each(PLATFORMS)('the dashboard on %s', (platform) => {
         'x-content-type-options': 'nosniff',
       });
     expect((await ask('GET', '/overview')).headers['cache-control']).toBe('no-store');
+  });
+
+  it('tells nest-secure-ws:audit of everything that an operator does, and of nothing that was refused', async () => {
+    await start(platform);
+    const told: AuditEvent[] = [];
+    const listener = (event: unknown): void => void told.push(event as AuditEvent);
+    subscribe('nest-secure-ws:audit', listener);
+    try {
+      const ip = '127.0.0.1';
+      expect(await statusOf('POST', '/login', { ...FROM_PAGE, Authorization: 'Bearer guess' })).toBe(401);
+      expect(told.splice(0)).toEqual([{ action: 'login-failed', ip, target: undefined }]);
+      const headers = { Cookie: await logIn(), ...FROM_PAGE };
+      expect(told.splice(0)).toEqual([{ action: 'login', ip, target: undefined }]);
+
+      const peer = await RawClient.open({ port: app.port, localAddress: '127.0.0.9' }, { path: '/chat' });
+      const { rows } = JSON.parse((await ask('GET', '/connections', headers)).body) as { rows: { id: string }[] };
+      const [{ id }] = rows as [{ id: string }];
+      expect(JSON.parse((await ask('POST', `/disconnect?id=${id}`, headers)).body)).toEqual({ disconnected: 1 });
+      expect(await peer.closeFrame()).toEqual({ code: 1008, reason: 'disconnected by an operator' });
+      peer.destroy();
+      expect(told.splice(0)).toEqual([{ action: 'disconnect', ip, target: id }]);
+
+      expect(await statusOf('POST', '/ban?address=192.0.2.7&for=1m', headers)).toBe(200);
+      expect(await statusOf('POST', '/ban?user=%3Cb%3Emallory', headers)).toBe(200);
+      expect(await statusOf('POST', '/unban?address=192.0.2.7', headers)).toBe(200);
+      expect(told.splice(0)).toEqual([
+        { action: 'ban', ip, target: expect.stringContaining('192.0.2.7') },
+        { action: 'ban', ip, target: expect.stringContaining('<b>mallory') },
+        { action: 'unban', ip, target: '192.0.2.7' },
+      ]);
+
+      // What was not done is not told.
+      expect(await statusOf('POST', '/ban?address=nobody', headers)).toBe(400);
+      expect(await statusOf('POST', '/drain', FROM_PAGE)).toBe(401);
+      expect(await statusOf('POST', '/drain', { ...headers, Origin: 'https://evil.example' })).toBe(403);
+      expect(await statusOf('POST', '/explode', headers)).toBe(404);
+      expect(told.splice(0)).toEqual([]);
+
+      expect(await statusOf('POST', '/logout', headers)).toBe(200);
+      expect(await statusOf('POST', '/drain', headers)).toBe(200);
+      expect(told.splice(0)).toEqual([
+        { action: 'logout', ip, target: undefined },
+        { action: 'drain', ip, target: undefined },
+      ]);
+    } finally {
+      unsubscribe('nest-secure-ws:audit', listener);
+    }
   });
 
   it('answers 400 for a target that is none', async () => {

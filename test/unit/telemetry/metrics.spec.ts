@@ -1,5 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from '@jest/globals';
+import { REFUSAL_REASONS } from '../../../lib/http/refusal.js';
+import { Telemetry } from '../../../lib/telemetry/events.js';
 import {
   type Figure,
   GatewayCounters,
@@ -9,6 +11,7 @@ import {
   MetricsCollector,
 } from '../../../lib/telemetry/metrics.js';
 import { prometheusText } from '../../../lib/telemetry/prometheus.js';
+import { SecureWsStats } from '../../../lib/telemetry/stats.js';
 
 const gateway = (path: string, change: Partial<GatewayCounters> = {}): GatewayGauges => ({
   path,
@@ -90,6 +93,74 @@ describe('the text exposition', () => {
     expect(text).toContain('nest_secure_ws_opened_total{gateway="other"} 43');
     expect(text).toContain('nest_secure_ws_handler_seconds_count{gateway="other",event="other"}');
     expect(text).toContain('nest_secure_ws_closed_total{code="other",cause="other"}');
+  });
+
+  it('has every series once, though gateways at several ports have the same path, and many have handlers', () => {
+    const gateways = ['/', '/', ...Array.from({ length: 20 }, (_, index) => `/${index}`)].map((path) =>
+      gateway(path, { opened: 1 }),
+    );
+    const collector = collectorOf(gateways);
+    for (const { path } of gateways) {
+      collector.upgraded(path, 1, 1);
+      for (const event of ['say', 'other']) collector.handlerTime(path, event).observe(1);
+    }
+    const text = prometheusText(collector.collect());
+    const names = seriesOf(text).map((line) => line.slice(0, line.lastIndexOf(' ')));
+    expect(names.filter((name, index) => names.indexOf(name) !== index)).toEqual([]);
+    expect(text).toContain('nest_secure_ws_opened_total{gateway="/"} 2');
+    expect(text).toContain('nest_secure_ws_handler_seconds_count{gateway="/",event="say"} 2');
+    const handled = seriesOf(text)
+      .filter((line) => line.includes('handler_seconds_count'))
+      .reduce((total, line) => total + Number(line.split(' ').at(-1)), 0);
+    expect(handled).toBe(2 * gateways.length);
+  });
+
+  it('has the same series after 100 000 random paths, causes and codes', () => {
+    const stats = new SecureWsStats();
+    const collector = new MetricsCollector({ gateways: () => [gateway('/chat')], figures: () => stats.figures() });
+    stats.collector = collector;
+    const telemetry = new Telemetry();
+    telemetry.subscribe(stats);
+    let random = 20_261_126;
+    const next = (below: number): number => {
+      random = (Math.imul(random, 1_103_515_245) + 12_345) >>> 0;
+      return (random >>> 8) % below;
+    };
+    /** What a peer can make up: markup, line ends, names that objects have by themselves, bytes, long texts. */
+    const madeUp = [
+      () => `/${next(1e6)}`,
+      () => `/<script>${next(1e6)}</script>`,
+      () => `x"}\nnest_secure_ws_evil{n="${next(1e6)}"} 1`,
+      () => ['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'other', ''][next(6)]!,
+      () => String.fromCharCode(...Array.from({ length: 1 + next(20) }, () => next(0xffff))),
+      () => 'a'.repeat(next(2000)),
+    ];
+    const text = (): string => madeUp[next(madeUp.length)]!();
+    const attack = (times: number): void => {
+      for (let time = 0; time < times; time++) {
+        const [ip, path] = [`192.0.2.${next(256)}`, text()];
+        const reason = REFUSAL_REASONS[next(REFUSAL_REASONS.length)]!;
+        telemetry.refused({ reason, status: 400 + next(200), ip, path, detail: text() });
+        telemetry.closed({ ip, path, code: next(70_000), cause: next(2) === 0 ? text() : undefined });
+        telemetry.closed({ ip, path, code: 1000 + next(16), cause: next(2) === 0 ? text() : undefined });
+        telemetry.opened({ ip, path, userKey: text() });
+        if (next(4) === 0) telemetry.fault('handler', new Error(text()), path);
+      }
+    };
+    const series = (): string[] =>
+      seriesOf(prometheusText(collector.collect())).map((line) => line.slice(0, line.lastIndexOf(' ')));
+    attack(2000);
+    const before = series();
+    attack(100_000);
+    expect(series()).toEqual(before);
+    expect(before.length).toBeLessThanOrEqual(MAX_SERIES);
+    expect(Object.values(stats.snapshot().refused).reduce((sum, count) => sum + count, 0)).toBe(102_000);
+    expect(before.join('\n')).not.toMatch(/script|evil|aaa|__proto__/);
+    // Every count is somewhere.
+    const closed = seriesOf(prometheusText(collector.collect()))
+      .filter((line) => line.includes('closed_total'))
+      .reduce((total, line) => total + Number(line.split(' ').at(-1)), 0);
+    expect(closed).toBe(2 * 102_000);
   });
 
   it('knows the causes of this module, and no text that a peer may have chosen', () => {

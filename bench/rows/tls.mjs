@@ -1,0 +1,80 @@
+import { TURNS } from '../support/bench.mjs';
+import { Row } from './collector.mjs';
+import { acceptedCpu } from './handshake.mjs';
+import { footprint, rowsOf } from './memory.mjs';
+
+const PEERS = { echo: 50, broadcast: 1000 };
+/** Connections of one turn. */
+const COUNT = 400;
+const ASKED = { goal: 0.8, accepted: 1 };
+const KEYS = ['bareTls', 'oursTls'];
+
+/** Idle connections over TLS, on a dedicated port, beside `ws` on a server of `node:https`. */
+export async function tlsMemory(bench) {
+  const { rss, heap, add } = rowsOf('tls', 'per idle connection over TLS', { oursTls: ASKED }, 'bareTls');
+  const count = bench.quick ? 400 : 2500;
+  await bench.turns(5, KEYS, async (key) => {
+    const { base, idle } = await footprint(bench, key, { count, isIdleOnly: true });
+    add(key, base, idle, count);
+  });
+  return [rss, heap];
+}
+
+/** CPU of the server process for echoes and broadcasts over TLS. */
+export async function tlsEcho(bench) {
+  const limits = { oursTls: ASKED };
+  const of = (id, title) => new Row({ id: `tls.${id}`, title, unit: 'µs', base: 'bareTls', limits });
+  const echo = of('echo', 'CPU per 64 B echo over TLS, 4 in flight');
+  const broadcast = of('broadcast', 'CPU per broadcast delivery over TLS, 512 B to 1000 peers');
+  await bench.withServers(KEYS, { limits: bench.limits.messages }, async (servers) => {
+    await bench.openOnAll(servers, { count: PEERS.echo });
+    await bench.measure(echo, servers, 7000, (server, total) =>
+      bench.load.call('echo', { group: server.key, bytes: 64, inFlight: 4, total }),
+    );
+  });
+  await bench.withServers(KEYS, { limits: bench.limits.messages }, async (servers) => {
+    await bench.openOnAll(servers, { count: PEERS.broadcast });
+    await bench.measure(broadcast, servers, 5 * PEERS.broadcast, (server) =>
+      bench.load.call('broadcast', { group: server.key, bytes: 512, rounds: 5 }),
+    );
+  });
+  return [echo, broadcast];
+}
+
+/** CPU per accepted handshake over TLS: full, and with a session that is resumed, with both kinds of certificates. */
+export async function tlsHandshake(bench) {
+  const rows = [];
+  for (const [kind, suffix, title] of [
+    ['ec', '', 'ECDSA P-256'],
+    ['rsa', 'Rsa', 'RSA 2048'],
+  ])
+    rows.push(...(await handshakesOf(bench, kind, [`bareTls${suffix}`, `oursTls${suffix}`], title)));
+  return rows;
+}
+
+async function handshakesOf(bench, kind, [bare, ours], title) {
+  const full = new Row({
+    ...{ id: `tls.handshake.${kind}`, title: `CPU per accepted handshake over TLS, ${title}`, unit: 'µs', base: bare },
+    limits: { [ours]: ASKED },
+  });
+  const resumed = new Row({
+    ...{ id: `tls.resumed.${kind}`, title: `CPU per resumed handshake over TLS, ${title}`, unit: 'µs', base: bare },
+    limits: { [ours]: ASKED },
+  });
+  // Against a full handshake of the same server in the same turn.
+  const saved = new Row({
+    ...{ id: `tls.saved.${kind}`, title: `Resumed against full handshakes, ${title}`, unit: '×', base: null },
+    limits: { [ours]: { max: 0.35 } },
+  });
+  await bench.withServers([bare, ours], { limits: bench.limits.handshakes }, async (servers) => {
+    const turn = async (server, resume) => (await acceptedCpu(bench, server, { resume, count: COUNT })).opened / COUNT;
+    await bench.warm(servers, (server) => turn(server, false));
+    await bench.turns(TURNS, servers, async (server) => {
+      const cpu = { full: await turn(server, false), resumed: await turn(server, true) };
+      full.add(server.key, cpu.full);
+      resumed.add(server.key, cpu.resumed);
+      saved.add(server.key, cpu.resumed / cpu.full);
+    });
+  });
+  return [full, resumed, saved];
+}
