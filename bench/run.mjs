@@ -8,7 +8,10 @@ import { parseArgs } from 'node:util';
 import { broadcast, broadcastBursts, broadcastCompressed } from './rows/broadcast.mjs';
 import { echo, echoClient, echoCompressed, echoListener } from './rows/echo.mjs';
 import { handshake, refusalGrowth, refusals } from './rows/handshake.mjs';
+import { many } from './rows/many.mjs';
 import { memory, memoryCompressed } from './rows/memory.mjs';
+import { observed } from './rows/observed.mjs';
+import { start } from './rows/start.mjs';
 import { tlsEcho, tlsHandshake, tlsMemory } from './rows/tls.mjs';
 import { Bench } from './support/bench.mjs';
 import { chart } from './support/chart.mjs';
@@ -27,6 +30,9 @@ const GROUPS = {
   handshake,
   refusals,
   growth: refusalGrowth,
+  start,
+  many,
+  observed,
   'tls-memory': tlsMemory,
   'tls-echo': tlsEcho,
   'tls-handshake': tlsHandshake,

@@ -5,10 +5,15 @@ import { answer } from '../support/rpc.mjs';
 /** What the parent asked of this server. */
 export const config = JSON.parse(process.argv[2] ?? '{}');
 
-/** Answers the runner's questions about this process; `stats` adds counters of the server's own. */
-export function measured({ port, stats = () => null }) {
+/**
+ * Answers the runner's questions about this process; `stats` adds counters of the server's own, `begun` is when the
+ * application began to be created (milliseconds since the start of the process).
+ */
+export function measured({ port, stats = () => null, begun = 0 }) {
+  const ready = performance.now();
   answer({
     port: () => port,
+    started: () => ({ create: ready - begun, whole: ready }),
     cpu: () => cpuMicros(),
     sockets: () => openSockets(),
     memory: async () => {

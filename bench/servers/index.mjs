@@ -17,6 +17,7 @@ export const VARIANTS = {
   oursListener: { ...SERVERS.ours, title: 'nest-secure-ws, a listener', config: { listener: true } },
   uws: { title: 'uWebSockets.js', file: 'uws.mjs', protocol: 'ws' },
   oursOwnPort: { ...SERVERS.ours, title: 'nest-secure-ws, own port', config: { ownPort: true } },
+  oursObserved: { ...SERVERS.ours, title: 'nest-secure-ws, metrics', config: { observed: true } },
   bareTls: { ...SERVERS.bare, title: 'ws over https', tls: 'ec' },
   oursTls: { ...SERVERS.ours, title: 'nest-secure-ws, own TLS port', config: { ownPort: true }, tls: 'ec' },
   bareTlsRsa: { ...SERVERS.bare, title: 'ws over https, RSA', tls: 'rsa' },

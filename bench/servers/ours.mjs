@@ -3,7 +3,13 @@ import { createServer } from 'node:net';
 import { Inject } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { WebSocketGateway } from '@nestjs/websockets';
-import { SecureWsBroadcaster, SecureWsModule, SecureWsStats } from 'nest-secure-ws';
+import {
+  SecureWsBroadcaster,
+  SecureWsDashboardModule,
+  SecureWsMetricsModule,
+  SecureWsModule,
+  SecureWsStats,
+} from 'nest-secure-ws';
 import { config, measured } from './agent.mjs';
 import { gateway, moduleOf } from './gateway.mjs';
 
@@ -30,10 +36,17 @@ const Gateway = config.listener ? ListenerGateway : HandlerGateway;
 
 const listen = ownPort ? { listen: { host: '127.0.0.1' } } : {};
 const tls = config.tls ? { tls: config.tls } : {};
-const imports = [SecureWsModule.forRoot({ ...listen, ...tls, ...config.limits })];
+const DASHBOARD = { token: 'a-token-of-at-least-thirty-two-characters' };
+const seen = config.observed ? [SecureWsMetricsModule.forRoot(), SecureWsDashboardModule.forRoot(DASHBOARD)] : [];
+const begun = performance.now();
+const imports = [SecureWsModule.forRoot({ ...listen, ...tls, ...config.limits }), ...seen];
 const app = await NestFactory.create(moduleOf([Gateway], imports), { logger: false });
 await app.listen(0, '127.0.0.1');
-measured({ port: ownPort ?? app.getHttpServer().address().port, stats: () => app.get(SecureWsStats).snapshot() });
+measured({
+  port: ownPort ?? app.getHttpServer().address().port,
+  stats: () => app.get(SecureWsStats).snapshot(),
+  begun,
+});
 
 function freePort() {
   return new Promise((resolve) => {

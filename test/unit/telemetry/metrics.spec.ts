@@ -150,6 +150,9 @@ describe('the text exposition', () => {
     const series = (): string[] =>
       seriesOf(prometheusText(collector.collect())).map((line) => line.slice(0, line.lastIndexOf(' ')));
     attack(2000);
+    // Codes that are told apart, and that chance may have left out.
+    for (const code of [...Array.from({ length: 16 }, (_, each) => 1000 + each), 4401])
+      for (const cause of [undefined, 'made up']) telemetry.closed({ ip: '', path: '/', code, cause });
     const before = series();
     attack(100_000);
     expect(series()).toEqual(before);
@@ -160,7 +163,7 @@ describe('the text exposition', () => {
     const closed = seriesOf(prometheusText(collector.collect()))
       .filter((line) => line.includes('closed_total'))
       .reduce((total, line) => total + Number(line.split(' ').at(-1)), 0);
-    expect(closed).toBe(2 * 102_000);
+    expect(closed).toBe(2 * 102_000 + 2 * 17);
   });
 
   it('knows the causes of this module, and no text that a peer may have chosen', () => {
