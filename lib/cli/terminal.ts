@@ -37,7 +37,7 @@ const CODES: Readonly<Record<Style, string>> = {
 
 export type Paint = (style: Style, text: string) => string;
 
-/** Colours on a terminal, plain text elsewhere and where `NO_COLOR` or a dumb terminal asks for it. */
+/** Colours on a terminal; plain text elsewhere, with `NO_COLOR`, and on a dumb terminal. */
 export function painter({ stdout, env }: Pick<Io, 'stdout' | 'env'>): Paint {
   const isColoured = stdout.isTTY === true && !env['NO_COLOR'] && env['TERM'] !== 'dumb';
   return isColoured ? (style, text) => `\x1b[${CODES[style]}m${text}\x1b[0m` : (_, text) => text;
@@ -77,7 +77,7 @@ export function columns(
   );
 }
 
-/** One line at the bottom of a terminal that is written over; nothing elsewhere. */
+/** A status line at the bottom of a terminal that is overwritten; nothing if the output is not a terminal. */
 export class Progress {
   private shown = false;
 
@@ -95,7 +95,7 @@ export class Progress {
   }
 }
 
-/** Text of others, made safe for a terminal: one line, no control characters, bounded. */
+/** Makes text from outside safe for a terminal: one line, no control characters, bounded length. */
 export function safeText(text: string, max = 200): string {
   const oneLine = text.replace(
     /[\x00-\x1f\x7f-\x9f\u2028\u2029]/g,
@@ -104,7 +104,7 @@ export function safeText(text: string, max = 200): string {
   return oneLine.length > max ? `${oneLine.slice(0, max - 1)}…` : oneLine;
 }
 
-/** Credentials inside URLs are not repeated. */
+/** Removes credentials from URLs in a text. */
 export const withoutCredentials = (text: string): string => text.replace(/\/\/[^/@\s]*@/g, '//…@');
 
 export const mebibytes = (bytes: number): string => `${Math.ceil(bytes / 1024 ** 2)} MiB`;

@@ -19,8 +19,8 @@ const TIMEOUT = 60_000;
 type Answer = { readonly report: DoctorReport } | { readonly failed: string };
 
 /**
- * Loads the application in a process of its own and lets that process run the checks: whatever the application's
- * constructors print, keep open or break is gone when that process ends.
+ * Loads the application in a separate process, and runs the checks there, so that everything that the application's
+ * constructors print, keep open or break disappears with that process.
  */
 export async function examineApplication(
   request: DoctorRequest,
@@ -56,7 +56,7 @@ export async function examineApplication(
   }
 }
 
-/** Entry point of the application's process; the argument holds the request as JSON. */
+/** Entry point of the application's process; the argument contains the request as JSON. */
 export async function loadApplication([text = '']: readonly string[]): Promise<void> {
   const request = JSON.parse(text) as DoctorRequest & { readonly cwd: string };
   const send = process.send?.bind(process);
@@ -69,7 +69,7 @@ export async function loadApplication([text = '']: readonly string[]): Promise<v
     answer = { failed: `${request.app}: ${safeText(withoutCredentials(messageOf(error)), 2000)}` };
   }
   if (!process.connected) return;
-  // The command ends this process when it has read the answer; exiting here could lose it.
+  // The command ends this process after it has read the answer; exiting here could lose the answer.
   const read = once(process, 'disconnect');
   send(answer);
   await read;
@@ -100,7 +100,7 @@ function read(runtime: SecureWsRuntime): Reading {
   return { settings, sources, problems, warnings, gateways: parts };
 }
 
-/** Makes listening fail in this process: constructors of the application must not open a port. */
+/** Makes `listen()` fail in this process, so that constructors of the application cannot open a port. */
 function listenNowhere(): void {
   const refuse = (): never => {
     throw new Error(
@@ -116,11 +116,11 @@ const MODULE_KEYS = ['imports', 'providers', 'controllers', 'exports'];
 const isModule = (value: unknown): value is new () => unknown =>
   typeof value === 'function' && MODULE_KEYS.some((key) => Reflect.hasOwnMetadata?.(key, value));
 
-/** The export that is the application's module. Modules of CommonJS stand in `default`. */
+/** The export that is the application's module. Exports of CommonJS modules are in `default`. */
 function moduleOf(exported: Record<string, unknown>): new () => unknown {
   const inner = typeof exported['default'] === 'object' ? (exported['default'] as Record<string, unknown> | null) : {};
   const all: Record<string, unknown> = { ...inner, ...exported };
-  // `@Module({})` leaves no metadata: the name is enough.
+  // `@Module({})` leaves no metadata, so the name decides.
   if (typeof all['AppModule'] === 'function') return all['AppModule'] as new () => unknown;
   const modules = [...new Set(Object.values(all).filter(isModule))];
   if (modules.length === 1) return modules[0]!;

@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { rootCertificates } from 'node:tls';
 
-/** A certificate as the checks read it. */
+/** The parts of a certificate that the checks use. */
 export interface CertificateFacts {
   readonly subject: string;
   readonly notBefore: number;
@@ -13,15 +13,15 @@ export interface CertificateFacts {
 }
 
 export type ChainState =
-  /** Ends at, or is issued by, an authority that Node knows. */
+  /** The chain ends at, or is issued by, an authority that Node trusts. */
   | 'public'
-  /** Ends with an authority of its own, which clients must have been given. */
+  /** The chain ends with an authority that Node does not trust; clients must have its certificate. */
   | 'private'
-  /** One certificate that vouches for itself. */
+  /** A single self-signed certificate. */
   | 'self-signed'
-  /** The issuer of the last certificate is neither there nor known. */
+  /** The issuer of the last certificate is missing and not trusted by Node. */
   | 'incomplete'
-  /** A certificate is not issued by the one after it. */
+  /** A certificate was not issued by the one after it. */
   | 'unordered';
 
 export interface Chain {
@@ -35,7 +35,7 @@ const PEM = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 let roots: X509Certificate[] | undefined;
 const knownRoots = (): X509Certificate[] => (roots ??= rootCertificates.map((pem) => new X509Certificate(pem)));
 
-/** Reads the certificates of a PEM text in their order. Throws where there is none, or one cannot be parsed. */
+/** Reads the certificates of a PEM text in order. Throws if there is none, or if one cannot be parsed. */
 export function readChain(pem: string, authorities: () => readonly X509Certificate[] = knownRoots): Chain {
   const certificates = [...pem.matchAll(PEM)].map(([text]) => new X509Certificate(text));
   const [leaf, ...others] = certificates;

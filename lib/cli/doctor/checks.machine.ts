@@ -4,11 +4,11 @@ import { mebibytes } from '../terminal.js';
 import type { Deployment } from './deployment.js';
 import { type Finding, set } from './finding.js';
 
-/** Files that a Nest application has open beside its sockets: modules, logs, database and DNS sockets. */
+/** Number of files that a Nest application has open besides its sockets: modules, logs, database and DNS sockets. */
 const OTHER_DESCRIPTORS = 100;
 /** Connections that Node asks the kernel to queue (`backlog` of `server.listen()`). */
 const NODE_BACKLOG = 511;
-/** What a small Nest application takes before its first connection: measured 75–110 MiB, rounded up. */
+/** Memory of a small Nest application before its first connection: measured 75–110 MiB, rounded up. */
 export const APPLICATION_MEMORY = 128 * 1024 ** 2;
 const MIB = 1024 ** 2;
 
@@ -83,7 +83,7 @@ const LEAST_BUDGET = 32 * MIB;
 /** Lowers the buffer budget first, then the connections. `undefined` if fewer than 100 connections would fit. */
 function lowered(max: number, budget: number, worst: number, limit: number): Finding['set'] | undefined {
   const room = limit * 0.95 - APPLICATION_MEMORY;
-  // Compression contexts are left as they are.
+  // The budget of compression contexts is left unchanged.
   const rounded = (bytes: number) => Math.floor(bytes / MIB) * MIB;
   const rest = Math.max(0, worst - budget - max * PER_CONNECTION);
   const lower = Math.min(budget, Math.max(LEAST_BUDGET, rounded(room - rest - max * PER_CONNECTION)));

@@ -32,10 +32,10 @@ export interface Reading {
   readonly gateways: readonly (GatewayFacts & GatewayPart)[] | undefined;
 }
 
-/** Where a variable comes from, for the table of settings. */
+/** The source of a variable, for the table of settings. */
 export interface Variables {
   get(name: string): string | undefined;
-  /** `.env`, or `environment`; `undefined` where neither has it. */
+  /** `.env`, or `environment`; `undefined` if the variable is set in neither. */
   source(name: string): string | undefined;
 }
 
@@ -69,14 +69,14 @@ export async function diagnose(request: DoctorRequest, reading: Reading, variabl
   );
 }
 
-/** An environment's variable is told with the file that it comes from. */
+/** For a setting from the environment, reports the file that contains the variable. */
 function withSource(setting: EffectiveSetting, variables: Variables): ShownSetting {
   const { variable, source } = setting;
   const from = source === 'environment' && variable !== undefined ? variables.source(variable) : undefined;
   return { ...setting, value: plain(setting.value), source: from ?? source };
 }
 
-/** A value as JSON can hold it: functions and classes by their names. */
+/** A value in a form that JSON can represent: functions and classes by their names. */
 function plain(value: unknown): unknown {
   if (typeof value === 'function') return `(${value.name || 'a function'})`;
   if (Array.isArray(value)) return value.map(plain);
@@ -98,13 +98,13 @@ const systemReader: MachineReader = {
   heapLimit: getHeapStatistics().heap_size_limit,
 };
 
-/** Servers of several processes say so by these. */
+/** Variables that process managers set for servers with several processes. */
 function workersOf({ get }: Variables): number {
   const said = Number(get('WEB_CONCURRENCY') ?? (get('PM2_HOME') === undefined ? undefined : get('instances')));
   return Number.isInteger(said) && said > 0 ? said : 1;
 }
 
-/** The certificates of the application's settings and of each port with others. */
+/** The certificates of the application's settings, and of each port with certificates of its own. */
 function tlsFacts(settings: Settings, gateways: Reading['gateways']): TlsFacts[] {
   const ports = gateways?.filter(({ port }) => port !== 0);
   const holders: [where: string, tls: Settings['tls']][] =

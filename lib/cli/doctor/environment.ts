@@ -10,12 +10,12 @@ import type { DoctorRequest, Reading, Variables } from './collect.js';
 
 const FILE = '.env';
 
-/** The process's environment and the file behind it, as the library reads them. */
+/** The environment of the process, and the file that is read in addition, as the library reads them. */
 export class DoctorVariables implements Variables {
   private readonly file: Readonly<Record<string, string | undefined>>;
   private readonly fileName: string;
 
-  /** A file that is named must be there; `.env` in the working directory may be. */
+  /** A file that was given must exist; `.env` in the working directory may be missing. */
   constructor(
     private readonly io: Pick<Io, 'cwd' | 'env'>,
     envFile: string | undefined,
@@ -50,7 +50,7 @@ function readFile(path: string, required: boolean): Record<string, string | unde
   }
 }
 
-/** The settings that these variables give to an application whose code says nothing. */
+/** The settings from these variables, for an application without options in code. */
 export function readEnvironment(variables: DoctorVariables, request: DoctorRequest): Reading {
   const environment: Environment = {
     get: (name) => variables.get(name),
@@ -72,7 +72,7 @@ export function readEnvironment(variables: DoctorVariables, request: DoctorReque
   };
 }
 
-/** As the start says it: under production, plaintext must be chosen. */
+/** Applies the rule of the start: under production, plaintext must be chosen explicitly. */
 function tlsChoice(
   { proxy, tls }: Reading['settings'],
   sources: Reading['sources'],

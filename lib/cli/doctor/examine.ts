@@ -9,7 +9,7 @@ import { certificates, keyFile, node, ws } from './checks.versions.js';
 import type { Deployment } from './deployment.js';
 import { bySeverity, type CheckResult, type Finding, type Severity } from './finding.js';
 
-/** A setting as it holds, and who said so: a gateway, `options`, `environment`, a file's name, or `default`. */
+/** The value of a setting and its source: a gateway, `options`, `environment`, the name of a file, or `default`. */
 export interface ShownSetting extends Omit<EffectiveSetting, 'source'> {
   readonly source: string;
 }
@@ -27,7 +27,7 @@ export interface DoctorReport {
   readonly counts: Readonly<Record<Severity, number>>;
 }
 
-/** Findings, or why the check cannot be made here. */
+/** The findings, or the reason why the check is not possible here. */
 type Check = (deployment: Deployment) => Finding[] | string;
 
 /** Every check by its identifier, in the order of the documentation. */
@@ -77,7 +77,7 @@ export function examine(deployment: Deployment, shown: readonly ShownSetting[]):
 export const hasFindings = ({ counts }: DoctorReport, strict: boolean): boolean =>
   counts.error + counts.warning + (strict ? counts.note : 0) > 0;
 
-/** What would make the start fail, and what it would warn of. */
+/** Reports the errors and warnings that the application would report at start. */
 function settings({ problems, warnings }: Deployment): Finding[] {
   const finding = (severity: Severity, what: string, why: string): Finding => ({
     check: 'settings',
@@ -87,7 +87,7 @@ function settings({ problems, warnings }: Deployment): Finding[] {
     fix: 'Correct the setting.',
     set: [],
   });
-  // A check of its own reports these, with more detail.
+  // A separate check reports these, with more detail.
   const isReported = (warning: string) => warning.startsWith(`${nameOf(rowAt('proxy.trusted')!)} contains `);
   return [
     ...problems.map((what) => finding('error', what, 'The application does not start.')),

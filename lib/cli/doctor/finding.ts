@@ -1,6 +1,6 @@
 /**
- * `error`: the deployment will fail or is open; `warning`: it will misbehave under load or attack; `note`: worth
- * knowing, counted only with `--strict`.
+ * `error`: the deployment will fail or is exposed; `warning`: it will misbehave under load or attack; `note`:
+ * informational, counted only with `--strict`.
  */
 export type Severity = 'error' | 'warning' | 'note';
 
@@ -10,24 +10,24 @@ export interface Assignment {
   readonly value: string;
 }
 
-/** Something about a deployment that should be changed. Part of the documented JSON output. */
+/** A problem of a deployment. Part of the documented JSON output. */
 export interface Finding {
-  /** Which check found it: one of the identifiers of `docs/command-line.md`. */
+  /** The check that found it: one of the identifiers in `docs/command-line.md`. */
   readonly check: string;
   readonly severity: Severity;
-  /** The gateway, port or file, where it is about one. */
+  /** The gateway, port or file, if the finding is about one. */
   readonly where?: string;
-  /** What was seen. */
+  /** The observation. */
   readonly what: string;
-  /** What follows from it. */
+  /** The consequence. */
   readonly why: string;
-  /** What to do. */
+  /** The recommended action. */
   readonly fix: string;
-  /** The variables to set, and to what. */
+  /** The variables to set, with values. */
   readonly set: readonly Assignment[];
 }
 
-/** Whether a check ran, and why not. */
+/** Whether a check was made, and the reason if not. */
 export interface CheckResult {
   readonly check: string;
   readonly status: 'passed' | 'found' | 'skipped';

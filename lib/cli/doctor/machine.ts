@@ -1,6 +1,6 @@
-/** How the machine is read: files under /proc and /sys, and what Node knows. Tests pass values. */
+/** Access to the machine: files under /proc and /sys, and values of Node. Tests pass their own. */
 export interface MachineReader {
-  /** The text of a file; `undefined` where it cannot be read. */
+  /** The text of a file; `undefined` if it cannot be read. */
   read(path: string): string | undefined;
   /** Bytes of memory of the machine. */
   readonly totalMemory: number;
@@ -11,17 +11,17 @@ export interface MachineReader {
 export interface MemoryLimit {
   readonly bytes: number;
   readonly cgroup: 1 | 2;
-  /** The file that says so. */
+  /** The file with this limit. */
   readonly file: string;
 }
 
-/** What the machine gives to a process. */
+/** The limits that the machine sets for a process. */
 export interface Machine {
-  /** Open files that the process may have (`ulimit -n`); `undefined` where it is not known. */
+  /** Maximum number of open files (`ulimit -n`); `undefined` if unknown. */
   readonly descriptors: number | undefined;
   /** Connections that the kernel queues for a listening socket before they are accepted. */
   readonly somaxconn: number | undefined;
-  /** The container's memory limit, where there is one. */
+  /** The container's memory limit, if there is one. */
   readonly memoryLimit: MemoryLimit | undefined;
   readonly totalMemory: number;
   readonly heapLimit: number;
@@ -53,7 +53,7 @@ function positive(text: string | undefined): number | undefined {
 const V2_MOUNTS = ['/sys/fs/cgroup', '/sys/fs/cgroup/unified'];
 const V1_MOUNT = '/sys/fs/cgroup/memory';
 
-/** The least of what the process's control groups allow, from its own up to the root. */
+/** The minimum of the limits of the process's control groups, up to the root. */
 function memoryLimit(reader: MachineReader, pid: number | 'self'): MemoryLimit | undefined {
   const groups = (reader.read(`/proc/${pid}/cgroup`) ?? '').split('\n').map((line) => line.split(':'));
   const v2 = groups.find(([hierarchy, controllers]) => hierarchy === '0' && controllers === '');
@@ -67,7 +67,7 @@ function memoryLimit(reader: MachineReader, pid: number | 'self'): MemoryLimit |
   let least: MemoryLimit | undefined;
   for (const [file, cgroup] of files) {
     const bytes = positive(reader.read(file));
-    // Version 1 says "no limit" by a number near 2^63.
+    // Version 1 represents "no limit" by a number near 2^63.
     if (bytes === undefined || bytes >= 2 ** 60) continue;
     if (least === undefined || bytes < least.bytes) least = { bytes, cgroup, file };
   }

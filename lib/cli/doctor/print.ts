@@ -5,7 +5,7 @@ import type { Finding, Severity } from './finding.js';
 
 const STYLES = { error: 'red', warning: 'yellow', note: 'cyan' } as const;
 
-/** The report for people: the settings, what was found, and one line that sums up. */
+/** The text report: the settings, the findings, and a summary line. */
 export function printReport(report: DoctorReport, io: Io, { brief }: { brief: boolean }): void {
   const paint = painter(io);
   const width = widthOf(io.stdout);
@@ -44,7 +44,7 @@ const sourceText = ({ source, gateway, variable }: ShownSetting): string => {
   return `${source}  ${variable}`;
 };
 
-/** As one would write it: `10s`, `64kb`, `20/1s`. */
+/** A value in the notation of a variable: `10s`, `64kb`, `20/1s`. */
 export function valueText({ path, value }: Pick<ShownSetting, 'path' | 'value'>): string {
   if (value === undefined) return '–';
   if (value === null) return 'removed';

@@ -11,13 +11,13 @@ export interface HeadOptions {
   readonly method?: string;
   readonly path?: string;
   readonly version?: string;
-  /** By name; an array makes several lines, `undefined` leaves one of the usual lines out. */
+  /** Headers by name; an array makes several lines, `undefined` removes one of the usual lines. */
   readonly headers?: Headers;
-  /** Lines before the empty one, as they are. */
+  /** Additional lines after the headers, unchanged. */
   readonly raw?: string;
 }
 
-/** How the server frames its events: as plain messages, or as socket.io does. */
+/** The format of the server's events: plain messages, or socket.io's. */
 export type Dialect = 'plain' | 'socket.io';
 
 export const describeResponse = ({ status, reason }: Response): string => safeText(`${status} ${reason}`.trim(), 60);
@@ -25,20 +25,20 @@ export const describeResponse = ({ status, reason }: Response): string => safeTe
 const MAX_WAIT = 12_000;
 const WAITS = 3;
 
-/** What attacks work with: the target, how to speak to it, and what is already known about it. */
+/** The context of an attack: the target, its message format, and facts that are already known about it. */
 export class Arena {
   dialect: Dialect = 'plain';
-  /** The server answers the message with what is in it. */
+  /** The server's answer to the message contains its data. */
   echoes = false;
-  /** A path in place of the target's. */
+  /** Replaces the target's path. */
   path: string;
 
   constructor(
     readonly target: Target,
     readonly budget: Budget,
-    /** Headers of the user's, such as a cookie. */
+    /** Headers that the user has given, such as a cookie. */
     private readonly own: Headers,
-    /** A message that the application understands, with `$DATA` where text may stand. */
+    /** A message that the application understands; `$DATA` is replaced by text. */
     private readonly template: string,
   ) {
     this.path = target.path;
@@ -65,7 +65,7 @@ export class Arena {
     return Peer.open(this.target, this.budget);
   }
 
-  /** Sends a whole head and judges the answer: everything but a 101 is a refusal. */
+  /** Sends a complete request head and evaluates the answer: every answer except a 101 is a refusal. */
   async refuses(head: string, patience: number): Promise<Outcome> {
     const { peer, response } = await this.answer(head, patience);
     const open = peer.isOpen;
@@ -77,7 +77,7 @@ export class Arena {
     return response.status === 101 ? accepted('101: the connection is open') : held(describeResponse(response));
   }
 
-  /** An open WebSocket. Throws `NoWebSocket` with what the server said. */
+  /** Opens a WebSocket. Throws `NoWebSocket` with the server's answer if that fails. */
   async socket(headers: Headers = {}): Promise<Peer> {
     const { peer, response } = await this.answer(this.head({ headers }), 5000);
     if (response?.status !== 101) {
@@ -90,13 +90,13 @@ export class Arena {
     return peer;
   }
 
-  /** A message of the application's with this text in it. */
+  /** A message of the application with this text as its data. */
   message(data: string): string {
     if (this.dialect === 'socket.io') return `42${JSON.stringify(['echo', data])}`;
     return this.template.replaceAll('$DATA', JSON.stringify(data).slice(1, -1));
   }
 
-  /** One request; limits of rate that the attacks themselves have used up are waited for. */
+  /** Sends one request, and repeats it if the attacks themselves have exceeded a rate limit. */
   private async answer(head: string, patience: number): Promise<{ peer: Peer; response: Response | undefined }> {
     for (let tries = 1; ; tries++) {
       const peer = await this.open();
@@ -109,12 +109,12 @@ export class Arena {
     }
   }
 
-  /** Waits, or until the run is over. */
+  /** Waits for a time, or until the run is over. */
   pause(time: number): Promise<void> {
     return new Promise((resolve) => setTimeout(resolve, Math.min(time, this.budget.left)));
   }
 
-  /** engine.io's open packet, then the namespace; its pings are answered from then on. */
+  /** Reads engine.io's open packet, then joins the namespace; from then on engine.io's pings are answered. */
   private async join(peer: Peer): Promise<void> {
     peer.onText = (text) => {
       if (text === '2') peer.text('3');

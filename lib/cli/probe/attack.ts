@@ -3,21 +3,21 @@ import type { Arena } from './arena.js';
 import type { Outcome } from './outcome.js';
 
 export interface Attack {
-  /** Stable. */
+  /** A stable identifier. */
   readonly id: string;
   readonly group: 'head' | 'request' | 'origin' | 'frames' | 'messages' | 'floods' | 'slow';
-  /** What is tried. */
+  /** A description of the attack. */
   readonly title: string;
-  /** How bad it is where it is accepted. */
+  /** The severity if the attack is accepted. */
   readonly severity: Severity;
-  /** The option of nest-secure-ws that governs it; `undefined` where it is not configurable. */
+  /** The option of nest-secure-ws that governs it; `undefined` if it is not configurable. */
   readonly setting?: string;
-  /** Milliseconds that a server has to react. Those of `slow` attacks run beside the others. */
+  /** Milliseconds that a server has to react. `slow` attacks run concurrently with the others. */
   readonly patience: number;
   run(arena: Arena, patience: number): Promise<Outcome>;
 }
 
-/** What every run answers for one attack. Part of the documented JSON output. */
+/** The result of one attack. Part of the documented JSON output. */
 export interface Result extends Omit<Outcome, 'abrupt'> {
   readonly id: string;
   readonly group: Attack['group'];
@@ -25,13 +25,13 @@ export interface Result extends Omit<Outcome, 'abrupt'> {
   readonly severity: Severity;
   readonly setting: string | undefined;
   readonly variable: string | undefined;
-  /** What it cost the server, where that could be measured and it was accepted. */
+  /** The cost for the server, if the attack was accepted and the cost could be measured. */
   readonly cost?: {
-    /** Growth of the server's resident memory at its peak, bytes. */
+    /** Peak growth of the server's resident memory in bytes. */
     readonly memory?: number;
-    /** Seconds of the server's CPU. */
+    /** CPU time of the server in seconds. */
     readonly cpu?: number;
-    /** Longest round trip of another connection meanwhile, milliseconds. */
+    /** Maximum round-trip time of another connection during the attack, in milliseconds. */
     readonly latency?: number;
   };
 }

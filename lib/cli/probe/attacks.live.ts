@@ -9,23 +9,26 @@ import type { Peer } from './peer.js';
 const MIB = 1024 * 1024;
 const PATIENCE = 4000;
 
-/** The connection was ended, as it should. */
+/** The verdict for a connection that was ended, as it should. */
 const endedBy = (peer: Peer): Outcome => held(ending(peer), peer.closeFrame === undefined);
 
-/** What a server did that ended a connection. */
+/** Describes how a server ended a connection. */
 function ending(peer: Peer): string {
   const { closeFrame } = peer;
   if (closeFrame === undefined) return peer.end === 'reset' ? 'reset' : 'closed without a close frame';
   return `closed with ${closeFrame.code}${closeFrame.reason === '' ? '' : ` (${safeText(closeFrame.reason, 40)})`}`;
 }
 
-/** Sends and judges: the server must end the connection; `taken` is said where it answers a ping behind it instead. */
+/**
+ * Sends bytes and evaluates the reaction: the server must end the connection. `taken` describes the result if it
+ * answers a following ping instead.
+ */
 async function mustEnd(peer: Peer, bytes: Buffer, patience: number, taken: string): Promise<Outcome> {
   const pongs = peer.pongs;
   peer.write(bytes);
   peer.write(frame('probe', { opcode: 9 }));
   await peer.until(() => !peer.isOpen || peer.closeFrame !== undefined || peer.pongs > pongs, patience);
-  // A server that answers first and closes then is given the time.
+  // A server that answers before it closes gets time to close.
   if (peer.pongs > pongs) await peer.untilEnded(300);
   const outcome =
     !peer.isOpen || peer.closeFrame !== undefined
@@ -35,7 +38,7 @@ async function mustEnd(peer: Peer, bytes: Buffer, patience: number, taken: strin
   return outcome;
 }
 
-/** A frame, or several, that RFC 6455 forbids. */
+/** An attack with one or several frames that RFC 6455 forbids. */
 const forbidden = (
   id: string,
   title: string,
@@ -68,7 +71,7 @@ const FRAMES: readonly Attack[] = [
   forbidden('length-2-63', 'a declared length of 2^63', ['', { length: 1n << 63n }]),
 ];
 
-/** Bytes sent as one message, while the server takes them. */
+/** Sends bytes as one message, as long as the server accepts them. */
 async function sendAll(
   peer: Peer,
   chunks: Iterable<Buffer>,
@@ -86,10 +89,10 @@ async function sendAll(
   return peer.isOpen && peer.closeFrame === undefined ? 'taken' : 'ended';
 }
 
-/** The payload of the ping behind a flood. */
+/** The payload of the ping after a flood. */
 const LAST = 'nest-secure-ws probe: the last';
 
-/** The same, and whether all of it was read: a ping behind it is answered then. */
+/** Sends a flood, and checks by a ping after it whether the server has read all of it. */
 async function flood(peer: Peer, chunks: Iterable<Buffer>, patience: number, what: string): Promise<Outcome> {
   const sent = await sendAll(peer, chunks, patience);
   if (sent === 'taken') {
@@ -111,7 +114,7 @@ function* times(count: number, make: () => Buffer): Generator<Buffer> {
 const FRAGMENT = { opcode: 0, fin: false } as const;
 
 const MESSAGES: readonly Attack[] = [
-  // First: memory that an earlier attack has freed is reused without growth that can be measured.
+  // This attack runs first, because memory that an earlier attack has freed could be reused without measurable growth.
   {
     id: 'slow-reader',
     group: 'messages',
@@ -318,7 +321,7 @@ const FLOODS: readonly Attack[] = [
   },
 ];
 
-/** Requests more than the kernel buffers of both sides hold (10 MiB on Linux), and reads none of it. */
+/** Sends more requests than the kernel buffers of both sides can hold (10 MiB on Linux), and reads no answers. */
 async function slowReader(arena: Arena, patience: number): Promise<Outcome> {
   const peer = await arena.socket();
   peer.stopReading();
@@ -341,7 +344,7 @@ async function slowReader(arena: Arena, patience: number): Promise<Outcome> {
   return outcome;
 }
 
-/** Idle connections, until one is refused. */
+/** Opens idle connections until one is refused. */
 async function connections(arena: Arena): Promise<Outcome> {
   const peers: Peer[] = [];
   let refused: string | undefined;
@@ -358,7 +361,7 @@ async function connections(arena: Arena): Promise<Outcome> {
         refused = response === undefined ? 'ended without an answer' : `${response.status} ${response.reason}`;
     }
   } finally {
-    // Memory is sampled while they are open.
+    // Memory is sampled while the connections are open.
     if (refused === undefined) await arena.pause(300);
     for (const peer of peers) peer.destroy();
   }

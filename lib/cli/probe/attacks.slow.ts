@@ -8,7 +8,7 @@ import type { Peer } from './peer.js';
 /** A silent connection to a port that serves ordinary HTTP too is watched for as long as the longest attack takes. */
 const HTTP_PATIENCE = 48_000;
 
-/** Waits for the server to end a connection, while something is dripped into it. */
+/** Waits for the server to end a connection, while bytes may be sent to it slowly. */
 async function untilServerEnds(
   arena: Arena,
   peer: Peer,
@@ -39,7 +39,9 @@ async function untilServerEnds(
   return held(`ended${how} after ${seconds} s`);
 }
 
-/** Whether a plain request is answered as one: browsers open connections to such a port before they need them. */
+/**
+ * Whether the port also serves ordinary HTTP requests: browsers open connections to such a port before they need them.
+ */
 async function servesHttp(arena: Arena): Promise<boolean> {
   const peer = await arena.open();
   const lines = arena.head().split('\r\n');
@@ -50,7 +52,7 @@ async function servesHttp(arena: Arena): Promise<boolean> {
   return response !== undefined && response.status !== 426;
 }
 
-/** A byte of a text at each call. */
+/** Returns the next byte of a text at each call. */
 function* bytesOf(text: string): Generator<string> {
   yield* text;
 }
@@ -126,7 +128,7 @@ export const SLOW_ATTACKS: readonly Attack[] = [
     patience: 42_000,
     async run(arena, patience) {
       const peer = await arena.socket();
-      // Fragments, so that pongs can be sent in between: the time is the only violation.
+      // The message is sent in fragments, so that pongs can be sent in between: the time is the only violation.
       peer.write(frame('a', { fin: false }));
       const next = frame('a', { opcode: 0, fin: false });
       return untilServerEnds(arena, peer, patience, () => next);
@@ -141,7 +143,7 @@ export const SLOW_ATTACKS: readonly Attack[] = [
     async run(arena, patience) {
       const peer = await arena.socket();
       peer.answersPings = false;
-      // Nor those of socket.io.
+      // The pings of socket.io are not answered either.
       peer.onText = undefined;
       return untilServerEnds(arena, peer, patience);
     },

@@ -1,4 +1,4 @@
-/** What one run may do at most, whatever the attacks want. */
+/** Upper limits of one run, whatever the attacks need. */
 export const LIMITS = Object.freeze({
   /** Milliseconds. */
   time: 60_000,
@@ -11,12 +11,12 @@ export const LIMITS = Object.freeze({
 /** Milliseconds of a run that are reserved for its report. */
 export const MARGIN = 2000;
 
-/** A run has used what it may: the attack ends, and so do the others. */
+/** The run has used up its budget: the current attack and all others end. */
 export class BudgetExceeded extends Error {
   override readonly name = 'BudgetExceeded';
 }
 
-/** Counts what a run has done. Everything that opens a connection or writes asks here first. */
+/** Counts what a run has used. All code that opens a connection or writes checks it first. */
 export class Budget {
   connections = 0;
   bytes = 0;
@@ -31,7 +31,7 @@ export class Budget {
     this.end = now() + Math.min(time, LIMITS.time);
   }
 
-  /** Milliseconds that are left. */
+  /** Remaining milliseconds. */
   get left(): number {
     return this.signal.aborted ? 0 : Math.max(0, this.end - this.now());
   }
@@ -43,7 +43,7 @@ export class Budget {
     this.connections++;
   }
 
-  /** True where so many bytes may be written. */
+  /** Whether the given number of bytes may be written. */
   spend(bytes: number): boolean {
     if (this.left === 0 || this.bytes + bytes > LIMITS.bytes) return false;
     this.bytes += bytes;

@@ -4,7 +4,7 @@ import type { Peer } from './peer.js';
 
 const EVERY = 150;
 
-/** A well-behaved connection beside the attacks: shows whether the server is up, and how long others wait. */
+/** A well-behaved connection during the attacks: it shows whether the server is up, and how long other clients wait. */
 export class Canary {
   private worst = 0;
   private sentAt: number | undefined;
@@ -23,14 +23,14 @@ export class Canary {
     return this.peer.isOpen && this.peer.closeFrame === undefined;
   }
 
-  /** Sends a message; true where what comes back contains its text. */
+  /** Sends a message. Returns true if the answer contains its text. */
   async echoes(arena: Arena): Promise<boolean> {
     const text = `nest-secure-ws-${Math.random().toString(36).slice(2)}`;
     this.peer.text(arena.message(text));
     return this.peer.until(() => this.peer.lastText.includes(text), 700);
   }
 
-  /** The longest round trip since the last call, milliseconds; one that still runs counts. */
+  /** The maximum round-trip time since the last call in milliseconds, including one that is still running. */
   latency(): number {
     this.look();
     const running = this.sentAt === undefined ? 0 : performance.now() - this.sentAt;

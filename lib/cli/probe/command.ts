@@ -96,7 +96,7 @@ const OURS = new Set([
   'transfer-encoding',
 ]);
 
-/** Header lines as they are given; those that make the request what it is are not the user's. */
+/** The header lines that the user has given; headers that belong to the request itself cannot be set. */
 export function parseHeaders(lines: readonly string[]): Headers {
   const headers: Record<string, string[]> = {};
   for (const line of lines) {

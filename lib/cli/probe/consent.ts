@@ -9,8 +9,8 @@ import { type ProbeUrl, type Resolver, resolveAddresses, type Target } from './t
 const CONNECT_TIME = 15_000;
 
 /**
- * Chooses the one address of the run: the first that accepts a connection. No name is looked up after that, so that
- * DNS cannot redirect the attacks to another server.
+ * Chooses the address of the run: the first one that accepts a connection. No name is looked up afterwards, so that DNS
+ * cannot redirect the attacks to another server.
  */
 export async function chooseTarget(
   url: ProbeUrl,
@@ -23,7 +23,7 @@ export async function chooseTarget(
   const { addresses, isLoopback } = await resolveAddresses(url, resolver);
   const failures: string[] = [];
   for (const address of addresses) {
-    // On this machine certificates are rarely valid, and nobody is in between.
+    // On this machine certificates are rarely valid, and no attacker can be in between.
     const target: Target = { ...url, address, isLoopback, verify: verify && !isLoopback };
     try {
       const peer = await Peer.open(target, new Budget(CONNECT_TIME, signal));
@@ -37,8 +37,8 @@ export async function chooseTarget(
 }
 
 /**
- * A server that is not on this machine must prove that it was given the same token: an HMAC over a nonce of ours, in
- * its answer to one well-formed upgrade request. Throws `CannotRun` otherwise, before anything else is sent.
+ * A server on another machine must prove that it has the same token, with an HMAC of our nonce in its answer to a
+ * well-formed upgrade request. Throws `CannotRun` otherwise, before anything else is sent.
  */
 export async function requireConsent(arena: Arena, token: string | undefined): Promise<void> {
   const { target } = arena;

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 
-/** A frame as it came from the server. */
+/** A frame received from the server. */
 export interface Frame {
   readonly opcode: number;
   readonly fin: boolean;
@@ -15,11 +15,11 @@ export interface FrameOptions {
   /** RSV1 to RSV3 as three bits. */
   readonly rsv?: number;
   readonly masked?: boolean;
-  /** Declared in place of the payload's length. */
+  /** A length to declare instead of the payload's length. */
   readonly length?: bigint;
 }
 
-/** A frame of a client (RFC 6455, section 5.2), that may break any rule of it. */
+/** A client frame (RFC 6455, section 5.2), which can violate every rule. */
 export function frame(payload: string | Buffer, options: FrameOptions = {}): Buffer {
   const { opcode = 1, fin = true, rsv = 0, masked = true } = options;
   const data = Buffer.from(payload as string);
@@ -37,17 +37,17 @@ export function frame(payload: string | Buffer, options: FrameOptions = {}): Buf
   return Buffer.concat([head, data]);
 }
 
-/** The same frame so many times in one buffer. */
+/** The same frame repeated in one buffer. */
 export const repeated = (one: Buffer, times: number): Buffer => {
   const all = Buffer.alloc(one.length * times);
   for (let i = 0; i < times; i++) one.copy(all, i * one.length);
   return all;
 };
 
-/** What is kept of a frame's payload; more is counted and dropped. */
+/** Maximum number of payload bytes that are kept; the rest is counted and dropped. */
 const KEPT = 64 * 1024;
 
-/** Takes frames out of what arrives, and keeps little of them. */
+/** Parses the frames in received bytes, and keeps little of them. */
 export class FrameReader {
   private held: Buffer = Buffer.alloc(0);
   private skip = 0;
@@ -82,7 +82,7 @@ export class FrameReader {
     const kept = Math.min(length, KEPT);
     if (held.length < offset + kept) return false;
     const first = held[0]!;
-    // A copy: what is kept of it must not keep the whole chunk.
+    // A copy, so that the kept bytes do not keep the whole chunk alive.
     const payload = Buffer.from(held.subarray(offset, offset + kept));
     const behind = offset + length;
     this.skip = Math.max(0, behind - held.length);

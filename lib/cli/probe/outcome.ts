@@ -1,14 +1,14 @@
 /**
- * `held`: refused, or held back, as it should; `accepted`: the server went along; `ended`: the server is gone;
- * `skipped`: it does not apply, or could not be tried.
+ * `held`: refused or limited, as it should be; `accepted`: not refused; `ended`: the server is down; `skipped`: not
+ * applicable, or not possible.
  */
 export type Verdict = 'held' | 'accepted' | 'ended' | 'skipped';
 
 export interface Outcome {
   readonly verdict: Verdict;
-  /** What was seen. */
+  /** A description of the observation. */
   readonly seen: string;
-  /** The connection ended without an answer: perhaps the server did, too. */
+  /** The connection ended without an answer; the server may have ended too. */
   readonly abrupt?: boolean;
 }
 
@@ -16,7 +16,7 @@ export const held = (seen: string, abrupt = false): Outcome => ({ verdict: 'held
 export const accepted = (seen: string): Outcome => ({ verdict: 'accepted', seen });
 export const skipped = (seen: string): Outcome => ({ verdict: 'skipped', seen });
 
-/** The server does not open a WebSocket for us, so that what needs one cannot be tried. */
+/** The server does not open a WebSocket, so attacks that need one are not possible. */
 export class NoWebSocket extends Error {
   override readonly name = 'NoWebSocket';
 }

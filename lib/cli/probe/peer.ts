@@ -10,32 +10,32 @@ export interface Response {
   readonly headers: ReadonlyMap<string, string>;
 }
 
-/** How a connection ended: the server closed or reset it, or we did. */
+/** How a connection ended: closed or reset by the server, or closed by us. */
 export type End = 'closed' | 'reset' | 'ours';
 
 const CONNECT_TIMEOUT = 5000;
 const MAX_HEAD = 64 * 1024;
 
 /**
- * A client on a bare socket that behaves only as well as an attack tells it to. It goes to the target's fixed address
- * and nowhere else, and to no more connections and bytes than the budget allows.
+ * A client on a raw socket whose behaviour is controlled by an attack. It connects only to the target's fixed address,
+ * within the budget of connections and bytes.
  */
 export class Peer {
   response: Response | undefined;
   end: End | undefined;
   closeFrame: { readonly code: number; readonly reason: string } | undefined;
-  /** Bytes that came. */
+  /** Number of received bytes. */
   received = 0;
   messages = 0;
   pongs = 0;
   /** The payload of the last pong. */
   lastPong = '';
-  /** The last message's text. */
+  /** The text of the last message. */
   lastText = '';
-  /** Pings of the server are answered. */
+  /** Whether pings of the server are answered. */
   answersPings = true;
   onText: ((text: string) => void) | undefined;
-  /** What came before, or in place of, a 101. */
+  /** The bytes received before, or instead of, a 101. */
   plain = '';
   private head: Buffer = Buffer.alloc(0);
   private readonly reader = new FrameReader((each) => this.onFrame(each));
@@ -54,7 +54,7 @@ export class Peer {
     socket.on('drain', () => this.wake());
   }
 
-  /** Connects to the target. Rejects when nobody accepts. */
+  /** Connects to the target. Rejects if the connection is not accepted. */
   static open(target: Target, budget: Budget): Promise<Peer> {
     budget.connection();
     const { address, port, isLoopback } = target;
@@ -71,7 +71,7 @@ export class Peer {
       );
       tcp.once('error', fail);
       tcp.once('connect', () => {
-        // An address needs no look-up; were it to end elsewhere all the same, nothing is sent.
+        // An address needs no lookup. If the connection goes to another address nevertheless, nothing is sent.
         const reached = tcp.remoteAddress ?? '';
         if (isLoopback && kindOf(reached) !== 'loopback')
           return fail(new Error(`connected to ${reached}, not to this machine`));
@@ -96,7 +96,7 @@ export class Peer {
     });
   }
 
-  /** Bytes that wait in this process because the server does not read. */
+  /** Number of bytes that wait in this process because the server does not read. */
   get unsent(): number {
     return this.socket.writableLength;
   }
@@ -105,7 +105,7 @@ export class Peer {
     return this.end === undefined;
   }
 
-  /** False where the budget or the connection is at its end. */
+  /** Writes bytes. Returns false if the budget is used up or the connection has ended. */
   write(data: string | Buffer): boolean {
     const bytes = typeof data === 'string' ? Buffer.from(data, 'latin1') : data;
     if (this.end !== undefined || !this.socket.writable || !this.budget.spend(bytes.length)) return false;
@@ -117,14 +117,14 @@ export class Peer {
     return this.write(frame(text));
   }
 
-  /** Sends a head, whole or not, and waits for a response or an end. */
+  /** Sends a request head, complete or not, and waits for a response or the end. */
   async ask(head: string, patience = 5000): Promise<Response | undefined> {
     this.write(head);
     await this.until(() => this.response !== undefined || !this.isOpen, patience);
     return this.response;
   }
 
-  /** True when the condition holds, false after the time or the end of the run. */
+  /** Waits until the condition is true; returns false after the given time or at the end of the run. */
   until(condition: () => boolean, patience: number): Promise<boolean> {
     if (condition()) return Promise.resolve(true);
     return new Promise((resolve) => {
@@ -141,7 +141,7 @@ export class Peer {
     });
   }
 
-  /** Waits until the server has ended the connection, by a close frame or without. */
+  /** Waits until the server has ended the connection, with or without a close frame. */
   untilEnded(patience: number): Promise<boolean> {
     return this.until(() => !this.isOpen || this.closeFrame !== undefined, patience);
   }
@@ -150,7 +150,7 @@ export class Peer {
     this.socket.pause();
   }
 
-  /** Ends TCP with a reset; TLS just breaks off, since Node resets no socket below it. */
+  /** Resets the TCP connection; with TLS it is destroyed, because Node cannot reset the socket below. */
   reset(): void {
     this.ended('ours');
     if (this.socket instanceof TLSSocket) this.socket.destroy();
@@ -210,7 +210,7 @@ export class Peer {
   private ended(how: End): void {
     if (this.end !== undefined) return;
     this.end = how;
-    // The server has closed: so do we, or TCP stays half-open.
+    // The server has closed: closes too, so that TCP is not left half-open.
     if (how !== 'ours') this.socket.destroy();
     this.wake();
   }

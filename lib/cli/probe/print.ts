@@ -20,7 +20,7 @@ const WORDS: Readonly<Record<Verdict, readonly [string, Style]>> = {
   skipped: ['skipped', 'dim'],
 };
 
-/** The report for people: a line for each attack, then what was accepted and what changes it. */
+/** The text report: a line for each attack, then the accepted attacks and the settings that change them. */
 export function printProbe(report: ProbeReport, io: Io): void {
   const paint = painter(io);
   const width = widthOf(io.stdout);
@@ -70,7 +70,7 @@ export function printProbe(report: ProbeReport, io: Io): void {
   );
 }
 
-/** What was accepted, under the setting that changes it. */
+/** The accepted attacks, grouped by the setting that governs them. */
 function printAdvice(results: readonly Result[], paint: Paint, width: number, line: (text?: string) => void): void {
   const bad = results.filter(({ verdict }) => verdict === 'accepted' || verdict === 'ended');
   if (bad.length === 0) return;

@@ -15,18 +15,18 @@ import { findListener, UsageWatch, usageOf } from './server-process.js';
 export interface ProbeReport {
   readonly schema: 'nest-secure-ws/probe/1';
   readonly version: string;
-  /** Without the query, which may hold a secret. */
+  /** The URL without the query, which may contain a secret. */
   readonly url: string;
   /** The address that was attacked. */
   readonly address: string;
   readonly server: {
     /** Its `Server` header. */
     readonly name: string | undefined;
-    /** What an ordinary upgrade request gets. */
+    /** The status of the answer to an ordinary upgrade request. */
     readonly upgrade: string;
     readonly dialect: Arena['dialect'];
     readonly echoes: boolean;
-    /** Its process, where it is on this machine and may be looked at. */
+    /** The server's process, if it is on this machine and accessible. */
     readonly pid: number | undefined;
   };
   readonly results: readonly Result[];
@@ -39,7 +39,7 @@ export interface ProbeReport {
   readonly connections: number;
   readonly bytes: number;
   readonly milliseconds: number;
-  /** False where it was stopped. */
+  /** False if the run was stopped. */
   readonly complete: boolean;
 }
 
@@ -47,9 +47,9 @@ export const ATTACKS: readonly Attack[] = [...HEAD_ATTACKS, ...LIVE_ATTACKS, ...
 
 export interface RunOptions {
   readonly pid?: number;
-  /** Leave the slow ones out. */
+  /** Skip the group `slow`. */
   readonly quick: boolean;
-  /** Only those with these identifiers, or of these groups. */
+  /** Run only attacks with these identifiers, or of these groups. */
   readonly only: readonly string[];
   readonly signal: AbortSignal;
   readonly onProgress: (text: string) => void;
@@ -115,7 +115,7 @@ export class ProbeRun {
     };
   }
 
-  /** One ordinary upgrade: what the server is, and how to speak to it. */
+  /** Sends one ordinary upgrade request, to find out what the server is and which message format it uses. */
   private async meet(): Promise<Pick<ProbeReport['server'], 'name' | 'upgrade'>> {
     const { arena } = this;
     let response = await this.upgrade();
@@ -148,7 +148,7 @@ export class ProbeRun {
     return response;
   }
 
-  /** Runs an attack and records its result. `isAlone`: its cost can be measured. */
+  /** Runs an attack and records its result. `isAlone`: no other attack runs, so its cost can be measured. */
   private async attempt(attack: Attack, isAlone: boolean): Promise<void> {
     const { budget } = this.arena;
     if (attack.group === 'slow' && attack.patience > budget.left - MARGIN)
@@ -167,7 +167,7 @@ export class ProbeRun {
     const latency = isAlone ? this.canary?.latency() : undefined;
     if (this.options.signal.aborted) outcome = skipped('stopped');
     else if (!isAlone) {
-      // Connections that ended with the server prove no limit.
+      // Connections that ended because the server ended do not prove a limit.
       if (this.endedAt < performance.now()) outcome = skipped('the server has ended');
     } else if (
       this.endedAt === Number.POSITIVE_INFINITY &&
@@ -195,7 +195,7 @@ export class ProbeRun {
     });
   }
 
-  /** `isDoubtful`: the attack may have ended it. */
+  /** `isDoubtful`: the attack may have ended the server. */
   private async isAlive(isDoubtful: boolean): Promise<boolean> {
     if (isDoubtful && this.canary?.isOpen) await this.canary.confirm();
     if (this.pid !== undefined && usageOf(this.pid) === undefined) return false;
@@ -204,7 +204,7 @@ export class ProbeRun {
       const peer = await this.arena.open();
       peer.destroy();
       if (this.canary === undefined) return true;
-      // The server may have closed it for a limit: another one is opened.
+      // The server may have closed this connection because of a limit: another one is opened.
       this.canary.stop();
       this.canary = await Canary.open(this.arena).catch(() => undefined);
       return true;
@@ -214,7 +214,7 @@ export class ProbeRun {
   }
 }
 
-/** Why an attack could not be run; bugs of this program are rethrown. */
+/** The reason why an attack is not possible; other errors are rethrown. */
 function whySkipped(error: unknown): string {
   if (error instanceof NoWebSocket || error instanceof BudgetExceeded) return error.message;
   const { code, message } = error as NodeJS.ErrnoException;

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
-/** How processes are read; tests pass values. */
+/** Access to processes; tests pass values. */
 export interface ProcessReader {
   read(path: string): string | undefined;
   list(path: string): readonly string[];
@@ -30,7 +30,7 @@ export const systemProcesses: ProcessReader = {
 
 const LISTEN = '0A';
 
-/** The process that listens on a port of this machine, as far as we may look; `undefined` on other systems than Linux. */
+/** The process that listens on a port of this machine, if it is accessible; `undefined` on systems other than Linux. */
 export function findListener(port: number, reader: ProcessReader = systemProcesses): number | undefined {
   const inodes = new Set<string>();
   for (const table of ['/proc/net/tcp', '/proc/net/tcp6']) {
@@ -49,10 +49,10 @@ export function findListener(port: number, reader: ProcessReader = systemProcess
     .find((pid) => reader.list(`/proc/${pid}/fd`).some((fd) => inodes.has(reader.link(`/proc/${pid}/fd/${fd}`) ?? '')));
 }
 
-/** Linux counts CPU in hundredths of a second for every program. */
+/** Linux reports CPU time in hundredths of a second. */
 const TICKS = 100;
 
-/** What a process uses now; `undefined` where it is gone. */
+/** The current use of a process; `undefined` if it has ended. */
 export function usageOf(pid: number, reader: ProcessReader = systemProcesses): Usage | undefined {
   const stat = reader.read(`/proc/${pid}/stat`);
   if (stat === undefined) return undefined;
@@ -83,7 +83,7 @@ export class UsageWatch {
     return usage;
   }
 
-  /** Growth of memory at its peak in bytes and CPU in seconds; `undefined` where the process is not known. */
+  /** Peak growth of memory in bytes and CPU time in seconds; `undefined` if the process is unknown. */
   stop(): Usage | undefined {
     clearInterval(this.timer);
     const after = this.now();

@@ -3,23 +3,23 @@ import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { CannotRun, safeText } from '../terminal.js';
 
-/** What a URL says, before any name is looked up. */
+/** The parts of a URL, before any name is looked up. */
 export interface ProbeUrl {
   readonly host: string;
   readonly port: number;
   readonly tls: boolean;
   /** Path and query. */
   readonly path: string;
-  /** Value of `Host`: with the port where it is not the scheme's. */
+  /** The value of `Host`, with the port if it is not the default one. */
   readonly authority: string;
 }
 
 /** A server that may be attacked: one address, fixed for the whole run. */
 export interface Target extends ProbeUrl {
-  /** The address that every connection goes to. No name is looked up again. */
+  /** The address for all connections. No name is looked up again. */
   readonly address: string;
   readonly isLoopback: boolean;
-  /** A certificate that does not verify ends the connection. */
+  /** Whether a certificate that does not verify ends the connection. */
   readonly verify: boolean;
 }
 
@@ -30,7 +30,7 @@ const TLS = new Map([
   ['https:', true],
 ]);
 
-/** Reads the argument of the command. Throws `CannotRun` for what is not an address of a server. */
+/** Parses the argument of the command. Throws `CannotRun` for an invalid URL. */
 export function parseProbeUrl(text: string): ProbeUrl {
   let url: URL;
   try {
@@ -54,8 +54,8 @@ export function parseProbeUrl(text: string): ProbeUrl {
 }
 
 /**
- * `loopback` reaches this machine and no other. Only addresses whose packets cannot leave it count: 127.0.0.0/8, ::1,
- * and 127.0.0.0/8 mapped into IPv6. Forms that a gateway translates (NAT64, 6to4) do not.
+ * `loopback` addresses reach only this machine: 127.0.0.0/8, ::1, and 127.0.0.0/8 mapped into IPv6. Forms that a
+ * gateway translates (NAT64, 6to4) do not count.
  */
 export function kindOf(address: string): 'loopback' | 'remote' | 'none' {
   if (!ipaddr.isValid(address) || isIP(address) === 0) return 'none';
@@ -75,8 +75,8 @@ const systemResolver: Resolver = async (host) =>
   (await lookup(host, { all: true, verbatim: true })).map(({ address }) => address);
 
 /**
- * The addresses that may be tried, all of one kind. A name that resolves to this machine and to others is refused:
- * chance would decide whether consent is needed.
+ * The addresses that may be used. A name that resolves both to this machine and to others is refused, because it would
+ * depend on chance whether consent is needed.
  */
 export async function resolveAddresses(
   { host }: ProbeUrl,

@@ -2,30 +2,32 @@ import { Compression, ContextBudget } from '../../protocol/deflate/compression.j
 import type { PerMessageDeflate } from '../../protocol/deflate/per-message-deflate.js';
 import type { PoolUser } from '../../protocol/deflate/pool.js';
 
-/** One choice of the settings of `compression`. */
+/** A combination of settings of the group `compression`. */
 export interface Tuning {
   readonly mode: 'shared' | 'dedicated';
   readonly windowBits: number;
   readonly memLevel: number;
   readonly level: number;
-  /** Bytes; shorter messages go plain. */
+  /** Minimum size in bytes of a message that is compressed. */
   readonly threshold: number;
 }
 
-/** Compression of one connection, as the measurements see it: ours, or another library's in the benchmarks. */
+/**
+ * The compression of one connection for the measurements: that of this library, or of another one in the benchmarks.
+ */
 export interface Codec {
   compress(message: Buffer): Promise<Buffer>;
   decompress(wire: Buffer): Promise<Buffer>;
   close(): void;
 }
 
-/** Makes one end of a connection, as often as it is called. */
+/** Creates one end of a connection. */
 export type CodecMaker = () => Codec;
 
 const OFFER = [{ name: 'permessage-deflate', params: [['client_max_window_bits', true]] }] as const;
 const MAX_SIZE = 64 * 1024 * 1024;
 
-/** Ends of connections with these settings: what the server's code does with each message, and no socket. */
+/** Ends of connections with these settings, which process messages with the server's code, without a socket. */
 export function codecsOf({ mode, windowBits, memLevel, level, threshold }: Tuning): CodecMaker {
   const settings = { mode, windowBits, memLevel, level, threshold, maxSize: MAX_SIZE };
   const compression = new Compression(settings, new ContextBudget(Number.MAX_SAFE_INTEGER));
@@ -36,7 +38,7 @@ export function codecsOf({ mode, windowBits, memLevel, level, threshold }: Tunin
 export const codecFrom = (deflate: PerMessageDeflate): Codec => new OurCodec(deflate);
 
 class OurCodec implements Codec {
-  /** What the thread pool shares by: each end is a connection with an address of its own. */
+  /** The group for sharing the thread pool: each end counts as an address of its own. */
   private readonly user: PoolUser = { poolGroup: undefined, runInContext: (callback) => callback() };
 
   constructor(private readonly deflate: PerMessageDeflate) {}

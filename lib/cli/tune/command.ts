@@ -92,7 +92,7 @@ async function runTune(folder: string, options: Options, io: Io): Promise<number
   return options.strict && report.improves ? Exit.FINDINGS : Exit.FINE;
 }
 
-/** The report for people: the table, what is recommended, and the lines for `.env`. */
+/** The text report: the table, the recommendation, and the lines for `.env`. */
 export function printTune(folder: string, report: TuneReport, io: Io): void {
   const paint = painter(io);
   const width = widthOf(io.stdout);
@@ -141,7 +141,7 @@ function words(report: TuneReport): string[] {
   return said;
 }
 
-/** The recommended row stands among the last that were measured, or is the one without compression. */
+/** The recommended row is among the last that were measured, or is the one without compression. */
 const isChosen = (row: TunedRow, { recommended }: TuneReport): boolean =>
   (row.varies === 'threshold' || row.varies === undefined) &&
   JSON.stringify(row.tuning) === JSON.stringify(recommended.tuning);

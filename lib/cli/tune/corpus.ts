@@ -6,8 +6,8 @@ const MAX_BYTES = 64 * 1024 * 1024;
 const MAX_MESSAGES = 20_000;
 
 /**
- * The messages of a folder: every file is one, of a `.jsonl` or `.ndjson` file every line. At most 64 MiB and 20 000
- * messages, in the order of the names. Throws `CannotRun` where there are none.
+ * Reads the messages of a folder: every file is one message, in `.jsonl` and `.ndjson` files every line is one. At most
+ * 64 MiB and 20 000 messages, in the order of the file names. Throws `CannotRun` if there are none.
  */
 export function readCorpus(folder: string): Buffer[] {
   const messages: Buffer[] = [];
@@ -47,7 +47,7 @@ function messagesOf(path: string): Buffer[] {
     .map((line) => Buffer.from(line));
 }
 
-/** At most so many bytes of the messages, taken evenly, so that one pass over them stays short. */
+/** An even sample of the messages with at most the given number of bytes, so that one pass over them stays short. */
 export function sampleOf(messages: readonly Buffer[], bytes: number): readonly Buffer[] {
   const total = sum(messages);
   if (total <= bytes) return messages;

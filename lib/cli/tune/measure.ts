@@ -4,29 +4,29 @@ import { sum } from './corpus.js';
 /** One row to measure. */
 export interface Candidate {
   readonly make: CodecMaker;
-  /** Bytes; shorter messages go plain. */
+  /** Minimum size in bytes of a message that is compressed. */
   readonly threshold: number;
 }
 
-/** What a row costs. */
+/** The cost of a row. */
 export interface Speed {
-  /** Bytes on the wire, as a part of the messages' own. */
+  /** Bytes on the wire, relative to the size of the messages. */
   readonly size: number;
-  /** Microseconds of CPU for a message, compressed and inflated again, of all threads of the process. */
+  /** Microseconds of CPU to compress and inflate a message, of all threads of the process. */
   readonly cpu: number;
 }
 
 export interface SpeedOptions {
   readonly turns: number;
-  /** Milliseconds after which no turn begins. At least one is made. */
+  /** Milliseconds after which no further round begins. At least one round is made. */
   readonly time: number;
   readonly signal?: AbortSignal;
   readonly onTurn?: (turn: number) => void;
 }
 
 /**
- * Measures the rows in turns, so that what else the machine does meets all of them; of each row the least disturbed
- * turn counts. Throws where a message comes back changed.
+ * Measures the rows in rounds, so that other load on the machine affects all of them; for each row the fastest round
+ * counts. Throws if a message is changed by the round trip.
  */
 export async function measureSpeed(
   candidates: readonly Candidate[],
@@ -47,7 +47,7 @@ export async function measureSpeed(
   return results;
 }
 
-/** All messages through one connection, there and back. */
+/** Sends all messages through one connection, in both directions. */
 async function pass(
   { make, threshold }: Candidate,
   messages: readonly Buffer[],
@@ -72,8 +72,8 @@ async function pass(
 }
 
 /**
- * Bytes of resident memory that compression adds to a connection after one message each way. The process needs
- * `--expose-gc` and should have done nothing else.
+ * Bytes of resident memory that compression adds to a connection after one message in each direction. The process needs
+ * `--expose-gc` and should not have done anything else.
  */
 export async function measureMemory(make: CodecMaker, message: Buffer, connections: number): Promise<number> {
   const collect = (globalThis as { gc?: () => void }).gc;
@@ -82,7 +82,7 @@ export async function measureMemory(make: CodecMaker, message: Buffer, connectio
     await new Promise((resolve) => setTimeout(resolve, 50));
     collect();
   };
-  // What the other side sends refers to nothing before it.
+  // Messages of the other side do not refer to earlier ones.
   const first = make();
   const wire = await first.compress(message);
   first.close();

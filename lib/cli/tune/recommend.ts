@@ -11,18 +11,18 @@ export interface Row extends Speed {
   readonly tuning: Tuning | undefined;
 }
 
-/** Saving less than this is not worth the CPU. */
+/** Savings below this are not worth the CPU. */
 const LEAST_SAVING = 0.1;
-/** What contexts of a connection's own must save beside shared ones. */
+/** Minimum saving of dedicated contexts over shared ones. */
 const LEAST_DEDICATED = 0.15;
-/** Differences below this are noise: the row that stands first is kept. */
+/** Differences below this count as noise: the earlier row is kept. */
 const NOISE = 0.02;
 
-/** The lower the better: one per cent of size counts as much as `WORTH` per cent of CPU. */
+/** The score of a row, where lower is better: one per cent of size counts as much as `WORTH` per cent of CPU. */
 export const score = ({ size, cpu }: Speed, preference: Preference): number =>
   Math.log(size) + Math.log(Math.max(cpu, 0.1)) / WORTH[preference];
 
-/** The best row, or the first where none is better than it by more than noise. */
+/** The best row, or the first one if no other is better by more than noise. */
 export function best<R extends Speed>(rows: readonly R[], preference: Preference): R {
   const [first, ...others] = rows as readonly [R, ...R[]];
   const scored = others.map((row) => ({ row, score: score(row, preference) })).sort((a, b) => a.score - b.score);
@@ -30,10 +30,10 @@ export function best<R extends Speed>(rows: readonly R[], preference: Preference
   return winner !== undefined && winner.score < score(first, preference) - NOISE ? winner.row : first;
 }
 
-/** `off` where compressing saves too little. */
+/** Recommends `off` if compression saves too little. */
 export const isWorthIt = ({ size }: Speed): boolean => size <= 1 - LEAST_SAVING;
 
-/** True where contexts save enough beside `shared`, and all of them fit what was allowed. */
+/** Whether dedicated contexts save enough over `shared`, and fit the allowed memory. */
 export function isDedicatedWorthIt(
   shared: Speed,
   dedicated: Speed,

@@ -12,9 +12,9 @@ import { best, isDedicatedWorthIt, isWorthIt, type Preference, type Row, score }
 /** A row of the table. */
 export interface TunedRow extends Row {
   readonly tuning: Tuning | undefined;
-  /** Which setting varies among the rows around it; absent where it stands alone. */
+  /** The setting that varies within the group of rows; absent for a row without a group. */
   readonly varies?: 'window' | 'level' | 'threshold';
-  /** Bytes that it adds to a connection; `undefined` where it was not measured for this row. */
+  /** Bytes of memory that the row adds to a connection; `undefined` if not measured for this row. */
   readonly memory: number | undefined;
 }
 
@@ -25,7 +25,7 @@ export interface TuneReport {
   readonly node: string;
   readonly messages: number;
   readonly bytes: number;
-  /** Bytes of the message in the middle. */
+  /** Size in bytes of the median message. */
   readonly median: number;
   readonly prefer: Preference;
   readonly rows: readonly TunedRow[];
@@ -43,7 +43,7 @@ export interface TuneReport {
 export interface TuneOptions {
   readonly prefer: Preference;
   readonly connections: number;
-  /** Bytes that contexts of all connections may take. */
+  /** Memory in bytes that the contexts of all connections may take. */
   readonly memory: number;
   /** Milliseconds for the measurements of speed. */
   readonly time: number;
@@ -61,7 +61,7 @@ const SAMPLE_BYTES = 3 * 1024 * 1024;
 const IMPROVES = 0.05;
 const OFF: TunedRow = { tuning: undefined, size: 1, cpu: 0, memory: 0 };
 
-/** Measures windows, levels and thresholds one after the other, each with the best of what was measured before. */
+/** Measures windows, levels and thresholds in this order, each with the best values found so far. */
 export async function tune(messages: readonly Buffer[], options: TuneOptions, io: Io): Promise<TuneReport> {
   const sample = sampleOf(messages, SAMPLE_BYTES);
   const { prefer, defaults, current } = options;
@@ -135,7 +135,7 @@ export async function tune(messages: readonly Buffer[], options: TuneOptions, io
   };
 }
 
-/** Where nothing is better by more than noise, the first row is kept: the default. */
+/** If no row is better by more than noise, the first one is kept: the default. */
 const defaultFirst = (values: readonly number[], first: number): number[] => [
   first,
   ...values.filter((value) => value !== first),
@@ -172,7 +172,7 @@ function linesFor({ tuning, memory }: TunedRow, connections: number): Assignment
 const MESSAGE = 2048;
 const CONNECTIONS = { shared: 20_000, dedicated: 200 };
 
-/** Memory of a connection for these rows, each in a fresh process. Shared codecs all cost the same. */
+/** Measures the memory of a connection for these rows, each in a new process. All shared codecs need the same. */
 async function memories(
   rows: readonly Row[],
   messages: readonly Buffer[],
@@ -209,12 +209,12 @@ async function memoryInChild(tuning: Tuning, message: string, io: Io): Promise<n
   }
 }
 
-/** Entry point of a process that measures memory; the argument holds the row as JSON. */
+/** Entry point of a process that measures memory; the argument contains the row as JSON. */
 export async function answerMemory([text = '']: readonly string[]): Promise<void> {
   const { tuning, message } = JSON.parse(text) as { tuning: Tuning; message: string };
   const bytes = await measureMemory(codecsOf(tuning), Buffer.from(message, 'base64'), CONNECTIONS[tuning.mode]);
   if (process.send === undefined || !process.connected) return;
-  // The command ends this process when it has read the answer.
+  // The command ends this process after it has read the answer.
   const read = once(process, 'disconnect');
   process.send({ bytes });
   await read;
