@@ -3,9 +3,9 @@ import { Row } from './collector.mjs';
 
 const PEERS = 50;
 const LIMITS = {
-  1: { goal: 1.15, accepted: 1.35 },
-  4: { goal: 0.8, accepted: 0.95 },
-  32: { goal: 0.65, accepted: 0.8 },
+  1: { goal: 0.85, accepted: 0.95 },
+  4: { goal: 0.6, accepted: 0.75 },
+  32: { goal: 0.5, accepted: 0.55 },
 };
 
 /** CPU of the server process per echoed message, by messages in flight per connection and by size. */
