@@ -137,7 +137,10 @@ export class ClientSocket extends ConnectedSocket {
         if (!isDone) inbox.iterators--;
         isDone = true;
         if (inbox.iterators === 0) inbox.dismiss();
-        if (inbox.iterators === 0 && this.isListenedTo) this.connection.reader?.drop();
+        if (inbox.iterators === 0 && this.isListenedTo) {
+          this.connection.reader?.dropHeard();
+          handOverSoon(this);
+        }
         return { value: undefined, done: true };
       },
       [Symbol.asyncIterator]() {
@@ -159,9 +162,11 @@ export class ClientSocket extends ConnectedSocket {
   }
 
   /** @internal `'message'` listeners get messages at once if an iterator is also active, or after our own close. */
-  heard(data: Buffer, isBinary: boolean): void {
-    const isAtOnce = this.inbox.iterators > 0 || this.connection.reader?.isLeft;
-    if (isAtOnce && this.isListenedTo) this.tell('message', this.told(data, isBinary), isBinary);
+  heard(data: Buffer, isBinary: boolean): boolean {
+    const isAtOnce = this.inbox.iterators > 0 || this.connection.reader?.isLeft === true;
+    const isHeard = isAtOnce && this.isListenedTo;
+    if (isHeard) this.tell('message', this.told(data, isBinary), isBinary);
+    return isHeard;
   }
 
   /** @internal */ take(data: Buffer, isBinary: boolean): void {

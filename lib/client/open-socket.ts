@@ -30,8 +30,9 @@ export interface Reached {
 }
 
 /**
- * Loopback, link-local and private networks, other networks that are not on the public internet (RFC 6890), and IPv6
- * forms that contain IPv4 addresses: translated (RFC 2765), 6to4 and Teredo.
+ * Loopback, link-local and private networks, other networks that are not globally reachable (RFC 6890 and the IANA
+ * registries of special-purpose addresses: protocol assignments, documentation, benchmarks, dummy prefixes, SRv6), and
+ * IPv6 forms that contain IPv4 addresses: translated (RFC 2765), 6to4 and Teredo.
  */
 const PRIVATE = addressList(
   'loopback',
@@ -40,16 +41,28 @@ const PRIVATE = addressList(
   '0.0.0.0/8',
   '100.64.0.0/10',
   '192.0.0.0/24',
+  '192.0.2.0/24',
+  '192.88.99.0/24',
   '198.18.0.0/15',
+  '198.51.100.0/24',
+  '203.0.113.0/24',
   '240.0.0.0/4',
   '224.0.0.0/4',
   '::/96',
   '::ffff:0:0:0/96',
+  '64:ff9b::/104',
   '64:ff9b::7f00:0/104',
   '64:ff9b:1::/48',
-  '2001::/32',
-  '2002::/16',
   '100::/64',
+  '100:0:0:1::/64',
+  // Of the protocol assignments (RFC 2928) those that are not globally reachable; Teredo is the first.
+  '2001::/32',
+  '2001:2::/48',
+  '2001:10::/28',
+  '2001:db8::/32',
+  '2002::/16',
+  '3fff::/20',
+  '5f00::/16',
   'ff00::/8',
   'fec0::/10',
 );
@@ -153,6 +166,7 @@ const ignore = (): void => {};
 
 async function throughAgent(way: Way, agent: ConnectionAgent, ending: Ending): Promise<Reached> {
   const request = new EventEmitter();
+  if (isPlain(agent) && isIP(way.target.host) !== 0) judge(way, isPublicAddress(way.target.host));
   const socket = guard(await ending.race(created(way, agent, request), (late) => guard(late).destroy()));
   const announce = (): void => void request.emit('socket', socket);
   // A proxy has refused: its answer can be read, but nothing can be written.
@@ -166,7 +180,12 @@ async function throughAgent(way: Way, agent: ConnectionAgent, ending: Ending): P
   // end protection
   if (tls.secureConnecting === true) await settle(socket, 'secureConnect', ending);
   else if (socket.connecting) await settle(socket, 'connect', ending);
-  return { socket, isPublic: !isPlain(agent) || isPublicAddress(socket.remoteAddress), announce };
+  const isPublic = !isPlain(agent) || isPublicAddress(socket.remoteAddress);
+  if (way.publicOnly && !isPublic) {
+    socket.destroy();
+    throw intoPrivate();
+  }
+  return { socket, isPublic, announce };
 }
 
 /** Whether nothing can be written to the socket. */
@@ -185,11 +204,18 @@ interface AgentInsides {
   connect?(request: EventEmitter, options: object): Promise<unknown> | unknown;
 }
 
-async function created({ target, tls }: Way, agent: ConnectionAgent, request: EventEmitter): Promise<Socket> {
+async function created(
+  { target, tls, publicOnly }: Way,
+  agent: ConnectionAgent,
+  request: EventEmitter,
+): Promise<Socket> {
   const insides = agent as AgentInsides;
   const { host, port, secure } = target;
   const options = secure ? tlsOptions(target, { ...tls, ...insides.options }) : { ...insides.options };
-  const endpoint = { ...options, host, port, secureEndpoint: secure };
+  const { lookup = lookUp as LookupFunction } = options as { lookup?: LookupFunction };
+  // A name of the same origin may have another address by now.
+  const judged = publicOnly && isPlain(agent) ? { lookup: publicLookup(lookup) } : {};
+  const endpoint = { ...options, ...judged, host, port, secureEndpoint: secure };
   if (typeof insides.connect === 'function') return asSocket(await insides.connect(request, endpoint));
   const protocol = secure ? 'https:' : 'http:';
   if (insides.protocol !== undefined && insides.protocol !== protocol)

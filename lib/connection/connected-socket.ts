@@ -142,7 +142,7 @@ export abstract class ConnectedSocket extends Base implements ConnectionSink {
 
   /** @internal */ abstract get takes(): boolean;
   /** @internal */ abstract get hearsWhenClosing(): boolean;
-  /** @internal */ abstract heard(data: Buffer, isBinary: boolean): void;
+  /** @internal */ abstract heard(data: Buffer, isBinary: boolean): boolean;
   /** @internal */ abstract take(data: Buffer, isBinary: boolean): void;
   /** @internal */ abstract ended(code: number, reason: Buffer): void;
 

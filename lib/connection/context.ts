@@ -29,8 +29,8 @@ export interface ConnectionSink {
   readonly takes: boolean;
   /** @internal Whether messages that arrive after our own close frame are wanted. */
   readonly hearsWhenClosing: boolean;
-  /** @internal Called for each message that is within its limits, when it arrives. */
-  heard(data: Buffer, isBinary: boolean): void;
+  /** @internal Called for each message that is within its limits, when it arrives. Returns whether a listener has got it. */
+  heard(data: Buffer, isBinary: boolean): boolean;
   /**
    * @internal Takes a message, in the order of arrival. The sink calls `connection.finished()` when the place of the
    * message is free again.

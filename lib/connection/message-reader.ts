@@ -27,6 +27,8 @@ const NEVER = Number.POSITIVE_INFINITY;
 interface Message extends Waiting {
   readonly data: Buffer;
   readonly isBinary: boolean;
+  /** A listener has got it already. */
+  readonly isHeard: boolean;
 }
 
 /**
@@ -213,9 +215,9 @@ export class MessageReader implements FrameSink {
     // messages.
     const isOneOfMany = this.readBytes > data.length + LONGEST_HEAD;
     if (isOneOfMany) connection.output.hold();
-    connection.sink.heard(data, isBinary);
+    const isHeard = connection.sink.heard(data, isBinary);
     if (this.left) return;
-    this.enqueue(data, isBinary);
+    this.enqueue(data, isBinary, isHeard);
     if (isOneOfMany && this.isTurnOver) this.yield(false);
   }
 
@@ -267,10 +269,10 @@ export class MessageReader implements FrameSink {
 
   // 5. The queue and fairness
 
-  private enqueue(data: Buffer, isBinary: boolean): void {
+  private enqueue(data: Buffer, isBinary: boolean, isHeard: boolean): void {
     if (this.queue.length === 0 && this.hasPlace && this.takesTurn(data.length)) return this.start(data, isBinary);
     const kept = own(data);
-    this.queue.push({ data: kept, isBinary, size: kept.length, next: undefined });
+    this.queue.push({ data: kept, isBinary, isHeard, size: kept.length, next: undefined });
     this.judgeQueue();
   }
 
@@ -451,6 +453,18 @@ export class MessageReader implements FrameSink {
   /** Discards the messages that wait for a handler. */
   drop(): void {
     this.queue.clear();
+  }
+
+  /** Discards those that a listener has got. */
+  dropHeard(): void {
+    let message = this.queue.clear();
+    while (message !== undefined) {
+      const { next } = message;
+      message.next = undefined;
+      if (!message.isHeard) this.queue.push(message);
+      message = next;
+    }
+    this.judgeQueue();
   }
 
   /** Stops reading and discards what was read. Messages that wait for a handler are kept. */

@@ -171,10 +171,11 @@ export class SecureSocket<Principal = unknown> extends ConnectedSocket {
     return false;
   }
 
-  /** @internal */ heard(data: Buffer, isBinary: boolean): void {
-    if (this.listenerCount('message') === 0) return;
+  /** @internal */ heard(data: Buffer, isBinary: boolean): boolean {
+    if (this.listenerCount('message') === 0) return false;
     this.connection.dispatch.isRead = true;
     this.tell('message', this.told(data, isBinary), isBinary);
+    return true;
   }
 
   /** @internal */ take(data: Buffer, isBinary: boolean): void {

@@ -157,7 +157,7 @@ describe('a redirect into the private network', () => {
   class Public extends HttpAgent {
     createConnection(options: object): Socket {
       const socket = connectTcp(options as never);
-      Object.defineProperty(socket, 'remoteAddress', { value: '203.0.113.7' });
+      Object.defineProperty(socket, 'remoteAddress', { value: '8.8.8.8' });
       return socket;
     }
   }
@@ -215,6 +215,30 @@ describe('a redirect into the private network', () => {
     else expect(told).toEqual(expected);
   });
 
+  it.each(['127.0.0.1', 'localhost'])(
+    'of the same origin, at %s, whose address has become private: a plain agent connects to nobody',
+    async (host) => {
+      const server = await rawServer((socket, request, key) => {
+        if (request.startsWith('GET /new ')) socket.write(upgrade(key));
+        else socket.write(redirect('/new'));
+      });
+      let calls = 0;
+      const agent = Object.assign(new HttpAgent(), {
+        createConnection(options: object) {
+          const socket = connectTcp(options as never);
+          if (calls++ === 0) Object.defineProperty(socket, 'remoteAddress', { value: '8.8.8.8' });
+          return socket;
+        },
+      });
+      const url = `ws://${host}:${server.port}/old`;
+      expect(await rejection(connect(url, { agent }))).toBeInstanceOf(RedirectRefusedError);
+      expect(server.connections).toBe(1);
+      calls = 0;
+      await end(await connect(url, { agent, allowPrivateRedirects: true }));
+      await server.quiet();
+    },
+  );
+
   it('between private addresses is followed', async () => {
     const inner = await willing();
     const server = await rawServer((socket) => void socket.write(redirect(inner.url)));
@@ -249,6 +273,23 @@ describe('a redirect into the private network', () => {
     ['192.0.0.192', false],
     ['198.19.0.1', false],
     ['255.255.255.255', false],
+    ['192.0.2.1', false],
+    ['198.51.100.255', false],
+    ['203.0.113.7', false],
+    ['192.88.99.1', false],
+    ['2001:db8::1', false],
+    ['3fff:fff::1', false],
+    ['2001:2::1', false],
+    ['2001:10::1', false],
+    ['100::1', false],
+    ['100:0:0:1::1', false],
+    ['5f00::1', false],
+    ['64:ff9b::1', false],
+    ['64:ff9b::808:808', true],
+    ['2001:4860:4860::8888', true],
+    ['2001:4:112::1', true],
+    ['192.0.3.1', true],
+    ['198.51.101.1', true],
     ['', false],
     [undefined, false],
     ['172.32.0.1', true],

@@ -160,6 +160,63 @@ describe('one read of messages that inflate a thousandfold', () => {
   });
 });
 
+describe('an iteration that is left', () => {
+  const numbered = (from: number, to: number): Buffer =>
+    Buffer.concat(Array.from({ length: to - from }, (_, at) => frame(String(from + at))));
+  const next = (socket: ClientSocket): Promise<string> =>
+    new Promise((resolve) => socket.once('message', (data) => resolve(String(data))));
+
+  it('once() behind it gets the next message, another iteration the rest: none twice, none lost', async () => {
+    const { socket, peer } = await meet();
+    peer.write(numbered(0, 6));
+    for await (const message of socket) if (message === '1') break;
+    expect(await next(socket)).toBe('2');
+    expect(await next(socket)).toBe('3');
+    for await (const message of socket) {
+      expect(message).toBe('4');
+      break;
+    }
+    expect(await next(socket)).toBe('5');
+    const later = next(socket);
+    peer.write(numbered(6, 8));
+    expect(await later).toBe('6');
+    expect(await next(socket)).toBe('7');
+  });
+
+  it('a listener that came during it gets what waits and it has not got', async () => {
+    const { socket, peer } = await meet();
+    const got: string[] = [];
+    peer.write(numbered(0, 4));
+    for await (const message of socket) {
+      expect(message).toBe('0');
+      await until(() => socket.connection.input.waiting === 3, 'three that wait');
+      socket.on('message', (data) => got.push(String(data)));
+      peer.write(numbered(4, 6));
+      await until(() => got.length === 2, 'two that are told at once');
+      break;
+    }
+    await until(() => got.length === 5, 'those that waited');
+    expect(got).toEqual(['4', '5', '1', '2', '3']);
+    peer.write(numbered(6, 7));
+    await until(() => got.length === 6, 'the next one');
+    expect(got[5]).toBe('6');
+  });
+
+  it('with a listener, what made reading pause is gone, and reading goes on', async () => {
+    const { socket, peer } = await meet({ messages: { maxQueue: 4 } });
+    const got: string[] = [];
+    socket.on('message', (data) => got.push(String(data)));
+    peer.write(numbered(0, 10));
+    for await (const _ of socket) {
+      await until(() => socket.isPaused, 'a pause');
+      break;
+    }
+    peer.write(numbered(10, 12));
+    await until(() => got.includes('11'), 'what came later');
+    expect(new Set(got).size).toBe(got.length);
+  });
+});
+
 describe('an end behind messages that wait', () => {
   const ends: [string, (peer: Socket) => void, Partial<Closed>][] = [
     ['a close frame', (peer) => peer.end(close(4000, 'over')), { code: 4000, reason: 'over', cause: undefined }],
