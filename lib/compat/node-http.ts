@@ -115,6 +115,8 @@ export class HttpConnection {
     const { parser, _handle: handle, destroyed, readableLength } = this.socket as Served;
     if (!parser?.consume || !handle || parser._consumed || destroyed || readableLength > 0) return;
     if (!readsHandle(this.socket)) return;
+    // The stream may have read on: it gives what it has read, when the application resumes it.
+    if (this.socket.isPaused()) return void this.socket.once('resume', () => process.nextTick(consume, this));
     for (const [event, listener] of this.added)
       if (event === 'pause' || event === 'resume') this.socket.on(event, listener);
     parser._consumed = handle._consumed = true;
@@ -163,28 +165,29 @@ export function pushAsRead(socket: Socket, bytes: Buffer): void {
   parseAsRead(socket, () => void (parse === undefined ? socket.push(bytes) : parse.call(socket, bytes)));
 }
 
-/** The callback of Node's parser for a piece of a body; `undefined` where it was not found. */
-let bodyCallback: number | undefined;
+/** The callbacks of Node's parser behind which it lets promises and ticks run; empty where they were not found. */
+let tickingCallbacks: readonly number[] = [];
 
 /**
  * Has `feed` give bytes to the parser of a socket as if the parser had read them from the handle: behind each piece of a
- * body it then lets the promises and ticks of the application run, so that a request can be answered before an error that
- * follows it in the same chunk. Bytes that a stream gives to the parser are all parsed first.
+ * body, or of a long head, it then lets the promises and ticks of the application run, so that a request can be answered
+ * before an error that follows it in the same chunk. Bytes that a stream gives to the parser are all parsed first.
  */
 function parseAsRead(socket: Socket, feed: () => void): void {
   const { parser } = socket as Served;
   const { _tickCallback: runTicks } = process as { _tickCallback?: () => void };
-  const onBody = bodyCallback === undefined ? undefined : parser?.[bodyCallback];
-  if (typeof onBody !== 'function' || typeof runTicks !== 'function' || !readsHandle(socket)) return feed();
-  parser![bodyCallback!] = function (this: unknown, ...args: unknown[]): void {
-    onBody.apply(this, args);
-    runTicks.call(process);
-  };
+  if (!parser || typeof runTicks !== 'function' || !readsHandle(socket)) return feed();
+  const were = tickingCallbacks.map((key) => [key, parser[key] as Listener] as const);
+  for (const [key, callback] of were)
+    parser[key] = function (this: unknown, ...args: unknown[]): void {
+      callback.apply(this, args);
+      runTicks.call(process);
+    };
   try {
     feed();
   } finally {
     // Node keeps parsers for later connections.
-    parser![bodyCallback!] = onBody;
+    for (const [key, callback] of were) parser[key] = callback;
   }
 }
 
@@ -302,26 +305,27 @@ function probeHttp(): string | undefined {
   tabEndsOption = !isUpgrade;
   paths.pop();
   const fourth = new Unconnected() as unknown as Socket;
-  bodyCallback = findBodyCallback(new HttpConnection(server, fourth, NODE_LISTENER), fourth);
+  tickingCallbacks = findTickingCallbacks(new HttpConnection(server, fourth, NODE_LISTENER), fourth);
   paths.pop();
   for (const each of [socket, third, fourth]) each.destroy();
   const isFound = paths.length === 1 && paths[0] === '/found' && upgrades === 1 && isAnswering;
   return isFound ? undefined : "Node's HTTP server reads a connection in an unknown way";
 }
 
-/** Which of the callbacks of Node's parser, which it has under numbers, gets the pieces of a body. */
-function findBodyCallback(connection: HttpConnection, socket: Socket): number | undefined {
+/** Which of the callbacks of Node's parser, which it has under numbers, get the pieces of a body and of a long head. */
+function findTickingCallbacks(connection: HttpConnection, socket: Socket): number[] {
   const { parser } = socket as Served;
-  if (!parser) return undefined;
-  let found: number | undefined;
+  if (!parser) return [];
+  const found = new Set<number>();
   const callbacks = Object.entries(parser).filter(([key, value]) => /^\d+$/.test(key) && typeof value === 'function');
   for (const [key, callback] of callbacks) {
     parser[Number(key)] = function (this: unknown, ...args: unknown[]): unknown {
-      if (args[0] instanceof Uint8Array) found = Number(key);
-      return callback.apply(this, args);
+      if (args[0] instanceof Uint8Array || Array.isArray(args[0])) found.add(Number(key));
+      return (callback as Listener).apply(this, args);
     };
   }
-  connection.feed(Buffer.from('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n.'));
+  const lines = 'A: a\r\n'.repeat(100);
+  connection.feed(Buffer.from(`POST / HTTP/1.1\r\nHost: a\r\n${lines}Content-Length: 1\r\n\r\n.`));
   for (const [key, callback] of callbacks) parser[Number(key)] = callback;
-  return found;
+  return [...found];
 }

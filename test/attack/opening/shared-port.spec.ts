@@ -176,6 +176,43 @@ const acts: fc.Arbitrary<readonly Act[]> = fc
     return end === undefined ? pieces : [...pieces, end];
   });
 
+describe.each(
+  SHARED.flatMap((setup) =>
+    [
+      {
+        how: 'pauses it for a moment',
+        onSocket: (socket: Socket): void => {
+          socket.pause();
+          setTimeout(() => socket.resume(), 15);
+        },
+      },
+      {
+        how: 'reads along',
+        onSocket: (socket: Socket, events: string[]): void =>
+          void socket.on('data', ({ length }: Buffer) => events.push(`data ${length}`)),
+      },
+      { how: 'writes first', onSocket: (socket: Socket): void => void socket.write('hello\r\n') },
+    ].map((listener) => ({ ...listener, setup, name: setup.name })),
+  ),
+)("beside a 'connection' listener that $how: $name", ({ setup, onSocket }) => {
+  const long = get(`Cookie: ${'x'.repeat(6000)}\r\n`);
+  it.each<[string, readonly Act[]]>([
+    ['a request', [get(CLOSE)]],
+    ['a request behind a pause', [30, get(CLOSE)]],
+    ['a head in pieces', ['GET /se', 5, 'en HTTP/1.1\r\n', 5, `Host: a\r\n${CLOSE}`, 5, '\r\n']],
+    ['requests cut anywhere', [get() + long.slice(0, 3000), 5, long.slice(3000) + get(CLOSE)]],
+    ['the same behind a pause', [30, get() + long.slice(0, 3000), 5, long.slice(3000) + get(CLOSE)]],
+    ['bodies in pieces', [`${POST}${POST.slice(0, -3)}`, 5, `llo${get()}`, 40, get(CLOSE)]],
+  ])('%s', async (_, each) => {
+    const pair = await sides(setup, onSocket);
+    try {
+      await compare(pair, each);
+    } finally {
+      await Promise.all([pair.with.close(), pair.without.close()]);
+    }
+  });
+});
+
 describe.each(SHARED)('as if the module was not there: $name', (setup) => {
   let pair: Awaited<ReturnType<typeof sides>>;
   beforeAll(async () => {
@@ -226,6 +263,7 @@ describe.each(SHARED)('as if the module was not there: $name', (setup) => {
     ['a request behind a pause of a few milliseconds', [3, get(CLOSE)]],
     ['a request with a body, and an error behind it in the same chunk', [`${POST}garbage\r\n\r\n`]],
     ['the same on a connection that Node has', [30, `${POST}garbage\r\n\r\n`]],
+    ['a request, and a head of too many fields behind it', [`${get()}${get('A: b\r\n'.repeat(3000))}`]],
     ['two requests with bodies, and an error', [`${POST}${POST}GET /seen HTTP/1.1\r\nHost : a\r\n\r\n`]],
   ])('%s', async (_, each) => {
     await compare(pair, each);
