@@ -32,6 +32,8 @@ const PACKAGES = {
   typescript: '~5.9.0',
 };
 
+const JEST = 'node_modules/jest/bin/jest.js';
+
 const folder = mkdtempSync(join(tmpdir(), 'try-nest-11-'));
 try {
   const app = join(folder, 'app');
@@ -40,6 +42,8 @@ try {
   const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz'));
   const dependencies = { ...PACKAGES, [manifest.name]: `file:${join(folder, tarball)}` };
   writeFileSync(join(app, 'package.json'), JSON.stringify({ private: true, dependencies }));
+  const configuration = readFileSync(join(app, 'jest.config.js'), 'utf8');
+  writeFileSync(join(app, 'jest.plain.config.js'), configuration.replace(/^ *transformIgnorePatterns: .*\n/m, ''));
   install(app);
   for (const config of ['tsconfig.json', 'tsconfig.nodenext.json'])
     run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', config], app, 120);
@@ -52,6 +56,9 @@ try {
 
 function tryWith(node, app) {
   for (const built of ['dist', 'dist-nodenext']) run(node, [`${built}/try.js`], app, 60);
-  run(node, ['node_modules/jest/bin/jest.js'], app, 120);
+  run(node, [JEST], app, 120);
+  // As `nest new` writes it: from 24.9 on Jest can require() ES modules.
+  const [major] = versionOf(node).slice(1).split('.').map(Number);
+  if (major >= 24) run(node, ['--experimental-vm-modules', JEST, '--config', 'jest.plain.config.js'], app, 120);
   console.log(`${manifest.name} ${manifest.version} works in an application of Nest 11 on Node ${versionOf(node)}`);
 }

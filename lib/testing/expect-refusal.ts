@@ -35,9 +35,9 @@ export interface ObservedRefusal {
 }
 
 /**
- * Attempts to connect, and resolves with how the attempt was refused. Rejects with an `AssertionError`, which Jest,
- * Vitest and `node:test` show as one of their own, where it is accepted (the connection is closed again) or refused in
- * another way; with Node's error where nothing listens.
+ * Attempts to connect, and resolves with how the attempt was refused; calls at the same time are made one after the
+ * other. Rejects with an `AssertionError`, which test runners show as one of their own, where the attempt is accepted
+ * (the connection is closed again) or refused in another way; with Node's error where nothing listens.
  *
  * @example await expectRefusal(app, { path: '/chat' }, { status: 401, reason: 'guard' });
  */
@@ -46,7 +46,10 @@ export async function expectRefusal(
   { path = '/', ...options }: RefusedAttempt = {},
   expected: ExpectedRefusal = {},
 ): Promise<ObservedRefusal> {
-  const observed = await observe(app, path, options);
+  // One after the other: an event names neither the attempt nor its port.
+  const observing = lastAttempt.then(() => observe(app, path, options));
+  lastAttempt = observing.catch(() => undefined);
+  const observed = await observing;
   if (observed === undefined) throw assertion(`${path} accepted the connection`, { status: 101 }, expected);
   const { status, reason, detail } = observed;
   const actual = {
@@ -59,6 +62,8 @@ export async function expectRefusal(
   const why = detail === undefined ? '' : ` (${detail})`;
   throw assertion(`${path} was refused with ${status}, reason ${reason ?? 'unknown'}${why}`, actual, expected);
 }
+
+let lastAttempt: Promise<unknown> = Promise.resolve();
 
 const named = (headers: Readonly<Record<string, string>>, names: readonly string[]): object =>
   Object.fromEntries(names.map((name) => [name, headers[name.toLowerCase()]]));

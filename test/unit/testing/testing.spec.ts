@@ -262,6 +262,9 @@ describe('a test client', () => {
   });
 });
 
+@SecureGateway({ path: '/closed', guards: [() => new Promise<boolean>((done) => setTimeout(done, 50, false))] })
+class ClosedGateway {}
+
 describe('expectRefusal()', () => {
   const start = async (options = {}): Promise<TestApp> =>
     (running = await startApp({ gateways: [WhoGateway], options }));
@@ -301,6 +304,17 @@ describe('expectRefusal()', () => {
     expect(error).toBeInstanceOf(AssertionError);
     expect(error).toMatchObject({ actual, expected });
     expect((error as Error).message).toMatch(/^\/who was refused with 401, reason guard.*; expected \{/);
+  });
+
+  it('tells the reasons of attempts apart that are made at the same time', async () => {
+    running = await startApp({ gateways: [ClosedGateway] });
+    const evil = { path: '/closed', origin: 'https://evil.example' };
+    const refusals = [{ path: '/closed' }, evil, { path: '/closed' }].map((each) => expectRefusal(running!.app, each));
+    expect((await Promise.all(refusals)).map(({ status, reason }) => [status, reason])).toEqual([
+      [403, 'guard'],
+      [403, 'origin'],
+      [403, 'guard'],
+    ]);
   });
 
   it('knows a connection that ends without a response', async () => {
