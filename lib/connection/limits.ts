@@ -6,7 +6,8 @@ type Groups = Settings['messages'] & Settings['buffers'] & Settings['keepalive']
 
 /** The value of a limit that is absent or was removed. */
 const NEVER = Number.POSITIVE_INFINITY;
-const NO_RATE: ResolvedRate = Object.freeze({ limit: NEVER, window: 1 });
+/** Every debt is within its window, also where two clocks are read for one bucket. */
+const NO_RATE: ResolvedRate = Object.freeze({ limit: NEVER, window: Number.MAX_SAFE_INTEGER });
 
 /** The type of a setting as a connection reads it: `null` and `undefined` are replaced by `Infinity`. */
 type Limit<T> = T extends null | undefined ? never : T;

@@ -50,6 +50,8 @@ export class MessageReader implements FrameSink {
   running = 0;
   /** When the current read, or the current turn, started. */
   turnStart = 0;
+/** When the frames being parsed count as received: at the read, or when parsing went on after a pause. */
+  private parsedAt = 0;
   /** Number of messages received, and their bytes. */
   messages = 0;
   bytes = 0;
@@ -86,7 +88,7 @@ export class MessageReader implements FrameSink {
   /** Handles one read of the transport. */
   read(chunk: Buffer): void {
     const { context } = this.connection;
-    this.turnStart = context.clock.now();
+    this.turnStart = this.parsedAt = context.clock.now();
     this.turnBytes = 0;
     this.readBytes = chunk.length;
     context.scheduler.turn++;
@@ -103,7 +105,7 @@ export class MessageReader implements FrameSink {
     const { connection, parser, queue } = this;
     if (!parser.isMidMessage) this.assemblySince = 0;
     else if (this.assemblySince === 0 || this.completedOne) {
-      this.assemblySince = Math.max(this.turnStart, 1);
+      this.assemblySince = Math.max(this.parsedAt, 1);
       connection.schedule(this.assemblyBy);
     }
     this.completedOne = false;
@@ -126,8 +128,7 @@ export class MessageReader implements FrameSink {
     const { connection } = this;
     if (this.discarding) return void this.afterEnd();
     // protection: fragments cost of the message rate
-    if (!this.rates.fragment(connection.context.clock.now(), connection.context.limits))
-      this.breach('message rate exceeded');
+    if (!this.rates.fragment(this.parsedAt, connection.context.limits)) this.breach('message rate exceeded');
     // end protection
   }
 
@@ -179,7 +180,7 @@ export class MessageReader implements FrameSink {
   private inflatedLater(result: Inflated, isBinary: boolean): void {
     if (this.inflatingBytes === 0) return;
     this.inflatingBytes = 0;
-    this.turnStart = this.connection.context.clock.now();
+    this.turnStart = this.parsedAt = this.connection.context.clock.now();
     this.turnBytes = 0;
     this.inflated(result, isBinary);
     this.gate.resume(Pause.INFLATING);
@@ -199,7 +200,7 @@ export class MessageReader implements FrameSink {
   // 4. Whole messages, and their rates
 
   private arrive(data: Buffer, isBinary: boolean, charge: number): void {
-    const { connection, turnStart: now } = this;
+    const { connection, parsedAt: now } = this;
     const { limits } = connection.context;
     this.completedOne = true;
     if (this.discarding) return void this.afterEnd();
@@ -242,7 +243,7 @@ export class MessageReader implements FrameSink {
   charge(bytes: number): void {
     this.runningBytes += bytes;
     // protection: the structure of a message costs of the rate of bytes
-    this.spend(bytes, this.turnStart);
+    this.spend(bytes, this.parsedAt);
     // end protection
     this.judgeQueue();
     // Small amounts are reported to the budget together with the rest of the read or turn.
@@ -305,7 +306,7 @@ export class MessageReader implements FrameSink {
   /** Called by the scheduler when it is this connection's turn. */
   proceed(): void {
     this.yielded = false;
-    this.turnStart = this.connection.context.clock.now();
+    this.turnStart = this.parsedAt = this.connection.context.clock.now();
     this.turnBytes = 0;
     this.handOver(true);
     this.gate.resume(Pause.TURN);
@@ -433,6 +434,8 @@ export class MessageReader implements FrameSink {
 
   /** @internal Called by the gate. */
   goOn(parses: boolean): void {
+    this.parsedAt = this.connection.context.clock.now();
+    if (this.turnBytes === 0) this.turnStart = this.parsedAt;
     if (parses) this.parser.resume();
     if (!this.yielded) this.handOver();
     if (parses) this.parsed();

@@ -1,0 +1,201 @@
+import type { Socket } from 'node:net';
+import { Duplex } from 'node:stream';
+import { resolveSettings } from '../../../lib/config/resolve.js';
+import type { SecureWsOptions } from '../../../lib/config/settings.js';
+import { Connection } from '../../../lib/connection/connection.js';
+import type { ConnectionContext, ConnectionSink } from '../../../lib/connection/context.js';
+import { clientLimitsOf, limitsOf } from '../../../lib/connection/limits.js';
+import { MemoryBudget } from '../../../lib/connection/memory-budget.js';
+import { type AsyncContext, captureContext } from '../../../lib/net/async-context.js';
+import { FairScheduler } from '../../../lib/net/fair-scheduler.js';
+import { type Clock, TimerWheel } from '../../../lib/net/timer-wheel.js';
+import type { Role } from '../../../lib/protocol/frame.js';
+import { GatewayCounters } from '../../../lib/telemetry/metrics.js';
+
+/** Time that passes when the test says so; with `step`, also by so many milliseconds at each look. */
+export class ManualClock implements Clock {
+  time = 10_000;
+  step = 0;
+  private callback: ((now?: number) => void) | undefined;
+
+  now = (): number => {
+    this.time += this.step;
+    return this.time;
+  };
+
+  every(_interval: number, callback: (now?: number) => void): () => void {
+    this.callback = callback;
+    return () => {
+      this.callback = undefined;
+    };
+  }
+
+  pass(ms: number, tick = 50): void {
+    for (const until = this.time + ms; this.time < until; ) {
+      this.time = Math.min(until, this.time + tick);
+      this.callback?.();
+    }
+  }
+}
+
+/** What the kernel does with a write: takes it at once, takes it when {@link KernelSocket.release} is called, or fails. */
+export type Kernel = 'now' | 'later' | 'error';
+
+/**
+ * The stream machinery of Node's own, as `net.Socket` has it (corking, `'drain'`, callbacks in a later tick), over a
+ * kernel that the test plays.
+ */
+export class KernelSocket extends Duplex {
+  timeout = 0;
+  /** What each write does; the last one goes for all that follow. */
+  kernel: () => Kernel = () => 'now';
+  /** What the kernel has taken. */
+  readonly taken: Buffer[] = [];
+  /** Calls of `_write` and `_writev`: each is a system call of a socket. */
+  calls = 0;
+  ended = false;
+  private given = 0;
+  private waiting: (() => void) | undefined;
+
+  constructor(readonly encrypted: true | undefined = undefined) {
+    super({ decodeStrings: false, highWaterMark: 16 * 1024, allowHalfOpen: true });
+    if (encrypted === undefined) delete (this as { encrypted?: true }).encrypted;
+  }
+
+  /** As that of `net.Socket`: all bytes that it was given, be they sent or not. */
+  get bytesWritten(): number {
+    return this.given;
+  }
+
+  override write(chunk: unknown, ...rest: unknown[]): boolean {
+    this.given += (chunk as { length: number }).length;
+    return super.write(chunk, ...(rest as [BufferEncoding]));
+  }
+
+  override _read(): void {}
+
+  override _write(chunk: Buffer | string, encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
+    this.take([{ chunk, encoding }], callback);
+  }
+
+  override _writev(
+    chunks: { chunk: Buffer | string; encoding: BufferEncoding }[],
+    callback: (error?: Error | null) => void,
+  ): void {
+    this.take(chunks, callback);
+  }
+
+  override _final(callback: () => void): void {
+    this.ended = true;
+    callback();
+  }
+
+  setNoDelay(): this {
+    return this;
+  }
+
+  resetAndDestroy(): this {
+    return this.destroy();
+  }
+
+  /** The kernel takes what it did not take at once. */
+  release(): void {
+    const { waiting } = this;
+    this.waiting = undefined;
+    waiting?.();
+  }
+
+  get isWaiting(): boolean {
+    return this.waiting !== undefined;
+  }
+
+  private take(
+    chunks: readonly { chunk: Buffer | string; encoding: BufferEncoding }[],
+    callback: (error?: Error | null) => void,
+  ): void {
+    this.calls++;
+    const kernel = this.kernel();
+    if (kernel === 'error') return callback(new Error('EPIPE'));
+    const done = (): void => {
+      for (const { chunk, encoding } of chunks)
+        this.taken.push(typeof chunk === 'string' ? Buffer.from(chunk, encoding) : Buffer.from(chunk));
+      callback();
+    };
+    if (kernel === 'now') done();
+    else this.waiting = done;
+  }
+}
+
+/** A connection without an application: what it is told is noted. */
+export class BareConnection extends Connection {
+  readonly account = undefined;
+  readonly asyncContext: AsyncContext = captureContext();
+  readonly reported: unknown[] = [];
+  protected readonly stallCause = 'peer does not read';
+
+  report(error: unknown): void {
+    this.reported.push(error);
+  }
+
+  protected override pauseForOutput(): void {}
+}
+
+export interface Bare {
+  readonly connection: BareConnection;
+  readonly socket: KernelSocket;
+  readonly clock: ManualClock;
+  readonly wheel: TimerWheel;
+  readonly scheduler: FairScheduler;
+  readonly budget: MemoryBudget;
+  /** Messages that the sink was given. */
+  readonly messages: string[];
+  /** Close codes that the sink was told. */
+  readonly ends: number[];
+}
+
+export interface BareOptions {
+  readonly role?: Role;
+  readonly options?: SecureWsOptions;
+  /** Paths of the settings that the call of a client names. */
+  readonly named?: readonly string[];
+  readonly encrypted?: true;
+  /** Takes a message; `finished` is to be called for it. Without it every message is done at once. */
+  readonly take?: (data: Buffer, connection: BareConnection) => void;
+}
+
+/** A whole connection over a kernel, a clock and an application that the test plays. */
+export function bareConnection(given: BareOptions = {}): Bare {
+  const { role = 'server', options = {}, named = [], encrypted, take } = given;
+  const { settings } = resolveSettings(options, { get: () => undefined, names: [] });
+  const limits = role === 'server' ? limitsOf(settings) : clientLimitsOf(settings, new Set(named));
+  const clock = new ManualClock();
+  const [wheel, scheduler, budget] = [new TimerWheel(clock, 50), new FairScheduler(), new MemoryBudget(1e9, 1e9)];
+  const counters = new GatewayCounters();
+  const context: ConnectionContext = { role, limits, budget, clock, wheel, scheduler, counters, random: () => 0.5 };
+  const socket = new KernelSocket(encrypted);
+  const messages: string[] = [];
+  const ends: number[] = [];
+  const sink: ConnectionSink = {
+    takes: true,
+    hearsWhenClosing: false,
+    heard: () => undefined,
+    take(data) {
+      messages.push(data.toString());
+      if (take === undefined) connection.finished(data.length);
+      else take(data, connection);
+    },
+    pinged: () => undefined,
+    ponged: () => undefined,
+    failed: () => undefined,
+    ended: (code) => void ends.push(code),
+  };
+  const connection: BareConnection = new BareConnection(context, socket as unknown as Socket, sink, {
+    deflate: undefined,
+    subprotocol: undefined,
+  });
+  connection.begin(Buffer.alloc(0));
+  return { connection, socket, clock, wheel, scheduler, budget, messages, ends };
+}
+
+/** A turn of the event loop, with the ticks and immediates that were due. */
+export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
