@@ -53,7 +53,7 @@ export class FrameWriter {
   /** The last ping that could not be answered yet. */
   private lastPing: Buffer | undefined = undefined;
   private readonly stall = new StallWatch();
-  private onWritten: (() => void) | undefined = undefined;
+  private onWritten: SendCallback | undefined = undefined;
   private onPrepared: ((bytes: Buffer) => void) | undefined = undefined;
 
   constructor(private readonly connection: ConnectionCore) {
@@ -180,7 +180,7 @@ export class FrameWriter {
     if (this.queue.length === 0) this.connection.transport.end();
   }
 
-  /** Discards the queued frames and accepts no more. A partly written frame is completed. */
+  /** Discards the queued frames and accepts no more. A partly written frame is completed while the socket is open. */
   drop(): void {
     const { queue } = this;
     this.lastPing = undefined;
@@ -188,7 +188,8 @@ export class FrameWriter {
     this.unready.length = 0;
     this.lostBytes += this.deferredBytes;
     this.deferred.length = this.deferredBytes = 0;
-    const kept = (queue.first?.written ?? 0) > 0 ? queue.shift() : undefined;
+    const isPartlyWritten = (queue.first?.written ?? 0) > 0;
+    const kept = isPartlyWritten && !this.connection.transport.destroyed ? queue.shift() : undefined;
     for (let item = queue.clear(); item !== undefined; item = item.next) {
       this.lostBytes += item.size;
       item.lose();
@@ -406,9 +407,10 @@ export class FrameWriter {
     else transport.write(frame, then as () => void);
   }
 
-  private get whenWritten(): () => void {
-    this.onWritten ??= () => {
-      if (this.watching && this.hasRoom) this.review(this.connection.context.clock.now());
+  private get whenWritten(): SendCallback {
+    this.onWritten ??= (error) => {
+      // A socket that fails is given nothing more: within Node's own loop over what it has buffered, that is called back twice.
+      if (!error && this.watching && this.hasRoom) this.review(this.connection.context.clock.now());
     };
     return this.onWritten;
   }
@@ -418,7 +420,7 @@ export class FrameWriter {
     if (callback === undefined) return whenWritten;
     return (error) => {
       callback(error);
-      whenWritten();
+      whenWritten(error);
     };
   }
 

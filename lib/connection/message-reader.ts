@@ -50,7 +50,7 @@ export class MessageReader implements FrameSink {
   running = 0;
   /** When the current read, or the current turn, started. */
   turnStart = 0;
-/** When the frames being parsed count as received: at the read, or when parsing went on after a pause. */
+  /** When the frames being parsed count as received: at the read, or when parsing went on after a pause. */
   private parsedAt = 0;
   /** Number of messages received, and their bytes. */
   messages = 0;

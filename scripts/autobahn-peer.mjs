@@ -1,0 +1,80 @@
+// The peer that the Autobahn test suite (crossbario/autobahn-testsuite, which is not part of this project) talks to: it
+// sends back each message as it came. Needs `npm run build`.
+//
+//     node scripts/autobahn-peer.mjs server                          for `wstest -m fuzzingclient`
+//     node scripts/autobahn-peer.mjs client ws://127.0.0.1:9001      for `wstest -m fuzzingserver`
+//
+// The server listens on two ports until it gets SIGTERM: 9011, shared with HTTP, with `compression.mode` `shared`, and
+// 9012, dedicated, with `dedicated`. The client runs all cases with either mode, as agents of their own. Both raise
+// the limits that cases 9.* and 12.* are above: 16 MiB a message, 65 536 fragments, thousands of messages a second.
+import 'reflect-metadata';
+import { Module } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { connect, SecureGateway, SecureWsModule } from 'nest-secure-ws';
+
+const SHARED_PORT = 9011;
+const DEDICATED_PORT = 9012;
+const messages = { maxSize: '16mb', maxQueueBytes: '64mb', maxFragments: 70_000, assemblyTimeout: '2m' };
+const buffers = { maxBuffered: '64mb', writeLimit: '1mb' };
+const rates = { rate: '1000000/1s', byteRate: '1gb/1s', controlRate: '1000/1s' };
+/** Every message is compressed, and the windows that cases 13.* ask for are there. */
+const compression = { threshold: 0, windowBits: 15 };
+const MODES = ['shared', 'dedicated'];
+
+/** A gateway that reads messages itself. */
+function echoGateway(mode, ...port) {
+  class EchoGateway {
+    handleConnection(socket) {
+      socket.on('message', (data, isBinary) => socket.send(data, { binary: isBinary }));
+    }
+  }
+  SecureGateway(...port, { path: '/', compression: { mode }, messages: { ...messages, ...rates }, buffers })(
+    EchoGateway,
+  );
+  return EchoGateway;
+}
+
+async function serve() {
+  class AppModule {}
+  const options = {
+    listen: { host: '127.0.0.1' },
+    compression,
+    connections: { rate: '100000/1s' },
+    messages: { byteRatePerIp: '1gb/1s' },
+    buffers: { maxPerIp: '256mb' },
+  };
+  Module({
+    imports: [SecureWsModule.forRoot(options)],
+    providers: [echoGateway('shared'), echoGateway('dedicated', DEDICATED_PORT)],
+  })(AppModule);
+  const app = await NestFactory.create(AppModule, { logger: ['warn', 'error'] });
+  app.enableShutdownHooks();
+  await app.listen(SHARED_PORT, '127.0.0.1');
+  console.log(`shared: ws://127.0.0.1:${SHARED_PORT}/ dedicated: ws://127.0.0.1:${DEDICATED_PORT}/`);
+}
+
+/** The text that a path of the test suite's server answers with. */
+async function ask(url) {
+  const socket = await connect(url);
+  for await (const answer of socket) return answer;
+}
+
+async function runCases(base) {
+  const count = Number(await ask(`${base}/getCaseCount`));
+  for (const mode of MODES) {
+    const agent = `nest-secure-ws-${mode}`;
+    for (let number = 1; number <= count; number++) {
+      const url = `${base}/runCase?case=${number}&agent=${agent}`;
+      const socket = await connect(url, { messages, buffers, compression: { ...compression, mode } });
+      for await (const message of socket) socket.send(message);
+      await socket.closed;
+    }
+    for await (const _ of await connect(`${base}/updateReports?agent=${agent}`));
+    console.log(`${agent}: ${count} cases`);
+  }
+}
+
+const [role, url] = process.argv.slice(2);
+if (role === 'server') await serve();
+else if (role === 'client' && url) await runCases(url.replace(/\/$/, ''));
+else throw new Error('say which: server, or client and the URL of the test suite');

@@ -1,0 +1,233 @@
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import { plainFrame } from '../../../lib/protocol/encoder.js';
+import { FIN, Opcode, type Role } from '../../../lib/protocol/frame.js';
+import { runs } from '../../support/runs.js';
+import { parserOf, Recorder } from '../protocol/support.js';
+import { type Bare, bareConnection, type Kernel, turn } from './support.js';
+
+/**
+ * The writer over the stream machinery of Node's own and a kernel that takes what it likes, when it likes: whatever the
+ * order of events, every frame leaves once, in its order, and nothing waits for an event that has been.
+ */
+
+type Step =
+  | { readonly do: 'text' | 'binary' | 'fragments' | 'shared'; readonly size: number; readonly callback: boolean }
+  | { readonly do: 'blob' | 'ping'; readonly size: number }
+  | { readonly do: 'kernel'; readonly kernel: Kernel }
+  | { readonly do: 'release' | 'turn' | 'tick' | 'wheel' | 'hold' | 'flush' };
+
+/** Sizes around every border: short frames, `highWaterMark`, what is not copied, a slice of TLS, what the writer gives a socket. */
+const size = fc.oneof(
+  { weight: 4, arbitrary: fc.integer({ min: 0, max: 300 }) },
+  fc.constantFrom(125, 126, 15_990, 16_000, 16_384, 16_385, 32_768, 32_769, 65_535, 65_536, 81_000, 200_000),
+);
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      do: fc.constantFrom('text', 'binary', 'fragments', 'shared'),
+      size,
+      callback: fc.boolean(),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('blob', 'ping'), size: fc.integer({ min: 0, max: 125 }) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('kernel'), kernel: fc.constantFrom('now', 'later') }) },
+  { weight: 6, arbitrary: fc.record({ do: fc.constantFrom('release', 'turn', 'tick', 'wheel', 'hold', 'flush') }) },
+) as fc.Arbitrary<Step>;
+
+/** What the application has asked for, in the order in which it must arrive, and how often it was called back. */
+class Model {
+  readonly expected: string[] = [];
+  readonly called: (Error | undefined | null)[][] = [];
+  readonly blobs: Promise<unknown>[] = [];
+  private deferred: string[] | undefined;
+  private count = 0;
+
+  constructor(readonly bare: Bare) {}
+
+  async take(step: Step): Promise<void> {
+    const { connection, socket, clock } = this.bare;
+    const { output } = connection;
+    switch (step.do) {
+      case 'text': {
+        const text = this.payload(step.size);
+        this.expect(`text ${text}`);
+        if (step.callback || this.deferred !== undefined) output.send(text, {}, this.callback(step.callback));
+        else output.sendText(text);
+        return;
+      }
+      case 'binary': {
+        const text = this.payload(step.size);
+        this.expect(`binary ${text}`);
+        return output.send(Buffer.from(text), {}, this.callback(step.callback));
+      }
+      case 'fragments': {
+        const text = this.payload(step.size);
+        this.expect(`text ${text}`);
+        output.send(text.slice(0, 1), { fin: false }, this.callback(step.callback));
+        // Of many peers: it waits for the last fragment.
+        if (connection.context.role === 'server' && step.callback) this.share(5);
+        output.send(text.slice(1), { fin: true }, this.callback(step.callback));
+        this.undefer();
+        return;
+      }
+      case 'shared':
+        return this.share(step.size);
+      case 'blob': {
+        const text = this.payload(step.size);
+        this.expect(`binary ${text}`);
+        const blob = new Blob([text]);
+        this.blobs.push(blob.arrayBuffer());
+        return output.send(blob, {}, this.callback(true));
+      }
+      case 'ping': {
+        const text = `${this.count++}`.padEnd(step.size, 'p').slice(0, 125);
+        this.expected.push(`ping ${Buffer.from(text).toString('hex')}`);
+        return output.control(Opcode.PING, Buffer.from(text), this.callback(true));
+      }
+      case 'kernel':
+        socket.kernel = () => step.kernel;
+        return;
+      case 'release':
+        return socket.release();
+      case 'turn':
+        return turn();
+      case 'tick':
+        return new Promise((resolve) => process.nextTick(resolve));
+      case 'wheel':
+        return clock.pass(50);
+      case 'hold':
+        return output.hold();
+      case 'flush':
+        return output.flush();
+    }
+  }
+
+  /** The kernel takes everything from now on, and no clock ticks: what has happened must be enough. */
+  async settle(): Promise<void> {
+    const { connection, socket } = this.bare;
+    connection.writer?.flush();
+    socket.kernel = () => 'now';
+    await Promise.all(this.blobs);
+    for (let left = 20; left > 0; left--) {
+      socket.release();
+      await turn();
+    }
+  }
+
+  get received(): string[] {
+    const recorder = new Recorder();
+    const role = this.bare.connection.context.role === 'server' ? 'client' : 'server';
+    const parser = parserOf(recorder, { role, limits: { maxSize: 1e7, maxFragments: 1e6 } });
+    for (const chunk of this.bare.socket.taken) parser.push(chunk);
+    const whole = recorder.said.filter(([kind]) => kind !== 'fragment');
+    return whole.map(([kind, data]) => `${kind} ${kind === 'binary' ? Buffer.from(data as string, 'hex') : data}`);
+  }
+
+  private share(length: number): void {
+    const text = this.payload(length);
+    const { role } = this.bare.connection.context;
+    if (role === 'client') return;
+    if (this.bare.connection.isOpen) (this.deferred ?? this.expected).push(`text ${text}`);
+    this.bare.connection.output.sendShared(plainFrame(FIN | Opcode.TEXT, Buffer.from(text)), text.length);
+  }
+
+  private undefer(): void {
+    this.expected.push(...(this.deferred ?? []));
+    this.deferred = undefined;
+  }
+
+  private expect(what: string): void {
+    this.expected.push(what);
+  }
+
+  private payload(length: number): string {
+    return `${this.count++}:`.padEnd(length, 'x');
+  }
+
+  private callback(is: boolean): ((error?: Error) => void) | undefined {
+    if (!is) return undefined;
+    const calls: (Error | undefined | null)[] = [];
+    this.called.push(calls);
+    return (error) => void calls.push(error);
+  }
+}
+
+const OPTIONS = {
+  keepalive: { pingInterval: null },
+  buffers: { maxBuffered: '512mb', stallTimeout: '1h' },
+} as const;
+const VARIANTS: readonly [Role, true | undefined][] = [
+  ['server', undefined],
+  ['server', true],
+  ['client', undefined],
+  ['client', true],
+];
+
+describe.each(VARIANTS)('the writer of a %s (TLS: %s)', (role, encrypted) => {
+  const start = (): Model => new Model(bareConnection({ role, options: OPTIONS, ...(encrypted && { encrypted }) }));
+
+  it('sends each frame once, in order, calls back once, and keeps nothing once the kernel takes it', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+        const model = start();
+        const { connection, wheel, budget } = model.bare;
+        for (const each of steps) await model.take(each);
+        await model.settle();
+        const { writer } = connection;
+        expect(model.received).toEqual(model.expected);
+        expect(model.called.map((calls) => calls.length)).toEqual(model.called.map(() => 1));
+        expect(model.called.every(([error]) => error == null)).toBe(true);
+        expect([writer?.pending ?? 0, writer?.held ?? 0]).toEqual([0, 0]);
+        model.bare.clock.pass(100);
+        expect([model.bare.socket.listenerCount('drain'), budget.held]).toEqual([0, 0]);
+        connection.kill();
+        await turn();
+        expect([wheel.size, model.bare.ends.length]).toEqual([0, 1]);
+      }),
+      { numRuns: runs(500) },
+    );
+  });
+
+  it.each(['close', 'end', 'kill', 'give up', 'error', 'peer'] as const)(
+    'whatever comes before %s, everybody is called back once, and nothing is left',
+    async (how) => {
+      await fc.assert(
+        fc.asyncProperty(fc.array(step, { maxLength: 20 }), fc.array(step, { maxLength: 8 }), async (steps, after) => {
+          const model = start();
+          const { connection, socket, wheel, budget, clock } = model.bare;
+          for (const each of steps) await model.take(each);
+          if (how === 'close') connection.close(1000, 'over');
+          else if (how === 'end') connection.transportEnded();
+          else if (how === 'kill') connection.kill();
+          else if (how === 'give up') connection.endForMemory('test');
+          else if (how === 'error') socket.kernel = () => 'error';
+          else socket.destroy();
+          const known = model.expected.length;
+          const sent = model.called.length;
+          for (const each of after) if (each.do !== 'ping' && each.do !== 'kernel') await model.take(each);
+          if (how !== 'error') await model.settle();
+          else {
+            connection.writer?.flush();
+            connection.output.send('for the error', {}, undefined);
+            socket.release();
+          }
+          for (let left = 10; left > 0; left--) await turn();
+          clock.pass(30_000);
+          for (let left = 10; left > 0; left--) await turn();
+          expect(model.called.map((calls) => calls.length)).toEqual(model.called.map(() => 1));
+          // What is sent after the end is told that it was not.
+          if (how !== 'error')
+            for (const [error] of model.called.slice(sent)) expect(error?.message).toMatch(/not open|destroyed/);
+          const received = model.received.filter((each) => !each.startsWith('close'));
+          // What arrived is the beginning of what was sent, and all of it where the end was orderly.
+          expect(received).toEqual(model.expected.slice(0, received.length));
+          if (how === 'close' || how === 'end') expect(received).toHaveLength(known);
+          expect([budget.held, wheel.size, model.bare.ends.length]).toEqual([0, 0, 1]);
+        }),
+        { numRuns: runs(100) },
+      );
+    },
+  );
+});
