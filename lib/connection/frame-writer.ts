@@ -487,8 +487,7 @@ export class FrameWriter {
     // protection: slow readers are closed
     if (this.held - this.oversize > limits.maxBuffered && !this.refused) return connection.endForMemory('slow reader');
     // end protection
-    // Queued frames must be reviewed again, even if the socket has taken everything that it was given.
-    if (!this.watching || this.queue.length > 0 || pending > limits.writeLimit) this.watch(clock.now(), pending);
+    if (!this.watching || pending > limits.writeLimit) this.watch(clock.now(), pending);
     connection.settle();
   }
 
