@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { plainFrame } from '../../../lib/protocol/encoder.js';
 import { FIN, Opcode, type Role } from '../../../lib/protocol/frame.js';
+import { FrameRun } from '../../../lib/protocol/frame-run.js';
 import { runs } from '../../support/runs.js';
 import { parserOf, Recorder } from '../protocol/support.js';
 import { type Bare, bareConnection, type Kernel, turn } from './support.js';
@@ -130,7 +131,7 @@ class Model {
     const { role } = this.bare.connection.context;
     if (role === 'client') return;
     if (this.bare.connection.isOpen) (this.deferred ?? this.expected).push(`text ${text}`);
-    this.bare.connection.output.sendShared(plainFrame(FIN | Opcode.TEXT, Buffer.from(text)), text.length);
+    this.bare.connection.output.sendShared(new FrameRun(plainFrame(FIN | Opcode.TEXT, Buffer.from(text))), text.length);
   }
 
   private undefer(): void {

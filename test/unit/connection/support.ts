@@ -75,14 +75,14 @@ export class KernelSocket extends Duplex {
   override _read(): void {}
 
   override _write(chunk: Buffer | string, encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
-    this.take([{ chunk, encoding }], callback);
+    this.accept([{ chunk, encoding }], callback);
   }
 
   override _writev(
     chunks: { chunk: Buffer | string; encoding: BufferEncoding }[],
     callback: (error?: Error | null) => void,
   ): void {
-    this.take(chunks, callback);
+    this.accept(chunks, callback);
   }
 
   override _final(callback: () => void): void {
@@ -109,7 +109,7 @@ export class KernelSocket extends Duplex {
     return this.waiting !== undefined;
   }
 
-  private take(
+  private accept(
     chunks: readonly { chunk: Buffer | string; encoding: BufferEncoding }[],
     callback: (error?: Error | null) => void,
   ): void {
@@ -178,7 +178,7 @@ export function bareConnection(given: BareOptions = {}): Bare {
   const sink: ConnectionSink = {
     takes: true,
     hearsWhenClosing: false,
-    heard: () => undefined,
+    heard: () => false,
     take(data) {
       messages.push(data.toString());
       if (take === undefined) connection.finished(data.length);
