@@ -82,6 +82,41 @@ export class HeadScheduler {
   }
 }
 
+/** What one turn does of it, at least, and the share of what waits: however fast more comes, it does not pile up. */
+export const ENDS_PER_TURN = 16;
+const SHARE_PER_TURN = 8;
+
+/**
+ * Ends of connections that others must not wait for: the refusals of unfinished heads, and connections dropped for
+ * newcomers. To close one frees what the kernel holds of it, which takes 0.1 ms for a megabyte.
+ */
+export class EndScheduler {
+  private ends: (() => void)[] = [];
+  private isArmed = false;
+
+  constructor(private readonly schedule: (run: () => void) => void = onNextTurn) {}
+
+  /** Runs `end` in one of the next turns of the event loop. */
+  add(end: () => void): void {
+    this.ends.push(end);
+    this.arm();
+  }
+
+  private arm(): void {
+    if (this.isArmed) return;
+    this.isArmed = true;
+    this.schedule(this.run);
+  }
+
+  private readonly run = (): void => {
+    this.isArmed = false;
+    const { ends } = this;
+    const due = ends.splice(0, Math.max(ENDS_PER_TURN, ends.length / SHARE_PER_TURN));
+    if (ends.length > 0) this.arm();
+    for (const end of due) end();
+  };
+}
+
 /** In the async context of no connection. */
 const onNextTurn = (run: () => void): void =>
   void runInFork(undefined, setImmediate as (callback: () => void) => unknown, undefined, run);

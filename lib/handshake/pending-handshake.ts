@@ -4,7 +4,7 @@ import { ABANDONED } from '../admission/guard-runner.js';
 import type { PendingPlace } from '../admission/pending-registry.js';
 import type { ClientRoute } from '../http/forwarding.js';
 import type { RequestHead } from '../http/head.js';
-import { COMPLETE, FAULT, type HeadMeter, type HeadVerdict, MORE } from '../http/head-meter.js';
+import { COMPLETE, FAULT, firstLook, type HeadMeter, type HeadVerdict, MORE } from '../http/head-meter.js';
 import { parseRequestHead } from '../http/head-parser.js';
 import { ByteAccumulator } from '../http/partial-head.js';
 import { consentLine } from '../http/probe-consent.js';
@@ -147,13 +147,16 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     this.transport.read(tls);
   }
 
-  /** Takes a connection whose first bytes `meter` has read; they ask for a WebSocket. */
-  begin(meter: HeadMeter, verdict: HeadVerdict, size: number): void {
+  /**
+   * Takes a connection whose first bytes `meter` has read; they ask for a WebSocket. `rest`: what else was in the first
+   * chunk, not parsed yet.
+   */
+  begin(meter: HeadMeter, verdict: HeadVerdict, size: number, rest: Buffer): void {
     this.state = State.HEAD;
     this.meter = meter;
     this.received = true;
     this.transport.read();
-    this.onVerdict(meter, verdict, size);
+    this.onVerdict(meter, verdict, size, rest);
   }
 
   /**
@@ -223,7 +226,10 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
   evict(): void {
     // One that lingers was refused, and told of, already.
     if (this.state !== State.LINGERING) this.report(EVICTED);
-    this.drop();
+    this.release('dropped');
+    const { transport } = this;
+    transport.pause();
+    this.context.endScheduler.add(() => transport.destroy());
   }
 
   /** The application shuts down. What waits for a response is its response's. */
@@ -275,26 +281,43 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     // protection: a TLS hello gets no plaintext answer
     if (!this.received && this.listener.isDedicated && chunk[0] === TLS_HELLO) return this.drop();
     // end protection
+    const first = this.received ? chunk : firstLook(chunk);
     this.received = true;
     const meter = this.meter!;
-    this.onVerdict(meter, meter.push(chunk), chunk.length);
+    this.onVerdict(meter, meter.push(first), first.length, chunk.subarray(first.length));
   }
 
-  private onVerdict(meter: HeadMeter, verdict: HeadVerdict, size: number): void {
+  /** `rest`: what else was in the chunk, not parsed yet. */
+  private onVerdict(meter: HeadMeter, verdict: HeadVerdict, size: number, rest: Buffer): void {
     this.bytesRead += size;
-    if (verdict === MORE) return this.onIncomplete(meter, size);
+    if (verdict === MORE) return this.onIncomplete(meter, size, rest);
     if (verdict === COMPLETE) this.onComplete(meter);
     else if (verdict === FAULT) this.refuse(refusalOf(meter.fault!));
     else this.handOver(meter.bytesSoFar);
   }
 
   /** Whoever is past a limit of its address is refused before its head is complete. */
-  private onIncomplete(meter: HeadMeter, size: number): void {
+  private onIncomplete(meter: HeadMeter, size: number, rest: Buffer): void {
     const { context } = this;
     const refusal = this.checkLimitsEarly();
-    if (refusal !== undefined) return this.refuse(refusal);
+    if (refusal !== undefined) {
+      this.bytesRead += rest.length;
+      return this.refuseLater(refusal);
+    }
+    if (rest.length > 0) return this.onVerdict(meter, meter.push(rest), rest.length, NOTHING);
     this.hold(meter.bytes);
     if (this.state === State.HEAD) context.headScheduler.addBytes(this, size);
+  }
+
+  /** … in one of the next turns: a crowd that is refused together must not keep others waiting. Keeps nothing of the head. */
+  private refuseLater(refusal: Refusal): void {
+    this.state = State.WAITING;
+    this.dropBytes();
+    this.meter = undefined;
+    this.transport.pause();
+    this.context.endScheduler.add(() => {
+      if (this.state === State.WAITING) this.refuse(refusal);
+    });
   }
 
   /** Behind a trusted proxy the address is not known yet. */

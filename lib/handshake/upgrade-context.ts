@@ -25,7 +25,7 @@ import type { Clock, TimerWheel } from '../net/timer-wheel.js';
 import type { Transport } from '../net/transport.js';
 import type { Telemetry } from '../telemetry/events.js';
 import type { HandshakeBudget } from './handshake-budget.js';
-import type { HeadScheduler } from './head-scheduler.js';
+import type { EndScheduler, HeadScheduler } from './head-scheduler.js';
 import type { PathParams, Router } from './router.js';
 
 /** What an application shares between its handshakes; made by `server/server-context.ts`. */
@@ -39,6 +39,7 @@ export interface HandshakeContext {
   readonly pending: PendingRegistry<{ evict(): void }>;
   readonly headBudget: HandshakeBudget;
   readonly headScheduler: HeadScheduler;
+  readonly endScheduler: EndScheduler;
   readonly budget: { readonly full: boolean };
   readonly bans: BanList;
   readonly failures: FailureBans;

@@ -37,6 +37,17 @@ export type { HeadFault, HeadKind, HeadMeterOptions } from './head.js';
 export { COMPLETE, FAULT, type HeadVerdict, MORE, ORDINARY } from './head.js';
 
 const NOTHING = Buffer.alloc(0);
+const END_OF_HEAD = '\r\n\r\n';
+/** A first chunk that is longer, and in which no head ends, is judged by its first bytes before the others are parsed. */
+const FIRST_LOOK = 1024;
+
+/**
+ * The part of a connection's first chunk that is parsed before its address is judged. It is the whole chunk, unless that
+ * is long and holds no complete head: parsing 64 KiB costs more than all other steps of a refusal.
+ */
+export const firstLook = (chunk: Buffer): Buffer =>
+  chunk.length <= FIRST_LOOK || chunk.includes(END_OF_HEAD, 0, 'latin1') ? chunk : chunk.subarray(0, FIRST_LOOK);
+
 const DEFAULTS: HeadMeterOptions = Object.freeze({});
 
 /**

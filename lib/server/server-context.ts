@@ -12,7 +12,7 @@ import type { Settings } from '../config/settings.js';
 import { MemoryBudget } from '../connection/memory-budget.js';
 import type { SecureConnection as Connection } from '../connection/secure-socket.js';
 import { HandshakeBudget } from '../handshake/handshake-budget.js';
-import { HeadScheduler } from '../handshake/head-scheduler.js';
+import { EndScheduler, HeadScheduler } from '../handshake/head-scheduler.js';
 import type { HandshakeContext } from '../handshake/upgrade-context.js';
 import type { ProxyRules } from '../http/forwarding.js';
 import { type AddressList, type AddressRules, compiled, parseAddressList } from '../net/address-list.js';
@@ -35,6 +35,7 @@ export class ServerContext implements HandshakeContext {
   readonly addresses: AddressTable;
   readonly attempts: AttemptRate;
   readonly headScheduler = new HeadScheduler();
+  readonly endScheduler = new EndScheduler();
   readonly capacity: Capacity;
   readonly pending: PendingRegistry<{ evict(): void }>;
   readonly users = new UserSlots<UserConnection>();

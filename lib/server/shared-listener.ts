@@ -103,8 +103,9 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
     meter: HeadMeter,
     verdict: HeadVerdict,
     size: number,
+    rest: Buffer,
   ): void {
-    this.open(transport, peer)?.begin(meter, verdict, size);
+    this.open(transport, peer)?.begin(meter, verdict, size, rest);
   }
 
   /** `onSocket` is called before the socket's first byte is parsed. */

@@ -53,6 +53,42 @@ describe.each(LISTENERS)('an unfinished head: $name', (setup) => {
     await eventually(() => place.isEmpty);
   });
 
+  it('is read to its end where its address is within its limits, wherever it says what it asks for', async () => {
+    const place = await openHere(setup, {});
+    const filler = (lines: number) => `X-Filler: ${'x'.repeat(980)}\r\n`.repeat(lines);
+    const [request = '', ...fields] = upgradeHead(place.port).trimEnd().split('\r\n');
+    const head = fields.map((field) => `${field}\r\n`).join('');
+    const line = `${request}\r\n`;
+    for (const [first, last] of [
+      [line + head + filler(8), '\r\n'],
+      [line + filler(8) + head, '\r\n'],
+      [line + filler(4) + head + filler(4), `${filler(4)}\r\n`],
+      [line + head.slice(0, 20), `${head.slice(20)}${filler(8)}\r\n`],
+    ] as const) {
+      const client = await place.connect();
+      client.write(first);
+      // On a shared port the last one is Node's for now, and not pending.
+      await eventually(() => place.test.stats().pending === (!setup.own && !first.includes('Upgrade: ') ? 0 : 1));
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      expect((await client.upgrade(last)).status).toBe(101);
+      client.destroy();
+      await eventually(() => place.isEmpty);
+    }
+  });
+
+  it('a crowd of them is refused or dropped, and leaves nothing behind', async () => {
+    const place = await openHere(setup, { options: { connections: { rate: '2/1h', maxPendingPerIp: 4 } } });
+    const long = `${START}${`X-A: ${'x'.repeat(7000)}\r\n`.repeat(5)}`;
+    const clients = await Promise.all(Array.from({ length: 40 }, () => place.connect('127.0.4.3')));
+    for (const client of clients) client.write(long);
+    const honest = await place.connect('127.0.4.4');
+    expect((await honest.upgrade(upgradeHead(place.port))).status).toBe(101);
+    // All but those that its rate and its places leave.
+    await eventually(() => Object.values(place.test.stats().refused).reduce((sum, count) => sum + count, 0) >= 36);
+    for (const client of [honest, ...clients]) client.destroy();
+    await eventually(() => place.isEmpty);
+  });
+
   it('of a client behind a trusted proxy is judged when the client is known', async () => {
     const place = await openHere(setup, {
       options: { proxy: { trusted: ['127.0.5.0/24'] }, connections: { rate: '1/1h' } },

@@ -1,10 +1,22 @@
-import { describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import fc from 'fast-check';
 import { AddressEntry } from '../../../lib/admission/address-table.js';
 import { HandshakeBudget, type HeadHolder } from '../../../lib/handshake/handshake-budget.js';
-import { ADDRESS_BYTES, type HeadReader, HeadScheduler, TURN_BYTES } from '../../../lib/handshake/head-scheduler.js';
+import {
+  ADDRESS_BYTES,
+  ENDS_PER_TURN,
+  EndScheduler,
+  type HeadReader,
+  HeadScheduler,
+  TURN_BYTES,
+} from '../../../lib/handshake/head-scheduler.js';
 import { FIELD_BYTES, skip, skipField } from '../../../lib/http/grammar.js';
+import { firstLook } from '../../../lib/http/head-meter.js';
 import { ByteAccumulator } from '../../../lib/http/partial-head.js';
+import { parseAddress } from '../../../lib/net/address.js';
+import type { HandleTransport } from '../../../lib/net/handle-transport.js';
+import type { TransportReader } from '../../../lib/net/transport.js';
+import { AcceptedConnections, type FirstBytesOwner, SOCKETS_PER_TICK } from '../../../lib/server/first-bytes.js';
 
 describe('skipField', () => {
   it('ends where reading byte by byte ends, wherever the bytes lie', () => {
@@ -178,5 +190,106 @@ describe('HandshakeBudget', () => {
     budget.set(third, 26);
     // The first address has 56 now, the second 45.
     expect(dropped).toEqual(['other']);
+  });
+});
+
+describe('EndScheduler', () => {
+  const setUp = () => {
+    const scheduled: (() => void)[] = [];
+    const ends = new EndScheduler((run) => void scheduled.push(run));
+    return { ends, scheduled, next: () => scheduled.shift()?.() };
+  };
+
+  it('ends a few connections in a turn, in their order, and all of them', () => {
+    const { ends, scheduled, next } = setUp();
+    const ended: number[] = [];
+    for (let at = 0; at < 100; at++) ends.add(() => void ended.push(at));
+    expect([ended, scheduled.length]).toEqual([[], 1]);
+    next();
+    expect(ended).toEqual(Array.from({ length: ENDS_PER_TURN }, (_, at) => at));
+    while (scheduled.length > 0) next();
+    expect(ended).toEqual(Array.from({ length: 100 }, (_, at) => at));
+  });
+
+  it('does not fall behind a crowd: of many it ends a share', () => {
+    const { ends, next } = setUp();
+    let ended = 0;
+    for (let at = 0; at < 4000; at++) ends.add(() => void ended++);
+    next();
+    expect(ended).toBe(500);
+  });
+
+  it('goes on in the next turn where an end throws', () => {
+    const { ends, scheduled, next } = setUp();
+    let ended = 0;
+    ends.add(() => {
+      throw new Error('an end that fails');
+    });
+    for (let at = 0; at < 2 * ENDS_PER_TURN; at++) ends.add(() => void ended++);
+    expect(next).toThrow('an end that fails');
+    while (scheduled.length > 0) next();
+    expect(ended).toBeGreaterThan(ENDS_PER_TURN);
+  });
+});
+
+describe('firstLook', () => {
+  const start = 'GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n';
+  const line = `X: ${'x'.repeat(995)}\r\n`;
+
+  it('is the first kilobyte of a long chunk in which no head ends, and else the chunk', () => {
+    const unfinished = Buffer.from(start + line.repeat(60));
+    expect(firstLook(unfinished)).toEqual(unfinished.subarray(0, 1024));
+    for (const whole of [start, `${start}${line.repeat(60)}\r\n`, `${start}${line.repeat(30)}\r\n${line.repeat(30)}`])
+      expect(firstLook(Buffer.from(whole)).toString('latin1')).toBe(whole);
+  });
+});
+
+describe('AcceptedConnections', () => {
+  afterEach(() => void jest.useRealTimers());
+
+  /** AcceptedConnections whose owner notes who became a socket, and in which turn. */
+  function setUp() {
+    const sockets: HandleTransport[] = [];
+    const owner = {
+      giveToNode: (transport: HandleTransport) => void sockets.push(transport),
+    } as unknown as FirstBytesOwner;
+    const accepted = new AcceptedConnections(owner);
+    const peer = parseAddress('127.0.0.1', 64)!;
+    const arrive = () => {
+      let reader: TransportReader | undefined;
+      const transport = {
+        setReader: (given: TransportReader) => void (reader = given),
+        read: () => undefined,
+      } as unknown as HandleTransport;
+      accepted.add(transport, peer);
+      return { transport, leaves: () => reader!.onClose() };
+    };
+    return { sockets, accepted, arrive };
+  }
+
+  it('makes sockets of a few silent connections in a tick, the oldest first, and of all in time', () => {
+    jest.useFakeTimers();
+    const { sockets, arrive } = setUp();
+    const all = Array.from({ length: 100 }, () => arrive().transport);
+    const perTick: number[] = [];
+    while (sockets.length < all.length) {
+      const before = sockets.length;
+      jest.advanceTimersByTime(2);
+      perTick.push(sockets.length - before);
+    }
+    expect(Math.max(...perTick)).toBe(SOCKETS_PER_TICK);
+    expect(sockets).toEqual(all);
+    expect(jest.getTimerCount()).toBe(0);
+  });
+
+  it('forgets who has left, and gives all at once when asked to', () => {
+    jest.useFakeTimers();
+    const { sockets, accepted, arrive } = setUp();
+    const [, second, ...rest] = Array.from({ length: 50 }, arrive);
+    second!.leaves();
+    accepted.flush();
+    expect(sockets).toHaveLength(1 + rest.length);
+    jest.advanceTimersByTime(100);
+    expect([sockets.length, jest.getTimerCount()]).toEqual([1 + rest.length, 0]);
   });
 });
