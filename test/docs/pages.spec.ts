@@ -51,6 +51,17 @@ describe.each(PAGES)('%s', (file) => {
   });
 });
 
+it('README, the index and the menu of the site lead to every page', () => {
+  const pages = DOCS.filter((name) => name !== 'docs/index.md').map((name) => name.slice('docs/'.length));
+  const [index, readme] = [links('docs/index.md'), links('README.md')];
+  const menu = read('docs/.vitepress/config.mjs');
+  for (const page of pages) {
+    expect(index).toContain(page);
+    expect(readme).toContain(`docs/${page}`);
+    expect(menu).toContain(`'/${page.replace('.md', '')}'`);
+  }
+});
+
 describe('the code of README and docs', () => {
   // The guards' recipes and the code for browsers are compiled, and run, by specs of their own.
   const elsewhere = ['docs/guards.md', 'docs/browser.md'];
