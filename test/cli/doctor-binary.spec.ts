@@ -114,7 +114,7 @@ describe('doctor on an environment', () => {
     const entry =
       process.env['DIST'] === '1'
         ? [resolve('bin/nest-secure-ws.js')]
-        : ['--import', `file://${resolve('test/support/typescript.mjs')}`, resolve('test/cli/binary.ts')];
+        : ['--import', `file://${resolve('test/support/typescript.mjs')}`, resolve('bin/nest-secure-ws.js')];
     const output = spawnedOutput('sh', ['-c', script, process.execPath, ...entry, 'doctor', '--json'], cwd);
     const report = JSON.parse(output) as DoctorReport;
     expect(report.findings.find(({ check }) => check === 'descriptors')?.what).toContain('may have 300');

@@ -22,7 +22,7 @@ interface Options {
 const IS_DIST = process.env['DIST'] === '1';
 const ENTRY = IS_DIST
   ? [resolve('bin/nest-secure-ws.js')]
-  : ['--import', `file://${resolve('test/support/typescript.mjs')}`, resolve('test/cli/binary.ts')];
+  : ['--import', `file://${resolve('test/support/typescript.mjs')}`, resolve('bin/nest-secure-ws.js')];
 
 /** Runs the command line without the settings of this process, and tells how it ended. */
 export function runCli(args: readonly string[], options: Options = {}): Promise<CliRun> {

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import type { ClusterBus, ClusterStore } from '../../lib/cluster/contract.js';
+import type { ClusterBus, ClusterStore, ClusterStoreOptions } from '../../lib/cluster/contract.js';
 import type { ClusterState } from '../../lib/cluster/node.js';
 import { redisCluster } from '../../lib/cluster/redis/index.js';
 import { Child } from '../support/child.js';
@@ -86,22 +86,25 @@ export type Where = Parameters<typeof redisCluster>[0];
 export const storeIn = (where: () => Where) => async (): Promise<ClusterStore> =>
   (await redisCluster(where(), 'nsw')).store;
 
+/** How a store is started that nobody is told of. */
+export const storeOptions = (id: string): ClusterStoreOptions => ({
+  id,
+  timeout: 1000,
+  heartbeat: 1000,
+  lease: 5000,
+  maxBans: 10,
+  about: () => '',
+  onChange: () => undefined,
+  onBans: () => undefined,
+  onBansLost: () => undefined,
+});
+
 /** The bus of one, with the store whose connection it publishes on. */
 export const busIn = (where: () => Where) => async (): Promise<ClusterBus> => {
   const { store, bus } = await redisCluster(where(), 'nsw');
   const { start, stop } = bus;
   bus.start = async (options) => {
-    await store.start({
-      id: 'x'.repeat(8),
-      timeout: 1000,
-      heartbeat: 1000,
-      lease: 5000,
-      maxBans: 10,
-      about: () => '',
-      onChange: () => undefined,
-      onBans: () => undefined,
-      onBansLost: () => undefined,
-    });
+    await store.start(storeOptions('x'.repeat(8)));
     await start.call(bus, options);
   };
   bus.stop = async () => {

@@ -5,7 +5,7 @@ import { Redis } from 'ioredis';
 import { clusterBusTests, clusterStoreTests } from '../../lib/cluster/contract-tests.js';
 import type { RedisClient } from '../../lib/cluster/redis/index.js';
 import { HAS_REDIS, RedisServer, unusedPort } from '../support/redis.js';
-import { busIn, Node, storeIn, until, type Where } from './nodes.js';
+import { busIn, Node, storeIn, storeOptions, until, type Where } from './nodes.js';
 
 const suite = HAS_REDIS ? describe : describe.skip;
 
@@ -31,17 +31,7 @@ suite('Redis Cluster', () => {
 
   it('spreads addresses over its machines', async () => {
     const store = await storeIn(() => ({ url }))();
-    await store.start({
-      id: 'spread01',
-      timeout: 1000,
-      heartbeat: 1000,
-      lease: 5000,
-      maxBans: 10,
-      about: () => '',
-      onChange: () => undefined,
-      onBans: () => undefined,
-      onBansLost: () => undefined,
-    });
+    await store.start(storeOptions('spread01'));
     for (let n = 0; n < 50; n++)
       expect(
         await store.admit([

@@ -53,42 +53,28 @@ describe.each(PLATFORMS)('Nest’s own guards, on %s', (platform) => {
   }
 
   it('see the address, the scheme, the host, the query and the cookies', async () => {
+    const names = [
+      'ip',
+      'ips',
+      'protocol',
+      'secure',
+      'hostname',
+      'host',
+      'path',
+      'url',
+      'originalUrl',
+      'cookies',
+      'params',
+    ];
     let seen: Record<string, unknown> = {};
-    guard.decide = ({
-      ip,
-      ips,
-      protocol,
-      secure,
-      hostname,
-      host,
-      path,
-      url,
-      originalUrl,
-      query,
-      cookies,
-      params,
-      get,
-      socket,
-    }) => {
-      const { remoteAddress, remotePort, localAddress, localPort, encrypted } = socket;
+    guard.decide = (request) => {
+      const { remoteAddress, remotePort, localAddress, localPort, encrypted } = request.socket;
       seen = {
-        ip,
-        ips,
-        protocol,
-        secure,
-        hostname,
-        host,
-        path,
-        url,
-        originalUrl,
-        cookies,
-        params,
-        agent: get('User-Agent'),
-      };
-      Object.assign(seen, { query: { ...(query as object) } });
-      Object.assign(seen, {
+        ...Object.fromEntries(names.map((name) => [name, request[name as keyof typeof request]])),
+        agent: request.get('User-Agent'),
+        query: { ...(request.query as object) },
         socket: { remoteAddress, remotePort: typeof remotePort, localAddress, localPort, encrypted },
-      });
+      };
       return true;
     };
     const headers = { Host: `app.example:${app.port}`, Cookie: 'a=1; b=%20', 'User-Agent': 'test' };

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { type CanActivate, type ExecutionContext, Injectable, type Type } from '@nestjs/common';
 import { ConnectedSocket, SubscribeMessage, WebSocketGateway } from '@nestjs/websockets';
 import {
@@ -11,19 +11,15 @@ import {
   UseAdmissionGuards,
 } from 'nest-secure-ws';
 import { eventually, freePort, PLATFORMS, type Platform, startApp, type TestApp } from '../support/app.js';
+import { openedByTests } from '../support/opened.js';
 import { RawClient, type Response, upgradeHead } from '../support/raw-client.js';
 
-let running: TestApp | undefined;
-const clients: RawClient[] = [];
-afterEach(async () => {
-  for (const client of clients.splice(0)) client.destroy();
-  await running?.close();
-  running = undefined;
-});
+const opened = openedByTests();
+const { clients } = opened;
 
 const start = async (gateways: readonly Type[], platform: Platform = 'express'): Promise<TestApp> => {
-  running = await startApp({ gateways, platform });
-  return running;
+  opened.app = await startApp({ gateways, platform });
+  return opened.app;
 };
 
 async function open(port: number, path: string): Promise<RawClient> {

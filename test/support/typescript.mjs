@@ -23,7 +23,15 @@ const OPTIONS = {
   sourceMaps: 'inline',
 };
 
+/** The executable imports what is built: here it runs over the sources. */
+const BIN = new URL('bin/', ROOT).href;
+const BUILT = '../dist/';
+
 export async function resolve(specifier, context, next) {
+  if (specifier.startsWith(BUILT) && context.parentURL?.startsWith(BIN)) {
+    const source = specifier.replace(BUILT, 'lib/').replace(/\.js$/, '.ts');
+    return { url: new URL(source, ROOT).href, shortCircuit: true };
+  }
   if (NAMES[specifier] !== undefined) return { url: NAMES[specifier], shortCircuit: true };
   const isOurs = specifier.startsWith('.') && specifier.endsWith('.js') && context.parentURL?.endsWith('.ts');
   return next(isOurs ? specifier.replace(/\.js$/, '.ts') : specifier, context);

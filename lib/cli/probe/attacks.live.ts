@@ -113,6 +113,26 @@ function* times(count: number, make: () => Buffer): Generator<Buffer> {
 
 const FRAGMENT = { opcode: 0, fin: false } as const;
 
+/** One fragment after another, of a message that never ends. */
+const fragments = (names: { readonly id: string; readonly title: string }, payload: string): Attack => ({
+  ...names,
+  group: 'messages',
+  severity: 'warning',
+  setting: 'messages.maxFragments',
+  patience: PATIENCE,
+  async run(arena, patience) {
+    const peer = await arena.socket();
+    peer.write(frame(payload, { fin: false }));
+    const chunk = repeated(frame(payload, FRAGMENT), 500);
+    return flood(
+      peer,
+      times(40, () => chunk),
+      patience,
+      '20000 fragments',
+    );
+  },
+});
+
 const MESSAGES: readonly Attack[] = [
   // This attack runs first, because memory that an earlier attack has freed could be reused without measurable growth.
   {
@@ -156,44 +176,8 @@ const MESSAGES: readonly Attack[] = [
       return outcome;
     },
   },
-  {
-    id: 'fragments',
-    group: 'messages',
-    title: '20000 fragments of one byte, never completed',
-    severity: 'warning',
-    setting: 'messages.maxFragments',
-    patience: PATIENCE,
-    async run(arena, patience) {
-      const peer = await arena.socket();
-      peer.write(frame('a', { fin: false }));
-      const chunk = repeated(frame('a', FRAGMENT), 500);
-      return flood(
-        peer,
-        times(40, () => chunk),
-        patience,
-        '20000 fragments',
-      );
-    },
-  },
-  {
-    id: 'empty-fragments',
-    group: 'messages',
-    title: '20000 empty fragments, never completed',
-    severity: 'warning',
-    setting: 'messages.maxFragments',
-    patience: PATIENCE,
-    async run(arena, patience) {
-      const peer = await arena.socket();
-      peer.write(frame('', { fin: false }));
-      const chunk = repeated(frame('', FRAGMENT), 500);
-      return flood(
-        peer,
-        times(40, () => chunk),
-        patience,
-        '20000 fragments',
-      );
-    },
-  },
+  fragments({ id: 'fragments', title: '20000 fragments of one byte, never completed' }, 'a'),
+  fragments({ id: 'empty-fragments', title: '20000 empty fragments, never completed' }, ''),
   {
     id: 'bomb',
     group: 'messages',

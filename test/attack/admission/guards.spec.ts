@@ -26,16 +26,12 @@ import {
 } from 'nest-secure-ws';
 import { of, throwError } from 'rxjs';
 import { eventually, startApp, type TestApp } from '../../support/app.js';
+import { openedByTests } from '../../support/opened.js';
 import { type HeadOptions, RawClient, type Response, upgradeHead } from '../../support/raw-client.js';
 
-let running: TestApp | undefined;
-const clients: RawClient[] = [];
-afterEach(async () => {
-  for (const client of clients.splice(0)) client.destroy();
-  await running?.close();
-  running = undefined;
-  jest.restoreAllMocks();
-});
+const opened = openedByTests();
+const { clients } = opened;
+afterEach(() => void jest.restoreAllMocks());
 
 const SELF = Symbol('self');
 
@@ -54,11 +50,11 @@ async function guarded(
       return { event: 'who', data: principal ?? null };
     }
   }
-  running = await startApp({
+  opened.app = await startApp({
     gateways: [Gateway, ...providers],
     options: { ...options, connections: { guardTimeout: 300, ...options.connections } },
   });
-  return running;
+  return opened.app;
 }
 
 async function ask({ port }: TestApp, head: HeadOptions = {}): Promise<Response> {
@@ -139,12 +135,12 @@ describe('a guard', () => {
     }
     @Module({ providers: [A, B, Provided, { provide: 'secret', useValue: 'feature' }] })
     class Feature {}
-    running = await startApp({
+    opened.app = await startApp({
       metadata: { imports: [Feature], providers: [{ provide: 'secret', useValue: 'root' }] },
     });
     expect(made.sort()).toEqual(['provided feature', 'unprovided feature']);
-    expect(await ask(running, { path: '/a?secret=root' })).toMatchObject({ status: 403, body: 'Forbidden\n' });
-    expect(await ask(running, { path: '/a?secret=feature' })).toMatchObject({ status: 101 });
+    expect(await ask(opened.app, { path: '/a?secret=root' })).toMatchObject({ status: 403, body: 'Forbidden\n' });
+    expect(await ask(opened.app, { path: '/a?secret=feature' })).toMatchObject({ status: 101 });
   });
 
   it.each([

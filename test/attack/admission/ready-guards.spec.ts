@@ -7,18 +7,14 @@ import { type GuardLike, Principal, SecureGateway, UseAdmissionGuards } from 'ne
 import { jwtGuard, SecureWsTickets, ticketGuard } from 'nest-secure-ws/guards';
 import { JwtGuard } from '../../../lib/guards/jwt-guard.js';
 import { eventually, PLATFORMS, type Platform, startApp, type TestApp } from '../../support/app.js';
+import { openedByTests } from '../../support/opened.js';
 import { type HeadOptions, RawClient, type Response, upgradeHead } from '../../support/raw-client.js';
 
 const SECRET = 'a secret of forty-eight bytes that nobody knows.';
 
-let running: TestApp | undefined;
-const clients: RawClient[] = [];
-afterEach(async () => {
-  for (const client of clients.splice(0)) client.destroy();
-  await running?.close();
-  running = undefined;
-  jest.restoreAllMocks();
-});
+const opened = openedByTests();
+const { clients } = opened;
+afterEach(() => void jest.restoreAllMocks());
 
 async function guarded(guards: readonly GuardLike[], platform: Platform = 'express', controllers: Type[] = []) {
   @SecureGateway({ path: '/chat' })
@@ -29,8 +25,8 @@ async function guarded(guards: readonly GuardLike[], platform: Platform = 'expre
       return { event: 'who', data: principal };
     }
   }
-  running = await startApp({ platform, gateways: [ChatGateway], metadata: { controllers } });
-  return running;
+  opened.app = await startApp({ platform, gateways: [ChatGateway], metadata: { controllers } });
+  return opened.app;
 }
 
 async function ask({ port }: TestApp, head: HeadOptions): Promise<{ client: RawClient; response: Response }> {
@@ -192,7 +188,7 @@ describe('jwtGuard()', () => {
     const app = await guarded([counted, counted]);
     expect(prepared).toBe(1);
     await app.close();
-    running = undefined;
+    opened.app = undefined;
     const missing = { admit: () => true, prepare: () => Promise.reject(new Error('npm install jose')) };
     await expect(guarded([missing])).rejects.toThrow('npm install jose');
   });

@@ -10,6 +10,7 @@ import { SubscribeMessage } from '@nestjs/websockets';
 import { allow, Principal, SecureGateway, type SecureWsOptions, UseAdmissionGuards } from 'nest-secure-ws';
 import { eventually, freePort, startApp, type TestApp } from '../../support/app.js';
 import { issue, type Pair } from '../../support/certificates.js';
+import { openedByTests } from '../../support/opened.js';
 import { RawClient, upgradeHead } from '../../support/raw-client.js';
 
 const PORT = freePort();
@@ -39,17 +40,12 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-let running: TestApp | undefined;
-const clients: RawClient[] = [];
-afterEach(async () => {
-  for (const client of clients.splice(0)) client.destroy();
-  await running?.close();
-  running = undefined;
-  jest.restoreAllMocks();
-});
+const opened = openedByTests();
+const { clients } = opened;
+afterEach(() => void jest.restoreAllMocks());
 
 const start = async (tls: SecureWsOptions['tls'], more: SecureWsOptions = {}): Promise<TestApp> =>
-  (running = await startApp({ gateways: [Own], options: { ...more, tls } }));
+  (opened.app = await startApp({ gateways: [Own], options: { ...more, tls } }));
 
 async function who(tls: ConnectionOptions = {}): Promise<unknown> {
   const client = await RawClient.open({ port: PORT, tls });
@@ -84,7 +80,7 @@ describe('TLS on a port of our own', () => {
     await start(pems(first));
     expect(await who()).toEqual([null, true]);
     for (const client of clients.splice(0)) client.destroy();
-    await running!.close();
+    await opened.app!.close();
     await start(filesIn(written('plain', second)));
     expect(await shown()).toBe('second');
   });
@@ -104,7 +100,7 @@ describe('TLS on a port of our own', () => {
     clients.push(...half);
     await Promise.all(half.map((client) => client.untilClosed()));
     expect(half.every(({ total }) => total === 0)).toBe(true);
-    await eventually(() => running!.stats().pending === 0);
+    await eventually(() => opened.app!.stats().pending === 0);
     expect(await who()).toEqual([null, true]);
   });
 
@@ -112,8 +108,8 @@ describe('TLS on a port of our own', () => {
     await start({ ...pems(first), ca: ca.cert, requestCert: true });
     expect(await who(pems(known))).toEqual(['anna', true]);
     for (const tls of [{}, pems(stranger)]) await expect(who(tls)).rejects.toThrow();
-    await eventually(() => running!.stats().pending === 0 && running!.stats().slots === 1);
-    expect(running!.stats().opened).toBe(1);
+    await eventually(() => opened.app!.stats().pending === 0 && opened.app!.stats().slots === 1);
+    expect(opened.app!.stats().opened).toBe(1);
   });
 
   it.each(['TLSv1.2', 'TLSv1.3'] as const)(
@@ -130,7 +126,7 @@ describe('TLS on a port of our own', () => {
       // TLS 1.3 sends its tickets behind the handshake.
       const [session] = maxVersion === 'TLSv1.3' ? await once(begun, 'session') : [begun.getSession()];
       connected.destroy();
-      await eventually(() => running!.stats().pending === 0);
+      await eventually(() => opened.app!.stats().pending === 0);
       // Nothing but the session says who it is.
       const resumed = await RawClient.open({ port: PORT, tls: { session, maxVersion } });
       clients.push(resumed);
@@ -141,7 +137,7 @@ describe('TLS on a port of our own', () => {
       await expect(RawClient.open({ port: PORT, tls: { session, maxVersion } })).rejects.toThrow();
       // Of another server's keys nothing is resumed.
       for (const client of clients.splice(0)) client.destroy();
-      await running!.close();
+      await opened.app!.close();
       await start({ ...pems(first), ca: ca.cert, requestCert: true }, {});
       await expect(RawClient.open({ port: PORT, tls: { session, maxVersion } })).rejects.toThrow();
     },

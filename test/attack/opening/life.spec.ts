@@ -1,10 +1,8 @@
 import dns from 'node:dns';
-import { once } from 'node:events';
-import { createServer, type Socket } from 'node:net';
-import { connect as connectTls } from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import type { SecureWsOptions } from 'nest-secure-ws';
 import { eventually, freePort } from '../../support/app.js';
+import { clientHello } from '../../support/certificates.js';
 import { Child } from '../../support/child.js';
 import { RawClient, upgradeHead } from '../../support/raw-client.js';
 import { LISTENERS, type OpenOptions, open, type RunningSetup, SETUPS } from './setups.js';
@@ -28,20 +26,6 @@ afterEach(async () => {
 /** A connection without TLS, wherever it goes. */
 const bare = (port: number, localAddress?: string) =>
   RawClient.connect({ port, ...(localAddress === undefined ? {} : { localAddress }) });
-
-/** What a TLS client says first. */
-async function clientHello(): Promise<Buffer> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const client = connectTls({ port: (server.address() as { port: number }).port, host: '127.0.0.1' });
-  client.on('error', () => undefined);
-  const [socket] = (await once(server, 'connection')) as [Socket];
-  const [hello] = (await once(socket, 'data')) as [Buffer];
-  socket.destroy();
-  client.destroy();
-  server.close();
-  return hello;
-}
 
 /** How much was read of each TCP connection of a server, once it is over. */
 function bytesReadOf(server: object): number[] {

@@ -1,29 +1,13 @@
-import { once } from 'node:events';
-import { createServer, type Socket } from 'node:net';
-import { connect as connectTls } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { StatsSnapshot } from 'nest-secure-ws';
 import { freePort } from '../../support/app.js';
+import { clientHello } from '../../support/certificates.js';
 import { Child } from '../../support/child.js';
 import { frame, RawClient, upgradeHead } from '../../support/raw-client.js';
 
 const OWN = freePort();
 let child: Child;
 let hello: Buffer;
-
-/** What a TLS client says first. */
-async function clientHello(): Promise<Buffer> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const client = connectTls({ port: (server.address() as { port: number }).port, host: '127.0.0.1' });
-  client.on('error', () => undefined);
-  const [socket] = (await once(server, 'connection')) as [Socket];
-  const [bytes] = (await once(socket, 'data')) as [Buffer];
-  socket.destroy();
-  client.destroy();
-  server.close();
-  return bytes;
-}
 
 beforeAll(async () => {
   hello = await clientHello();
