@@ -6,17 +6,17 @@ import { type AllowedHosts, hostMismatch } from './host.js';
 import { type AllowedOrigins, originMismatch } from './origin.js';
 
 export interface TlsFacts {
-  /** TLS ends here. */
+  /** Whether the connection to this server uses TLS. */
   readonly tls: boolean;
-  /** What the nearest trusted proxy says of the client's side; `undefined` where nobody says anything. */
+  /** Whether the client uses TLS, as the nearest trusted proxy reports it; `undefined` if it is not reported. */
   readonly secure: boolean | undefined;
 }
 
-/** `proxy.requireTls`: the connection is TLS here, or said to be TLS by the nearest trusted proxy. */
+/** `proxy.requireTls`: the connection must use TLS, or be reported as TLS by the nearest trusted proxy. */
 export const isTlsSatisfied = (required: boolean, { tls, secure }: TlsFacts): boolean =>
   !required || tls || secure === true;
 
-/** Stage 5 as rules: what must hold for every connection to a gateway. */
+/** The rules of stage 5, which apply to every connection to a gateway. */
 export interface AccessRules {
   readonly requireTls: boolean;
   readonly hosts: AllowedHosts | undefined;
@@ -24,7 +24,7 @@ export interface AccessRules {
   readonly addresses: AddressRules;
 }
 
-/** Stage 5 as facts of one attempt. */
+/** The facts of one attempt that stage 5 checks. */
 export interface AccessFacts {
   readonly address: ClientAddress;
   readonly peer: ClientAddress;
@@ -35,7 +35,7 @@ export interface AccessFacts {
   readonly origin: string | undefined;
 }
 
-/** One check, one line, in the order in which they are made; each answers its refusal. */
+/** The checks in order, each with its refusal. */
 const CHECKS = [checkTls, checkHost, checkOrigin, checkAddress];
 
 export function checkAccess(rules: AccessRules, facts: AccessFacts): Refusal | undefined {

@@ -2,29 +2,29 @@ import { randomInt } from 'node:crypto';
 import type { ClientAddress } from '../net/address.js';
 import { Ring, type RingMember } from '../net/ring.js';
 
-/** How many times the limits of one IPv6 prefix a whole /48 may hold. */
+/** A /48 may use this many times the limits of one IPv6 prefix. */
 export const SITE_FACTOR = 8;
 
 /**
- * What is remembered of one address (an IPv6 prefix is one address), shared by all its connections: each keeps
- * one pointer to it. The counts are exact; whoever raises one lowers it again.
+ * The state of one address (an IPv6 prefix is one address), to which all its connections refer. The counts are exact:
+ * whoever increments one must decrement it.
  */
 export class AddressEntry implements RingMember<AddressEntry> {
   /** Live connections: reserved or open. */
   connections = 0;
-  /** Connections between accept and 101. */
+  /** Connections between accept and the 101. */
   pending = 0;
-  /** Those connections, where there are any. */
+  /** These connections, if there are any. */
   pendingQueue: object | undefined = undefined;
-  /** Bytes held for its open connections: incomplete and waiting messages, output. */
+  /** Bytes held for its open connections: incomplete and waiting messages, unsent bytes. */
   heldBytes = 0;
   /** Bucket of `connections.rate` (see token-bucket.ts). */
   attempts = 0;
   /** Bucket of `messages.byteRatePerIp`. */
   bytes = 0;
-  /** How many hold this entry; at 0 it may be forgotten, once its buckets are full. */
+  /** Number of references to this entry. At 0 it can be removed as soon as its buckets are full. */
   refs = 0;
-  /** In the ring of idle entries. */
+  /** Links in the ring of idle entries. */
   next: AddressEntry = this;
   previous: AddressEntry = this;
 
@@ -32,11 +32,11 @@ export class AddressEntry implements RingMember<AddressEntry> {
     readonly key: string,
     /** The entry of the /48 around an IPv6 prefix, whose limits are eight times as high. */
     readonly site: AddressEntry | undefined = undefined,
-    /** A trusted proxy: it is counted, and no limit per address applies. */
+    /** A trusted proxy: it is counted, but no limit per address applies. */
     readonly isExempt: boolean = false,
   ) {}
 
-  /** Takes one of `max` connection slots, and one of eight times as many of the /48; or none. */
+  /** Takes one of `max` connection slots, and one of eight times as many of the /48; or neither. */
   takeSlot(max: number): boolean {
     if (this.isFull(max)) return false;
     this.connections++;
@@ -44,13 +44,13 @@ export class AddressEntry implements RingMember<AddressEntry> {
     return true;
   }
 
-  /** Gives back what one `takeSlot` took. */
+  /** Releases the slots of one `takeSlot`. */
   returnSlot(): void {
     this.connections--;
     if (this.site !== undefined) this.site.connections--;
   }
 
-  /** Whether it, or the /48 around it, has as many connections as it may. */
+  /** Whether the address, or the /48 around it, has the maximum number of connections. */
   isFull(max: number): boolean {
     if (this.isExempt) return false;
     return this.connections >= max || (this.site !== undefined && this.site.connections >= max * SITE_FACTOR);
@@ -61,8 +61,9 @@ export class AddressEntry implements RingMember<AddressEntry> {
 const BUCKETS = 4096;
 
 /**
- * A fixed number of entries that networks share by hash, for when there is no room to remember single addresses:
- * coarse, but nobody gets through uncounted. The seed keeps an attacker from choosing with whom to share.
+ * A fixed number of entries that networks share by hash, used when there is no room for entries of single addresses:
+ * coarse, but every attempt is counted. The random seed prevents an attacker from choosing which networks share an
+ * entry.
  */
 export class SharedEntries {
   readonly #entries = new Map<number, AddressEntry>();
@@ -88,26 +89,26 @@ export class SharedEntries {
 }
 
 export interface AddressTableOptions {
-  /** Addresses without a connection that are remembered for their rates. Default 65 536. */
+  /** Maximum number of idle addresses that are kept for their rates. Default: 65 536. */
   readonly maxIdle?: number;
   /** Milliseconds of a monotonic clock. */
   readonly now: () => number;
 }
 
 export const DEFAULT_MAX_IDLE = 65_536;
-/** Idle entries that are looked at whenever one becomes idle: more than come, so that the table shrinks by itself. */
+/** Number of idle entries that are checked whenever one becomes idle: more than one, so that the table shrinks. */
 const SWEEP_ON_IDLE = 2;
-/** … and when the table is full and an unknown address asks for a place. */
+/** The same when the table is full and an unknown address needs an entry. */
 const SWEEP_ON_FULL = 16;
 
 /**
- * The addresses that are known: all with a live connection, and a bounded number of idle ones whose buckets are not
- * full yet. No timer: an idle entry is dropped when the sweep that others cause finds its buckets full.
- * When the table is full, an unknown address shares the bucket of its /24 or /48 until there is room.
+ * The known addresses: all with a live connection, and a bounded number of idle ones whose buckets are not full yet.
+ * There is no timer: an idle entry is removed when a sweep, which other addresses cause, finds its buckets full. When
+ * the table is full, an unknown address shares the entry of its /24 or /48 until there is room.
  */
 export class AddressTable {
   readonly #entries = new Map<string, AddressEntry>();
-  /** Those that nobody holds; the sweep goes on with the first. */
+  /** Entries without references; the sweep continues with the first. */
   readonly #idle = new Ring<AddressEntry>();
   #idleCount = 0;
   readonly #shared = new SharedEntries();
@@ -119,40 +120,40 @@ export class AddressTable {
     this.#now = options.now;
   }
 
-  /** Entries held now: addresses, their /48 tiers, shared buckets. At most `maxIdle` beyond what is live, twice that with their tiers. */
+  /** Number of entries: addresses, their /48s, and shared entries. */
   get size(): number {
     return this.#entries.size + this.#shared.size;
   }
 
-  /** The entry of an address that has connections; nobody holds it by that. */
+  /** The entry of an address that has connections, without acquiring it. */
   findLive(address: ClientAddress): AddressEntry | undefined {
     const entry = this.#entries.get(address.key);
     return entry !== undefined && entry.refs > 0 ? entry : undefined;
   }
 
-  /** The entry of an address, held until it is released. `isExempt` marks a trusted proxy. */
+  /** Acquires the entry of an address, until it is released. `isExempt` marks a trusted proxy. */
   acquire(address: ClientAddress, isExempt = false): AddressEntry {
-    // By itself, lest strangers in a trusted proxy's IPv6 prefix share its exemption.
+    // Exempt entries are separate, so that other addresses in a trusted proxy's IPv6 prefix are not exempt.
     const key = isExempt ? `=${address.text}` : address.key;
     const entry = this.#known(key) ?? this.#admit(key, address, isExempt);
     entry.refs++;
     return entry;
   }
 
-  /** Holds an entry that somebody else holds already, until the answer is called. */
+  /** Acquires an entry once more; the returned function releases it. */
   hold(entry: AddressEntry): () => void {
     entry.refs++;
     return () => this.release(entry);
   }
 
-  /** Gives up one hold: exactly once for each `acquire`. */
+  /** Releases an entry: must be called exactly once for each `acquire`. */
   release(entry: AddressEntry): void {
     const now = this.#now();
     this.#unref(entry, now);
     this.#sweep(SWEEP_ON_IDLE, now);
   }
 
-  /** Looks at up to `count` idle entries, each in its turn, and drops those whose buckets are full again. */
+  /** Checks up to `count` idle entries in turn, and removes those whose buckets are full again. */
   sweep(count: number): void {
     this.#sweep(count, this.#now());
   }
@@ -205,19 +206,19 @@ export class AddressTable {
   }
 
   #unref(entry: AddressEntry, now: number): void {
-    // Shared buckets are not among them: they stay.
+    // Shared entries are not in the ring and are never removed.
     if (--entry.refs > 0 || this.#entries.get(entry.key) !== entry) return;
     if (isForgettable(entry, now)) return this.#forget(entry, now);
     this.#idle.add(entry);
     this.#idleCount++;
   }
 
-  /** An entry holds its /48 for as long as it is remembered. */
+  /** An entry keeps the entry of its /48. */
   #forget(entry: AddressEntry, now: number): void {
     this.#entries.delete(entry.key);
     if (entry.site !== undefined) this.#unref(entry.site, now);
   }
 }
 
-/** Its buckets are full: a new entry would say the same. */
+/** Whether the buckets are full, so that a new entry would be equal. */
 const isForgettable = (entry: AddressEntry, now: number): boolean => entry.attempts <= now && entry.bytes <= now;

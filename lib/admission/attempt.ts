@@ -5,47 +5,47 @@ import type { ClientAddress } from '../net/address.js';
 import type { ProxiedConnection } from '../net/proxied-connection.js';
 import type { AddressEntry } from './address-table.js';
 
-/** A gateway's class. */
+/** The class of a gateway. */
 export type GatewayType = abstract new (...args: never[]) => unknown;
 
-/** What an attempt is made of: values that are there anyway, and functions for what few guards ask for. */
+/** The sources of an attempt: values that exist anyway, and functions for values that few guards read. */
 export interface AttemptInit {
-  /** The client's address, seen through trusted proxies. */
+  /** The client's address, as reported by trusted proxies. */
   readonly address: ClientAddress;
-  /** The socket's own peer: the proxy, where there is one. */
+  /** The address of the socket's peer: the proxy, if there is one. */
   readonly peer: ClientAddress;
-  /** What the store remembers of `address`; the rate and capacity guards need it. */
+  /** The state of `address`, for the rate and capacity guards. */
   readonly entry?: AddressEntry;
-  /** TLS ends here. */
+  /** Whether the connection to this server uses TLS. */
   readonly tls: boolean;
-  /** Whether the client speaks TLS, where that is known: see `ClientRoute`. */
+  /** Whether the client uses TLS, if known: see `ClientRoute`. */
   readonly secure: boolean | undefined;
-  /** The peer is a trusted proxy. */
+  /** Whether the peer is a trusted proxy. */
   readonly viaProxy: boolean;
-  /** The raw request target up to `?`, and what follows it. */
+  /** The raw request target up to `?`, and the query after it. */
   readonly path: string;
   readonly rawQuery: string;
-  /** The gateway's path: `path` itself, or the pattern that it fits. */
+  /** The gateway's path: `path` itself, or the pattern that it matches. */
   readonly route: string;
   /** Decoded parameters of the path. */
   readonly params: Readonly<Record<string, string>>;
   readonly rawHeaders: readonly string[];
   readonly host: HostPort;
-  /** The value of `Origin`, where there is one. */
+  /** The value of `Origin`, if there is one. */
   readonly origin: string | undefined;
   /** The subprotocols that the client offers, in its order. */
   readonly protocols: readonly string[];
-  /** Those that the gateway chooses from. */
+  /** The subprotocols of the gateway. */
   readonly subprotocols: readonly string[];
   readonly gateway: GatewayType;
-  /** What a trusted proxy has said of the connection with the PROXY protocol. */
+  /** The values that a trusted proxy has sent with the PROXY protocol. */
   readonly proxied?: ProxiedConnection | undefined;
   readonly certificate?: () => PeerCertificate | undefined;
-  /** Ports, and our own address, of the TCP connection of `peer`; nothing where they are not known. */
+  /** The ports, and our own address, of the TCP connection of `peer`; empty if unknown. */
   readonly socketAddresses?: () => SocketEnds | undefined;
 }
 
-/** Both ends of a TCP connection as `net.Socket` names them, its peer's address apart. */
+/** Both ends of a TCP connection, with the names of `net.Socket`, except the peer's address. */
 export interface SocketEnds {
   readonly remotePort: number;
   readonly localAddress: string;
@@ -53,20 +53,20 @@ export interface SocketEnds {
   readonly localFamily: string;
 }
 
-/** What a trusted proxy said with the PROXY protocol. */
+/** The values that a trusted proxy has sent with the PROXY protocol. */
 export interface AttemptProxy {
   readonly version: 1 | 2;
   /** The proxy's own address. */
   readonly address: string;
-  /** Where the client connected to, as the proxy saw it. */
+  /** The address to which the client connected, as the proxy reports it. */
   readonly destination: { readonly address: string; readonly port: number } | undefined;
-  /** Host name that the client asked for, such as its SNI. */
+  /** The host name that the client requested, such as its SNI. */
   readonly authority: string | undefined;
-  /** Up to 128 opaque bytes that name the connection. */
+  /** Up to 128 opaque bytes that identify the connection. */
   readonly uniqueId: Buffer | undefined;
-  /** Such as `TLSv1.3`, of the client's side. */
+  /** The TLS version of the client's connection, such as `TLSv1.3`. */
   readonly tlsVersion: string | undefined;
-  /** Common name of the client's certificate, only where the proxy has verified the certificate. */
+  /** Common name of the client's certificate, only if the proxy has verified the certificate. */
   readonly commonName: string | undefined;
 }
 
@@ -76,8 +76,8 @@ let end: (attempt: UpgradeAttempt<unknown>, reason: Error) => void;
 let listen: (attempt: UpgradeAttempt<unknown>, onEnd: () => void) => void;
 
 /**
- * A peer that asks for a WebSocket, as a guard sees it. Nothing is parsed before it is read; nothing here outlives
- * the decision unless a guard keeps it. `P` is the principal's type.
+ * An upgrade request for guards. Values are parsed when they are first read. The object is not kept after the decision,
+ * unless a guard keeps it. `P` is the type of the principal.
  */
 export class UpgradeAttempt<P = unknown> {
   readonly #init: AttemptInit;
@@ -106,22 +106,22 @@ export class UpgradeAttempt<P = unknown> {
     };
   }
 
-  /** @hidden Tests of guards make one with `attempt()` of `nest-secure-ws/testing`. */
+  /** @hidden Tests of guards create one with `attempt()` of `nest-secure-ws/testing`. */
   constructor(init: AttemptInit) {
     this.#init = init;
   }
 
-  /** The client's address: canonical text, an embedded IPv4 address as IPv4. Read through `proxy.trusted`. */
+  /** The client's address in canonical form, an embedded IPv4 address as IPv4. Determined with `proxy.trusted`. */
   get ip(): string {
     return this.#init.address.text;
   }
 
-  /** The address of the socket's peer: a proxy's, where there is one. */
+  /** The address of the socket's peer: that of the proxy, if there is one. */
   get remoteAddress(): string {
     return this.#init.peer.text;
   }
 
-  /** TLS here, or said to be TLS by the nearest trusted proxy. */
+  /** Whether the client uses TLS, to this server or to the nearest trusted proxy. */
   get secure(): boolean {
     return this.#init.tls || this.#init.secure === true;
   }
@@ -131,12 +131,15 @@ export class UpgradeAttempt<P = unknown> {
     return this.#init.path;
   }
 
-  /** The path pattern of the gateway, such as `/rooms/:id`; its path where it has no parameters. */
+  /** The path pattern of the gateway, such as `/rooms/:id`; its path if it has no parameters. */
   get route(): string {
     return this.#init.route;
   }
 
-  /** Decoded values of the path's parameters, by name, without a prototype. A `*name` is the rest with its slashes. */
+  /**
+   * Decoded values of the path's parameters by name, without a prototype. A `*name` is the rest of the path, including
+   * slashes.
+   */
   get params(): Readonly<Record<string, string>> {
     return this.#init.params;
   }
@@ -145,17 +148,17 @@ export class UpgradeAttempt<P = unknown> {
     return (this.#query ??= new URLSearchParams(this.#init.rawQuery));
   }
 
-  /** By lower-case name, repeated ones joined, without a prototype. */
+  /** Headers by lower-case name, repeated ones joined, without a prototype. */
   get headers(): Readonly<Record<string, string>> {
     return (this.#headers ??= lowerCaseHeaders(this.#init.rawHeaders));
   }
 
-  /** Names and values in turn, as they came. */
+  /** Alternating names and values, as received. */
   get rawHeaders(): readonly string[] {
     return this.#init.rawHeaders;
   }
 
-  /** The value of `Host` in lower case, with its port where it names one. */
+  /** The value of `Host` in lower case, with the port if it has one. */
   get host(): string {
     const { name, port } = this.#init.host;
     return port === undefined ? name : `${name}:${port}`;
@@ -166,22 +169,22 @@ export class UpgradeAttempt<P = unknown> {
     return this.#init.origin;
   }
 
-  /** By name, the first of each, without a prototype. */
+  /** Cookies by name, the first of each, without a prototype. */
   get cookies(): Readonly<Record<string, string>> {
     return (this.#cookies ??= parseCookies(this.headers['cookie']));
   }
 
-  /** The offered subprotocols, in the client's order: a copy. */
+  /** A copy of the offered subprotocols, in the client's order. */
   get protocols(): string[] {
     return [...this.#init.protocols];
   }
 
-  /** The client's certificate, where one was asked for and verified. */
+  /** The client's certificate, if one was requested and verified. */
   get certificate(): PeerCertificate | undefined {
     return this.#init.certificate?.();
   }
 
-  /** What the proxy said that relays the connection; only with `proxy.protocol`, and only of trusted proxies. */
+  /** The values that the relaying proxy has sent; only with `proxy.protocol`, and only from trusted proxies. */
   get proxy(): AttemptProxy | undefined {
     const { proxied } = this.#init;
     if (proxied === undefined) return undefined;
@@ -190,19 +193,19 @@ export class UpgradeAttempt<P = unknown> {
     return { version, address: proxied.proxy, destination, authority, uniqueId, tlsVersion, commonName };
   }
 
-  /** The class of the gateway that was asked for. */
+  /** The class of the requested gateway. */
   get gateway(): GatewayType {
     return this.#init.gateway;
   }
 
-  /** What earlier guards said who this is. */
+  /** The principal that earlier guards have returned. */
   get principal(): P | undefined {
     return this.#principal;
   }
 
   /**
-   * Fires when the guards' time is up, and when the peer leaves before they have decided. A listener that throws is an
-   * uncaught exception of its own, as on every `AbortSignal`: Node throws it where nobody else can catch it.
+   * Aborts when the guard timeout has passed, and when the peer leaves before the guards have decided. An error that a
+   * listener throws is an uncaught exception, as for every `AbortSignal`: Node throws it where nothing can catch it.
    */
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
@@ -216,11 +219,11 @@ export class UpgradeAttempt<P = unknown> {
 /** For the library's own guards. */
 export const factsOf = (attempt: UpgradeAttempt<unknown>): AttemptInit => initOf(attempt);
 
-/** For the guard runner: what the next guard reads as `attempt.principal`. */
+/** For the guard runner: sets `attempt.principal` for the next guard. */
 export const setPrincipal = (attempt: UpgradeAttempt<unknown>, principal: unknown): void => write(attempt, principal);
 
 /** For the guard runner: `onEnd` is called when the attempt is aborted. */
 export const onAttemptEnd = (attempt: UpgradeAttempt<unknown>, onEnd: () => void): void => listen(attempt, onEnd);
 
-/** Fires `attempt.signal`; only the first reason counts. Costs nothing where no guard has read the signal. */
+/** Aborts `attempt.signal`; only the first reason counts. Costs nothing if no guard has read the signal. */
 export const abortAttempt = (attempt: UpgradeAttempt<unknown>, reason: Error): void => end(attempt, reason);

@@ -2,28 +2,28 @@ import { types } from 'node:util';
 import type { Observable } from 'rxjs';
 
 /**
- * What handlers, hooks, filters and guards return is looked at here only. Reading a property of it may run code of the
- * application's, which may throw, and may answer differently each time.
+ * The only place that inspects the results of handlers, hooks, filters and guards. Reading a property of a result may
+ * run code of the application, which can throw, and can return something different each time.
  */
 
 /** A value, or a promise of it. */
 export type Awaitable<T> = T | Promise<T>;
 
-/** Whether a value must be waited for, whoever made its promise. A `then` that cannot be read throws. */
+/** Whether a value must be awaited, whatever promise implementation it has. Throws if `then` cannot be read. */
 export const isThenable = (value: unknown): value is PromiseLike<unknown> =>
   types.isPromise(value) ||
   (((typeof value === 'object' && value !== null) || typeof value === 'function') &&
     typeof (value as { then?: unknown }).then === 'function');
 
-/** Whether a value is an observable of RxJS, whoever's copy of it. A `subscribe` that cannot be read throws. */
+/** Whether a value is an observable, of any copy of RxJS. Throws if `subscribe` cannot be read. */
 export const isObservable = (value: unknown): value is Observable<unknown> =>
   typeof value === 'object' && value !== null && typeof (value as { subscribe?: unknown }).subscribe === 'function';
 
 const { then } = Promise.prototype;
 
 /**
- * Calls `done` or `failed` once, whatever a promise does: one that is not Node's own may call back twice, at once, or
- * throw. Never throws itself.
+ * Calls `done` or `failed` exactly once, whatever a promise does: one that is not Node's own may call back twice,
+ * synchronously, or throw. Never throws itself.
  */
 export function whenSettled(
   promise: PromiseLike<unknown>,

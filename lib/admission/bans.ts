@@ -3,22 +3,22 @@ import type { ClientAddress } from '../net/address.js';
 import { type Network, NetworkMap, parseNetwork } from '../net/network-map.js';
 import { CloseCode } from '../protocol/close-codes.js';
 
-/** Whom a ban is for: exactly one of the three. */
+/** The target of a ban: exactly one of the three properties. */
 export type BanTarget =
   | { readonly address: string; readonly cidr?: undefined; readonly userKey?: undefined }
   | { readonly cidr: string; readonly address?: undefined; readonly userKey?: undefined }
   | { readonly userKey: string | number; readonly address?: undefined; readonly cidr?: undefined };
 
-/** A ban as it holds. */
+/** A ban that is in effect. */
 export interface Ban {
-  /** `ip:192.0.2.7/32`, `ip:2001:db8::/64`, `user:alice`: what `unban` of the same target finds. */
+  /** `ip:192.0.2.7/32`, `ip:2001:db8::/64`, `user:alice`: the same for equal targets. */
   readonly id: string;
-  /** Of an address or a network, in canonical form. */
+  /** The network in canonical form, for a ban of an address or a network. */
   readonly network: string | undefined;
   readonly userKey: string | undefined;
-  /** Milliseconds since 1970. */
+  /** Start, in milliseconds since the epoch. */
   readonly since: number;
-  /** Milliseconds since 1970: it ends by itself then. */
+  /** End, in milliseconds since the epoch. */
   readonly until: number;
   readonly reason: string | undefined;
 }
@@ -32,7 +32,7 @@ interface Resolved {
   readonly userKey: string | undefined;
 }
 
-/** Reads a target; throws a `RangeError` for one that is none. */
+/** Parses a target. Throws a `RangeError` for an invalid one. */
 export function resolveBanTarget(target: BanTarget, ipv6Prefix: number): Resolved {
   const { address, cidr, userKey } = target ?? {};
   if ([address, cidr, userKey].filter((each) => each !== undefined).length !== 1)
@@ -44,16 +44,16 @@ export function resolveBanTarget(target: BanTarget, ipv6Prefix: number): Resolve
     return { id: `user:${key}`, network: undefined, userKey: key };
   }
   const text = String(address ?? cidr);
-  // An IPv6 address stands for as much of it as counts as one client.
+  // An IPv6 address is banned with the whole prefix that counts as one client.
   const network = address !== undefined && text.includes('/') ? undefined : parseNetwork(text, ipv6Prefix);
   if (network === undefined)
-    throw new RangeError(`'${text.slice(0, 64)}' is no ${address === undefined ? 'CIDR' : 'IP address'}`);
+    throw new RangeError(`'${text.slice(0, 64)}' is not a valid ${address === undefined ? 'CIDR' : 'IP address'}`);
   return { id: `ip:${network.text}`, network, userKey: undefined };
 }
 
 /**
- * The bans that hold in this process, bounded: where there are too many, those that end soonest are dropped. Asking
- * whether an address is banned costs a probe per distinct prefix length, and nothing while there is no ban.
+ * The bans of this process. Their number is bounded: when there are too many, those that end soonest are dropped.
+ * Looking up an address costs one lookup per distinct prefix length, and nothing if there is no ban.
  */
 export class BanList {
   readonly #bans = new Map<string, Ban>();
@@ -63,7 +63,7 @@ export class BanList {
   constructor(
     /** `bans.max` */
     private readonly max: number,
-    /** Milliseconds since 1970. */
+    /** Milliseconds since the epoch. */
     private readonly now: () => number = Date.now,
   ) {}
 
@@ -71,7 +71,7 @@ export class BanList {
     return this.#bans.size;
   }
 
-  /** The ban of an address, or of a network around it. */
+  /** The ban of an address, or of a network that contains it. */
   ofAddress(address: ClientAddress): Ban | undefined {
     if (this.#bans.size === 0) return undefined;
     const now = this.now();
@@ -88,7 +88,7 @@ export class BanList {
     return this.#bans.get(id);
   }
 
-  /** Puts a ban in the place of an earlier one of the same target. */
+  /** Adds a ban, which replaces an earlier one of the same target. */
   add(ban: Ban): void {
     // protection: bans are bounded
     if (!this.#bans.has(ban.id) && this.#bans.size >= this.max) this.#makeRoom();
@@ -99,7 +99,7 @@ export class BanList {
     if (network !== undefined) this.#networks.set(network, ban);
   }
 
-  /** False where there is none. */
+  /** Removes a ban. Returns false if there is none. */
   remove(id: string): boolean {
     const ban = this.#bans.get(id);
     if (ban === undefined) return false;
@@ -110,7 +110,7 @@ export class BanList {
     return true;
   }
 
-  /** Those that hold, without those that have ended meanwhile. */
+  /** The bans in effect, after removing those that have ended. */
   list(): Ban[] {
     this.#dropEnded();
     return [...this.#bans.values()];
@@ -121,7 +121,7 @@ export class BanList {
     for (const { id, until } of this.#bans.values()) if (until <= now) this.remove(id);
   }
 
-  /** Several at once, so that a full list is not searched for each newcomer. */
+  /** Removes several at once, so that a full list is not searched for each new ban. */
   #makeRoom(): void {
     this.#dropEnded();
     if (this.#bans.size < this.max) return;
@@ -130,7 +130,7 @@ export class BanList {
   }
 }
 
-/** A ban as processes of a cluster tell each other of it. */
+/** A ban in the form that processes of a cluster exchange. */
 export interface StoredBan {
   readonly id: string;
   readonly until: number;
@@ -143,7 +143,7 @@ export const storedBan = ({ id, until, since, reason, network, userKey }: Ban): 
   value: JSON.stringify({ since, reason, network, userKey }),
 });
 
-/** Reads what another process has stored; `undefined` where it is no ban, or one that is over. */
+/** Parses a ban of another process; `undefined` if it is invalid or has ended. */
 export function parseStoredBan({ id, until, value }: StoredBan): Ban | undefined {
   try {
     const { since, reason, network, userKey } = JSON.parse(value) as Record<string, unknown>;
@@ -163,17 +163,17 @@ export function parseStoredBan({ id, until, value }: StoredBan): Ban | undefined
   }
 }
 
-/** Whether two bans of the same target are the same: a process hears of each in more than one way. */
+/** Whether two bans of one target are equal: a process can receive the same ban in more than one way. */
 export const bansEqual = (a: Ban, b: Ban): boolean => a.since === b.since && a.until === b.until;
 
 export interface BanOptions {
-  /** How long: milliseconds, or such as `'15m'`. Default `bans.time`. */
+  /** Duration: milliseconds, or a string such as `'15m'`. Default: `bans.time`. */
   readonly for?: Duration;
-  /** For `list()` and the log; peers are not told. At most 256 characters. */
+  /** The reason, for `list()` and the log; it is not sent to peers. At most 256 characters. */
   readonly reason?: string;
 }
 
-/** What the service needs of an application. */
+/** The functions of an application that the service needs. */
 export interface BanContext {
   readonly bans: BanList;
   readonly settings: {
@@ -181,17 +181,17 @@ export interface BanContext {
     readonly connections: { readonly ipv6Prefix: number };
   };
   connectionsOf(userKey: string): readonly { end(code: number, reason: string): void }[];
-  /** Tells the other processes, where there are any. */
+  /** Publishes the ban to the other processes of a cluster. */
   readonly shared?: { banned(ban: Ban): void; unbanned(id: string): void };
 }
 
 const duration = durationKind({ min: 1, max: 10 * 365 * 86_400_000 });
 
 /**
- * Keeps addresses, networks and users out for a time. A banned address is reset at accept (behind a trusted proxy, and
- * on a connection that is open already, its upgrade is refused with 403); a banned user is refused with 403 behind the
- * guards, and connections of the user are closed (1008). Trusted proxies are exempt. With `cluster` a ban holds in
- * every process. Injectable.
+ * Bans addresses, networks and users for a limited time. Connections of a banned address are reset at accept; behind a
+ * trusted proxy, and for a later request of an open connection, the upgrade is refused with 403. A banned user is
+ * refused with 403 after the guards, and the user's connections are closed (1008). Trusted proxies are exempt. With
+ * `cluster` a ban applies in every process. Injectable.
  *
  * @example
  * bans.ban({ address: '203.0.113.7' }, { for: '15m', reason: 'scraping' });
@@ -201,7 +201,9 @@ export class SecureWsBans {
   /** @hidden */
   constructor(private readonly context: BanContext) {}
 
-  /** Bans at once, in the place of an earlier ban of the same target. Throws a `RangeError` for what is no target. */
+  /**
+   * Bans a target at once, replacing an earlier ban of the same target. Throws a `RangeError` for an invalid target.
+   */
   ban(target: BanTarget, options: BanOptions = {}): Ban {
     const { settings } = this.context;
     const { id, network, userKey } = resolveBanTarget(target, settings.connections.ipv6Prefix);
@@ -216,19 +218,19 @@ export class SecureWsBans {
     return ban;
   }
 
-  /** Ends the ban of exactly this target; false where there is none. */
+  /** Ends the ban of exactly this target. Returns false if there is none. */
   unban(target: BanTarget): boolean {
     const { id } = resolveBanTarget(target, this.context.settings.connections.ipv6Prefix);
     this.context.shared?.unbanned(id);
     return this.context.bans.remove(id);
   }
 
-  /** The bans that hold. */
+  /** The bans in effect. */
   list(): readonly Ban[] {
     return this.context.bans.list();
   }
 
-  /** @internal A ban of this process, or of another. */
+  /** @internal Applies a ban of this process, or of another. */
   apply(ban: Ban): void {
     const { bans } = this.context;
     bans.add(ban);

@@ -10,9 +10,9 @@ import { parseAllowedHosts } from './host.js';
 import { parseAllowedOrigins } from './origin.js';
 
 /**
- * The library's own guards in the order in which they run, with the stage and the settings that each enforces. The
- * application's run behind them (stage 7), those of `forRoot` first; `beforeBuiltIn(guard)` puts one between the first
- * of them, the rate, and the rest (behind stage 4, when the path is known).
+ * The built-in guards in the order in which they run, with their stages and settings. The application's guards run
+ * after them (stage 7), those of `forRoot` first; `beforeBuiltIn(guard)` makes a guard run after the first of them, the
+ * rate, and before the others (after stage 4, when the path is known).
  */
 export const BUILT_IN_GUARDS = Object.freeze([
   { name: 'rateGuard', stage: 2, settings: 'connections.rate' },
@@ -23,23 +23,28 @@ export const BUILT_IN_GUARDS = Object.freeze([
   { name: 'capacityGuard', stage: 6, settings: 'connections.max, connections.maxPerIp' },
 ] as const);
 
-/** 403 without TLS, here or at the nearest trusted proxy. */
+/** Refuses with 403 without TLS to this server or to the nearest trusted proxy. */
 export const tlsGuard = (): AdmissionGuardFunction =>
   named('tlsGuard', (facts) => checkTls({ requireTls: true }, facts));
 
-/** 403 for a `Host` that is not listed. Throws a `TypeError` for a list that has problems, as all of these do. */
+/**
+ * Refuses with 403 a `Host` that is not in the list. Throws a `TypeError` for an invalid list, as the other guards do.
+ */
 export function hostGuard(allowed: readonly string[]): AdmissionGuardFunction {
   const rules = { hosts: compiled(parseAllowedHosts(allowed)) };
   return named('hostGuard', (facts) => checkHost(rules, facts));
 }
 
-/** 403 for pages of other origins: those of the list, else the same origin, may connect. */
+/** Refuses with 403 pages of other origins: the origins in the list may connect, without a list the same origin. */
 export function originGuard(allowed?: readonly string[]): AdmissionGuardFunction {
   const rules = { origins: allowed && compiled(parseAllowedOrigins(allowed)) };
   return named('originGuard', (facts) => checkOrigin(rules, facts));
 }
 
-/** 403 by the client's address: CIDRs, addresses, `loopback`, `linklocal`, `uniquelocal`. The denied list wins. */
+/**
+ * Refuses with 403 by the client's address: CIDRs, addresses, `loopback`, `linklocal`, `uniquelocal`. `denied` takes
+ * precedence.
+ */
 export function addressGuard(lists: {
   allowed?: readonly string[];
   denied?: readonly string[];
@@ -49,7 +54,10 @@ export function addressGuard(lists: {
   return named('addressGuard', (facts) => checkAddress({ addresses: { allowed, denied } }, facts));
 }
 
-/** 429 with `Retry-After` past `limit` attempts of an address in `window` milliseconds: beside `connections.rate`. */
+/**
+ * Refuses with 429 and `Retry-After` above `limit` attempts of an address in `window` milliseconds, in addition to
+ * `connections.rate`.
+ */
 export function rateGuard(
   rate: { readonly limit: number; readonly window: number },
   now: () => number = () => performance.now(),
@@ -66,7 +74,10 @@ export function rateGuard(
   });
 }
 
-/** 429 or 503 without a free slot. Whoever is handed the reservation must release it when the connection is gone. */
+/**
+ * Refuses with 429 or 503 without a free slot. The receiver of the reservation must release it when the connection
+ * ends.
+ */
 export function capacityGuard(
   capacity: Capacity,
   gateway: GatewayCapacity,
@@ -83,7 +94,7 @@ export function capacityGuard(
 
 type Check = (facts: ReturnType<typeof factsOf> & AccessFacts) => Refusal | undefined;
 
-/** A check in the form of a guard, with a name for the log. */
+/** Wraps a check as a guard with a name for the log. */
 function named(name: string, check: Check): AdmissionGuardFunction {
   const guard: AdmissionGuardFunction = (attempt) => answer(check(factsOf(attempt)));
   return Object.defineProperty(guard, 'name', { value: name });

@@ -4,19 +4,19 @@ import type { SharedSlot } from './shared-slot.js';
 
 export type { SharedSlot } from './shared-slot.js';
 
-/** One connection's slot, from before its guards run until its socket has closed. */
+/** The slot of one connection, from before its guards run until its socket has closed. */
 export class Reservation {
   shared: SharedSlot | undefined = undefined;
   #isHeld = true;
 
-  /** Made by `Capacity.reserve()` only. */
+  /** Created only by `Capacity.reserve()`. */
   constructor(
     private readonly capacity: Capacity,
     private readonly entry: AddressEntry,
     private readonly gateway: GatewayCapacity,
   ) {}
 
-  /** Frees the slot. May be called on every way out: only the first call counts. */
+  /** Frees the slot. Idempotent. */
   release(): void {
     if (!this.#isHeld) return;
     this.#isHeld = false;
@@ -25,10 +25,10 @@ export class Reservation {
   }
 }
 
-/** Seconds after which a refused client may try again: slots come free when others leave, which nobody can foretell. */
+/** `Retry-After` in seconds: when a slot becomes free cannot be predicted. */
 const RETRY_AFTER = 5;
 
-/** Made once: refusing allocates nothing. */
+/** Created once, so that refusing allocates nothing. */
 export const CAPACITY_REFUSALS = Object.freeze({
   total: Object.freeze(retryLater('connections', 503, RETRY_AFTER)),
   gateway: Object.freeze(retryLater('connections-per-gateway', 503, RETRY_AFTER)),
@@ -37,27 +37,27 @@ export const CAPACITY_REFUSALS = Object.freeze({
 });
 
 export interface CapacityLimits {
-  /** `connections.max`: of the application. */
+  /** `connections.max` of the application. */
   readonly max: number;
-  /** `connections.maxPerIp`: of an address over all gateways. */
+  /** `connections.maxPerIp` of an address, over all gateways. */
   readonly maxPerIp: number;
 }
 
 /**
- * The connection slots of one application. A slot is reserved before the guards run, so the caps hold however many
- * attempts are under way at once.
+ * The connection slots of one application. A slot is reserved before the guards run, so that the caps are exact however
+ * many attempts are in progress at the same time.
  */
 export class Capacity {
   #used = 0;
 
   constructor(private readonly limits: CapacityLimits) {}
 
-  /** Slots that are reserved or in use. */
+  /** Number of slots that are reserved or in use. */
   get used(): number {
     return this.#used;
   }
 
-  /** Takes one slot of the address, of its /48, of the gateway and of the total; all of them or none. */
+  /** Takes one slot of the address, of its /48, of the gateway and of the total; either all of them or none. */
   reserve(entry: AddressEntry, gateway: GatewayCapacity): Reservation | Refusal {
     const refusal = this.#refusal(entry, gateway);
     if (refusal !== undefined) return refusal;
@@ -67,7 +67,7 @@ export class Capacity {
     return new Reservation(this, entry, gateway);
   }
 
-  /** Why there is no room whatever the request says, for ports that decide when they accept: of an address that is known. */
+  /** The refusal that applies to every request of an address, for ports that decide at accept. */
   refusalFor(entry: AddressEntry | undefined): Refusal | undefined {
     if (entry?.isFull(this.limits.maxPerIp)) return CAPACITY_REFUSALS.address;
     return this.#isFull ? CAPACITY_REFUSALS.total : undefined;
@@ -92,20 +92,20 @@ export class Capacity {
 }
 
 export interface GatewayLimits {
-  /** The gateway's own `connections.max`; without one only the application's holds. */
+  /** The gateway's own `connections.max`, if it has one. */
   readonly max?: number;
-  /** The gateway's own `connections.maxPerIp`, likewise. */
+  /** The gateway's own `connections.maxPerIp`, if it has one. */
   readonly maxPerIp?: number;
 }
 
-/** What one gateway holds of the application's slots. Addresses are counted only where it caps them by itself. */
+/** The slots of one gateway. Addresses are only counted if the gateway has its own cap for them. */
 export class GatewayCapacity {
   #used = 0;
   readonly #byAddress: Map<AddressEntry, number> | undefined;
 
   constructor(
     readonly limits: GatewayLimits = {},
-    /** The same in every process of a cluster. */
+    /** The name of the gateway, the same in every process of a cluster. */
     readonly id = '',
   ) {
     this.#byAddress = limits.maxPerIp === undefined ? undefined : new Map();
@@ -138,7 +138,7 @@ export class GatewayCapacity {
     this.#add(entry, -1);
   }
 
-  /** Connections of an address, where the gateway caps them by itself. */
+  /** The number of connections of an address, if the gateway has its own cap for addresses. */
   countOf(entry: AddressEntry): number {
     return this.#byAddress?.get(entry) ?? 0;
   }

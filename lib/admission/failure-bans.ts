@@ -3,25 +3,25 @@ import { fits, type Rate, spend } from '../net/token-bucket.js';
 import { SITE_FACTOR } from './address-table.js';
 import type { BanTarget } from './bans.js';
 
-/** The longest ban, however often an address comes back. */
+/** Maximum duration of a ban, however often an address is banned. */
 const LONGEST = 24 * 3_600_000;
 const REASON = 'too many refusals by guards';
 
 interface Failures {
   /** Bucket of `bans.failures` (see token-bucket.ts). */
   full: number;
-  /** Bans so far. */
+  /** Number of bans so far. */
   bans: number;
-  /** When the last of them ends; a day later it is forgotten. */
+  /** When the last ban ends; a day later the entry is removed. */
   until: number;
 }
 
 export interface FailureBansOptions {
-  /** `bans.failures`; `null`: nobody is banned. */
+  /** `bans.failures`; `null`: no bans. */
   readonly rate: Rate | null | undefined;
-  /** `bans.time`, in milliseconds: of the first ban. Each further one is twice as long, up to a day. */
+  /** `bans.time` in milliseconds, for the first ban. Each further ban takes twice as long, up to a day. */
   readonly time: number;
-  /** Addresses that are remembered: past it those are forgotten that have failed least recently. */
+  /** Maximum number of addresses; when full, the one that failed least recently is removed. */
   readonly max: number;
   /** Milliseconds of a monotonic clock. */
   readonly now: () => number;
@@ -29,8 +29,8 @@ export interface FailureBansOptions {
 }
 
 /**
- * Bans addresses whose attempts guards refuse with 401 or 403 again and again, and the /48 around an IPv6 prefix after
- * eight times as many. What is remembered is bounded, and nothing is remembered of who has not failed.
+ * Bans addresses whose attempts guards repeatedly refuse with 401 or 403, and the /48 around an IPv6 prefix after eight
+ * times as many refusals. The number of entries is bounded, and only addresses with failures have one.
  */
 export class FailureBans {
   /** By address, or /48, the least recent first. */
@@ -42,10 +42,10 @@ export class FailureBans {
     return this.failures.size;
   }
 
-  /** A guard has refused an attempt of this address, which is no trusted proxy's. */
+  /** Counts a refusal by a guard for this address, which is not a trusted proxy. */
   failed(address: ClientAddress): void {
     const { rate } = this.options;
-    // The peers of a Unix domain socket, and those that have left, have no address that could be banned.
+    // Peers of a Unix domain socket, and peers that have left, have no address.
     if (rate === null || rate === undefined || address.text === '') return;
     if (this.charge(address.key, 1, rate)) this.ban(address.key, { address: address.text });
     const { site } = address;
@@ -54,7 +54,7 @@ export class FailureBans {
     // end protection
   }
 
-  /** True where it was the last that the bucket allows. */
+  /** Charges a failure. Returns true if the limit is reached. */
   private charge(key: string, cost: number, rate: Rate): boolean {
     const now = this.options.now();
     const entry = this.failures.get(key) ?? { full: 0, bans: 0, until: Number.NEGATIVE_INFINITY };
@@ -79,7 +79,7 @@ export class FailureBans {
     ban(target, { for: length, reason: REASON });
   }
 
-  /** Those that say nothing any more, and what is too many. */
+  /** Removes entries that have no effect any more, and the oldest ones if there are too many. */
   private dropOldest(now: number): void {
     for (const [key, { full, until }] of this.failures) {
       if (this.failures.size <= this.options.max && (full > now || now - until <= LONGEST)) return;

@@ -2,14 +2,14 @@ import { STATUS_CODES } from 'node:http';
 import { REFUSALS, type Refusal, withDetail } from '../http/refusal.js';
 import { type Admission, type AdmissionHeaders, type Allowed, BuiltInRefusal, type Refused } from './guard.js';
 
-/** A yes whose parts are known to be fit for the wire; also what all guards together said. */
+/** A validated admission; also the combined result of all guards. */
 export interface Admitted {
-  /** Tells it from a refusal. */
+  /** Distinguishes it from a refusal. */
   readonly reason?: undefined;
   readonly principal: unknown;
-  /** What the user is known by: `userKey`, else what the principal yields. */
+  /** The key of the user: `userKey`, else derived from the principal. */
   readonly userKey: string | undefined;
-  /** Milliseconds since 1970, `Infinity` where the session has no end. */
+  /** Milliseconds since the epoch; `Infinity` if the session does not end. */
   readonly expiresAt: number;
   readonly headers: readonly HeaderLine[];
   readonly subprotocol: string | undefined;
@@ -17,25 +17,28 @@ export interface Admitted {
 
 export type HeaderLine = readonly [name: string, value: string];
 
-/** What a guard answered is not an admission: 500 for the peer, these words for the log. */
+/** The result for an invalid answer of a guard: 500 for the peer, this text for the log. */
 class BadAnswer extends Error {}
 
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-/** `field-value` (RFC 9110, section 5.5): no CR, LF, NUL or other control characters, no bytes above Latin-1. */
+/** `field-value` (RFC 9110, section 5.5): no CR, LF, NUL or other control characters, no characters above Latin-1. */
 const FIELD_VALUE = /^[\t -~\x80-\xff]*$/;
-/** Framing and hop-by-hop fields (RFC 9110, section 7.6.1): they belong to whoever writes the response. */
+/** Framing and hop-by-hop fields (RFC 9110, section 7.6.1), which guards cannot set. */
 const FORBIDDEN =
   /^(?:connection|content-length|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade|sec-websocket-.*)$/i;
-/** 1973 in milliseconds, the year 5138 in seconds: what is smaller was meant to be seconds. */
+/** 1973 as milliseconds, the year 5138 as seconds: smaller values were meant as seconds. */
 const SMALLEST_TIME = 1e11;
 
-/** Turns a guard's answer other than `true` into values that need no further check, or into the refusal that it amounts to. */
+/** Converts a guard's answer other than `true` to validated values, or to a refusal. */
 export function checkAnswer(answer: unknown, offered: readonly string[], now: number): Admitted | Refusal {
   if (answer === false) return REFUSALS.guard;
   try {
     return checkAdmission(answer, offered, now);
   } catch (error) {
-    return withDetail(REFUSALS.guardFailed, error instanceof BadAnswer ? error.message : 'its answer cannot be read');
+    return withDetail(
+      REFUSALS.guardFailed,
+      error instanceof BadAnswer ? error.message : 'reading its answer threw an error',
+    );
   }
 }
 
@@ -47,7 +50,7 @@ function checkAdmission(answer: unknown, offered: readonly string[], now: number
     case 'refuse':
       return checkRefuse(admission);
     default:
-      throw new BadAnswer('it answered neither true, false, allow() nor refuse()');
+      throw new BadAnswer('its answer is neither true, false, allow() nor refuse()');
   }
 }
 
@@ -79,18 +82,18 @@ function checkRefuse(refused: Refused): Refusal {
   if (!Number.isInteger(status) || !(isRedirect || (status >= 400 && status < 600))) {
     throw new BadAnswer(`it refused with status ${String(status)}: 400 to 599, or 3xx with a Location`);
   }
-  if (text !== undefined && typeof text !== 'string') throw new BadAnswer('the text of its refusal is no string');
+  if (text !== undefined && typeof text !== 'string') throw new BadAnswer('the text of its refusal is not a string');
   return { reason: 'guard', status, text: text ?? STATUS_CODES[status] ?? 'Refused', headers: lines };
 }
 
-/** Milliseconds since 1970 of a guard's `expiresAt`; throws where it is none. */
+/** A guard's `expiresAt` in milliseconds since the epoch. Throws for an invalid value. */
 export function checkExpiry(expiresAt: Date | number | undefined): number {
   if (expiresAt === undefined || expiresAt === null) return Infinity;
   const time = expiresAt instanceof Date ? expiresAt.getTime() : expiresAt;
   if (typeof time !== 'number' || !Number.isFinite(time))
     throw new BadAnswer('expiresAt is neither a Date nor a number');
   if (time < SMALLEST_TIME && !(expiresAt instanceof Date)) {
-    throw new BadAnswer(`expiresAt ${time} is too small to be milliseconds since 1970: seconds?`);
+    throw new BadAnswer(`expiresAt ${time} is too small for milliseconds since 1970: are these seconds?`);
   }
   return time;
 }
@@ -104,7 +107,7 @@ function checkUserKey(key: string | number | undefined): string | undefined {
 
 function checkSubprotocol(subprotocol: string | undefined, offered: readonly string[]): string | undefined {
   if (subprotocol === undefined || subprotocol === null) return undefined;
-  if (!offered.includes(subprotocol)) throw new BadAnswer('it chose a subprotocol that the client did not offer');
+  if (!offered.includes(subprotocol)) throw new BadAnswer('it selected a subprotocol that the client did not offer');
   return subprotocol;
 }
 
@@ -118,8 +121,8 @@ function checkHeaders(headers: AdmissionHeaders | undefined): readonly HeaderLin
 }
 
 function checkLine(name: string, value: unknown): HeaderLine {
-  if (!TOKEN.test(name)) throw new BadAnswer('the name of a response header is no token');
-  if (FORBIDDEN.test(name)) throw new BadAnswer(`the response header ${name} is not a guard's to set`);
+  if (!TOKEN.test(name)) throw new BadAnswer('the name of a response header is not a token');
+  if (FORBIDDEN.test(name)) throw new BadAnswer(`guards cannot set the response header ${name}`);
   const text = typeof value === 'number' ? String(value) : value;
   if (typeof text !== 'string' || !FIELD_VALUE.test(text))
     throw new BadAnswer(`the value of ${name} is not a valid header value`);
@@ -131,7 +134,7 @@ const keyText = (value: unknown): string | undefined => {
   return typeof value === 'string' && value !== '' ? value : undefined;
 };
 
-/** What a user is known by where no guard gave a `userKey`: the principal if it is a key itself, else its `id` or `sub`. */
+/** The key of a user without a `userKey`: the principal if it is a string or a number, else its `id` or `sub`. */
 export function userKeyOf(principal: unknown): string | undefined {
   if (typeof principal !== 'object' || principal === null) return keyText(principal);
   const { id, sub } = principal as { id?: unknown; sub?: unknown };

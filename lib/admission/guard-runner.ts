@@ -9,8 +9,8 @@ import type { Admission, AdmissionGuardFunction } from './guard.js';
 import { type Admitted, checkAnswer } from './guard-answer.js';
 
 /**
- * The refusal for what a guard threw: 500, or the status of what looks like an `HttpException`, and of that nothing
- * but the status. Its words are for the log, without any value of the request, and are only made up for it.
+ * The refusal for an error that a guard threw: 500, or the status of an `HttpException`, whose message is not sent. The
+ * text for the log contains no value of the request, and is only created if it is logged.
  */
 export function refusalOfThrown(error: unknown, request: RequestValues, guard?: string): Refusal {
   const status = statusOf(error);
@@ -51,32 +51,32 @@ function statusOf(error: unknown): number | undefined {
   }
 }
 
-/** The peer left, or the attempt ended otherwise, before the guards had decided: there is nobody to answer. */
+/** The result if the peer left, or the attempt ended otherwise, before the guards had decided. */
 export const ABANDONED = Object.freeze({ reason: 'abandoned' as const });
 
-/** Told apart by `reason`: none, `'abandoned'`, or that of the refusal. */
+/** Distinguished by `reason`: none, `'abandoned'`, or that of the refusal. */
 export type GuardOutcome = Admitted | Refusal | typeof ABANDONED;
 
 export interface GuardContext {
-  /** Milliseconds for all asynchronous guards together, from the first promise on. */
+  /** Milliseconds for all asynchronous guards together, counted from the first promise. */
   readonly timeout: number;
-  /** Calls `expire` after `timeout` milliseconds unless the returned function was called. */
+  /** Calls `expire` after `timeout` milliseconds, unless the returned function is called before. */
   readonly schedule: (expire: () => void, timeout: number) => () => void;
-  /** Milliseconds since 1970. */
+  /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** What earlier guards of the same attempt have said. */
+  /** The combined result of earlier guards of the same attempt. */
   readonly admitted?: Admitted;
-  /** What earlier guards of the same attempt have entered. */
+  /** The async context that earlier guards of the same attempt have entered. */
   readonly asyncContext?: AsyncContext;
-  /** Told what the guards of this run have entered besides. */
+  /** Called with the async context that the guards of this run have entered. */
   readonly onContext?: (asyncContext: AsyncContext) => void;
-  /** Told what a guard threw, `HttpException`s apart. */
+  /** Called with an error that a guard threw, except `HttpException`s. */
   readonly onThrown?: (error: unknown) => void;
 }
 
 type Answer = Admission | boolean;
 
-/** What is known where no guard has said anything. */
+/** The result before any guard has run. */
 export const NO_ADMISSION: Admitted = Object.freeze({
   principal: undefined,
   userKey: undefined,
@@ -86,8 +86,8 @@ export const NO_ADMISSION: Admitted = Object.freeze({
 });
 
 /**
- * Asks the guards one after the other until one refuses. As long as they answer at once there is no promise and no
- * timer; the first promise starts the clock for it and all that follow. Never throws, never rejects.
+ * Runs the guards in order until one refuses. While they answer synchronously, there is no promise and no timer; the
+ * timeout starts with the first promise. Never throws, never rejects.
  */
 export function runGuards(
   guards: readonly AdmissionGuardFunction[],
@@ -118,7 +118,7 @@ class GuardRun {
     return isThenable(first) ? this.#wait(first) : first;
   }
 
-  /** Runs guards until one must be waited for, one refuses, or all have been heard. */
+  /** Runs guards until one is asynchronous, one refuses, or all have run. */
   #advance(): GuardOutcome | PromiseLike<Answer> {
     for (let guard = this.guards[this.#next]; guard !== undefined; guard = this.guards[++this.#next]) {
       try {
@@ -133,7 +133,7 @@ class GuardRun {
     return this.#merged;
   }
 
-  /** Each guard sees what those before it have entered of the attempt's async context. */
+  /** Each guard runs in the async context that the guards before it have entered. */
   #ask(guard: AdmissionGuardFunction): ReturnType<AdmissionGuardFunction> {
     return enterContext(
       this.#asyncContext,
@@ -160,13 +160,13 @@ class GuardRun {
     return refusal;
   }
 
-  /** Says in the detail whose refusal it is. */
+  /** Adds the name of the guard to the detail of its refusal. */
   #withName(refusal: Refusal): Refusal {
     const name = this.#name;
     return withDetail(refusal, refusal.detail === undefined ? name : `${name}: ${refusal.detail}`);
   }
 
-  /** A function's name may be anything. */
+  /** The name of a function can be any string. */
   get #name(): string {
     try {
       return String(this.guards[this.#next]?.name || 'a guard');
@@ -186,12 +186,12 @@ class GuardRun {
     });
   }
 
-  /** Its handlers stay even when nobody waits any more: a late rejection is nobody's uncaught one. */
+  /** The handlers stay attached even if the result is no longer needed, so that a late rejection is not uncaught. */
   #follow(promise: PromiseLike<Answer>): void {
     Promise.resolve(promise).then(
       (answer) => this.#resume(answer),
       (error) => {
-        // What an aborted guard throws is of no interest.
+        // Errors of a guard after the attempt has ended are ignored.
         if (this.#resolve !== undefined) this.#finish(this.#thrown(error));
       },
     );
@@ -223,7 +223,7 @@ class GuardRun {
 
 const merge = (before: Admitted, said: Admitted): Admitted => ({
   principal: said.principal ?? before.principal,
-  // A key belongs to the principal it came with.
+  // The key belongs to the principal that it was returned with.
   userKey: said.principal === undefined ? (said.userKey ?? before.userKey) : said.userKey,
   expiresAt: Math.min(said.expiresAt ?? Infinity, before.expiresAt ?? Infinity),
   headers: [...before.headers, ...said.headers],

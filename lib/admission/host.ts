@@ -6,7 +6,7 @@ interface HostPattern {
   readonly port: number | undefined;
 }
 
-/** `connections.allowedHosts`, compiled. An entry without a port stands for all ports. */
+/** `connections.allowedHosts`, compiled. An entry without a port matches every port. */
 export class AllowedHosts {
   constructor(private readonly patterns: readonly HostPattern[] | 'any') {}
 
@@ -19,11 +19,14 @@ const matches = ({ name, port }: HostPattern, host: HostPort): boolean =>
   (port === undefined || port === host.port) &&
   (name.startsWith('.') ? isUnder(host.name, name) : name === canonicalHost(host.name));
 
-/** `undefined` where the host is allowed, else what was compared, for the log. */
+/** `undefined` if the host is allowed, else the compared values, for the log. */
 export const hostMismatch = (allowed: AllowedHosts | undefined, host: HostPort): string | undefined =>
   allowed === undefined || allowed.has(host) ? undefined : `Host '${host.name}' is not in allowedHosts`.slice(0, 300);
 
-/** Compiles names, addresses (IPv6 in brackets), `*.example.com` and `*`; every problem instead where there is one. */
+/**
+ * Compiles names, addresses (IPv6 in brackets), `*.example.com` and `*`. Returns all error texts instead if there are
+ * any.
+ */
 export function parseAllowedHosts(entries: readonly string[]): AllowedHosts | string[] {
   const parsed = entries.filter((entry) => entry !== '*').map(parseEntry);
   const problems = parsed.filter((each) => typeof each === 'string');
@@ -38,5 +41,5 @@ function parseEntry(entry: string): HostPattern | string {
   const port = digits === undefined ? undefined : Number(digits);
   const name = host.startsWith('*.') ? wildcardSuffix(host) : normalizeHost(host);
   if (name !== undefined && (port ?? 0) <= MAX_PORT) return { name: canonicalHost(name), port };
-  return `'${entry}' is no host such as 'app.example', 'app.example:8443', '*.example.com' or '[::1]'`;
+  return `'${entry}' is not a valid host such as 'app.example', 'app.example:8443', '*.example.com' or '[::1]'`;
 }

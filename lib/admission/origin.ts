@@ -4,13 +4,16 @@ import { canonicalHost, type HostPort, isUnder, MAX_PORT, normalizeHost, wildcar
 export interface WebOrigin {
   readonly scheme: string;
   readonly host: string;
-  /** The default port of the scheme where none was written; `undefined` where the scheme has none. */
+  /** The port, or the default port of the scheme; `undefined` if the scheme has none. */
   readonly port: number | undefined;
 }
 
-/** In lower case, as a browser writes it (RFC 6454, section 6.1). */
+/** The origin in lower case, as a browser writes it (RFC 6454, section 6.1). */
 const ORIGIN = /^([a-z][a-z0-9+.-]*):\/\/([a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\])(?::([1-9]\d{0,4}))?$/;
-/** Of a scheme that is local to the machine, such as `file://` and `app://.`: no host, or one that is no name. */
+/**
+ * An origin of a scheme that is local to the machine, such as `file://` or `app://.`: without a host, or with one that
+ * is not a name.
+ */
 const LOCAL = /^(?!https?:|wss?:)([a-z][a-z0-9+.-]*):\/\/([.-]?)$/;
 
 const DEFAULT_PORTS = new Map([
@@ -18,9 +21,9 @@ const DEFAULT_PORTS = new Map([
   ['https', 443],
 ]);
 
-/** Reads the value of an `Origin` header, in any case; `undefined` for `null`, for several origins and for anything but one. */
+/** Parses the value of an `Origin` header, in any case; `undefined` for `null`, several origins, and anything else. */
 export function parseOrigin(text: string): WebOrigin | undefined {
-  // ASCII only: a Kelvin sign is no k.
+  // ASCII only: a Kelvin sign is not a k.
   const lower = text.replace(/[A-Z]+/g, (capitals) => capitals.toLowerCase());
   const [, scheme, host, digits] = ORIGIN.exec(lower) ?? LOCAL.exec(lower) ?? [];
   if (scheme === undefined || host === undefined) return undefined;
@@ -31,12 +34,12 @@ export function parseOrigin(text: string): WebOrigin | undefined {
 export const sameOrigin = (a: WebOrigin, b: WebOrigin): boolean =>
   a.scheme === b.scheme && a.host === b.host && a.port === b.port;
 
-/** `connections.allowedOrigins`, compiled. A host that begins with a dot stands for the names under it. */
+/** `connections.allowedOrigins`, compiled. A host that begins with a dot matches all names below it. */
 export class AllowedOrigins {
   readonly #origins: readonly WebOrigin[];
   readonly #any: boolean;
   readonly #null: boolean;
-  /** Whoever may connect without a list may too. */
+  /** Origins that may connect without a list may connect, too. */
   readonly self: boolean;
 
   constructor(origins: readonly WebOrigin[], named: { any?: boolean; opaque?: boolean; self?: boolean }) {
@@ -46,7 +49,7 @@ export class AllowedOrigins {
     this.self = named.self ?? false;
   }
 
-  /** Judges the value of an `Origin` header. */
+  /** Checks the value of an `Origin` header. */
   has(origin: string): boolean {
     if (this.#any) return true;
     if (origin === 'null') return this.#null;
@@ -61,8 +64,8 @@ function matches(allowed: WebOrigin, origin: WebOrigin): boolean {
 }
 
 /**
- * Compiles origins such as `https://app.example`, `https://*.example.com`, `chrome-extension://…`, `file://`, `*`, `null` and `self`;
- * every problem instead, as a sentence each, where an entry is none of these.
+ * Compiles origins such as `https://app.example`, `https://*.example.com`, `chrome-extension://…`, `file://`, `*`,
+ * `null` and `self`. Returns all error texts instead if an entry is invalid.
  */
 export function parseAllowedOrigins(entries: readonly string[]): AllowedOrigins | string[] {
   const parsed = entries.filter((entry) => !NAMED.has(entry)).map(parseEntry);
@@ -83,8 +86,8 @@ const ENTRY = /^([a-z][a-z0-9+.-]*):\/\/([^:/[]*|\[[^\]]*\])(:\d+)?(\/)?$/i;
 function parseEntry(entry: string): WebOrigin | string {
   const [, scheme, host, port = '', slash] = ENTRY.exec(entry) ?? [];
   if (scheme === undefined || host === undefined) return noOrigin(entry);
-  if (slash) return `'${entry}' is no origin: write '${entry.slice(0, -1)}', without the slash`;
-  if (/^wss?$/i.test(scheme)) return `'${entry}' is no origin of a page: write '${entry.replace(/^ws/i, 'http')}'`;
+  if (slash) return `'${entry}' is not a valid origin: write '${entry.slice(0, -1)}', without the slash`;
+  if (/^wss?$/i.test(scheme)) return `'${entry}' is not the origin of a page: write '${entry.replace(/^ws/i, 'http')}'`;
   return host.startsWith('*.') ? parseWildcard(entry, scheme, host, port) : parseExact(entry, scheme, host, port);
 }
 
@@ -100,22 +103,22 @@ function parseWildcard(entry: string, scheme: string, host: string, port: string
 }
 
 const noOrigin = (entry: string): string =>
-  `'${entry}' is no origin such as 'https://app.example', 'https://app.example:8443' or 'https://*.example.com', nor '*', 'null' or 'self'`;
+  `'${entry}' is not an origin such as 'https://app.example', 'https://app.example:8443' or 'https://*.example.com', nor '*', 'null' or 'self'`;
 
 export interface OriginFacts {
-  /** The value of `Origin`, `undefined` where there is none: then no browser page asks. */
+  /** The value of `Origin`; `undefined` if there is none, so that the request does not come from a page. */
   readonly origin: string | undefined;
   readonly host: HostPort;
-  /** Whether the client speaks TLS; `undefined` where that is not known. */
+  /** Whether the client uses TLS; `undefined` if unknown. */
   readonly secure: boolean | undefined;
-  /** The socket's peer is loopback and no trusted proxy. */
+  /** The socket's peer is a loopback address and not a trusted proxy. */
   readonly isLocalPeer: boolean;
 }
 
 /**
- * `undefined` where the origin may connect, else what was compared, for the log.
- * Without a list, and with `self` in it, a page may connect to where it came from: `Origin` must name the host, the port and, where it is
- * known, the scheme of this request.
+ * `undefined` if the origin may connect, else the compared values, for the log. Without a list, and with `self` in it,
+ * a page may connect to the origin that it was loaded from: `Origin` must have the host, the port and, if known, the
+ * scheme of this request.
  */
 export function originMismatch(allowed: AllowedOrigins | undefined, facts: OriginFacts): string | undefined {
   if (facts.origin === undefined) return undefined;
@@ -129,9 +132,9 @@ function sameOriginMismatch(text: string, { host, secure, isLocalPeer }: OriginF
   const origin = parseOrigin(text);
   if (origin === undefined || !isSameOrigin(origin, host, secure))
     return told(text, `is not ${originOf(host, secure)}`);
-  // A name that a stranger's DNS points at 127.0.0.1 makes his page look same-origin.
+  // A foreign name that resolves to 127.0.0.1 would make a foreign page look same-origin.
   if (isLocalPeer && !isLocalName(host.name))
-    return told(text, `came from loopback, where ${host.name} is no local name`);
+    return told(text, `came from loopback, where ${host.name} is not a local name`);
   return undefined;
 }
 
@@ -147,13 +150,13 @@ const originOf = ({ name, port }: HostPort, secure: boolean | undefined): string
 
 const scheme = (secure: boolean): string => (secure ? 'https' : 'http');
 
-/** Names that only this machine answers for, and addresses, which nobody's DNS can move. */
+/** Names that only this machine answers for, and IP addresses, which DNS cannot redirect. */
 const isLocalName = (name: string): boolean =>
   name === 'localhost' || name.endsWith('.localhost') || name.startsWith('[') || isIPv4(name);
 
 const told = (origin: string, what: string): string => `Origin '${shown(origin)}' ${what.slice(0, 300)}`;
 
-/** What is no origin may carry userinfo, a path or a query, which are not for the log. */
+/** An invalid origin may contain userinfo, a path or a query, which must not be logged. */
 function shown(origin: string): string {
   const scheme = /^[a-z][a-z0-9+.-]*:\/\//i.exec(origin)?.[0] ?? '';
   const userinfo = origin.lastIndexOf('@') + 1;

@@ -8,10 +8,10 @@ export interface PendingLimits {
   readonly maxPerIp: number;
 }
 
-/** One connection between accept and 101. */
+/** One connection between accept and the 101. */
 export class PendingPlace<T> implements RingMember<PendingPlace<T>> {
   isHeld = true;
-  /** Among the places of its address. */
+  /** Its index among the places of its address. */
   next: PendingPlace<T> = this;
   previous: PendingPlace<T> = this;
 
@@ -23,7 +23,7 @@ export class PendingPlace<T> implements RingMember<PendingPlace<T>> {
 
 /** The places of one address, the oldest first. */
 export class AddressQueue<T> extends Ring<PendingPlace<T>> implements RingMember<AddressQueue<T>> {
-  /** Among the queues of its size. */
+  /** Its index among the queues of its size. */
   next: AddressQueue<T> = this;
   previous: AddressQueue<T> = this;
 
@@ -33,12 +33,13 @@ export class AddressQueue<T> extends Ring<PendingPlace<T>> implements RingMember
 }
 
 /**
- * The connections on their way in. There is always room for one more, at the cost of the oldest of its own address
- * when that has too many, else of the oldest of the address that has most: an address that opens many can only evict its own.
+ * The connections between accept and the 101. A new one always gets a place, at the cost of the oldest of its own
+ * address if that has too many, else of the oldest of the address that has most: an address that opens many connections
+ * can only evict its own.
  */
 export class PendingRegistry<T> {
   #size = 0;
-  /** At index n the queues of n places: finding the largest costs no search. */
+  /** Index n contains the queues of n places, so that the largest is found without a search. */
   readonly #bySize: Ring<AddressQueue<T>>[] = [];
   #largestSize = 0;
 
@@ -55,7 +56,7 @@ export class PendingRegistry<T> {
     return place;
   }
 
-  /** Idempotent: reached on every way out, the 101 included. */
+  /** Removes a place when its handshake ends, also with a 101. Idempotent. */
   remove(place: PendingPlace<T>): void {
     if (!place.isHeld) return;
     place.isHeld = false;
@@ -63,7 +64,7 @@ export class PendingRegistry<T> {
     this.#detach(place);
   }
 
-  /** The client turned out to be another address, behind a trusted proxy. */
+  /** Moves a place to the client's address, which a trusted proxy has reported. */
   move(place: PendingPlace<T>, entry: AddressEntry): void {
     if (!place.isHeld || place.entry === entry) return;
     this.#detach(place);
@@ -72,9 +73,9 @@ export class PendingRegistry<T> {
   }
 
   /**
-   * Who must go so that the limits hold after `place` came or moved: to be called until it answers `undefined`.
-   * The victim has left the registry already; it is the newcomer itself where its address has no other, as in a
-   * /48 that has too many.
+   * The handshake that must be ended to keep the limits after `place` was added or moved; to be called until it returns
+   * `undefined`. The victim is already removed. It is the new one itself if its address has no other, as in a /48 that
+   * has too many.
    */
   victim(place: PendingPlace<T>): T | undefined {
     const evictFrom = this.#isOverLimit(place.entry)

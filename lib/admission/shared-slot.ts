@@ -1,8 +1,8 @@
 import type { Refusal } from '../http/refusal.js';
 
-/** A connection that has a place in a cap: of a gateway, or of another library. */
+/** A connection that counts for a cap: of a gateway, or of another library. */
 export interface UserConnection {
-  /** The target that it was admitted to. */
+  /** The target for which it was admitted. */
   readonly context: object;
   end(code: number, reason: string): void;
 }
@@ -14,9 +14,9 @@ export interface UserLimits {
   readonly onLimit: 'refuse' | 'closeOldest';
 }
 
-/** What a connection holds beside its slot in this process: over all processes of a cluster. */
+/** The slot of a connection over all processes of a cluster, in addition to its slot in this process. */
 export interface SharedSlot {
-  /** Stage 8: one more connection of a user. */
+  /** Stage 8: counts the connection for its user. */
   takeUser(userKey: string, limits: UserLimits): Promise<Refusal | undefined>;
   opened(connection: UserConnection): void;
   moveUser(userKey: string | undefined, limits: UserLimits): void;

@@ -3,12 +3,12 @@ import { type ClientAddress, UNIX_PEER } from '../net/address.js';
 import { PRIVATE_ADDRESSES } from '../net/address-list.js';
 import type { Telemetry } from '../telemetry/events.js';
 
-/** Refusals for its address after which one peer is suspected to be a proxy that nobody named. */
+/** Number of refusals for its address after which a peer is reported as a probable proxy. */
 const MANY = 100;
 
 /**
- * The commonest mistake: a proxy in front that is not in `proxy.trusted`, so that everybody shares its address.
- * Said once, with the setting to use.
+ * Detects the most common configuration error: a proxy that is not in `proxy.trusted`, so that all clients share its
+ * address. It is reported once, with the setting that fixes it.
  */
 export class UntrustedProxyDetector {
   private said = false;
@@ -17,12 +17,14 @@ export class UntrustedProxyDetector {
 
   constructor(private readonly telemetry: Telemetry) {}
 
-  /** A request came with forwarding headers from a peer that is not trusted. */
+  /** Called when a peer that is not trusted sends forwarding headers. */
   onStrayHeaders({ address }: ClientRoute): void {
     if (!this.said && (address === UNIX_PEER || PRIVATE_ADDRESSES.has(address))) this.warn(nameOf(address));
   }
 
-  /** Such a peer was refused for its address's limits. A majority vote: one counter, whoever comes. */
+  /**
+   * Called when such a peer was refused because of the limits of its address. A majority vote needs only one counter.
+   */
   onRefused({ address }: ClientRoute): void {
     if (this.said) return;
     const name = nameOf(address);
@@ -35,10 +37,10 @@ export class UntrustedProxyDetector {
   private warn(address: string): void {
     this.said = true;
     this.telemetry.notice(
-      `${address} sends forwarding headers (X-Forwarded-*, Forwarded) and is not trusted: all its clients count as one address. If it is your proxy, set proxy.trusted (WEBSOCKETS_TRUSTED_PROXIES=${address}).`,
+      `${address} sends forwarding headers (X-Forwarded-*, Forwarded) but is not trusted: all its clients count as one address. If it is your proxy, set proxy.trusted (WEBSOCKETS_TRUSTED_PROXIES=${address}).`,
     );
   }
 }
 
-/** As in `proxy.trusted`. */
+/** The address in the notation of `proxy.trusted`. */
 const nameOf = (address: ClientAddress): string => (address === UNIX_PEER ? 'unix' : address.text);

@@ -13,13 +13,13 @@ export interface UserLimit {
 }
 
 /**
- * Connections by user, in the order in which they came. `T` is whatever stands for a connection: it is its own
- * receipt, so a connection keeps nothing more than its key. Most users have one connection: only more cost a set.
+ * Connections by user, in the order of opening. `T` represents a connection, and serves as the handle for its removal,
+ * so that a connection needs to store only its key. Most users have one connection; a set is only allocated for more.
  */
 export class UserSlots<T extends object> {
   readonly #users = new Map<string, T | Set<T>>();
 
-  /** Users with at least one connection. */
+  /** Number of users with at least one connection. */
   get size(): number {
     return this.#users.size;
   }
@@ -29,15 +29,15 @@ export class UserSlots<T extends object> {
     return holders instanceof Set ? holders.size : holders === undefined ? 0 : 1;
   }
 
-  /** The connections of a user, oldest first: a copy, so that they can be closed one after the other. */
+  /** A copy of a user's connections, oldest first, so that they can be closed one after the other. */
   of(key: string): T[] {
     const holders = this.#users.get(key);
     return holders instanceof Set ? [...holders] : holders === undefined ? [] : [holders];
   }
 
   /**
-   * Adds a connection of a user. Answers a refusal where the limit refuses it, or the connections that must be
-   * closed for it, oldest first: they hold no slot any more.
+   * Adds a connection of a user. Returns a refusal if the limit refuses it, or the connections that must be closed for
+   * it, oldest first; these are no longer counted.
    */
   take(key: string, holder: T, limit?: UserLimit): Refusal | readonly T[] {
     const excess = limit === undefined ? 0 : this.count(key) + 1 - limit.max;
@@ -52,7 +52,7 @@ export class UserSlots<T extends object> {
     return oldest;
   }
 
-  /** Idempotent. */
+  /** Removes a connection. Idempotent. */
   release(key: string, holder: T): void {
     const holders = this.#users.get(key);
     if (holders === holder) this.#users.delete(key);
@@ -70,7 +70,7 @@ export class UserSlots<T extends object> {
 
 const NONE: readonly never[] = Object.freeze([]);
 
-/** A connection whose user may change. */
+/** A connection whose user can change. */
 interface MovableConnection extends UserConnection {
   readonly peer: { userKey: string | undefined; readonly shared?: SharedSlot | undefined };
   readonly state: string;
@@ -84,13 +84,13 @@ interface Cap {
 /** Reason of the close frame. */
 export const TOO_MANY_CONNECTIONS = 'too many connections of this user';
 
-/** Who is connected to an endpoint, by user; and how many of one there may be: of the application, and here. */
+/** The connections of an endpoint by user, and the caps on them: that of the application, and that of the endpoint. */
 export class UserCaps {
-  /** The gateway's own first: what it closes makes room in the application's cap too. */
+  /** The gateway's cap comes first: a connection that it closes also makes room in the application's cap. */
   private readonly caps: readonly Cap[];
 
   constructor(
-    /** Everybody in the application, whether there is a cap or not. */
+    /** All connections of the application by user, with or without a cap. */
     private readonly allUsers: UserSlots<UserConnection>,
     readonly limits: UserLimits,
   ) {
@@ -105,7 +105,7 @@ export class UserCaps {
     return this.caps.length > 0;
   }
 
-  /** What keeps one more connection of a user out. */
+  /** The refusal for one more connection of a user, or `undefined`. */
   refusalFor(key: string | undefined): Refusal | undefined {
     if (this.caps.length === 0) return undefined;
     if (key === undefined) return REFUSALS.userKeyMissing;
@@ -113,7 +113,7 @@ export class UserCaps {
     return isFull ? CAPACITY_REFUSALS.user : undefined;
   }
 
-  /** The connection belongs to a user: those that are too many because of it are closed. */
+  /** Adds a connection to a user, and closes the connections that exceed the cap. */
   add(key: string, connection: UserConnection): void {
     for (const { slots, limit } of this.caps) {
       const excess = slots.take(key, connection, limit);
@@ -122,18 +122,20 @@ export class UserCaps {
     this.allUsers.take(key, connection);
   }
 
-  /** Idempotent. */
+  /** Removes a connection. Idempotent. */
   remove(key: string, connection: UserConnection): void {
     this.allUsers.release(key, connection);
     for (const { slots } of this.caps) slots.release(key, connection);
   }
 
-  /** The connection belongs to somebody else from now on. Throws a `RangeError` where that cannot be, and changes nothing. */
+  /**
+   * Reassigns a connection to another user. Throws a `RangeError`, without changing anything, if that is not possible.
+   */
   move(connection: MovableConnection, principal: unknown, userKey: string | number | undefined): void {
     const { peer } = connection;
     const key = userKeyOf(userKey ?? principal);
     if (key === undefined && userKey !== undefined)
-      throw new RangeError('userKey must be a number, or a string that is not empty');
+      throw new RangeError('userKey must be a number or a non-empty string');
     if (key === peer.userKey || connection.state === 'closed') return;
     const breach = this.refusalFor(key);
     if (breach !== undefined)
@@ -149,7 +151,7 @@ export class UserCaps {
   }
 }
 
-/** It counts nowhere any more, though TCP may take its time. */
+/** Removes a closing connection from the counts, although TCP may end later. */
 function close(key: string, connection: UserConnection): void {
   (connection.context as { readonly users: UserCaps }).users.remove(key, connection);
   connection.end(CloseCode.POLICY_VIOLATION, TOO_MANY_CONNECTIONS);

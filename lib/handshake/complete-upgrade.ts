@@ -11,7 +11,10 @@ import type { Compression } from '../protocol/deflate/compression.js';
 import { headerValue } from '../protocol/deflate/negotiation.js';
 import type { UpgradeContext } from './upgrade-context.js';
 
-/** The subprotocol for the 101: what a guard chose, else the first of ours that was offered (RFC 6455, section 4.2.2, item 5.5). */
+/**
+ * The subprotocol for the 101: the one that a guard chose, else the first of the gateway's that the client offered (RFC
+ * 6455, section 4.2.2, item 5.5).
+ */
 export function chooseSubprotocol(
   chosen: string | undefined,
   ours: readonly string[],
@@ -20,22 +23,23 @@ export function chooseSubprotocol(
   return chosen ?? ours.find((protocol) => offered.includes(protocol));
 }
 
-/** What an accepted connection belongs to: the gateways of a path. */
+/** The target of an accepted connection: the gateways of a path. */
 export interface UpgradedGateway extends GatewayContext<SecureSocket> {
   readonly path: string;
   readonly subprotocols: readonly string[];
   readonly compression: Compression;
-  /** Somebody may look at the upgrade request: else none is made. */
+  /** Whether anything reads the upgrade request; otherwise it is not created. */
   readonly needsRequest: boolean;
-  /** Subprotocols were offered, and none was chosen. */
+  /** Called when subprotocols were offered and none was selected. */
   noteUnchosenSubprotocol(): void;
-  /** The 101 is written. */
+  /** Called when the 101 was written. */
   opened(socket: SecureSocket, request: IncomingMessage | undefined): void;
 }
 
 /**
- * Stage 9: subprotocol, compression, the 101, and only then a `WebSocket`. The slot and the address entry belong to the
- * connection from now on. `rest` came behind the head. False where the connection cannot be set up.
+ * Stage 9: selects subprotocol and compression, writes the 101, and then creates the `WebSocket`. From here on the slot
+ * and the address entry belong to the connection. `rest`: bytes that arrived after the head. Returns false if the
+ * connection cannot be set up.
  */
 export function completeUpgrade(upgrade: UpgradeContext, gateway: UpgradedGateway, rest: Buffer): boolean {
   const peer = new AcceptedPeer(upgrade);
@@ -50,7 +54,7 @@ export function completeUpgrade(upgrade: UpgradeContext, gateway: UpgradedGatewa
   return false;
 }
 
-/** False where the socket has gone meanwhile. */
+/** Returns false if the socket has been closed in the meantime. */
 function open(upgrade: UpgradeContext, gateway: UpgradedGateway, rest: Buffer, peer: Peer): boolean {
   const { request, admitted, listener, context } = upgrade;
   const socket = upgrade.transport.release('webSocket');
@@ -75,7 +79,7 @@ function open(upgrade: UpgradeContext, gateway: UpgradedGateway, rest: Buffer, p
   return true;
 }
 
-/** What is kept of an upgrade for as long as the connection lives: nothing that holds the request in memory. */
+/** The facts about an upgrade that are kept while the connection is open; none of them keeps the request in memory. */
 class AcceptedPeer implements Peer {
   readonly ip: string;
   readonly secure: boolean;
@@ -139,7 +143,7 @@ class AcceptedPeer implements Peer {
   }
 }
 
-/** An upgrade request as hooks know it: its headers are sorted when they are first read. Its body is empty. */
+/** The upgrade request for hooks. Its headers are parsed when they are first read, and its body is empty. */
 class UpgradeMessage extends IncomingMessage {
   sorted: IncomingHttpHeaders | undefined = undefined;
 

@@ -4,13 +4,14 @@ import { parse as parseQuery } from 'node:querystring';
 import { factsOf, type UpgradeAttempt } from '../admission/attempt.js';
 
 /**
- * The upgrade request as one of Nest's HTTP guards expects it: an `IncomingMessage` with what Express and Fastify add,
- * as the admission decided it. What they have and we do not, and whatever a middleware would have added, throws when it
- * is read: a guard that decides by it must not take it for absent. `user` is the guard's to set.
+ * The upgrade request in the form that Nest's HTTP guards expect: an `IncomingMessage` with the properties that Express
+ * and Fastify add, with values as the admission determined them. Properties that are unknown here, or that a middleware
+ * would have added, throw when they are read, so that a guard does not mistake an unknown value for an absent one.
+ * Guards may set `user`.
  */
 export type GuardRequest = IncomingMessage & { user?: unknown };
 
-/** The stand-ins of one attempt: several guards see the same ones. */
+/** The request and response objects of one attempt, which all its guards share. */
 interface StandIns {
   readonly request: GuardRequest;
   readonly response: ServerResponse;
@@ -30,17 +31,17 @@ function standInsOf(attempt: UpgradeAttempt): StandIns {
 
 export const requestOf = (attempt: UpgradeAttempt): GuardRequest => standInsOf(attempt).request;
 
-/** A response that cannot be written: an admission guard answers by what it returns or throws. */
+/** The response object, which cannot be written: an admission guard answers by its result or by throwing. */
 export const responseOf = (attempt: UpgradeAttempt): ServerResponse => standInsOf(attempt).response;
 
-/** Looked for on any object, by promises, `JSON.stringify`, inspection and test runners: absent is the truth. */
+/** Properties that promises, `JSON.stringify`, inspection and test runners read on every object: they are absent. */
 const PROBED = new Set(['then', 'toJSON', 'inspect', 'asymmetricMatch', '$$typeof', 'nodeType', 'tagName']);
-/** Read by passport before it writes them itself. */
+/** Passport reads these properties before it sets them itself. */
 const WRITTEN_BY_PASSPORT = new Set(['login', 'logIn', 'logout', 'logOut', 'isAuthenticated', 'isUnauthenticated']);
 
 /**
- * An object of which nothing but what it has can be read; writing is as ever. Methods of its class are called on the
- * object itself.
+ * Returns a proxy on which reading unknown properties throws; writing is allowed. Methods of its class are called on
+ * the object itself.
  */
 function strict<T extends object>(target: T, what: string): T {
   return new Proxy(target, {
@@ -57,17 +58,17 @@ function strict<T extends object>(target: T, what: string): T {
 function absent(what: string, name: string | symbol): undefined {
   if (typeof name === 'symbol' || PROBED.has(name) || WRITTEN_BY_PASSPORT.has(name)) return undefined;
   throw new Error(
-    `${what}.${name} is not known before the upgrade: read the UpgradeAttempt in an AdmissionGuard, or leave it to a guard of the message handlers`,
+    `${what}.${name} is not known before the upgrade: use the UpgradeAttempt in an AdmissionGuard, or move the check to a guard of the message handlers`,
   );
 }
 
-/** Its body is empty, and its end is nobody's. */
+/** A request whose body is empty. */
 class UpgradeRequest extends IncomingMessage {
   override _read(): void {
     this.push(null);
   }
 
-  /** A listener of a guard's that throws must not end the process: nobody is behind it who could catch. */
+  /** An error that a guard's listener throws is ignored: no caller could catch it, and it would end the process. */
   override emit(event: string | symbol, ...args: unknown[]): boolean {
     try {
       return super.emit(event, ...args);
@@ -85,7 +86,7 @@ function makeRequest(attempt: UpgradeAttempt): GuardRequest {
   const { path, rawQuery, protocols, viaProxy } = factsOf(attempt);
   const target = rawQuery === '' ? path : `${path}?${rawQuery}`;
   const request = new UpgradeRequest(undefined as unknown as Socket);
-  // What a guard destroys it with reaches nobody.
+  // An error with which a guard destroys it is not reported.
   request.on('error', () => undefined);
   const headers = { ...attempt.headers };
   const proxy = strict(request, 'request') as GuardRequest;
@@ -121,18 +122,18 @@ function makeRequest(attempt: UpgradeAttempt): GuardRequest {
     raw: proxy,
     get: (name: string) => header(headers, name),
     header: (name: string) => header(headers, name),
-    // Without a body, it is of no type.
+    // Without a body, there is no content type.
     is: () => null,
     protocols: [...protocols],
   };
   for (const [name, value] of Object.entries(facts))
     Object.defineProperty(request, name, { value, configurable: true, enumerable: true, writable: true });
-  // Of IncomingMessage from Node 24 on: it fires when the peer leaves.
+  // A property of IncomingMessage from Node 24 on: it aborts when the peer leaves.
   Object.defineProperty(request, 'signal', { get: () => attempt.signal, configurable: true, enumerable: true });
   return proxy;
 }
 
-/** As in Express, with both spellings of `Referer`. */
+/** Reads a header as in Express, with both spellings of `Referer`. */
 function header(headers: Readonly<Record<string, string>>, name: string): string | undefined {
   if (typeof name !== 'string' || name === '') throw new TypeError('the name of a header must be a string');
   const lower = name.toLowerCase();
@@ -142,7 +143,7 @@ function header(headers: Readonly<Record<string, string>>, name: string): string
 
 const hostnameOf = (attempt: UpgradeAttempt): string => factsOf(attempt).host.name;
 
-/** Both ends of TCP as far as they are known, and TLS. There is nothing to write to. */
+/** The addresses and ports of both ends of TCP, as far as they are known, and TLS. Nothing can be written. */
 function socketOf(attempt: UpgradeAttempt): object {
   const { tls, socketAddresses: ends } = factsOf(attempt);
   const { remoteAddress } = attempt;

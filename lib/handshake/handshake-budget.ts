@@ -1,11 +1,11 @@
 import type { AddressEntry } from '../admission/address-table.js';
 
-/** A pending handshake, or a head that may become one, for which bytes are held. */
+/** A pending handshake, or the head of a request that may become one, for which bytes are held. */
 export interface HeadHolder {
   heldBytes: number;
-  /** The address that counts. */
+  /** The address that is counted. */
   readonly account: AddressEntry;
-  /** Must give up what it holds. */
+  /** Makes it release its bytes and end. */
   evict(): void;
 }
 
@@ -15,19 +15,19 @@ interface Account {
 }
 
 /**
- * What peers have sent before their 101: heads, complete ones too while guards decide, and what came behind them. When
- * it is too much, the largest holder of the address that holds most must go, until it is not: a peer that sends little
- * is never chosen before one that sends much.
+ * Counts bytes that peers have sent before their 101: request heads, including complete ones while guards decide, and
+ * bytes after them. If there are too many, the largest holders of the address that holds most are ended until the total
+ * is below the limit, so that a peer that sends little is never ended before one that sends much.
  */
 export class HandshakeBudget {
   private total = 0;
   private readonly accounts = new Map<AddressEntry, Account>();
-  /** Where each holder is counted: its address may change, behind a proxy. */
+  /** The address under which each holder is counted; it can change behind a proxy. */
   private readonly entryOf = new Map<HeadHolder, AddressEntry>();
 
   constructor(
     private readonly max: number,
-    /** Told of every change, in bytes. */
+    /** Called with every change, in bytes. */
     private readonly changed: (delta: number) => void,
   ) {}
 
@@ -36,7 +36,7 @@ export class HandshakeBudget {
     return this.total;
   }
 
-  /** Notes what `holder` holds now, in bytes. It may be the one that must go. */
+  /** Records how many bytes `holder` holds now. This can end `holder` itself. */
   set(holder: HeadHolder, bytes: number): void {
     const delta = bytes - holder.heldBytes;
     if (delta === 0) return;
@@ -75,7 +75,7 @@ export class HandshakeBudget {
   }
 }
 
-/** The first of the largest. There is at least one. */
+/** The first of the largest holders. There is at least one. */
 function largest<T>(candidates: Iterable<T>, sizeOf: (candidate: T) => number): T {
   let chosen: T | undefined;
   for (const candidate of candidates)

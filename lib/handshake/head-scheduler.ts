@@ -1,35 +1,37 @@
 import type { AddressEntry } from '../admission/address-table.js';
 import { runInFork } from '../net/async-context.js';
 
-/** A pending handshake whose head is not complete. */
+/** A pending handshake whose request head is incomplete. */
 export interface HeadReader {
-  /** Whose bytes these are. */
+  /** The address that the bytes are counted for. */
   readonly account: AddressEntry;
   /** Stops reading until `resumeHead()`. */
   pauseHead(): void;
-  /** Reads on, where the head is still not complete. */
+  /** Resumes reading if the head is still incomplete. */
   resumeHead(): void;
 }
 
-/** Bytes of unfinished heads that one turn of the event loop reads from one address, and from all together. */
+/** Maximum bytes of incomplete heads that are read in one turn of the event loop from one address, and in total. */
 export const ADDRESS_BYTES = 64 * 1024;
 export const TURN_BYTES = 256 * 1024;
 
 /**
- * Bounds what one turn of the event loop reads of unfinished heads: libuv accepts one connection in a turn, so whoever
- * makes turns long keeps everybody out. A head that comes in one chunk never waits; of the others each address reads
- * one chunk in its turn.
+ * Limits how many bytes of incomplete request heads one turn of the event loop reads: libuv accepts one connection per
+ * turn, so long turns would delay all new connections. A head that arrives in one chunk never waits. Of paused heads,
+ * addresses take turns, with one chunk each.
  */
 export class HeadScheduler {
   private bytes = 0;
   private readonly byAddress = new Map<AddressEntry, number>();
-  /** Those that are paused, by their addresses: the first address is served next. */
+  /** The paused heads by address; the first address is served next. */
   private readonly paused = new Map<AddressEntry, HeadReader[]>();
   private isArmed = false;
 
   constructor(private readonly schedule: (run: () => void) => void = onNextTurn) {}
 
-  /** Notes bytes of an unfinished head; pauses its reader where this turn has had enough of its address, or of all. */
+  /**
+   * Counts bytes of an incomplete head. Pauses it if the limit of its address, or the total, is reached in this turn.
+   */
   addBytes(reader: HeadReader, bytes: number): void {
     const { account } = reader;
     const sum = (this.byAddress.get(account) ?? 0) + bytes;
@@ -43,7 +45,7 @@ export class HeadScheduler {
     else queue.push(reader);
   }
 
-  /** The reader has left. */
+  /** Removes a handshake that has ended. */
   remove(reader: HeadReader): void {
     const queue = this.paused.get(reader.account);
     const at = queue?.indexOf(reader) ?? -1;
@@ -65,7 +67,7 @@ export class HeadScheduler {
     for (const [account, queue] of this.first(TURN_BYTES / ADDRESS_BYTES)) {
       this.paused.delete(account);
       const reader = queue.shift();
-      // Behind the other addresses.
+      // Appends the address after the others.
       if (queue.length > 0) this.paused.set(account, queue);
       reader?.resumeHead();
     }

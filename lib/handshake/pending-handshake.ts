@@ -18,14 +18,14 @@ import type { HeadReader } from './head-scheduler.js';
 import { FOREIGN, runStages, type StageExit } from './stages.js';
 import { type HandshakeContext, type HandshakeListener, UpgradeContext, type UpgradeOwner } from './upgrade-context.js';
 
-/** Bytes behind the head that are kept while the guards think; then TCP keeps them. */
+/** Maximum bytes after the head that are read while guards decide; further bytes stay in TCP's buffers. */
 const MAX_EARLY = 16 * 1024;
 const NOTHING = Buffer.alloc(0);
 
-/** What a peer has sent before its 101, and what is held of it. */
+/** The bytes that a peer has sent before its 101, and how many are held. */
 export abstract class HandshakeBytes extends Timed implements HeadHolder {
   /** For `HandshakeBudget`. */ heldBytes = 0;
-  /** The head as it came, until it is known to be ours: somebody else's parser may want it. */
+  /** The raw head, kept until the target is known: another library's parser may need it. */
   protected head: Buffer | undefined = undefined;
   private early: ByteAccumulator | undefined = undefined;
   private headBytes = 0;
@@ -43,7 +43,7 @@ export abstract class HandshakeBytes extends Timed implements HeadHolder {
     this.context.headBudget.set(this, bytes);
   }
 
-  /** Somebody must be waited for: what the head says is held meanwhile, and counts. */
+  /** Records the size of the parsed head, which is held while asynchronous guards decide. */
   protected holdHead(head: RequestHead): void {
     this.headBytes = sizeOf(head) + (this.head?.length ?? 0);
     // protection: what a pending handshake holds is counted
@@ -51,7 +51,7 @@ export abstract class HandshakeBytes extends Timed implements HeadHolder {
     // end protection
   }
 
-  /** Bytes behind the head, in one buffer: a peer that sends them one by one is held at what they take. */
+  /** Bytes after the head, in one buffer, so that bytes that arrive one by one take no more memory than their size. */
   protected keepEarly(chunk: Buffer): void {
     const early = (this.early ??= new ByteAccumulator());
     early.append(chunk);
@@ -61,27 +61,30 @@ export abstract class HandshakeBytes extends Timed implements HeadHolder {
     if (early.length > MAX_EARLY) this.transport.pause();
   }
 
-  /** What came behind the head, in one piece. */
+  /** The bytes after the head. */
   protected get bytesAfterHead(): Buffer {
     return this.early?.take(NOTHING) ?? NOTHING;
   }
 
-  /** Nothing is kept any longer. */
+  /** Releases all bytes. */
   protected dropBytes(): void {
     this.hold(0);
     this.head = this.early = undefined;
   }
 }
 
-/** Bytes of a string beside its characters. */
+/** Bytes of a string object in addition to its characters. */
 const STRING_BYTES = 32;
 
-/** What the texts of a head hold. */
+/** The size of the strings of a parsed head. */
 const sizeOf = ({ target, rawHeaders }: RequestHead): number =>
   rawHeaders.reduce((sum, text) => sum + text.length + STRING_BYTES, target.length);
 
 const NEVER = Number.POSITIVE_INFINITY;
-/** What is read and thrown away after a refusal, so that its answer arrives, and for how long. */
+/**
+ * After a refusal, this many bytes are read and discarded, for at most this many milliseconds, so that the response
+ * arrives.
+ */
 const MAX_DISCARD = 64 * 1024;
 const LINGER = 1000;
 /** First byte of a TLS record that begins a handshake (RFC 8446, section 5.1). */
@@ -91,33 +94,33 @@ enum State {
   /** TLS is being set up; nothing is read here. */
   TLS,
   HEAD,
-  /** Refused, but the response to the request before it comes first; nothing is read meanwhile. */
+  /** Refused, but the response to the previous request must be sent first; nothing is read meanwhile. */
   WAITING,
-  /** The stages decide. */
+  /** The stages are running. */
   DECIDING,
-  /** Refused: what still comes is thrown away. */
+  /** Refused: everything that still arrives is discarded. */
   LINGERING,
-  /** Somebody else's: a connection's, Node's, nobody's. */
+  /** Handed over, accepted, or closed. */
   DONE,
 }
 
-/** A raw connection on its way from accept to the 101, or out. */
+/** A raw connection from accept until the 101, a refusal, or the hand-over to Node's HTTP server. */
 export class PendingHandshake extends HandshakeBytes implements TransportReader, HeadReader, UpgradeOwner {
   readonly entry: AddressEntry;
   private state = State.TLS;
   private meter: HeadMeter | undefined = undefined;
   private upgrade: UpgradeContext | undefined = undefined;
-  /** Bytes of the head, and of what came behind a refusal. */
+  /** Number of bytes of the head, and bytes received after a refusal. */
   private bytesRead = 0;
   private received = false;
-  /** Set while nothing is read because others are read first. */
+  /** When reading was paused because other handshakes are read first. */
   private pausedAt: number | undefined = undefined;
   /** The attempt was counted in its address's rate before the head was complete. */
   isCharged = false;
   private deadline: number;
   readonly place: PendingPlace<{ evict(): void }>;
   private emitUpgrade: ((rest: Buffer) => void) | undefined = undefined;
-  /** Called once, when it is no longer an opening. */
+  /** Called once, when the handshake is no longer pending. */
   onRelease: (() => void) | undefined = undefined;
 
   constructor(
@@ -131,7 +134,8 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     const { context } = listener;
     this.entry = context.addresses.acquire(peer, isExempt);
     this.place = context.pending.add(this.entry, this);
-    // On a shared port it begins when the peer has asked for a WebSocket; before that, Node's timeouts hold.
+    // On a shared port the handshake begins when the peer has asked for a WebSocket; before that, Node's timeouts
+    // apply.
     const begun = listener.isDedicated ? transport.proxied?.acceptedAt : undefined;
     this.deadline = (begun ?? context.clock.now()) + listener.openTimeout;
     // protection: a handshake must be complete in time
@@ -139,7 +143,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     // end protection
   }
 
-  /** Bytes of a head may come: plaintext, or over `tls`, which has been set up over the same connection. */
+  /** Starts to read a head: plaintext, or over `tls`, which has been set up on the same connection. */
   read(tls?: TLSSocket): void {
     if (this.state !== State.TLS) return;
     this.state = State.HEAD;
@@ -147,10 +151,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     this.transport.read(tls);
   }
 
-  /**
-   * Takes a connection whose first bytes `meter` has read; they ask for a WebSocket. `rest`: what else was in the first
-   * chunk, not parsed yet.
-   */
+  /** Takes over a connection that asks for a WebSocket; `meter` has read its first bytes. */
   begin(meter: HeadMeter, verdict: HeadVerdict, size: number, rest: Buffer): void {
     this.state = State.HEAD;
     this.meter = meter;
@@ -160,8 +161,8 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
   }
 
   /**
-   * A later request of a connection that Node has parsed so far. `emitUpgrade` tells other libraries of it, with the
-   * bytes behind its head.
+   * Starts with a later request of a connection, which Node has parsed. `emitUpgrade` passes it to other libraries,
+   * with the bytes after its head.
    */
   resume(head: RequestHead, rest: Buffer, emitUpgrade: (rest: Buffer) => void): void {
     this.emitUpgrade = emitUpgrade;
@@ -171,7 +172,9 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     this.runStages(head, rest);
   }
 
-  /** … that is refused whatever it says, once the request before it was answered: for that no deadline is ours. */
+  /**
+   * Refuses a request as soon as the previous request of the connection was answered; no deadline applies until then.
+   */
   refuseWhen(answered: (then: () => void) => void, refusal: Refusal): void {
     this.state = State.WAITING;
     this.deadline = NEVER;
@@ -182,12 +185,12 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     });
   }
 
-  /** Milliseconds since TCP accept, or since a later request; while the stages decide. */
+  /** Milliseconds since TCP accept, or since a later request arrived; valid while the stages run. */
   get age(): number {
     return this.context.clock.now() - this.deadline + this.listener.openTimeout;
   }
 
-  /** What the store remembers of the address that counts. */
+  /** The state of the address that is counted. */
   get account(): AddressEntry {
     return this.upgrade?.entry ?? this.entry;
   }
@@ -204,27 +207,27 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     // end protection
   }
 
-  /** Ends others, or itself, until the limits of pending handshakes hold. */
+  /** Ends other handshakes, or this one, until the limits of pending handshakes are kept. */
   enforcePendingLimits(): void {
     const { pending } = this.context;
     for (let victim = pending.victim(this.place); victim !== undefined; victim = pending.victim(this.place))
       victim.evict();
   }
 
-  /** Ends it without an answer. */
+  /** Ends it without a response. */
   drop(): void {
     this.release('dropped');
     this.transport.destroy();
   }
 
-  /** Ends it where its head is not complete. */
+  /** Ends it if its head is incomplete. */
   dropHead(): void {
     if (this.state === State.HEAD) this.drop();
   }
 
-  /** Others need the place. */
+  /** Ends it to make room for another one. */
   evict(): void {
-    // One that lingers was refused, and told of, already.
+    // A lingering handshake was already reported as refused.
     if (this.state !== State.LINGERING) this.report(EVICTED);
     this.release('dropped');
     const { transport } = this;
@@ -232,14 +235,14 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     this.context.endScheduler.add(() => transport.destroy());
   }
 
-  /** The application shuts down. What waits for a response is its response's. */
+  /** Ends it at shutdown, unless it waits for the response to an earlier request. */
   shutDown(refusal: Refusal): void {
     if (this.state === State.WAITING) return;
     if (this.state === State.DECIDING) this.refuse(refusal);
     else this.drop();
   }
 
-  /** The event loop was late: the peer has as much more time. */
+  /** Extends the deadline because the event loop was late. */
   override onStall(silence: number): void {
     this.deadline += silence;
   }
@@ -265,7 +268,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     }
   }
 
-  /** @internal The peer has half-closed: nothing that a handshake needs can follow. */
+  /** @internal The peer has half-closed: a handshake cannot be completed any more. */
   onEnd(): void {
     if (this.state === State.LINGERING) return;
     if (this.state === State.HEAD && !this.listener.isDedicated) this.handOver(this.meter!.takeAll(), true);
@@ -296,7 +299,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     else this.handOver(meter.bytesSoFar);
   }
 
-  /** Whoever is past a limit of its address is refused before its head is complete. */
+  /** Refuses an address that exceeds its limits before the head is complete. */
   private onIncomplete(meter: HeadMeter, size: number, rest: Buffer): void {
     const { context } = this;
     const refusal = this.checkLimitsEarly();
@@ -335,7 +338,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     this.transport.pause();
   }
 
-  /** The time in which nothing was read is not the peer's. */
+  /** The time in which reading was paused does not count. */
   resumeHead(): void {
     if (this.pausedAt === undefined || this.state !== State.HEAD) return;
     this.deadline += this.context.clock.now() - this.pausedAt;
@@ -359,7 +362,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     if (rest.length > 0) this.keepEarly(rest);
     runStages(upgrade, (stop) => this.onDecision(upgrade, stop));
     if (this.state !== State.DECIDING) return;
-    // Another library's parser reads it from the beginning.
+    // Another library's parser reads the request from the beginning.
     if (upgrade.target?.isForeign === false) this.head = undefined;
     this.holdHead(head);
   }
@@ -373,7 +376,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     else this.handOver(Buffer.concat([this.head, this.bytesAfterHead]));
   }
 
-  /** The slot and the entry go with the connection from now on. */
+  /** Accepts the upgrade. From here on the slot and the address entry belong to the connection. */
   private accept(upgrade: UpgradeContext): void {
     const { target, emitUpgrade } = upgrade;
     const withHead = target.isForeign && emitUpgrade === undefined;
@@ -383,7 +386,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     if (!target.complete(upgrade, bytes)) this.transport.destroy();
   }
 
-  /** Answers, half-closes, and lingers for as long as the answer needs to arrive. */
+  /** Writes the response, half-closes, and lingers until the response has arrived. */
   private refuse(refusal: Refusal): void {
     const { context } = this;
     const { serverHeader } = this.listener;
@@ -402,7 +405,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     const consent = this.upgrade && consentLine(this.upgrade.head.rawHeaders, context.settings.probe.token);
     const told = consent === undefined ? refusal : { ...refusal, headers: [...(refusal.headers ?? []), consent] };
     if (!this.transport.end(refusalText(told, serverHeader))) this.drop();
-    // A peer that has sent much already is not read from again: reading would cost more than the answer.
+    // If the peer has already sent much, it is not read any more, because reading would cost more than the response.
     else if (this.bytesRead >= MAX_DISCARD) this.transport.pause();
   }
 
@@ -415,7 +418,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
       status: refusal.status,
       ip,
       path: upgrade?.request?.path,
-      // A thrown error is put into words only where somebody reads them.
+      // The text of a thrown error is only created if something reads it.
       get detail() {
         return refusal.detail;
       },
@@ -424,7 +427,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     if (forAddress && upgrade?.route?.strayHeaders) context.proxyDetector.onRefused(upgrade.route);
   }
 
-  /** Gives the connection to Node's HTTP server, which parses it from the first byte. */
+  /** Hands the connection over to Node's HTTP server, which parses it from the first byte. */
   private handOver(bytes: Buffer, hasEnded = false): void {
     this.release('ordinary');
     this.listener.handOver(this.transport, bytes, hasEnded);
@@ -437,7 +440,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     // end protection
   }
 
-  /** Gives back everything but the socket. Idempotent. */
+  /** Releases everything but the socket. Idempotent. */
   private release(reason: string): void {
     if (this.state === State.DONE) return;
     if (this.state !== State.LINGERING) this.chargeIncomplete();
@@ -445,7 +448,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     this.finish(undefined);
   }
 
-  /** What ends before stage 2 has charged it is an attempt all the same; an ordinary request is none. */
+  /** Counts the attempt if it ends before stage 2 has counted it; an ordinary request is not an attempt. */
   private chargeIncomplete(): void {
     if (this.upgrade !== undefined || this.isCharged) return;
     const { context } = this;
@@ -456,7 +459,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     // end protection
   }
 
-  /** `kept`: an address entry that somebody else will release. */
+  /** `kept`: an address entry that is released elsewhere. */
   private finish(kept: AddressEntry | undefined): void {
     const { context } = this;
     this.dropBytes();
@@ -479,5 +482,5 @@ const EVICTED: Refusal = Object.freeze({
   reason: 'pending-full',
   status: 0,
   text: '',
-  detail: 'dropped for newcomers',
+  detail: 'dropped to make room for newer handshakes',
 });

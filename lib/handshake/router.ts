@@ -3,7 +3,7 @@ import { detach } from '../http/grammar.js';
 /** Decoded values of a path's parameters, by name, without a prototype. */
 export type PathParams = Readonly<Record<string, string>>;
 
-/** What a path leads to. */
+/** The route of a path. */
 export interface RouteMatch<T> {
   readonly value: T;
   /** The pattern as the application wrote it, such as `/rooms/:id`. */
@@ -11,11 +11,11 @@ export interface RouteMatch<T> {
   readonly params: PathParams;
 }
 
-/** The path has a route, and a parameter in it that is not valid percent-encoded UTF-8, or too long. */
+/** The result for a path whose route has a parameter that is not valid percent-encoded UTF-8, or too long. */
 export const MALFORMED_PATH = Symbol('malformed path');
 
 export const MAX_PARAMS = 16;
-/** Characters of a parameter's decoded value. */
+/** Maximum length of a parameter's decoded value in characters. */
 export const MAX_PARAM_LENGTH = 256;
 
 const NO_PARAMS: PathParams = Object.freeze(Object.create(null));
@@ -31,35 +31,35 @@ interface Route<T> {
   readonly value: T;
   readonly pattern: string;
   readonly segments: readonly Segment[];
-  /** A match without parameters is the same each time. */
+  /** The match of a route without parameters is reused. */
   readonly match: RouteMatch<T> | undefined;
 }
 
 class Node<T> {
-  /** By segment, byte for byte. */
+  /** Child nodes by segment, compared byte for byte. */
   literals: Map<string, Node<T>> | undefined = undefined;
   parameter: Node<T> | undefined = undefined;
-  /** A route that ends here. */
+  /** The route that ends at this node. */
   route: Route<T> | undefined = undefined;
-  /** A route that takes one or more further segments. */
+  /** The route whose wildcard matches one or more further segments. */
   rest: Route<T> | undefined = undefined;
-  /** A route that takes whatever follows the slash, nothing included. */
+  /** The route that matches whatever follows the slash, including nothing. */
   prefix: Route<T> | undefined = undefined;
 }
 
 /**
- * Paths to routes: literal segments, `:name` for one segment, `*name` for all that follow (the syntax of Nest's
- * controllers). At each segment a literal comes before a parameter, and a parameter before a wildcard, whatever the order
- * in which they were added. A look-up takes a path apart at its raw slashes, compares literals byte for byte and decodes
- * each parameter once; it visits a node of the tree at most once and uses no regular expression.
+ * Maps paths to routes: literal segments, `:name` for one segment, `*name` for all remaining ones (the syntax of Nest's
+ * controllers). At each segment a literal takes precedence over a parameter, and a parameter over a wildcard, whatever
+ * the order in which they were added. A lookup splits the path at its raw slashes, compares literals byte for byte and
+ * decodes each parameter once; it visits each node at most once and uses no regular expression.
  */
 export class Router<T> {
   private readonly root = new Node<T>();
-  /** Most applications have nothing else. */
+  /** Literal routes; most applications have no others. */
   private readonly literals = new Map<string, RouteMatch<T>>();
   private hasPatterns = false;
 
-  /** Adds a route. Answers what is wrong with it, for the error at the start; nothing is added then. */
+  /** Adds a route. Returns an error text if it is invalid or ambiguous; it is not added then. */
   add(pattern: string, value: T): string | undefined {
     const segments = parsePattern(pattern);
     if (typeof segments === 'string') return segments;
@@ -69,9 +69,9 @@ export class Router<T> {
 
   /** Adds a route for a literal path that ends with a slash, and for everything below it. */
   addPrefix(path: string, value: T): string | undefined {
-    const segments = path.endsWith('/') ? parsePattern(path) : `'${path}' does not end with a slash`;
+    const segments = path.endsWith('/') ? parsePattern(path) : `'${path}' must end with a slash`;
     if (typeof segments === 'string') return segments;
-    if (!isLiteral(segments)) return `'${path}' has a parameter: a prefix is a literal path`;
+    if (!isLiteral(segments)) return `'${path}' has a parameter: a prefix must be a literal path`;
     return this.put('prefix', path, segments.slice(0, -1), value);
   }
 
@@ -94,7 +94,7 @@ export class Router<T> {
     return undefined;
   }
 
-  /** Where a route of these segments ends; a wildcard belongs to the node before it. */
+  /** The node at which a route of these segments ends; a wildcard belongs to the node before it. */
   private nodeOf(segments: readonly Segment[]): Node<T> {
     let node = this.root;
     for (const segment of segments) {
@@ -111,7 +111,9 @@ export class Router<T> {
   }
 }
 
-/** Depth first: what is tried first wins. `from` is where the next segment begins, or behind the end. */
+/**
+ * Searches depth first, in order of precedence. `from` is where the next segment begins, or after the end of the path.
+ */
 function search<T>(node: Node<T>, path: string, from: number): Route<T> | undefined {
   if (from > path.length) return node.route;
   const slash = path.indexOf('/', from);
@@ -123,11 +125,11 @@ function search<T>(node: Node<T>, path: string, from: number): Route<T> | undefi
     const route = search(node.parameter, path, end + 1);
     if (route !== undefined) return route;
   }
-  // A wildcard stands for something.
+  // A wildcard must match at least one character.
   return (from < path.length ? node.rest : undefined) ?? node.prefix;
 }
 
-/** The parameters of a path that a route has. */
+/** Decodes the parameters of a matched path. */
 function read<T>({ value, pattern, segments }: Route<T>, path: string): RouteMatch<T> | typeof MALFORMED_PATH {
   const params: Record<string, string> = Object.create(null);
   let from = 1;
@@ -144,7 +146,7 @@ function read<T>({ value, pattern, segments }: Route<T>, path: string): RouteMat
   return { value, pattern, params };
 }
 
-/** Once; the copy does not hold the head that it was cut from. */
+/** Decodes once; the result does not keep the head in memory from which it was cut. */
 function decode(raw: string): string | undefined {
   if (!raw.includes('%')) return raw.length > MAX_PARAM_LENGTH ? undefined : detach(raw);
   try {
@@ -157,23 +159,24 @@ function decode(raw: string): string | undefined {
 
 const NAME = /^[A-Za-z_$][\w$]*$/;
 
-/** The segments of a pattern, or what is wrong with it. */
+/** The segments of a pattern, or an error text. */
 export function parsePattern(pattern: string): readonly Segment[] | string {
-  if (!pattern.startsWith('/')) return `'${pattern}' does not begin with a slash`;
+  if (!pattern.startsWith('/')) return `'${pattern}' must begin with a slash`;
   const names = new Set<string>();
   const segments: Segment[] = [];
   const texts = pattern.slice(1).split('/');
   for (const [index, text] of texts.entries()) {
     const isRest = text.startsWith('*');
     if (!isRest && !text.startsWith(':')) {
-      if (/[:*{}\\]/.test(text)) return `'${pattern}': a parameter is a whole segment, such as '/:name' or '/*name'`;
+      if (/[:*{}\\]/.test(text))
+        return `'${pattern}': a parameter must be a whole segment, such as '/:name' or '/*name'`;
       segments.push(text);
       continue;
     }
     const name = text.slice(1);
-    if (!NAME.test(name)) return `'${pattern}': '${text}' is not followed by a name of letters, digits, _ and $`;
-    if (isRest && index !== texts.length - 1) return `'${pattern}': a wildcard is the last segment`;
-    if (names.has(name)) return `'${pattern}' has two parameters of the name '${name}'`;
+    if (!NAME.test(name)) return `'${pattern}': '${text}' must be followed by a name of letters, digits, _ and $`;
+    if (isRest && index !== texts.length - 1) return `'${pattern}': a wildcard must be the last segment`;
+    if (names.has(name)) return `'${pattern}' has two parameters with the name '${name}'`;
     names.add(name);
     segments.push({ name, isRest });
   }

@@ -11,15 +11,15 @@ import { checkRequest } from '../http/upgrade-request.js';
 import { MALFORMED_PATH } from './router.js';
 import type { HandshakeContext, UpgradeContext } from './upgrade-context.js';
 
-/** A path that no gateway has, and that belongs to somebody else on the same server. */
+/** The result for a path that no gateway has, whose upgrades other listeners of the server handle. */
 export const FOREIGN = Object.freeze({ foreign: true as const });
 
-/** What stops an attempt; `undefined` lets it pass. */
+/** The reason why an attempt ends; `undefined`: it passes the stage. */
 export type StageExit = Refusal | typeof FOREIGN | typeof ABANDONED;
 export type Stage = (upgrade: UpgradeContext) => Awaitable<StageExit | undefined>;
 
 /**
- * From accept to the 101, the cheapest check first:
+ * The steps from accept to the 101; the cheapest checks come first:
  *
  *  -  PROXY protocol   `server/proxy-protocol-reader.ts`, `hold`: the client that a trusted proxy relays
  *  0  accept           `server/listener.ts`, `checkAddress`: denied and banned addresses, full dedicated ports
@@ -28,16 +28,19 @@ export type Stage = (upgrade: UpgradeContext) => Awaitable<StageExit | undefined
  *  2  to 8             the functions below, run by `runStages`
  *  9  101              `handshake/complete-upgrade.ts`, `open`: subprotocol, compression, response, `WebSocket`
  *
- * A stage answers with a refusal, or with nothing. `handshake/pending-handshake.ts`, `onDecision` acts on the answer: the
- * 101 (`accept`), the response of a refusal (`refuse`), or Node's HTTP server (`handOver`). The socket's `WebSocket` is
- * made in stage 9, not before.
+ * A stage returns a refusal, or `undefined` to continue. `handshake/pending-handshake.ts`, `onDecision` acts on the result:
+ * it writes the 101 (`accept`) or the response of a refusal (`refuse`), or hands the connection over to Node's HTTP server
+ * (`handOver`). The `WebSocket` is created in stage 9.
  */
 export const STAGES: readonly Stage[] = [peer, request, route, earlyGuards, access, capacity, guards, user];
 
 const BAD_PARAMETER = Object.freeze(withDetail(REFUSALS.malformedRequest, 'a parameter of the path'));
 const NO_BUFFERS = Object.freeze(retryLater('buffer-budget', 503, 5));
 
-/** 2: who is it, through trusted proxies, and is the address banned; the attempt is counted. 403, 429. */
+/**
+ * Stage 2: determines the client's address, through trusted proxies; refuses banned addresses; counts the attempt. 403,
+ * 429.
+ */
 function peer(upgrade: UpgradeContext): StageExit | undefined {
   const { context, head } = upgrade;
   // protection: nobody is let in during a shutdown
@@ -57,14 +60,17 @@ function peer(upgrade: UpgradeContext): StageExit | undefined {
   // end protection
   const shared = context.cluster?.rateRefusal(upgrade.entry);
   if (shared !== undefined) return shared;
-  // An attempt whose head came in pieces was counted with the first.
+  // An attempt whose head arrived in several chunks was counted with the first one.
   if (upgrade.handshake.isCharged && upgrade.entry === upgrade.handshake.entry) return undefined;
   // protection: attempts of an address are counted
   return context.attempts.refusal(upgrade.entry);
   // end protection
 }
 
-/** 3: is it a request that RFC 6455 knows, within the limits. 405, 505, 400, 426, and 414, 431 for later requests. */
+/**
+ * Stage 3: checks the request against RFC 6455 and the limits. 405, 505, 400, 426; for later requests of a connection
+ * also 414, 431.
+ */
 function request(upgrade: UpgradeContext): StageExit | undefined {
   const { listener, head } = upgrade;
   const tooLong = measureHead(head, listener.headLimits);
@@ -77,14 +83,14 @@ function request(upgrade: UpgradeContext): StageExit | undefined {
   return undefined;
 }
 
-/** 4: whose is the path. 404, and 400 for a parameter that is malformed. */
+/** Stage 4: finds the target of the path. 404; 400 for a malformed parameter. */
 function route(upgrade: UpgradeContext): StageExit | undefined {
   const match = upgrade.listener.router.find(upgrade.request.path);
   if (match === undefined) return upgrade.listener.hasForeignUpgrades ? FOREIGN : REFUSALS.path;
   // protection: a malformed path parameter is refused
   if (match === MALFORMED_PATH) return BAD_PARAMETER;
   // end protection
-  // Nobody would answer.
+  // No library would answer the upgrade.
   // protection: an upgrade that no library would answer is refused
   if (match.value.isForeign && !upgrade.listener.hasOtherListeners) return REFUSALS.path;
   // end protection
@@ -93,13 +99,13 @@ function route(upgrade: UpgradeContext): StageExit | undefined {
   return undefined;
 }
 
-/** … and the guards that the application puts before the built-in ones. Their own status. */
+/** After stage 4: guards that the application runs before the built-in checks. Their own status. */
 function earlyGuards(upgrade: UpgradeContext): Awaitable<StageExit | undefined> {
   const { earlyGuards: early } = upgrade.target;
   return early.length === 0 ? undefined : askGuards(upgrade, early);
 }
 
-/** 5: TLS, host, origin, lists of addresses. 403. */
+/** Stage 5: checks TLS, host, origin and the lists of addresses. 403. */
 function access(upgrade: UpgradeContext): StageExit | undefined {
   // protection: TLS, host, origin and address lists are judged
   return checkAccess(upgrade.target.access, upgrade);
@@ -107,8 +113,8 @@ function access(upgrade: UpgradeContext): StageExit | undefined {
 }
 
 /**
- * 6: is there room: per address, per gateway, in total, in the buffers; and then over all processes, where there are
- * several. Reserves a slot. 429, 503.
+ * Stage 6: reserves a slot if there is room per address, per gateway, in total, and in the buffers; in a cluster also
+ * over all processes. 429, 503.
  */
 function capacity(upgrade: UpgradeContext): Awaitable<StageExit | undefined> {
   const { context, entry, target } = upgrade;
@@ -139,7 +145,7 @@ function reserveInCluster(
       return answer;
     }
     reservation.shared = answer;
-    // The reservation has been released without it.
+    // The attempt has ended, and the reservation was released without it.
     if (upgrade.isOver) answer.release();
     return undefined;
   };
@@ -147,7 +153,7 @@ function reserveInCluster(
   return answer instanceof Promise ? answer.then(keepShared) : keepShared(answer);
 }
 
-/** 7: the guards of the application, then those of the gateway. Their own status. */
+/** Stage 7: runs the guards of the application, then those of the gateway. Their own status. */
 function guards(upgrade: UpgradeContext): Awaitable<StageExit | undefined> {
   return askGuards(upgrade, upgrade.target.guards);
 }
@@ -188,7 +194,7 @@ function applyOutcome(upgrade: UpgradeContext, outcome: GuardOutcome): StageExit
   return undefined;
 }
 
-/** A guard knows the peer not to be whom it claims to be, or not to be allowed. */
+/** Whether a guard refused because of authentication or authorization (401 or 403). */
 const isFailure = (outcome: Refusal | typeof ABANDONED): boolean =>
   outcome.reason === 'guard' && (outcome.status === 401 || outcome.status === 403);
 
@@ -197,14 +203,17 @@ function scheduled({ wheel, clock }: HandshakeContext, expire: () => void, timeo
   return () => wheel.cancel(timer);
 }
 
-/** 8: is this user banned, how many connections has it, in all and at this gateway. 403, 429. The slots are taken with the 101. */
+/**
+ * Stage 8: checks bans of the user, and the user's number of connections, in total and at this gateway. 403, 429. The
+ * slots of the user are taken with the 101.
+ */
 function user(upgrade: UpgradeContext): Awaitable<StageExit | undefined> {
   const { target, admitted, reservation } = upgrade;
   const refusal = userRefusal(upgrade);
   const shared = reservation?.shared;
   if (refusal !== undefined || shared === undefined || admitted.userKey === undefined || !target.users.areCapped)
     return refusal;
-  // Much may have happened meanwhile.
+  // Asynchronous guards may have taken long: check again what may have changed.
   return shared.takeUser(admitted.userKey, target.users.limits).then((elsewhere) => elsewhere ?? userRefusal(upgrade));
 }
 
@@ -220,7 +229,7 @@ function userRefusal({ target, context, admitted: { userKey } }: UpgradeContext)
   return undefined;
 }
 
-/** Runs the stages; at once, as long as no stage has to wait. Never throws, never rejects. */
+/** Runs the stages, synchronously unless a stage is asynchronous. Never throws, never rejects. */
 export function runStages(upgrade: UpgradeContext, done: (stop: StageExit | undefined) => void, from = 0): void {
   for (let at = from; at < STAGES.length; at++) {
     if (upgrade.isOver) return;
@@ -252,7 +261,7 @@ export function runStages(upgrade: UpgradeContext, done: (stop: StageExit | unde
 
 const CAPACITY_AT = STAGES.indexOf(capacity);
 
-/** Stage 6 charges the rate that processes share: what ends between that and stage 2 is an attempt all the same. */
+/** Stage 6 charges the rate that processes share; an attempt that ends between stages 2 and 6 is charged here. */
 function chargeElsewhere({ context, entry }: UpgradeContext, at: number): void {
   if (at > 0 && at < CAPACITY_AT) context.cluster?.charge(entry);
 }

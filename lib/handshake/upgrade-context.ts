@@ -28,7 +28,7 @@ import type { HandshakeBudget } from './handshake-budget.js';
 import type { EndScheduler, HeadScheduler } from './head-scheduler.js';
 import type { PathParams, Router } from './router.js';
 
-/** What an application shares between its handshakes; made by `server/server-context.ts`. */
+/** State that an application shares between its handshakes; created by `server/server-context.ts`. */
 export interface HandshakeContext {
   readonly clock: Clock;
   readonly wheel: TimerWheel;
@@ -47,20 +47,20 @@ export interface HandshakeContext {
   readonly proxyDetector: UntrustedProxyDetector;
   readonly settings: { readonly probe: { readonly token: string | undefined } };
   readonly collector: { upgraded(path: string, age: number, guardTime: number): void } | undefined;
-  /** Limits that other processes share; asked behind this process's own. */
+  /** Limits over all processes of a cluster; they are checked after this process's own. */
   readonly cluster: SharedAdmission | undefined;
-  /** Shutting down: nobody is let in any more. */
+  /** The application is shutting down: every upgrade is refused. */
   readonly draining: boolean;
 }
 
-/** Where a connection came in; made by `server/`. */
+/** The port of a connection; created by `server/`. */
 export interface HandshakeListener {
   readonly context: HandshakeContext;
-  /** A dedicated port: every head is held to the limits. */
+  /** A dedicated port: the limits apply to every request head. */
   readonly isDedicated: boolean;
   /** Other libraries listen for upgrades on the same server. */
   readonly hasOtherListeners: boolean;
-  /** … and unknown paths are theirs. */
+  /** Upgrades for unknown paths are passed to other libraries. */
   readonly hasForeignUpgrades: boolean;
   readonly headLimits: HeadLimits;
   /** Milliseconds. */
@@ -69,24 +69,24 @@ export interface HandshakeListener {
   readonly router: Router<UpgradeTarget>;
   newMeter(): HeadMeter;
   /**
-   * Gives a connection to the HTTP server of this port: its bytes so far, which `hasEnded` says are all that the peer
-   * sends. A dedicated port has no HTTP server and destroys the connection.
+   * Hands a connection over to the HTTP server of this port, with the bytes read so far; `hasEnded`: the peer has
+   * half-closed. A dedicated port has no HTTP server and destroys the connection.
    */
   handOver(transport: Transport, bytes: Buffer, hasEnded: boolean): void;
-  /** A handshake is over. */
+  /** Called when a handshake is no longer pending. */
   removeHandshake(handshake: object): void;
 }
 
-/** What a path leads to, as the stages see it: the rules for who gets in, and the slots. */
+/** The target of a path, as the stages use it: its rules and its slots. */
 export interface UpgradeTarget {
   /** A path, or a pattern of paths. */
   readonly path: string;
-  /** The class that guards are told of. */
+  /** The class that guards can read. */
   readonly gateway: GatewayType;
   readonly capacity: GatewayCapacity;
   readonly access: AccessRules;
   readonly users: UserCaps;
-  /** Those before stage 5; those of stage 7. */
+  /** Guards that run before stage 5, and guards of stage 7. */
   readonly earlyGuards: readonly AdmissionGuardFunction[];
   readonly guards: readonly AdmissionGuardFunction[];
   /** Milliseconds for all asynchronous guards of an attempt together. */
@@ -95,25 +95,25 @@ export interface UpgradeTarget {
   /** Another library answers, whose parser reads the head from the beginning. */
   readonly isForeign: boolean;
   /**
-   * Stage 9. The slot and the address entry belong to the connection from now on. `bytes` came behind the head; for another
-   * library, from the head on where Node's parser has not read it. False where the peer has gone meanwhile.
+   * Stage 9. From here on the slot and the address entry belong to the connection. `bytes` arrived after the head; for
+   * another library they include the head, unless Node's parser has read it. Returns false if the peer has left.
    */
   complete(upgrade: UpgradeContext, bytes: Buffer): boolean;
 }
 
-/** The pending handshake of an upgrade, as its stages see it. */
+/** The pending handshake of an upgrade, as its stages use it. */
 export interface UpgradeOwner {
   /** The attempt was counted in the rate of `entry` before the head was complete. */
   readonly isCharged: boolean;
-  /** What is remembered of the peer's own address. */
+  /** The state of the peer's own address. */
   readonly entry: AddressEntry;
-  /** Milliseconds since it began. */
+  /** Milliseconds since the handshake began. */
   readonly age: number;
-  /** The client turned out to be another address than the peer: it counts from now on. */
+  /** Called when the client's address differs from the peer's: from here on the client's address is counted. */
   changeAddress(upgrade: UpgradeContext, route: ClientRoute): void;
 }
 
-/** One request for a WebSocket on its way through the stages; each adds what it found out, and reads the facts in it. */
+/** One upgrade request and its results so far: each stage reads the results of earlier stages and adds its own. */
 export class UpgradeContext implements AccessFacts {
   route!: ClientRoute;
   request!: UpgradeRequest;
@@ -122,12 +122,12 @@ export class UpgradeContext implements AccessFacts {
   params!: PathParams;
   attempt: UpgradeAttempt | undefined = undefined;
   admitted: Admitted = NO_ADMISSION;
-  /** What its guards have entered. */
+  /** The async context that guards have entered. */
   asyncContext: AsyncContext = undefined;
   /** Milliseconds that asynchronous guards have taken. */
   guardTime = 0;
   reservation: Reservation | undefined = undefined;
-  /** The peer has gone, or its time has run out: whatever a stage still finds out is too late. */
+  /** The attempt has ended: the peer has left, or it timed out. Later results of stages are ignored. */
   isOver = false;
 
   constructor(
@@ -135,10 +135,10 @@ export class UpgradeContext implements AccessFacts {
     readonly transport: Transport,
     readonly head: RequestHead,
     readonly peer: ClientAddress,
-    /** What the store remembers of the address that counts; at first the peer's own. */
+    /** The state of the address that is counted; initially the peer's own. */
     public entry: AddressEntry,
     readonly handshake: UpgradeOwner,
-    /** A later request of its connection: emits 'upgrade' to other libraries, with the bytes behind its head. */
+    /** For a later request of a connection: emits 'upgrade' to other libraries, with the bytes after its head. */
     readonly emitUpgrade: ((rest: Buffer) => void) | undefined,
   ) {}
 
@@ -170,7 +170,7 @@ export class UpgradeContext implements AccessFacts {
     return this.request.origin;
   }
 
-  /** The attempt as guards see it, made when the first of them asks. */
+  /** The attempt for guards, created when the first guard runs. */
   toAttempt(): UpgradeAttempt {
     const { request, transport } = this;
     this.attempt = new UpgradeAttempt({
@@ -197,7 +197,7 @@ export class UpgradeContext implements AccessFacts {
     return this.attempt;
   }
 
-  /** Nothing of a connection whose peer is somebody else than the one that is judged. */
+  /** Addresses of the connection are unknown if its peer is not the client that is checked. */
   private socketAddresses(): SocketEnds | undefined {
     const ends = this.transport.socketAddresses();
     if (ends === undefined || parseAddress(ends.remoteAddress)?.text !== this.peer.text) return undefined;
@@ -205,7 +205,7 @@ export class UpgradeContext implements AccessFacts {
     return { remotePort, localAddress, localPort, localFamily };
   }
 
-  /** Ends it, whoever still works on it; gives the slot back. */
+  /** Ends the attempt, even while a stage is running, and frees its slot. */
   abandon(reason: string): void {
     if (this.isOver) return;
     this.isOver = true;
@@ -225,10 +225,10 @@ function verifiedCertificate(tls: TLSSocket | undefined): PeerCertificate | unde
   return Object.keys(certificate).length === 0 ? undefined : certificate;
 }
 
-/** The address of a socket's peer. Without one it is one of a Unix domain socket, or one that has left already. */
+/** The address of a socket's peer. A peer without an address uses a Unix domain socket, or has already left. */
 export function peerAddress(socket: Socket, ipv6Prefix: number): ClientAddress {
   const { remoteAddress, server } = socket as Socket & { readonly server?: Server | null };
   if (remoteAddress !== undefined) return parseAddress(remoteAddress, ipv6Prefix) ?? NO_ADDRESS;
-  // The server knows which: whoever resets TCP in time must not pass for a local peer.
+  // The server's address tells these apart: a peer that resets TCP early must not count as a local one.
   return typeof server?.address() === 'string' ? UNIX_PEER : NO_ADDRESS;
 }

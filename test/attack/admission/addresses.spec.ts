@@ -288,7 +288,7 @@ describe('origins', () => {
     expect(await origin('http://[::ffff:7f00:1]', '[::FFFF:127.0.0.1]')).toBe(101);
     // DNS rebinding: same origin in the browser's eyes.
     expect(await origin(`http://rebound.evil.test:${port}`, `rebound.evil.test:${port}`)).toBe(403);
-    expect(String(warn.mock.calls[0]![0])).toContain('came from loopback, where rebound.evil.test is no local name');
+    expect(String(warn.mock.calls[0]![0])).toContain('came from loopback, where rebound.evil.test is not a local name');
     for (const [value, host] of [
       ['http://evil.test', undefined],
       ['http://[::1]', '[::2]'],

@@ -42,8 +42,8 @@ describe('an origin', () => {
   it('may have the last port there is, as may a host, and none behind it', () => {
     expect(origins('https://good.example:65535').has('https://good.example:65535')).toBe(true);
     expect(hosts('good.example:65535').has(parseHost('good.example:65535')!)).toBe(true);
-    expect(parseAllowedHosts(['good.example:65536'])).toEqual([expect.stringContaining('is no host')]);
-    expect(parseAllowedOrigins(['https://good.example:65536'])).toEqual([expect.stringContaining('is no origin')]);
+    expect(parseAllowedHosts(['good.example:65536'])).toEqual([expect.stringContaining('is not a valid host')]);
+    expect(parseAllowedOrigins(['https://good.example:65536'])).toEqual([expect.stringContaining('is not an origin')]);
   });
 
   it('of a page that is no website is never the same as that of this server', () => {
@@ -315,7 +315,7 @@ describe('allowedHosts', () => {
   ])('judges the entry %p', (entry) => {
     const parsed = parseAllowedHosts([entry]);
     if (entry === '*') expect(parsed).toBeInstanceOf(AllowedHosts);
-    else expect(String(parsed)).toContain(`'${entry}' is no host`);
+    else expect(String(parsed)).toContain(`'${entry}' is not a valid host`);
   });
 });
 

@@ -66,7 +66,7 @@ describe('the request that Nest’s own guards see', () => {
         value = request[name];
       } catch (error) {
         expect((error as Error).message).toBe(
-          `request.${name} is not known before the upgrade: read the UpgradeAttempt in an AdmissionGuard, or leave it to a guard of the message handlers`,
+          `request.${name} is not known before the upgrade: use the UpgradeAttempt in an AdmissionGuard, or move the check to a guard of the message handlers`,
         );
         continue;
       }

@@ -161,8 +161,8 @@ describe('a pattern', () => {
     ['/v1:id', 'whole segment'],
     ['/files/*rest/x', 'last segment'],
     ['/files/*rest/', 'last segment'],
-    ['/:id/x/:id', "two parameters of the name 'id'"],
-    ['/:id/*id', "two parameters of the name 'id'"],
+    ['/:id/x/:id', "two parameters with the name 'id'"],
+    ['/:id/*id', "two parameters with the name 'id'"],
     [`/${Array.from({ length: MAX_PARAMS + 1 }, (_, i) => `:p${i}`).join('/')}`, 'more than 16'],
   ])('%s is refused', (pattern, words) => {
     expect(new Router().add(pattern, 1)).toContain(words);
@@ -185,7 +185,7 @@ describe('a pattern', () => {
   it('that is refused leaves the router as it was', () => {
     const router = routerOf('/rooms/:id');
     expect(router.add('/rooms/:other', 'x')).toBeDefined();
-    expect(router.addPrefix('/rooms', 'x')).toContain('does not end with a slash');
+    expect(router.addPrefix('/rooms', 'x')).toContain('must end with a slash');
     expect(router.addPrefix('/:x/', 'x')).toContain('literal');
     expect(find(router, '/rooms/5')).toEqual(['/rooms/:id', { id: '5' }]);
     expect(find(router, '/x/5')).toBeUndefined();
