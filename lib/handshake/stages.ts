@@ -19,7 +19,7 @@ export type StageExit = Refusal | typeof FOREIGN | typeof ABANDONED;
 export type Stage = (upgrade: UpgradeContext) => Awaitable<StageExit | undefined>;
 
 /**
- * The steps from accept to the 101; the cheapest checks come first:
+ * From accept to the 101; the cheapest checks come first:
  *
  *  -  PROXY protocol   `server/proxy-protocol-reader.ts`, `hold`: the client that a trusted proxy relays
  *  0  accept           `server/listener.ts`, `checkAddress`: denied and banned addresses, full dedicated ports
