@@ -28,7 +28,7 @@ export type Stage = (upgrade: UpgradeContext) => Awaitable<StageExit | undefined
  *  2  to 8             the functions below, run by `runStages`
  *  9  101              `handshake/complete-upgrade.ts`, `open`: subprotocol, compression, response, `WebSocket`
  *
- * A stage returns a refusal, or `undefined` to continue. `handshake/pending-handshake.ts`, `onDecision` acts on the result:
+ * A stage returns a refusal, or nothing to continue. `handshake/pending-handshake.ts`, `onDecision` acts on the result:
  * it writes the 101 (`accept`) or the response of a refusal (`refuse`), or hands the connection over to Node's HTTP server
  * (`handOver`). The `WebSocket` is created in stage 9.
  */
