@@ -84,13 +84,14 @@ export class HeadScheduler {
   }
 }
 
-/** What one turn does of it, at least, and the share of what waits: however fast more comes, it does not pile up. */
+/** Each turn runs at least this many ends, or this share of all waiting ones, so that they cannot accumulate. */
 export const ENDS_PER_TURN = 16;
 const SHARE_PER_TURN = 8;
 
 /**
- * Ends of connections that others must not wait for: the refusals of unfinished heads, and connections dropped for
- * newcomers. To close one frees what the kernel holds of it, which takes 0.1 ms for a megabyte.
+ * Spreads the ends of connections over several turns of the event loop, so that other connections need not wait: refusals
+ * of unfinished heads, and connections that are dropped to make room. Closing a connection frees its kernel buffers, which
+ * takes 0.1 ms per megabyte.
  */
 export class EndScheduler {
   private ends: (() => void)[] = [];
@@ -119,6 +120,6 @@ export class EndScheduler {
   };
 }
 
-/** In the async context of no connection. */
+/** Runs outside of the async context of any connection. */
 const onNextTurn = (run: () => void): void =>
   void runInFork(undefined, setImmediate as (callback: () => void) => unknown, undefined, run);

@@ -312,7 +312,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     if (this.state === State.HEAD) context.headScheduler.addBytes(this, size);
   }
 
-  /** … in one of the next turns: a crowd that is refused together must not keep others waiting. Keeps nothing of the head. */
+  /** Refuses in a later turn of the event loop, so that many refusals at once do not delay others. Releases the head. */
   private refuseLater(refusal: Refusal): void {
     this.state = State.WAITING;
     this.dropBytes();
@@ -323,7 +323,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     });
   }
 
-  /** Behind a trusted proxy the address is not known yet. */
+  /** Checks the limits of the address, unless the client's address is still unknown (behind a trusted proxy). */
   private checkLimitsEarly(): Refusal | undefined {
     const { entry, isCharged } = this;
     const { cluster, attempts, capacity } = this.context;

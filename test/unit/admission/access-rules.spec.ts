@@ -147,21 +147,21 @@ describe('allowedOrigins', () => {
     ['https://good.example/', "write 'https://good.example'"],
     ['wss://good.example', "write 'https://good.example'"],
     ['ws://good.example', "write 'http://good.example'"],
-    ['good.example', 'no origin'],
-    ['*.example.com', 'no origin'],
-    ['https://*', 'no origin'],
-    ['https://*.', 'no origin'],
-    ['https://a.*.example.com', 'no origin'],
-    ['https://*.*.example.com', 'no origin'],
-    ['https://*x.example.com', 'no origin'],
-    ['https://*.1.2.3.4', 'no origin'],
-    ['https://u@good.example', 'no origin'],
-    ['https://good.example/chat', 'no origin'],
-    ['https://good.example:99999', 'no origin'],
-    ['https://good.example:0', 'no origin'],
-    ['https://', 'no origin'],
-    ['', 'no origin'],
-    ['NULL', 'no origin'],
+    ['good.example', 'not an origin'],
+    ['*.example.com', 'not an origin'],
+    ['https://*', 'not an origin'],
+    ['https://*.', 'not an origin'],
+    ['https://a.*.example.com', 'not an origin'],
+    ['https://*.*.example.com', 'not an origin'],
+    ['https://*x.example.com', 'not an origin'],
+    ['https://*.1.2.3.4', 'not an origin'],
+    ['https://u@good.example', 'not an origin'],
+    ['https://good.example/chat', 'not an origin'],
+    ['https://good.example:99999', 'not an origin'],
+    ['https://good.example:0', 'not an origin'],
+    ['https://', 'not an origin'],
+    ['', 'not an origin'],
+    ['NULL', 'not an origin'],
   ])('says what is wrong with %p', (entry, words) => {
     const problems = parseAllowedOrigins(['https://fine.example', entry]);
     expect(problems).toHaveLength(1);
@@ -249,7 +249,7 @@ describe('same origin', () => {
       '127.0.0.1.evil.test',
       '1.2.3',
     ]) {
-      expect(judge(`http://${host}`, host, false, true)).toContain('no local name');
+      expect(judge(`http://${host}`, host, false, true)).toContain('not a local name');
       expect(judge(`http://${host}`, host, false, false)).toBeUndefined();
     }
     expect(judge(undefined, 'evil.test', false, true)).toBeUndefined();

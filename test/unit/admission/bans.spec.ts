@@ -133,9 +133,9 @@ describe('bans', () => {
   it.each([
     [{}, /exactly one/],
     [{ address: '1.2.3.4', userKey: 'x' }, /exactly one/],
-    [{ address: '1.2.3.4/8' }, /no IP address/],
-    [{ address: 'localhost' }, /no IP address/],
-    [{ cidr: 'all' }, /no CIDR/],
+    [{ address: '1.2.3.4/8' }, /not a valid IP address/],
+    [{ address: 'localhost' }, /not a valid IP address/],
+    [{ cidr: 'all' }, /not a valid CIDR/],
     [{ userKey: '' }, /userKey/],
     [{ userKey: {} }, /userKey/],
   ])('refuse %j', (target, message) => {

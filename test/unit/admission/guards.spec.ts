@@ -285,7 +285,7 @@ describe('runGuards', () => {
     const thrown = (cookie: string) =>
       refusalOfThrown(new Error(`no session canary-1`), { rawHeaders: ['Cookie', cookie], rawQuery: '' }).detail;
     expect(thrown('s=canary-1')).toMatch(/^Error: no session … at /);
-    expect(thrown(`s=canary-1; ${'a=bcdefg; '.repeat(4000)}`)).toMatch(/^\(its words are not shown: [^)]*\) at /);
+    expect(thrown(`s=canary-1; ${'a=bcdefg; '.repeat(4000)}`)).toMatch(/^\(message not shown: [^)]*\) at /);
   });
 
   it('says no query, also where that cannot be decoded', () => {
