@@ -47,6 +47,20 @@ afterAll(async () => {
   await app.close();
 });
 
+describe('docs/observability.md', () => {
+  it('names every metric, and no other', () => {
+    const [, table = ''] = /\n\| metric [^\n]*\n(.*?)\n## /s.exec(readFileSync('docs/observability.md', 'utf8')) ?? [];
+    const documented = [...table.matchAll(/^\| ([^|]+) \|/gm)].flatMap(([, cell = '']) =>
+      [...cell.matchAll(/`([a-z_]+)`/g)].map(([, name]) => name!),
+    );
+    const served = [...text.matchAll(/^# TYPE nest_secure_ws_(\S+)/gm)].map(([, name]) => name!);
+    expect(served.filter((name) => !documented.includes(name))).toEqual([]);
+    const conditional = documented.filter((name) => !served.includes(name) && !name.startsWith('cluster_'));
+    expect(conditional.filter((name) => name !== 'faults_total')).toEqual([]);
+    expect(served.length).toBeGreaterThan(10);
+  });
+});
+
 describe.each([
   ['the alert rules', ALERTS],
   ['the Grafana dashboard', GRAFANA],
