@@ -86,7 +86,7 @@ function request(upgrade: UpgradeContext): StageExit | undefined {
 /** Stage 4: finds the target of the path. 404; 400 for a malformed parameter. */
 function route(upgrade: UpgradeContext): StageExit | undefined {
   const match = upgrade.listener.router.find(upgrade.request.path);
-  if (match === undefined) return upgrade.listener.hasForeignUpgrades ? FOREIGN : REFUSALS.path;
+  if (match === undefined) return upgrade.listener.passesOn(upgrade.request.path) ? FOREIGN : REFUSALS.path;
   // protection: a malformed path parameter is refused
   if (match === MALFORMED_PATH) return BAD_PARAMETER;
   // end protection

@@ -60,8 +60,8 @@ export interface HandshakeListener {
   readonly isDedicated: boolean;
   /** Other libraries listen for upgrades on the same server. */
   readonly hasOtherListeners: boolean;
-  /** Upgrades for unknown paths are passed to other libraries. */
-  readonly hasForeignUpgrades: boolean;
+  /** Whether an upgrade for a path that is neither a gateway's nor in `foreign` is passed to other libraries. */
+  passesOn(path: string): boolean;
   readonly headLimits: HeadLimits;
   /** Milliseconds. */
   readonly openTimeout: number;

@@ -276,6 +276,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
       endpoint.earlyGuards = resolved.early;
       endpoint.guards = resolved.guards;
       addForeign(listener.router, each, endpoint);
+      listener.addForeign(each.path, each.isPrefix);
       this.foreign.set(endpoint, each);
     }
   }

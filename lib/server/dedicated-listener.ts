@@ -19,7 +19,6 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 /** A dedicated port: no HTTP server, only upgrades. Any other request is refused with 426. */
 export class DedicatedListener extends Listener {
   readonly isDedicated = true;
-  readonly hasForeignUpgrades = false;
   readonly hasOtherListeners = false;
   readonly server: Server | TlsServer;
   private readonly files: TlsFiles | undefined;
@@ -99,6 +98,10 @@ export class DedicatedListener extends Listener {
       if (this.server.listening) this.server.close(() => resolve());
       else resolve();
     });
+  }
+
+  passesOn(): boolean {
+    return false;
   }
 
   private plain(): Server {

@@ -48,6 +48,12 @@ export interface ForeignAdmission {
   readonly params: Readonly<Record<string, string>>;
 }
 
+/**
+ * Milliseconds between two looks at a socket of another library, which may have taken our listener for its end off
+ * (`removeAllListeners()`).
+ */
+const LOOK_EVERY = 5000;
+
 const admissions = new WeakMap<Socket, ForeignAdmission>();
 
 /**
@@ -69,6 +75,8 @@ export class ForeignConnection implements UserConnection {
   private readonly expiresAt: number;
   private socket: Socket | undefined = undefined;
   private timer: Timed | undefined = undefined;
+  /** When the session ends, by the clock. */
+  private expiry = Number.POSITIVE_INFINITY;
   private isReleased = false;
 
   constructor(
@@ -97,14 +105,25 @@ export class ForeignConnection implements UserConnection {
     if (this.userKey !== undefined) users.add(this.userKey, this);
     // end protection
     this.reservation?.shared?.opened(this);
-    const left = this.expiresAt - Date.now();
-    // protection: sessions of another library expire
-    if (Number.isFinite(left)) this.timer = context.wheel.timer(() => this.end(), context.clock.now() + left);
-    // end protection
+    this.expiry = context.clock.now() + this.expiresAt - Date.now();
+    this.timer = context.wheel.timer(() => this.look(), Math.min(this.expiry, context.clock.now() + LOOK_EVERY));
     // protection: the slot of another library is given back
     socket.once('close', () => this.release());
     // end protection
     if (socket.destroyed) this.release();
+  }
+
+  /** Whether the session has ended, and whether the socket has without our being told. */
+  private look(): void {
+    const { wheel, clock } = this.context.context;
+    const now = clock.now();
+    // protection: sessions of another library expire
+    if (now >= this.expiry) return this.end();
+    // end protection
+    // protection: the slot of a library that takes our listeners off is given back
+    if (this.socket!.destroyed) return this.release();
+    // end protection
+    this.timer = wheel.timer(() => this.look(), Math.min(this.expiry, now + LOOK_EVERY));
   }
 
   /** There is no socket to follow, or there was never one. */

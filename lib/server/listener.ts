@@ -50,8 +50,8 @@ export abstract class Listener implements HandshakeListener {
   }
 
   abstract readonly isDedicated: boolean;
-  abstract readonly hasForeignUpgrades: boolean;
   abstract readonly hasOtherListeners: boolean;
+  abstract passesOn(path: string): boolean;
   abstract newMeter(): HeadMeter;
   abstract handOver(transport: Transport, bytes: Buffer, hasEnded: boolean): void;
 

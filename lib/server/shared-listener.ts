@@ -14,6 +14,7 @@ import {
 } from '../compat/node-http.js';
 import type { GatewaySettings } from '../config/settings.js';
 import type { HeadHolder } from '../handshake/handshake-budget.js';
+import { PathSpellings } from '../handshake/path-spellings.js';
 import type { UpgradeContext } from '../handshake/upgrade-context.js';
 import { namesUpgrade } from '../http/fields.js';
 import { splitList } from '../http/grammar.js';
@@ -22,8 +23,9 @@ import { REFUSALS } from '../http/refusal.js';
 import { originForm } from '../http/upgrade-request.js';
 import type { ClientAddress } from '../net/address.js';
 import { HandleTransport } from '../net/handle-transport.js';
+import { reset } from '../net/reset.js';
 import type { Transport } from '../net/transport.js';
-import type { ForeignConnection } from './foreign-endpoint.js';
+import { type ForeignConnection, foreignAdmission } from './foreign-endpoint.js';
 import { HttpTakeover, type HttpTakeoverHost } from './http-takeover.js';
 import { Listener } from './listener.js';
 import type { ServerContext } from './server-context.js';
@@ -40,6 +42,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
   private readonly readByNodeOnly = new WeakSet<IncomingMessage>();
   /** Sockets whose upgrade belongs to another library, and has passed the stages. */
   private readonly handedOver = new WeakSet<Socket>();
+  private readonly foreignPaths = new PathSpellings();
   /** Whether the connection that is being emitted may still turn out to be an upgrade. */
   tapsNextConnection = true;
 
@@ -53,12 +56,21 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
     this.claimUpgrades(server);
   }
 
-  get hasForeignUpgrades(): boolean {
-    return this.context.settings.foreignUpgrades === 'auto' && this.hasOtherListeners;
-  }
-
   get hasOtherListeners(): boolean {
     return this.server.listenerCount('upgrade') > 1;
+  }
+
+  /** Makes the path of another library known. */
+  addForeign(pattern: string, isPrefix: boolean): void {
+    this.foreignPaths.add(pattern, isPrefix);
+  }
+
+  passesOn(path: string): boolean {
+    if (this.context.settings.foreignUpgrades !== 'auto' || !this.hasOtherListeners) return false;
+    // protection: other spellings of a path of another library are refused
+    if (this.foreignPaths.includes(path)) return false;
+    // end protection
+    return true;
   }
 
   newMeter(): HeadMeter {
@@ -211,6 +223,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
     // Without a listener Node would not emit 'upgrade'.
     server.on('upgrade', onUpgrade);
     const { context, handedOver } = this;
+    const expectAnswer = this.expectAnswer.bind(this);
     const restore = replaceMethod(server as { emit: Emit }, 'emit', (was) => {
       return function (this: WebServer, event, ...args) {
         if (event !== 'upgrade') return was.call(this, event, ...args);
@@ -218,6 +231,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
         // protection: other libraries do not see upgrades of gateways
         if (onUpgrade(request, socket, rest)) return true;
         // end protection
+        expectAnswer(request, socket);
         if (!handedOver.has(socket)) return was.call(this, event, ...args);
         try {
           return was.call(this, event, ...args);
@@ -232,9 +246,30 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
     this.restorers.push(() => server.removeListener('upgrade', onUpgrade), restore);
   }
 
+  /**
+   * Resets a socket whose upgrade no library answers within `http.openTimeout`. Nobody reads from it, so that not even its
+   * end would be noticed. Such are upgrades of a path that no library has, or of a subprotocol that the library does not
+   * know.
+   */
+  private expectAnswer(request: IncomingMessage, socket: Socket): void {
+    const { wheel, clock, telemetry } = this.context;
+    const { bytesWritten } = socket;
+    const timer = wheel.timer(() => {
+      if (socket.destroyed || socket.bytesWritten > bytesWritten) return;
+      const ip = foreignAdmission(request)?.ip ?? this.peerOf(socket).text;
+      const detail = 'reset: no library answered the upgrade';
+      telemetry.refused({ ...REFUSALS.openTimeout, status: 0, ip, path: undefined, detail });
+      // protection: an upgrade that no library answers is ended
+      reset(socket);
+      // end protection
+    }, clock.now() + this.openTimeout);
+    socket.once('close', () => wheel.cancel(timer));
+  }
+
   private belongsToGateway(request: IncomingMessage): boolean {
     if (!asksForWebSocket(request)) return false;
-    return !this.hasForeignUpgrades || this.router.find(originForm(request.url ?? '').split('?', 1)[0]!) !== undefined;
+    const path = originForm(request.url ?? '').split('?', 1)[0]!;
+    return this.router.find(path) !== undefined || !this.passesOn(path);
   }
 
   /** An upgrade that Node's parser has read: a later request of its connection, or one that was not read before Node. */

@@ -1,4 +1,6 @@
 import type { IncomingMessage, Server } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { Injectable } from '@nestjs/common';
 import { SubscribeMessage } from '@nestjs/websockets';
@@ -223,6 +225,100 @@ describe('the upgrade of another library', () => {
     await slots(0);
   });
 
+  it.each([false, true])('that no library answers is ended in time, and gives its slot back (TLS: %s)', async (tls) => {
+    const server = await start({
+      foreign: [
+        OPEN,
+        { path: '/slow', guards: [() => new Promise<boolean>((done) => setTimeout(() => done(true), 10))] },
+      ],
+      options: { http: { openTimeout: '500ms' } },
+      listens: false,
+      tls,
+    });
+    // The library knows another path, or another subprotocol; a second one answers late, but in time.
+    server.on('upgrade', (request, socket) => {
+      if (request.url === '/foreign?late')
+        setTimeout(() => {
+          socket.on('end', () => socket.end()).resume();
+          socket.write('HTTP/1.1 101 Switching Protocols\r\n\r\n');
+        }, 50);
+    });
+    for (const path of ['/foreign', '/slow', '/elsewhere']) {
+      for (const isLater of [false, true]) {
+        const client = await connect(tls);
+        if (isLater) {
+          client.write('GET /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n');
+          await client.response();
+        }
+        client.write(upgradeHead(app.port, { path }));
+        await client.untilClosed();
+      }
+    }
+    await slots(0);
+    expect(app.stats().refused).toEqual({ 'open-timeout': 6 });
+    const late = await connect(tls);
+    expect((await late.upgrade(upgradeHead(app.port, { path: '/foreign?late' }))).status).toBe(101);
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    expect(late.closed).toBe(false);
+    await slots(1);
+  });
+
+  it.each([
+    ['destroys the socket while it is told', (socket: Duplex) => void socket.destroy()],
+    ['destroys it with an error', (socket: Duplex) => void socket.destroy(new Error('of the library'))],
+    ['resets it', (socket: Duplex) => void (socket as Socket).resetAndDestroy()],
+    ['destroys it a moment later', (socket: Duplex) => void setImmediate(() => socket.destroy())],
+    [
+      'destroys it behind its answer',
+      (socket: Duplex) => socket.end('HTTP/1.1 400 No\r\n\r\n', () => socket.destroy()),
+    ],
+    ['destroys it twice, and closes it', (socket: Duplex) => void socket.destroy().end().destroy()],
+  ])('whose library %s gives its slot back', async (_, end) => {
+    const slow = () => new Promise<boolean>((resolve) => setTimeout(() => resolve(true), 5));
+    const server = await start({
+      foreign: [
+        { ...OPEN, guards: [() => allow({ userKey: 'eve' })] },
+        { path: '/slow', guards: [slow, () => allow({ userKey: 'ada' })] },
+      ],
+      options: { connections: { maxPerUser: 1 } },
+      listens: false,
+    });
+    server.on('upgrade', (_request, socket) => end(socket));
+    for (const path of ['/foreign', '/slow', '/slow']) {
+      for (const isLater of [false, true]) {
+        const client = await connect();
+        if (isLater) {
+          client.write('GET /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n');
+          await client.response();
+        }
+        client.write(upgradeHead(app.port, { path }));
+        await client.untilClosed();
+        await slots(0);
+      }
+    }
+    expect(app.stats().refused).toEqual({});
+    expect(app.stats().faults).toEqual({});
+  });
+
+  it('whose library takes all listeners off its socket gives its slot back all the same', async () => {
+    const server = await start({
+      foreign: [OPEN, { path: '/user', guards: [() => allow({ userKey: 'ada', expiresAt: Date.now() + 60_000 })] }],
+      listens: false,
+    });
+    server.on('upgrade', (_request, socket) => {
+      socket.removeAllListeners();
+      setTimeout(() => socket.destroy(), 20);
+    });
+    for (const path of ['/foreign', '/user']) {
+      const client = await connect();
+      client.write(upgradeHead(app.port, { path }));
+      await client.untilClosed();
+    }
+    expect(app.stats().slots).toBe(2);
+    await slots(0);
+    expect(app.stats().faults).toEqual({});
+  });
+
   it('whose library throws ends with its socket, and nothing else does', async () => {
     const slow = () => new Promise<boolean>((resolve) => setTimeout(() => resolve(true), 5));
     const server = await start({ foreign: [OPEN, { path: '/slow', guards: [slow] }], listens: false });
@@ -327,6 +423,46 @@ describe('the upgrade of another library', () => {
       expect([path, await status(path)]).toEqual([path, expected]);
   });
 
+  it.each(PLATFORMS)(
+    'is refused in every other spelling that a library may read as its path (%s)',
+    async (platform) => {
+      await start({
+        foreign: [
+          { path: '/graphql', guards: [() => false] },
+          { path: '/socket.io/', prefix: true, guards: [() => false] },
+          { path: '/rooms/:id', guards: [() => false] },
+        ],
+        platform,
+      });
+      const spellings = [
+        ...['/%67raphql', '/GraphQL', '/graphql/', '//graphql', '/./graphql', '/x/../graphql', '/x/%2e%2E/graphql'],
+        ...[
+          '/graphql;x=1',
+          '/%2567raphql',
+          '/a%2fb/../graphql',
+          '/%ff/../graphql',
+          '/a//../../graphql',
+          '/;/../graphql',
+        ],
+        ...['/socket.io', '/%73ocket.io/?EIO=4', '/x/../socket.io/', '//socket.io/y', '/SOCKET.IO/'],
+        ...['/rooms/5/', '/%72ooms/5', '/rooms//5', '/x/../rooms/5', '/rooms/%2e/5'],
+      ];
+      for (const path of spellings) {
+        expect([path, await status(path)]).toEqual([path, 404]);
+        const later = await connect();
+        later.write('GET /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n');
+        await later.response();
+        expect([path, (await later.upgrade(upgradeHead(app.port, { path }))).status]).toEqual([path, 404]);
+        for (const client of clients.splice(0)) client.destroy();
+      }
+      expect(told).toEqual([]);
+      // Paths of nobody else are still passed on.
+      for (const path of ['/graphqlx', '/graph', '/x/graphql', '/rooms', '/rooms/5/6', '/%'])
+        expect([path, await status(path)]).toEqual([path, 101]);
+      await slots(0);
+    },
+  );
+
   it('is 404 where nobody would answer it', async () => {
     await start({ foreign: [OPEN], listens: false });
     expect(await status('/foreign')).toBe(404);
@@ -404,12 +540,18 @@ describe('socket.io', () => {
   });
 
   it('does not see an upgrade that a guard decides about for longer than it would wait', async () => {
-    const slow = () => new Promise<boolean>((resolve) => setTimeout(() => resolve(true), 1_600));
+    // engine.io waits for one second.
+    const slow = () => new Promise<boolean>((resolve) => setTimeout(() => resolve(true), 3_000));
     await startIo({ guards: [slow] });
     const made = client({ transports: ['websocket'] });
+    const polling = client();
+    // The upgrade of the second comes on a connection that had requests before, or on one of its own.
+    expect(await who(polling)).toEqual([null, 'polling']);
     expect(await who(made)).toEqual([null, 'websocket']);
+    await eventually(() => polling.io.engine.transport.name === 'websocket');
+    await slots(2);
     await new Promise((resolve) => setTimeout(resolve, 1_200));
-    expect(made.connected).toBe(true);
+    expect([made.connected, polling.connected, polling.io.engine.transport.name]).toEqual([true, true, 'websocket']);
   });
 
   it('does not end connections of gateways, which it does not know', async () => {

@@ -1,6 +1,6 @@
 import { on, once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import type { INestApplication, Type } from '@nestjs/common';
 import { HttpAdapterHost, NestFactory } from '@nestjs/core';
 import { ExpressAdapter } from '@nestjs/platform-express';
@@ -99,6 +99,18 @@ export class Recipe {
     await this.untilSlots(0);
     await this.app.close();
   }
+}
+
+/** The status of an upgrade whose target is sent as it is: `new URL()` of a client would resolve dot segments. */
+export async function rawStatus(port: number, target: string, protocol: string): Promise<number> {
+  const socket = connect(port, '127.0.0.1').setEncoding('latin1');
+  socket.write(
+    `GET ${target} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+      `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: ${protocol}\r\n\r\n`,
+  );
+  const [head] = (await once(socket, 'data', { signal: AbortSignal.timeout(20_000) })) as [string];
+  socket.destroy();
+  return Number(head.slice(9, 12));
 }
 
 export async function until(what: string, holds: () => boolean | Promise<boolean>, within = 20_000): Promise<void> {

@@ -2,7 +2,7 @@ import { deepStrictEqual as equal, ok } from 'node:assert';
 import type { Type } from '@nestjs/common';
 import { type Client, createClient } from 'graphql-ws';
 import { SecureWsStats } from 'nest-secure-ws';
-import { ORIGIN, Recipe, tokenFor, webSocketWith } from './support.js';
+import { ORIGIN, Recipe, rawStatus, tokenFor, webSocketWith } from './support.js';
 
 const COUNT = (number: number) => ({ query: `subscription { countTo(number: ${number}) }` });
 
@@ -54,6 +54,9 @@ export async function tryGraphql(module: Type, platform: 'express' | 'fastify'):
       ),
     );
   }
+  // Fastify's router decodes a path before it looks for its route: other spellings of the path are refused.
+  for (const path of ['/%67raphql', '/graphql/', '/x/../graphql', '//graphql', '/GraphQL'])
+    equal([path, await rawStatus(recipe.port, path, 'graphql-transport-ws')], [path, 404]);
   await recipe.untilSlots(0);
 
   // The cap of a user: two connections, and another when one has ended.

@@ -2,7 +2,7 @@ import { deepStrictEqual as equal, ok } from 'node:assert';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { PlainWsModule } from './recipes/plain-ws.js';
 import { ViteModule } from './recipes/vite.js';
-import { nextMessage, Recipe } from './support.js';
+import { nextMessage, Recipe, rawStatus } from './support.js';
 
 /** Vite's development server, with the upgrade that its client in the page makes. */
 export async function tryVite(platform: 'express' | 'fastify'): Promise<void> {
@@ -22,6 +22,9 @@ export async function tryVite(platform: 'express' | 'fastify'): Promise<void> {
   const protocols = ['vite-hmr'];
   equal(await recipe.open(path, { Origin: 'https://evil.example' }, protocols), 403);
   equal(await recipe.open(path, { Origin: 'null' }, protocols), 403);
+  // Vite reads the path with new URL(), which resolves dot segments.
+  for (const each of ['/x/..', '/.', '/%2e', '/a/%2E%2e'])
+    equal([each, await rawStatus(recipe.port, `${each}${path}`, 'vite-hmr')], [each, 404]);
   await recipe.untilSlots(0);
 
   const socket = await recipe.mustOpen(path, own, protocols);
