@@ -120,7 +120,7 @@ export class ForeignConnection implements UserConnection {
     // protection: sessions of another library expire
     if (now >= this.expiry) return this.end();
     // end protection
-    // protection: the slot of a library that takes our listeners off is given back
+    // protection: the slot of another library is given back
     if (this.socket!.destroyed) return this.release();
     // end protection
     this.timer = wheel.timer(() => this.look(), Math.min(this.expiry, now + LOOK_EVERY));
