@@ -1,29 +1,32 @@
 import { type Lines, linesOf } from './fields.js';
 import { TCHAR } from './grammar.js';
 
-/** One element of `Sec-WebSocket-Extensions`, as it was offered: repeated parameters stay, for negotiation to decline. */
+/**
+ * One element of `Sec-WebSocket-Extensions` as it was offered: repeated parameters are kept, so that negotiation can
+ * decline them.
+ */
 export interface ExtensionOffer {
   readonly name: string;
-  /** `true`: the parameter came without a value. Quotes are taken off values. */
+  /** `true`: the parameter has no value. Quotes are removed from values. */
   readonly params: readonly (readonly [name: string, value: string | true])[];
 }
 
-/** More offers than these are no honest list, nor are more empty elements in a line. */
+/** Maximum number of offers, and of consecutive empty elements; an honest client sends fewer. */
 export const MAX_OFFERS = 8;
 
 const NAME = new RegExp(`[\\t ]*([${TCHAR}]+)[\\t ]*`, 'y');
-/** An element without anything in it, up to and with the comma behind it. */
+/** An empty element, including the comma after it. */
 const EMPTY = /[\t ]*(?:,|$)/y;
 const PARAM = new RegExp(`;[\\t ]*([${TCHAR}]+)(?:=(?:([${TCHAR}]+)|"((?:\\\\?[${TCHAR}])+)"))?[\\t ]*`, 'y');
 
-/** What browsers, and `ws`, offer: read once, and shared by all who do. */
+/** The offers of browsers and of `ws`, which are parsed once and shared. */
 const USUAL = 'permessage-deflate; client_max_window_bits';
 const USUAL_OFFERS = offersOf([USUAL])!;
 
 /**
- * Parses the `Sec-WebSocket-Extensions` lines of a head (RFC 6455, section 9.1): a list that may span lines, each value
- * a token, quoted or not. Empty elements, and so an empty line, are no offer (RFC 9110, 5.6.1.2). Undefined when the grammar
- * is broken or there are more than eight offers.
+ * Parses the `Sec-WebSocket-Extensions` lines of a head (RFC 6455, section 9.1): a list that may span lines, whose
+ * values are tokens, quoted or not. Empty elements, and therefore empty lines, are ignored (RFC 9110, 5.6.1.2). Returns
+ * `undefined` for invalid syntax, or for more than eight offers.
  */
 export function parseExtensions(lines: Lines): readonly ExtensionOffer[] | undefined {
   return lines === USUAL ? USUAL_OFFERS : offersOf(linesOf(lines));
@@ -55,7 +58,7 @@ function parseLine(line: string, offers: ExtensionOffer[]): boolean {
   return true;
 }
 
-/** Reads parameters as long as there are any; returns the place behind the last. */
+/** Parses parameters; returns the index after the last one. */
 function parseParams(line: string, start: number, params: [string, string | true][]): number {
   let at = start;
   let match: RegExpExecArray | null;

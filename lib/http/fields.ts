@@ -1,20 +1,20 @@
 import { LOWER_CASE, splitList, trimWhiteSpace } from './grammar.js';
 
-/** What a head says under one name: nothing, one line, or several in their order. Nothing is merged. */
+/** The values of a header: none, one line, or several lines in order. Lines are not merged. */
 export type Lines = string | readonly string[] | undefined;
 
 type Kept = string | string[] | undefined;
 
 const NONE: readonly string[] = Object.freeze([]);
 
-/** As a list, whatever their number. */
+/** All lines as a list. */
 export const linesOf = (lines: Lines): readonly string[] =>
   typeof lines === 'string' ? [lines] : lines === undefined ? NONE : lines;
 
-/** The value where there is exactly one line. */
+/** The value if there is exactly one line. */
 export const only = (lines: Lines): string | undefined => (typeof lines === 'string' ? lines : undefined);
 
-/** The headers that the checks of a request look at, sorted in one pass. */
+/** The headers that the checks of a request need, collected in one pass. */
 export class Fields {
   host: Kept = undefined;
   upgrade: Kept = undefined;
@@ -31,7 +31,7 @@ export class Fields {
     for (let i = 0; i + 1 < rawHeaders.length; i += 2) this.sort(rawHeaders[i]!, rawHeaders[i + 1]!);
   }
 
-  /** By their lengths, so that most other headers need no look at their letters. */
+  /** By length, so that most other headers are skipped without comparing letters. */
   private sort(name: string, value: string): void {
     switch (name.length) {
       case 4:
@@ -67,7 +67,10 @@ export class Fields {
   }
 }
 
-/** Names have no case (RFC 9110, section 5.1). Most that are as long begin otherwise, or are as RFC 6455 writes them. */
+/**
+ * Header names are case-insensitive (RFC 9110, section 5.1). Most names of equal length begin differently, or are
+ * written as in RFC 6455.
+ */
 const is = (name: string, usual: string, lower: string): boolean =>
   (name.charCodeAt(0) | LOWER_CASE) === lower.charCodeAt(0) && (name === usual || name.toLowerCase() === lower);
 
@@ -78,7 +81,7 @@ function more(lines: Kept, value: string): Kept {
   return lines;
 }
 
-/** Headers of which a second line would contradict the first; the first counts, as in Node (`message.headers`). */
+/** Headers that may occur only once; of several lines the first counts, as in Node (`message.headers`). */
 const FIRST_WINS: ReadonlySet<string> = new Set([
   'age',
   'authorization',
@@ -100,12 +103,12 @@ const FIRST_WINS: ReadonlySet<string> = new Set([
   'user-agent',
 ]);
 
-/** Cookies of one request that are read: browsers keep at most some hundred and eighty of a site. */
+/** Maximum number of cookies of a request that are read: browsers keep about 180 per site. */
 const MAX_COOKIES = 1024;
 
 /**
- * Headers by their names in lower case, in an object without a prototype. Lines of one name are joined with `, `, cookies
- * with `; `; of headers that occur once by their meaning the first line counts.
+ * Headers by lower-case name, in an object without a prototype. Lines with the same name are joined with `, `, cookies
+ * with `; `; of headers that may occur only once the first line counts.
  */
 export function lowerCaseHeaders(rawHeaders: readonly string[]): Record<string, string> {
   const record: Record<string, string> = Object.create(null);
@@ -120,8 +123,8 @@ export function lowerCaseHeaders(rawHeaders: readonly string[]): Record<string, 
 
 /**
  * The cookies of a `Cookie` header (RFC 6265, section 4.2.1), in an object without a prototype: values without their
- * quotes and percent-decoded, as they came where the encoding is broken. The first of several of one name counts; pairs
- * without `=` and those after the first 1024 are passed over.
+ * quotes and percent-decoded, or unchanged if the encoding is invalid. Of several cookies with one name the first
+ * counts; pairs without `=`, and those after the first 1024, are ignored.
  */
 export function parseCookies(header: string | undefined): Record<string, string> {
   const cookies: Record<string, string> = Object.create(null);
@@ -132,8 +135,8 @@ export function parseCookies(header: string | undefined): Record<string, string>
 }
 
 /**
- * Every value of a cookie, in the order in which they came. A page of a sibling domain can set another cookie of the
- * same name, and browsers send the one with the longer path first (RFC 6265, sections 5.4 and 8.6).
+ * Every value of a cookie, in order. A page of a sibling domain can set another cookie with the same name, and browsers
+ * send the one with the longer path first (RFC 6265, sections 5.4 and 8.6).
  */
 export function cookieValues(header: string | undefined, wanted: string): string[] {
   const values: string[] = [];
@@ -165,12 +168,12 @@ function cookieValue(raw: string): string {
 const unquote = (value: string): string =>
   value.length > 1 && value.startsWith('"') && value.endsWith('"') ? value.slice(1, -1) : value;
 
-/** The elements of a list header (RFC 9110, section 5.6.1) over all its lines, in lower case, empty ones left out. */
+/** The elements of a list header (RFC 9110, section 5.6.1) in all its lines, in lower case, without empty ones. */
 export function listTokens(lines: readonly string[]): string[] {
   return lines.flatMap((line) => splitList(line.toLowerCase())).filter((element) => element !== '');
 }
 
 const UPGRADE_ELEMENT = /(?:^|,)[\t ]*upgrade[\t ]*(?:,|$)/i;
 
-/** Whether a `Connection` field lists `upgrade`; without it `Upgrade` is to be ignored (RFC 9110, section 7.8). */
+/** Whether a `Connection` field lists `upgrade`; without it `Upgrade` must be ignored (RFC 9110, section 7.8). */
 export const namesUpgrade = (connection: string): boolean => UPGRADE_ELEMENT.test(connection);

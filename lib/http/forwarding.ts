@@ -10,7 +10,7 @@ function trimmed(text: string, start: number, end: number): string {
   return text.slice(start, end);
 }
 
-/** The values of all header lines of a name (lower case), last line first. */
+/** The values of all header lines with this lower-case name, last line first. */
 export function* valuesFromLast(rawHeaders: readonly string[], name: string): Generator<string> {
   for (let i = rawHeaders.length - 2; i >= 0; i -= 2) {
     const candidate = rawHeaders[i]!;
@@ -19,9 +19,9 @@ export function* valuesFromLast(rawHeaders: readonly string[], name: string): Ge
 }
 
 /**
- * The elements of a list in all header lines of a name, from the right. Commas inside quotes part nothing when
- * `quoted`; quotes are matched from the right too, so that what a stranger left open further left cannot swallow
- * what a proxy appended.
+ * The elements of a list in all header lines with one name, from the right. With `quoted`, commas inside of quotes do
+ * not separate elements. Quotes are matched from the right, too, so that an unclosed quote that a client has sent
+ * cannot include what a proxy appended.
  */
 export function* elementsFromRight(rawHeaders: readonly string[], name: string, quoted: boolean): Generator<string> {
   for (const value of valuesFromLast(rawHeaders, name)) {
@@ -34,7 +34,7 @@ export function* elementsFromRight(rawHeaders: readonly string[], name: string, 
   }
 }
 
-/** `lastIndexOf` takes a negative position for 0. */
+/** `lastIndexOf` treats a negative position as 0. */
 const lastComma = (value: string, end: number): number => (end === 0 ? -1 : value.lastIndexOf(',', end - 1));
 
 function commaOutsideQuotes(value: string, end: number): number {
@@ -56,8 +56,9 @@ function isEscaped(value: string, index: number): boolean {
 const PORT = /^(?:\d{1,5}|_[A-Za-z0-9._-]+)$/;
 
 /**
- * The address in one element of a forwarding header: bare, with a port, an IPv6 address in brackets, a zone id
- * dropped. `undefined` for `unknown`, an obfuscated identifier (RFC 7239, section 6.3) and whatever else is no address.
+ * The address in one element of a forwarding header: bare, with a port, or an IPv6 address in brackets; a zone id is
+ * removed. `undefined` for `unknown`, an obfuscated identifier (RFC 7239, section 6.3), and anything else that is not
+ * an address.
  */
 export function parseHop(text: string, ipv6Prefix: number): ClientAddress | undefined {
   const host = hostOf(text);
@@ -67,7 +68,7 @@ export function parseHop(text: string, ipv6Prefix: number): ClientAddress | unde
 function hostOf(text: string): string | undefined {
   if (text.startsWith('[')) return bracketed(text);
   const colon = text.indexOf(':');
-  // One colon parts a port, more are an IPv6 address.
+  // One colon separates a port; several belong to an IPv6 address.
   if (colon < 0 || text.indexOf(':', colon + 1) >= 0) return text;
   return PORT.test(text.slice(colon + 1)) ? text.slice(0, colon) : undefined;
 }
@@ -80,7 +81,7 @@ function bracketed(text: string): string | undefined {
   return isWhole ? host : undefined;
 }
 
-/** What one hop said (RFC 7239, section 5); only what is used here. */
+/** The parts of one `Forwarded` element (RFC 7239, section 5) that are used. */
 export interface ForwardedElement {
   readonly for?: string;
   readonly proto?: string;
@@ -88,7 +89,7 @@ export interface ForwardedElement {
 
 const PAIR = /([!#$%&'*+\-.^_`|~0-9A-Za-z]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s";,=]*))[ \t]*(?:;[ \t]*|$)/y;
 
-/** Reads one element of a `Forwarded` list; `undefined` where it is malformed or names a parameter twice (section 4). */
+/** Parses one element of a `Forwarded` list; `undefined` if it is malformed or repeats a parameter (section 4). */
 export function parseForwardedElement(element: string): ForwardedElement | undefined {
   const pairs = new Map<string, string>();
   PAIR.lastIndex = 0;
@@ -103,40 +104,44 @@ export function parseForwardedElement(element: string): ForwardedElement | undef
 }
 
 export interface ProxyRules {
-  /** `proxy.trusted`: whose forwarding headers are believed. */
+  /** `proxy.trusted`: the peers whose forwarding headers are believed. */
   readonly trusted: AddressList;
-  /** `proxy.header`: the one family that is read. */
+  /** `proxy.header`: the family of headers that is read. */
   readonly header: 'x-forwarded' | 'forwarded';
-  /** `connections.ipv6Prefix`, for the addresses that the headers name. */
+  /** `connections.ipv6Prefix`, for the addresses in the headers. */
   readonly ipv6Prefix?: number;
 }
 
-/** Where a request comes from, seen through trusted proxies. */
+/** The client of a request, as reported by trusted proxies. */
 export interface ClientRoute {
   readonly address: ClientAddress;
-  /** Whether the client speaks TLS: `undefined` behind a trusted proxy that does not say. */
+  /** Whether the client uses TLS; `undefined` behind a trusted proxy that does not report it. */
   readonly secure: boolean | undefined;
   /** The socket's peer is a trusted proxy. */
   readonly viaProxy: boolean;
-  /** `address` itself is a trusted proxy's, and every element could be read: no limit per address applies to it. */
+  /** `address` itself is that of a trusted proxy, and every element was valid: no limit per address applies. */
   readonly isExempt: boolean;
-  /** The peer is not trusted and sent forwarding headers: spoofed, or `proxy.trusted` lacks the peer. */
+  /**
+   * The peer is not trusted and has sent forwarding headers: they are forged, or the peer is missing in
+   * `proxy.trusted`.
+   */
   readonly strayHeaders: boolean;
 }
 
-/** Hops that are followed from the right; nobody has more proxies. */
+/** Maximum number of hops that are followed from the right. */
 export const MAX_HOPS = 32;
 
 /**
- * The client's address and scheme. The address is read from the right through trusted addresses; what cannot be read
- * ends the way at the last good hop, and nothing left of it counts. The scheme is the nearest proxy's word only.
+ * Determines the client's address and scheme. The address is read from the right through trusted addresses; an invalid
+ * element ends this at the last valid hop, and nothing left of it counts. The scheme is only that reported by the
+ * nearest proxy.
  */
 export function routeOf(
   peer: ClientAddress,
   tls: boolean,
   rawHeaders: readonly string[],
   rules: ProxyRules,
-  /** What the proxy said that named `peer` with the PROXY protocol. */
+  /** The values that the proxy has sent with the PROXY protocol, if it named `peer`. */
   named?: { readonly secure: boolean | undefined },
 ): ClientRoute {
   if (!rules.trusted.has(peer)) return named === undefined ? direct(peer, tls, rawHeaders) : relayed(peer, tls, named);
@@ -156,7 +161,7 @@ const direct = (peer: ClientAddress, tls: boolean, rawHeaders: readonly string[]
   strayHeaders: hasForwardingHeaders(rawHeaders),
 });
 
-/** The proxy relays bytes: what their headers say is the client's word. */
+/** The proxy relays bytes, so the forwarding headers come from the client. */
 const relayed = (peer: ClientAddress, tls: boolean, { secure }: { secure: boolean | undefined }): ClientRoute => ({
   address: peer,
   secure: tls || secure,
@@ -167,7 +172,7 @@ const relayed = (peer: ClientAddress, tls: boolean, { secure }: { secure: boolea
 
 const FORWARDING = /^(?:forwarded|x-forwarded-(?:for|proto))$/i;
 
-/** The lengths are compared first: this runs for every request of every stranger. */
+/** The lengths are compared first, because this runs for every request of untrusted peers. */
 function hasForwardingHeaders(rawHeaders: readonly string[]): boolean {
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const { length } = rawHeaders[i]!;
@@ -176,7 +181,7 @@ function hasForwardingHeaders(rawHeaders: readonly string[]): boolean {
   return false;
 }
 
-/** Whoever hides behind an element that cannot be read shares the last good hop's address, but not its exemption. */
+/** A client behind an invalid element gets the address of the last valid hop, but not its exemption. */
 function lastUntrusted(
   peer: ClientAddress,
   rawHeaders: readonly string[],
@@ -196,10 +201,10 @@ function lastUntrusted(
   return { address, isExempt: true };
 }
 
-/** Empty elements that are passed over; so many in a row cannot be read. */
+/** Maximum number of consecutive empty elements; beyond it the list counts as invalid. */
 const MAX_EMPTY = 64;
 
-/** Elements from the right; empty ones are none (RFC 9110, section 5.6.1.2). */
+/** The elements from the right, without empty ones (RFC 9110, section 5.6.1.2). */
 function* elements(rawHeaders: readonly string[], name: string, quoted: boolean): Generator<string> {
   let empty = 0;
   for (const element of elementsFromRight(rawHeaders, name, quoted))

@@ -1,12 +1,14 @@
-/** The character classes of HTTP (RFC 9110, section 5.6; RFC 9112), said once: as regex classes and as byte tables. */
+/**
+ * The character classes of HTTP (RFC 9110, section 5.6; RFC 9112), as regular expression classes and as byte tables.
+ */
 
-/** `tchar`, to be put inside `[]` (RFC 9110, section 5.6.2). */
+/** `tchar`, for use inside of `[]` (RFC 9110, section 5.6.2). */
 export const TCHAR = "!#$%&'*+\\-.^_`|~0-9A-Za-z";
 
-/** `field-vchar`, SP and HTAB: what a field value may hold (RFC 9110, section 5.5). */
+/** `field-vchar`, SP and HTAB: the characters of a field value (RFC 9110, section 5.5). */
 export const FIELD = '\\t -~\\x80-\\xff';
 
-/** One entry per byte, 1 where the byte is in the class. */
+/** One entry per byte, 1 if the byte is in the class. */
 function byteTable(charClass: string): Uint8Array {
   const pattern = new RegExp(`[${charClass}]`);
   return Uint8Array.from({ length: 256 }, (_, byte) => (pattern.test(String.fromCharCode(byte)) ? 1 : 0));
@@ -14,7 +16,7 @@ function byteTable(charClass: string): Uint8Array {
 
 export const TOKEN_BYTES = byteTable(TCHAR);
 export const PRINTABLE_BYTES = byteTable(' -~');
-/** What a request target may hold (RFC 9112, section 3.2): no space, no fragment. */
+/** The characters of a request target (RFC 9112, section 3.2): no space, no fragment. */
 export const TARGET_BYTES = byteTable('!-"$-~');
 export const BLANK_BYTES = byteTable('\\t ');
 export const DIGIT_BYTES = byteTable('0-9');
@@ -28,22 +30,22 @@ export const SP = 0x20;
 export const COMMA = 0x2c;
 export const DOT = 0x2e;
 export const COLON = 0x3a;
-/** The bit that makes a small letter of a capital one. */
+/** The bit that converts a capital letter to a small one. */
 export const LOWER_CASE = 0x20;
 
-/** The place of the first byte from `from` on that is not in a class. */
+/** The index of the first byte from `from` on that is not in a class. */
 export function skip(bytes: Uint8Array, table: Uint8Array, from: number): number {
   let at = from;
   while (at < bytes.length && table[bytes[at]!] === 1) at++;
   return at;
 }
 
-/** Fewer bytes are read one by one. */
+/** For fewer bytes the loop over single bytes is used. */
 const SHORT = 64;
 
 /**
- * The place of the first byte from `from` on, before `end`, that a field value may not hold: `skip` with `FIELD_BYTES`, four bytes
- * at a time where there are many.
+ * The index of the first byte from `from` on, before `end`, that is not valid in a field value: `skip` with
+ * `FIELD_BYTES`, but four bytes at a time for long values.
  */
 export function skipField(bytes: Uint8Array, from: number, end: number = bytes.length): number {
   let at = from;
@@ -56,7 +58,7 @@ export function skipField(bytes: Uint8Array, from: number, end: number = bytes.l
       const next = at + 4 * word;
       let bad = next;
       while (bad < next + 4 && bad < end && FIELD_BYTES[bytes[bad]!] === 1) bad++;
-      // A tab is no reason to stop.
+      // A tab is valid.
       if (bad < next + 4 || word >= words.length) break;
       word++;
     }
@@ -72,7 +74,7 @@ function isPlain(word: number): boolean {
   return ((((word - 0x20202020) & ~word) | ((del - 0x01010101) & ~del)) & 0x80808080) === 0;
 }
 
-/** The first elements of a comma-separated list, without the white space around them; empty elements stay. */
+/** The first elements of a comma-separated list, without surrounding white space; empty elements are kept. */
 export function splitList(value: string, limit?: number): string[] {
   if (!value.includes(',')) return [trimWhiteSpace(value)];
   const elements = value.split(',', limit);
@@ -80,7 +82,7 @@ export function splitList(value: string, limit?: number): string[] {
   return elements;
 }
 
-/** Takes `OWS` (SP, HTAB) off both ends. `String.prototype.trim` would take U+00A0, which is data here. */
+/** Removes `OWS` (SP, HTAB) from both ends. `String.prototype.trim` would also remove U+00A0, which is data here. */
 export function trimWhiteSpace(text: string): string {
   let start = 0;
   let end = text.length;
@@ -91,12 +93,14 @@ export function trimWhiteSpace(text: string): string {
 
 export const isWhiteSpace = (code: number): boolean => code === SP || code === HTAB;
 
-/** Shorter parts of a string are copies anyway: V8 makes slices, which keep the whole string alive, from 13 on. */
+/**
+ * Shorter substrings are always copies: from 13 characters on, V8 creates slices, which keep the whole string alive.
+ */
 const SHORTEST_SLICE = 13;
 
 /**
- * A copy of latin1 text that does not keep the string it was cut from in memory: what outlives the handshake (a path, an
- * origin) must not hold a head of a megabyte.
+ * A copy of latin1 text that does not keep the string from which it was cut in memory: values that outlive the
+ * handshake (a path, an origin) must not hold a head of up to a megabyte.
  */
 export const detach = (text: string): string =>
   text.length < SHORTEST_SLICE ? text : Buffer.from(text, 'latin1').toString('latin1');

@@ -16,8 +16,8 @@ const REQUEST_LINE_REST = '  HTTP/\r\n'.length;
 const HEADER_LINE_REST = ': \r\n'.length;
 
 /**
- * Holds a head that Node has parsed (a later request of a keep-alive connection) to the same limits: its lines are
- * taken to be as long as they are when written with single spaces.
+ * Applies the same limits to a head that Node has parsed (a later request of a keep-alive connection): each line counts
+ * with the length that it has when written with single spaces.
  */
 export function measureHead(head: RequestHead, limits: HeadLimits): Refusal | undefined {
   const { method, target, version, rawHeaders } = head;
@@ -38,12 +38,12 @@ export { COMPLETE, FAULT, type HeadVerdict, MORE, ORDINARY } from './head.js';
 
 const NOTHING = Buffer.alloc(0);
 const END_OF_HEAD = '\r\n\r\n';
-/** A first chunk that is longer, and in which no head ends, is judged by its first bytes before the others are parsed. */
+/** A longer first chunk without the end of a head is checked by its first bytes before the rest is parsed. */
 const FIRST_LOOK = 1024;
 
 /**
- * The part of a connection's first chunk that is parsed before its address is judged. It is the whole chunk, unless that
- * is long and holds no complete head: parsing 64 KiB costs more than all other steps of a refusal.
+ * The part of a connection's first chunk that is parsed before its address is checked: the whole chunk, unless it is
+ * long and contains no complete head, because parsing 64 KiB costs more than all other steps of a refusal.
  */
 export const firstLook = (chunk: Buffer): Buffer =>
   chunk.length <= FIRST_LOOK || chunk.includes(END_OF_HEAD, 0, 'latin1') ? chunk : chunk.subarray(0, FIRST_LOOK);
@@ -51,19 +51,21 @@ export const firstLook = (chunk: Buffer): Buffer =>
 const DEFAULTS: HeadMeterOptions = Object.freeze({});
 
 /**
- * Takes the bytes of a request head (or, on the client, of a response head) as they arrive and says as early as
- * possible what becomes of it. The verdict depends on the bytes alone, not on how they were cut into chunks, and is
- * final: later chunks change nothing. Never throws.
+ * Reads the bytes of a request head (in the client: of a response head) as they arrive, and decides as early as
+ * possible what it is. The verdict depends only on the bytes, not on how they were split into chunks, and is final:
+ * later chunks do not change it. Never throws.
  */
 export class HeadMeter {
-  /** After `COMPLETE`: the head from its start line to its empty line. A part of the last chunk where it lay in one. */
+  /**
+   * After `COMPLETE`: the head from its start line to its empty line; a part of the last chunk if it lies in one chunk.
+   */
   head: Buffer = NOTHING;
-  /** After `COMPLETE`: what the last chunk held behind the head. */
+  /** After `COMPLETE`: the bytes of the last chunk after the head. */
   rest: Buffer = NOTHING;
   /** After `ORDINARY`: all bytes so far, for Node's own parser. */
   bytesSoFar: Buffer = NOTHING;
   private verdict: HeadVerdict = MORE;
-  /** There once a head did not come whole, or something is wrong with it. */
+  /** Exists only if a head did not arrive in one chunk, or is invalid. */
   private partial: PartialHead | undefined = undefined;
 
   constructor(
@@ -71,12 +73,12 @@ export class HeadMeter {
     private readonly options: HeadMeterOptions = DEFAULTS,
   ) {}
 
-  /** After `FAULT`: what was wrong. Of several faults the first, in the order of the bytes. */
+  /** After `FAULT`: the first error, in the order of the bytes. */
   get fault(): HeadFault | undefined {
     return this.partial?.fault;
   }
 
-  /** Whether it is known to be no ordinary request's: always on a port of our own. */
+  /** Whether the head is known not to be that of an ordinary request; always true on a dedicated port. */
   get isUpgrade(): boolean {
     return this.partial?.isUpgrade ?? (this.verdict === COMPLETE || this.options.ordinaryLimit === undefined);
   }
@@ -92,14 +94,14 @@ export class HeadMeter {
     return this.verdict;
   }
 
-  /** All bytes of an incomplete head; nothing is held any longer. */
+  /** Returns all bytes of an incomplete head, and releases them. */
   takeAll(): Buffer {
     return this.partial?.takeAll() ?? NOTHING;
   }
 
-  /** After `COMPLETE`: starts over for the next head; what its lines count is counted together (1xx responses). */
+  /** After `COMPLETE`: starts with the next head. Header lines of all heads are counted together (1xx responses). */
   next(): void {
-    // What came whole was not counted.
+    // The lines of a head that arrived in one chunk were not counted.
     if (this.partial === undefined) this.pushPartial(this.head);
     this.head = this.rest = NOTHING;
     this.verdict = MORE;

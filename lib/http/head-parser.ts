@@ -18,11 +18,11 @@ import { REFUSALS, type Refusal } from './refusal.js';
 /** `HTTP-version SP status-code [ SP reason-phrase ] CRLF` (RFC 9112, section 4). */
 const STATUS_LINE = new RegExp(`^HTTP/(1\\.[01]) ([1-9]\\d\\d)(?: ([${FIELD}]*))?\\r\\n`);
 
-/** What follows the request target: `SP HTTP-version CRLF`. */
+/** The part after the request target: `SP HTTP-version CRLF`. */
 const VERSION = Buffer.from(' HTTP/');
 const REST_LENGTH = ' HTTP/1.1\r\n'.length;
 
-/** Above it, all texts are copies: one that an application keeps does not hold the whole head. */
+/** In larger heads all strings are copies, so that a string that an application keeps does not hold the whole head. */
 const SMALL_HEAD = 2048;
 
 /** A parsed response head (RFC 9112, section 4). */
@@ -32,13 +32,13 @@ export interface ResponseHead {
   readonly status: number;
   /** May be empty. */
   readonly reason: string;
-  /** Names and values in turn, as in `RequestHead`. */
+  /** Alternating names and values, as in `RequestHead`. */
   readonly rawHeaders: readonly string[];
 }
 
 /**
- * Parses one complete request head, from its start line to its empty line, strictly after RFC 9112: what it accepts,
- * Node's parser reads with the same method, target and headers. Anything else is `REFUSALS.malformedHead` (400).
+ * Parses one complete request head, from its start line to its empty line, strictly by RFC 9112: for a head that it
+ * accepts, Node's parser reads the same method, target and headers. Anything else is `REFUSALS.malformedHead` (400).
  */
 export function parseRequestHead(bytes: Buffer): RequestHead | Refusal {
   const method = skip(bytes, TOKEN_BYTES, 0);
@@ -76,8 +76,8 @@ function isRestOfRequestLine(bytes: Buffer, at: number): boolean {
 }
 
 /**
- * The header lines from `start` on, `field-name ":" OWS field-value OWS CRLF` each (RFC 9112, section 5), which must end
- * in an empty line and nothing behind it.
+ * Parses the header lines from `start` on, each `field-name ":" OWS field-value OWS CRLF` (RFC 9112, section 5), up to
+ * an empty line, after which nothing may follow.
  */
 function parseHeaderLines(bytes: Buffer, text: string | undefined, start: number): string[] | undefined {
   const rawHeaders: string[] = [];
@@ -93,7 +93,7 @@ function parseHeaderLines(bytes: Buffer, text: string | undefined, start: number
   return at + 2 === bytes.length && bytes[at + 1] === LF ? rawHeaders : undefined;
 }
 
-/** Without the white space around it, in linear time. */
+/** Removes surrounding white space in linear time. */
 function cutTrimmed(bytes: Buffer, text: string | undefined, start: number, end: number): string {
   const from = skip(bytes, BLANK_BYTES, start);
   let to = end;
@@ -101,7 +101,7 @@ function cutTrimmed(bytes: Buffer, text: string | undefined, start: number, end:
   return cut(bytes, text, from, to);
 }
 
-/** The text of a small head, of which others may be parts. */
+/** The text of a small head; its strings may be parts of it. */
 const shareable = (bytes: Buffer): string | undefined =>
   bytes.length > SMALL_HEAD ? undefined : bytes.toString('latin1');
 

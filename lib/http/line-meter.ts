@@ -1,7 +1,7 @@
 import { COLON, CR, FIELD_BYTES, LF, NO_BYTES, PRINTABLE_BYTES, SP, skipField, TOKEN_BYTES } from './grammar.js';
 import type { HeadFault, HeadKind, HeadLimits } from './head.js';
 
-/** Empty lines that may come before a request line (RFC 9112, section 2.2: "at least one"). */
+/** Maximum number of empty lines before a request line (RFC 9112, section 2.2: "at least one"). */
 const MAX_EMPTY_LINES = 2;
 
 enum State {
@@ -20,7 +20,7 @@ enum State {
   Faulted,
 }
 
-/** The bytes that leave a state as it is: long runs of them are skipped in a tight loop. */
+/** The bytes that do not change a state: long runs of them are skipped in a tight loop. */
 const PLAIN: readonly Uint8Array[] = (() => {
   const tables: Uint8Array[] = Array.from({ length: State.Faulted + 1 }, () => NO_BYTES);
   tables[State.Method] = TOKEN_BYTES;
@@ -32,12 +32,12 @@ const PLAIN: readonly Uint8Array[] = (() => {
 })();
 
 /**
- * Measures the lines of one head, byte by byte (RFC 9112, sections 2 to 5): lengths, number, CRLF as the only line
- * end, no folding, no byte outside the grammar. What it knows depends on the bytes alone, never on how they were cut
- * into chunks. It keeps no byte.
+ * Measures the lines of a head, byte by byte (RFC 9112, sections 2 to 5): lengths, number, CRLF as the only line end,
+ * no folding, only valid bytes. The result depends only on the bytes, not on how they were split into chunks. It stores
+ * no bytes.
  */
 export class LineMeter {
-  /** The first thing that was wrong, found at the first byte that showed it. */
+  /** The first error, found at the first byte that shows it. */
   fault: HeadFault | undefined;
   /** Bytes of the empty lines before the start line. */
   leading = 0;
@@ -58,7 +58,10 @@ export class LineMeter {
     return this.state === State.Complete;
   }
 
-  /** Begins the next head on the same connection. The lines keep counting, and there may be no more heads than lines. */
+  /**
+   * Starts with the next head of the same connection. Header lines are still counted together, and there may be at most
+   * as many heads as lines.
+   */
   next(): void {
     this.state = this.firstState();
     this.length = 0;
@@ -66,7 +69,7 @@ export class LineMeter {
     if (++this.heads > this.limits.maxNumHeaders) this.state = this.fail('too-many-lines');
   }
 
-  /** Reads on, up to the end of the head, a fault or the end of the chunk; returns how many bytes it took. */
+  /** Reads until the end of the head, an error, or the end of the chunk; returns the number of bytes read. */
   read(chunk: Buffer): number {
     let at = 0;
     while (at < chunk.length && this.state < State.Complete) {
@@ -87,7 +90,7 @@ export class LineMeter {
     return at;
   }
 
-  /** The state after a byte that is not plain in this one. */
+  /** The state after a byte that changes the state. */
   private after(byte: number): State {
     switch (this.state) {
       case State.Before:
@@ -136,7 +139,9 @@ export class LineMeter {
     return State.Line;
   }
 
-  /** The first byte of a header line. White space here is a folded line, a colon an empty name (RFC 9112, section 5). */
+  /**
+   * The first byte of a header line. White space would be a folded line, a colon an empty name (RFC 9112, section 5).
+   */
   private headerLine(byte: number): State {
     if (TOKEN_BYTES[byte] !== 1) return this.fail('malformed');
     return ++this.lines > this.limits.maxNumHeaders ? this.fail('too-many-lines') : State.Name;

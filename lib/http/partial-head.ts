@@ -13,16 +13,16 @@ import { LineMeter } from './line-meter.js';
 import { UpgradeSniffer } from './upgrade-sniffer.js';
 
 const FIRST_CAPACITY = 512;
-/** A chunk of this size is kept as it is, where nothing else lies in its memory. */
+/** A chunk of at least this size is kept without copying, if its memory contains nothing else. */
 const LARGE = 4096;
 const NOTHING = Buffer.alloc(0);
 
 /**
- * The bytes of a head that is not complete yet. Small chunks are copied into one buffer that doubles: a peer that sends
- * them one by one costs no object each, and the slab of the socket's read (64 KiB) is not kept alive for a few of them.
+ * Stores the bytes of an incomplete head. Small chunks are copied into one buffer that doubles, so that bytes that
+ * arrive one by one need no object each, and do not keep the memory of the socket's read (64 KiB) alive.
  */
 export class ByteAccumulator {
-  /** Whole pieces before the buffer. */
+  /** Large chunks before the buffer. */
   private pieces: Buffer[] = [];
   private buffer: Buffer = NOTHING;
   private used = 0;
@@ -47,10 +47,10 @@ export class ByteAccumulator {
     this.used += chunk.length;
   }
 
-  /** Hands over what was stored, followed by `tail`, and keeps nothing. No copy where nothing was stored. */
+  /** Returns the stored bytes followed by `tail`, and releases them. Nothing is copied if nothing was stored. */
   take(tail: Buffer): Buffer {
     if (this.length === 0) return tail;
-    // In memory of its own: a part of a pool would keep the whole pool alive.
+    // A buffer with its own memory: a slice of Node's pool would keep the whole pool alive.
     const all = Buffer.allocUnsafeSlow(this.length + tail.length);
     let end = 0;
     for (const piece of [...this.pieces, this.buffer.subarray(0, this.used), tail]) end += piece.copy(all, end);
@@ -86,7 +86,8 @@ export class ByteAccumulator {
 }
 
 /**
- * `HeadMeter` byte by byte: for heads that come in pieces, and for whatever is wrong with one. Its members are as there.
+ * `HeadMeter` byte by byte, for heads that arrive in several chunks, and for invalid ones. Its members have the same
+ * meaning.
  */
 export class PartialHead {
   head: Buffer = NOTHING;
@@ -98,7 +99,7 @@ export class PartialHead {
   /** `undefined` on a dedicated port. */
   private readonly ordinaryLimit: number | undefined;
   private readonly names: (connection: string) => boolean;
-  /** There while the head on a shared port has not said `Upgrade: websocket`. */
+  /** Exists while the head on a shared port has not contained `Upgrade: websocket`. */
   private sniffer: UpgradeSniffer | undefined;
 
   constructor(limits: HeadLimits, options: HeadMeterOptions) {
@@ -144,7 +145,7 @@ export class PartialHead {
     return MORE;
   }
 
-  /** True when the head belongs to Node. */
+  /** Whether the head belongs to Node. */
   private sniff(sniffer: UpgradeSniffer, chunk: Buffer): boolean {
     const seen = this.store.length + sniffer.read(chunk);
     if (sniffer.isOrdinary || seen > this.ordinaryLimit!) return true;
@@ -165,7 +166,7 @@ export class PartialHead {
     return COMPLETE;
   }
 
-  /** Whether a `Connection` line of a complete, well-formed head lists `upgrade`. */
+  /** Whether a `Connection` line of a complete, valid head lists `upgrade`. */
   private connects(head: Buffer): boolean {
     for (const [, list = ''] of head.toString('latin1').matchAll(CONNECTION_LINE)) if (this.names(list)) return true;
     return false;

@@ -1,8 +1,8 @@
 import type { HeadFault } from './head.js';
 
 /**
- * Every way in which an opening handshake can be turned away, in the order of the stages.
- * A refusal is a value: rooms return it, only the pipeline acts upon it.
+ * The reasons for refusing an upgrade, in the order of the stages. A refusal is a value that stages return;
+ * `handshake/pending-handshake.ts` acts on it.
  */
 export const REFUSAL_REASONS = Object.freeze([
   'address-denied',
@@ -43,11 +43,11 @@ export interface Refusal {
   readonly reason: RefusalReason;
   /** Status code of the HTTP response (RFC 9110, section 15). */
   readonly status: number;
-  /** Body of the response: short, generic, nothing of the request in it. */
+  /** Body of the response: short and generic, without any part of the request. */
   readonly text: string;
-  /** Response headers beside those that every refusal carries. */
+  /** Response headers in addition to those of every refusal. */
   readonly headers?: readonly (readonly [name: string, value: string])[];
-  /** What was compared or missing: for the log and the events, never for the wire. */
+  /** The compared values, or what was missing, for the log and the events; never sent. */
   readonly detail?: string;
 }
 
@@ -66,7 +66,7 @@ const define = (
   headers?: readonly (readonly [string, string])[],
 ): Refusal => Object.freeze({ reason, status, text, headers });
 
-/** The refusals that need nothing but their name; shared, so that refusing allocates no object. */
+/** The refusals without variable parts; they are shared, so that refusing allocates no object. */
 export const REFUSALS = Object.freeze({
   requestLineTooLong: define('request-line-too-long', 414, 'URI Too Long'),
   headerLineTooLong: define('header-line-too-long', 431, 'Request Header Fields Too Large'),
@@ -94,17 +94,17 @@ export const REFUSALS = Object.freeze({
   userKeyMissing: define('user-key-missing', 500, 'Internal Server Error'),
 });
 
-/** The same refusal, with words for the log. */
+/** The same refusal with a detail for the log. */
 export const withDetail = (refusal: Refusal, detail: string): Refusal => ({ ...refusal, detail });
 
-/** A refusal that says when to come back (RFC 9110, section 10.2.3); `seconds` is rounded up to at least 1. */
+/** A refusal with `Retry-After` (RFC 9110, section 10.2.3); `seconds` is rounded up to at least 1. */
 export function retryLater(reason: RefusalReason, status: 429 | 503, seconds: number, detail?: string): Refusal {
   const text = status === 429 ? 'Too Many Requests' : 'Service Unavailable';
   const headers = [['Retry-After', String(Math.max(1, Math.ceil(seconds)))]] as const;
   return { reason, status, text, headers, detail };
 }
 
-/** Tells a refusal from the value that a function of this room gives otherwise. */
+/** Distinguishes a refusal from other results of a function. */
 export const isRefusal = (value: object): value is Refusal => 'reason' in value && 'status' in value;
 
 const BY_FAULT: Readonly<Record<HeadFault, Refusal>> = Object.freeze({
@@ -114,5 +114,5 @@ const BY_FAULT: Readonly<Record<HeadFault, Refusal>> = Object.freeze({
   malformed: REFUSALS.malformedHead,
 });
 
-/** How a server answers a head that breaks a limit or the grammar: 414, 431, 431, 400. */
+/** The refusal for a head that exceeds a limit or is malformed: 414, 431, 431, 400. */
 export const refusalOf = (fault: HeadFault): Refusal => BY_FAULT[fault];

@@ -10,7 +10,7 @@ export interface Acceptance {
   readonly subprotocol: string | undefined;
   /** Value of `Sec-WebSocket-Extensions`. */
   readonly extensions: string | undefined;
-  /** What guards want to say. */
+  /** Response headers of guards. */
   readonly headers: readonly HeaderLine[];
 }
 
@@ -27,9 +27,9 @@ export function acceptanceText({ key, server, subprotocol, extensions, headers }
 
 const ready = new WeakMap<Refusal, Map<string | null, string>>();
 
-/** A whole refusal: final, complete, and repeating nothing of the request. */
+/** The complete response of a refusal, which contains no part of the request. */
 export function refusalText(refusal: Refusal, server: string | null): string {
-  // Those that are shared are written out once; the others carry words of their own.
+  // The text of shared refusals is cached; others have variable parts.
   if (!Object.isFrozen(refusal)) return writeRefusal(refusal, server);
   let texts = ready.get(refusal);
   if (texts === undefined) ready.set(refusal, (texts = new Map()));
@@ -39,10 +39,10 @@ export function refusalText(refusal: Refusal, server: string | null): string {
 }
 
 function writeRefusal({ status, text, headers = [] }: Refusal, server: string | null): string {
-  // All is written as latin1, so the bytes of the body are characters here.
+  // Everything is written as latin1, so the length in characters is the length in bytes.
   const body = Buffer.from(`${text}\n`).toString('latin1');
   const { length } = body;
-  // An upgrade that is wanted is announced in Connection too (RFC 9110, section 7.8).
+  // A required upgrade must also be listed in Connection (RFC 9110, section 7.8).
   const connection = headers.some(([name]) => name === 'Upgrade') ? 'Upgrade, close' : 'close';
   const type = headers.some(([name]) => name.toLowerCase() === 'content-type')
     ? ''

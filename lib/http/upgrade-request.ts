@@ -13,45 +13,45 @@ const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 export const acceptOf = (key: string): string => hash('sha1', key + GUID, 'base64');
 
 /**
- * A request that asks for a WebSocket and may (RFC 6455, section 4.2.1). What a connection keeps of it (query, origin,
- * subprotocols) does not hold the head in memory; the other texts may, where the head is small.
+ * A valid upgrade request (RFC 6455, section 4.2.1). The parts that a connection keeps (query, origin, subprotocols) do
+ * not hold the head in memory; the other strings may, if the head is small.
  */
 export interface UpgradeRequest {
   readonly head: RequestHead;
-  /** The raw target, without scheme and authority, up to `?`: to be compared byte for byte, never normalised. */
+  /** The raw target up to `?`, without scheme and authority: compared byte for byte, never normalised. */
   readonly path: string;
-  /** What follows the first `?`; empty without one. */
+  /** The part after the first `?`; empty if there is none. */
   readonly rawQuery: string;
   readonly host: HostPort;
-  /** As it came; undefined where there is none. */
+  /** As received; `undefined` if there is none. */
   readonly origin: string | undefined;
   /** `Sec-WebSocket-Key`. */
   readonly key: string;
-  /** Offered subprotocols in their order. */
+  /** Offered subprotocols in order. */
   readonly protocols: readonly string[];
   readonly extensions: readonly ExtensionOffer[];
 }
 
-/** Filled in by the checks as they go. */
+/** The request while the checks fill it in. */
 type Draft = { -readonly [Field in keyof UpgradeRequest]: UpgradeRequest[Field] };
 
 type Check = (draft: Draft, fields: Fields) => Refusal | undefined;
 
-/** Subprotocols in one request; more are no honest list. */
+/** Maximum number of subprotocols in one request; an honest client sends fewer. */
 export const MAX_PROTOCOLS = 16;
 
-/** Elements of one line that are looked at: eight thousand commas cost no more than these. */
+/** Maximum number of elements of a line that are read, so that thousands of commas cost no more. */
 const MAX_ELEMENTS = 64;
 
 const NO_HOST: HostPort = Object.freeze({ name: '', port: undefined });
 const NOTHING: readonly never[] = Object.freeze([]);
 
-/** Sixteen bytes in base64: the last of 22 digits holds two bits (RFC 6455, section 4.1). */
+/** Sixteen bytes in base64: the last of 22 digits has two significant bits (RFC 6455, section 4.1). */
 const KEY = /^[+/0-9A-Za-z]{21}[AQgw]==$/;
 const TOKEN = new RegExp(`^[${TCHAR}]+$`);
 /**
- * Headers that we, proxies or applications decide by: one that `Connection` names is one that a proxy takes out
- * (RFC 9110, section 7.6.1).
+ * Headers that this library, proxies or applications base decisions on. A proxy removes a header that `Connection`
+ * names (RFC 9110, section 7.6.1).
  */
 const PROTECTED_HEADERS =
   /^(?:host|origin|cookie|(?:proxy-)?authorization|content-length|transfer-encoding|forwarded|via|x-forwarded-.*|x-real-ip|x-client-ip|x-cluster-client-ip|x-api-key|true-client-ip|(?:cf|fastly|fly|do)-.*|sec-.*)$/;
@@ -60,22 +60,22 @@ const malformed = (detail: string): Refusal => Object.freeze(withDetail(REFUSALS
 const BAD = Object.freeze({
   target: malformed('the request target is neither in origin form nor in absolute form with the authority of Host'),
   host: malformed('not exactly one valid Host'),
-  connection: malformed('Connection does not name upgrade, or names a header that others decide by'),
+  connection: malformed('Connection does not list upgrade, or lists a header that decisions are based on'),
   key: malformed('not exactly one Sec-WebSocket-Key of sixteen bytes in base64'),
   version: malformed('not exactly one Sec-WebSocket-Version'),
-  body: malformed('an upgrade request carries no body'),
+  body: malformed('an upgrade request must not have a body'),
   origin: malformed('more than one Origin'),
-  protocols: malformed('Sec-WebSocket-Protocol is not a list of at most 16 different tokens'),
+  protocols: malformed('Sec-WebSocket-Protocol is not a list of at most 16 distinct tokens'),
   extensions: malformed('Sec-WebSocket-Extensions is not a list of at most 8 extensions'),
 });
 
-/** GET only (RFC 6455, section 4.2.1, item 1). */
+/** Only GET (RFC 6455, section 4.2.1, item 1). */
 const method: Check = ({ head }) => (head.method === 'GET' ? undefined : REFUSALS.method);
 
-/** HTTP/1.1; there is no later version of this syntax (RFC 6455, section 4.2.1, item 1; RFC 9112, section 2.3). */
+/** Only HTTP/1.1; there is no later version of this syntax (RFC 6455, section 4.2.1, item 1; RFC 9112, section 2.3). */
 const httpVersion: Check = ({ head }) => (head.version === '1.1' ? undefined : REFUSALS.httpVersion);
 
-/** Exactly one, valid (RFC 9112, section 3.2; RFC 6455, section 4.2.1, item 2). */
+/** Exactly one valid `Host` (RFC 9112, section 3.2; RFC 6455, section 4.2.1, item 2). */
 const host: Check = (draft, fields) => {
   const value = only(fields.host);
   const parsed = value === undefined ? undefined : parseHost(value);
@@ -86,7 +86,7 @@ const host: Check = (draft, fields) => {
 
 /**
  * Origin form, or absolute form whose authority is that of `Host` (RFC 9112, sections 3.2.1 and 3.2.2; RFC 6455,
- * section 4.2.1, item 1): not authority or asterisk.
+ * section 4.2.1, item 1); not authority or asterisk form.
  */
 const target: Check = (draft) => {
   const path = pathOf(draft.head.target, draft.host);
@@ -110,11 +110,11 @@ function pathOf(target: string, host: HostPort): string | undefined {
   return rest!.startsWith('/') ? rest : `/${rest}`;
 }
 
-/** What is asked for by a target in absolute form, whatever its authority. */
+/** Path and query of a target in absolute form, whatever its authority. */
 export const originForm = (target: string): string =>
   target.replace(/^(?:https?|wss?):\/\/[^/?]*(\/?)/i, (_, slash: string) => slash || '/');
 
-/** `websocket` in the list (RFC 6455, section 4.2.1, item 3; RFC 9110, section 7.8). */
+/** `websocket` must be in the list (RFC 6455, section 4.2.1, item 3; RFC 9110, section 7.8). */
 const upgrade: Check = (_, fields) => {
   if (fields.upgrade === 'websocket') return undefined;
   for (const line of linesOf(fields.upgrade)) {
@@ -124,8 +124,8 @@ const upgrade: Check = (_, fields) => {
 };
 
 /**
- * `upgrade` in the list, and nothing that makes a proxy drop a header that others decide by (RFC 6455, section 4.2.1, item 4;
- * RFC 9110, section 7.6.1).
+ * `upgrade` must be in the list, and no header that decisions are based on, because proxies remove headers that
+ * `Connection` names (RFC 6455, section 4.2.1, item 4; RFC 9110, section 7.6.1).
  */
 const connection: Check = (_, fields) => {
   if (fields.connection === 'Upgrade') return undefined;
@@ -150,20 +150,20 @@ const key: Check = (draft, fields) => {
   return undefined;
 };
 
-/** Exactly one, 13 (RFC 6455, section 4.2.1, item 6; 4.2.2, item 4). */
+/** Exactly one version, 13 (RFC 6455, section 4.2.1, item 6; 4.2.2, item 4). */
 const webSocketVersion: Check = (_, fields) => {
   const value = only(fields.version);
   if (value === undefined) return BAD.version;
   return value === '13' ? undefined : REFUSALS.websocketVersion;
 };
 
-/** No body, whichever way it is announced (RFC 9112, section 6); one `Content-Length: 0` announces none. */
+/** No body, however it is announced (RFC 9112, section 6); one `Content-Length: 0` announces none. */
 const body: Check = (_, { contentLength, transferEncoding }) => {
   const announced = contentLength !== undefined && contentLength !== '0';
   return announced || transferEncoding !== undefined ? BAD.body : undefined;
 };
 
-/** At most one (RFC 6454, section 7.3; RFC 6455, section 4.2.1, item 7). */
+/** At most one `Origin` (RFC 6454, section 7.3; RFC 6455, section 4.2.1, item 7). */
 const origin: Check = (draft, fields) => {
   if (fields.origin === undefined) return undefined;
   const value = only(fields.origin);
@@ -172,7 +172,7 @@ const origin: Check = (draft, fields) => {
   return undefined;
 };
 
-/** Different tokens, on one line or several (RFC 6455, section 4.1, item 10; 11.3.4). */
+/** Distinct tokens, on one line or several (RFC 6455, section 4.1, item 10; 11.3.4). */
 const protocols: Check = (draft, fields) => {
   if (fields.protocol === undefined) return undefined;
   const offered = linesOf(fields.protocol).flatMap((line) => splitList(line, MAX_ELEMENTS));
@@ -182,7 +182,7 @@ const protocols: Check = (draft, fields) => {
   return undefined;
 };
 
-/** The grammar only; what is in it is for negotiation (RFC 6455, section 9.1). */
+/** Only the syntax is checked; the contents are for negotiation (RFC 6455, section 9.1). */
 const extensions: Check = (draft, fields) => {
   if (fields.extensions === undefined) return undefined;
   const offers = parseExtensions(fields.extensions);
@@ -207,8 +207,8 @@ const CHECKS: readonly Check[] = [
 ];
 
 /**
- * Stage 3: what RFC 6455, section 4.2.1 asks of a request, in its order; the first check that fails answers. Takes heads
- * of our parser and of Node's (`method`, `url`, `httpVersion`, `rawHeaders`) alike. Never throws.
+ * Stage 3: checks a request against RFC 6455, section 4.2.1, in its order, and returns the first refusal. Accepts heads
+ * of this library's parser and of Node's (`method`, `url`, `httpVersion`, `rawHeaders`). Never throws.
  */
 export function checkRequest(head: RequestHead): UpgradeRequest | Refusal {
   const draft: Draft = {
@@ -222,7 +222,7 @@ export function checkRequest(head: RequestHead): UpgradeRequest | Refusal {
     extensions: NOTHING,
   };
   const fields = new Fields(head.rawHeaders);
-  // By index: an iterator makes an object a step for as long as this is not compiled.
+  // A loop by index, because an iterator allocates an object per step until V8 has optimised the function.
   for (let i = 0; i < CHECKS.length; i++) {
     const refusal = CHECKS[i]!(draft, fields);
     if (refusal !== undefined) return refusal;

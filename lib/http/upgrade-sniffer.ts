@@ -16,31 +16,31 @@ enum State {
 
 const NAME = Buffer.from('upgrade');
 const TOKEN = Buffer.from('websocket');
-/** Progress through a word when what is read is another one. */
+/** The progress value for a word that does not match. */
 const OTHER = -1;
 
 /**
- * Watches a head go by on a port shared with ordinary HTTP, for a header line `Upgrade` whose list holds `websocket`.
- * Deliberately looser than any parser in line ends, folding and white space, so that it overlooks no upgrade that
- * another parser would see. Whether the head is well formed is not its business.
+ * Scans a head on a shared port for a header line `Upgrade` whose list contains `websocket`. It is deliberately more
+ * tolerant about line ends, folding and white space than any parser, so that it does not miss an upgrade that another
+ * parser would find. It does not check whether the head is valid.
  */
 export class UpgradeSniffer {
   private state: State = State.Before;
-  /** Bytes of the method, the name or the token that have matched so far. */
+  /** Number of matched bytes of the method, the name or the token. */
   private matched = 0;
   private inUpgrade = false;
 
-  /** The head has asked for the WebSocket protocol. */
+  /** The head contains `Upgrade: websocket`. */
   get isUpgrade(): boolean {
     return this.state === State.Said;
   }
 
-  /** The head has ended, or cannot be one, without having said it. */
+  /** The head has ended, or is not a head, without `Upgrade: websocket`. */
   get isOrdinary(): boolean {
     return this.state === State.Ordinary;
   }
 
-  /** Reads on until it knows, or to the end of the chunk; returns how many bytes it took. */
+  /** Reads until the result is known, or to the end of the chunk; returns the number of bytes read. */
   read(chunk: Buffer): number {
     let at = 0;
     while (at < chunk.length && this.state < State.Said) {
@@ -76,13 +76,13 @@ export class UpgradeSniffer {
     }
   }
 
-  /** CONNECT asks for a tunnel, whatever its fields say. */
+  /** CONNECT asks for a tunnel, whatever its fields are. */
   private method(byte: number): State {
     this.matched = byte === CONNECT[this.matched] ? this.matched + 1 : OTHER;
     return TOKEN_BYTES[byte] === 1 ? State.Method : State.Ordinary;
   }
 
-  /** An empty line is the end of the head; white space continues the header before (folding). */
+  /** An empty line ends the head; white space continues the previous header (folding). */
   private lineStart(byte: number): State {
     this.matched = 0;
     if (byte === CR || byte === LF) return State.Ordinary;
@@ -122,7 +122,7 @@ function skipLine(chunk: Buffer, from: number): number {
   return at;
 }
 
-/** One more byte of a list element: white space around the token is no part of it, anything else must match. */
+/** One more byte of a list element: white space around the token is ignored, all other bytes must match. */
 function progress(matched: number, byte: number): number {
   if (isWhiteSpace(byte)) return matched === 0 || matched === TOKEN.length ? matched : OTHER;
   return (byte | LOWER_CASE) === TOKEN[matched] ? matched + 1 : OTHER;

@@ -13,24 +13,24 @@ import {
 } from './grammar.js';
 import type { HeadLimits } from './head.js';
 
-/** Not whole, or not without fault, or not clear: to be read piece by piece. */
+/** The head is incomplete, invalid, or not clear: `PartialHead` must read it. */
 export const UNUSUAL = 0;
-/** Whole, and it asks for no other protocol. */
+/** The head is complete and does not ask for another protocol. */
 export const NOT_AN_UPGRADE = -1;
 
 const UPGRADE = Buffer.from('upgrade');
 const CONNECTION = Buffer.from('connection');
 const WEBSOCKET = Buffer.from('websocket');
-/** A tunnel (RFC 9110, section 9.3.6), whatever its fields say: Node's 'connect' event. */
+/** A tunnel (RFC 9110, section 9.3.6), whatever its fields are: Node emits 'connect'. */
 export const CONNECT = Buffer.from('CONNECT');
 const MAX_EMPTY_BYTES = '\r\n\r\n'.length;
 
 /**
- * The usual case in one pass that makes no object: a chunk that holds a whole request head within the limits and the
- * grammar (RFC 9112, sections 2 to 5). Answers where it ends. On a shared port (`ordinaryLimit`) it is ours when an
- * `Upgrade` line says `websocket` and nothing else within that many bytes, and a `Connection` line says `upgrade` and
- * nothing else; it is `NOT_AN_UPGRADE` without any `Upgrade` line, and where the method is CONNECT. All other heads are
- * `UNUSUAL`: `PartialHead` judges them, and would judge the usual ones in the same way.
+ * Handles the usual case in one pass without allocating: a chunk that contains a complete request head within the
+ * limits and the grammar (RFC 9112, sections 2 to 5). Returns the index of its end. On a shared port (`ordinaryLimit`)
+ * the head is an upgrade if an `Upgrade` line within that many bytes is exactly `websocket`, and a `Connection` line is
+ * exactly `upgrade`; it is `NOT_AN_UPGRADE` without any `Upgrade` line, and if the method is CONNECT. All other heads
+ * are `UNUSUAL`: `PartialHead` decides about them, and would decide about the usual ones in the same way.
  */
 export function endOfWholeHead(chunk: Buffer, limits: HeadLimits, ordinaryLimit: number | undefined): number {
   const start = skipEmptyLines(chunk);
@@ -46,7 +46,7 @@ export function endOfWholeHead(chunk: Buffer, limits: HeadLimits, ordinaryLimit:
       asks = true;
       isOurs ||= end < ordinaryLimit + 2 && saysOnly(chunk, colon + 1, end - 2, WEBSOCKET);
     }
-    // A tab behind the word is for `namesUpgrade` to judge.
+    // `namesUpgrade` decides about a tab after the word.
     if (!connects && says(chunk, at, colon, CONNECTION))
       connects = chunk[end - 3] !== HTAB && saysOnly(chunk, colon + 1, end - 2, UPGRADE);
     at = end;
@@ -63,7 +63,7 @@ function isConnect(chunk: Buffer, start: number): boolean {
   return matched === CONNECT.length && chunk[start + matched] === SP;
 }
 
-/** Up to two empty lines before the start line are passed over (RFC 9112, section 2.2). */
+/** At most two empty lines before the start line are skipped (RFC 9112, section 2.2). */
 export function skipEmptyLines(chunk: Buffer): number {
   let at = 0;
   while (at < MAX_EMPTY_BYTES && chunk[at] === CR && chunk[at + 1] === LF) at += 2;
@@ -85,7 +85,7 @@ function endOfLine(chunk: Buffer, start: number, cr: number, maxLength: number):
   return chunk[cr] === CR && chunk[cr + 1] === LF && cr + 2 - start <= maxLength ? cr + 2 : UNUSUAL;
 }
 
-/** Whether a field value is a word and nothing else, in any case. */
+/** Whether a field value is exactly a word, in any case. */
 function saysOnly(chunk: Buffer, from: number, to: number, word: Buffer): boolean {
   let [start, end] = [from, to];
   while (start < end && isWhiteSpace(chunk[start]!)) start++;

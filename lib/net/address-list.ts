@@ -1,6 +1,6 @@
 import { type ClientAddress, embeddedIPv4, parseIPv4, parseIPv6, prefixKey, UNIX_PEER, type Words } from './address.js';
 
-/** A list that was checked before, at the start or by its author: what is still wrong with it is a bug, and thrown. */
+/** Compiles a list that was validated before; an error in it is a bug, and is thrown. */
 export function compiled<T extends object>(parsed: T | string[]): T {
   if (Array.isArray(parsed)) throw new TypeError(parsed.join('; '));
   return parsed;
@@ -14,18 +14,18 @@ const NAMES = new Map(
   }),
 );
 
-/** Whoever comes over a Unix domain socket. */
+/** The name for all peers of a Unix domain socket. */
 const UNIX = 'unix';
 
-/** The networks of one prefix length, by what their first bits make. */
+/** The networks of one prefix length, by their first bits. */
 interface Networks<T> {
   readonly prefix: number;
   readonly keys: Set<T>;
 }
 
 /**
- * Addresses and networks, compiled so that a look-up costs one probe of a set per distinct prefix length,
- * however long the list is, and makes no object.
+ * Compiled addresses and networks: a lookup costs one set lookup per distinct prefix length, however long the list is,
+ * and allocates nothing.
  */
 export class AddressList {
   readonly #v4: Networks<number>[] = [];
@@ -71,7 +71,7 @@ export class AddressList {
   }
 }
 
-/** A shift by 32 would be one by 0 in JavaScript. */
+/** In JavaScript, a shift by 32 is a shift by 0. */
 const leading = (value: number, prefix: number): number => (prefix === 0 ? 0 : value >>> (32 - prefix));
 
 function keysOf<T>(lists: Networks<T>[], prefix: number): Set<T> {
@@ -83,8 +83,8 @@ function keysOf<T>(lists: Networks<T>[], prefix: number): Set<T> {
 }
 
 /**
- * Compiles CIDRs, single addresses and the names `loopback`, `linklocal`, `uniquelocal`, `unix`;
- * returns every problem instead, as a sentence each, where an entry is none of these.
+ * Compiles CIDRs, single addresses and the names `loopback`, `linklocal`, `uniquelocal` and `unix`. Returns all error
+ * texts instead if an entry is invalid.
  */
 export function parseAddressList(entries: readonly string[]): AddressList | string[] {
   const list = new AddressList();
@@ -103,11 +103,12 @@ function add(list: AddressList, entry: string): string | [] {
   const value = parseIPv4(address);
   if (value !== undefined) return withPrefix(entry, length, 32, (prefix) => list.addIPv4(value, prefix));
   const words = address.includes('%') ? undefined : parseIPv6(address);
-  if (words === undefined) return `'${entry}' is no IP address, CIDR, or one of ${[...NAMES.keys(), UNIX].join(', ')}`;
+  if (words === undefined)
+    return `'${entry}' is not an IP address, a CIDR, or one of ${[...NAMES.keys(), UNIX].join(', ')}`;
   return withPrefix(entry, length, 128, (prefix) => addWords(list, words, prefix));
 }
 
-/** `::ffff:10.0.0.0/104` means the IPv4 network: that is how its addresses are seen. */
+/** `::ffff:10.0.0.0/104` means an IPv4 network, because mapped addresses are treated as IPv4. */
 function addWords(list: AddressList, words: Words, prefix: number): void {
   const isMapped = prefix >= 96 && words[5] === 0xffff && words.slice(0, 5).every((word) => word === 0);
   if (isMapped) list.addIPv4(embeddedIPv4(words)!, prefix - 96);
@@ -126,13 +127,16 @@ function withPrefix(
   return [];
 }
 
-/** A list of the library's own, known to be well-formed. */
+/** Compiles a list of this library, which is valid. */
 export const addressList = (...entries: string[]): AddressList => compiled(parseAddressList(entries));
 
-/** Addresses that are never a client's on the internet: loopback, link-local and private networks. */
+/** Addresses that no client on the internet has: loopback, link-local and private networks. */
 export const PRIVATE_ADDRESSES = addressList('loopback', 'linklocal', 'uniquelocal');
 
-/** Who may connect by address. The denied list wins; without an allowed list everybody else may. */
+/**
+ * The addresses that may connect. The denied list takes precedence; without an allowed list all other addresses may
+ * connect.
+ */
 export interface AddressRules {
   readonly allowed?: AddressList;
   readonly denied?: AddressList;

@@ -1,33 +1,36 @@
 import { isIPv6 } from 'node:net';
 import ipaddr from 'ipaddr.js';
 
-/** Bits of an IPv6 address that count as one client, unless `connections.ipv6Prefix` says otherwise. */
+/** Default of `connections.ipv6Prefix`: the length of the IPv6 prefix that counts as one client. */
 export const DEFAULT_IPV6_PREFIX = 64;
-/** The second tier: what one site is usually given (RFC 6177). */
+/** The second tier: the prefix that a site usually gets (RFC 6177). */
 export const SITE_PREFIX = 48;
 
-/** Where a connection comes from, in the form in which it is compared and counted. */
+/** The address of a peer, in the form in which it is compared and counted. */
 export class ClientAddress {
   constructor(
-    /** Canonical text: dotted decimal, or RFC 5952. An address that embeds IPv4 is that IPv4 address. */
+    /** Canonical text: dotted decimal, or RFC 5952. For an address that embeds IPv4, the IPv4 address. */
     readonly text: string,
     readonly family: 4 | 6,
-    /** Same for all addresses that share their limits. */
+    /** The same for all addresses that share their limits. */
     readonly key: string,
     /** The 32 bits of an IPv4 address, else 0. */
     readonly value: number,
-    /** The groups of an IPv6 address, also of one that embeds IPv4 (a mapped one excepted: it never was on the wire). */
+    /**
+     * The groups of an IPv6 address, also of one that embeds IPv4 (except a mapped one, which never occurs on the
+     * network).
+     */
     readonly words: Words | undefined,
   ) {}
 
-  /** Key of the /48 around an IPv6 prefix, `undefined` for IPv4 and where the prefix is a /48 itself. */
+  /** Key of the /48 around an IPv6 prefix; `undefined` for IPv4, and if the prefix is a /48 itself. */
   get site(): string | undefined {
     if (this.family === 4) return undefined;
     const site = prefixKey(this.words!, SITE_PREFIX);
     return site === this.key ? undefined : site;
   }
 
-  /** Key of the neighbourhood that shares a bucket when no more addresses can be remembered: a /24 or a /48. */
+  /** Key of the network, a /24 or a /48, whose addresses share an entry when no more addresses can be stored. */
   get network(): string {
     if (this.family === 6) return prefixKey(this.words!, SITE_PREFIX);
     return `${formatIPv4(this.value & 0xffffff00)}/24`;
@@ -38,16 +41,19 @@ export class ClientAddress {
   }
 }
 
-/** A peer whose address is not known, such as one that has left already: on no list, and one client like any other. */
+/**
+ * The address of a peer whose address is unknown, for example because it has already left: on no list, and counted as
+ * one client.
+ */
 export const NO_ADDRESS = new ClientAddress('', 4, '', 0, undefined);
 
-/** The peers of a Unix domain socket (a named pipe on Windows), which have no address: lists know them as `unix`. */
+/** The address of all peers of a Unix domain socket (a named pipe on Windows), which have none: `unix` in lists. */
 export const UNIX_PEER = new ClientAddress('', 4, 'unix', 0, undefined);
 
 /**
- * Reads an address as a socket or a forwarding header gives it; `undefined` where it is none.
- * `ipv6Prefix` (48–128 bits) says how much of an IPv6 address counts. IPv4 text is canonical as it is, and is kept:
- * whoever cut it from a larger text gives a copy.
+ * Parses an address from a socket or a forwarding header; `undefined` if it is invalid. `ipv6Prefix` (48–128 bits) is
+ * the prefix length that counts. IPv4 text is already canonical and is kept, so a caller that cuts it from a larger
+ * string must pass a copy.
  */
 export function parseAddress(text: string, ipv6Prefix: number = DEFAULT_IPV6_PREFIX): ClientAddress | undefined {
   const dotted = text.startsWith('::ffff:') ? text.slice(7) : text;
@@ -72,8 +78,8 @@ const DOT = 0x2e;
 const ZERO = 0x30;
 
 /**
- * The 32 bits of four plain decimal numbers, `undefined` for anything else: the octal, hexadecimal and shortened
- * forms of `inet_aton` are read differently by different programs, so they are no addresses here (RFC 6943, 3.1.1).
+ * The 32 bits of four plain decimal numbers; `undefined` for anything else. The octal, hexadecimal and shortened forms
+ * of `inet_aton` are read differently by different programs, so they are not accepted (RFC 6943, 3.1.1).
  */
 export function parseIPv4(text: string): number | undefined {
   let value = 0;
@@ -102,24 +108,24 @@ export const formatIPv4 = (value: number): string =>
 /** The eight 16-bit groups of an address. */
 export type Words = readonly number[];
 
-/** `undefined` for anything that is no IPv6 address by the letter of RFC 4291, section 2.2; a zone id is dropped. */
+/** `undefined` for anything that is not an IPv6 address by RFC 4291, section 2.2; a zone id is removed. */
 export function parseIPv6(text: string): Words | undefined {
   const zone = text.indexOf('%');
   const address = zone < 0 ? text : text.slice(0, zone);
   return isIPv6(address) ? ipaddr.IPv6.parse(withoutDots(address)).parts : undefined;
 }
 
-/** `::127.0.0.1` in hexadecimal groups: ipaddr.js takes the dotted form for a mapped address, which it is not. */
+/** `::127.0.0.1` in hexadecimal groups: ipaddr.js would treat the dotted form as a mapped address. */
 function withoutDots(address: string): string {
   const value = address.includes('.') ? parseIPv4(address.slice(address.lastIndexOf(':') + 1)) : undefined;
   if (value === undefined) return address;
   return `${address.slice(0, address.lastIndexOf(':') + 1)}${(value >>> 16).toString(16)}:${(value & 0xffff).toString(16)}`;
 }
 
-/** The text that RFC 5952 recommends. */
+/** The text form that RFC 5952 recommends. */
 export const formatIPv6 = (words: Words): string => new ipaddr.IPv6([...words]).toRFC5952String();
 
-/** A text that is the same for all addresses that agree in their first `prefix` bits (0 to 128). */
+/** A text that is the same for all addresses with the same first `prefix` bits (0 to 128). */
 export function prefixKey(words: Words, prefix: number): string {
   const whole = prefix >>> 4;
   const bits = prefix & 15;
@@ -136,17 +142,17 @@ const zeros = (words: Words, from: number, to: number): boolean => {
   return true;
 };
 
-/** `::ffff:a.b.c.d`: how a dual-stack socket shows an IPv4 peer (RFC 4291, 2.5.5.2). */
+/** `::ffff:a.b.c.d`: the form in which a dual-stack socket reports an IPv4 peer (RFC 4291, 2.5.5.2). */
 const isMapped = (words: Words): boolean => zeros(words, 0, 5) && words[5] === 0xffff;
 
 /**
- * The IPv4 address inside an IPv6 address, as 32 bits: mapped, compatible (RFC 4291, 2.5.5), translated (RFC 7915),
- * NAT64's well-known prefix (RFC 6052), 6to4 (RFC 3056), Teredo (RFC 4380, the client's, sent inverted).
+ * The IPv4 address inside of an IPv6 address, as 32 bits: mapped, compatible (RFC 4291, 2.5.5), translated (RFC 7915),
+ * NAT64's well-known prefix (RFC 6052), 6to4 (RFC 3056), Teredo (RFC 4380; the client's, stored inverted).
  */
 export function embeddedIPv4(words: Words): number | undefined {
   if (isMapped(words)) return low(words, 6);
   const value = tunnelled(words);
-  // 0.0.0.0/8 and 127.0.0.0/8 are this host itself: no tunnel may lend a stranger their standing.
+  // 0.0.0.0/8 and 127.0.0.0/8 are this host itself: a tunnelled address must not count as one of them.
   return value === undefined || value >>> 24 === 0 || value >>> 24 === 127 ? undefined : value;
 }
 

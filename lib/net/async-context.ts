@@ -1,29 +1,31 @@
 import { AsyncResource } from 'node:async_hooks';
 
 /**
- * The async context of one connection: what `AsyncLocalStorage.getStore()`, and with it nestjs-cls or a tracing agent,
- * answers inside its guards, hooks, handlers and listeners. `undefined`: the connection has none of its own yet, and
- * its callbacks run in the context in which this module was loaded.
+ * The async context of one connection: the value of `AsyncLocalStorage.getStore()`, and therefore of nestjs-cls or a
+ * tracing agent, inside of its guards, hooks, handlers and listeners. `undefined`: the connection has no context of its
+ * own yet, and its callbacks run in the context in which this module was loaded.
  */
 export type AsyncContext = AsyncResource | undefined;
 
-/** Nobody waits for the garbage collector to tell of its end. */
+/** Its destruction is not reported, which would need the garbage collector. */
 const OPTIONS = Object.freeze({ requireManualDestroy: true });
 const TYPE = 'SECUREWS';
 const create = (): AsyncResource => new AsyncResource(TYPE, OPTIONS);
 
-/** The context of the caller, to run something in a copy of it later. */
+/** The context of the caller, for running a function in a copy of it later. */
 export const captureContext = create;
 
-/** The context of no connection: work of one connection may be started by the timer, read or write of another. */
+/**
+ * The context outside of any connection: work of one connection can be started by a timer, read or write of another.
+ */
 const ROOT = create();
 
-/** A new context that inherits what `context` holds. */
+/** A new context that inherits from `context`. */
 const fork = (context: AsyncContext): AsyncResource => (context ?? ROOT).runInAsyncScope(create);
 
 /**
- * Calls `run` with `self` and `args` in a fresh copy of a context: what it enters with
- * `AsyncLocalStorage.enterWith()` reaches nothing but what it starts itself.
+ * Calls `run` with `self` and `args` in a new copy of a context: what it enters with `AsyncLocalStorage.enterWith()`
+ * affects only what it starts itself.
  */
 export function runInFork<Self, Args extends readonly unknown[], Result>(
   context: AsyncContext,
@@ -35,8 +37,8 @@ export function runInFork<Self, Args extends readonly unknown[], Result>(
 }
 
 /**
- * Calls `run` in a context, and keeps what it enters with `AsyncLocalStorage.enterWith()` before it returns: the next
- * guard, hook and message of the connection see it. `kept` is given the new context, also where `run` throws.
+ * Calls `run` in a context, and keeps what it enters synchronously with `AsyncLocalStorage.enterWith()` for the
+ * following guards, hooks and messages of the connection. `kept` is called with the new context, even if `run` throws.
  */
 export function enterContext<Result>(
   context: AsyncContext,

@@ -1,39 +1,39 @@
 import { runInFork } from './async-context.js';
 
-/** What the scheduler serves: a connection. */
+/** A connection, as the scheduler uses it. */
 export interface Scheduled {
-  /** Writes what was held together in this turn. */
+  /** Writes the frames that were collected in this turn. */
   flush(): void;
-  /** Goes on with the messages that wait. */
+  /** Continues with waiting messages. */
   proceed(): void;
 }
 
-/** Bytes of large messages, of all connections together, that one turn handles; at least one message. */
+/** Maximum bytes of large messages, of all connections together, that are handled in one turn; at least one message. */
 const LARGE_BYTES = 256 * 1024;
-/** Milliseconds for the others. */
+/** Milliseconds per turn for other waiting messages. */
 const TURN_MS = 2;
-/** Milliseconds of a turn for writing what was held together, and how many writes go between two looks at the clock. */
+/** Milliseconds per turn for writing collected frames, and the number of writes between two checks of the clock. */
 const FLUSH_MS = 4;
 const FLUSHES = 16;
 
-/** One `setImmediate` for all connections that have something to do at the end of a turn of the event loop. */
+/** One `setImmediate` for all connections that have work at the end of a turn of the event loop. */
 export class FairScheduler {
   /** Changes at least with each turn in which something was scheduled. */
   turn = 1;
   private unflushed: Scheduled[] = [];
-  /** Those whose next message is small never wait for more than one large one. */
+  /** Connections whose next message is small wait for at most one large one. */
   private readonly small: Scheduled[] = [];
   private readonly large: Scheduled[] = [];
   private armed = false;
   private largeBytes = 0;
 
-  /** {@link Scheduled.flush} is called at the end of this turn. */
+  /** Makes {@link Scheduled.flush} be called at the end of this turn. */
   flushLater(connection: Scheduled): void {
     this.unflushed.push(connection);
     this.arm();
   }
 
-  /** {@link Scheduled.proceed} is called in a later turn, each connection in its turn. */
+  /** Makes {@link Scheduled.proceed} be called in a later turn, for one connection after the other. */
   proceedLater(connection: Scheduled, isLarge: boolean): void {
     (isLarge ? this.large : this.small).push(connection);
     this.arm();
@@ -44,13 +44,13 @@ export class FairScheduler {
     return this.largeBytes === 0 || this.largeBytes + size <= LARGE_BYTES;
   }
 
-  /** A large message is handled in this turn. */
+  /** Records that a large message is handled in this turn. */
   charge(size: number): void {
     this.largeBytes += size;
     this.arm();
   }
 
-  /** In the context of no connection: each is served in this one's turn. */
+  /** Runs outside of the async context of any connection, because all of them are served in this turn. */
   private arm(): void {
     if (this.armed) return;
     this.armed = true;
@@ -68,7 +68,7 @@ export class FairScheduler {
     if (small.length > 0 || large.length > 0 || this.unflushed.length > 0) this.arm();
   };
 
-  /** Each connection once, for as long as writing may last: after a broadcast there are thousands. */
+  /** Flushes each connection once, within the time for writing: after a broadcast there are thousands. */
   private flush(): void {
     const { unflushed } = this;
     if (unflushed.length === 0) return;
@@ -83,7 +83,7 @@ export class FairScheduler {
     }
   }
 
-  /** Each connection once, for as long as the turn lasts. */
+  /** Continues with each connection once, within the time of the turn. */
   private serve(connections: Scheduled[]): void {
     const until = performance.now() + TURN_MS;
     for (let left = connections.length; left > 0; left--) {

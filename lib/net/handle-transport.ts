@@ -13,7 +13,7 @@ import {
 } from '../compat/node-handles.js';
 import type { Recipient, SocketAddresses, Transport, TransportReader } from './transport.js';
 
-/** Node's handle of a TCP connection: a refused connection never becomes a socket. */
+/** A transport on Node's handle of a TCP connection: no socket is created for a refused connection. */
 export class HandleTransport implements Transport {
   /** @internal */ reader: TransportReader | undefined = undefined;
   private ending = false;
@@ -21,18 +21,18 @@ export class HandleTransport implements Transport {
   private ended = false;
   private isCounted = true;
   private socket: Socket | undefined = undefined;
-  /** While Node makes a socket of the handle: for whom. */
+  /** Set while Node creates a socket for the handle: its recipient. */
   private recipient: Recipient | undefined = undefined;
 
   constructor(
     private readonly client: Handle,
-    /** Has Node make a socket of the handle; {@link recipientOf} is asked about it then. */
+    /** Makes Node create a socket for the handle, for which {@link recipientOf} returns the recipient. */
     private readonly acceptHook: AcceptHook,
   ) {
     acceptHook.count(1);
   }
 
-  /** For whom a socket that the server emits was released; `undefined` where it comes from no transport. */
+  /** The recipient of a socket that a server emits; `undefined` if the socket does not come from a transport. */
   static recipientOf(socket: Socket): Recipient | undefined {
     const transport = (handleOf(socket) as HandleWithTransport | undefined)?.[TRANSPORT];
     if (transport?.recipient === undefined) return undefined;
@@ -86,7 +86,7 @@ export class HandleTransport implements Transport {
     this.isCounted = false;
     this.recipient = recipient;
     const reset = this.ended && wasReset(client);
-    // The end that was read here is there to be read again; a reset is not.
+    // The socket must read the end of the stream again that was read here; a reset cannot be read again.
     if (this.ended && !reset) client.reading = false;
     this.acceptHook.proceed(client);
     (client as HandleWithTransport)[TRANSPORT] = undefined;
@@ -95,7 +95,7 @@ export class HandleTransport implements Transport {
       if (reset) socket?.destroy(resetError());
       return socket?.destroyed === false ? socket : undefined;
     }
-    // A server may refuse what it has enough of, and the application's listeners may end what they do not like.
+    // The server may drop the connection because of a limit, and the application's listeners may destroy the socket.
     return socket?.writable && socket.readable ? socket : undefined;
   }
 
@@ -119,14 +119,14 @@ export class HandleTransport implements Transport {
     };
   }
 
-  /** @internal The peer has half-closed the connection, or has reset it. */
+  /** @internal The peer has half-closed or reset the connection. */
   onEnd(): void {
     this.ended = true;
     if (!this.ending) return this.reader?.onEnd();
     this.closeWhenBothEnded();
   }
 
-  /** @internal All has been written. */
+  /** @internal Everything has been written. */
   onWritten(): void {
     this.hasWritten = true;
     this.closeWhenBothEnded();

@@ -9,17 +9,20 @@ import {
   type Words,
 } from './address.js';
 
-/** A network by its prefix: one address is a network of 32 or 128 bits. */
+/** A network; a single address is a network of 32 or 128 bits. */
 export interface Network {
   readonly family: 4 | 6;
   readonly prefix: number;
-  /** The same for all addresses in the network, among those of its family and prefix length. */
+  /** The same for all addresses in the network, unique within its family and prefix length. */
   readonly key: number | string;
-  /** Canonical: `192.0.2.0/24`, `2001:db8::/32`. */
+  /** Canonical text: `192.0.2.0/24`, `2001:db8::/32`. */
   readonly text: string;
 }
 
-/** Reads `192.0.2.7`, `192.0.2.0/24`, `2001:db8::/32`; `undefined` for anything else. Bits behind the prefix are dropped. */
+/**
+ * Parses `192.0.2.7`, `192.0.2.0/24` or `2001:db8::/32`; `undefined` for anything else. Bits after the prefix are
+ * ignored.
+ */
 export function parseNetwork(text: string, ipv6Prefix = 128): Network | undefined {
   const [, address = '', length] = /^([^/]*)(?:\/(0|[1-9]\d{0,2}))?$/.exec(text) ?? [];
   const value = parseIPv4(address);
@@ -30,7 +33,7 @@ export function parseNetwork(text: string, ipv6Prefix = 128): Network | undefine
   if (length === undefined && embedded !== undefined) return ipv4Network(embedded, 32);
   const prefix = length === undefined ? ipv6Prefix : Number(length);
   const isMapped = words[5] === 0xffff && words.slice(0, 5).every((word) => word === 0);
-  // `::ffff:10.0.0.0/104` means the IPv4 network: that is how its addresses are seen.
+  // `::ffff:10.0.0.0/104` means an IPv4 network, because mapped addresses are treated as IPv4.
   return isMapped && prefix >= 96 ? ipv4Network(embedded!, prefix - 96) : ipv6Network(words, prefix);
 }
 
@@ -50,12 +53,12 @@ function ipv6Network(words: Words, prefix: number): Network | undefined {
   return { family: 6, prefix, key: prefixKey(words, prefix), text: `${formatIPv6(first)}/${prefix}` };
 }
 
-/** A shift by 32 would be one by 0 in JavaScript. */
+/** In JavaScript, a shift by 32 is a shift by 0. */
 const leading = (value: number, prefix: number): number => (prefix === 0 ? 0 : value >>> (32 - prefix));
 
 /**
- * Values by network. Whether an address is in one of them costs a probe per distinct prefix length, however many
- * networks there are.
+ * Values by network. Finding a network that contains an address costs one lookup per distinct prefix length, however
+ * many networks there are.
  */
 export class NetworkMap<T> {
   readonly #v4 = new Map<number, Map<number | string, T>>();
@@ -75,7 +78,7 @@ export class NetworkMap<T> {
     if (list?.size === 0) lists.delete(prefix);
   }
 
-  /** The first value of a network that has the address, for which `test` holds. */
+  /** The first value for which `test` returns true, of networks that contain the address. */
   find(address: ClientAddress, test: (value: T) => boolean): T | undefined {
     if (address.family === 4 && address.text !== '') {
       for (const [prefix, list] of this.#v4) {

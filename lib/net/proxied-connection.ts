@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { ProxyEndpoint, ProxyHeader } from './proxy-protocol.js';
 
-/** A connection that a proxy relays, and has announced with the PROXY protocol. */
+/** A connection that a proxy relays with the PROXY protocol. */
 export interface ProxiedConnection {
   readonly header: ProxyHeader;
   /** The proxy's own address. */
@@ -12,12 +12,12 @@ export interface ProxiedConnection {
 
 const connections = new WeakMap<Socket, ProxiedConnection>();
 
-/** What a proxy has said of a socket; `undefined` where none has. */
+/** The header that a proxy has sent on a socket; `undefined` if there is none. */
 export const proxiedBy = (socket: Socket): ProxiedConnection | undefined => connections.get(socket);
 
 /**
- * Makes a socket known as the connection that a proxy relays: `remoteAddress`, `remotePort` and `remoteFamily`, which
- * frameworks and applications read, become those that the proxy names, and stay so when the connection has ended.
+ * Marks a socket as a relayed connection: `remoteAddress`, `remotePort` and `remoteFamily`, which frameworks and
+ * applications read, return the values of the header, also after the connection has ended.
  */
 export function markProxied(socket: Socket, connection: ProxiedConnection): void {
   connections.set(socket, connection);

@@ -1,74 +1,77 @@
 import { isIPv4, isIPv6 } from 'node:net';
 
 /**
- * The PROXY protocol, versions 1 and 2 (https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt): a header with which
- * a proxy announces, before the first byte that it relays, whose connection it relays. A push parser without I/O.
+ * The PROXY protocol, versions 1 and 2 (https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt): a header in which
+ * a proxy describes the connection that it relays, before the first relayed byte. A push parser without I/O.
  */
 export type ProxyVersions = 'v1' | 'v2' | 'any';
 
-/** An address and a port as the proxy saw them. */
+/** An address and a port as the proxy reports them. */
 export interface ProxyEndpoint {
-  /** IPv4 in dotted decimal, IPv6 in any of its texts. */
+  /** IPv4 in dotted decimal, IPv6 in any text form. */
   readonly address: string;
   readonly port: number;
 }
 
-/** What a proxy says of the TLS connection that it terminated (PP2_TYPE_SSL). */
+/** The TLS connection that the proxy terminated (PP2_TYPE_SSL). */
 export interface ProxyTls {
-  /** Whether the client speaks TLS with the proxy. */
+  /** Whether the client uses TLS to the proxy. */
   readonly secure: boolean;
-  /** Such as `TLSv1.3`, where the proxy says it. */
+  /** The TLS version, such as `TLSv1.3`, if the proxy reports it. */
   readonly version: string | undefined;
-  /** Common name of the client's certificate, only where the proxy has verified the certificate. */
+  /** Common name of the client's certificate, only if the proxy has verified the certificate. */
   readonly commonName: string | undefined;
 }
 
 export interface ProxyHeader {
   readonly version: 1 | 2;
-  /** The proxy's own connection (LOCAL), such as a health check: the socket's endpoints are the real ones. */
+  /** The proxy's own connection (LOCAL), such as a health check: the socket's addresses are the real ones. */
   readonly isLocal: boolean;
-  /** `undefined` for LOCAL, UNKNOWN, UNSPEC and UNIX: the socket's own endpoints hold. */
+  /** `undefined` for LOCAL, UNKNOWN, UNSPEC and UNIX: the socket's own addresses apply. */
   readonly source: ProxyEndpoint | undefined;
   readonly destination: ProxyEndpoint | undefined;
-  /** `undefined` where the proxy does not say (version 1 never does). */
+  /** `undefined` if the proxy does not report it (version 1 never does). */
   readonly tls: ProxyTls | undefined;
-  /** Host name that the client asked for, such as its SNI (PP2_TYPE_AUTHORITY). */
+  /** The host name that the client requested, such as its SNI (PP2_TYPE_AUTHORITY). */
   readonly authority: string | undefined;
-  /** Up to 128 opaque bytes that name the connection (PP2_TYPE_UNIQUE_ID). */
+  /** Up to 128 opaque bytes that identify the connection (PP2_TYPE_UNIQUE_ID). */
   readonly uniqueId: Buffer | undefined;
 }
 
 /** More bytes are needed. */
 export const MORE = Symbol('more');
 
-/** The bytes are no header that was asked for. `message` names the first thing that is wrong and repeats none of them. */
+/** The bytes are not an accepted header. `message` describes the first error, without repeating any bytes. */
 export class ProxyHeaderFault {
   constructor(readonly message: string) {}
 }
 
-/** CRLF included. */
+/** Including CRLF. */
 const MAX_V1 = 107;
-/** Of a whole version 2 header. The format allows 65 551, and its own text says that 536 suffice for addresses. */
+/**
+ * Maximum length of a version 2 header. The format allows 65 551 bytes; according to its text 536 suffice for
+ * addresses.
+ */
 const MAX_V2 = 4096;
 const V2_START = 16;
 const V1_SIGNATURE = Buffer.from('PROXY ', 'latin1');
 const V2_SIGNATURE = Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1');
 
-/** Reads one header, and nothing behind it. */
+/** Parses one header. */
 export class ProxyProtocolParser {
-  /** What came behind the header in the chunk that completed it; empty before. */
+  /** The bytes after the header in the chunk that completed it; empty before. */
   rest: Buffer = NOTHING;
-  /** Bytes of an incomplete header. */
+  /** The bytes of an incomplete header. */
   private held: Buffer | undefined = undefined;
 
   constructor(private readonly versions: ProxyVersions) {}
 
-  /** Bytes that are held for an incomplete header: less than 4 KiB. */
+  /** Number of bytes held for an incomplete header: less than 4 KiB. */
   get heldBytes(): number {
     return this.held?.length ?? 0;
   }
 
-  /** Takes the next bytes. Once it has answered a header or a fault it must not be called again. */
+  /** Parses the next bytes. Must not be called again after it has returned a header or a fault. */
   push(chunk: Buffer): ProxyHeader | ProxyHeaderFault | typeof MORE {
     const { held } = this;
     const before = this.heldBytes;
@@ -89,7 +92,7 @@ const NOTHING = Buffer.alloc(0);
 const CR = 0x0d;
 const LF = 0x0a;
 
-/** A buffer of its own: one from Node's pool would keep 8 KiB. */
+/** Memory of its own: a slice of Node's pool would keep 8 KiB alive. */
 function joined(first: Buffer, second: Buffer): Buffer {
   const bytes = Buffer.allocUnsafeSlow(first.length + second.length);
   first.copy(bytes);
@@ -97,7 +100,7 @@ function joined(first: Buffer, second: Buffer): Buffer {
   return bytes;
 }
 
-/** Bytes of the whole header where that can be said; a fault as early as one can be seen. */
+/** The length of the whole header, if known; a fault as early as possible. */
 function headerSize(bytes: Buffer, versions: ProxyVersions): number | ProxyHeaderFault | typeof MORE {
   if (bytes.length === 0) return MORE;
   const isV2 = bytes[0] === V2_SIGNATURE[0];
@@ -145,10 +148,10 @@ const nowhere = (version: 1 | 2, isLocal: boolean): ProxyHeader => ({
 function readV1(line: string): ProxyHeader | ProxyHeaderFault {
   const parts = line.split(' ');
   const [, protocol, from = '', to = '', fromPort = '', toPort = ''] = parts;
-  // The rest of such a line is to be ignored.
+  // The rest of such a line must be ignored.
   if (protocol === 'UNKNOWN') return nowhere(1, false);
   const isAddress = protocol === 'TCP4' ? isIPv4 : protocol === 'TCP6' ? isPlainIPv6 : undefined;
-  if (isAddress === undefined) return fault('the protocol of version 1 is none of TCP4, TCP6 and UNKNOWN');
+  if (isAddress === undefined) return fault('the protocol of version 1 is not TCP4, TCP6 or UNKNOWN');
   if (parts.length !== 6) return fault('version 1 does not have six fields with single spaces between them');
   if (!isAddress(from) || !isAddress(to)) return fault(`an address of version 1 is not one of ${protocol}`);
   const source = { address: from, port: toPortNumber(fromPort) };
@@ -157,23 +160,23 @@ function readV1(line: string): ProxyHeader | ProxyHeaderFault {
   return { ...nowhere(1, false), source, destination };
 }
 
-/** A zone names an interface of the proxy, not of this machine. */
+/** A zone id names an interface of the proxy, not of this machine. */
 const isPlainIPv6 = (text: string): boolean => isIPv6(text) && !text.includes('%');
 
-/** -1 where it is none; leading zeros are not allowed. */
+/** -1 if it is invalid; leading zeros are not allowed. */
 function toPortNumber(text: string): number {
   const port = /^(?:0|[1-9]\d{0,4})$/.test(text) ? Number(text) : -1;
   return port <= 65535 ? port : -1;
 }
 
-/** Address family and transport: the bytes of two addresses and ports. Datagrams do not come over TCP. */
+/** Address family and transport: the length of two addresses and ports. Datagrams are not relayed over TCP. */
 const ADDRESS_BYTES: Readonly<Record<number, number>> = { 17: 12, 33: 36, 49: 216 };
 const INET = 0x11;
 const UNIX = 0x31;
 
 function readV2(bytes: Buffer): ProxyHeader | ProxyHeaderFault {
   const family = bytes[13]!;
-  // What follows is to be skipped, whatever it is.
+  // What follows must be skipped, whatever it is.
   if ((bytes[12]! & 15) === 0) return nowhere(2, true);
   if (family === 0) return nowhere(2, false);
   const length = ADDRESS_BYTES[family];
@@ -218,7 +221,9 @@ interface Said {
   readonly uniqueId: Buffer | undefined;
 }
 
-/** The type-length-value vectors behind the addresses. Unknown types are skipped; one of ours that comes twice is a fault. */
+/**
+ * Parses the type-length-value vectors after the addresses. Unknown types are skipped; a repeated known one is a fault.
+ */
 function readValues(bytes: Buffer, start: number): Said | ProxyHeaderFault {
   const values = vectors(bytes, start, bytes.length, VALUES);
   if (values instanceof ProxyHeaderFault) return values;
@@ -249,12 +254,12 @@ function vectors(
 ): Map<number, Buffer> | ProxyHeaderFault {
   const values = new Map<number, Buffer>();
   for (let at = start; at < end; ) {
-    if (at + 3 > end) return fault('a value of version 2 is cut short');
+    if (at + 3 > end) return fault('a value of version 2 is truncated');
     const type = bytes[at]!;
     const next = at + 3 + bytes.readUInt16BE(at + 1);
     if (next > end) return fault('a value of version 2 is longer than the header');
     if (wanted.has(type)) {
-      if (values.has(type)) return fault('a value of version 2 comes twice');
+      if (values.has(type)) return fault('a value of version 2 is repeated');
       values.set(type, bytes.subarray(at + 3, next));
     }
     at = next;
@@ -275,14 +280,14 @@ function readTls(value: Buffer | undefined): ProxyTls | undefined | ProxyHeaderF
   const commonName = text(values.get(SSL_COMMON_NAME), MAX_AUTHORITY);
   if (version instanceof ProxyHeaderFault) return version;
   if (commonName instanceof ProxyHeaderFault) return commonName;
-  // 0 is "verified" also where no certificate came.
+  // 0 means "verified" even if there was no certificate.
   const isVerified = (client & CLIENT_CERTIFICATE) !== 0 && value.readUInt32BE(1) === 0;
   return { secure: (client & CLIENT_SSL) !== 0, version, commonName: isVerified ? commonName : undefined };
 }
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** A client may have chosen it: text without control characters, or a fault. */
+/** A text that a client may have chosen: without control characters, or a fault. */
 function text(value: Buffer | undefined, max: number): string | undefined | ProxyHeaderFault {
   if (value === undefined) return undefined;
   if (value.length === 0 || value.length > max) return fault('a text of version 2 is empty or too long');
@@ -294,7 +299,7 @@ function text(value: Buffer | undefined, max: number): string | undefined | Prox
   }
 }
 
-/** Castagnoli's polynomial, reflected (RFC 9260, appendix A). Built when the first checksum comes. */
+/** Castagnoli's polynomial, reflected (RFC 9260, appendix A). The table is created with the first checksum. */
 let table: Uint32Array | undefined;
 
 function buildTable(): Uint32Array {
@@ -307,7 +312,7 @@ function buildTable(): Uint32Array {
   return built;
 }
 
-/** Over the whole header, the four bytes of the checksum itself read as zeros. */
+/** The checksum of the whole header, with the four bytes of the checksum itself as zeros. */
 function crc32c(bytes: Buffer, checksumAt: number): number {
   table ??= buildTable();
   let crc = 0xffffffff;

@@ -1,11 +1,11 @@
 import type { Socket } from 'node:net';
 
 /**
- * Ends TCP so that the kernel, too, forgets at once what is queued: after an ordinary end it would go on offering that
- * for minutes to a peer that does not take it. Over TLS and Unix domain sockets, where Node has no reset, an ordinary end.
+ * Resets TCP, so that the kernel frees queued bytes at once: after an ordinary end it would keep them for minutes for a
+ * peer that does not read. Over TLS and Unix domain sockets, where Node cannot reset, the socket is destroyed.
  */
 export function reset(socket: Socket): void {
-  // By itself it would wait until all that is queued was taken.
+  // By default a reset would wait until all queued bytes are sent.
   if (!('encrypted' in socket) && socket.localPort !== undefined) socket.resetAndDestroy();
   socket.destroy();
 }

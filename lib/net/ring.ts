@@ -1,14 +1,14 @@
-/** Who can be in a ring: one of its kind at a time. */
+/** A member of a ring; it can be in only one ring at a time. */
 export interface RingMember<T> {
   next: T;
   previous: T;
 }
 
-/** A list whose links are in its members: to come and to go costs a constant time, makes no object and hashes nothing. */
+/** A list whose links are stored in its members: adding and removing take constant time and allocate nothing. */
 export class Ring<T extends RingMember<T>> {
   first: T | undefined = undefined;
 
-  /** At the end. */
+  /** Adds a member at the end. */
   add(member: T): void {
     const { first } = this;
     if (first === undefined) {

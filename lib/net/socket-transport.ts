@@ -3,13 +3,13 @@ import type { TLSSocket } from 'node:tls';
 import { type ProxiedConnection, proxiedBy } from './proxied-connection.js';
 import type { Recipient, SocketAddresses, Transport, TransportReader } from './transport.js';
 
-/** A socket of Node's, and the one of TLS over it. All transports share their listeners. */
+/** A transport on a Node socket, and on a TLS socket over it. All transports share their listeners. */
 export class SocketTransport implements Transport {
   private socket: Socket;
   private reader: TransportReader | undefined = undefined;
 
   constructor(
-    /** Below TLS, where there is TLS. */
+    /** The socket below TLS, if TLS is used. */
     private readonly tcp: Socket,
   ) {
     this.socket = tcp;
@@ -53,7 +53,7 @@ export class SocketTransport implements Transport {
     return true;
   }
 
-  /** The listeners for errors stay, and do nothing any more: the socket is never without one. */
+  /** The error listeners stay attached and do nothing, so that the socket always has one. */
   release(recipient: Recipient): Socket | undefined {
     const { socket } = this;
     socket.removeListener('data', onData);

@@ -1,19 +1,19 @@
 import { runInFork } from './async-context.js';
 
-/** Time, as everything here sees it; tests bring their own. */
+/** A clock; tests pass their own. */
 export interface Clock {
-  /** Milliseconds that only ever grow. */
+  /** Monotonic milliseconds. */
   now(): number;
   /**
-   * Calls back every `interval` milliseconds with the time at which it was due, without keeping the process alive.
-   * Returns what ends it.
+   * Calls back every `interval` milliseconds with the time at which the call was due, without keeping the process
+   * alive. Returns a function that stops it.
    */
   every(interval: number, callback: (now?: number) => void): () => void;
 }
 
 export const systemClock: Clock = {
   now: () => performance.now(),
-  // Behind the next look at all sockets: what had arrived by then is read before anybody is judged.
+  // Runs after the next poll for I/O, so that bytes that have already arrived are read before a peer times out.
   every(interval, callback) {
     let due = 0;
     const call = (): void => callback(due);
@@ -27,18 +27,20 @@ export const systemClock: Clock = {
 
 const NEVER = Number.POSITIVE_INFINITY;
 
-/** Something with deadlines: the wheel holds the nearest of them only, and asks again when it has come. */
+/** An object with deadlines. The wheel stores only the nearest one, and asks for the next when it is due. */
 export abstract class Timed {
-  /** @internal The tick to be asked at, while it waits: a small integer needs no box of its own, as a time would. */
+  /**
+   * @internal The tick of its entry while it is in the wheel: V8 stores small integers without allocating an object.
+   */
   dueTick = 0;
   /** @internal */ previous: Timed | undefined = undefined;
   /** @internal */ next: Timed | undefined = undefined;
-  /** Acts on what is due and answers when to ask again; `Infinity`: never. */
+  /** Acts on deadlines that have passed, and returns when to be called again; `Infinity`: never. */
   abstract onDue(now: number): number;
 
   /**
-   * The event loop was late by `silence` milliseconds: whatever is expected of a peer may come as much later. Called
-   * before anybody is asked.
+   * Called before deadlines are checked when the event loop was late by `silence` milliseconds: deadlines for a peer
+   * must be extended.
    */
   onStall(_silence: number, _now: number): void {}
 }
@@ -49,7 +51,7 @@ class Slot extends Timed {
   onDue = () => NEVER;
 }
 
-/** A single call at a time. */
+/** A single callback. */
 class Timer extends Timed {
   constructor(private readonly callback: () => void) {
     super();
@@ -62,12 +64,12 @@ class Timer extends Timed {
 }
 
 const SLOTS = 512;
-/** Milliseconds that the event loop may be late before deadlines stand still for it. */
+/** Milliseconds that the event loop may be late before deadlines are extended. */
 const TOLERANCE = 100;
 
 /**
- * One coarse timer for all deadlines of all connections. A deadline that moves away costs nothing:
- * the old place in the wheel stays, and the owner is asked there for the new one.
+ * One coarse timer for all deadlines of all connections. Extending a deadline costs nothing: the old entry in the wheel
+ * stays, and the owner is asked for its deadline again when that entry is due.
  */
 export class TimerWheel {
   private readonly slots = Array.from({ length: SLOTS }, () => new Slot());
@@ -77,7 +79,7 @@ export class TimerWheel {
   private count = 0;
   private lastTick = 0;
 
-  /** `tick`: milliseconds between two looks, and so the precision of every deadline. */
+  /** `tick`: milliseconds between two checks, and therefore the precision of every deadline. */
   constructor(
     private readonly clock: Clock,
     readonly tick = 100,
@@ -85,15 +87,15 @@ export class TimerWheel {
     this.cursor = Math.floor(clock.now() / tick);
   }
 
-  /** How many wait. */
+  /** Number of entries. */
   get size(): number {
     return this.count;
   }
 
-  /** Makes sure that `timed` is asked at `at` or before. */
+  /** Makes sure that `timed` is called at `at` or before. */
   schedule(timed: Timed, at: number): void {
     if (at === NEVER) return;
-    // Never too early: the first tick that does not come before it.
+    // Never too early: rounds up to the next tick.
     const tick = Math.ceil(at / this.tick);
     if (timed.next !== undefined) {
       if (timed.dueTick <= tick) return;
@@ -103,7 +105,7 @@ export class TimerWheel {
     this.insert(timed, tick);
   }
 
-  /** Calls back once at `at`, unless what it returns was cancelled. */
+  /** Calls back once at `at`, unless the returned entry was cancelled. */
   timer(callback: () => void, at: number): Timed {
     const timer = new Timer(callback);
     this.schedule(timer, at);
@@ -115,7 +117,7 @@ export class TimerWheel {
     if (this.count === 0) this.halt();
   }
 
-  /** Asks everything that has come due; called by the timer, and by tests. */
+  /** Handles all entries that are due; called by the timer, and by tests. */
   advance(now = this.clock.now()): void {
     const late = now - this.lastTick - this.tick;
     this.lastTick = Math.max(now, this.lastTick);
@@ -131,13 +133,13 @@ export class TimerWheel {
     const waiting: Timed[] = [];
     for (const slot of this.slots)
       for (let timed: Timed = slot.next; timed !== slot; timed = timed.next!) waiting.push(timed);
-    // Whoever is told may be put elsewhere, or taken out, and may take out others.
+    // A callback can move or remove its own entry, and remove others.
     for (const timed of waiting) if (timed.next !== undefined) timed.onStall(silence, now);
   }
 
   private visit(slot: Slot, target: number, now: number): void {
     if (slot.next === slot) return;
-    // Taken out as a whole: whoever is put back into this slot meanwhile belongs to a later round.
+    // The slot is taken out as a whole: entries that are added to it meanwhile belong to a later round.
     const visited = this.visited;
     visited.next = slot.next;
     visited.previous = slot.previous;
@@ -153,7 +155,7 @@ export class TimerWheel {
   private ask(timed: Timed, now: number): void {
     this.unlink(timed);
     const again = timed.onDue(now);
-    // It may have scheduled itself meanwhile; the earlier one counts.
+    // The entry may have been scheduled again meanwhile; the earlier time counts.
     this.schedule(timed, Math.max(again, now + 1));
   }
 
@@ -163,7 +165,7 @@ export class TimerWheel {
   }
 
   private insert(timed: Timed, tick: number): void {
-    // What is due already waits for the next tick; what is far away, at the horizon.
+    // An entry that is already due waits for the next tick; one beyond the horizon is placed at the horizon.
     const index = Math.min(Math.max(tick, this.cursor + 1), this.cursor + SLOTS - 1);
     const slot = this.slots[index % SLOTS]!;
     timed.dueTick = tick;
@@ -184,7 +186,7 @@ export class TimerWheel {
   private start(): void {
     this.lastTick = this.clock.now();
     this.cursor = Math.floor(this.lastTick / this.tick);
-    // In the context of no connection: each is asked in this one's turn.
+    // Runs outside of the async context of any connection, because callbacks of all of them run in this turn.
     this.stop = runInFork(undefined, this.clock.every, this.clock, this.tick, (now?: number) => this.advance(now));
   }
 

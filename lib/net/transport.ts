@@ -2,44 +2,50 @@ import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { ProxiedConnection } from './proxied-connection.js';
 
-/** Reads from a {@link Transport}. */
+/** The receiver of the events of a {@link Transport}. */
 export interface TransportReader {
   /** @internal */ onChunk(chunk: Buffer): void;
   /** @internal The peer has half-closed. */ onEnd(): void;
   /** @internal The connection has ended. */ onClose(): void;
 }
 
-/** Who gets a connection next: a WebSocket of ours, or Node's HTTP server. */
+/** The next owner of a connection: a WebSocket of this library, or Node's HTTP server. */
 export type Recipient = 'webSocket' | 'http';
 
-/** The connection under a pending handshake: a socket, or only Node's handle of one. */
+/** The connection below a pending handshake: a socket, or only Node's handle of one. */
 export interface Transport {
-  /** Set where TLS ends here. */
+  /** Set if TLS is terminated here. */
   readonly tls: TLSSocket | undefined;
-  /** What a trusted proxy has said of the connection with the PROXY protocol. */
+  /** The values that a trusted proxy has sent with the PROXY protocol. */
   readonly proxied: ProxiedConnection | undefined;
-  /** Names the reader, which is told when the connection ends; it gets bytes from `read()` on. Replaces the reader before. */
+  /**
+   * Sets the reader, which is notified when the connection ends, and gets bytes from `read()` on. Replaces the previous
+   * reader.
+   */
   setReader(reader: TransportReader): void;
-  /** Begins to read; from `tls`, where TLS has been set up over the connection. */
+  /** Starts reading; from `tls` if TLS was set up on the connection. */
   read(tls?: TLSSocket): void;
-  /** Stops reading. */
+  /** Pauses reading. */
   pause(): void;
-  /** Reads on. */
+  /** Resumes reading. */
   resume(): void;
-  /** Writes latin1 text, then half-closes; what arrives is still read. False where nothing can be written any more. */
+  /**
+   * Writes latin1 text, then half-closes; bytes that arrive are still read. Returns false if nothing can be written any
+   * more.
+   */
   end(text: string): boolean;
   /**
-   * Hands over the socket; the reader hears nothing more. `undefined` where the connection has ended meanwhile: a
-   * WebSocket needs both directions, Node's HTTP server takes what there is.
+   * Releases the socket; the reader gets no further events. `undefined` if the connection has ended: a WebSocket needs
+   * both directions, while Node's HTTP server takes a half-closed one.
    */
   release(recipient: Recipient): Socket | undefined;
-  /** Destroys the connection; the reader hears nothing more. */
+  /** Destroys the connection; the reader gets no further events. */
   destroy(): void;
-  /** Addresses of both ends; `undefined` where they are not known any more, or never were. */
+  /** The addresses of both ends; `undefined` if they are unknown. */
   socketAddresses(): SocketAddresses | undefined;
 }
 
-/** Both ends of a TCP connection, as `net.Socket` names them. */
+/** Both ends of a TCP connection, with the names of `net.Socket`. */
 export interface SocketAddresses {
   readonly remoteAddress: string;
   readonly remotePort: number;

@@ -431,7 +431,7 @@ describe('built-in guards, each alone', () => {
       status: 403,
     });
     expect(status(askAlone(addressGuard({ allowed: ['203.0.113.9'] })))).toBe(101);
-    expect(() => addressGuard({ allowed: ['x'] })).toThrow("'x' is no IP address");
+    expect(() => addressGuard({ allowed: ['x'] })).toThrow("'x' is not an IP address");
     expect(() => originGuard(['x', 'y'])).toThrow(TypeError);
   });
 
