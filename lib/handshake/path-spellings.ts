@@ -17,19 +17,24 @@ interface Entry {
  * use `new URL()` (Vite) resolve dot segments: a path that only they take for theirs would pass by the guards.
  */
 export class PathSpellings {
-  private readonly entries: Entry[] = [];
+  /** By first segment; `undefined` where any text fits, or where there is none. */
+  private readonly entries = new Map<Segment, Entry[]>();
 
   /** A path or pattern as `Router` takes it; `isPrefix`: everything below it, too. */
   add(pattern: string, isPrefix: boolean): void {
     const texts = pattern.split('/').filter((text) => text !== '');
     const isRest = texts.at(-1)?.startsWith('*') === true;
     const segments = texts.map((text) => (/^[:*]/.test(text) ? undefined : readSegment(text)));
-    this.entries.push({ segments, isOpen: isPrefix || isRest });
+    const [first] = segments;
+    const entry = { segments, isOpen: isPrefix || isRest };
+    const others = this.entries.get(first);
+    if (others === undefined) this.entries.set(first, [entry]);
+    else others.push(entry);
   }
 
   /** Whether a raw path, without its query, can be read as one of the list. More is said to be one rather than less. */
   includes(path: string): boolean {
-    if (this.entries.length === 0) return false;
+    if (this.entries.size === 0) return false;
     let text = path;
     for (let decodings = 0; ; decodings++) {
       const end = endOf(text);
@@ -41,13 +46,19 @@ export class PathSpellings {
   }
 
   private fits(path: readonly string[]): boolean {
-    return this.entries.some(
-      ({ segments, isOpen }) =>
-        (isOpen ? path.length >= segments.length : path.length === segments.length) &&
-        segments.every((segment, at) => segment === undefined || segment === path[at]),
+    const [first] = path;
+    return (
+      isAmong(this.entries.get(undefined), path) || (first !== undefined && isAmong(this.entries.get(first), path))
     );
   }
 }
+
+const isAmong = (entries: readonly Entry[] = [], path: readonly string[]): boolean =>
+  entries.some(
+    ({ segments, isOpen }) =>
+      (isOpen ? path.length >= segments.length : path.length === segments.length) &&
+      segments.every((segment, at) => segment === undefined || segment === path[at]),
+  );
 
 /** Where a path ends for a library that knows fragments, or parameters of a path. */
 function endOf(text: string): number {

@@ -463,6 +463,30 @@ describe('the upgrade of another library', () => {
     },
   );
 
+  it('is found among ten thousand, and other spellings of any of them are refused', async () => {
+    const id = ({ params }: UpgradeAttempt) => params['id'] !== 'closed';
+    await start({
+      foreign: Array.from({ length: 10_000 }, (_, i) =>
+        i % 2 === 0 ? { path: `/tenants/t${i}/socket` } : { path: `/t${i}/:id`, guards: [id] },
+      ),
+      options: { connections: { rate: '10000/1s', maxPerIp: 1000, allowedOrigins: ['*'] }, bans: { failures: null } },
+    });
+    for (const i of [0, 4998, 9998]) {
+      expect(await status(`/tenants/t${i}/socket`)).toBe(101);
+      expect(await status(`/t${i + 1}/5`)).toBe(101);
+      expect(await status(`/t${i + 1}/closed`)).toBe(403);
+      expect(await status(`/tenants/%74${i}/socket`)).toBe(404);
+      expect(await status(`/x/../t${i + 1}/closed`)).toBe(404);
+    }
+    // Of nobody: passed on.
+    expect(await status('/tenants/t10000/socket')).toBe(101);
+    const before = app.stats().slots;
+    for (let n = 0; n < 200; n++) expect(await status(`/t${2 * n + 1}/a%2F..%2Fb`)).toBe(101);
+    expect(app.stats().slots).toBe(before + 200);
+    for (const client of clients.splice(0)) client.destroy();
+    await slots(0);
+  });
+
   it('is 404 where nobody would answer it', async () => {
     await start({ foreign: [OPEN], listens: false });
     expect(await status('/foreign')).toBe(404);
