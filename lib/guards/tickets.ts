@@ -49,6 +49,8 @@ export class TicketsFullError extends Error {
 /** Maximum length of the data of a ticket, as JSON. */
 const MAX_TEXT = 8192;
 const TTL = duration({ min: 1000, max: 15 * 60_000 });
+/** Tickets of one user that are not used yet; another one takes the place of the oldest. */
+export const MAX_TICKETS_PER_OWNER = 16;
 /** 256 bits. */
 const TICKET_BYTES = 32;
 const TICKET = /^[\w-]{43}$/;
@@ -192,7 +194,7 @@ export class MemoryTicketStore implements TicketStore {
     private readonly now: () => number = () => performance.now(),
     private readonly max = 100_000,
     /** Maximum number of unused tickets of a user; a new one replaces the oldest. */
-    private readonly maxPerOwner = 16,
+    private readonly maxPerOwner = MAX_TICKETS_PER_OWNER,
   ) {}
 
   get size(): number {

@@ -71,6 +71,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
   private node: ClusterNode | undefined;
   private broadcasterInstance: SecureWsBroadcaster | undefined;
   private readonly memoryTickets = new MemoryTicketStore();
+  private clusterTickets: ClusterTicketStore | undefined;
   private drained: Promise<void> | undefined;
 
   constructor(
@@ -137,7 +138,11 @@ export class SecureWsRuntime implements Audiences, BanContext {
 
   /** Tickets of this process, or of all that are one cluster. */
   get tickets(): TicketStore {
-    const store = (): TicketStore => (this.node === undefined ? this.memoryTickets : new ClusterTicketStore(this.node));
+    const store = (): TicketStore => {
+      if (this.node === undefined) return this.memoryTickets;
+      this.clusterTickets ??= new ClusterTicketStore(this.node);
+      return this.clusterTickets;
+    };
     return {
       put: (key, text, ttl, owner) => store().put(key, text, ttl, owner),
       take: (key) => store().take(key),

@@ -327,6 +327,23 @@ describe('over two processes', () => {
     await expect(a.app.get(SecureWsTickets).issue({})).rejects.toThrow('cluster');
   });
 
+  it('a user has few unused tickets of each process: a new one takes the place of the oldest', async () => {
+    const [a, b] = (await start(2)) as [TestApp, TestApp];
+    const issue = (app: TestApp, userKey: string) => app.app.get(SecureWsTickets).issue({ userKey });
+    const [eve, anonymous] = [await issue(a, 'eve'), await a.app.get(SecureWsTickets).issue({})];
+    const tickets: string[] = [];
+    for (let n = 0; n < 40; n++) tickets.push(await issue(a, 'alice'));
+    const use = async (ticket: string, app: TestApp) => {
+      const answer = await status(await open(app, { path: `/ticket?ticket=${ticket}` }));
+      for (const client of clients.splice(0)) client.destroy();
+      return answer;
+    };
+    const answers: number[] = [];
+    for (const ticket of tickets) answers.push(await use(ticket, b));
+    expect(answers).toEqual([...Array(24).fill(401), ...Array(16).fill(101)]);
+    expect([await use(eve, b), await use(anonymous, a)]).toEqual([101, 101]);
+  });
+
   it.each([
     ['local', [101, 101, 101], 4],
     ['share', [101, 101, 503], 2],
