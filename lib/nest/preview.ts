@@ -3,9 +3,8 @@ import { ApplicationConfig, ModuleRef, ModulesContainer } from '@nestjs/core';
 import { initOnPreview } from '../compat/nest.js';
 import { ConfigurationError } from '../config/problems.js';
 import type { SecureWsOptions } from '../config/settings.js';
-import { SecureWsStats } from '../telemetry/stats.js';
+import { ApplicationPlan } from './application-plan.js';
 import { MODULE_OPTIONS_TOKEN } from './module-definition.js';
-import { SecureWsRuntime } from './runtime.js';
 
 /** Stands for the adapter where Nest only looks at an application: it is asked for nothing. */
 class PreviewAdapter implements WebSocketAdapter {
@@ -46,9 +45,7 @@ export class SecureWsPreview implements OnModuleInit {
 
   private check(options: SecureWsOptions): void {
     const { modules, config, moduleRef } = this;
-    const runtime = new SecureWsRuntime(modules, config, moduleRef, new SecureWsStats(), options);
-    runtime.isPreview = true;
-    const { problems } = runtime.check();
+    const { problems } = new ApplicationPlan(modules, config, moduleRef, options, undefined, true).check();
     if (problems.length > 0) throw new ConfigurationError(problems);
   }
 }

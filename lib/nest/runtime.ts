@@ -1,7 +1,6 @@
 import { Server as HttpServer } from 'node:http';
 import { Server as HttpsServer } from 'node:https';
 import { Inject, Injectable, Logger, Optional } from '@nestjs/common';
-import { ConfigModule, ConfigService } from '@nestjs/config';
 import { ApplicationConfig, HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
 import { WebSocketServer } from 'ws';
 import { type BanContext, BanList, SecureWsBans } from '../admission/bans.js';
@@ -12,13 +11,9 @@ import { ClusterTicketStore } from '../cluster/tickets.js';
 import { hasScopedGateways, type NestModule } from '../compat/nest.js';
 import type { WebServer } from '../compat/node-http.js';
 import { probeNode } from '../compat/probes.js';
-import { compatibilityReport } from '../compat/report.js';
-import { findWs } from '../compat/ws-version.js';
-import { inconsistencies, speaksTls } from '../config/consistency.js';
-import { defaultEnvironment, type Environment, environmentOf } from '../config/environment.js';
 import { ConfigurationError } from '../config/problems.js';
-import { memoryWarning, reportLines, reportSettings, type SettingsReport } from '../config/report.js';
-import { normalisePath, type Reading, readSettings } from '../config/resolve.js';
+import { memoryWarning, reportLines, type SettingsReport } from '../config/report.js';
+import { normalisePath } from '../config/resolve.js';
 import type { SecureWsOptions, Settings } from '../config/settings.js';
 import type { SecureConnection as Connection } from '../connection/secure-socket.js';
 import { SecureWsBroadcaster } from '../dispatch/broadcaster.js';
@@ -35,18 +30,16 @@ import { SharedListener } from '../server/shared-listener.js';
 import { type Subscriber, Telemetry } from '../telemetry/events.js';
 import { line, SampledLog } from '../telemetry/log.js';
 import { SecureWsStats } from '../telemetry/stats.js';
-import { SecureWsAdapter } from './adapter.js';
+import { ApplicationPlan } from './application-plan.js';
 import { createClusterNode, isClustered, sharedBansOf } from './cluster.js';
 import { wrapFilters } from './filters.js';
 import {
   addForeign,
   type EndpointPlan,
   type ForeignPlan,
-  findGateways,
   type Gateway,
   guardsOf,
   type ListenerPlan,
-  planListeners,
 } from './gateways.js';
 import { GuardResolver } from './guard-resolver.js';
 import { hasConnectionHook, wrapHooks } from './hooks.js';
@@ -56,15 +49,13 @@ import { protectedServer } from './required-module.js';
 /** What one application has of this library, made when it is first needed: the settings, the listeners, the connections. */
 @Injectable()
 export class SecureWsRuntime implements Audiences, BanContext {
-  /** The application is only looked at: no provider of its own is there. */
-  isPreview = false;
   private readonly logger = new Logger('SecureWs');
   private readonly telemetry = new Telemetry();
   private readonly guards = new GuardResolver();
   private readonly listeners = new Map<number, Listener>();
   private readonly gatewaysOf = new Map<Endpoint, readonly Gateway[]>();
   private readonly foreign = new Map<ForeignEndpoint, ForeignPlan>();
-  private resolved: Reading | undefined;
+  /** @internal */ readonly plan: ApplicationPlan;
   private plans: ListenerPlan[] | undefined;
   private context: ServerContext | undefined;
   private banList: BanList | undefined;
@@ -76,28 +67,27 @@ export class SecureWsRuntime implements Audiences, BanContext {
 
   constructor(
     private readonly modules: ModulesContainer,
-    private readonly config: ApplicationConfig,
-    private readonly moduleRef: ModuleRef,
+    config: ApplicationConfig,
+    moduleRef: ModuleRef,
     private readonly stats: SecureWsStats,
-    @Optional() @Inject(MODULE_OPTIONS_TOKEN) private readonly options: SecureWsOptions,
+    @Optional() @Inject(MODULE_OPTIONS_TOKEN) options: SecureWsOptions,
     @Optional() private readonly host?: HttpAdapterHost,
   ) {
     if (typeof options !== 'object' || options === null)
       throw new Error(
         'SecureWsModule has no options: import SecureWsModule.forRoot() or SecureWsModule.forRootAsync()',
       );
+    this.plan = new ApplicationPlan(modules, config, moduleRef, options, host);
     this.telemetry.subscribe(new SampledLog(this.logger, systemClock.now));
     this.telemetry.subscribe(stats);
-    stats.report = () => this.report();
+    stats.report = () => this.plan.report(this.plans ?? []);
   }
 
   private readonly listenerFailed = (error: unknown): void => this.telemetry.fault('socket', error);
 
   /** All settings. Throws `ConfigurationError` with everything that is wrong. */
   get settings(): Settings {
-    const { settings, problems } = this.read();
-    if (problems.length > 0) throw new ConfigurationError(problems);
-    return settings;
+    return this.plan.settings;
   }
 
   /** Tells `subscriber` of what happens from now on. */
@@ -160,7 +150,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
   /** Checks the settings and the gateways, and makes the gateways' hooks and filters known to us. Idempotent. */
   prepare(): ListenerPlan[] {
     if (this.plans !== undefined) return this.plans;
-    const { gateways, plans, problems, warnings } = this.check();
+    const { gateways, plans, problems, warnings } = this.plan.check();
     if (problems.length > 0) throw new ConfigurationError(problems);
     for (const warning of warnings) this.logger.warn(warning);
     for (const { type, wrapper, module } of gateways) {
@@ -170,37 +160,8 @@ export class SecureWsRuntime implements Audiences, BanContext {
     }
     this.plans = plans;
     probeNode(this.settings.nativeAccept);
-    if (gateways.length > 0) this.logReport(this.report());
+    if (gateways.length > 0) this.logReport(this.plan.report(plans));
     return plans;
-  }
-
-  /** The settings, the gateways, and everything that is wrong with them: changes nothing and does not throw for them. */
-  check() {
-    const { settings, sources, problems: found, warnings } = this.read();
-    const ws = findWs();
-    const gateways = this.isAdapter ? findGateways(this.modules) : [];
-    const problems = ws.problem === undefined ? [...found] : [...found, ws.problem];
-    const plans = planListeners(gateways, settings, this.config, problems);
-    if (sources.get('proxy.requireTls') === 'default' && !this.isPreview)
-      problems.push(...this.tlsChoice(settings, plans));
-    const parts = partsOf(plans);
-    const findings = inconsistencies({ settings, sources, gateways: parts, httpsServer: this.httpsServer });
-    problems.push(...findings.problems);
-    return {
-      settings,
-      sources,
-      gateways,
-      plans,
-      parts,
-      problems,
-      warnings: [...warnings, ...findings.warnings, ...ws.warnings],
-    };
-  }
-
-  /** Every setting with where it came from, and the memory that they allow. */
-  report(): SettingsReport {
-    const { settings, sources } = this.read();
-    return { ...reportSettings(settings, sources, partsOf(this.plans ?? [])), compatibility: compatibilityReport() };
   }
 
   /** The server of a path of a port; gateways that name both alike share it. Listens to nothing yet. */
@@ -243,7 +204,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
 
   /** Becomes one process of a cluster, where the settings say so. Rejects where ioredis is needed and missing. */
   private async joinCluster(): Promise<void> {
-    if (this.isPreview || this.node !== undefined || !isClustered(this.settings)) return;
+    if (this.node !== undefined || !isClustered(this.settings)) return;
     this.node = await createClusterNode({
       settings: this.settings,
       context: this.serverContext(),
@@ -255,12 +216,6 @@ export class SecureWsRuntime implements Audiences, BanContext {
     for (const { rooms } of this.endpoints) rooms.observe(node.messenger);
     this.stats.cluster = () => node.state;
     await node.start();
-  }
-
-  /** Gateways are this library's: no other adapter was put in its place. */
-  private get isAdapter(): boolean {
-    const adapter = this.config.getIoAdapter();
-    return !adapter || adapter instanceof SecureWsAdapter;
   }
 
   /** Other libraries' upgrades are judged from now on; nothing listens yet. */
@@ -324,32 +279,6 @@ export class SecureWsRuntime implements Audiences, BanContext {
     this.logger.debug(line(`compatibility: ${ways.join('; ')}`));
     const warning = memoryWarning(report);
     if (warning !== undefined) this.logger.warn(warning);
-  }
-
-  private read(): Reading {
-    this.resolved ??= readSettings(this.options, this.environment());
-    return this.resolved;
-  }
-
-  /** The application's own ConfigModule, where it has one; else the process's environment and `.env`. */
-  private environment(): Environment {
-    const configured = [...this.modules.values()].some(({ metatype }) => metatype === ConfigModule);
-    if (configured && this.isPreview) return NO_ENVIRONMENT;
-    return configured ? environmentOf(this.moduleRef.get(ConfigService, { strict: false })) : defaultEnvironment();
-  }
-
-  /** The application's own server speaks TLS. */
-  private get httpsServer(): boolean {
-    return this.host?.httpAdapter?.getHttpServer() instanceof HttpsServer;
-  }
-
-  /** Under production, plaintext must be chosen. */
-  private tlsChoice({ proxy }: Settings, plans: readonly ListenerPlan[]): string[] {
-    if (this.environment().get('NODE_ENV') !== 'production' || proxy.trusted.length > 0) return [];
-    if (plans.length === 0 || plans.some((plan) => speaksTls(plan, this.httpsServer))) return [];
-    return [
-      'proxy.requireTls (WEBSOCKETS_REQUIRE_TLS): must be chosen under NODE_ENV=production, because no port of a gateway has TLS and no proxy is trusted; name the proxy in proxy.trusted (WEBSOCKETS_TRUSTED_PROXIES), configure TLS, or set it to false to serve plaintext',
-    ];
   }
 
   private listenerFor(plan: ListenerPlan): Listener | undefined {
@@ -418,11 +347,3 @@ export class SecureWsRuntime implements Audiences, BanContext {
 
 const scopedGateway = (name: string): string =>
   `${name} is request-scoped, or depends on a provider that is: Nest 11 calls its handlers without its dependencies. Make it a singleton, or update to Nest 12`;
-
-const NO_ENVIRONMENT: Environment = { get: () => undefined, names: [] };
-
-/** The gateways of a path as reports name them. */
-const partsOf = (plans: readonly ListenerPlan[]) =>
-  plans.flatMap(({ port, endpoints }) =>
-    [...endpoints].map(([path, plan]) => ({ ...plan, port, name: port === 0 ? path : `${path} at port ${port}` })),
-  );

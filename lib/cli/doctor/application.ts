@@ -96,7 +96,7 @@ async function construct(request: DoctorRequest, variables: DoctorVariables): Pr
 }
 
 function read(runtime: SecureWsRuntime): Reading {
-  const { settings, sources, problems, warnings, parts } = runtime.check();
+  const { settings, sources, problems, warnings, parts } = runtime.plan.check();
   return { settings, sources, problems, warnings, gateways: parts };
 }
 

@@ -1,0 +1,107 @@
+import { Server as HttpsServer } from 'node:https';
+import { ConfigModule, ConfigService } from '@nestjs/config';
+import type { ApplicationConfig, HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
+import { compatibilityReport } from '../compat/report.js';
+import { findWs } from '../compat/ws-version.js';
+import { inconsistencies, speaksTls } from '../config/consistency.js';
+import { defaultEnvironment, type Environment, environmentOf } from '../config/environment.js';
+import { ConfigurationError } from '../config/problems.js';
+import { reportSettings, type SettingsReport } from '../config/report.js';
+import { type Reading, readSettings } from '../config/resolve.js';
+import type { SecureWsOptions, Settings } from '../config/settings.js';
+import { SecureWsAdapter } from './adapter.js';
+import { findGateways, type ListenerPlan, planListeners } from './gateways.js';
+
+/**
+ * The plan of an application: its settings, its gateways and the listeners that they need, checked together before
+ * anything starts. Nothing is created or changed here.
+ */
+export class ApplicationPlan {
+  private resolved: Reading | undefined;
+
+  constructor(
+    private readonly modules: ModulesContainer,
+    private readonly config: ApplicationConfig,
+    private readonly moduleRef: ModuleRef,
+    private readonly options: SecureWsOptions,
+    private readonly host: HttpAdapterHost | undefined,
+    /** In preview mode the application's providers do not exist. */
+    private readonly isPreview = false,
+  ) {}
+
+  /** All settings. Throws `ConfigurationError` with everything that is wrong. */
+  get settings(): Settings {
+    const { settings, problems } = this.read();
+    if (problems.length > 0) throw new ConfigurationError(problems);
+    return settings;
+  }
+
+  /** The settings, the gateways, and everything that is wrong with them: changes nothing and does not throw for them. */
+  check() {
+    const { settings, sources, problems: found, warnings } = this.read();
+    const ws = findWs();
+    const gateways = this.isAdapter ? findGateways(this.modules) : [];
+    const problems = ws.problem === undefined ? [...found] : [...found, ws.problem];
+    const plans = planListeners(gateways, settings, this.config, problems);
+    if (sources.get('proxy.requireTls') === 'default' && !this.isPreview)
+      problems.push(...this.tlsChoice(settings, plans));
+    const parts = partsOf(plans);
+    const findings = inconsistencies({ settings, sources, gateways: parts, httpsServer: this.httpsServer });
+    problems.push(...findings.problems);
+    return {
+      settings,
+      sources,
+      gateways,
+      plans,
+      parts,
+      problems,
+      warnings: [...warnings, ...findings.warnings, ...ws.warnings],
+    };
+  }
+
+  /** Every setting with where it came from, and the memory that they allow. */
+  report(plans: readonly ListenerPlan[]): SettingsReport {
+    const { settings, sources } = this.read();
+    return { ...reportSettings(settings, sources, partsOf(plans)), compatibility: compatibilityReport() };
+  }
+
+  /** Gateways are this library's: no other adapter was put in its place. */
+  private get isAdapter(): boolean {
+    const adapter = this.config.getIoAdapter();
+    return !adapter || adapter instanceof SecureWsAdapter;
+  }
+
+  private read(): Reading {
+    this.resolved ??= readSettings(this.options, this.environment());
+    return this.resolved;
+  }
+
+  /** The application's own ConfigModule, where it has one; else the process's environment and `.env`. */
+  private environment(): Environment {
+    const configured = [...this.modules.values()].some(({ metatype }) => metatype === ConfigModule);
+    if (configured && this.isPreview) return NO_ENVIRONMENT;
+    return configured ? environmentOf(this.moduleRef.get(ConfigService, { strict: false })) : defaultEnvironment();
+  }
+
+  /** The application's own server speaks TLS. */
+  private get httpsServer(): boolean {
+    return this.host?.httpAdapter?.getHttpServer() instanceof HttpsServer;
+  }
+
+  /** Under production, plaintext must be chosen. */
+  private tlsChoice({ proxy }: Settings, plans: readonly ListenerPlan[]): string[] {
+    if (this.environment().get('NODE_ENV') !== 'production' || proxy.trusted.length > 0) return [];
+    if (plans.length === 0 || plans.some((plan) => speaksTls(plan, this.httpsServer))) return [];
+    return [
+      'proxy.requireTls (WEBSOCKETS_REQUIRE_TLS): must be chosen under NODE_ENV=production, because no port of a gateway has TLS and no proxy is trusted; name the proxy in proxy.trusted (WEBSOCKETS_TRUSTED_PROXIES), configure TLS, or set it to false to serve plaintext',
+    ];
+  }
+}
+
+const NO_ENVIRONMENT: Environment = { get: () => undefined, names: [] };
+
+/** The gateways of a path as reports name them. */
+const partsOf = (plans: readonly ListenerPlan[]) =>
+  plans.flatMap(({ port, endpoints }) =>
+    [...endpoints].map(([path, plan]) => ({ ...plan, port, name: port === 0 ? path : `${path} at port ${port}` })),
+  );
