@@ -7,8 +7,11 @@ import { AsyncResource } from 'node:async_hooks';
  */
 export type AsyncContext = AsyncResource | undefined;
 
-/** Its destruction is not reported, which would need the garbage collector. */
-const OPTIONS = Object.freeze({ requireManualDestroy: true });
+/**
+ * Hooks of `async_hooks` that keep an entry for each resource (cls-hooked, Jest's `--detectOpenHandles`) must hear of its
+ * end. Without such a hook Node tracks nothing.
+ */
+const OPTIONS = Object.freeze({ requireManualDestroy: false });
 const TYPE = 'SECUREWS';
 const create = (): AsyncResource => new AsyncResource(TYPE, OPTIONS);
 

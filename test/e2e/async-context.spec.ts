@@ -1,6 +1,8 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
+import { AsyncLocalStorage, createHook } from 'node:async_hooks';
 import { randomBytes } from 'node:crypto';
 import { on, once } from 'node:events';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import {
   type ArgumentsHost,
@@ -221,6 +223,37 @@ it('a broadcast runs nothing of its readers in the context of who broadcasts', a
   for (const client of [slow, other]) client.destroy();
   await nobodyLeft();
   expect(foreign()).toEqual([]);
+});
+
+it('tells hooks that keep an entry for each context when it ends', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const live = new Set<number>();
+  let begun = 0;
+  const hook = createHook({
+    init(id, type) {
+      if (type !== 'SECUREWS') return;
+      begun++;
+      live.add(id);
+    },
+    destroy: (id) => void live.delete(id),
+  }).enable();
+  try {
+    const client = await openRaw('user=ada&by=hook');
+    for (let message = 0; message < 500; message++) {
+      client.all(['work']);
+      await client.next();
+    }
+    client.destroy();
+    await nobodyLeft();
+    expect(begun).toBeGreaterThan(500);
+    await eventually(() => {
+      collect();
+      return live.size < 50;
+    });
+  } finally {
+    hook.disable();
+  }
 });
 
 describe('nestjs-cls', () => {
