@@ -2,7 +2,7 @@
 // sends back each message as it came. Needs `npm run build`.
 //
 //     node scripts/autobahn-peer.mjs server                          for `wstest -m fuzzingclient`
-//     node scripts/autobahn-peer.mjs client ws://127.0.0.1:9001      for `wstest -m fuzzingserver`
+//     node scripts/autobahn-peer.mjs client ws://127.0.0.1:9001      for `wstest -m fuzzingserver`; `… shared`: one mode
 //
 // The server listens on two ports until it gets SIGTERM: 9011, shared with HTTP, with `compression.mode` `shared`, and
 // 9012, dedicated, with `dedicated`. The client runs all cases with either mode, as agents of their own. Both raise
@@ -61,9 +61,9 @@ async function ask(url) {
   for await (const answer of socket) return answer;
 }
 
-async function runCases(base) {
+async function runCases(base, modes) {
   const count = Number(await ask(`${base}/getCaseCount`));
-  for (const mode of MODES) {
+  for (const mode of modes) {
     const agent = `nest-secure-ws-${mode}`;
     for (let number = 1; number <= count; number++) {
       const url = `${base}/runCase?case=${number}&agent=${agent}`;
@@ -76,7 +76,7 @@ async function runCases(base) {
   }
 }
 
-const [role, url] = process.argv.slice(2);
+const [role, url, ...modes] = process.argv.slice(2);
 if (role === 'server') await serve();
-else if (role === 'client' && url) await runCases(url.replace(/\/$/, ''));
+else if (role === 'client' && url) await runCases(url.replace(/\/$/, ''), modes.length > 0 ? modes : MODES);
 else throw new Error('say which: server, or client and the URL of the test suite');

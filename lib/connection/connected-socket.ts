@@ -107,7 +107,8 @@ export abstract class ConnectedSocket extends Base implements ConnectionSink {
   }
 
   override close(code?: number, reason?: string | Buffer): void {
-    this.connection.close(code, reason);
+    // A close frame without a code has no reason either; `ws` drops it, too.
+    this.connection.close(code, code === undefined ? undefined : reason);
   }
 
   override terminate(): void {
@@ -229,7 +230,12 @@ for (const type of ['open', 'error', 'close', 'message'])
 for (const [name, accessor] of Object.entries(accessors))
   Object.defineProperty(ConnectedSocket.prototype, name, { enumerable: true, configurable: true, ...accessor });
 for (const [name, method] of Object.entries(methods))
-  Object.defineProperty(ConnectedSocket.prototype, name, { writable: true, configurable: true, ...method });
+  Object.defineProperty(ConnectedSocket.prototype, name, {
+    writable: true,
+    enumerable: true,
+    configurable: true,
+    ...method,
+  });
 
 const ignore = (): void => undefined;
 

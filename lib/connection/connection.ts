@@ -131,7 +131,9 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
   begin(rest: Buffer): void {
     listen(this);
     if (rest.length > 0) startReading(this, rest);
-    if (!this.isPaused) this.transport.resume();
+    // The handshake has left the transport paused. If reading is paused already, the gate has to know that it is.
+    if (this.isPaused) this.input.gate.pauseTransport();
+    else this.transport.resume();
     this.schedule(this.keepalive.nextAt());
   }
 

@@ -36,6 +36,8 @@ export class ReadGate {
   private transportPaused = false;
   /** Number of pauses by the application: a later pause cancels a resume that is still pending. */
   private userPauses = 0;
+  /** The application has resumed, and the tick in which reading resumes has not come. */
+  private isResuming = false;
 
   constructor(
     private readonly connection: ConnectionCore,
@@ -49,7 +51,7 @@ export class ReadGate {
 
   /** The value of `isPaused` of a `WebSocket`. */
   get paused(): boolean {
-    return (this.reasons & ~UNSEEN) !== 0;
+    return (this.reasons & ~(this.isResuming ? UNSEEN | Pause.USER : UNSEEN)) !== 0;
   }
 
   isClosedFor(reason: Pause): boolean {
@@ -72,6 +74,7 @@ export class ReadGate {
 
   pauseForUser(): void {
     this.userPauses++;
+    this.isResuming = false;
     this.pause(Pause.USER);
   }
 
@@ -79,8 +82,11 @@ export class ReadGate {
   resumeForUser(): void {
     if (!this.isClosedFor(Pause.USER)) return;
     const pauses = this.userPauses;
+    this.isResuming = true;
     process.nextTick(() => {
-      if (this.userPauses === pauses) this.resume(Pause.USER);
+      if (this.userPauses !== pauses) return;
+      this.isResuming = false;
+      this.resume(Pause.USER);
     });
   }
 

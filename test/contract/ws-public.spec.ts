@@ -156,6 +156,28 @@ describe.each(ROLES)('the %s’s socket', (role) => {
     expect(got).toEqual(expected);
   });
 
+  it('is paused until resume() is called, and lists its members as ws does', async () => {
+    const { ours } = await ends();
+    ours.pause();
+    expect(ours.isPaused).toBe(true);
+    ours.resume();
+    expect(ours.isPaused).toBe(false);
+    ours.pause();
+    expect(ours.isPaused).toBe(true);
+    ours.resume();
+    const listed: string[] = [];
+    for (const name in ours) listed.push(name);
+    for (const name in WebSocket.prototype) expect(listed).toContain(name);
+  });
+
+  it('closes without a code where only a reason is given', async () => {
+    const { ours, other } = await ends();
+    const closed = once(other, 'close');
+    ours.close(undefined, 'a reason');
+    const [code, reason] = await closed;
+    expect([code, `${reason}`]).toEqual([1005, '']);
+  });
+
   it('calls back', async () => {
     const { ours, other } = await ends();
     const called: unknown[] = [];

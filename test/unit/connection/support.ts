@@ -159,13 +159,15 @@ export interface BareOptions {
   /** Paths of the settings that the call of a client names. */
   readonly named?: readonly string[];
   readonly encrypted?: true;
+  /** What came behind the head of the handshake, which leaves the transport paused. */
+  readonly rest?: Buffer;
   /** Takes a message; `finished` is to be called for it. Without it every message is done at once. */
   readonly take?: (data: Buffer, connection: BareConnection) => void;
 }
 
 /** A whole connection over a kernel, a clock and an application that the test plays. */
 export function bareConnection(given: BareOptions = {}): Bare {
-  const { role = 'server', options = {}, named = [], encrypted, take } = given;
+  const { role = 'server', options = {}, named = [], encrypted, rest = Buffer.alloc(0), take } = given;
   const { settings } = resolveSettings(options, { get: () => undefined, names: [] });
   const limits = role === 'server' ? limitsOf(settings) : clientLimitsOf(settings, new Set(named));
   const clock = new ManualClock();
@@ -193,7 +195,8 @@ export function bareConnection(given: BareOptions = {}): Bare {
     deflate: undefined,
     subprotocol: undefined,
   });
-  connection.begin(Buffer.alloc(0));
+  socket.pause();
+  connection.begin(rest);
   return { connection, socket, clock, wheel, scheduler, budget, messages, ends };
 }
 
