@@ -167,7 +167,7 @@ describe.each(ROLES)('the %s’s socket', (role) => {
     ours.resume();
     const listed: string[] = [];
     for (const name in ours) listed.push(name);
-    for (const name in WebSocket.prototype) expect(listed).toContain(name);
+    for (const name of Object.keys(WebSocket.prototype)) expect(listed).toContain(name);
   });
 
   it('closes without a code where only a reason is given', async () => {
