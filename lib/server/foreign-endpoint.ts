@@ -5,7 +5,7 @@ import type { UserConnection } from '../admission/users.js';
 import type { GatewaySettings } from '../config/settings.js';
 import type { UpgradeContext } from '../handshake/upgrade-context.js';
 import { reset } from '../net/reset.js';
-import type { Timed } from '../net/timer-wheel.js';
+import { Timed, type TimerWheel } from '../net/timer-wheel.js';
 import { PathTarget } from './path-target.js';
 import type { ServerContext } from './server-context.js';
 
@@ -143,5 +143,34 @@ export class ForeignConnection implements UserConnection {
     if (this.userKey !== undefined) users.remove(this.userKey, this);
     this.reservation?.release();
     context.addresses.release(this.entry);
+  }
+}
+
+/** The time that libraries have for the first byte of their answer to an upgrade. */
+export class AwaitedAnswer extends Timed {
+  private readonly bytesWritten: number;
+
+  constructor(
+    private readonly socket: Socket,
+    wheel: TimerWheel,
+    private deadline: number,
+    private readonly onNone: () => void,
+  ) {
+    super();
+    this.bytesWritten = socket.bytesWritten;
+    wheel.schedule(this, deadline);
+    socket.once('close', () => wheel.cancel(this));
+  }
+
+  /** The libraries had no time while the event loop was blocked. */
+  override onStall(silence: number): void {
+    this.deadline += silence;
+  }
+
+  override onDue(now: number): number {
+    if (this.socket.destroyed || this.socket.bytesWritten > this.bytesWritten) return Number.POSITIVE_INFINITY;
+    if (now < this.deadline) return this.deadline;
+    this.onNone();
+    return Number.POSITIVE_INFINITY;
   }
 }

@@ -25,7 +25,7 @@ import type { ClientAddress } from '../net/address.js';
 import { HandleTransport } from '../net/handle-transport.js';
 import { reset } from '../net/reset.js';
 import type { Transport } from '../net/transport.js';
-import { type ForeignConnection, foreignAdmission } from './foreign-endpoint.js';
+import { AwaitedAnswer, type ForeignConnection, foreignAdmission } from './foreign-endpoint.js';
 import { HttpTakeover, type HttpTakeoverHost } from './http-takeover.js';
 import { Listener } from './listener.js';
 import type { ServerContext } from './server-context.js';
@@ -253,17 +253,15 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
    */
   private expectAnswer(request: IncomingMessage, socket: Socket): void {
     const { wheel, clock, telemetry } = this.context;
-    const { bytesWritten } = socket;
-    const timer = wheel.timer(() => {
-      if (socket.destroyed || socket.bytesWritten > bytesWritten) return;
+    const deadline = clock.now() + this.openTimeout;
+    new AwaitedAnswer(socket, wheel, deadline, () => {
       const ip = foreignAdmission(request)?.ip ?? this.peerOf(socket).text;
       const detail = 'reset: no library answered the upgrade';
       telemetry.refused({ ...REFUSALS.openTimeout, status: 0, ip, path: undefined, detail });
       // protection: an upgrade that no library answers is ended
       reset(socket);
       // end protection
-    }, clock.now() + this.openTimeout);
-    socket.once('close', () => wheel.cancel(timer));
+    });
   }
 
   private belongsToGateway(request: IncomingMessage): boolean {
