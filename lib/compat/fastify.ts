@@ -1,7 +1,7 @@
 import { replaceMethod, type WebServer } from './node-http.js';
 import { reportUse } from './report.js';
 
-/** What is used of Nest's HTTP adapters. */
+/** The members of Nest's HTTP adapters that are used. */
 export interface PlatformAdapter {
   getInstance?(): unknown;
   getType?(): string;
@@ -10,9 +10,9 @@ export interface PlatformAdapter {
 const DESCRIPTION = 'fastify.serverBindings';
 
 /**
- * Calls `attach` with each server that Fastify opens beside its first: asked for its default host, it listens at each
- * loopback address, and keeps those servers in a list under a symbol of its own. Each is told of before its first
- * connection can come. Answers what ends it; `undefined` where Fastify keeps no such list.
+ * Calls `attach` with each server that Fastify opens in addition to its first one: for its default host it listens at
+ * each loopback address, and stores those servers in a list under a symbol. `attach` is called before the first
+ * connection of each. Returns a function that stops this; `undefined` if Fastify has no such list.
  */
 export function watchSecondaryServers(
   adapter: PlatformAdapter,

@@ -3,23 +3,23 @@ import { createServer, type Server, Socket } from 'node:net';
 import { constants } from 'node:os';
 
 /**
- * What Node has of a TCP connection before it makes a socket, with its two streams, for it. None of this is documented:
- * `test/contract/` pins it, and where a Node does it in another way, all connections come as sockets.
+ * Node's handle of a TCP connection, which exists before Node creates a socket and its streams. It is not documented:
+ * `test/contract/` pins it, and on a version of Node where it differs, all connections are handled as sockets.
  */
 export interface Handle {
-  /** Called with what was read, or with nothing at the end, be it orderly or not. */
+  /** Called with the bytes that were read, or with none at the end, whether orderly or not. */
   onread?: (this: Handle, bytes?: ArrayBuffer) => void;
-  /** Node's socket looks at it to know whether it is being read from. */
+  /** Node's socket reads it to find out whether the handle is being read. */
   reading?: boolean;
   readonly bytesRead: number;
   readStart(): number;
   readStop(): number;
   /**
-   * 0, or what kept it from being written; what does not fit at once is written later, and `request` told. Node 26 makes
-   * the request by itself, only then, and answers with it.
+   * Returns 0, or the code of the error; what cannot be sent at once is sent later, and `request` is notified. Node 26
+   * creates the request itself, only in that case, and returns it.
    */
   writeLatin1String(request: Request | null, text: string): number | Request;
-  /** 0: under way, behind what is being written. 1: done. Else what kept it from being done. */
+  /** 0: in progress, after earlier writes. 1: complete. Other values: an error. */
   shutdown(request: Request): number;
   getpeername(name: HandleAddress): number;
   getsockname?(name: HandleAddress): number;
@@ -34,7 +34,7 @@ export interface HandleAddress {
   family?: string;
 }
 
-/** A write, or a shutdown, that may take its time. */
+/** An asynchronous write, or a shutdown. */
 export interface Request {
   oncomplete(status: number): void;
 }
@@ -43,22 +43,22 @@ type OnConnection = (this: unknown, error: number, client?: Partial<Handle>) => 
 
 type Listening = Server & {
   readonly _handle?: { onconnection?: OnConnection } | null;
-  /** What `getConnections` answers, and `close` waits for. */
+  /** The number of connections, which `getConnections` returns, and for which `close` waits. */
   _connections: number;
   _emitCloseIfDrained(): void;
 };
 
-/** Where connections that were taken have come in. */
+/** The server on which taken connections have arrived. */
 export interface AcceptHook {
-  /** One more, or one less, that is no socket (yet): its server counts it all the same, and waits for it when it closes. */
+  /** Counts a connection without a socket up or down: the server reports it, and waits for it when it closes. */
   count(change: 1 | -1): void;
-  /** Node goes on as if nothing had been: a socket, which it counts, and the server's 'connection'. */
+  /** Lets Node continue as usual: it creates a socket, counts it, and emits 'connection'. */
   proceed(client: Handle): void;
 }
 
 /**
- * Takes each TCP connection of a server before Node makes a socket for it: `take` answers whether it has taken it.
- * Answers what gives the server back.
+ * Takes TCP connections of a server before Node creates sockets for them: `take` returns whether it has taken the
+ * connection. Returns a function that undoes this.
  */
 export function interceptAccept(
   server: Server,
@@ -67,7 +67,7 @@ export function interceptAccept(
   let taken: Listening['_handle'];
   let accept: OnConnection | undefined;
   let isOver = false;
-  /** The async context of the server, in which Node emits its 'connection'. */
+  /** The async context of the server, in which Node emits 'connection'. */
   let context: AsyncResource | undefined;
   function onConnection(this: unknown, error: number, client?: Partial<Handle>): void {
     context ??= new AsyncResource('SECUREWS', { requireManualDestroy: true });
@@ -77,7 +77,7 @@ export function interceptAccept(
   const acceptHook = acceptHookOf(server as Listening, (client) => context!.runInAsyncScope(accept!, taken, 0, client));
   const install = (): void => {
     const handle = (server as Listening)._handle;
-    // A server listens for a moment before it says so.
+    // A server already has its handle before it emits 'listening'.
     if (typeof handle?.onconnection !== 'function' || handle === taken) return;
     taken = handle;
     accept = handle.onconnection;
@@ -88,7 +88,7 @@ export function interceptAccept(
   return () => {
     isOver = true;
     server.removeListener('listening', install);
-    // Where somebody else has replaced it since, ours only passes on.
+    // If the callback was replaced again since, this one only passes on its arguments.
     if (taken?.onconnection === onConnection) taken.onconnection = accept!;
   };
 }
@@ -104,44 +104,44 @@ const acceptHookOf = (server: Listening, accept: (client: Handle) => void): Acce
   },
 });
 
-/** Ends it as if nobody was here. */
+/** Undoes the replacement. */
 export function resetHandle(client: Handle): void {
   if (client.reset() !== 0) client.close();
 }
 
 /**
- * Whether the peer has reset the connection, once its end was read: what `onread` is told does not tell that from an
- * orderly end.
+ * Whether the peer has reset the connection after its end was read: the arguments of `onread` do not distinguish this
+ * from an orderly end.
  */
 export const wasReset = (client: Handle): boolean => client.getpeername(name) !== 0;
 
-/** The error with which Node ends the socket of a connection that was reset. */
+/** The error with which Node destroys the socket of a reset connection. */
 export function resetError(): NodeJS.ErrnoException {
   const { ECONNRESET } = constants.errno;
   return Object.assign(new Error('read ECONNRESET'), { errno: -ECONNRESET, code: 'ECONNRESET', syscall: 'read' });
 }
 
-/** The handle under a socket. */
+/** The handle below a socket. */
 export const handleOf = (socket: Socket): Handle | undefined =>
   (socket as { readonly _handle?: Handle | null })._handle ?? undefined;
 
-/** Filled in by Node, and read at once: one serves all. */
+/** Filled in by Node, and read at once, so that one object is enough. */
 const name: { address?: string } = {};
 
-/** `undefined`: no TCP, or gone again. */
+/** `undefined` if the handle is not TCP, or is closed. */
 const addressOf = (client: Partial<Handle>): string | undefined =>
   client.getpeername?.(name) === 0 ? name.address : undefined;
 
-/** The requests of this Node. */
+/** The request classes of this version of Node. */
 export interface Requests {
-  /** `undefined`: it makes those of writes by itself. */
+  /** `undefined` if Node creates the requests of writes itself. */
   readonly Write: (new () => Request) | undefined;
   readonly Shutdown: new () => Request;
 }
 
 /**
- * Node does not export its requests: a socket over a handle that only listens shows which ones it makes. `undefined`: it
- * writes in a way that we do not know.
+ * Node does not export its request classes: a socket over a handle that only records calls shows which ones Node uses.
+ * `undefined` if Node writes in an unknown way.
  */
 export function learnRequests(): Requests | undefined {
   const seen: (object | null)[] = [];
@@ -161,13 +161,13 @@ export function learnRequests(): Requests | undefined {
   }
 }
 
-/** The requests of this Node, learned by {@link handlesProblem}. */
+/** The request classes of this version of Node, determined by {@link handlesProblem}. */
 export let requests: Requests | undefined;
 
 const METHODS = ['readStart', 'readStop', 'writeLatin1String', 'shutdown', 'getpeername', 'reset', 'close'] as const;
 let problem: string | undefined | null = null;
 
-/** Why this Node's handles cannot be used; `undefined` where they can. Probed once. */
+/** The reason why this Node's handles cannot be used; `undefined` if they can. Probed once. */
 export function handlesProblem(): string | undefined {
   if (problem !== null) return problem;
   try {
@@ -178,7 +178,9 @@ export function handlesProblem(): string | undefined {
   return problem;
 }
 
-/** The counter of connections can be written, and a closed server can be told that one has gone. */
+/**
+ * Checks that the counter of connections can be written, and that a closed server can be notified that one has ended.
+ */
 function serverProblem(): string | undefined {
   const server = createServer() as Listening;
   const before = server._connections;
@@ -188,7 +190,7 @@ function serverProblem(): string | undefined {
   return typeof server._emitCloseIfDrained === 'function' ? undefined : 'a server has no _emitCloseIfDrained';
 }
 
-/** A socket has its handle before it begins to connect, which this one never does. */
+/** A socket has its handle before it connects; this one never connects. */
 function handleProblem(): string | undefined {
   const socket = new Socket();
   socket.on('error', ignore);
@@ -203,7 +205,7 @@ function handleProblem(): string | undefined {
   return requests === undefined ? 'a socket writes in an unknown way' : undefined;
 }
 
-/** Writes text, now or as soon as the peer takes it. False where it cannot be. */
+/** Writes text, now or as soon as the peer reads. Returns false if that is not possible. */
 export function writeText(client: Handle, { Write }: Requests, text: string): boolean {
   const written = client.writeLatin1String(Write === undefined ? null : toRequest(Write, ignore), text);
   if (typeof written === 'number') return written === 0;
@@ -211,7 +213,7 @@ export function writeText(client: Handle, { Write }: Requests, text: string): bo
   return true;
 }
 
-/** `oncomplete` is called once it is done, or has failed. */
+/** `oncomplete` is called when it is complete, or has failed. */
 export function toRequest(Kind: new () => Request, oncomplete: Request['oncomplete']): Request {
   const request = new Kind();
   request.oncomplete = oncomplete;

@@ -5,7 +5,7 @@ import type { SecureSocket } from '../connection/secure-socket.js';
 import type { Disconnected } from '../connection/server-connection.js';
 import type { ConnectListener, Endpoint } from '../server/endpoint.js';
 
-/** What the adapter needs of `SecureWsRuntime`. */
+/** The functions of `SecureWsRuntime` that the adapter calls. */
 interface AdapterRuntime {
   readonly settings: Settings;
   prepare(): unknown;
@@ -15,17 +15,20 @@ interface AdapterRuntime {
   close(): Promise<void>;
 }
 
-/** Nest's view of this library: gateways in, their servers and connections out. The module registers it. */
+/**
+ * The WebSocket adapter of this library for Nest: it creates servers for gateways, and passes their connections to
+ * Nest. Registered by the module.
+ */
 export class SecureWsAdapter implements WebSocketAdapter<WebSocketServer, SecureSocket, object> {
   /** @hidden */
   constructor(private readonly runtime: AdapterRuntime) {}
 
-  /** Every setting of the application, resolved and frozen. Throws `ConfigurationError` where they are wrong. */
+  /** Every setting of the application, resolved and frozen. Throws a `ConfigurationError` if settings are invalid. */
   get settings(): Settings {
     return this.runtime.settings;
   }
 
-  /** The first that Nest does with an adapter, before it looks at any gateway: the moment to prepare them. */
+  /** Nest's first call to an adapter, before it processes any gateway: gateways are prepared here. */
   set forceCloseConnections(_force: boolean) {
     this.runtime.prepare();
   }

@@ -7,21 +7,23 @@ import type { Settings } from '../config/settings.js';
 import type { SecureWsBroadcaster } from '../dispatch/broadcaster.js';
 import type { ServerContext } from '../server/server-context.js';
 
-/** What an application gives its cluster. */
+/** The functions that an application provides to its cluster. */
 export interface ClusterParts {
   readonly settings: Settings;
   readonly context: ServerContext;
   readonly broadcaster: SecureWsBroadcaster;
   readonly bans: SecureWsBans;
-  /** One sentence for each change of state. */
+  /** Writes one log line for each change of state. */
   log(sentence: string, status: ClusterState['status']): void;
 }
 
-/** Whether the settings make the process one of several. */
+/** Whether the settings configure a cluster. */
 export const isClustered = ({ cluster }: Settings): boolean =>
   [cluster.url, cluster.client, cluster.store].some((each) => each !== undefined);
 
-/** This application as one process of a cluster, not joined yet. Throws where ioredis is needed and missing. */
+/**
+ * Creates this application's member of the cluster, which has not joined yet. Throws if ioredis is needed and missing.
+ */
 export async function createClusterNode(parts: ClusterParts): Promise<ClusterNode> {
   const { settings, context, broadcaster, bans, log } = parts;
   const { url, client, store, bus, ...options } = settings.cluster;
@@ -61,7 +63,7 @@ export async function createClusterNode(parts: ClusterParts): Promise<ClusterNod
   return node;
 }
 
-/** Bans of this application are those of all others. */
+/** Connects the bans of this application with those of the other processes. */
 export const sharedBansOf = (node: ClusterNode) => ({
   banned: (ban: Ban) => node.ban(storedBan(ban)),
   unbanned: (id: string) => node.unban(id),

@@ -12,13 +12,13 @@ import type { SecureGatewayOptions, SecurePortOptions } from '../config/settings
 import type { SecureSocket } from '../connection/secure-socket.js';
 import { requireModule } from './required-module.js';
 
-/** Keys under which decorators leave what the module reads. */
+/** Metadata keys of the decorators, which the module reads. */
 export const ADMISSION_GUARDS = 'nest-secure-ws:admission-guards';
 export const MESSAGE_RATE = 'nest-secure-ws:message-rate';
 
 /**
- * A `@WebSocketGateway()` whose options are those of this library, checked at start. With a port it listens there by
- * itself and may have TLS and a host of its own; without one it shares the application's port.
+ * A `@WebSocketGateway()` with the options of this library, which are checked at start. With a port, the gateway gets a
+ * dedicated port, which can have its own TLS and host; without one it shares the application's port.
  *
  * @example
  * ```ts
@@ -43,9 +43,9 @@ export function SecureGateway(
 }
 
 /**
- * Guards that decide before the upgrade, in order, behind those of `forRoot({ guards })`: classes (resolved through
- * dependency injection), instances or functions; Nest's own `CanActivate` guards too. `beforeBuiltIn(guard)` runs before
- * the library's own checks.
+ * Guards that decide before the upgrade, in order, after those of `forRoot({ guards })`: classes (resolved through
+ * dependency injection), instances or functions, and Nest guards (`CanActivate`). `beforeBuiltIn(guard)` runs before
+ * the built-in checks.
  */
 export const UseAdmissionGuards =
   (...guards: GuardLike[]): ClassDecorator =>
@@ -54,7 +54,10 @@ export const UseAdmissionGuards =
     requireModule(target);
   };
 
-/** Messages of one connection that this handler takes, such as `'5/1s'`; one more gets an `exception`. */
+/**
+ * Maximum rate of messages of one connection for this handler, such as `'5/1s'`; one more is answered with an
+ * `exception` event.
+ */
 export const MessageRate =
   (rate: Rate): MethodDecorator =>
   (prototype, method, descriptor) => {
@@ -62,22 +65,22 @@ export const MessageRate =
     requireModule(prototype.constructor);
   };
 
-/** Pipes of a parameter. The types of Nest 11 and 12 say it differently: they are named here. */
+/** Pipes of a parameter. The types of Nest 11 and 12 declare them differently, so they are declared here. */
 export type Pipes = readonly (PipeTransform | Type<PipeTransform>)[];
 
 const clientOf = (context: ExecutionContext): SecureSocket => context.switchToWs().getClient<SecureSocket>();
 
-/** The peer's principal, as an admission guard named it. */
+/** The peer's principal, as an admission guard returned it. */
 export const Principal: (...pipes: Pipes) => ParameterDecorator = createParamDecorator(
   (_: unknown, context: ExecutionContext): unknown => clientOf(context).principal,
 );
 
-/** The client's address: behind a trusted proxy the one that the proxy saw. */
+/** The client's address; behind a trusted proxy, the address that the proxy reported. */
 export const ClientIp: (...pipes: Pipes) => ParameterDecorator = createParamDecorator(
   (_: unknown, context: ExecutionContext): string => clientOf(context).ip,
 );
 
-/** A parameter of the gateway's path, decoded: `@PathParam('id')` of `/rooms/:id`. Without a name: all of them. */
+/** A decoded parameter of the gateway's path: `@PathParam('id')` of `/rooms/:id`. Without a name: all parameters. */
 export const PathParam: (name?: string, ...pipes: Pipes) => ParameterDecorator = createParamDecorator(
   (name: string | undefined, context: ExecutionContext): unknown => {
     const { params } = clientOf(context);

@@ -12,7 +12,7 @@ type Method = (this: unknown, ...args: unknown[]) => unknown;
 
 const LAST_RESORT = new LastResortFilter();
 
-/** Puts our filter behind those of the application, and catches what those throw or reject with. */
+/** Adds this library's filter after those of the application, and catches errors that those throw or reject with. */
 export function wrapFilters(gateway: GatewayType, { injectables }: NestModule): void {
   const own = filtersOf(gateway);
   const methods = [...methodsOf(gateway.prototype as object)].map(([, method]) => method);
@@ -50,12 +50,12 @@ const filterCatch = (original: Method): Method =>
         sendException(client as SecureSocket, UNKNOWN_ERROR);
       },
     );
-    // A gateway that could not be made for this connection: no hook will ever settle.
+    // A gateway could not be created for this connection, so its hooks never settle.
     if (isOfConnection(host)) connection.hookFailed(exception, requestValuesOf(host.getArgByIndex(1)));
     return result;
   };
 
-/** What Nest's own filter has inside, protected by its types. */
+/** Protected members of Nest's own filter. */
 interface BaseFilter {
   readonly options: { includeCause?: boolean; causeFactory?: (pattern: unknown, data: unknown) => unknown };
   handleError?: HandleError;
@@ -64,13 +64,12 @@ interface BaseFilter {
 type HandleError = (first: unknown, second: unknown, cause?: { pattern: unknown; data: unknown }) => void;
 
 const BASE = BaseWsExceptionFilter.prototype as unknown as BaseFilter;
-/** Its `causeFactory` where the application gives none. */
+/** The default `causeFactory` of Nest's filter. */
 const DEFAULT_FACTORY = String((new BaseWsExceptionFilter() as unknown as BaseFilter).options.causeFactory);
 
 /**
- * A filter that extends Nest's own would repeat what the client has sent as the `cause`: it does so only where the
- * application asks for it. Errors that it does not know go to the log as ours do, instead of unescaped and without
- * bounds.
+ * A filter that extends Nest's own would repeat the client's message as the `cause`: it does so only if the application
+ * has enabled it. Unknown errors are logged like those of this library, escaped and truncated.
  */
 function wrapBaseFilter(filter: BaseWsExceptionFilter): void {
   const base = filter as unknown as BaseFilter;
@@ -96,7 +95,7 @@ function wrapBaseFilter(filter: BaseWsExceptionFilter): void {
   );
 }
 
-/** Nest 11 only calls `emit` of the client, which sends nothing: what Nest 12 does. */
+/** Nest 11 only calls `emit` of the client, which sends nothing; this does what Nest 12 does. */
 const sendsError =
   ({ options }: BaseFilter) =>
   (original: Method): Method =>
@@ -111,9 +110,9 @@ const sendsError =
     };
 
 /**
- * Nest fills the option in where it was left out, with `true`: whether the application has set it is seen by a
- * `causeFactory` of its own, by a class that names the option, and by Nest's class itself being used as a filter, for
- * which there is no other reason here.
+ * Nest sets the option to `true` if it is left out. The application has set it itself if it passes a `causeFactory` of
+ * its own, if its class names the option, or if it uses Nest's class itself as a filter, which has no other purpose
+ * here.
  */
 function asksForCause(filter: BaseWsExceptionFilter): boolean {
   const { includeCause, causeFactory } = (filter as unknown as BaseFilter).options;

@@ -22,12 +22,12 @@ import { Router } from '../handshake/router.js';
 import { tlsProblems } from '../server/tls-files.js';
 import { ADMISSION_GUARDS, MESSAGE_RATE } from './decorators.js';
 
-/** A gateway as Nest knows it. */
+/** A gateway in Nest's container. */
 export interface Gateway {
   readonly wrapper: ProviderWrapper;
   readonly type: GatewayType;
   readonly module: NestModule;
-  /** 0: the application's. */
+  /** 0 is the application's port. */
   readonly port: number;
   readonly options: SecureGatewayOptions;
 }
@@ -35,11 +35,11 @@ export interface Gateway {
 /** The gateways of one path of one port. */
 export interface EndpointPlan {
   readonly gateways: readonly Gateway[];
-  /** Paths of the options that they give. */
+  /** Paths of the options that they set. */
   readonly own: readonly string[];
   readonly settings: GatewaySettings;
   readonly traits: (event: unknown) => HandlerTraits | undefined;
-  /** A gateway of a dedicated port named no path: it serves every one that no other gateway has. */
+  /** Whether a gateway of a dedicated port has no path: it serves every path that no other gateway has. */
   readonly isCatchAll: boolean;
 }
 
@@ -58,7 +58,7 @@ export interface ForeignPlan {
   readonly settings: GatewaySettings;
 }
 
-/** Every gateway of every module. */
+/** Finds the gateways of all modules. */
 export function findGateways(modules: ModulesContainer): Gateway[] {
   const found: Gateway[] = [];
   for (const module of modules.values()) {
@@ -78,7 +78,7 @@ export function findGateways(modules: ModulesContainer): Gateway[] {
   return found;
 }
 
-/** Sorts gateways by port and path, with their settings. Problems are collected. */
+/** Groups gateways by port and path, with their settings. Problems are collected. */
 export function planListeners(
   gateways: readonly Gateway[],
   app: Settings,
@@ -128,7 +128,7 @@ export function planListeners(
   });
 }
 
-/** Patterns that are none, and those that match the same paths. */
+/** Reports invalid patterns, and patterns that match the same paths. */
 function routeProblems(
   paths: ReadonlyMap<string, readonly Gateway[]>,
   port: number,
@@ -147,7 +147,7 @@ function routeProblems(
   return [...ofGateways, ...ofOthers];
 }
 
-/** Makes a path of another library known; answers what is wrong with it. */
+/** Adds a path of another library; returns an error text if it is invalid. */
 export function addForeign<T>(router: Router<T>, { path, isPrefix }: ForeignPlan, value: T): string | undefined {
   if (!isPrefix) return router.add(path, value);
   if (path.endsWith('/')) return router.addPrefix(path, value);
@@ -156,7 +156,7 @@ export function addForeign<T>(router: Router<T>, { path, isPrefix }: ForeignPlan
 
 const FOREIGN_KEYS: ReadonlySet<string> = new Set(['path', 'prefix', 'guards', 'connections']);
 
-/** The entries of `foreign`, with their settings. Problems are collected. */
+/** Reads the entries of `foreign` and their settings. Problems are collected. */
 function planForeign(app: Settings, problems: string[]): ForeignPlan[] {
   return (app.foreign ?? []).flatMap((entry, index) => {
     const where = `foreign[${index}]`;
@@ -179,7 +179,7 @@ function planForeign(app: Settings, problems: string[]): ForeignPlan[] {
   });
 }
 
-/** As with Nest's own adapter, a port where a gateway names no path serves any. */
+/** On a dedicated port without a path every path is served, as with Nest's own adapter. */
 const isCatchAll = (port: number, gateways: readonly Gateway[]): boolean =>
   port !== 0 && gateways.some(({ options }) => !options.path);
 
@@ -188,7 +188,7 @@ const portProblems = (port: unknown, gateways: readonly Gateway[]): string[] =>
     ? []
     : gateways.map(({ type }) => `the port of ${type.name}: ${printable(port)} is not a port from 0 to 65535`);
 
-/** Values that are wrong were reported already: settings are made of what is right. */
+/** Invalid values were already reported; the settings are built from the valid ones. */
 function resolveSettings(
   app: Settings,
   reading: Omit<GatewayReading, 'problems'>,
@@ -197,13 +197,13 @@ function resolveSettings(
   return settingsOf(app, problems.length === 0 ? reading : { ...reading, own: new Map() });
 }
 
-/** What a gateway says about its port: all gateways of the port share it. */
+/** The options that belong to the port, which all its gateways share. */
 function portOptionsOf(reading: GatewayReading): GatewayReading {
   const own = new Map([...reading.own].filter(([path]) => rowAt(path)!.row.scope === 'p' || path === 'listen.host'));
   return { ...reading, own };
 }
 
-/** Guards add up; everything else must not contradict itself. */
+/** Guards of several gateways are combined; all other options must not contradict each other. */
 function mergeReadings(
   readings: readonly (readonly [Gateway, GatewayReading])[],
   place: string,
@@ -234,7 +234,7 @@ export const guardsOf = ({ type, options }: Gateway): readonly GuardLike[] => [
   ...((Reflect.getMetadata(ADMISSION_GUARDS, type) as GuardLike[] | undefined) ?? []),
 ];
 
-/** What the handlers of an event have in common over the gateways of a path. */
+/** The properties of an event's handlers over all gateways of a path. */
 function traitsOf(gateways: readonly Gateway[], config: ApplicationConfig, problems: string[]): EndpointPlan['traits'] {
   const everywhere = config.getGlobalInterceptors().length > 0 || config.getGlobalRequestInterceptors().length > 0;
   const traits = new Map<unknown, HandlerTraits>();
@@ -256,13 +256,13 @@ function traitsOf(gateways: readonly Gateway[], config: ApplicationConfig, probl
 
 type Method = (...args: never[]) => unknown;
 
-/** The methods of a gateway that handle messages, inherited ones too. */
+/** The methods of a gateway that handle messages, including inherited ones. */
 const messageHandlers = (prototype: object): Method[] =>
   [...methodsOf(prototype)]
     .map(([, method]) => method)
     .filter((method) => Reflect.getMetadata(MESSAGE_MAPPING_METADATA, method) !== undefined);
 
-/** Methods by name, nearest first. */
+/** Methods by name, the most derived class first. */
 export function methodsOf(prototype: object): Map<string, Method> {
   const methods = new Map<string, Method>();
   for (

@@ -14,13 +14,13 @@ import { CallContext, isNestError, type NestModule, scopeOf } from '../compat/ne
 import type { GuardClass, GuardLike, PlainGuard } from '../config/code-types.js';
 import { type GuardRequest, requestOf, responseOf } from '../handshake/guard-request.js';
 
-/** The guards of an endpoint as they are called: those before the built-in ones, and those behind. */
+/** The resolved guards of an endpoint: those that run before the built-in checks, and those that run after them. */
 export interface ResolvedGuards {
   readonly early: readonly AdmissionGuardFunction[];
   readonly guards: readonly AdmissionGuardFunction[];
 }
 
-/** Guards as written to guards as called: classes through dependency injection, each once per module. */
+/** Resolves guards: classes are created by dependency injection, once per module. */
 export class GuardResolver {
   private readonly made = new Map<NestModule, Map<GuardClass, unknown>>();
   private readonly prepared = new Set<unknown>();
@@ -47,14 +47,16 @@ export class GuardResolver {
     return called;
   }
 
-  /** Several gateways may have the same guard. */
+  /** Several gateways may use the same guard. */
   private async prepare(guard: AdmissionGuard): Promise<void> {
     if (typeof guard.prepare !== 'function' || this.prepared.has(guard)) return;
     this.prepared.add(guard);
     await guard.prepare();
   }
 
-  /** The gateway's module's own provider, else anybody's, else one made there. */
+  /**
+   * Uses the provider of the gateway's module, else one of any other module, else creates one in the gateway's module.
+   */
   private async instantiate(type: GuardClass, module: NestModule): Promise<unknown> {
     const moduleRef = module.getProviderByKey<ModuleRef>(ModuleRef)?.instance as ModuleRef;
     try {
@@ -74,16 +76,18 @@ export class GuardResolver {
   }
 }
 
-/** What Nest says of classes of a scope of their own, and of those that depend on one. */
+/** The errors of Nest for classes with a scope, and for classes that depend on one. */
 const isScopeError = (error: unknown): boolean =>
   isNestError(error, 'InvalidClassScopeException', 'RequestScopedCreateException');
 
 const scopeError = (type: GuardClass, module: NestModule): Error =>
   new Error(
-    `The admission guard ${type.name} of ${module.name} is request-scoped or transient, or depends on a provider that is: it runs before there is a request in Nest's sense, so it must be a singleton of singletons`,
+    `The admission guard ${type.name} of ${module.name} is request-scoped or transient, or depends on a provider that is: it runs before Nest creates a request, so the guard and its dependencies must be singletons`,
   );
 
-/** A class with the method may be a compiled one; one that sets it in its constructor is known by its text only. */
+/**
+ * A class is recognised by a method of its prototype, or, if it sets the method in its constructor, by its source text.
+ */
 const isGuardClass = (guard: PlainGuard): guard is GuardClass => {
   if (typeof guard !== 'function') return false;
   const { prototype } = guard as { prototype?: Partial<AdmissionGuard & CanActivate> };
@@ -107,7 +111,7 @@ function toFunction(instance: unknown, gateway: GatewayType): AdmissionGuardFunc
   if (typeof guard?.admit === 'function') return (attempt) => guard.admit!(attempt);
   if (typeof guard?.canActivate === 'function') return (attempt) => activate(guard as CanActivate, attempt, gateway);
   throw new TypeError(
-    `${guard?.constructor?.name ?? String(instance)} is no guard: it has neither admit() nor canActivate()`,
+    `${guard?.constructor?.name ?? String(instance)} is not a guard: it has neither admit() nor canActivate()`,
   );
 }
 
@@ -115,14 +119,16 @@ function toFunction(instance: unknown, gateway: GatewayType): AdmissionGuardFunc
 const named = (guard: AdmissionGuardFunction, instance: unknown): AdmissionGuardFunction =>
   Object.defineProperty(guard, 'name', { value: (instance as object).constructor?.name ?? 'guard' });
 
-/** One of Nest's own guards, over the upgrade request: what it leaves as `request.user` becomes the principal. */
+/**
+ * Adapts a Nest guard, which reads the upgrade request; the value that it sets as `request.user` becomes the principal.
+ */
 function activate(guard: CanActivate, attempt: UpgradeAttempt, gateway: GatewayType): Awaitable<Admission | boolean> {
   const request = requestOf(attempt);
   const context = new CallContext([request, responseOf(attempt), noNext], gateway, admit);
   return admissionOf(request, guard.canActivate(context), attempt);
 }
 
-/** As Nest judges a guard's answer: a promise or an observable is waited for, also one in the other. */
+/** Interprets a guard's result as Nest does: a promise or an observable is awaited, also if nested. */
 function admissionOf(request: GuardRequest, answer: unknown, attempt: UpgradeAttempt): Awaitable<Admission | boolean> {
   const judge = (settled: unknown) => admissionOf(request, settled, attempt);
   if (isThenable(answer)) return Promise.resolve(answer).then(judge);
@@ -130,14 +136,14 @@ function admissionOf(request: GuardRequest, answer: unknown, attempt: UpgradeAtt
   return answer ? request.user === undefined || allow({ principal: request.user }) : false;
 }
 
-/** What `getHandler()` answers: there is no handler before the 101. */
+/** The result of `getHandler()`: there is no handler before the 101. */
 function admit(): void {}
 
 function noNext(): never {
-  throw new Error('There is nothing behind an admission guard: return true or false');
+  throw new Error('There is no handler after an admission guard: return true or false');
 }
 
-/** Its last value; `false` where there is none. Unsubscribed from when the attempt is over. */
+/** The last value of an observable, or `false` if there is none. Unsubscribes when the attempt ends. */
 const lastOf = (observable: { subscribe(observer: object): unknown }, signal: AbortSignal): Promise<unknown> =>
   new Promise((resolve, reject) => {
     let last: unknown = false;
@@ -150,7 +156,7 @@ const lastOf = (observable: { subscribe(observer: object): unknown }, signal: Ab
       try {
         subscription?.unsubscribe?.();
       } catch (error) {
-        // Too late to be heard, where the attempt has been decided: what an abandoned guard throws is of no interest.
+        // The attempt was already decided: errors of an abandoned guard are ignored.
         reject(error);
       }
     };

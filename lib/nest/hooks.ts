@@ -6,16 +6,18 @@ import type { Telemetry } from '../telemetry/events.js';
 import { requestValuesOf } from '../telemetry/redact.js';
 
 /**
- * Nest drops the promises of lifecycle hooks and of exception filters, so that a rejection in one of them would end
- * the process. They are wrapped on the instances, not on their classes: `super` calls what it always did, and two
- * applications that share a class do not meet.
+ * Nest drops the promises of lifecycle hooks and of exception filters, so a rejection in one of them would end the
+ * process. They are wrapped on the instances, not on their classes, so that `super` is unaffected, and two applications
+ * can share a class.
  */
 const WRAPPED = Symbol('nest-secure-ws.wrapped');
 
 type Method = ((this: unknown, ...args: unknown[]) => unknown) & { [WRAPPED]?: true };
 type Methods = Record<string, Method | undefined>;
 
-/** Makes a gateway's hooks known to its connections; Nest calls those of a request-scoped one in any case. */
+/**
+ * Makes a gateway's hooks known to its connections, because Nest calls those of a request-scoped gateway in any case.
+ */
 export function wrapHooks(wrapper: ProviderWrapper, telemetry: Telemetry): void {
   const always = !wrapper.isDependencyTreeStatic();
   eachInstance(wrapper, (instance) => {
@@ -25,11 +27,11 @@ export function wrapHooks(wrapper: ProviderWrapper, telemetry: Telemetry): void 
   });
 }
 
-/** Whether connections wait for a hook of this gateway's. */
+/** Whether connections wait for a hook of this gateway. */
 export const hasConnectionHook = ({ instance }: ProviderWrapper): boolean =>
   (instance as Methods | undefined)?.['handleConnection']?.[WRAPPED] === true;
 
-/** Shows the instance there is, and where each request gets its own, those that will be. */
+/** Calls `look` with the existing instance, and, for a request-scoped provider, with each later one. */
 export function eachInstance(wrapper: ProviderWrapper, prepare: (instance: object) => void): void {
   const lookUp = wrapper.getInstanceByContextId.bind(wrapper);
   const prepared = (host: ReturnType<typeof lookUp>) => {
@@ -40,20 +42,20 @@ export function eachInstance(wrapper: ProviderWrapper, prepare: (instance: objec
   if (!wrapper.isDependencyTreeStatic()) wrapper.getInstanceByContextId = (...args) => prepared(lookUp(...args));
 }
 
-/** Puts `wrapper` around a method of one instance, once; with `always` also where it has none. */
+/** Wraps a method of one instance, once; with `always` even if the instance does not have it. */
 export function wrap(holder: object, name: string, wrapper: (original: Method) => Method, always = false): void {
   const original = (holder as Methods)[name];
   if (original === undefined ? !always : original[WRAPPED]) return;
   const wrapped = wrapper(original ?? (() => undefined));
-  // What decorators have said of the method is found by its prototype chain.
+  // Metadata of decorators on the method is found through its prototype chain.
   if (original !== undefined) Object.setPrototypeOf(wrapped, original);
   Object.defineProperty(wrapped, WRAPPED, { value: true });
   Object.defineProperty(holder, name, { value: wrapped, configurable: true, writable: true, enumerable: false });
 }
 
 /**
- * Runs code of the application's, and calls `done` or `failed` once: at once, or when what it has promised has settled.
- * Never throws; answers a promise of the end where it is still to come.
+ * Runs code of the application, and calls `done` or `failed` once: at once, or when its promise has settled. Never
+ * throws; returns a promise of the end if it is asynchronous.
  */
 export function observe(action: () => unknown, done: () => void, failed: (error: unknown) => void): unknown {
   let result: unknown;
@@ -75,7 +77,10 @@ export function observe(action: () => unknown, done: () => void, failed: (error:
 
 const nothing = (): void => undefined;
 
-/** Has every `onModuleDestroy` of an application wait for `first`, for a Nest that calls nothing before them. */
+/**
+ * Makes every `onModuleDestroy` of an application wait for `first`, for versions of Nest that call nothing before these
+ * hooks.
+ */
 export function beforeDestroyHooks(modules: Iterable<NestModule>, first: () => Promise<void>): void {
   for (const { providers, controllers, injectables } of modules)
     for (const { instance } of [...providers.values(), ...controllers.values(), ...injectables.values()]) {
@@ -92,7 +97,7 @@ export function beforeDestroyHooks(modules: Iterable<NestModule>, first: () => P
     }
 }
 
-/** Nest has made the gateway's server. */
+/** Called when Nest has created the gateway's server. */
 const initHook =
   (telemetry: Telemetry) =>
   (original: Method): Method =>
@@ -104,7 +109,7 @@ const initHook =
       );
     };
 
-/** The connection is told when the hook has settled; what it rejects with ends there. */
+/** Notifies the connection when the hook has settled; a rejection is handled here. */
 const connectionHook = (original: Method): Method =>
   function (this: unknown, ...args: unknown[]) {
     const [client] = args;
@@ -125,14 +130,14 @@ const connectionHook = (original: Method): Method =>
     );
   };
 
-/** Runs after every `handleConnection` has settled; what it rejects with ends here. */
+/** Runs after every `handleConnection` has settled; a rejection is handled here. */
 const disconnectHook = (original: Method): Method =>
   function (this: unknown, ...args: unknown[]) {
     const [client] = args;
     if (!(client instanceof SecureSocket)) return original.apply(this, args);
     const { connection } = client;
     const { telemetry, path } = connection.context;
-    // Nest 11 does not say why.
+    // Nest 11 does not pass the reason.
     const all = args.length > 1 ? args : [client, connection.dispatch.closeCode];
     const run = (): unknown => runInFork(connection.peer.asyncContext, original, this, ...all);
     connection.whenReady(() => observe(run, nothing, (error) => telemetry.fault('handleDisconnect', error, path)));

@@ -6,10 +6,10 @@ import type { SecureWsOptions } from '../config/settings.js';
 import { ApplicationPlan } from './application-plan.js';
 import { MODULE_OPTIONS_TOKEN } from './module-definition.js';
 
-/** Stands for the adapter where Nest only looks at an application: it is asked for nothing. */
+/** A stand-in for the adapter in Nest's preview mode, in which nothing is called on it. */
 class PreviewAdapter implements WebSocketAdapter {
   create(): never {
-    throw new Error('The WebSocket adapter of SecureWsModule was not made');
+    throw new Error('The WebSocket adapter of SecureWsModule was not created');
   }
   bindClientConnect(): void {}
   bindMessageHandlers(): void {}
@@ -18,8 +18,8 @@ class PreviewAdapter implements WebSocketAdapter {
 }
 
 /**
- * In preview mode Nest makes no provider of an application, `SecureWsModule` included, and looks for a WebSocket adapter
- * all the same; where there is none, it ends the process. This part of `SecureWsModule` is made then too.
+ * In preview mode Nest creates no providers, not even `SecureWsModule`, but still looks for a WebSocket adapter, and
+ * ends the process if there is none. This provider is created in preview mode, too.
  */
 @Module({})
 export class SecureWsPreview implements OnModuleInit {

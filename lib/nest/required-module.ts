@@ -2,23 +2,26 @@ import { WebSocketServer as ServerProperty } from '@nestjs/websockets';
 import { WebSocketServer } from 'ws';
 import { catchRejections } from '../compat/listeners.js';
 
-/** Marks the servers of `SecureWsModule`, whichever copy of this package made them. */
+/** Marks the servers of `SecureWsModule`, of any copy of this package. */
 const PROTECTED = Symbol.for('nest-secure-ws.protected');
 
-/** A server of which Nest's gateways know; it listens to nothing itself. `failed` is told what its listeners reject with. */
+/**
+ * A server for Nest's gateways; it does not listen itself. `failed` is called with errors that its listeners reject
+ * with.
+ */
 export function protectedServer(failed: (error: unknown) => void): WebSocketServer {
   const server = new WebSocketServer({ noServer: true, clientTracking: true });
   catchRejections(server, failed);
   return Object.defineProperty(server, PROTECTED, { value: true });
 }
 
-/** Where Nest puts the server of a gateway, as where a `@WebSocketServer()` stands. */
+/** The property in which Nest stores the server of a gateway, as for `@WebSocketServer()`. */
 const PROPERTY = 'secureWsServer';
 
 /**
- * Makes a gateway refuse every server that is not one of `SecureWsModule`'s: what this package's decorators ask for would
- * not hold there, and nobody would notice. Nest hands a gateway its server when the application starts, before any
- * connection comes, whatever adapter it has.
+ * Makes a gateway refuse every server that does not belong to `SecureWsModule`, because there the decorators of this
+ * package would silently have no effect. Nest assigns the server when the application starts, before any connection,
+ * with every adapter.
  */
 export function requireModule(gateway: { readonly prototype: object; readonly name: string }): void {
   const { prototype } = gateway;
@@ -31,7 +34,7 @@ export function requireModule(gateway: { readonly prototype: object; readonly na
     set(this: object, server: unknown) {
       if (typeof server !== 'object' || server === null || PROTECTED in server) return;
       throw new Error(
-        `Another WebSocket adapter than that of SecureWsModule serves ${this.constructor.name || gateway.name}, whose decorators of nest-secure-ws would not hold: add SecureWsModule.forRoot() to the imports of a module of this application, and remove app.useWebSocketAdapter()`,
+        `Another WebSocket adapter than that of SecureWsModule serves ${this.constructor.name || gateway.name}, so its decorators of nest-secure-ws would have no effect: add SecureWsModule.forRoot() to the imports of a module of this application, and remove app.useWebSocketAdapter()`,
       );
     },
   });

@@ -46,7 +46,10 @@ import { hasConnectionHook, wrapHooks } from './hooks.js';
 import { MODULE_OPTIONS_TOKEN } from './module-definition.js';
 import { protectedServer } from './required-module.js';
 
-/** What one application has of this library, made when it is first needed: the settings, the listeners, the connections. */
+/**
+ * The state of this library in one application: settings, listeners and connections. It is created when it is first
+ * needed.
+ */
 @Injectable()
 export class SecureWsRuntime implements Audiences, BanContext {
   private readonly logger = new Logger('SecureWs');
@@ -85,38 +88,38 @@ export class SecureWsRuntime implements Audiences, BanContext {
 
   private readonly listenerFailed = (error: unknown): void => this.telemetry.fault('socket', error);
 
-  /** All settings. Throws `ConfigurationError` with everything that is wrong. */
+  /** All settings. Throws a `ConfigurationError` with all problems. */
   get settings(): Settings {
     return this.plan.settings;
   }
 
-  /** Tells `subscriber` of what happens from now on. */
+  /** Subscribes to events. */
   subscribe(subscriber: Partial<Subscriber>): void {
     this.telemetry.subscribe(subscriber);
   }
 
-  /** What the listeners of this application share. */
+  /** The context that the listeners of this application share. */
   get server(): ServerContext {
     return this.serverContext();
   }
 
-  /** Every endpoint that there is. */
+  /** All endpoints. */
   get endpoints(): Endpoint[] {
     return [...this.listeners.values()].flatMap((listener) => [...listener.endpoints.values()]);
   }
 
-  /** Who is kept out of this process. */
+  /** The bans of this process. */
   get bans(): BanList {
     this.banList ??= new BanList(this.settings.bans.max);
     return this.banList;
   }
 
-  /** The other processes of the cluster, where there is one. */
+  /** The cluster, if there is one. */
   get others(): ClusterNode | undefined {
     return this.node;
   }
 
-  /** Tells the other processes of bans. */
+  /** Publishes bans to the other processes. */
   get shared(): BanContext['shared'] {
     return this.node && sharedBansOf(this.node);
   }
@@ -126,7 +129,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
     return this.broadcasterInstance;
   }
 
-  /** Tickets of this process, or of all that are one cluster. */
+  /** The tickets of this process, or of the cluster. */
   get tickets(): TicketStore {
     const store = (): TicketStore => {
       if (this.node === undefined) return this.memoryTickets;
@@ -147,7 +150,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
     return this.context?.users.of(userKey) ?? [];
   }
 
-  /** Checks the settings and the gateways, and makes the gateways' hooks and filters known to us. Idempotent. */
+  /** Checks the settings and the gateways, and wraps the gateways' hooks and filters. Idempotent. */
   prepare(): ListenerPlan[] {
     if (this.plans !== undefined) return this.plans;
     const { gateways, plans, problems, warnings } = this.plan.check();
@@ -164,7 +167,10 @@ export class SecureWsRuntime implements Audiences, BanContext {
     return plans;
   }
 
-  /** The server of a path of a port; gateways that name both alike share it. Listens to nothing yet. */
+  /**
+   * Reads the settings and the gateways, and collects all problems: it has no side effects and does not throw because
+   * of them.
+   */
   serverFor(number: number, path: string | undefined): WebSocketServer {
     const plan = this.prepare().find(({ port }) => port === number);
     const name = normalisePath(path);
@@ -172,7 +178,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
     if (plan === undefined || endpointPlan === undefined)
       throw new Error(`no gateway is known at port ${number}, path ${name}`);
     const listener = this.listenerFor(plan);
-    // An application without HTTP, such as a microservice: nobody will ever come.
+    // An application without HTTP, such as a microservice, gets no connections.
     if (listener === undefined) return protectedServer(this.listenerFailed);
     let endpoint = listener.endpoints.get(name);
     if (endpoint === undefined)
@@ -184,7 +190,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
     return this.endpoints.find((endpoint) => endpoint.server === server);
   }
 
-  /** Resolves guards, then listens. Rejects when a port cannot be listened on. */
+  /** Resolves guards, then listens. Rejects if a port cannot be opened. */
   async start(): Promise<void> {
     this.prepare();
     const common = this.settings.guards ?? [];
@@ -202,7 +208,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
     for (const listener of this.listeners.values()) if (listener instanceof DedicatedListener) await listener.listen();
   }
 
-  /** Becomes one process of a cluster, where the settings say so. Rejects where ioredis is needed and missing. */
+  /** Joins the cluster if the settings configure one. Rejects if ioredis is needed and missing. */
   private async joinCluster(): Promise<void> {
     if (this.node !== undefined || !isClustered(this.settings)) return;
     this.node = await createClusterNode({
@@ -218,7 +224,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
     await node.start();
   }
 
-  /** Other libraries' upgrades are judged from now on; nothing listens yet. */
+  /** Whether gateways use this library's adapter, and not another one. */
   private async startForeign(): Promise<void> {
     const plan = this.prepare().find(({ foreign }) => foreign.length > 0);
     const listener = plan && this.listenerFor(plan);
@@ -241,27 +247,27 @@ export class SecureWsRuntime implements Audiences, BanContext {
     }
   }
 
-  /** Where guards that belong to no gateway find what they depend on: the module that imports this library. */
+  /** The module that provides the dependencies of guards without a gateway: the one that imports this library. */
   private importingModule(): NestModule {
     const modules = [...this.modules.values()] as NestModule[];
     const own = modules.find(({ providers }) => providers.has(SecureWsRuntime));
     return modules.find(({ imports }) => own !== undefined && imports.has(own as never)) ?? own!;
   }
 
-  /** The outbound client with these settings; it tells the log when it tries again. */
+  /** The outbound client with these settings; it logs reconnects. */
   connector(): SecureWsConnector {
     return new SecureWsConnector(
       () => this.settings,
       ({ url, delay, error }) =>
         this.logger.log(
           line(
-            `${url} is gone (${(error as Error | undefined)?.message ?? 'closed'}), trying again in ${Math.round(delay)} ms`,
+            `${url} is disconnected (${(error as Error | undefined)?.message ?? 'closed'}), reconnecting in ${Math.round(delay)} ms`,
           ),
         ),
     );
   }
 
-  /** The earliest moment of a shutdown. */
+  /** The earliest step of a shutdown. */
   drain(): Promise<void> {
     this.drained ??= this.context === undefined ? Promise.resolve() : drain(this.context, [...this.listeners.values()]);
     return this.drained;

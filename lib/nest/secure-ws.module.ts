@@ -21,7 +21,7 @@ import { ConfigurableModuleClass, type SecureWsModuleAsyncOptions } from './modu
 import { SecureWsPreview } from './preview.js';
 import { SecureWsRuntime } from './runtime.js';
 
-/** Importing it protects every gateway of the application. Global; import it once. */
+/** The module of this library: importing it protects every gateway of the application. It is global; import it once. */
 @Module({
   imports: [SecureWsPreview],
   providers: [
@@ -84,34 +84,34 @@ export class SecureWsModule
     config.setIoAdapter(adapter);
   }
 
-  /** Options here win over the environment. Every setting is optional. */
+  /** Options here take precedence over the environment. Every setting is optional. */
   static override forRoot(options: SecureWsOptions = {}): DynamicModule {
     return super.forRoot(options);
   }
 
-  /** The same, with options that other providers give. */
+  /** Like `forRoot()`, with options from other providers. */
   static override forRootAsync(options: SecureWsModuleAsyncOptions): DynamicModule {
     return super.forRootAsync(options);
   }
 
-  /** @hidden Checks the settings, in applications without a gateway or without HTTP too. */
+  /** @hidden Checks the settings, even in applications without a gateway or without HTTP. */
   onModuleInit(): void {
     this.runtime.prepare();
   }
 
   /** @hidden */
   async onApplicationBootstrap(): Promise<void> {
-    // The upgrades of another adapter, such as Nest's of socket.io, can be guarded all the same.
+    // Upgrades of another adapter, such as Nest's adapter for socket.io, can be guarded nevertheless.
     if (this.config.getIoAdapter() !== this.adapter && (this.runtime.settings.foreign ?? []).length === 0) {
       throw new Error(
-        'Another WebSocket adapter was put in the place of SecureWsModule: remove app.useWebSocketAdapter(), or name the paths of its upgrades in `foreign`',
+        'Another WebSocket adapter has replaced that of SecureWsModule: remove app.useWebSocketAdapter(), or list the paths of its upgrades in `foreign`',
       );
     }
     this.drainFirst();
     await this.runtime.start();
   }
 
-  /** @hidden For applications without HTTP; others have begun earlier. */
+  /** @hidden For applications without HTTP; in others the shutdown has already begun. */
   async onModuleDestroy(): Promise<void> {
     await this.runtime.drain();
   }
@@ -121,7 +121,7 @@ export class SecureWsModule
     await this.runtime.close();
   }
 
-  /** Before any hook of a shutdown: what handlers need is still there then. */
+  /** Runs before all shutdown hooks, while everything that handlers need still exists. */
   private drainFirst(): void {
     const drain = () => this.runtime.drain();
     if (!asksBeforeClose) return beforeDestroyHooks(this.modules.values(), drain);

@@ -16,13 +16,15 @@ import { TlsFiles } from './tls-files.js';
 
 const LONGEST_TIMER = 2 ** 31 - 1;
 
-/** A dedicated port: no HTTP server, only upgrades. Any other request is refused with 426. */
+/**
+ * The listener of a dedicated port: it has no HTTP server, and refuses every request other than an upgrade with 426.
+ */
 export class DedicatedListener extends Listener {
   readonly isDedicated = true;
   readonly hasOtherListeners = false;
   readonly server: Server | TlsServer;
   private readonly files: TlsFiles | undefined;
-  /** The connection that stage 0 accepted last, until Node has made a socket of it. */
+  /** The last connection that stage 0 accepted, until Node has created a socket for it. */
   private judged: { readonly client: Handle; readonly peer: ClientAddress } | undefined = undefined;
 
   constructor(
@@ -37,7 +39,7 @@ export class DedicatedListener extends Listener {
     const { server } = this;
     const isTls = this.files !== undefined;
     this.acceptEarly(server, (client, acceptHook, peer) => {
-      // The header of the PROXY protocol may name another address.
+      // With the PROXY protocol, the peer's address is in the header, which has not arrived yet.
       if (isTls && this.proxyReader === undefined) this.judged = { client, peer };
       if (isTls || !this.isHandleUsable(server, peer)) return false;
       this.open(new HandleTransport(client, acceptHook), peer)?.read();
@@ -46,7 +48,7 @@ export class DedicatedListener extends Listener {
     this.proxyReader?.attach(server, isTls);
   }
 
-  /** A connection that was judged on its handle is not judged again on its socket. */
+  /** A connection that was checked on its handle is not checked again on its socket. */
   override accept(tcp: Socket): PendingHandshake | undefined {
     const { judged } = this;
     this.judged = undefined;
@@ -62,7 +64,7 @@ export class DedicatedListener extends Listener {
     transport.destroy();
   }
 
-  /** Everybody here wants a WebSocket: without room for one a connection is reset, before TLS and a head. */
+  /** Every connection to a dedicated port needs a slot: without one it is reset, before TLS and a request head. */
   protected override capacityRefusal(peer: ClientAddress): Refusal | undefined {
     const { addresses, attempts, capacity, cluster } = this.context;
     const full = capacity.refusalFor(addresses.findLive(peer)) ?? cluster?.roomRefusal(peer);
@@ -77,7 +79,7 @@ export class DedicatedListener extends Listener {
     // end protection
   }
 
-  /** Resolves when it listens; rejects with Node's error when it cannot. */
+  /** Starts listening. Rejects with Node's error if that fails. */
   listen(): Promise<void> {
     const { server } = this;
     return new Promise((resolve, reject) => {
@@ -112,7 +114,8 @@ export class DedicatedListener extends Listener {
 
   private secure(files: TlsFiles): TlsServer {
     const { minVersion, requestCert } = this.settings.tls;
-    // No half-open sockets, as on Node's own HTTPS: who leaves in the middle of a TLS handshake has left.
+    // Half-open sockets are not allowed, as on Node's own HTTPS server: a peer that half-closes during the TLS
+    // handshake has left.
     const server = createTlsServer({
       noDelay: true,
       ...files.read(),
@@ -132,9 +135,9 @@ export class DedicatedListener extends Listener {
     return server;
   }
 
-  /** Begins a handshake for each connection before TLS, and reads it when TLS is set up. */
+  /** Starts a pending handshake for each connection before TLS, and reads it when TLS is set up. */
   private beginBeforeTls(server: TlsServer): void {
-    // The server is new: the only listener is the one with which Node starts TLS.
+    // The server is new, so its only listener is the one with which Node starts TLS.
     const startTls = server.listeners('connection') as OnConnection[];
     server.removeAllListeners('connection');
     const waiting = new Map<string | Socket, PendingHandshake>();
@@ -144,7 +147,7 @@ export class DedicatedListener extends Listener {
       const key = connectionKey(tcp);
       waiting.set(key, handshake);
       handshake.onRelease = () => {
-        // With addresses as keys, another connection from the same port may have come before this one was known to be over.
+        // With addresses as keys, a new connection from the same port could arrive before this one is removed.
         if (waiting.get(key) === handshake) waiting.delete(key);
       };
       for (const each of startTls) each.call(server, tcp);
@@ -154,7 +157,7 @@ export class DedicatedListener extends Listener {
       if (handshake === undefined) socket.destroy();
       else handshake.read(socket);
     });
-    // Node destroys the socket; without a listener here the error would end the process.
+    // Node destroys the socket; without this listener the error would end the process.
     server.on('tlsClientError', (_error: Error, socket: TLSSocket) => {
       socket.on('error', ignore);
       waiting.get(connectionKey(socket))?.drop();

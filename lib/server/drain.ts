@@ -5,15 +5,18 @@ import { CloseCode } from '../protocol/close-codes.js';
 import type { Listener } from './listener.js';
 import type { ServerContext } from './server-context.js';
 
-/** Peers that are told at once; the others are spread, so that they do not come back all together. */
+/**
+ * Number of connections that are closed at once; the others are spread over time, so that not all clients reconnect
+ * together.
+ */
 const CLOSED_AT_ONCE = 100;
 
-/** Milliseconds in which sockets that were destroyed have told so. */
+/** Milliseconds to wait for destroyed sockets to report their close. */
 const CLOSE_TIMEOUT = 1000;
 
 /**
- * Says close: newcomers are refused, peers are told 1001, handlers that run are awaited, what is left in the end is
- * terminated. Resolves as soon as all are gone.
+ * Shuts down: refuses new upgrades, closes connections with 1001, waits for running handlers, and terminates what is
+ * left at the end. Resolves as soon as all connections have ended.
  */
 export function drain(context: ServerContext, listeners: Iterable<Listener>): Promise<void> {
   context.draining = true;
@@ -27,7 +30,7 @@ export function drain(context: ServerContext, listeners: Iterable<Listener>): Pr
   return new Promise((resolve) => new Drain(context, listeners, resolve).begin(drainTimeout));
 }
 
-/** A peer whose message is being handled gets its answer first. */
+/** A peer whose message is being handled first gets its answer. */
 function closeConnections({ connections, wheel, clock }: ServerContext, drainTimeout: number): void {
   const close = (connection: Connection) => connection.goAway(CloseCode.GOING_AWAY, 'server shutdown');
   [...connections].forEach((connection, index) => {
@@ -36,7 +39,7 @@ function closeConnections({ connections, wheel, clock }: ServerContext, drainTim
   });
 }
 
-/** Waits until nobody is left, and sees to it that nobody is. */
+/** Waits until all connections have ended, and terminates them after the timeout. */
 class Drain {
   private timer: Timed | undefined;
   private terminated = false;
@@ -56,7 +59,7 @@ class Drain {
     this.check();
   }
 
-  /** Handlers that are still not done are not waited for any longer. */
+  /** Terminates all connections; handlers that still run are not awaited any longer. */
   private terminate(): void {
     this.terminated = true;
     for (const connection of [...this.context.connections]) connection.kill('shutdown');

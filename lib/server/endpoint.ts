@@ -20,7 +20,7 @@ import type { ServerContext } from './server-context.js';
 /** Called by Nest's bindings when a peer has connected. */
 export type ConnectListener = (socket: SecureSocket, request: IncomingMessage | undefined) => void;
 
-/** One path of one port: its gateways, their settings, and what all its connections share. */
+/** One path of one port: its gateways, their settings, and the state that its connections share. */
 export class Endpoint extends PathTarget implements UpgradedGateway, Audience {
   readonly role = 'server';
   readonly isForeign = false;
@@ -37,10 +37,10 @@ export class Endpoint extends PathTarget implements UpgradedGateway, Audience {
     settings: GatewaySettings,
     readonly server: WebSocketServer,
     private readonly gateways: readonly GatewayType[],
-    /** `handleConnection` hooks that a connection waits for. */
+    /** Number of `handleConnection` hooks that a connection waits for. */
     private readonly hooks: number,
     readonly traits: (event: unknown) => HandlerTraits | undefined,
-    /** The same in every process of a cluster. */
+    /** The name of the endpoint, the same in every process of a cluster. */
     id: string,
   ) {
     super(context, settings, id);
@@ -64,12 +64,12 @@ export class Endpoint extends PathTarget implements UpgradedGateway, Audience {
     });
   }
 
-  /** The class that guards are told of: the first of the path. */
+  /** The class that guards can read: the first gateway of the path. */
   get gateway(): GatewayType {
     return this.gateways[0]!;
   }
 
-  /** Somebody may look at the upgrade request: else none is made. */
+  /** Whether anything reads the upgrade request; otherwise it is not created. */
   get needsRequest(): boolean {
     return this.hooks > 0 || this.settings.keepRequest || this.server.listenerCount('connection') > 0;
   }
@@ -127,7 +127,7 @@ export class Endpoint extends PathTarget implements UpgradedGateway, Audience {
     return completeUpgrade(upgrade, this, rest);
   }
 
-  /** A peer has got its 101: tells Nest, and waits for its hooks. */
+  /** Called when a peer has got its 101: notifies Nest, and waits for the hooks. */
   opened(socket: SecureSocket, request: IncomingMessage | undefined): void {
     const { connection } = socket;
     this.context.connections.add(connection);
@@ -143,7 +143,7 @@ export class Endpoint extends PathTarget implements UpgradedGateway, Audience {
     connection.whenReady(() => {
       if (connection.state !== 'closed') this.server.clients.add(socket);
     });
-    // Without a hook that waits for it, Nest has nothing to do with a connection before its first message, or its end.
+    // Without such a hook, Nest need not be notified before the connection's first message, or its end.
     if (this.hooks > 0) this.callConnectListeners(socket, request);
     if (this.server.listenerCount('connection') > 0) this.callListener(() => this.emitConnection(socket, request));
   }
@@ -172,7 +172,7 @@ export class Endpoint extends PathTarget implements UpgradedGateway, Audience {
     this.context.onIdle?.();
   }
 
-  /** What listeners of the server enter is the connection's from then on, as what its hooks enter. */
+  /** The async context that listeners of the server enter becomes that of the connection, as with hooks. */
   private emitConnection(socket: SecureSocket, request: IncomingMessage | undefined): void {
     const { peer } = socket.connection;
     const emit = () => this.server.emit('connection', socket, request);
@@ -181,16 +181,16 @@ export class Endpoint extends PathTarget implements UpgradedGateway, Audience {
     });
   }
 
-  /** A browser ends a connection whose subprotocols were not answered, and says no more than that it failed. */
+  /** A browser closes such a connection, and only reports that it failed. */
   noteUnchosenSubprotocol(): void {
     if (this.hasNotedSubprotocol) return;
     this.hasNotedSubprotocol = true;
     this.telemetry.notice(
-      `A client of ${this.path} offered subprotocols, and none was chosen: a browser ends such a connection at once. Name those that the gateway speaks in connections.subprotocols (WEBSOCKETS_SUBPROTOCOLS), or choose one in a guard: allow({ subprotocol })`,
+      `A client of ${this.path} offered subprotocols, and none was selected: browsers close such a connection at once. List the gateway's subprotocols in connections.subprotocols (WEBSOCKETS_SUBPROTOCOLS), or select one in a guard: allow({ subprotocol })`,
     );
   }
 
-  /** Tells Nest, which binds its handlers to the connection. */
+  /** Notifies Nest, which binds its handlers to the connection. */
   private callConnectListeners(socket: SecureSocket, request: IncomingMessage | undefined): void {
     socket.connection.dispatch.known = true;
     for (const listener of this.listeners) this.callListener(() => listener(socket, request));

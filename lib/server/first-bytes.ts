@@ -8,10 +8,10 @@ import type { HandleTransport } from '../net/handle-transport.js';
 import { SocketTransport } from '../net/socket-transport.js';
 import type { Transport, TransportReader } from '../net/transport.js';
 
-/** What becomes of a connection on a shared port once its first bytes are known. */
+/** The decision about a connection on a shared port after its first bytes. */
 export interface FirstBytesOwner {
   newMeter(): HeadMeter;
-  /** The head asks for a WebSocket, so far as `meter` has read it: `size` bytes, and not `rest`, which came with them. */
+  /** The head asks for a WebSocket. `meter` has read `size` bytes; `rest` arrived with them and is not parsed yet. */
   beginHandshake(
     transport: Transport,
     peer: ClientAddress,
@@ -20,30 +20,30 @@ export interface FirstBytesOwner {
     size: number,
     rest: Buffer,
   ): void;
-  /** Gives Node the connection and what arrived on it; what follows is of interest unless `isOrdinary`. */
+  /** Hands the connection and its bytes over to Node; later bytes are still inspected unless `isOrdinary`. */
   giveToNode(transport: HandleTransport, bytes: Buffer | undefined, isOrdinary: boolean): void;
   peerOf(socket: Socket): ClientAddress;
-  /** What is remembered of the address of a connection whose unfinished head is kept, until it is released. */
+  /** Acquires the state of the address of a connection whose incomplete head is kept, until it is released. */
   acquire(socket: Socket): AddressEntry;
   release(entry: AddressEntry): void;
-  /** Notes the bytes that are kept of an unfinished head. */
+  /** Records how many bytes of an incomplete head are kept. */
   hold(holder: HeadHolder, bytes: number): void;
 }
 
 const NOTHING = Buffer.alloc(0);
-/** Milliseconds; a peer may take one to two of them before Node is given its connection. */
+/** Milliseconds of a tick: after one to two ticks without a byte, a connection is handed over to Node. */
 const TICK = 2;
 /**
- * Sockets that Node makes of silent connections in each tick. One takes about 0.1 ms: while hundreds are made at once, the
- * kernel's queue of new connections overflows, and a client whose packet it drops is let in a second later. Until then
- * the others wait at less cost, and most of a crowd have said by then what they are.
+ * Maximum number of silent connections for which Node creates sockets per tick. Creating a socket takes about 0.1 ms:
+ * while hundreds are created at once, the kernel's accept queue overflows, and a client whose SYN is dropped retries
+ * only a second later. Connections that wait longer cost less, and most of them have sent their first bytes by then.
  */
 export const SOCKETS_PER_TICK = 8;
 
 /**
- * Connections that have just been accepted, before Node has made sockets of them. A peer that asks for a WebSocket in
- * the first bytes it sends is then refused, or let in, at the least cost; everybody else becomes a connection of Node's
- * HTTP server within milliseconds, as if it had been accepted then.
+ * Newly accepted connections for which Node has not created sockets yet. A peer whose first bytes ask for a WebSocket
+ * is then refused or admitted at the least cost; all others are handed over to Node's HTTP server within milliseconds,
+ * as if they had just been accepted.
  */
 export class AcceptedConnections {
   private older = new Set<AcceptedConnection>();
@@ -65,7 +65,7 @@ export class AcceptedConnections {
     this.older.delete(connection);
   }
 
-  /** Gives Node all that wait. */
+  /** Hands all waiting connections over to Node. */
   flush(): void {
     this.give(this.older, Number.POSITIVE_INFINITY);
     this.give(this.newer, Number.POSITIVE_INFINITY);
@@ -74,7 +74,7 @@ export class AcceptedConnections {
   private arm(): void {
     if (this.isArmed) return;
     this.isArmed = true;
-    // Behind the next poll for events, so that bytes that have arrived are read first.
+    // Runs after the next poll for I/O, so that bytes that have already arrived are read first.
     setTimeout(() => setImmediate(this.tick), TICK);
   }
 
@@ -92,7 +92,7 @@ export class AcceptedConnections {
     if (this.older.size > 0) this.arm();
   }
 
-  /** The oldest of them, at most so many. */
+  /** The oldest waiting connections, at most the given number. */
   private give(connections: Set<AcceptedConnection>, most: number): void {
     let given = 0;
     for (const connection of connections) {
@@ -102,7 +102,7 @@ export class AcceptedConnections {
   }
 }
 
-/** Parses a chunk until its head is known to be an upgrade's; what is left of the chunk then is not parsed yet. */
+/** Parses a chunk until the head is known to be that of an upgrade; the rest of the chunk is then not parsed yet. */
 function look(meter: HeadMeter, chunk: Buffer): [HeadVerdict, rest: Buffer] {
   const first = firstLook(chunk);
   const rest = chunk.subarray(first.length);
@@ -140,12 +140,12 @@ class AcceptedConnection implements TransportReader {
 
 /**
  * Reads along on a connection of Node's HTTP server until its first head is known not to ask for a WebSocket. Node's
- * parser gets every byte at once, so its timeouts, limits and errors are its own; only from the chunk on in which the
- * head asks for a WebSocket does it get nothing more.
+ * parser gets every byte at once, so its timeouts, limits and errors apply; it gets no more bytes from the chunk on in
+ * which the head asks for a WebSocket.
  */
 export class HttpTap implements HeadHolder {
   heldBytes = 0;
-  /** The head was read so far that it cannot ask for a WebSocket. */
+  /** The head cannot ask for a WebSocket any more. */
   isOrdinary = false;
   private entry: AddressEntry | undefined;
   private readonly meter: HeadMeter;
@@ -168,12 +168,12 @@ export class HttpTap implements HeadHolder {
     return (this.entry ??= this.owner.acquire(this.socket));
   }
 
-  /** There is no room to keep the head: Node's parser alone reads the rest. */
+  /** There is no room to keep the head: only Node's parser reads the rest. */
   evict(): void {
     this.giveUp();
   }
 
-  /** Leaves the connection to Node. */
+  /** Stops reading along. */
   giveUp(): void {
     this.end();
     this.http.untap();

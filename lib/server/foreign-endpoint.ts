@@ -9,13 +9,16 @@ import { Timed, type TimerWheel } from '../net/timer-wheel.js';
 import { PathTarget } from './path-target.js';
 import type { ServerContext } from './server-context.js';
 
-/** What stands for a gateway in an attempt whose upgrade another library answers. */
+/** The class that represents another library in an attempt whose upgrade it answers. */
 export class ForeignUpgrade {}
 
-/** Gives an upgrade that may pass to the library that answers it, with `bytes` that it reads first. */
+/** Hands an admitted upgrade over to the library that answers it; it reads `bytes` first. */
 export type HandOverUpgrade = (upgrade: UpgradeContext, bytes: Buffer, connection: ForeignConnection) => void;
 
-/** Upgrades of a path that another library on the same server answers. They are judged like those of gateways. */
+/**
+ * The endpoint for upgrades that another library on the same server answers. They pass the same stages as those of
+ * gateways.
+ */
 export class ForeignEndpoint extends PathTarget {
   readonly isForeign = true;
 
@@ -38,9 +41,9 @@ export class ForeignEndpoint extends PathTarget {
   }
 }
 
-/** Who a peer is whose upgrade another library has answered. */
+/** The result of admission for a peer whose upgrade another library has answered. */
 export interface ForeignAdmission {
-  /** The client's address, read through trusted proxies. */
+  /** The client's address, as reported by trusted proxies. */
   readonly ip: string;
   readonly principal: unknown;
   readonly userKey: string | undefined;
@@ -49,7 +52,7 @@ export interface ForeignAdmission {
 }
 
 /**
- * Milliseconds between two looks at a socket of another library, which may have taken our listener for its end off
+ * Milliseconds between two checks of a socket of another library, which may have removed our close listener
  * (`removeAllListeners()`).
  */
 const LOOK_EVERY = 5000;
@@ -57,15 +60,16 @@ const LOOK_EVERY = 5000;
 const admissions = new WeakMap<Socket, ForeignAdmission>();
 
 /**
- * What the admission guards found out about the upgrade request of another library's connection, such as `socket.request`
- * of socket.io or `context.extra.request` of graphql-ws. `undefined` where its path is not one of `foreign`.
+ * Returns the result of the admission guards for the upgrade request of another library's connection, such as
+ * `socket.request` in socket.io or `context.extra.request` in graphql-ws. `undefined` if its path is not in `foreign`.
  */
 export const foreignAdmission = (request: IncomingMessage): ForeignAdmission | undefined =>
   admissions.get(request.socket);
 
 /**
- * The slot of a connection that belongs to another library. It is free again when the socket closes, whoever has closed
- * it. The session's end and `disconnectUser` reset the connection: only the library itself could say goodbye.
+ * The slot of a connection that belongs to another library. It is freed when the socket closes, whoever closes it. The
+ * end of the session and `disconnectUser` reset the connection, because only the library could close it with its own
+ * protocol.
  */
 export class ForeignConnection implements UserConnection {
   private readonly userKey: string | undefined;
@@ -75,13 +79,13 @@ export class ForeignConnection implements UserConnection {
   private readonly expiresAt: number;
   private socket: Socket | undefined = undefined;
   private timer: Timed | undefined = undefined;
-  /** When the session ends, by the clock. */
+  /** The end of the session, by the clock. */
   private expiry = Number.POSITIVE_INFINITY;
   private isReleased = false;
 
   constructor(
     { admitted, address, params, entry, reservation }: UpgradeContext,
-    /** The target that it was admitted to. */
+    /** The target for which it was admitted. */
     readonly context: ForeignEndpoint,
   ) {
     this.userKey = admitted.userKey;
@@ -96,7 +100,7 @@ export class ForeignConnection implements UserConnection {
     this.expiresAt = admitted.expiresAt;
   }
 
-  /** The socket whose end frees the slot, before anybody is told of the upgrade. */
+  /** Sets the socket whose end frees the slot, before the library receives the upgrade. */
   follow(socket: Socket): void {
     this.socket = socket;
     const { context, users } = this.context;
@@ -113,7 +117,7 @@ export class ForeignConnection implements UserConnection {
     if (socket.destroyed) this.release();
   }
 
-  /** Whether the session has ended, and whether the socket has without our being told. */
+  /** Checks whether the session has ended, and whether the socket was closed without an event. */
   private look(): void {
     const { wheel, clock } = this.context.context;
     const now = clock.now();
@@ -126,7 +130,7 @@ export class ForeignConnection implements UserConnection {
     this.timer = wheel.timer(() => this.look(), Math.min(this.expiry, now + LOOK_EVERY));
   }
 
-  /** There is no socket to follow, or there was never one. */
+  /** Frees the slot if there is no socket. */
   abandon(): void {
     if (this.socket === undefined) this.release();
   }

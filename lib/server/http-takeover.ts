@@ -18,37 +18,37 @@ import type { ClientAddress } from '../net/address.js';
 import { HandleTransport } from '../net/handle-transport.js';
 import { AcceptedConnections, type FirstBytesOwner, HttpTap } from './first-bytes.js';
 
-/** The shared listener behind a takeover. */
+/** The functions of the shared listener that a takeover needs. */
 export interface HttpTakeoverHost extends FirstBytesOwner {
   /** Whether the connection that is being emitted may still turn out to be an upgrade. */
   readonly tapsNextConnection: boolean;
-  /** Stage 0 for the connections of an HTTP server, before Node makes sockets of them. */
+  /** Stage 0 for the connections of an HTTP server, before Node creates their sockets. */
   acceptHandles(
     server: WebServer,
     take: (client: Handle, acceptHook: AcceptHook, peer: ClientAddress) => boolean,
   ): () => void;
-  /** Stage 0 for a socket; false where it was reset. */
+  /** Stage 0 for a socket; returns false if it was reset. */
   checkSocket(socket: Socket): boolean;
   /** Whether Node's parser may report an upgrade. */
   wantsUpgrade(request: ParsedRequest): boolean;
-  /** Notes that Node's parser found an upgrade in a head in which ours had found none. */
+  /** Records that Node's parser found an upgrade in a head in which ours had found none. */
   markReadByNodeOnly(request: ParsedRequest): void;
   dropHeads(): void;
   notice(message: string): void;
 }
 
-/** Listeners that stand for Node's own, put there for another application on the same server. */
+/** Replacements of Node's own listener that another application on the same server has installed. */
 const replacements = new WeakSet<ServeHttp>();
 /**
- * One HTTP server of the application, so far as a shared port takes part in it: the first bytes of its connections, its
- * 'upgrade' events and its close methods. `giveBack()` leaves the server as it was.
+ * The takeover of one HTTP server of the application by a shared port: the first bytes of its connections, its
+ * 'upgrade' events and its close methods. `giveBack()` restores the server.
  */
 export class HttpTakeover {
   private readonly accepted: AcceptedConnections;
   private readonly taps = new Set<HttpTap>();
   private readonly restorers: (() => void)[] = [];
   private isOver = false;
-  /** Starts HTTP on a connection: Node's own listener, or what stands for it. */
+  /** Starts HTTP on a connection: Node's own listener, or its replacement. */
   private readonly serveHttp: ServeHttp | undefined;
 
   constructor(
@@ -78,7 +78,7 @@ export class HttpTakeover {
     this.replaceCloseMethods();
   }
 
-  /** Node's own listener among those of the server; `undefined` where it is not there. */
+  /** Finds Node's own listener among those of the server; `undefined` if it is missing. */
   private find(event: string, own: ServeHttp | undefined): ServeHttp | undefined {
     return (this.server.listeners(event) as ServeHttp[]).find((each) => each === own || replacements.has(each));
   }
@@ -91,11 +91,11 @@ export class HttpTakeover {
     });
   }
 
-  /** Nothing is read before Node's parser: upgrades arrive when it has read them. */
+  /** Uses only public interfaces: upgrades are handled after Node's parser has read them. */
   private useUpgradeEvents(problem: string | undefined, isTls: boolean): void {
     const { host, server } = this;
-    const why = problem ?? "a listener stands in place of the server's own for connections";
-    host.notice(`upgrades on the shared port are read by Node's HTTP parser, within its limits: ${why}`);
+    const why = problem ?? "the server's own 'connection' listener was replaced";
+    host.notice(`upgrades on the shared port are read by Node's HTTP parser, and its limits apply: ${why}`);
     const onSocket = (socket: Socket): void => {
       if (isTls || host.checkSocket(socket)) this.watch(socket, { isOrdinary: false });
     };
@@ -104,10 +104,10 @@ export class HttpTakeover {
     this.restorers.push(() => server.removeListener(event, onSocket));
   }
 
-  /** Takes part no longer: all listeners and methods are the server's own again. */
+  /** Restores all listeners and methods of the server. */
   restore(): void {
     this.isOver = true;
-    // Node's sockets for these are found through the replaced listener.
+    // Node's sockets for these connections are found through the replaced listener.
     this.accepted.flush();
     // protection: a closed application gives the server back
     for (const undo of this.restorers.reverse()) undo();
@@ -126,7 +126,7 @@ export class HttpTakeover {
 
   private onConnection(socket: Socket): void {
     const recipient = HandleTransport.recipientOf(socket);
-    // The socket of a handshake that succeeded: HTTP is over on it.
+    // The handshake on this socket succeeded: HTTP has ended on it.
     if (recipient === 'webSocket') return;
     // protection: a socket that another server gives away passes stage 0
     if (recipient === undefined && !this.isOver && !this.host.checkSocket(socket)) return;
@@ -145,8 +145,8 @@ export class HttpTakeover {
   }
 
   /**
-   * Because this library listens to 'upgrade', Node would emit it for every `Upgrade`: a request for another protocol
-   * stays the ordinary request that it is without this library.
+   * Because this library listens to 'upgrade', Node would emit it for every `Upgrade` header. A request for another
+   * protocol remains an ordinary request, as without this library.
    */
   private watch(socket: Socket, head: { readonly isOrdinary: boolean }): void {
     watchUpgrades(socket, (request: ParsedRequest, isFirst) => {
@@ -158,14 +158,14 @@ export class HttpTakeover {
       }
       // end protection
       if (isFirst && head.isOrdinary) this.host.markReadByNodeOnly(request);
-      // Node takes its own listener off before it emits 'upgrade'.
+      // Node removes its own listener before it emits 'upgrade'.
       // protection: an upgrade in other hands has a listener for errors
       socket.on('error', ignore);
       // end protection
     });
   }
 
-  /** A connection that Node does not know of yet must not outlive a call that closes connections. */
+  /** Ends connections that Node does not know of yet when a call closes all connections. */
   private replaceCloseMethods(): void {
     const { accepted } = this;
     const server = this.server as HttpServer;

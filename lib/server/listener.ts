@@ -18,16 +18,16 @@ import type { Endpoint } from './endpoint.js';
 import { ProxyProtocolReader } from './proxy-protocol-reader.js';
 import type { ServerContext } from './server-context.js';
 
-/** One listening place and the paths on it. */
+/** A listening port and its paths. */
 export abstract class Listener implements HandshakeListener {
-  /** By path, or pattern of paths. */
+  /** Targets by path, or pattern of paths. */
   readonly endpoints = new Map<string, Endpoint>();
   readonly router = new Router<UpgradeTarget>();
   readonly handshakes = new Set<PendingHandshake>();
   readonly headLimits: HeadLimits;
   readonly openTimeout: number;
   readonly serverHeader: string | null;
-  /** Where proxies must say whose connections they relay. */
+  /** Reads the PROXY protocol, if it is enabled on the port. */
   protected readonly proxyReader: ProxyProtocolReader | undefined;
   protected isClosed = false;
 
@@ -42,7 +42,7 @@ export abstract class Listener implements HandshakeListener {
     this.proxyReader = settings.proxy.protocol === 'off' ? undefined : this.newProxyReader(settings.proxy.protocol);
   }
 
-  /** Makes an endpoint known by its path; `isCatchAll`: by every path that no other endpoint has. */
+  /** Adds an endpoint with its path; `isCatchAll`: also for every path that no other endpoint has. */
   add(path: string, endpoint: Endpoint, isCatchAll: boolean): void {
     const problem = isCatchAll ? this.router.addPrefix(path, endpoint) : this.router.add(path, endpoint);
     if (problem !== undefined) throw new Error(problem);
@@ -59,7 +59,10 @@ export abstract class Listener implements HandshakeListener {
     this.handshakes.delete(handshake);
   }
 
-  /** Stage 0, accept: a denied address is reset before anything is read or written. False: it was. */
+  /**
+   * Stage 0: a connection from a denied address is reset before anything is read or written. Returns false if it was
+   * reset.
+   */
   checkSocket(tcp: Socket): boolean {
     const peer = this.peerOf(tcp);
     const refusal = this.checkAddress(peer);
@@ -70,14 +73,14 @@ export abstract class Listener implements HandshakeListener {
     return false;
   }
 
-  /** Begins a handshake on a socket that stage 0 lets pass. */
+  /** Starts a handshake on a socket that has passed stage 0. */
   accept(tcp: Socket): PendingHandshake | undefined {
     return this.checkSocket(tcp) ? this.open(new SocketTransport(tcp), this.peerOf(tcp)) : undefined;
   }
 
   /**
-   * Stage 0 for all connections of a server, before Node makes sockets of them. `take` gets those that pass, and answers
-   * whether Node is not to make a socket. Answers what gives the server back.
+   * Applies stage 0 to all connections of a server, before Node creates their sockets. `take` gets those that pass, and
+   * returns whether it has taken the connection from Node. Returns a function that undoes this.
    */
   protected acceptEarly(
     server: Server,
@@ -96,13 +99,13 @@ export abstract class Listener implements HandshakeListener {
     });
   }
 
-  /** Whether a connection can be read before Node makes a socket of it. */
+  /** Whether a connection can be read before Node creates a socket for it. */
   protected isHandleUsable(server: Server, peer: ClientAddress): boolean {
-    // The header of the PROXY protocol is read from a socket, before TLS and HTTP.
+    // The PROXY protocol is read from a socket, before TLS and HTTP.
     // protection: a trusted proxy is read for its PROXY header before HTTP
     if (this.proxyReader !== undefined && this.context.proxy.trusted.has(peer)) return false;
     // end protection
-    // A server that has a maximum drops connections when it makes sockets.
+    // A server with `maxConnections` drops connections when it creates sockets.
     // protection: maxConnections of a server holds at accept
     if (server.maxConnections > 0) return false;
     // end protection
@@ -113,22 +116,22 @@ export abstract class Listener implements HandshakeListener {
     return peerAddress(socket, this.context.settings.connections.ipv6Prefix);
   }
 
-  /** Whether it is certain before anything was read that there is no room; an attempt then as any other. */
+  /** Whether a connection must be refused whatever it sends, because there is no room; this counts as an attempt. */
   protected capacityRefusal(_peer: ClientAddress): Refusal | undefined {
     return undefined;
   }
 
-  /** Ends whatever is still on its way in. */
+  /** Ends all pending handshakes. */
   shutDown(refusal: Refusal): void {
     for (const handshake of [...this.handshakes]) handshake.shutDown(refusal);
   }
 
-  /** Ends what is still there, whatever it is doing. */
+  /** Ends all remaining connections. */
   dropAll(): void {
     for (const handshake of [...this.handshakes]) handshake.drop();
   }
 
-  /** Ends the handshakes under way and lets no connection in any more. */
+  /** Ends the pending handshakes, and refuses new ones. */
   async close(): Promise<void> {
     this.isClosed = true;
     this.dropAll();

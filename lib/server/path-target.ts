@@ -9,19 +9,19 @@ import type { UpgradeContext, UpgradeTarget } from '../handshake/upgrade-context
 import { compiled } from '../net/address-list.js';
 import type { ServerContext } from './server-context.js';
 
-/** What a path leads to: the rules for who gets in, and the slots. */
+/** The target of a path: its rules for admission, and its slots. */
 export abstract class PathTarget implements UpgradeTarget {
   readonly capacity: GatewayCapacity;
   readonly access: AccessRules;
   readonly users: UserCaps;
-  /** Those before stage 5. Resolved by the time the port listens, as those of stage 7. */
+  /** Guards that run before stage 5. They are resolved before the port listens, like those of stage 7. */
   earlyGuards: readonly AdmissionGuardFunction[] = [];
   guards: readonly AdmissionGuardFunction[] = [];
 
   constructor(
     readonly context: ServerContext,
     readonly settings: GatewaySettings,
-    /** The same in every process of a cluster. */
+    /** The name of the target, the same in every process of a cluster. */
     id: string,
   ) {
     const { own, connections, proxy } = settings;
@@ -39,7 +39,7 @@ export abstract class PathTarget implements UpgradeTarget {
     };
   }
 
-  /** The class that guards are told of. */
+  /** The class that guards can read. */
   abstract get gateway(): GatewayType;
   abstract readonly isForeign: boolean;
   abstract complete(upgrade: UpgradeContext, bytes: Buffer): boolean;

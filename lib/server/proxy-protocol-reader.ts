@@ -13,33 +13,36 @@ import {
 import { reset } from '../net/reset.js';
 import type { Clock, Timed, TimerWheel } from '../net/timer-wheel.js';
 
-/** What the reader needs of its listener. */
+/** The functions and settings of the listener that the reader needs. */
 export interface ProxyProtocolHost {
   readonly clock: Clock;
   readonly wheel: TimerWheel;
   /** `proxy.protocol` */
   readonly versions: ProxyVersions;
-  /** `http.openTimeout`, in milliseconds: for the header, as for all that follows. */
+  /** `http.openTimeout` in milliseconds; it covers the header and all that follows. */
   readonly timeout: number;
-  /** `connections.maxPending`: connections that may wait for their header. */
+  /** `connections.maxPending`: maximum number of connections that wait for their header. */
   readonly maxWaiting: number;
-  /** A proxy (`proxy.trusted`) must announce its connections. `gone`: nobody can say who it was, as it has left already. */
+  /**
+   * Whether the peer is a proxy (`proxy.trusted`), which must send a header. `gone`: the peer has already left, and its
+   * address is unknown.
+   */
   peerOf(socket: Socket): 'proxy' | 'untrusted' | 'gone';
-  /** A proxy's connection is reset, and why. */
+  /** Called when a proxy's connection is reset, with the reason. */
   refused(socket: Socket, detail: string): void;
 }
 
 type Emit = (this: Server, event: string, ...args: unknown[]) => boolean;
 
 /**
- * Reads the PROXY protocol's header of each connection from a trusted proxy before the server is told of the connection:
- * before TLS, before HTTP, before any listener of the application's. From then on the connection's peer is the address
- * that the header names. Without a valid header the connection is reset. Connections of others are told at once, and
- * what they send is never taken for a header.
+ * Reads the PROXY protocol header of each connection from a trusted proxy before the server receives the connection:
+ * before TLS, HTTP and all listeners of the application. From then on the address in the header is the peer's address.
+ * A connection without a valid header is reset. Connections of other peers are passed on at once, and their bytes are
+ * never read as a header.
  */
 export class ProxyProtocolReader {
   private readonly waiting = new Set<PendingHeader>();
-  /** Connections on which TLS is being set up, by both ends of TCP: Node does not document over which socket TLS runs. */
+  /** Connections on which TLS is being set up. */
   private readonly beforeTls = new Map<
     string | Socket,
     { readonly tcp: Socket; readonly connection: ProxiedConnection }
@@ -54,12 +57,12 @@ export class ProxyProtocolReader {
     };
   }
 
-  /** Connections that wait for their header, or for TLS behind it. */
+  /** Connections that wait for their header, or for TLS after it. */
   get size(): number {
     return this.waiting.size + this.beforeTls.size;
   }
 
-  /** Stands before the listeners of a server, until what is answered is called. */
+  /** Intercepts connections before the listeners of a server, until the returned function is called. */
   attach(server: Server, isTls: boolean): () => void {
     const emit = server.emit as Emit;
     const reader = this;
@@ -84,7 +87,7 @@ export class ProxyProtocolReader {
       return emit.call(this, event, ...args);
     };
     const restore = [replaceMethod(server as { emit: Emit }, 'emit', () => attached)];
-    // A connection that the server has not been told of must not outlive the server.
+    // Connections that the server has not received yet must end with the server.
     for (const name of ['close', 'closeAllConnections', 'closeIdleConnections'] as const) {
       const methods = server as unknown as Record<string, ((...args: unknown[]) => unknown) | undefined>;
       if (methods[name] === undefined) continue;
@@ -103,19 +106,19 @@ export class ProxyProtocolReader {
     };
   }
 
-  /** Ends whatever still waits for its header. */
+  /** Ends all connections that wait for their header. */
   drop(): void {
     for (const each of [...this.waiting]) each.end();
   }
 
-  /** True where the socket is kept until its header has come; `proceed` is called with it then. */
+  /** Returns true if the socket is kept until its header has arrived; `proceed` is then called with it. */
   private hold(socket: Socket, proceed: (socket: Socket, connection: ProxiedConnection) => void): boolean {
     if (proxiedBy(socket) !== undefined) return false;
     const peer = this.host.peerOf(socket);
     if (peer === 'gone') abandon(socket);
     if (peer !== 'proxy') return peer === 'gone';
     // protection: connections that wait for a PROXY header are bounded
-    if (this.waiting.size >= this.host.maxWaiting) this.oldest()?.fail('others need the place of its header');
+    if (this.waiting.size >= this.host.maxWaiting) this.oldest()?.fail('dropped to make room for newer connections');
     // end protection
     const each = new PendingHeader(this.host, socket, {
       left: () => void this.waiting.delete(each),
@@ -142,7 +145,10 @@ export class ProxyProtocolReader {
     if (name !== undefined && this.beforeTls.get(name)?.tcp === tcp) this.beforeTls.delete(name);
   }
 
-  /** What is known of TCP is known of TLS over it. False where a proxy's connection was never announced. */
+  /**
+   * Copies the facts about a TCP connection to the TLS socket over it. Returns false for a proxy's connection without a
+   * header.
+   */
   private markTls(socket: TLSSocket): boolean {
     const known = this.beforeTls.get(connectionKey(socket));
     if (known !== undefined) {
@@ -162,7 +168,7 @@ interface WaitingHost {
   announced(connection: ProxiedConnection): void;
 }
 
-/** A connection of a proxy whose header has not come yet. */
+/** A proxy's connection whose header has not arrived yet. */
 class PendingHeader {
   private readonly parser: ProxyProtocolParser;
   private readonly acceptedAt: number;
@@ -180,7 +186,7 @@ class PendingHeader {
       () => this.fail('no header within http.openTimeout'),
       this.acceptedAt + settings.timeout,
     );
-    // It stays: the socket is never without one.
+    // The error listener stays attached, so that the socket always has one.
     // protection: a reset before the PROXY header ends no process
     socket.on('error', ignore);
     // end protection
@@ -189,7 +195,7 @@ class PendingHeader {
     socket.on('close', this.onEnd);
   }
 
-  /** Ends it, and tells nobody. */
+  /** Ends the connection without a report. */
   end(): void {
     this.stop();
     reset(this.socket);
@@ -210,7 +216,7 @@ class PendingHeader {
     this.onHeader(result);
   };
 
-  /** A proxy, or a monitor, that only looks whether the port is open says nothing. */
+  /** A proxy, or a monitor, that only checks whether the port is open sends nothing. */
   private readonly onEnd = (): void => {
     if (this.parser.heldBytes > 0) this.fail('the connection ended within its header');
     else this.end();
@@ -220,8 +226,8 @@ class PendingHeader {
     const { socket, parser } = this;
     const proxy = socket.remoteAddress ?? '';
     this.stop();
-    // What came behind the header is read again, by whoever the server tells of the connection: TLS takes it from the
-    // stream before it reads on.
+    // The bytes after the header are put back, for the reader of the connection: TLS takes them from the stream before
+    // it reads on.
     socket.pause();
     if (parser.rest.length > 0) socket.unshift(parser.rest);
     this.host.announced({ header, proxy, acceptedAt: this.acceptedAt });

@@ -23,10 +23,10 @@ import type { Telemetry } from '../telemetry/events.js';
 import type { MetricsCollector } from '../telemetry/metrics.js';
 import type { Gauges, Queues } from '../telemetry/stats.js';
 
-/** Heads, and what came behind them, hold at most this much together until the 101. */
+/** Maximum bytes of request heads, and of bytes after them, of all pending handshakes together. */
 export const MAX_HEAD_BYTES = 16 * 1024 * 1024;
 
-/** What one application shares between its ports, gateways and connections. */
+/** The state that one application shares between its ports, gateways and connections. */
 export class ServerContext implements HandshakeContext {
   readonly wheel: TimerWheel;
   readonly scheduler = new FairScheduler();
@@ -46,13 +46,13 @@ export class ServerContext implements HandshakeContext {
   readonly hosts: AllowedHosts | undefined;
   readonly proxyDetector: UntrustedProxyDetector;
   readonly failures: FailureBans;
-  /** Limits that other processes share; set when the application starts, where it is one of several. */
+  /** Limits over all processes of a cluster; set when the application starts, if there is a cluster. */
   cluster: SharedAdmission | undefined = undefined;
-  /** Shutting down: nobody is let in any more. */
+  /** The application is shutting down: every upgrade is refused. */
   draining = false;
-  /** Handlers whose result is still to come. */
+  /** Number of handlers whose result is awaited. */
   runningTasks = 0;
-  /** Asked whenever a connection has ended or a handler is done: the shutdown waits for both. */
+  /** Called whenever a connection has ended or a handler has settled: the shutdown waits for both. */
   onIdle: (() => void) | undefined = undefined;
 
   constructor(
@@ -60,9 +60,9 @@ export class ServerContext implements HandshakeContext {
     readonly clock: Clock,
     readonly telemetry: Telemetry,
     readonly bans: BanList,
-    /** Bans an address here, and wherever else bans are shared. */
+    /** Bans an address in this process, and in the other processes of a cluster. */
     ban: FailureBansOptions['ban'],
-    /** Where metrics are switched on. */
+    /** Set if metrics are enabled. */
     readonly collector: MetricsCollector | undefined,
   ) {
     const { connections, proxy, buffers, compression } = settings;
@@ -83,7 +83,7 @@ export class ServerContext implements HandshakeContext {
     this.failures = new FailureBans({ rate, time, max, now, ban });
   }
 
-  /** Looks at every connection. */
+  /** Iterates over all connections. */
   queues(): Queues {
     const sum = { messages: 0, bytes: 0, paused: 0, slow: 0, unsent: 0 };
     for (const { reader, writer } of this.connections) {

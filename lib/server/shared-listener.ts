@@ -30,17 +30,20 @@ import { HttpTakeover, type HttpTakeoverHost } from './http-takeover.js';
 import { Listener } from './listener.js';
 import type { ServerContext } from './server-context.js';
 
-/** Node's limit for a whole head where a server has none of its own. */
+/** Node's limit for a whole request head, for a server without one of its own. */
 const NODE_MAX_HEADER_SIZE = 16 * 1024;
 
-/** The application's HTTP server with gateways beside its routes: what is no WebSocket upgrade is served as without them. */
+/**
+ * The application's HTTP server with gateways in addition to its routes: requests that are not WebSocket upgrades are
+ * served as without them.
+ */
 export class SharedListener extends Listener implements HttpTakeoverHost {
   readonly isDedicated = false;
   private readonly takeovers = new Map<WebServer, HttpTakeover>();
   private readonly restorers: (() => void)[] = [];
-  /** First requests of connections in which Node's parser found an upgrade, and ours none. */
+  /** First requests of connections in which Node's parser found an upgrade, and ours did not. */
   private readonly readByNodeOnly = new WeakSet<IncomingMessage>();
-  /** Sockets whose upgrade belongs to another library, and has passed the stages. */
+  /** Sockets whose upgrade another library answers, and has passed the stages. */
   private readonly handedOver = new WeakSet<Socket>();
   private readonly foreignPaths = new PathSpellings();
   /** Whether the connection that is being emitted may still turn out to be an upgrade. */
@@ -60,7 +63,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
     return this.server.listenerCount('upgrade') > 1;
   }
 
-  /** Makes the path of another library known. */
+  /** Adds a path of another library. */
   addForeign(pattern: string, isPrefix: boolean): void {
     this.foreignPaths.add(pattern, isPrefix);
   }
@@ -81,7 +84,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
     });
   }
 
-  /** Takes part in a server; also in those that the platform opens beside the first. */
+  /** Takes part in a server, and in the servers that the platform opens in addition to it. */
   attach(server: WebServer): void {
     if (this.takeovers.has(server)) return;
     this.takeovers.set(server, new HttpTakeover(this, server));
@@ -89,15 +92,15 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
       this.restorers.push(this.proxyReader.attach(server, server instanceof HttpsServer));
   }
 
-  /** Takes part in the servers that Fastify opens beside its first, too. */
+  /** Also takes part in the servers that Fastify opens in addition to its first one. */
   attachSecondaryServers(adapter: PlatformAdapter): void {
     const stop = watchSecondaryServers(adapter, (server) => this.attach(server));
     if (stop !== undefined) this.restorers.push(stop);
-    // Without a listener for upgrades, Node's HTTP server answers them as ordinary requests.
+    // Without an 'upgrade' listener, Node's HTTP server would answer upgrades as ordinary requests.
     else this.notice('WebSockets are served at the first address of Fastify only: listen at one address');
   }
 
-  /** Stage 0 for the connections of an HTTP server, before Node makes sockets of them. */
+  /** Stage 0 for the connections of an HTTP server, before Node creates their sockets. */
   acceptHandles(
     server: WebServer,
     take: (client: Handle, acceptHook: AcceptHook, peer: ClientAddress) => boolean,
@@ -108,7 +111,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
     );
   }
 
-  /** A connection whose first bytes ask for a WebSocket. */
+  /** Starts a handshake for a connection whose first bytes ask for a WebSocket. */
   beginHandshake(
     transport: Transport,
     peer: ClientAddress,
@@ -130,7 +133,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
     takeover.resumeHttp(socket!, bytes, hasEnded);
   }
 
-  /** Gives an upgrade to the library that answers it, in the state in which Node would. */
+  /** Hands an upgrade over to the library that answers it, in the state in which Node would. */
   handOverUpgrade({ transport, emitUpgrade }: UpgradeContext, bytes: Buffer, connection: ForeignConnection): void {
     const onSocket = (socket: Socket): void => {
       this.handedOver.add(socket);
@@ -143,7 +146,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
       if (socket === undefined) transport.destroy();
       else {
         onSocket(socket);
-        // As Node leaves it when it emits 'upgrade': the first reader starts it.
+        // Node leaves the socket paused when it emits 'upgrade'; the first reader resumes it.
         (socket as { readableFlowing: boolean | null }).readableFlowing = null;
         emitUpgrade(bytes);
       }
@@ -151,7 +154,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
     connection.abandon();
   }
 
-  /** Has Node make a socket of a handle, and emit it; `bytes` have been read from it. */
+  /** Makes Node create a socket for a handle, and emits it; `bytes` were already read from it. */
   giveToNode(
     transport: HandleTransport,
     bytes: Buffer | undefined,
@@ -170,7 +173,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
     if (bytes !== undefined) pushAsRead(socket, bytes);
   }
 
-  /** `server.closeAllConnections()` ends unfinished heads, whatever they ask for. */
+  /** `server.closeAllConnections()` also ends incomplete heads of upgrades. */
   dropHeads(): void {
     for (const handshake of [...this.handshakes]) handshake.dropHead();
   }
@@ -196,12 +199,12 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
     return this.context.addresses.acquire(peer, this.context.proxy.trusted.has(peer));
   }
 
-  /** `undo` is called when the server is given back. */
+  /** `undo` is called when the server is restored. */
   onClose(undo: () => void): void {
     this.restorers.push(undo);
   }
 
-  /** Whether Node's parser may report an upgrade: a WebSocket's is ours or another listener's. */
+  /** Whether Node's parser may report an upgrade: one for a WebSocket is handled here or by another listener. */
   wantsUpgrade(request: ParsedRequest): boolean {
     return asksForWebSocket(request) || this.server.listenerCount('upgrade') > 1;
   }
@@ -213,7 +216,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
     this.takeovers.clear();
   }
 
-  /** Our upgrades are emitted to nobody else: others who listen for upgrades would answer on the same socket. */
+  /** Our upgrades are not emitted to other listeners, which would answer on the same socket. */
   private claimUpgrades(server: WebServer): void {
     const onUpgrade = (request: IncomingMessage, socket: Socket, rest: Buffer): boolean => {
       if (this.isClosed || this.handedOver.has(socket) || !this.belongsToGateway(request)) return false;
@@ -236,7 +239,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
         try {
           return was.call(this, event, ...args);
         } catch (error) {
-          // Thrown on, it would reach the handshake that has passed the upgrade on.
+          // If the error was thrown on, it would reach the handshake that has passed on the upgrade.
           context.telemetry.fault('internal', error);
           socket.destroy();
           return true;
@@ -270,7 +273,10 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
     return this.router.find(path) !== undefined || !this.passesOn(path);
   }
 
-  /** An upgrade that Node's parser has read: a later request of its connection, or one that was not read before Node. */
+  /**
+   * Handles an upgrade that Node's parser has read: a later request of its connection, or one that was not read before
+   * Node.
+   */
   private onUpgrade(request: IncomingMessage, socket: Socket, rest: Buffer): void {
     const { method = '', url = '', httpVersion, rawHeaders } = request;
     const handshake = this.accept(socket);
@@ -279,7 +285,8 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
     if (unanswered(socket) !== undefined)
       return handshake.refuseWhen((then) => whenAnswered(socket, then), REFUSALS.pipelined);
     // end protection
-    // Its head did not say so within what an ordinary head may have, and was not held to the limits.
+    // The head did not show within the limit for ordinary heads that it asks for a WebSocket, so its limits were not
+    // checked.
     // protection: no upgrade that only Node has read
     if (this.readByNodeOnly.has(request)) return handshake.refuseWhen((then) => then(), REFUSALS.tooManyHeaders);
     // end protection
@@ -290,7 +297,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
 
 type Emit = (this: WebServer, event: string, ...args: unknown[]) => boolean;
 
-/** Whether this Node's parser takes a `Connection` field to list `upgrade`. */
+/** Whether this Node's parser finds `upgrade` in a `Connection` field. */
 const nodeNamesUpgrade = (connection: string): boolean => upgradeOption()?.test(connection) ?? namesUpgrade(connection);
 
 const asksForWebSocket = ({ headers }: IncomingMessage): boolean =>

@@ -4,7 +4,7 @@ import { createSecureContext } from 'node:tls';
 import type { Settings } from '../config/settings.js';
 import type { Telemetry } from '../telemetry/events.js';
 
-/** What TLS is set up with. */
+/** The options with which TLS is set up. */
 export interface Pems {
   readonly cert: string | Buffer | undefined;
   readonly key: string | Buffer | undefined;
@@ -13,10 +13,10 @@ export interface Pems {
 
 type TlsSettings = Settings['tls'];
 
-/** Milliseconds between two looks at the files. */
+/** Milliseconds between two checks of the files. */
 const CHECK_INTERVAL = 1000;
 
-/** Certificate, key and authorities as one set: read together, checked together, changed together. */
+/** Certificate, key and authorities as one set: they are read, checked and replaced together. */
 export class TlsFiles {
   private readonly files: readonly string[];
   private listener: (() => void) | undefined;
@@ -32,12 +32,12 @@ export class TlsFiles {
     return (cert ?? certFile ?? key ?? keyFile) !== undefined;
   }
 
-  /** Throws where a file cannot be read, or the set does not fit together. */
+  /** Throws if a file cannot be read, or if certificate and key do not match. */
   read(): Pems {
     return readPems(this.settings);
   }
 
-  /** Calls back with each new set that fits together. Follows symlinks, so that swapping one is a change. */
+  /** Calls back with each new valid set. Symlinks are followed, so swapping one counts as a change. */
   watch(onChange: (pems: Pems) => void): void {
     this.listener = () => this.reread(onChange);
     for (const file of this.files) watchFile(file, { persistent: false, interval: CHECK_INTERVAL }, this.listener);
@@ -53,7 +53,7 @@ export class TlsFiles {
       this.telemetry.notice(`TLS certificate re-read from ${this.files.join(', ')}`);
     } catch (error) {
       this.telemetry.notice(
-        `TLS files ${this.files.join(', ')} do not fit together (${(error as Error).message}): the old ones are kept`,
+        `TLS files ${this.files.join(', ')} do not match (${(error as Error).message}): the old ones are kept`,
       );
     }
   }
@@ -61,7 +61,7 @@ export class TlsFiles {
 
 function readPems({ cert, certFile, key, keyFile, ca, caFile }: TlsSettings): Pems {
   const pems = { cert: cert ?? content(certFile), key: key ?? content(keyFile), ca: ca ?? content(caFile) };
-  // Node takes a CA that is none in silence, and then nobody's certificate verifies.
+  // Node silently accepts an invalid CA, and then no client certificate verifies.
   if (pems.ca !== undefined) new X509Certificate(pems.ca);
   createSecureContext(pems);
   return pems;
@@ -69,14 +69,14 @@ function readPems({ cert, certFile, key, keyFile, ca, caFile }: TlsSettings): Pe
 
 const content = (file: string | undefined): Buffer | undefined => (file === undefined ? undefined : readFileSync(file));
 
-/** What is wrong with TLS settings as a whole. */
+/** Error texts for invalid combinations of TLS settings. */
 export function tlsProblems(tls: TlsSettings, where: string): string[] {
   const { cert, certFile, key, keyFile, ca, caFile, requestCert } = tls;
   const problems: string[] = [];
   if (cert !== undefined && certFile !== undefined)
-    problems.push(`tls.cert and tls.certFile${where} are both set: one of them is enough`);
+    problems.push(`tls.cert and tls.certFile${where} are both set: set only one of them`);
   if (key !== undefined && keyFile !== undefined)
-    problems.push(`tls.key and tls.keyFile${where} are both set: one of them is enough`);
+    problems.push(`tls.key and tls.keyFile${where} are both set: set only one of them`);
   if ((cert ?? certFile) !== undefined && (key ?? keyFile) === undefined)
     problems.push(`tls.keyFile (WEBSOCKETS_TLS_KEY)${where} is missing for the certificate`);
   if ((key ?? keyFile) !== undefined && (cert ?? certFile) === undefined)

@@ -4,11 +4,11 @@ import { type ConnectOptions, connect } from '../client/index.js';
 import { cookieHeader } from './attempt.js';
 import { TestClient, type TestClientOptions } from './test-client.js';
 
-/** Where a test connects to, and what its request has: everything that `connect` takes, and this. */
+/** The options for a test connection: those of `connect`, and the following. */
 export interface UpgradeOptions extends ConnectOptions {
-  /** By name; they are written into the `Cookie` header. */
+  /** Cookies by name; they are written into the `Cookie` header. */
   readonly cookies?: Readonly<Record<string, string>>;
-  /** Of a gateway with a dedicated port. Default: the application's port. */
+  /** The port, for a gateway with a dedicated port. Default: the application's port. */
   readonly port?: number;
 }
 
@@ -53,7 +53,7 @@ export function callOf(
   };
 }
 
-/** Where a server that listens on all addresses, or on one, can be reached from here. */
+/** The address at which a server that listens on all addresses, or on one, can be reached locally. */
 function hostOf({ address, family }: AddressInfo): string {
   if (address === '::' || address === '0.0.0.0') return family === 'IPv6' ? '[::1]' : '127.0.0.1';
   return family === 'IPv6' ? `[${address}]` : address;

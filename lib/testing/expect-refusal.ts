@@ -8,28 +8,28 @@ import type { RefusedEvent } from '../telemetry/events.js';
 import { callOf, type UpgradeOptions } from './connect-to.js';
 
 export interface RefusedAttempt extends UpgradeOptions {
-  /** The request target, query included. Default `/`. */
+  /** The request target, including the query. Default: `/`. */
   readonly path?: string;
 }
 
-/** What an attempt must be refused with; what is left out may be anything. */
+/** The expected refusal; properties that are left out are not checked. */
 export interface ExpectedRefusal {
-  /** The status, or `'reset'` where the connection must end without a response. */
+  /** The status, or `'reset'` if the connection must end without a response. */
   readonly status?: number | 'reset';
-  /** The check that refuses, one of `REFUSAL_REASONS`: `'guard'`, `'origin'`, `'connections-per-ip'`, … */
+  /** The reason, one of `REFUSAL_REASONS`: `'guard'`, `'origin'`, `'connections-per-ip'`, … */
   readonly reason?: RefusalReason;
   /** Headers of the response, by name. */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** How an attempt was refused. */
+/** The refusal of an attempt. */
 export interface ObservedRefusal {
   readonly status: number | 'reset';
-  /** `undefined` where no gateway of this package refused, such as a path that another library has. */
+  /** `undefined` if no gateway of this package refused, for example for a path of another library. */
   readonly reason: RefusalReason | undefined;
-  /** What the check compared or missed, as the log has it. */
+  /** The compared values, or what was missing, as in the log. */
   readonly detail: string | undefined;
-  /** By their names in lower case. */
+  /** Headers by lower-case name. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
 }
@@ -108,7 +108,7 @@ async function observe(
   }
 }
 
-/** The response, or `undefined` where the connection ended without one; anything else is thrown again. */
+/** The response, or `undefined` if the connection ended without one; other errors are rethrown. */
 function responseOf(error: unknown): UnexpectedStatusError | undefined {
   if (error instanceof UnexpectedStatusError) return error;
   const { code } = error as NodeJS.ErrnoException;

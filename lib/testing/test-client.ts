@@ -1,27 +1,30 @@
-// Bound when this module is loaded: fake timers of a test runner replace the global functions, and a wait must end.
+// Bound when this module is loaded: fake timers of a test runner replace the global functions, but waits must end.
 import { setTimeout as startTimer, clearTimeout as stopTimer } from 'node:timers';
 import type { ClientSocket, Closed, Message } from '../client/index.js';
 
-/** An event as Nest's gateways send it: `{ event, data }`. */
+/** An event as Nest gateways send it: `{ event, data }`. */
 export interface ReceivedEvent {
   readonly event: string | number;
   readonly data: unknown;
 }
 
-/** Of one wait. */
+/** Options of one wait. */
 export interface WaitOptions {
-  /** Milliseconds; default: the client's. */
+  /** Milliseconds. Default: the client's `timeout`. */
   readonly timeout?: number;
 }
 
 export interface TestClientOptions {
-  /** Milliseconds that each wait takes at most. Default 3000: less than the 5 s that Jest and Vitest give a test. */
+  /** Maximum milliseconds of each wait. Default: 3000, less than the 5 s that Jest and Vitest allow for a test. */
   readonly timeout?: number;
-  /** For gateways with a format of their own; `undefined`: the message is no event. Default: JSON `{ event, data }`. */
+  /**
+   * Parses messages of gateways with another format; `undefined`: the message is not an event. Default: JSON `{ event,
+   * data }`.
+   */
   readonly parse?: (message: Message) => ReceivedEvent | undefined;
 }
 
-/** A message that nobody has taken yet. */
+/** A message that the test has not taken yet. */
 interface Arrival {
   readonly message: Message;
   readonly event: ReceivedEvent | undefined;
@@ -33,7 +36,7 @@ interface Waiter {
 }
 
 const TIMEOUT = 3000;
-/** What an error lists: messages, and characters of each. */
+/** Maximum number of messages in an error, and of characters of each. */
 const MAX_LISTED = 10;
 const MAX_LENGTH = 200;
 
@@ -55,7 +58,7 @@ export class TestClient<
 
   /** @hidden */
   constructor(
-    /** The connection: `protocol`, `ping()`, binary messages, everything that a `WebSocket` of `ws` has. */
+    /** The connection: `protocol`, `ping()`, binary messages, and all members of a `ws` `WebSocket`. */
     readonly socket: ClientSocket,
     { timeout = TIMEOUT, parse = parseEvent }: TestClientOptions = {},
   ) {
@@ -64,7 +67,7 @@ export class TestClient<
     void this.receive();
   }
 
-  /** The events that have arrived and that nobody has taken, oldest first: `expect(client.waiting).toEqual([])`. */
+  /** The events that have arrived and were not taken, oldest first: `expect(client.waiting).toEqual([])`. */
   get waiting(): readonly ReceivedEvent[] {
     return this.arrivals.flatMap(({ event }) => event ?? []);
   }
@@ -91,12 +94,12 @@ export class TestClient<
     return event?.data as Received[Name];
   }
 
-  /** The next message as it came, text as a string, binary as a `Buffer`, whether it is an event or not. */
+  /** The next message as it arrived, text as a string, binary as a `Buffer`, whether it is an event or not. */
   async nextMessage(options: WaitOptions = {}): Promise<Message> {
     return (await this.next('message', () => true, options, this.nextMessage)).message;
   }
 
-  /** How the server ended the connection. Rejects when it is still open after the time of a wait. */
+  /** Waits for the end of the connection. Rejects if it is still open after the timeout of a wait. */
   async closed({ timeout = this.timeout }: WaitOptions = {}): Promise<Closed> {
     const place = placeOf(this.closed);
     let timer: NodeJS.Timeout | undefined;
@@ -154,7 +157,7 @@ export class TestClient<
     });
   }
 
-  /** The state of the connection and what nobody has taken, for an error. */
+  /** The state of the connection and the messages that were not taken, for an error. */
   private told(): string {
     const { ending, arrivals } = this;
     const listed = arrivals.slice(0, MAX_LISTED).map(describe);
@@ -167,7 +170,7 @@ export class TestClient<
 
 type NamedFunction = (...args: never[]) => unknown;
 
-/** JSON text `{ event, data }`, as gateways of Nest send it. */
+/** JSON text `{ event, data }`, as Nest gateways send it. */
 function parseEvent(message: Message): ReceivedEvent | undefined {
   if (typeof message !== 'string') return undefined;
   try {
@@ -188,7 +191,7 @@ function describe({ message, event }: Arrival): string {
 
 const cut = (text: string): string => (text.length > MAX_LENGTH ? `${text.slice(0, MAX_LENGTH)}…` : text);
 
-/** Makes errors that point to the line of the test which waits: a timer knows no caller. */
+/** Creates errors that point to the waiting line of the test, because a timer has no caller. */
 function placeOf(caller: NamedFunction): (message: string) => Error {
   const holder: { stack?: string } = {};
   Error.captureStackTrace(holder, caller);

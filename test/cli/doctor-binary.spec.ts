@@ -87,7 +87,7 @@ describe('doctor on an environment', () => {
     writeFileSync(join(cwd, '.env.production'), 'WEBSOCKETS_MAX_SIZE=2kb\n');
     const { json } = await doctor(['--env-file', '.env.production', '--production'], { cwd });
     expect(setting(json, 'messages.maxSize')).toMatchObject({ value: 2048, source: '.env.production' });
-    expect(json.findings.map(({ what }) => what).join()).toContain('WEBSOCKETS_REQUIRE_TLS) must be chosen');
+    expect(json.findings.map(({ what }) => what).join()).toContain('WEBSOCKETS_REQUIRE_TLS) must be set');
   });
 
   it('reads certificates', async () => {
@@ -202,7 +202,7 @@ const app = (name: string): string => resolve('test/cli/apps', `${name}.app.ts`)
     });
     expect(json.findings.find(({ check }) => check === 'plaintext')?.what).toContain('/plain at port 18443');
     const { json: unchosen } = await doctor(['--app', app('chat'), '--production'], { cwd });
-    expect(unchosen.findings[0]?.what).toContain('must be chosen');
+    expect(unchosen.findings[0]?.what).toContain('must be set');
     const { json: https } = await doctor(['--app', app('chat'), '--production', '--https'], { cwd });
     expect(found(https)).not.toContain('error settings');
   });

@@ -117,7 +117,7 @@ describe('the first hour with the README', () => {
 
   it('a choice under production that is asked for at start, and the block that makes it', async () => {
     const asked = start(development, { NODE_ENV: 'production' });
-    await expect(asked).rejects.toThrow(/proxy\.requireTls \(WEBSOCKETS_REQUIRE_TLS\): must be chosen/);
+    await expect(asked).rejects.toThrow(/proxy\.requireTls \(WEBSOCKETS_REQUIRE_TLS\): must be set/);
     const plaintext = await start(`${development}WEBSOCKETS_REQUIRE_TLS=false\n`, { NODE_ENV: 'production' });
     expect(await statusOf(plaintext.port, COOKIE)).toBe(101);
 

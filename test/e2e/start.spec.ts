@@ -482,7 +482,7 @@ describe('settings', () => {
   it('NODE_ENV=production asks for a choice about TLS', async () => {
     setEnvironment('NODE_ENV', 'production');
     expect(await problemsOf({}, [EchoGateway])).toEqual([
-      expect.stringContaining('proxy.requireTls (WEBSOCKETS_REQUIRE_TLS): must be chosen'),
+      expect.stringContaining('proxy.requireTls (WEBSOCKETS_REQUIRE_TLS): must be set'),
     ]);
     // Certificates that no port uses are no TLS.
     expect(await problemsOf({ tls: { certFile: 'server.pem', keyFile: 'server.key' } }, [EchoGateway])).toEqual([

@@ -310,7 +310,7 @@ describe('07-client', () => {
     expect(await first.sample.stop()).toBe(0);
     await consumer.prints(/closed with 1001/, { from: before });
     // The feed is away for an attempt at least.
-    await consumer.prints(/ECONNREFUSED.*trying again in \d+ ms/, { from: before });
+    await consumer.prints(/ECONNREFUSED.*reconnecting in \d+ ms/, { from: before });
     await start('07-client', { file: 'feed/main.js', env: { PORT: String(first.port) } });
     await consumer.prints(/price 10\d/, { from: before });
 

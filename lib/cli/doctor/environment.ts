@@ -83,6 +83,6 @@ function tlsChoice(
   const isChosen = sources.get('proxy.requireTls') !== 'default' || proxy.trusted.length > 0;
   if (!isProduction || isChosen || https || (tls.cert ?? tls.certFile) !== undefined) return [];
   return [
-    'proxy.requireTls (WEBSOCKETS_REQUIRE_TLS) must be chosen under NODE_ENV=production: there is neither TLS nor a trusted proxy',
+    'proxy.requireTls (WEBSOCKETS_REQUIRE_TLS) must be set under NODE_ENV=production: there is neither TLS nor a trusted proxy',
   ];
 }

@@ -167,7 +167,7 @@ describe('a guard', () => {
     }
     await expect(guarded([Dependent], {}, [PerRequest])).rejects.toThrow(/Dependent of .* must be a singleton/);
     await expect(guarded([Dependent], {}, [PerRequest, Dependent])).rejects.toThrow(/must be a singleton/);
-    await expect(guarded([{} as never])).rejects.toThrow(/Object is no guard/);
+    await expect(guarded([{} as never])).rejects.toThrow(/Object is not a guard/);
   });
 
   it('may set headers and the subprotocol of the 101, and an end of the session', async () => {
