@@ -153,7 +153,7 @@ describe('a guard', () => {
       admit = () => true;
     }
     await expect(guarded([ScopedGuard], {}, isProvided ? [ScopedGuard] : [])).rejects.toThrow(
-      /admission guard ScopedGuard of .* must be a singleton/,
+      /admission guard ScopedGuard of .* must be singletons/,
     );
   });
 
@@ -165,8 +165,8 @@ describe('a guard', () => {
       constructor(readonly dependency: PerRequest) {}
       admit = () => true;
     }
-    await expect(guarded([Dependent], {}, [PerRequest])).rejects.toThrow(/Dependent of .* must be a singleton/);
-    await expect(guarded([Dependent], {}, [PerRequest, Dependent])).rejects.toThrow(/must be a singleton/);
+    await expect(guarded([Dependent], {}, [PerRequest])).rejects.toThrow(/Dependent of .* must be singletons/);
+    await expect(guarded([Dependent], {}, [PerRequest, Dependent])).rejects.toThrow(/must be singletons/);
     await expect(guarded([{} as never])).rejects.toThrow(/Object is not a guard/);
   });
 
