@@ -35,14 +35,19 @@ const SEPARATORS = /[\s;,&=:."'(){}[\]<>|]+/;
 /**
  * Removes every value of the request from a text, in whatever form it occurs: verbatim, percent-encoded or decoded,
  * encoded or decoded as base64 (Basic credentials, parts of a JSON Web Token) or hexadecimal, escaped for JSON or HTML,
- * in another case, or truncated. A removed part is shown as `…`. Used for errors of code that has seen the request.
+ * in another case, backwards, or truncated. A name of a query parameter counts as a value where it may be a token. A removed part is shown as `…`. Used for errors of code that has seen the request.
  */
 export function withoutValues(text: string, request: RequestValues): string {
   const values = valuesOf(request);
   if (values.reduce((sum, { length }) => sum + length, 0) > MAX_VALUES) return NOT_SHOWN;
   const forms = formsOf(values);
   if (forms === undefined) return NOT_SHOWN;
-  return hideTokens(hideExact(text.slice(0, MAX_TEXT).replace(ENCODED, HIDDEN), forms), forms);
+  const short = shortValues(request);
+  const rest = text
+    .slice(0, MAX_TEXT)
+    .replace(ENCODED, HIDDEN)
+    .replace(TOKENS, (token) => (short.has(token) ? HIDDEN : token));
+  return hideTokens(hideExact(rest, forms), forms);
 }
 
 /**
@@ -52,10 +57,30 @@ export function withoutValues(text: string, request: RequestValues): string {
 const ENCODED =
   /(?:\\+[ux]\{?[0-9a-f]{2,6}\}?){3,}|(?:%[0-9a-f]{2}){3,}|(?:&#x?[0-9a-f]{2,6};){3,}|\b(?:[0-9a-f]{2}[ ,:-]+){3,}[0-9a-f]{2}\b|\b(?:\d{2,3}[ ,]+){3,}\d{2,3}\b|(?<![\p{L}\p{N}])(?:[\p{L}\p{N}][ ,._-]+){4,}[\p{L}\p{N}](?![\p{L}\p{N}])/giu;
 
+/** A name of a parameter that may be a token itself: it has no value, or is no word. */
+const TOKEN_NAME = /\d|^.{16}/s;
+
 function valuesOf({ rawHeaders, rawQuery }: RequestValues): string[] {
   const values = rawHeaders.filter((_, index) => index % 2 === 1 && !CONSTANT.test(rawHeaders[index - 1]!));
-  for (const parameter of rawQuery.split('&')) values.push(parameter.slice(parameter.indexOf('=') + 1));
+  for (const parameter of rawQuery.split('&')) {
+    const equals = parameter.indexOf('=');
+    const value = parameter.slice(equals + 1);
+    values.push(value);
+    if (equals > 0 && (value === '' || TOKEN_NAME.test(parameter.slice(0, equals))))
+      values.push(parameter.slice(0, equals));
+  }
   return values;
+}
+
+/** Values of two characters: too short for their parts and forms to be searched, but a word that is one is hidden. */
+function shortValues({ rawHeaders, rawQuery }: RequestValues): Set<string> {
+  const cookies = rawHeaders.filter((_, index) => index % 2 === 1 && /^cookie$/i.test(rawHeaders[index - 1]!));
+  const pairs = [...rawQuery.split('&'), ...cookies.join(';').split(/;\s*/)];
+  const values = [
+    ...rawHeaders.filter((_, index) => index % 2 === 1),
+    ...pairs.map((pair) => pair.replace(/^.*?=/s, '')),
+  ];
+  return new Set(values.filter(({ length }) => length === SHORTEST - 1));
 }
 
 /** All values, their parts, their decodings and their encodings. `undefined`: too many. */
@@ -106,6 +131,7 @@ function* encodings(value: string): Generator<string> {
   yield encodeURIComponent(bytes.toString());
   yield JSON.stringify(value).slice(1, -1);
   yield bytes.toString('hex');
+  yield [...value].reverse().join('');
   if (/[<>&"']/.test(value)) {
     const entities: Record<string, string> = { '<': '&lt;', '>': '&gt;', '&': '&amp;', '"': '&quot;', "'": '&#39;' };
     yield value.replace(/[<>&"']/g, (char) => entities[char]!);

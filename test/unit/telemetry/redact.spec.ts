@@ -51,6 +51,7 @@ const FORMS: Record<string, (value: string) => string> = {
   'a Buffer': (value) => inspect(Buffer.from(value)),
   'codes of its characters': (value) => [...value].map((char) => char.charCodeAt(0)).join(','),
   JSON: (value) => JSON.stringify({ value }),
+  backwards: (value) => [...value].reverse().join(''),
   'upper case': (value) => value.toUpperCase(),
   'lower case': (value) => value.toLowerCase(),
   'its beginning': (value) => value.slice(0, 9),
@@ -59,7 +60,7 @@ const FORMS: Record<string, (value: string) => string> = {
 };
 
 /** Every part of the secret that a reader could use. */
-const PARTS = ['hunter2', 'sésame', 'open'];
+const PARTS = ['hunter2', 'sésame', 'open', '2retnuh', 'emasés'];
 
 describe('an error of code that has seen a request', () => {
   for (const [where, carry] of Object.entries(CARRIERS))
@@ -81,6 +82,17 @@ describe('an error of code that has seen a request', () => {
     expect(withoutValues('key k9! of curl/8.1 at app.example, pin 4711, pins 47111', request)).toBe(
       'key … of … at …, pin …, pins 47111',
     );
+  });
+
+  it('says nothing of values of two characters, and of names of parameters that may be tokens', () => {
+    const request = {
+      rawHeaders: ['X-Pin', 'k9', 'Cookie', 'a=1; pin=42; b=xy'],
+      rawQuery: 'code=77&room=lobby&3f9ac2=1&letmeinplease=&averyverylongtokenname=x',
+    };
+    expect(withoutValues('number 42, xy and k9, code 77 of 4242 in room lobby', request)).toBe(
+      'number …, … and …, code … of 4242 in room …',
+    );
+    expect(withoutValues('3f9ac2 letmeinplease averyverylongtokenname', request)).toBe('…');
   });
 
   it('keeps the words of its own', () => {
