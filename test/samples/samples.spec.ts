@@ -111,7 +111,11 @@ describe('01-quick-start', () => {
     one.send('shout', 'hear');
     for (const client of [one, two]) expect(await next(client)).toEqual({ event: 'shout', data: 'hear' });
 
+    // As a browser's preconnected sockets, which stay open when it ends.
+    const silent = await Promise.all([RawClient.connect({ port }), RawClient.connect({ port })]);
+    silent[1]!.write('GET / HTTP/1.1\r\nHo');
     expect(await end(sample, two)).toEqual({ code: 0, closed: 1001 });
+    for (const client of silent) client.destroy();
   });
 
   it('takes everything from .env in the working directory', async () => {

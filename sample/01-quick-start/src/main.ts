@@ -5,7 +5,12 @@ import { AppModule } from './app.module.js';
 import { portOf } from './port.js';
 
 try {
-  const app = await NestFactory.create(AppModule, { logger: ['error', 'warn'], abortOnError: false });
+  // Browsers keep connections open on which they have sent nothing: the end of the application does not wait for them.
+  const app = await NestFactory.create(AppModule, {
+    logger: ['error', 'warn'],
+    abortOnError: false,
+    forceCloseConnections: true,
+  });
   app.enableShutdownHooks(undefined, { useProcessExit: true });
   const port = portOf(app.get(ConfigService).get('PORT'));
   const server = await app.listen(port);
