@@ -56,6 +56,10 @@ export interface AcceptHook {
   proceed(client: Handle): void;
 }
 
+/** Set on a connection that one application on a server has taken and given to Node: the others do not take it again. */
+const PASSED = Symbol.for('nest-secure-ws.passed');
+type Passable = Partial<Handle> & { [PASSED]?: true };
+
 /**
  * Takes TCP connections of a server before Node creates sockets for them: `take` returns whether it has taken the
  * connection. Returns a function that undoes this.
@@ -71,7 +75,8 @@ export function interceptAccept(
   let context: AsyncResource | undefined;
   function onConnection(this: unknown, error: number, client?: Partial<Handle>): void {
     context ??= new AsyncResource('SECUREWS', { requireManualDestroy: true });
-    const address = !isOver && error === 0 && client !== undefined ? addressOf(client) : undefined;
+    const isNew = !isOver && error === 0 && client !== undefined && (client as Passable)[PASSED] === undefined;
+    const address = isNew ? addressOf(client) : undefined;
     if (address === undefined || !take(address, client as Handle, acceptHook)) accept!.call(this, error, client);
   }
   const acceptHook = acceptHookOf(server as Listening, (client) => context!.runInAsyncScope(accept!, taken, 0, client));
@@ -100,6 +105,7 @@ const acceptHookOf = (server: Listening, accept: (client: Handle) => void): Acce
   },
   proceed(client) {
     server._connections--;
+    (client as Passable)[PASSED] = true;
     accept(client);
   },
 });

@@ -201,6 +201,15 @@ const readsHandle = (socket: Socket): boolean =>
 export const unanswered = (socket: Socket): ServerResponse | undefined =>
   (socket as { _httpMessage?: ServerResponse | null })._httpMessage ?? undefined;
 
+/** What replacements stood for that were given back while another application had replaced them in turn. */
+const givenBack = new WeakMap<Listener, Listener>();
+
+function standing(listener: Listener): Listener {
+  let found = listener;
+  for (let next = givenBack.get(found); next !== undefined; next = givenBack.get(found)) found = next;
+  return found;
+}
+
 /** Puts `replacement` where `own` stands among the listeners of a server. Answers what undoes it, or `undefined` where `own` is not there. */
 export function replaceListener(
   server: Server,
@@ -209,7 +218,10 @@ export function replaceListener(
   replacement: Listener,
 ): (() => void) | undefined {
   if (!substitute(server, event, own, replacement)) return undefined;
-  return () => substitute(server, event, replacement, own);
+  return () => {
+    givenBack.set(replacement, own);
+    substitute(server, event, replacement, standing(own));
+  };
 }
 
 function substitute(server: Server, event: string, from: Listener, to: Listener): boolean {
@@ -222,21 +234,52 @@ function substitute(server: Server, event: string, from: Listener, to: Listener)
   return true;
 }
 
-/** Replaces a method of one object until what it answers is called. `wrap` gets what the method was. */
+/** A method that was replaced: by whom again, and what it was. */
+interface Layer {
+  above: Layer | undefined;
+  below: AnyMethod;
+  before: PropertyDescriptor | undefined;
+}
+
+type AnyMethod = (this: unknown, ...args: unknown[]) => unknown;
+const layers = new WeakMap<object, Layer>();
+
+/**
+ * Replaces a method of one object until what it answers is called. `wrap` gets what calls the method that was. Several
+ * applications may replace it, and give it back in any order.
+ */
 export function replaceMethod<T extends object, K extends keyof T>(
   target: T,
   name: K,
   wrap: (was: T[K]) => T[K],
 ): () => void {
-  const before = Object.getOwnPropertyDescriptor(target, name);
-  const was = target[name];
-  const replacement = wrap(was);
+  const layer: Layer = {
+    above: undefined,
+    below: target[name] as AnyMethod,
+    before: Object.getOwnPropertyDescriptor(target, name),
+  };
+  const lower = layers.get(layer.below);
+  if (lower !== undefined) lower.above = layer;
+  const was: AnyMethod = function (...args) {
+    return layer.below.apply(this, args);
+  };
+  const replacement = wrap(was as T[K]);
+  layers.set(replacement as object, layer);
   Object.defineProperty(target, name, { configurable: true, writable: true, enumerable: false, value: replacement });
   return () => {
-    // Whoever wrapped it later still calls it: it then only passes on.
-    if (target[name] !== replacement) return;
-    if (before === undefined) delete target[name];
-    else Object.defineProperty(target, name, before);
+    const { above, below, before } = layer;
+    const lower = layers.get(below);
+    if (target[name] === replacement) {
+      if (lower !== undefined) lower.above = undefined;
+      if (before === undefined) delete target[name];
+      else Object.defineProperty(target, name, before);
+    } else if (above !== undefined) {
+      // Another application has replaced it since.
+      if (lower !== undefined) lower.above = above;
+      above.below = below;
+      above.before = before;
+    }
+    // Whoever else wrapped it later still calls it: it then only passes on.
   };
 }
 

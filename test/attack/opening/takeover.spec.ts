@@ -6,7 +6,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { type INestApplication, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
-import { SecureWsModule, type SecureWsOptions, SecureWsStats } from 'nest-secure-ws';
+import { SecureGateway, SecureWsModule, type SecureWsOptions, SecureWsStats } from 'nest-secure-ws';
 import { eventually } from '../../support/app.js';
 import { selfSigned } from '../../support/certificates.js';
 import { RawClient, upgradeHead } from '../../support/raw-client.js';
@@ -198,6 +198,52 @@ describe.each([
       for (const each of [silent, other, third]) each.destroy();
       await new Promise((resolve) => server.close(resolve));
     }
+  });
+
+  it.each([
+    [0, 1],
+    [1, 0],
+  ])('two applications at once on a server that neither owns: number %i closes first', async (first, second) => {
+    const server = (tls ? createHttpsServer(selfSigned()) : createServer()) as HttpServer;
+    server.on('request', (_, response) => void response.end('own'));
+    const own = () =>
+      ['emit', 'close', 'closeAllConnections', 'closeIdleConnections'].map((name) => Object.hasOwn(server, name));
+    const before = { own: own(), listeners: server.rawListeners(tls ? 'secureConnection' : 'connection') };
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const connect = () => RawClient.connect({ port, ...(tls ? { tls: {} } : {}) });
+    const status = async (bytes: string): Promise<number> => {
+      const client = await connect();
+      const answer = await client.upgrade(bytes);
+      client.destroy();
+      return answer.status;
+    };
+    const statuses = async (): Promise<number[]> => [
+      await status(upgradeHead(port, { path: '/one' })),
+      await status(upgradeHead(port, { path: '/two' })),
+      await status('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'),
+    ];
+    const apps: INestApplication[] = [];
+    for (const path of ['/one', '/two']) {
+      @SecureGateway({ path })
+      class Gateway {}
+      @Module({ imports: [SecureWsModule.forRoot({ connections: ROOMY })], providers: [Gateway] })
+      class App {}
+      const serverFactory = (): HttpServer => server;
+      const app = await NestFactory.create(App, new FastifyAdapter({ serverFactory } as object), { logger: false });
+      apps.push(await app.init());
+    }
+    expect(await statuses()).toEqual([101, 101, 200]);
+    await apps[first]!.close();
+    if (!server.listening) await once(server.listen(port, '127.0.0.1'), 'listening');
+    expect(await statuses()).toEqual(first === 0 ? [404, 101, 200] : [101, 404, 200]);
+    await apps[second]!.close();
+    if (!server.listening) await once(server.listen(port, '127.0.0.1'), 'listening');
+    expect(await statuses()).toEqual([200, 200, 200]);
+    expect({ own: own(), listeners: server.rawListeners(tls ? 'secureConnection' : 'connection') }).toEqual(before);
+    server.closeAllConnections();
+    server.close();
   });
 
   it("a listener that was put before Node's own is not taken for it", async () => {
