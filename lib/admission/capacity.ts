@@ -2,8 +2,6 @@ import { type Refusal, retryLater } from '../http/refusal.js';
 import { type AddressEntry, SITE_FACTOR } from './address-table.js';
 import type { SharedSlot } from './shared-slot.js';
 
-export type { SharedSlot } from './shared-slot.js';
-
 /** The slot of one connection, from before its guards run until its socket has closed. */
 export class Reservation {
   shared: SharedSlot | undefined = undefined;

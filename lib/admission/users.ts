@@ -4,8 +4,6 @@ import { CAPACITY_REFUSALS } from './capacity.js';
 import { userKeyOf } from './guard-answer.js';
 import type { SharedSlot, UserConnection, UserLimits } from './shared-slot.js';
 
-export type { UserConnection, UserLimits } from './shared-slot.js';
-
 /** `connections.maxPerUser` and `.onUserLimit`. */
 export interface UserLimit {
   readonly max: number;

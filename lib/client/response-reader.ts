@@ -1,6 +1,6 @@
 import { lowerCaseHeaders } from '../http/fields.js';
-import type { HeadFault } from '../http/head.js';
-import { COMPLETE, FAULT, HeadMeter, MORE } from '../http/head-meter.js';
+import { COMPLETE, FAULT, type HeadFault, MORE } from '../http/head.js';
+import { HeadMeter } from '../http/head-meter.js';
 import { parseResponseHead, type ResponseHead } from '../http/head-parser.js';
 import { ByteAccumulator } from '../http/partial-head.js';
 import { type BodyReader, bodyReader } from './body-reader.js';

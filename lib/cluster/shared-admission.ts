@@ -1,13 +1,9 @@
 import { createHash } from 'node:crypto';
 import { type AddressEntry, SITE_FACTOR } from '../admission/address-table.js';
 import { rateRefusal } from '../admission/attempt-rate.js';
-import {
-  CAPACITY_REFUSALS,
-  type CapacityLimits,
-  type GatewayCapacity,
-  type SharedSlot,
-} from '../admission/capacity.js';
-import { TOO_MANY_CONNECTIONS, type UserConnection, type UserLimits } from '../admission/users.js';
+import { CAPACITY_REFUSALS, type CapacityLimits, type GatewayCapacity } from '../admission/capacity.js';
+import { type SharedSlot, type UserConnection, type UserLimits } from '../admission/shared-slot.js';
+import { TOO_MANY_CONNECTIONS } from '../admission/users.js';
 import { REFUSALS, type Refusal } from '../http/refusal.js';
 import type { ClientAddress } from '../net/address.js';
 import { CloseCode } from '../protocol/close-codes.js';

@@ -1,5 +1,5 @@
 import type { GatewayType } from '../admission/attempt.js';
-import type { UserConnection } from '../admission/users.js';
+import type { UserConnection } from '../admission/shared-slot.js';
 import type { SecureConnection as Connection, SecureSocket } from '../connection/secure-socket.js';
 import { CloseCode } from '../protocol/close-codes.js';
 import { SharedMessage } from '../protocol/deflate/shared-message.js';

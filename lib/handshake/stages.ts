@@ -1,8 +1,9 @@
 import { checkAccess } from '../admission/access-rules.js';
 import type { Awaitable } from '../admission/awaitable.js';
-import type { Reservation, SharedSlot } from '../admission/capacity.js';
+import type { Reservation } from '../admission/capacity.js';
 import type { AdmissionGuardFunction } from '../admission/guard.js';
 import { ABANDONED, type GuardOutcome, runGuards } from '../admission/guard-runner.js';
+import type { SharedSlot } from '../admission/shared-slot.js';
 import type { SharedAdmission } from '../cluster/shared-admission.js';
 import { routeOf } from '../http/forwarding.js';
 import { measureHead } from '../http/head-meter.js';

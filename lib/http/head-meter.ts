@@ -33,9 +33,6 @@ export function measureHead(head: RequestHead, limits: HeadLimits): Refusal | un
   return undefined;
 }
 
-export type { HeadFault, HeadKind, HeadMeterOptions } from './head.js';
-export { COMPLETE, FAULT, type HeadVerdict, MORE, ORDINARY } from './head.js';
-
 const NOTHING = Buffer.alloc(0);
 const END_OF_HEAD = '\r\n\r\n';
 /** A longer first chunk without the end of a head is checked by its first bytes before the rest is parsed. */

@@ -4,7 +4,7 @@ import { Inject, Injectable, Logger, Optional } from '@nestjs/common';
 import { ApplicationConfig, HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
 import { WebSocketServer } from 'ws';
 import { type BanContext, BanList, SecureWsBans } from '../admission/bans.js';
-import type { UserConnection } from '../admission/users.js';
+import type { UserConnection } from '../admission/shared-slot.js';
 import { SecureWsConnector } from '../client/connector.js';
 import type { ClusterNode } from '../cluster/node.js';
 import { ClusterTicketStore } from '../cluster/tickets.js';

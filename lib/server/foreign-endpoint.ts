@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { GatewayType } from '../admission/attempt.js';
-import type { UserConnection } from '../admission/users.js';
+import type { UserConnection } from '../admission/shared-slot.js';
 import type { GatewaySettings } from '../config/settings.js';
 import type { UpgradeContext } from '../handshake/upgrade-context.js';
 import { reset } from '../net/reset.js';

@@ -1,14 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import {
-  COMPLETE,
-  FAULT,
-  type HeadFault,
-  HeadMeter,
-  type HeadMeterOptions,
-  MORE,
-  ORDINARY,
-} from '../../../lib/http/head-meter.js';
+import { COMPLETE, FAULT, type HeadFault, type HeadMeterOptions, MORE, ORDINARY } from '../../../lib/http/head.js';
+import { HeadMeter } from '../../../lib/http/head-meter.js';
 import { PartialHead } from '../../../lib/http/partial-head.js';
 import { endOfWholeHead, NOT_AN_UPGRADE, UNUSUAL } from '../../../lib/http/whole-head.js';
 import { runs } from '../../support/runs.js';
