@@ -5,22 +5,22 @@ import { Duplex } from 'node:stream';
 import { createServer as createTlsServer } from 'node:tls';
 
 /**
- * What Node's HTTP server does with a connection, beyond its documentation: which listener of the server is Node's own,
- * which listeners that one puts on a socket, and where its parser reports a request. `probeHttp()` tries all of it at
- * start, on a stream that is connected to nothing; where this Node does it in another way, nothing here is used and
- * upgrades arrive only through the documented 'upgrade' event.
+ * The behaviour of Node's HTTP server beyond its documentation: which listener of the server is Node's own, which
+ * listeners that one adds to a socket, and where its parser reports a request. `probeHttp()` checks all of it at start,
+ * on a stream without a connection. On a version of Node that differs, none of it is used, and upgrades arrive only
+ * through the documented 'upgrade' event.
  */
 export type WebServer = HttpServer | HttpsServer;
 
-/** A listener of Node's own that starts HTTP on a connection. */
+/** Node's own listener that starts HTTP on a connection. */
 export type ServeHttp = (this: Server, socket: Socket) => void;
 type Listener = (...args: unknown[]) => void;
-/** An `IncomingMessage` as Node's parser reports it: `upgrade` where it asks for another protocol. */
+/** An `IncomingMessage` as Node's parser reports it; `upgrade` is set if it asks for another protocol. */
 export type ParsedRequest = IncomingMessage & { upgrade?: boolean };
 type OnIncoming = (request: ParsedRequest, keepAlive: boolean) => unknown;
 type Served = Socket & { parser?: Parser | null; readonly _handle?: StreamHandle | null };
 
-/** Node's parser on a socket. */
+/** The socket that Node's parser reads. */
 interface Parser {
   [callback: number]: unknown;
   onIncoming?: OnIncoming | null;
@@ -33,24 +33,24 @@ interface StreamHandle {
   _consumed?: boolean;
 }
 
-/** Node's own listener: one function, which all servers share, for 'connection' and, over TLS, 'secureConnection'. */
+/** Node's own listener, a function that all servers share, for 'connection' and, over TLS, 'secureConnection'. */
 export const NODE_LISTENER = createServer().listeners('connection')[0] as ServeHttp | undefined;
 
-/** The listener with which every TLS server of Node's starts TLS on a connection. */
+/** The listener with which every Node TLS server starts TLS on a connection. */
 export const TLS_LISTENER = createTlsServer().listeners('connection')[0] as ServeHttp | undefined;
 
-/** What Node's listener puts on a socket, in the order of `on()`. */
+/** The listeners that Node's listener adds to a socket, in order. */
 const EVENTS = ['data', 'end', 'close', 'drain', 'error', 'timeout', 'resume', 'pause'] as const;
-/** Functions that Node puts on a socket as long as HTTP is spoken on it. */
+/** Functions that Node sets on a socket while HTTP is used on it. */
 const OVERRIDES = ['on', 'addListener', 'prependListener', 'setEncoding'] as const;
 
-/** HTTP as Node's server speaks it on one connection, so that its bytes can be read before Node's parser gets them. */
+/** HTTP on one connection of Node's server, whose bytes can be read before Node's parser gets them. */
 export class HttpConnection {
   private readonly added: (readonly [event: string, listener: Listener])[];
   private readonly parse: Listener | undefined;
   private reader: ((chunk: Buffer) => void) | undefined;
 
-  /** Starts HTTP on `socket`, by the server's own listener. */
+  /** Starts HTTP on `socket` with the server's own listener. */
   constructor(
     server: WebServer,
     private readonly socket: Socket,
@@ -67,18 +67,18 @@ export class HttpConnection {
     this.parse = this.added.find(([event]) => event === 'data')?.[1];
   }
 
-  /** Whether Node's parser still reads this connection: not after an upgrade, nor after the end. */
+  /** Whether Node's parser still reads this connection; not after an upgrade, nor after the end. */
   get isParsed(): boolean {
     return ((this.socket as Served).parser ?? undefined) !== undefined;
   }
 
-  /** Has each chunk told to `reader` in place of Node's parser. */
+  /** Passes each chunk to `reader` instead of Node's parser. */
   tap(reader: (chunk: Buffer) => void): void {
     const { socket, parse } = this;
     if (parse === undefined) return;
     this.reader = reader;
     socket.removeListener('data', parse);
-    // A new 'data' listener also has Node read through the stream, where it would read from the handle.
+    // A new 'data' listener also makes Node read through the stream instead of from the handle.
     socket.on('data', this.onData);
   }
 
@@ -87,22 +87,22 @@ export class HttpConnection {
     else if (this.isParsed) this.parse!.call(this.socket, chunk);
   };
 
-  /** Gives bytes to Node's parser. */
+  /** Passes bytes to Node's parser. */
   feed(chunk: Buffer): void {
     parseAsRead(this.socket, () => this.parse?.call(this.socket, chunk));
   }
 
-  /** Tells Node's parser that the peer has half-closed. */
+  /** Notifies Node's parser that the peer has half-closed. */
   end(): void {
     for (const [event, listener] of this.added) if (event === 'end') listener.call(this.socket);
   }
 
-  /** Node's parser is told of each chunk again, and soon reads from the handle, as it does without a tap. */
+  /** Passes chunks to Node's parser again, which soon reads from the handle, as it does without a tap. */
   untap(): void {
     const { socket, parse, reader } = this;
     if (reader === undefined || parse === undefined) return;
     this.reader = undefined;
-    // Listeners of the application hear of a chunk behind the parser, whose place this listener has.
+    // Listeners of the application must get a chunk after the parser, whose position this listener has.
     if (this.isParsed && socket.listenerCount('data') > 1) return;
     socket.removeListener('data', this.onData);
     if (!this.isParsed) return;
@@ -110,12 +110,12 @@ export class HttpConnection {
     process.nextTick(consume, this);
   }
 
-  /** @internal What Node does when a connection begins: chunks then cost no stream and no Buffer. */
+  /** @internal Does what Node does when a connection begins, so that chunks need no stream and no Buffer. */
   consume(): void {
     const { parser, _handle: handle, destroyed, readableLength } = this.socket as Served;
     if (!parser?.consume || !handle || parser._consumed || destroyed || readableLength > 0) return;
     if (!readsHandle(this.socket)) return;
-    // The stream may have read on: it gives what it has read, when the application resumes it.
+    // The stream may have read on: it delivers its data when the application resumes it.
     if (this.socket.isPaused()) return void this.socket.once('resume', () => process.nextTick(consume, this));
     for (const [event, listener] of this.added)
       if (event === 'pause' || event === 'resume') this.socket.on(event, listener);
@@ -123,13 +123,13 @@ export class HttpConnection {
     parser.consume(handle);
   }
 
-  /** Ends HTTP on the connection, as Node does before it emits 'upgrade'; what its parser holds is dropped. */
+  /** Ends HTTP on the connection, as Node does before it emits 'upgrade'; data in its parser is dropped. */
   detach(): void {
     const { socket, added } = this;
     socket.removeListener('data', this.onData);
     this.reader = undefined;
     for (const [event, listener] of added) socket.removeListener(event, listener);
-    // Node's own listener for the end of a connection takes the parser from it, and from the server's list.
+    // Node's own listener for the end of a connection frees the parser, and removes it from the server's list.
     for (const [event, listener] of added) if (event === 'close') listener.call(socket);
     for (const name of OVERRIDES) delete (socket as Partial<Socket>)[name];
     socket.setTimeout?.(0);
@@ -139,8 +139,9 @@ export class HttpConnection {
 const consume = (connection: HttpConnection): void => connection.consume();
 
 /**
- * Calls `look` with each request of a connection that asks for another protocol, before Node decides whether it emits
- * 'upgrade': an `upgrade` that is set to false makes it an ordinary request. `isFirst`: of its connection.
+ * Calls `look` with each request of a connection that asks for another protocol, before Node decides whether to emit
+ * 'upgrade': setting `upgrade` to false makes it an ordinary request. `isFirst`: it is the first request of the
+ * connection.
  */
 export function watchUpgrades(socket: Socket, look: (request: ParsedRequest, isFirst: boolean) => void): void {
   const { parser } = socket as Served;
@@ -155,9 +156,9 @@ export function watchUpgrades(socket: Socket, look: (request: ParsedRequest, isF
 }
 
 /**
- * Gives bytes that were read from the handle of a socket to whoever reads the socket. Where that is Node's parser they do
- * not go through the stream: it would hold them back while the application has paused the socket, and the parser would
- * get what comes behind them first.
+ * Delivers bytes that were read from the handle of a socket to the reader of the socket. Bytes for Node's parser do not
+ * go through the stream: it would hold them while the application has paused the socket, and the parser would get later
+ * bytes first.
  */
 export function pushAsRead(socket: Socket, bytes: Buffer): void {
   const isConsumed = (socket as Served).parser?._consumed === true;
@@ -165,13 +166,13 @@ export function pushAsRead(socket: Socket, bytes: Buffer): void {
   parseAsRead(socket, () => void (parse === undefined ? socket.push(bytes) : parse.call(socket, bytes)));
 }
 
-/** The callbacks of Node's parser behind which it lets promises and ticks run; empty where they were not found. */
+/** The callbacks of Node's parser after which it lets promises and ticks run; empty if they were not found. */
 let tickingCallbacks: readonly number[] = [];
 
 /**
- * Has `feed` give bytes to the parser of a socket as if the parser had read them from the handle: behind each piece of a
- * body, or of a long head, it then lets the promises and ticks of the application run, so that a request can be answered
- * before an error that follows it in the same chunk. Bytes that a stream gives to the parser are all parsed first.
+ * Makes `feed` pass bytes to the parser of a socket as if the parser had read them from the handle: after each piece of
+ * a body, or of a long head, it lets the promises and ticks of the application run, so that a request can be answered
+ * before an error that follows it in the same chunk. Bytes that come from a stream are all parsed first.
  */
 function parseAsRead(socket: Socket, feed: () => void): void {
   const { parser } = socket as Served;
@@ -186,12 +187,12 @@ function parseAsRead(socket: Socket, feed: () => void): void {
   try {
     feed();
   } finally {
-    // Node keeps parsers for later connections.
+    // Node reuses parsers for later connections.
     for (const [key, callback] of were) parser[key] = callback;
   }
 }
 
-/** Whether Node's parser would read the connection from its handle: not where the application reads along. */
+/** Whether Node's parser would read the connection from its handle; not if the application also reads it. */
 const readsHandle = (socket: Socket): boolean =>
   (socket as Served)._handle?.isStreamBase === true &&
   socket.listenerCount('data') <= 1 &&
@@ -228,7 +229,7 @@ function substitute(server: Server, event: string, from: Listener, to: Listener)
   const all = server.rawListeners(event) as (Listener & { listener?: Listener })[];
   const at = all.indexOf(from);
   if (at < 0) return false;
-  // There is no way to insert a listener: those behind it are taken off and put back.
+  // Node cannot insert a listener, so the listeners after it are removed and added again.
   for (const each of all.slice(at).reverse()) server.removeListener(event, each.listener ?? each);
   for (const each of [to, ...all.slice(at + 1)]) server.on(event, each);
   return true;
@@ -283,16 +284,18 @@ export function replaceMethod<T extends object, K extends keyof T>(
   };
 }
 
-/** Whether the parser of this Node takes an element of `Connection` before a tab for another one: Node 20's does. */
+/** Whether the parser of this Node accepts an element of `Connection` before a tab; that of Node 20 does. */
 let tabEndsOption = false;
 const BEFORE_TAB = /(?:^|,)[\t ]*upgrade *(?:,|$)/i;
 
-/** What this Node's parser takes for a `Connection` field that lists `upgrade`; `undefined` where it does as RFC 9110 says. */
+/**
+ * The rule by which this Node's parser finds `upgrade` in a `Connection` field; `undefined` if it is that of RFC 9110.
+ */
 export const upgradeOption = (): RegExp | undefined => (tabEndsOption ? BEFORE_TAB : undefined);
 
 let problem: string | undefined | null = null;
 
-/** Why this Node's HTTP server is not as it is expected to be; `undefined` where it is. Probed once. */
+/** The difference of this Node's HTTP server from the expected behaviour; `undefined` if there is none. Probed once. */
 export function httpProblem(): string | undefined {
   if (problem !== null) return problem;
   try {
@@ -315,7 +318,8 @@ function probeHttp(): string | undefined {
   const server = createServer();
   const paths: unknown[] = [];
   let isAnswering = false;
-  // Without a listener Node would not emit 'upgrade'. Tracing agents, which replace the prototype's method, see nothing.
+  // Without a listener Node would not emit 'upgrade'. Tracing agents, which replace the prototype's method, do not see
+  // this emit.
   server.on('upgrade', () => undefined);
   server.emit = ((event: string, request: IncomingMessage, response: unknown): boolean => {
     paths.push(event === 'request' ? request.url : event);
@@ -355,7 +359,7 @@ function probeHttp(): string | undefined {
   return isFound ? undefined : "Node's HTTP server reads a connection in an unknown way";
 }
 
-/** Which of the callbacks of Node's parser, which it has under numbers, get the pieces of a body and of a long head. */
+/** The callbacks of Node's parser, which are stored under numbers, that get the pieces of a body and of a long head. */
 function findTickingCallbacks(connection: HttpConnection, socket: Socket): number[] {
   const { parser } = socket as Served;
   if (!parser) return [];

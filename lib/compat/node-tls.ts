@@ -6,9 +6,9 @@ type WithParent = Socket & { readonly _parent?: Socket | null };
 let isParentKnown: boolean | undefined;
 
 /**
- * What a TLS socket and the socket under it have in common. Node does not document over which socket a TLS socket runs,
- * but has a field for it: the key is the socket under TLS. Without the field, it is the addresses and ports of both ends
- * of TCP, which cost four system calls, and which Unix domain sockets do not have.
+ * A key that a TLS socket and the socket below it have in common. Node does not document which socket a TLS socket runs
+ * on, but has a field for it: the key is then the socket below TLS. Without the field, the key consists of the
+ * addresses and ports of both ends of TCP, which needs four system calls, and which Unix domain sockets do not have.
  */
 export function connectionKey(socket: Socket): string | Socket {
   isParentKnown ??= hasParent();
@@ -25,7 +25,7 @@ function hasParent(): boolean {
   return isKnown;
 }
 
-/** Why TLS over Unix domain sockets finds no socket under it; `undefined` where it does. */
+/** The reason why the socket below TLS is not found for TLS over Unix domain sockets; `undefined` if it is. */
 export function parentProblem(): string | undefined {
   isParentKnown ??= hasParent();
   return isParentKnown ? undefined : 'a TLS socket has no _parent: TLS over Unix domain sockets is refused';

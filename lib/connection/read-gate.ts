@@ -36,7 +36,7 @@ export class ReadGate {
   private transportPaused = false;
   /** Number of pauses by the application: a later pause cancels a resume that is still pending. */
   private userPauses = 0;
-  /** The application has resumed, and the tick in which reading resumes has not come. */
+  /** The application has resumed, but reading resumes in a later tick. */
   private isResuming = false;
 
   constructor(

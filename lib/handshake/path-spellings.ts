@@ -1,26 +1,26 @@
-/** Times that a path is decoded as a whole: libraries decode once, some twice. */
+/** Number of times that a path is decoded as a whole: libraries decode once, some of them twice. */
 const MAX_DECODINGS = 2;
 
-/** A segment of a pattern: its text as `read()` makes it, or `undefined` where any text fits. */
+/** A segment of a pattern: its text as `read()` returns it, or `undefined` if any text matches. */
 type Segment = string | undefined;
 
 interface Entry {
   readonly segments: readonly Segment[];
-  /** Everything below it, too. */
+  /** Everything below the path matches, too. */
   readonly isOpen: boolean;
 }
 
 /**
- * Paths that a library may take for one of a list although they are written differently: with percent-encoded letters,
- * dot segments, backslashes, doubled or trailing slashes, other case, or path parameters behind `;`. Our own comparison
- * is byte for byte, but find-my-way (Fastify, Mercurius) decodes a path before it looks for a route, and libraries that
- * use `new URL()` (Vite) resolve dot segments: a path that only they take for theirs would pass by the guards.
+ * Detects paths that a library may treat as one of a list although they are written differently: with percent-encoded
+ * letters, dot segments, backslashes, doubled or trailing slashes, another case, or path parameters after `;`. This
+ * library compares byte for byte, but find-my-way (Fastify, Mercurius) decodes a path before it looks for a route, and
+ * libraries that use `new URL()` (Vite) resolve dot segments: such a path would reach them without passing the guards.
  */
 export class PathSpellings {
-  /** By first segment; `undefined` where any text fits, or where there is none. */
+  /** By first segment; `undefined` if any text matches, or if there is no segment. */
   private readonly entries = new Map<Segment, Entry[]>();
 
-  /** A path or pattern as `Router` takes it; `isPrefix`: everything below it, too. */
+  /** A path or pattern, as for `Router`; `isPrefix`: everything below it matches, too. */
   add(pattern: string, isPrefix: boolean): void {
     const texts = pattern.split('/').filter((text) => text !== '');
     const isRest = texts.at(-1)?.startsWith('*') === true;
@@ -32,7 +32,7 @@ export class PathSpellings {
     else others.push(entry);
   }
 
-  /** Whether a raw path, without its query, can be read as one of the list. More is said to be one rather than less. */
+  /** Whether a raw path, without its query, can be read as one of the list. In doubt it returns true. */
   includes(path: string): boolean {
     if (this.entries.size === 0) return false;
     let text = path;
@@ -60,15 +60,15 @@ const isAmong = (entries: readonly Entry[] = [], path: readonly string[]): boole
       segments.every((segment, at) => segment === undefined || segment === path[at]),
   );
 
-/** Where a path ends for a library that knows fragments, or parameters of a path. */
+/** The end of a path for a library that supports fragments, or path parameters. */
 function endOf(text: string): number {
   const ends = ['?', '#', ';'].map((each) => text.indexOf(each)).filter((at) => at >= 0);
   return Math.min(text.length, ...ends);
 }
 
 /**
- * The segments of a path, each decoded, without its dot segments (RFC 3986, section 5.2.4). `keepsEmpty`: `..` takes an
- * empty segment away as well as any other; otherwise slashes that follow each other are one.
+ * The segments of a path, each decoded, without dot segments (RFC 3986, section 5.2.4). `keepsEmpty`: `..` removes an
+ * empty segment like any other; otherwise consecutive slashes count as one.
  */
 function read(path: string, keepsEmpty: boolean): string[] {
   const segments: string[] = [];
@@ -82,7 +82,7 @@ function read(path: string, keepsEmpty: boolean): string[] {
 
 const readSegment = (raw: string): string => decode(raw).toLowerCase();
 
-/** Where the encoding is broken, what is not. */
+/** Decodes the valid parts if the encoding is partly invalid. */
 function decode(text: string): string {
   if (!text.includes('%')) return text;
   try {

@@ -227,7 +227,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     this.onVerdict(meter, meter.push(first), first.length, chunk.subarray(first.length));
   }
 
-  /** `rest`: what else was in the chunk, not parsed yet. */
+  /** `rest`: bytes of the chunk that are not parsed yet. */
   private onVerdict(meter: HeadMeter, verdict: HeadVerdict, size: number, rest: Buffer): void {
     this.bytesRead += size;
     if (verdict === MORE) return this.onIncomplete(meter, size, rest);

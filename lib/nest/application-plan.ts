@@ -29,14 +29,17 @@ export class ApplicationPlan {
     private readonly isPreview = false,
   ) {}
 
-  /** All settings. Throws `ConfigurationError` with everything that is wrong. */
+  /** All settings. Throws a `ConfigurationError` with all problems. */
   get settings(): Settings {
     const { settings, problems } = this.read();
     if (problems.length > 0) throw new ConfigurationError(problems);
     return settings;
   }
 
-  /** The settings, the gateways, and everything that is wrong with them: changes nothing and does not throw for them. */
+  /**
+   * Reads the settings and the gateways, and collects all problems: it has no side effects and does not throw because
+   * of them.
+   */
   check() {
     const { settings, sources, problems: found, warnings } = this.read();
     const ws = findWs();
@@ -59,13 +62,13 @@ export class ApplicationPlan {
     };
   }
 
-  /** Every setting with where it came from, and the memory that they allow. */
+  /** Every setting with its source, and the most memory that the settings allow peers to take. */
   report(plans: readonly ListenerPlan[]): SettingsReport {
     const { settings, sources } = this.read();
     return { ...reportSettings(settings, sources, partsOf(plans)), compatibility: compatibilityReport() };
   }
 
-  /** Gateways are this library's: no other adapter was put in its place. */
+  /** Whether gateways use this library's adapter, and not another one. */
   private get isAdapter(): boolean {
     const adapter = this.config.getIoAdapter();
     return !adapter || adapter instanceof SecureWsAdapter;
@@ -76,31 +79,31 @@ export class ApplicationPlan {
     return this.resolved;
   }
 
-  /** The application's own ConfigModule, where it has one; else the process's environment and `.env`. */
+  /** The application's own ConfigModule, if it has one; else the environment of the process and `.env`. */
   private environment(): Environment {
     const configured = [...this.modules.values()].some(({ metatype }) => metatype === ConfigModule);
     if (configured && this.isPreview) return NO_ENVIRONMENT;
     return configured ? environmentOf(this.moduleRef.get(ConfigService, { strict: false })) : defaultEnvironment();
   }
 
-  /** The application's own server speaks TLS. */
+  /** Whether the application's own server uses TLS. */
   private get httpsServer(): boolean {
     return this.host?.httpAdapter?.getHttpServer() instanceof HttpsServer;
   }
 
-  /** Under production, plaintext must be chosen. */
+  /** Under production, plaintext must be chosen explicitly. */
   private tlsChoice({ proxy }: Settings, plans: readonly ListenerPlan[]): string[] {
     if (this.environment().get('NODE_ENV') !== 'production' || proxy.trusted.length > 0) return [];
     if (plans.length === 0 || plans.some((plan) => speaksTls(plan, this.httpsServer))) return [];
     return [
-      'proxy.requireTls (WEBSOCKETS_REQUIRE_TLS): must be chosen under NODE_ENV=production, because no port of a gateway has TLS and no proxy is trusted; name the proxy in proxy.trusted (WEBSOCKETS_TRUSTED_PROXIES), configure TLS, or set it to false to serve plaintext',
+      'proxy.requireTls (WEBSOCKETS_REQUIRE_TLS): must be set under NODE_ENV=production, because no port of a gateway has TLS and no proxy is trusted; list the proxy in proxy.trusted (WEBSOCKETS_TRUSTED_PROXIES), configure TLS, or set it to false to serve plaintext',
     ];
   }
 }
 
 const NO_ENVIRONMENT: Environment = { get: () => undefined, names: [] };
 
-/** The gateways of a path as reports name them. */
+/** The gateways of a path, as reports name them. */
 const partsOf = (plans: readonly ListenerPlan[]) =>
   plans.flatMap(({ port, endpoints }) =>
     [...endpoints].map(([path, plan]) => ({ ...plan, port, name: port === 0 ? path : `${path} at port ${port}` })),

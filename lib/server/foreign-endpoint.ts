@@ -150,7 +150,7 @@ export class ForeignConnection implements UserConnection {
   }
 }
 
-/** The time that libraries have for the first byte of their answer to an upgrade. */
+/** Milliseconds that a library has for the first byte of its answer to an upgrade. */
 export class AwaitedAnswer extends Timed {
   private readonly bytesWritten: number;
 
@@ -166,7 +166,7 @@ export class AwaitedAnswer extends Timed {
     socket.once('close', () => wheel.cancel(this));
   }
 
-  /** The libraries had no time while the event loop was blocked. */
+  /** The time in which the event loop was blocked does not count for the libraries. */
   override onStall(silence: number): void {
     this.deadline += silence;
   }

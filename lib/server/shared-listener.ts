@@ -251,9 +251,9 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
   }
 
   /**
-   * Resets a socket whose upgrade no library answers within `http.openTimeout`. Nobody reads from it, so that not even its
-   * end would be noticed. Such are upgrades of a path that no library has, or of a subprotocol that the library does not
-   * know.
+   * Resets a socket if no library answers its upgrade within `http.openTimeout`: nothing reads from it, so even its end
+   * would not be noticed. This happens for a path that no library has, and for a subprotocol that the library does not
+   * support.
    */
   private expectAnswer(request: IncomingMessage, socket: Socket): void {
     const { wheel, clock, telemetry } = this.context;

@@ -15,9 +15,9 @@ export interface UpgradeOptions extends ConnectOptions {
 export interface ConnectToOptions extends UpgradeOptions, TestClientOptions {}
 
 /**
- * Opens a connection to a gateway of an application that listens. Rejects as `connect` does: with an
- * `UnexpectedStatusError` where the upgrade is refused. Close the client before the application, or let the application
- * close it. Throws an `Error` where the application does not listen.
+ * Opens a connection to a gateway of an application that listens. Rejects like `connect`: with an
+ * `UnexpectedStatusError` if the upgrade is refused. Close the client before the application, or let the application
+ * close it. Throws an `Error` if the application does not listen.
  *
  * @example const client = await connectTo<ChatEvents>(app, '/chat', { cookies: { session: 'x' } });
  */

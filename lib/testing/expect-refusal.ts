@@ -35,9 +35,9 @@ export interface ObservedRefusal {
 }
 
 /**
- * Attempts to connect, and resolves with how the attempt was refused; calls at the same time are made one after the
- * other. Rejects with an `AssertionError`, which test runners show as one of their own, where the attempt is accepted
- * (the connection is closed again) or refused in another way; with Node's error where nothing listens.
+ * Attempts to connect, and resolves to the refusal of the attempt; concurrent calls are made one after the other.
+ * Rejects with an `AssertionError`, which test runners report as an assertion failure, if the attempt is accepted (the
+ * connection is closed again) or refused in another way, and with Node's error if nothing listens.
  *
  * @example await expectRefusal(app, { path: '/chat' }, { status: 401, reason: 'guard' });
  */
@@ -46,7 +46,7 @@ export async function expectRefusal(
   { path = '/', ...options }: RefusedAttempt = {},
   expected: ExpectedRefusal = {},
 ): Promise<ObservedRefusal> {
-  // One after the other: an event names neither the attempt nor its port.
+  // Attempts are made one after the other, because an event contains neither the attempt nor its port.
   const observing = lastAttempt.then(() => observe(app, path, options));
   lastAttempt = observing.catch(() => undefined);
   const observed = await observing;

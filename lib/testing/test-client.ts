@@ -41,8 +41,9 @@ const MAX_LISTED = 10;
 const MAX_LENGTH = 200;
 
 /**
- * A client of a gateway under test, as `connectTo` opens it. What arrives is kept until the test takes it. Every wait is
- * bounded, and fails with a list of what arrived instead. No function of a test runner is used.
+ * A client of a gateway under test, which `connectTo` opens. Messages that arrive are kept until the test takes them.
+ * Every wait is bounded, and fails with a list of the messages that arrived instead. It uses no functions of a test
+ * runner.
  *
  * `Received` and `Sent` map the names of events to the types of their data.
  */
@@ -78,8 +79,9 @@ export class TestClient<
   }
 
   /**
-   * The data of the next event of this name. Events of other names stay for later calls. Rejects with an `Error` that
-   * lists what has arrived instead: when the time is over, or as soon as the connection has ended without the event.
+   * Waits for the next event of this name, and resolves to its data. Events with other names stay for later calls.
+   * Rejects with an `Error` that lists the messages that arrived instead: after the timeout, or as soon as the
+   * connection has ended without the event.
    */
   async nextEvent<Name extends keyof Received & (string | number)>(
     name: Name,
@@ -110,8 +112,8 @@ export class TestClient<
   }
 
   /**
-   * Closes the connection, and resolves when TCP has ended: nothing is left open. A server that does not answer the
-   * close frame is given up after `keepalive.closeTimeout`. Harmless when the connection has ended already.
+   * Closes the connection, and resolves when TCP has ended. If the server does not answer the close frame, the
+   * connection is terminated after `keepalive.closeTimeout`. Has no effect if the connection has already ended.
    */
   async close(code = 1000, reason = ''): Promise<Closed> {
     this.socket.close(code, reason);
