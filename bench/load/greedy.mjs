@@ -1,30 +1,76 @@
-// Peers of one address that send large messages of very many keys as fast as they are read. A process of its own, told over IPC.
+// Peers of one address that send messages that cost much, as fast as they are read. A process of its own, told over IPC.
+import { deflateRawSync } from 'node:zlib';
 import { answer } from '../support/rpc.mjs';
 import { frame } from './frames.mjs';
 import { Peer, source, upgradeRequest } from './peer.mjs';
 
 const GREEDY = source(0, { net: 3 });
+const MEGABYTE = 2 ** 20 - 1024;
+/** Values and keys of a message, at most: the default of `messages.maxNodes`. */
+const NODES = 10_000;
+/** How long a peer that was closed waits before it connects again (ms): the connection rate of its address is bounded. */
+const AGAIN = 1000;
 let peers = [];
 let sent = 0;
 
-answer({ start, sent: () => sent });
+answer({ start, sent: () => sent, stop });
 
-/** `event`: of the messages, each an object of `keys` keys. */
-async function start({ port, count, event, keys }) {
-  const data = Object.fromEntries(Array.from({ length: keys }, (_, i) => [`key${i}`, i]));
-  const bytes = frame(JSON.stringify({ event, data }));
-  const request = upgradeRequest(port);
-  peers = Array.from({ length: count }, () => new Peer({ port, from: GREEDY, request }));
-  await Promise.all(peers.map(({ ready }) => ready));
-  for (const { socket } of peers) pour(socket, bytes);
+const call = (data) => Buffer.from(`{"event":"echo","data":${data}}`);
+const keys = (count) => `{${Array.from({ length: count }, (_, at) => `"key${at}":${at}`)}}`;
+const chains = () => `[${Array(39).fill(`${'['.repeat(250)}${']'.repeat(250)}`)}]`;
+/** White space up to a megabyte: parsing goes over all of it. */
+const padded = (data) => call(data.padEnd(MEGABYTE));
+/** As a megabyte of JSON that compresses to a kilobyte. */
+const deflated = (message) => deflateRawSync(message, { finishFlush: 2, level: 9 }).subarray(0, -4);
+
+/** What one message is, by the name of its kind. */
+const KINDS = {
+  keys: () => frame(call(keys(60_000))),
+  'as many keys as a message may have': () => frame(call(keys((NODES - 10) / 2))),
+  'strings of 1 MB': () => frame(call(`"${'x'.repeat(MEGABYTE)}"`)),
+  'deep arrays': () => frame(padded(chains())),
+  'arrays deeper than allowed': () => frame(call('['.repeat(MEGABYTE))),
+  'objects in a list, 1 MB': () => frame(padded(`[${Array(NODES - 10).fill('{}')}]`)),
+  'compressed megabytes': () => frame(deflated(call(`"${'x'.repeat(MEGABYTE)}"`)), { compressed: true }),
+  'compressed structures': () => frame(deflated(padded(`[${Array(NODES - 10).fill('{}')}]`)), { compressed: true }),
+  'compressed input that yields nothing': async () => {
+    const { slowDeflate } = await import('../../test/support/slow-deflate.ts');
+    return frame(slowDeflate(60_000), { compressed: true });
+  },
+};
+
+/** `count` peers that send messages of a kind. Resolves with the size of one. */
+async function start({ port, count, kind }) {
+  const bytes = await KINDS[kind]();
+  const request = upgradeRequest(port, { deflate: kind.startsWith('compressed') });
+  peers = Array.from({ length: count }, () => ({ peer: undefined }));
+  await Promise.all(peers.map((each) => connect(each, { port, from: GREEDY, request }, bytes)));
   return bytes.length;
+}
+
+async function connect(each, options, bytes) {
+  const peer = new Peer(options);
+  each.peer = peer;
+  const again = () => peers.includes(each) && setTimeout(connect, AGAIN, each, options, bytes);
+  peer.socket.on('close', again);
+  await peer.ready.then(
+    () => pour(peer.socket, bytes),
+    () => undefined,
+  );
 }
 
 function pour(socket, bytes) {
   const more = () => {
     if (socket.destroyed) return;
     sent++;
-    socket.write(bytes, more);
+    // A turn of the loop between them: small writes are done at once, and nothing else would run.
+    socket.write(bytes, () => setImmediate(more));
   };
   more();
+}
+
+function stop() {
+  const all = peers;
+  peers = [];
+  for (const { peer } of all) peer?.end();
 }

@@ -15,6 +15,7 @@ export const SERVERS = {
 export const VARIANTS = {
   tuned: { ...SERVERS.bare, title: 'bare ws, tuned', config: { compression: 'tuned' } },
   oursListener: { ...SERVERS.ours, title: 'nest-secure-ws, a listener', config: { listener: true } },
+  unread: { title: 'nest-secure-ws, unread replies', file: 'unread.mjs', protocol: 'ws' },
   uws: { title: 'uWebSockets.js', file: 'uws.mjs', protocol: 'ws' },
   oursOwnPort: { ...SERVERS.ours, title: 'nest-secure-ws, own port', config: { ownPort: true } },
   oursObserved: { ...SERVERS.ours, title: 'nest-secure-ws, metrics', config: { observed: true } },

@@ -9,6 +9,8 @@ import { dial, endedByServer, firstBytes, onceOver, upgraded } from './wire.mjs'
 export const LIFETIME = 60_000;
 /** How long the server may take to end what it must end (ms); its own limits are at most five seconds. */
 export const PATIENCE = 20_000;
+/** How long a silent connection says nothing (ms): longer than the soak's `http.openTimeout`. */
+const SILENCE = 5000;
 const ECHOES = 5;
 const SMALL = new Tape({ event: 'echo', bytes: 200 });
 const LARGE = new Tape({ event: 'echo', bytes: 65_000 });
@@ -94,8 +96,16 @@ export const ABUSES = {
       throw new Error(`accepted: ${wrong[1]}`);
     return endedByServer(socket, PATIENCE);
   },
+  /** On a shared port such a connection is Node's, which waits a minute for its first request; it is served when it asks. */
   async silentFromAccept(target) {
-    return endedByServer(await dial(target), PATIENCE);
+    const socket = await dial(target);
+    await sleep(SILENCE);
+    if (socket.destroyed || socket.readableEnded) throw new Error('a silent connection was ended');
+    socket.write(upgradeRequest(target.port));
+    const answer = await firstBytes(socket);
+    if (!answer.startsWith('HTTP/1.1 101')) throw new Error('a connection was not served after its silence');
+    socket.write(BYE);
+    return endedByServer(socket, PATIENCE);
   },
   async silentAfterUpgrade(target) {
     return endedByServer(await upgraded(target), PATIENCE);
