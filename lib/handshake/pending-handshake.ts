@@ -224,7 +224,7 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     const first = this.received ? chunk : firstLook(chunk);
     this.received = true;
     const meter = this.meter!;
-    this.onVerdict(meter, meter.push(first), first.length, chunk.subarray(first.length));
+    this.onVerdict(meter, meter.push(first), first.length, first === chunk ? NOTHING : chunk.subarray(first.length));
   }
 
   /** `rest`: bytes of the chunk that are not parsed yet. */

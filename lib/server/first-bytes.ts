@@ -32,8 +32,12 @@ export interface FirstBytesOwner {
 }
 
 const NOTHING = Buffer.alloc(0);
-/** Milliseconds of a tick: after one to two ticks without a byte, a connection is handed over to Node. */
-const TICK = 2;
+/**
+ * Milliseconds of a tick: after one to two ticks without a byte, a connection is handed over to Node. Clients send their
+ * first bytes with the last packet of TCP's handshake, or right after it: a client that is a few milliseconds late must
+ * not cost a socket.
+ */
+const TICK = 10;
 /**
  * Maximum number of silent connections for which Node creates sockets per tick. Creating a socket takes about 0.1 ms:
  * while hundreds are created at once, the kernel's accept queue overflows, and a client whose SYN is dropped retries
@@ -106,10 +110,10 @@ export class AcceptedConnections {
 /** Parses a chunk until the head is known to be that of an upgrade; the rest of the chunk is then not parsed yet. */
 function look(meter: HeadMeter, chunk: Buffer): [HeadVerdict, rest: Buffer] {
   const first = firstLook(chunk);
-  const rest = chunk.subarray(first.length);
   const verdict = meter.push(first);
-  if (meter.isUpgrade || verdict !== MORE || rest.length === 0) return [verdict, rest];
-  return [meter.push(rest), NOTHING];
+  if (first === chunk) return [verdict, NOTHING];
+  const rest = chunk.subarray(first.length);
+  return meter.isUpgrade || verdict !== MORE ? [verdict, rest] : [meter.push(rest), NOTHING];
 }
 
 class AcceptedConnection implements TransportReader {
