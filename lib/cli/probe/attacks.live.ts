@@ -250,7 +250,7 @@ const FLOODS: readonly Attack[] = [
     group: 'floods',
     title: '500 malformed messages',
     severity: 'note',
-    setting: 'messages.strikes',
+    setting: 'messages.invalidRate',
     patience: PATIENCE,
     async run(arena, patience) {
       const peer = await arena.socket();

@@ -65,7 +65,7 @@ export class PageController {
       server: serverHeader ?? null,
       maxSize: messages.maxSize,
       rate: messages.rate,
-      strikes: messages.strikes,
+      invalidRate: messages.invalidRate,
       pingInterval: keepalive.pingInterval ?? null,
       compression: compression.mode,
       dashboard: dashboard.token !== undefined,
