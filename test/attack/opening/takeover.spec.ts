@@ -246,6 +246,44 @@ describe.each([
     server.close();
   });
 
+  it('of two applications at once, neither ends the connections that the other has taken', async () => {
+    const server = (tls ? createHttpsServer(selfSigned()) : createServer()) as HttpServer;
+    server.on('request', (_, response) => void response.end('own'));
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const apps: INestApplication[] = [];
+    for (const path of ['/one', '/two']) {
+      @SecureGateway({ path })
+      class Gateway {}
+      @Module({
+        imports: [SecureWsModule.forRoot({ connections: ROOMY, http: { openTimeout: '1500ms' } })],
+        providers: [Gateway],
+      })
+      class App {}
+      const serverFactory = (): HttpServer => server;
+      const app = await NestFactory.create(App, new FastifyAdapter({ serverFactory } as object), { logger: false });
+      apps.push(await app.init());
+    }
+    const clients: RawClient[] = [];
+    for (const path of ['/one', '/two'])
+      for (const isLater of [false, true]) {
+        const client = await RawClient.connect({ port, ...(tls ? { tls: {} } : {}) });
+        clients.push(client);
+        if (isLater) {
+          client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+          await client.response();
+        }
+        expect((await client.upgrade(upgradeHead(port, { path }))).status).toBe(101);
+      }
+    await new Promise((resolve) => setTimeout(resolve, 2500));
+    expect(clients.map((client) => client.closed)).toEqual([false, false, false, false]);
+    for (const client of clients) client.destroy();
+    for (const app of apps) await app.close();
+    server.closeAllConnections();
+    server.close();
+  });
+
   it("a listener that was put before Node's own is not taken for it", async () => {
     const seen: Socket[] = [];
     const event = tls ? 'secureConnection' : 'connection';
