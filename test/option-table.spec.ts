@@ -72,7 +72,7 @@ describe('the table of options', () => {
         concurrency: 1,
         maxStreams: 16,
         handlerTimeout: 60_000,
-        invalidRate: { limit: 10, window: 60_000 },
+        strikes: { limit: 10, window: 60_000 },
       },
       buffers: {
         maxBuffered: 4 * 1024 ** 2,

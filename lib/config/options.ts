@@ -430,9 +430,9 @@ export interface MessagesOptions {
    * Maximum rate of malformed messages and messages with an unknown event; each is answered with an `exception` event.
    * Above it the connection ends with 1008.
    *
-   * Default: `10/1m`. Unit of a plain number: per window. Variable: `WEBSOCKETS_INVALID_RATE`. Scope: gateway.
+   * Default: `10/1m`. Unit of a plain number: per window. Variable: `WEBSOCKETS_STRIKES`. Scope: gateway.
    */
-  readonly invalidRate?: Rate;
+  readonly strikes?: Rate;
 }
 
 /** Limits on memory that is held for peers. */
@@ -763,7 +763,7 @@ export interface SecureGatewayOptions {
     | 'concurrency'
     | 'maxStreams'
     | 'handlerTimeout'
-    | 'invalidRate'
+    | 'strikes'
   >;
   /** Limits on memory that is held for peers. */
   readonly buffers?: Pick<BuffersOptions, 'maxBuffered' | 'writeLimit' | 'stallTimeout'>;

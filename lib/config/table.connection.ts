@@ -90,9 +90,9 @@ export const MESSAGES_ROWS = {
     means:
       'Maximum time of a handler. After it the message is answered with an `exception` event, and its place in the queue is free.',
   }),
-  invalidRate: row(rate(), {
+  strikes: row(rate(), {
     scope: 'g',
-    variable: 'WEBSOCKETS_INVALID_RATE',
+    variable: 'WEBSOCKETS_STRIKES',
     default: '10/1m',
     means:
       'Maximum rate of malformed messages and messages with an unknown event; each is answered with an `exception` event. Above it the connection ends with 1008.',

@@ -231,9 +231,9 @@ export class MessageReader implements FrameSink {
   }
 
   /** Counts a malformed or unknown message. Returns false if there were too many. */
-  invalidMessage(): boolean {
+  strike(): boolean {
     const { context } = this.connection;
-    return this.rates.invalidMessage(context.clock.now(), context.limits) || this.breach('too many malformed messages');
+    return this.rates.strike(context.clock.now(), context.limits) || this.breach('too many malformed messages');
   }
 
   /**

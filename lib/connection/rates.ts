@@ -12,7 +12,7 @@ const FRAGMENT = 1 / 16;
 export class Rates {
   private messages = 0;
   private control = 0;
-  private invalid = 0;
+  private strikes = 0;
   private bytes = 0;
 
   message(now: number, { rate }: Limits): boolean {
@@ -30,9 +30,9 @@ export class Rates {
     return fits(this.control, now, controlRate);
   }
 
-  invalidMessage(now: number, { invalidRate }: Limits): boolean {
-    this.invalid = spend(this.invalid, now, 1, invalidRate);
-    return fits(this.invalid, now, invalidRate);
+  strike(now: number, { strikes }: Limits): boolean {
+    this.strikes = spend(this.strikes, now, 1, strikes);
+    return fits(this.strikes, now, strikes);
   }
 
   /**

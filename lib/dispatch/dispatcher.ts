@@ -114,7 +114,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
   /** If the application reads messages itself, messages without a handler do not count as invalid. */
   private reject(connection: Connection, text: string): void {
     if (connection.dispatch.isRead || connection.socket.listenerCount('message') > 0) return;
-    if (connection.input.invalidMessage()) sendException(connection.socket, text);
+    if (connection.input.strike()) sendException(connection.socket, text);
   }
 
   /** Calls one handler. Its result comes from the application: every access to it can throw. */

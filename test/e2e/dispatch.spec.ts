@@ -104,10 +104,7 @@ class Throwing implements ExceptionFilter {
 const streams = { subscribed: 0, unsubscribed: 0 };
 
 @UseFilters(new TeapotFilter())
-@SecureGateway({
-  path: '/main',
-  messages: { invalidRate: '5/1h', handlerTimeout: '200ms', concurrency: 4, maxStreams: 2 },
-})
+@SecureGateway({ path: '/main', messages: { strikes: '5/1h', handlerTimeout: '200ms', concurrency: 4, maxStreams: 2 } })
 class MainGateway {
   @SubscribeMessage('value') value(@MessageBody() data: unknown) {
     return { event: 'value', data };
@@ -320,7 +317,7 @@ const parser = (data: string | Buffer) => {
 
 const parsedPort = freePort();
 
-@SecureGateway(parsedPort, { path: '/parsed', messageParser: parser, messages: { invalidRate: '2/1h' } })
+@SecureGateway(parsedPort, { path: '/parsed', messageParser: parser, messages: { strikes: '2/1h' } })
 class ParsedGateway {
   @SubscribeMessage('kind') kind(@MessageBody() data: unknown) {
     return { event: 'kind', data };
@@ -615,7 +612,7 @@ describe('hooks', () => {
 });
 
 describe('a messageParser', () => {
-  it('reads text and binary; nothing drops in silence; what throws is an invalid message; a foreign language is 1003', async () => {
+  it('reads text and binary; nothing drops in silence; what throws is a strike; a foreign language is 1003', async () => {
     const client = await open('/parsed', parsedPort);
     client.write(frame('nothing'));
     client.write(frame('kind'));

@@ -387,7 +387,7 @@ describe('settings', () => {
 
   it('that are wrong appear all in one message, those of gateways too', async () => {
     setEnvironment('WEBSOCKETS_PING_INTERVAL', 'soon');
-    setEnvironment('WEBSOCKETS_INVALID_RATE', '');
+    setEnvironment('WEBSOCKETS_STRIKES', '');
     setEnvironment('WEBSOCKETS_REQUIRE_TLS', 'constructor');
     @SecureGateway({ path: '/two words', keepalive: { closeTimeout: '1 fortnight' } })
     class WrongGateway {

@@ -46,7 +46,7 @@ class Throws {
   }
 }
 
-@SecureGateway({ path: '/handlers', messages: { invalidRate: '1000/1s' } })
+@SecureGateway({ path: '/handlers', messages: { strikes: '1000/1s' } })
 class HandlersGateway {
   handleConnection(client: SecureSocket): void {
     client.on('ping', () => {

@@ -90,7 +90,7 @@ enum Op {
   Bye = 1,
 }
 
-@SecureGateway({ path: '/values', messages: { handlerTimeout: '10s', invalidRate: '3/1h' } })
+@SecureGateway({ path: '/values', messages: { handlerTimeout: '10s', strikes: '3/1h' } })
 class ValuesGateway {
   static afterInit = 0;
   async afterInit(): Promise<void> {
@@ -209,7 +209,7 @@ class LongGateway {
 
 /** A language of its own, read in each of the ways there are. */
 const heard: string[] = [];
-@SecureGateway({ path: '/own', messages: { invalidRate: '2/1h' } })
+@SecureGateway({ path: '/own', messages: { strikes: '2/1h' } })
 class OwnGateway {
   handleConnection(client: SecureSocket): void {
     const way = client.query.get('way');
@@ -237,7 +237,7 @@ class LeftGateway {
   }
 }
 
-@SecureGateway({ path: '/nodes', messages: { maxNodes: 1000, invalidRate: '2/1h' } })
+@SecureGateway({ path: '/nodes', messages: { maxNodes: 1000, strikes: '2/1h' } })
 class NodesGateway {
   static release: (() => void)[] = [];
   @SubscribeMessage('hold') hold() {

@@ -120,7 +120,7 @@ describe('01-quick-start', () => {
 
   it('takes everything from .env in the working directory', async () => {
     const port = await unusedPort();
-    writeFileSync(join(folder, '.env'), `PORT=${port}\nWEBSOCKETS_SERVER=from a file\nWEBSOCKETS_INVALID_RATE=1/1m\n`);
+    writeFileSync(join(folder, '.env'), `PORT=${port}\nWEBSOCKETS_SERVER=from a file\nWEBSOCKETS_STRIKES=1/1m\n`);
     const sample = run(process.execPath, [resolve('sample/01-quick-start/dist/main.js')], { cwd: folder });
     await sample.prints(new RegExp(`localhost:${port}/`));
     const client = await RawClient.connect({ port });

@@ -250,7 +250,7 @@ const FLOODS: readonly Attack[] = [
     group: 'floods',
     title: '500 malformed messages',
     severity: 'note',
-    setting: 'messages.invalidRate',
+    setting: 'messages.strikes',
     patience: PATIENCE,
     async run(arena, patience) {
       const peer = await arena.socket();

@@ -7,7 +7,7 @@ const MAX_SHOWN = 300;
 const MIB = 2 ** 20;
 
 let socket;
-let maxInvalid = 10;
+let strikes = 10;
 
 function connect() {
   const url = new URL('.', location.href);
@@ -56,14 +56,14 @@ function fill(values) {
 async function settings() {
   const response = await fetch('settings.json').catch(() => undefined);
   if (!response?.ok) return;
-  const { server, maxSize, rate, invalidRate: malformed, pingInterval, dashboard } = await response.json();
+  const { server, maxSize, rate, strikes: malformed, pingInterval, dashboard } = await response.json();
   if (dashboard) linkOperators();
-  maxInvalid = malformed.limit;
+  strikes = malformed.limit;
   fill({
     server: server ?? 'none',
     'max-size': maxSize >= MIB ? `${+(maxSize / MIB).toFixed(2)} MiB` : `${maxSize} bytes`,
     rate: `at most ${perWindow(rate)}`,
-    invalidRate: `at most ${perWindow(malformed)}`,
+    strikes: `at most ${perWindow(malformed)}`,
     ping: pingInterval === null ? 'off' : `every ${pingInterval / 1000} s`,
   });
 }
@@ -121,7 +121,7 @@ $('form').onsubmit = (event) => {
 $('shout').onclick = () => say('shout');
 $('malformed').onclick = () => send('{ this is no JSON');
 $('malformed-many').onclick = () => {
-  for (let i = 0; i <= maxInvalid; i++) send('{ this is no JSON');
+  for (let i = 0; i <= strikes; i++) send('{ this is no JSON');
 };
 $('large').onclick = () => send(JSON.stringify({ event: 'echo', data: 'x'.repeat(2 * MIB) }));
 $('clear').onclick = () => $('log').replaceChildren();

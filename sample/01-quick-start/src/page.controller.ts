@@ -65,7 +65,7 @@ export class PageController {
       server: serverHeader ?? null,
       maxSize: messages.maxSize,
       rate: messages.rate,
-      invalidRate: messages.invalidRate,
+      strikes: messages.strikes,
       pingInterval: keepalive.pingInterval ?? null,
       compression: compression.mode,
       dashboard: dashboard.token !== undefined,

@@ -189,8 +189,8 @@ describe('rates', () => {
       frame('12', { opcode: 10 }),
       'control frame rate exceeded',
     ],
-    ['malformed messages', { invalidRate: '10/1m' }, frame('{'), 'too many malformed messages'],
-    ['unknown events', { invalidRate: '10/1m' }, message('?'), 'too many malformed messages'],
+    ['malformed messages', { strikes: '10/1m' }, frame('{'), 'too many malformed messages'],
+    ['unknown events', { strikes: '10/1m' }, message('?'), 'too many malformed messages'],
   ])('of %s', async (_, messages, bytes, reason) => {
     await start({ messages });
     const client = await open();

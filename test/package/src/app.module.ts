@@ -53,7 +53,7 @@ export class ChatGateway {
 
 class Options implements SecureWsOptionsFactory {
   createSecureWsOptions(): SecureWsOptions {
-    return { messages: { invalidRate: '3/1m' }, compression: { threshold: 16 } };
+    return { messages: { strikes: '3/1m' }, compression: { threshold: 16 } };
   }
 }
 
