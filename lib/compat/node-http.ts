@@ -202,7 +202,7 @@ const readsHandle = (socket: Socket): boolean =>
 export const unanswered = (socket: Socket): ServerResponse | undefined =>
   (socket as { _httpMessage?: ServerResponse | null })._httpMessage ?? undefined;
 
-/** What replacements stood for that were given back while another application had replaced them in turn. */
+/** The original listeners of replacements that were undone while another application had replaced them in turn. */
 const givenBack = new WeakMap<Listener, Listener>();
 
 function standing(listener: Listener): Listener {
@@ -211,7 +211,10 @@ function standing(listener: Listener): Listener {
   return found;
 }
 
-/** Puts `replacement` where `own` stands among the listeners of a server. Answers what undoes it, or `undefined` where `own` is not there. */
+/**
+ * Replaces `own` by `replacement` among the listeners of a server. Returns a function that undoes this, or `undefined`
+ * if `own` was not found.
+ */
 export function replaceListener(
   server: Server,
   event: string,
@@ -235,7 +238,7 @@ function substitute(server: Server, event: string, from: Listener, to: Listener)
   return true;
 }
 
-/** A method that was replaced: by whom again, and what it was. */
+/** A replaced method: the replacement of this one, if any, and the original. */
 interface Layer {
   above: Layer | undefined;
   below: AnyMethod;
@@ -246,8 +249,8 @@ type AnyMethod = (this: unknown, ...args: unknown[]) => unknown;
 const layers = new WeakMap<object, Layer>();
 
 /**
- * Replaces a method of one object until what it answers is called. `wrap` gets what calls the method that was. Several
- * applications may replace it, and give it back in any order.
+ * Replaces a method of one object until the returned function is called. `wrap` gets a function that calls the previous
+ * method. Several applications can replace the same method, and undo this in any order.
  */
 export function replaceMethod<T extends object, K extends keyof T>(
   target: T,
@@ -280,7 +283,7 @@ export function replaceMethod<T extends object, K extends keyof T>(
       above.below = below;
       above.before = before;
     }
-    // Whoever else wrapped it later still calls it: it then only passes on.
+    // A later wrapper of other code still calls this function, which then only passes on.
   };
 }
 

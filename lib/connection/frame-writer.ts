@@ -409,7 +409,8 @@ export class FrameWriter {
 
   private get whenWritten(): SendCallback {
     this.onWritten ??= (error) => {
-      // A socket that fails is given nothing more: within Node's own loop over what it has buffered, that is called back twice.
+      // Nothing more is written to a socket that fails: if this callback runs within Node's own loop over its buffer, a
+      // write would be called back twice.
       if (!error && this.watching && this.hasRoom) this.review(this.connection.context.clock.now());
     };
     return this.onWritten;

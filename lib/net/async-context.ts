@@ -8,8 +8,8 @@ import { AsyncResource } from 'node:async_hooks';
 export type AsyncContext = AsyncResource | undefined;
 
 /**
- * Hooks of `async_hooks` that keep an entry for each resource (cls-hooked, Jest's `--detectOpenHandles`) must hear of its
- * end. Without such a hook Node tracks nothing.
+ * Hooks of `async_hooks` that keep an entry for each resource (cls-hooked, Jest's `--detectOpenHandles`) must be
+ * notified of its end. Without such a hook Node tracks nothing.
  */
 const OPTIONS = Object.freeze({ requireManualDestroy: false });
 const TYPE = 'SECUREWS';

@@ -72,7 +72,10 @@ export function closePayload(code?: number, reason?: string | Uint8Array): Buffe
   return payload;
 }
 
-/** Truncates `reason` to the 123 bytes that a close frame can carry, at a character boundary; what is no text is none. */
+/**
+ * Truncates `reason` to the 123 bytes that a close frame can carry, at a character boundary. A value that is not a
+ * string becomes an empty reason.
+ */
 export function fitReason(reason: unknown): string {
   if (typeof reason !== 'string') return '';
   const bytes = Buffer.from(reason);

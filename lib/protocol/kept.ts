@@ -20,8 +20,8 @@ export function copied(bytes: Buffer): Buffer {
 }
 
 /**
- * Returns a buffer with room for `needed` bytes that begins with the first `kept` bytes of `buffer`: `buffer` itself
- * where it is large enough, else a new one of twice the needed size, but of no more than `most` bytes.
+ * Returns a buffer with room for `needed` bytes that begins with the first `kept` bytes of `buffer`: `buffer` itself if
+ * it is large enough, else a new one of twice the needed size, but at most `most` bytes.
  */
 export function grown(buffer: Buffer | undefined, kept: number, needed: number, most: number): Buffer {
   if (buffer !== undefined && needed <= buffer.length) return buffer;

@@ -57,7 +57,7 @@ export function withoutValues(text: string, request: RequestValues): string {
 const ENCODED =
   /(?:\\+[ux]\{?[0-9a-f]{2,6}\}?){3,}|(?:%[0-9a-f]{2}){3,}|(?:&#x?[0-9a-f]{2,6};){3,}|\b(?:[0-9a-f]{2}[ ,:-]+){3,}[0-9a-f]{2}\b|\b(?:\d{2,3}[ ,]+){3,}\d{2,3}\b|(?<![\p{L}\p{N}])(?:[\p{L}\p{N}][ ,._-]+){4,}[\p{L}\p{N}](?![\p{L}\p{N}])/giu;
 
-/** A name of a parameter that may be a token itself: it has no value, or is no word. */
+/** The name of a query parameter that may itself be a token: it contains a digit, or has at least 16 characters. */
 const TOKEN_NAME = /\d|^.{16}/s;
 
 function valuesOf({ rawHeaders, rawQuery }: RequestValues): string[] {
@@ -72,7 +72,9 @@ function valuesOf({ rawHeaders, rawQuery }: RequestValues): string[] {
   return values;
 }
 
-/** Values of two characters: too short for their parts and forms to be searched, but a word that is one is hidden. */
+/**
+ * Values of two characters: too short to search for their parts and encodings, but a word that equals one is hidden.
+ */
 function shortValues({ rawHeaders, rawQuery }: RequestValues): Set<string> {
   const cookies = rawHeaders.filter((_, index) => index % 2 === 1 && /^cookie$/i.test(rawHeaders[index - 1]!));
   const pairs = [...rawQuery.split('&'), ...cookies.join(';').split(/;\s*/)];

@@ -59,7 +59,7 @@ export class ContextBudget {
 
 /** The client's side of one negotiation. */
 export interface DeflateOffer {
-  /** Value of `Sec-WebSocket-Extensions`; `undefined`: send none. */
+  /** Value of `Sec-WebSocket-Extensions`; `undefined`: do not send the header. */
   readonly header: string | undefined;
   /** Reads the server's answer; `undefined` when it declined. A string says why the handshake is invalid. */
   accept(response: readonly ExtensionOffer[]): PerMessageDeflate | ResponseError | undefined;

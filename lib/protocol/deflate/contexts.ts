@@ -155,8 +155,8 @@ export class InflateContext extends ZlibContext<InflateRaw> {
   }
 
   /**
-   * Inflates a whole message on this thread, if no more than {@link SCRATCH_BYTES} come out of it. Where there is
-   * more, an `InflateTask` goes on, or the context is reset.
+   * Inflates a whole message on this thread, if its output fits {@link SCRATCH_BYTES}. If there is more output, an
+   * `InflateTask` continues, or the context is reset.
    */
   inflateSync(data: Buffer, limit: number, isText: boolean): InflatedNow | Unfinished {
     const output = new Output(limit, isText);
@@ -169,7 +169,10 @@ export class InflateContext extends ZlibContext<InflateRaw> {
     return { output, result: output.error ?? (this.isComplete(rest) ? output.take() : Failure.COMPRESSED_DATA) };
   }
 
-  /** Puts back what the sender took off, and sees that nothing was cut; `rest`: what is behind a final block. */
+  /**
+   * Appends the bytes that the sender has removed, and checks that the message is complete; `rest`: the bytes after a
+   * final block.
+   */
   private isComplete(rest: Buffer): boolean {
     if (rest.length > 0) return this.endedBefore(rest);
     const { bytes, unread: left } = this.ending;
@@ -178,14 +181,17 @@ export class InflateContext extends ZlibContext<InflateRaw> {
     return false;
   }
 
-  /** A final block came, and behind it `rest`: whether that may be (RFC 7692, 7.2.3.5). */
+  /** Whether `rest` may follow a final block (RFC 7692, 7.2.3.5). */
   endedBefore(rest: Buffer): boolean {
     this.hasEnded = true;
     return isEmptyAfterFinal(Buffer.concat([rest, TRAILER]));
   }
 }
 
-/** Where a task gets its stream when its first step has come: `undefined` where nobody wants the result any more. */
+/**
+ * The source of a task's stream, called at its first step; `take()` returns `undefined` if the result is no longer
+ * needed.
+ */
 export interface ContextSource<Context> {
   take(): Context | undefined;
   /** Whether the stream stays open behind the task. */
@@ -202,7 +208,7 @@ export class InflateTask implements PoolTask {
   private at = 0;
   private millis = 0;
 
-  /** `done` is called once, unless nobody wants it; a failure leaves the context broken. */
+  /** `done` is called once, unless the result is no longer needed; a failure leaves the context broken. */
   constructor(
     private readonly source: ContextSource<InflateContext>,
     message: Buffer | Unfinished,
@@ -243,7 +249,7 @@ export class InflateTask implements PoolTask {
     });
   }
 
-  /** Puts back what the sender took off, and sees that nothing was cut. */
+  /** Appends the bytes that the sender has removed, and checks that the message is complete. */
   private end({ ending }: InflateContext, pause: (outcome: Buffer | ProtocolError) => void): void {
     const { context, output } = this;
     const { bytes } = output;
@@ -309,7 +315,7 @@ export class DeflateTask implements PoolTask {
   private context: DeflateContext | undefined = undefined;
   private at = 0;
 
-  /** `done` is called once, unless nobody wants it. */
+  /** `done` is called once, unless the result is no longer needed. */
   constructor(
     private readonly source: ContextSource<DeflateContext>,
     private readonly data: Buffer,

@@ -1,17 +1,23 @@
-/** What a sender takes off the end of a compressed message and a receiver puts back (RFC 7692, 7.2.1 and 7.2.2). */
+/**
+ * The bytes that a sender removes from the end of a compressed message, and that a receiver appends (RFC 7692, 7.2.1
+ * and 7.2.2).
+ */
 export const TRAILER = Buffer.from([0x00, 0x00, 0xff, 0xff]);
 
 const EMPTY_STORED_BLOCK = Buffer.from([0x00, 0x00, 0x00, 0xff, 0xff]);
 
-/** What is put behind a message to see that it was whole: reads nothing as output, and leaves `unread` bytes. */
+/**
+ * Bytes that are appended to a message to check that it is complete: they must produce no output, and leave `unread`
+ * bytes.
+ */
 export interface Ending {
   readonly bytes: Buffer;
   readonly unread: number;
 }
 
 /**
- * The trailer, a final block that is empty, and a byte that must be left: where a message was cut, one of the three
- * does not happen. Ends the stream.
+ * The trailer, an empty final block, and a byte that must stay unread: if the message is truncated, one of these three
+ * conditions fails. Ends the stream.
  */
 export const LAST_ENDING: Ending = {
   bytes: Buffer.concat([TRAILER, Buffer.from([0x01, 0x00, 0x00, 0xff, 0xff]), Buffer.from([0x00])]),
@@ -19,8 +25,8 @@ export const LAST_ENDING: Ending = {
 };
 
 /**
- * The trailer, and behind it empty stored blocks, which change no window and end no stream. Within a block that was
- * cut they turn into output or nonsense.
+ * The trailer, followed by empty stored blocks, which change no window and end no stream. Within a truncated block they
+ * produce output or an error.
  */
 export const QUIET_ENDING: Ending = {
   bytes: Buffer.concat([TRAILER, ...Array<Buffer>(16).fill(EMPTY_STORED_BLOCK)]),
@@ -31,8 +37,8 @@ export const QUIET_ENDING: Ending = {
 const BLOCK_TYPE_BITS = 0b110;
 
 /**
- * Whether what follows a final block, the trailer put back, is nothing but empty stored blocks, of which the last
- * one gave its length to the trailer (RFC 7692, 7.2.3.5).
+ * Whether the data after a final block, with the trailer appended, consists only of empty stored blocks, the last of
+ * which has its length in the trailer (RFC 7692, 7.2.3.5).
  */
 export function isEmptyAfterFinal(rest: Uint8Array): boolean {
   if (rest.length % EMPTY_STORED_BLOCK.length !== 0) return false;

@@ -107,7 +107,7 @@ class Competition<Key, Entrant extends Share> {
     return this.entrants.values();
   }
 
-  /** Adds a newcomer at the common level: it can neither starve those who wait nor be starved by them. */
+  /** Adds a new share at the common level: it can neither starve those who wait nor be starved by them. */
   enter(key: Key, entrant: Entrant): Entrant {
     let most = 0;
     for (const { used } of this.entrants.values()) most = Math.max(most, used);
