@@ -167,10 +167,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
     return plans;
   }
 
-  /**
-   * Reads the settings and the gateways, and collects all problems: it has no side effects and does not throw because
-   * of them.
-   */
+  /** The server of a path of a port, which gateways with the same port and path share. It does not listen yet. */
   serverFor(number: number, path: string | undefined): WebSocketServer {
     const plan = this.prepare().find(({ port }) => port === number);
     const name = normalisePath(path);
