@@ -151,8 +151,8 @@ export class Dashboard<C extends ListedConnection = ListedConnection> implements
     this.addresses.add(ip);
   }
 
-  fault({ where, error, path }: FaultEvent): void {
-    this.remark('fault', `${where} failed${path === undefined ? '' : ` at ${path}`}: ${errorWords(error)}`);
+  fault({ where, error, path, request }: FaultEvent): void {
+    this.remark('fault', `${where} failed${path === undefined ? '' : ` at ${path}`}: ${errorWords(error, request)}`);
   }
 
   notice({ message }: NoticeEvent): void {

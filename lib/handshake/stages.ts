@@ -1,4 +1,5 @@
 import { checkAccess } from '../admission/access-rules.js';
+import { factsOf } from '../admission/attempt.js';
 import type { Awaitable } from '../admission/awaitable.js';
 import type { Reservation } from '../admission/capacity.js';
 import type { AdmissionGuardFunction } from '../admission/guard.js';
@@ -166,7 +167,8 @@ function askGuards(
   if (asked.length === 0) return undefined;
   const { target, context, admitted } = upgrade;
   const begun = context.clock.now();
-  const outcome = runGuards(asked, upgrade.attempt ?? upgrade.toAttempt(), {
+  const attempt = upgrade.attempt ?? upgrade.toAttempt();
+  const outcome = runGuards(asked, attempt, {
     timeout: Math.max(0, target.guardTimeout - upgrade.guardTime),
     schedule: (expire, timeout) => scheduled(context, expire, timeout),
     now: Date.now,
@@ -175,7 +177,10 @@ function askGuards(
     onContext: (asyncContext) => {
       upgrade.asyncContext = asyncContext;
     },
-    onThrown: (error) => context.telemetry.fault('guard', error, target.path),
+    onThrown: (error) => {
+      const { rawHeaders, rawQuery } = factsOf(attempt);
+      context.telemetry.fault('guard', error, target.path, { rawHeaders, rawQuery });
+    },
   });
   if (!(outcome instanceof Promise)) return applyOutcome(upgrade, outcome);
   return outcome.then((settled) => {

@@ -3,9 +3,15 @@ import { once } from 'node:events';
 import { type IncomingHttpHeaders, request } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { type AuditEvent, SecureGateway, SecureWsDashboardModule, type SecureWsDashboardOptions } from 'nest-secure-ws';
+import {
+  type AuditEvent,
+  SecureGateway,
+  SecureWsDashboardModule,
+  type SecureWsDashboardOptions,
+  UseAdmissionGuards,
+} from 'nest-secure-ws';
 import { PLATFORMS, type Platform, startApp, type TestApp } from '../../support/app.js';
-import { RawClient } from '../../support/raw-client.js';
+import { RawClient, upgradeHead } from '../../support/raw-client.js';
 
 const TOKEN = 'correct-horse-battery-staple-and-more';
 /** What the page itself sends with each POST: no page of another origin can without a preflight request. */
@@ -108,6 +114,32 @@ describe.each(PLATFORMS)('the dashboard on %s', (platform) => {
     const Cookie = await logIn();
     for (const path of ['/drain', '/ban?address=192.0.2.1', '/unban?address=192.0.2.1', '/disconnect?id=1'])
       expect(await statusOf('POST', path, { Cookie, ...FROM_PAGE })).toBe(403);
+  });
+
+  it('repeats no value of a request in what guards and hooks have thrown', async () => {
+    @SecureGateway({ path: '/failing' })
+    @UseAdmissionGuards(({ query, headers }) => {
+      if (query.has('guard')) throw new Error(`guard: no ${query.get('ticket')} of ${headers['x-api-key']}`);
+      return true;
+    })
+    class FailingGateway {
+      handleConnection(_: unknown, { url }: { url: string }): void {
+        throw new Error(`hook: no ${url}`);
+      }
+    }
+    const imports = [SecureWsDashboardModule.forRoot({ token: TOKEN })];
+    app = await startApp({ platform, gateways: [FailingGateway], metadata: { imports } });
+    for (const query of ['ticket=canary%2D42&guard=1', 'ticket=canary-42']) {
+      const client = await RawClient.connect({ port: app.port });
+      const head = { path: `/failing?${query}`, headers: { 'X-Api-Key': 'canary-key-77' } };
+      const { status } = await client.upgrade(upgradeHead(app.port, head));
+      if (status === 101) expect(await client.closeFrame()).toMatchObject({ code: 1011 });
+      client.destroy();
+    }
+    const { body } = await ask('GET', '/overview', { Cookie: await logIn() });
+    expect(body).toContain('guard: no … of …');
+    expect(body).toContain('hook: no …');
+    expect(body).not.toContain('canary');
   });
 
   it('is in no frame, runs no script of others, and is kept by no cache', async () => {
