@@ -1,3 +1,4 @@
+import { uwsHere } from '../servers/uws-binary.mjs';
 import { Row } from './collector.mjs';
 
 const PEERS = 1000;
@@ -22,7 +23,7 @@ export async function broadcast(bench) {
 /** Bursts: a hundred at once, as an application sends them that has collected what happened. */
 export async function broadcastBursts(bench) {
   return [
-    await broadcastRow(bench, ['bare', 'ours', 'nestWs'], {
+    await broadcastRow(bench, ['bare', 'ours', 'nestWs', ...(await uwsHere())], {
       row: new Row({
         id: 'broadcast.bursts',
         title: 'CPU per broadcast delivery in bursts of 100, 512 B to 1000 peers',

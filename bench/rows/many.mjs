@@ -5,48 +5,81 @@ import { Row } from './collector.mjs';
 const FEW = 1000;
 const MANY = 18_000;
 /** Milliseconds: every connection is pinged once in each. */
-const PING = 5000;
-const CYCLES = 2;
+const PING = 2000;
+const CYCLES = 3;
 
-/** Whether a connection costs more where there are many: 18 000 in one process beside 1 000. */
+/**
+ * Whether a connection costs more where there are many: 18 000 in one process beside 1 000. The heap is compared with
+ * what it was after as many connections had come and gone, RSS with what it was at the start: the first thousand find
+ * room in pages that the process has anyway.
+ */
 export async function many(bench) {
   const limits = { ours: { max: 1.1 } };
   const counts = bench.quick ? [FEW, 4000] : [FEW, MANY];
   const of = (id, title, unit, more = {}) => new Row({ id: `many.${id}`, title, unit, base: null, ...more });
-  const rss = counts.map((count) => of(`rss.${count}`, `RSS per connection, ${count} of them`, 'KiB'));
-  const ping = counts.map((count) => of(`ping.${count}`, `CPU per ping and pong, ${count} connections`, 'µs'));
-  const ratios = {
-    rss: of('rss', `RSS per connection, ${counts[1]} beside ${counts[0]}`, '×', { limits }),
-    ping: of('ping', `CPU per ping and pong, ${counts[1]} beside ${counts[0]} connections`, '×', { limits }),
+  const kinds = {
+    rss: ['RSS per connection', 'KiB'],
+    heap: ['JS heap per connection', 'KiB'],
+    ping: ['CPU per ping and pong', 'µs'],
   };
+  const rows = [];
+  const add = {};
+  for (const [name, [title, unit]] of Object.entries(kinds)) {
+    const each = counts.map((count) => of(`${name}.${count}`, `${title}, ${count} connections`, unit));
+    // RSS moves by more than a thousand connections take.
+    const ratio = of(
+      name,
+      `${title}, ${counts[1]} beside ${counts[0]} connections`,
+      '×',
+      name === 'rss' ? {} : { limits },
+    );
+    rows.push(...each, ratio);
+    add[name] = (key, [few, more]) => {
+      each[0].add(key, few);
+      each[1].add(key, more);
+      ratio.add(key, more / few);
+    };
+  }
   await bench.turns(3, ['ours'], async (key) => {
     const figures = [];
-    for (const [at, count] of counts.entries()) {
-      const each = await costOf(bench, key, count);
-      figures.push(each);
-      rss[at].add(key, each.rss);
-      ping[at].add(key, each.ping);
-    }
-    for (const name of ['rss', 'ping']) ratios[name].add(key, figures[1][name] / figures[0][name]);
+    for (const count of counts) figures.push(await costOf(bench, key, count));
+    for (const name of Object.keys(kinds))
+      add[name](
+        key,
+        figures.map((each) => each[name]),
+      );
   });
-  return [...rss, ...ping, ...Object.values(ratios)];
+  return rows;
 }
 
 async function costOf(bench, key, count) {
   const room = { rate: '1000000/1s', maxPerIp: count, max: count };
   const server = await startServer(key, { limits: { connections: room, keepalive: { pingInterval: PING } } });
+  const { port, protocol } = server;
+  const open = () => bench.load.call('open', { group: 'many', port, protocol, count });
+  const close = () => bench.load.call('close', { group: 'many' });
   try {
-    await sleep(500);
-    const alone = await server.cpuOf(() => sleep(PING));
+    await sleep(300);
     const base = await server.memory();
-    await bench.load.call('open', { group: 'many', port: server.port, protocol: server.protocol, count });
+    const alone = await server.cpuOf(() => sleep(PING));
+    await open();
     // Every one has been pinged: what a ping needs has been made.
     await sleep(PING);
-    const { rss } = await server.memory();
+    const first = await server.memory();
     const cpu = await server.cpuOf(() => sleep(PING * CYCLES));
-    return { rss: (rss - base.rss) / count / 1024, ping: (cpu - alone * CYCLES) / (count * CYCLES) };
+    await close();
+    await server.drained();
+    const empty = await server.memory();
+    await open();
+    await sleep(PING);
+    const again = await server.memory();
+    return {
+      rss: (first.rss - base.rss) / count / 1024,
+      heap: (again.heapUsed - empty.heapUsed) / count / 1024,
+      ping: (cpu - alone * CYCLES) / (count * CYCLES),
+    };
   } finally {
-    await bench.load.call('close', { group: 'many' }).catch(() => {});
+    await close().catch(() => {});
     await server.stop();
   }
 }

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startServer } from '../servers/index.mjs';
+import { uwsHere } from '../servers/uws-binary.mjs';
 import { Row } from './collector.mjs';
 
 const KIB = 1024;
@@ -18,7 +19,7 @@ export async function memory(bench) {
     used: rowsOf('used', 'per connection after a 2 KiB message each way'),
   };
   const count = bench.quick ? 1000 : 5000;
-  await bench.turns(5, ['bare', 'ours', 'nestWs', 'nestIo'], async (key) => {
+  await bench.turns(5, ['bare', 'ours', 'nestWs', 'nestIo', ...(await uwsHere())], async (key) => {
     const { base, idle, more, used } = await footprint(bench, key, { count });
     rows.idle.add(key, base, idle, count);
     rows.further.add(key, idle, more, count * MORE);

@@ -1,4 +1,3 @@
-import { ValidateBy, type ValidationError, validateSync } from 'class-validator';
 import { type Environment, fromEnvironment, lostVariables } from './environment.js';
 import { foreignNames } from './near-names.js';
 import { ConfigurationError, escaped, invalidValue, nameOf, printable, suggest } from './problems.js';
@@ -209,33 +208,16 @@ export interface Candidate {
   readonly isVariable: boolean;
 }
 
-/** The object that class-validator checks: one property per row, with a constraint from the row's kind. */
-class Candidates {
-  [path: string]: Candidate;
-}
-
 function accepts(row: NamedRow['row'], value: unknown): boolean {
   if (value === null) return row.removable;
   return row.parse(value) !== undefined;
 }
 
-for (const entry of ROWS) {
-  ValidateBy({
-    name: entry.path,
-    validator: {
-      validate: (candidate?: Candidate) => candidate === undefined || accepts(entry.row, candidate.raw),
-      defaultMessage: (args) => {
-        const { raw, where, isVariable } = args!.value as Candidate;
-        return invalidValue(entry, raw, where, isVariable);
-      },
-    },
-  })(Candidates.prototype, entry.path);
-}
-
 /** The problems of all candidates, in the order of the table. */
 export function validate(candidates: ReadonlyMap<string, Candidate>): string[] {
-  const subject = Object.assign(new Candidates(), Object.fromEntries(candidates));
-  return validateSync(subject, { forbidUnknownValues: false }).flatMap((error: ValidationError) =>
-    Object.values(error.constraints ?? {}),
-  );
+  return ROWS.flatMap((entry) => {
+    const candidate = candidates.get(entry.path);
+    if (candidate === undefined || accepts(entry.row, candidate.raw)) return [];
+    return [invalidValue(entry, candidate.raw, candidate.where, candidate.isVariable)];
+  });
 }
