@@ -140,20 +140,20 @@ const bench = {
   /** CPU of a process per broadcast of another, beside its deliveries: it has no peer. */
   async broadcast({ redis, load }) {
     const MESSAGES = 3000;
-    for (const secret of [undefined, 'x'.repeat(32)]) {
-      const cluster = { url: redis.url, prefix: `bench${secret ? 1 : 0}`, ...(secret && { secret }) };
+    for (const [burst, secret] of [[10], [10, 'x'.repeat(32)], [1]]) {
+      const cluster = { url: redis.url, prefix: `bench${burst}${secret ? 1 : 0}`, ...(secret && { secret }) };
       const [alone, speaker, hearer] = [await server(), await server(cluster), await server(cluster)];
       await load.call('open', { group: 'alone', port: alone.port, count: 1 });
       await load.call('open', { group: 'speaker', port: speaker.port, count: 1 });
-      const shout = (group, rounds) => load.call('broadcast', { group, bytes: 512, rounds, burst: 10 });
+      const shout = (group, rounds) => load.call('broadcast', { group, bytes: 512, rounds, burst });
       for (const group of ['alone', 'speaker']) await shout(group, 100);
-      const without = await cpuOf(alone, () => shout('alone', MESSAGES / 10));
+      const without = await cpuOf(alone, () => shout('alone', MESSAGES / burst));
       let spoken = 0;
       const heard = await cpuOf(hearer, async () => {
-        spoken = await cpuOf(speaker, () => shout('speaker', MESSAGES / 10));
+        spoken = await cpuOf(speaker, () => shout('speaker', MESSAGES / burst));
         await sleep(200);
       });
-      const kind = secret ? ', signed' : '';
+      const kind = `${secret ? ', signed' : ''}${burst === 1 ? ', one after the other' : ''}`;
       row(`CPU per broadcast heard from another process${kind} (goal: at most 20)`, `${round(heard / MESSAGES)} µs`);
       row(`… for the process that publishes it${kind}`, `${round((spoken - without) / MESSAGES)} µs`);
       for (const each of [alone, speaker, hearer]) await each.stop();
@@ -168,12 +168,17 @@ const bench = {
       await load.call('open', { group: 'frozen', port: each.port, count: 1 });
       return performance.now() - began;
     };
-    for (let warm = 0; warm < 20; warm++) await timed();
+    const ordinary = [];
+    for (let warm = 0; warm < 40; warm++) ordinary.push(await timed());
+    const usual = spread(ordinary.slice(20)).median;
     redis.process.kill('SIGSTOP');
     const waits = [];
     for (let attempt = 0; attempt < 12; attempt++) waits.push(await timed());
     redis.process.kill('SIGCONT');
-    row('an admission while Redis is stopped (goal: at most 100 ms)', `${round(Math.max(...waits))} ms at most`);
+    row(
+      'an admission while Redis is stopped, more than one that is answered (goal: at most 100 ms)',
+      `${round(Math.max(...waits) - usual)} ms at most (answered: ${round(usual)} ms)`,
+    );
     row('… while the breaker is open', `${round(spread(waits.slice(-4)).median)} ms`);
     await each.stop();
   },

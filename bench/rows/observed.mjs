@@ -100,6 +100,7 @@ async function syntheticPolls(bench) {
       connections: () => connections,
       row: rowOf,
       nodes: () => [],
+      ask: async () => new Map(),
       now: () => SYNTHETIC,
     },
     true,
@@ -124,7 +125,7 @@ async function syntheticPolls(bench) {
     await bench.turns(TURNS, ['ours'], async (key) => {
       const began = performance.now();
       for (let time = 0; time < TIMES; time++) {
-        JSON.stringify(dashboard.overview(0));
+        JSON.stringify(await dashboard.overview(0));
         JSON.stringify(dashboard.connections(filter, cursor, 50));
       }
       rows[at].add(key, (performance.now() - began) / TIMES);

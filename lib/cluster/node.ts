@@ -110,8 +110,8 @@ export class ClusterNode {
       hear: (message) => this.#hear(message),
       onChange: () => this.#report(),
     });
-    this.#requests = new Requests(options.timeout, (id, kind, data) =>
-      this.messenger.say('ctl', 'ask', JSON.stringify({ id, kind, data })),
+    this.#requests = new Requests(options.timeout, (id, kind, data, to) =>
+      this.messenger.say(to === undefined ? 'ctl' : `n:${to}`, 'ask', JSON.stringify({ id, kind, data })),
     );
     this.#refusals = new SharedRefusals(now);
     this.#share = new FallbackShare(() => performance.now());
@@ -265,6 +265,18 @@ export class ClusterNode {
 
   async members(scope: CastScope): Promise<RoomMember[]> {
     return (await this.#ask('members', scope)).flatMap(membersOf);
+  }
+
+  /** What the dashboards of the other processes, or of one of them, answer in time, by the id of the process. */
+  async view(question: Readonly<Record<string, unknown>>, node?: string): Promise<ReadonlyMap<string, unknown>> {
+    const answers = new Map<string, unknown>();
+    const others = this.#others.filter((id) => node === undefined || id === node);
+    const keep = (answer: unknown, from: string): boolean => {
+      answers.set(from, answer);
+      return false;
+    };
+    await this.#requests.ask('view', question, others, keep, node);
+    return answers;
   }
 
   /** Publishes a ban of this process: running processes receive it at once, and later ones read it from the store. */

@@ -15,6 +15,8 @@ export interface Respondent {
   connectionsOf(userKey: string): number;
   count(scope: CastScope): number;
   members(scope: CastScope): readonly RoomMember[];
+  /** What the dashboard of another process shows of this one; `null` where this process has none. */
+  view(question: Record<string, unknown>): unknown;
 }
 
 /** Maximum number of pending requests; beyond it only this process answers. */
@@ -23,7 +25,7 @@ const MOST_WAITING = 1000;
 interface Question {
   /** The processes that have not answered. */
   readonly missing: Set<string>;
-  hear(answer: unknown): boolean;
+  hear(answer: unknown, from: string): boolean;
   end(): void;
 }
 
@@ -36,7 +38,7 @@ export class Requests {
     /** Milliseconds. */
     private readonly timeout: number,
     /** Sends a request; returns false if no process will receive it. */
-    private readonly send: (id: string, kind: string, data: unknown) => Promise<boolean>,
+    private readonly send: (id: string, kind: string, data: unknown, to?: string) => Promise<boolean>,
   ) {}
 
   get size(): number {
@@ -45,13 +47,14 @@ export class Requests {
 
   /**
    * Sends a request to `others`. Resolves to the answers when all have arrived, when `isEnough` returns true for one,
-   * or after the timeout.
+   * or after the timeout. `to`: the only process that receives it.
    */
   ask(
     kind: string,
     data: unknown,
     others: readonly string[],
-    isEnough: (answer: unknown) => boolean = () => false,
+    isEnough: (answer: unknown, from: string) => boolean = () => false,
+    to?: string,
   ): Promise<unknown[]> {
     if (others.length === 0 || this.#questions.size >= MOST_WAITING) return Promise.resolve([]);
     const id = (this.#next++).toString(36);
@@ -63,12 +66,12 @@ export class Requests {
         resolve(answers);
       };
       const timer = setTimeout(() => setImmediate(end), this.timeout);
-      const hear = (answer: unknown): boolean => {
+      const hear = (answer: unknown, from: string): boolean => {
         answers.push(answer);
-        return isEnough(answer);
+        return isEnough(answer, from);
       };
       this.#questions.set(id, { missing: new Set(others), hear, end });
-      void this.send(id, kind, data).then((isSent) => {
+      void this.send(id, kind, data, to).then((isSent) => {
         if (!isSent) end();
       });
     });
@@ -80,7 +83,7 @@ export class Requests {
     // protection: cluster: a process answers once
     if (!question?.missing.delete(from)) return;
     // end protection
-    if (question.hear(answer) || question.missing.size === 0) question.end();
+    if (question.hear(answer, from) || question.missing.size === 0) question.end();
   }
 
   /** Resolves all pending requests, because no more answers will arrive. */
@@ -119,6 +122,8 @@ export function answerTo(host: Respondent, kind: string, data: Record<string, un
       return host.count(scopeOf(data));
     case 'members':
       return fitting(host.members(scopeOf(data)));
+    case 'view':
+      return host.view(data);
     default:
       return null;
   }

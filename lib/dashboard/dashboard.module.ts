@@ -24,15 +24,8 @@ import { SecureWsRuntime } from '../nest/runtime.js';
 import { line } from '../telemetry/log.js';
 import { SecureWsStats } from '../telemetry/stats.js';
 import { ASSETS } from './assets.generated.js';
-import {
-  type AuditEvent,
-  type ConnectionRow,
-  Dashboard,
-  type DashboardSource,
-  MAX_ROWS,
-  type NodeRow,
-  publishAudit,
-} from './dashboard.service.js';
+import { type AuditEvent, Dashboard, type DashboardSource, MAX_ROWS, publishAudit } from './dashboard.service.js';
+import type { ConnectionRow, NodeRow } from './nodes.js';
 import { judgeRequest, type RequestFacts } from './request-facts.js';
 import { cookieOf, DashboardSessions, LoginLimit, MIN_TOKEN_LENGTH, SESSION_TIME } from './session.js';
 
@@ -114,6 +107,7 @@ export class SecureWsDashboard implements OnModuleInit, OnApplicationShutdown {
   /** @hidden */
   onModuleInit(): void {
     this.runtime.subscribe(this.dashboard);
+    this.runtime.dashboard = (question) => this.dashboard.answer(question);
     this.dashboard.start();
   }
 
@@ -156,13 +150,21 @@ export class SecureWsDashboard implements OnModuleInit, OnApplicationShutdown {
     };
   }
 
-  private read(action: string, { query }: DashboardRequest): Answer {
-    if (action === 'overview') return json(this.dashboard.overview(numberOf(query['since'])));
+  private async read(action: string, { query }: DashboardRequest): Promise<Answer> {
+    if (action === 'overview') return json(await this.dashboard.overview(numberOf(query['since'])));
     if (action === 'settings') return json(this.dashboard.settings());
     const limit = Math.min(MAX_ROWS, Math.max(1, numberOf(query['limit'], MAX_ROWS)));
-    if (action === 'connections')
-      return json(this.dashboard.connections(textOf(query['filter']).slice(0, 200), numberOf(query['cursor']), limit));
+    if (action === 'connections') return this.connections(query, limit);
     return problem(404, 'Not found.');
+  }
+
+  /** Of this process, or of the one that `node` names. */
+  private async connections(query: DashboardRequest['query'], limit: number): Promise<Answer> {
+    const [filter, cursor] = [textOf(query['filter']).slice(0, 200), numberOf(query['cursor'])];
+    const node = textOf(query['node']);
+    if (node === '' || node === this.runtime.others?.id) return json(this.dashboard.connections(filter, cursor, limit));
+    const page = await this.dashboard.connectionsOf(node, filter, cursor, limit);
+    return page === undefined ? problem(502, 'This process does not answer.') : json(page);
   }
 
   private async act(action: string, { query }: DashboardRequest, { ip }: RequestFacts): Promise<Answer> {
@@ -265,19 +267,21 @@ function sourceOf(runtime: SecureWsRuntime, stats: SecureWsStats): DashboardSour
     connections: () => runtime.server.connections,
     row: rowOf,
     nodes: () => nodesOf(stats),
+    ask: async (question, node) => (await runtime.others?.view({ ...question }, node)) ?? new Map(),
     now: () => runtime.server.clock.now(),
   };
 }
 
 /** The descriptions that other processes publish, as far as they are valid. */
-function nodesOf(stats: SecureWsStats): NodeRow[] {
+function nodesOf(stats: SecureWsStats): Omit<NodeRow, 'brief'>[] {
   const state = stats.cluster?.();
   return (state?.nodes ?? []).map(({ id, about }) => {
     const said = parsed(about);
     const { host, pid, connections } = said;
     const place = typeof host === 'string' && typeof pid === 'number' ? `${host.slice(0, 64)} ${pid}` : id;
     return {
-      id: place,
+      id,
+      name: place,
       self: id === state?.id,
       connections: typeof connections === 'number' ? connections : undefined,
     };

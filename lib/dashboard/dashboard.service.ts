@@ -7,26 +7,18 @@ import { EventLoopDelay } from '../telemetry/event-loop-delay.js';
 import type { FaultEvent, NoticeEvent, OpenedEvent, RefusedEvent, Subscriber } from '../telemetry/events.js';
 import { line } from '../telemetry/log.js';
 import type { StatsSnapshot } from '../telemetry/stats.js';
-import { History, type HistoryAnswer } from './history.js';
+import { History, type HistoryAnswer, SLOTS } from './history.js';
+import {
+  type Brief,
+  briefOf,
+  type ConnectionRow,
+  type ConnectionsAnswer,
+  heaviest,
+  type NodeRow,
+  type ProcessState,
+  pageOf,
+} from './nodes.js';
 import { type Counted, TopCounters } from './top-counters.js';
-
-/** A live connection as the table shows it: nothing of its messages, cookies, tokens or query. */
-export interface ConnectionRow {
-  readonly id: string;
-  readonly address: string;
-  readonly user: string | undefined;
-  readonly gateway: string;
-  /** Milliseconds. */
-  readonly age: number;
-  readonly latency: number | undefined;
-  readonly messagesIn: number;
-  readonly messagesOut: number;
-  readonly bytesIn: number;
-  readonly bytesOut: number;
-  /** Bytes that wait in both directions. */
-  readonly queued: number;
-  readonly compressed: boolean;
-}
 
 /** The properties of a connection for filtering, so that no object is created for connections that are not shown. */
 export interface ListedConnection {
@@ -34,13 +26,6 @@ export interface ListedConnection {
   readonly openedAt: number;
   readonly peer: { readonly ip: string; readonly userKey: string | undefined };
   readonly context: { readonly path: string };
-}
-
-/** Another process of the cluster, as the page shows it. */
-export interface NodeRow {
-  readonly id: string;
-  readonly self: boolean;
-  readonly connections: number | undefined;
 }
 
 /** The values and actions that the dashboard needs. */
@@ -51,18 +36,31 @@ export interface DashboardSource<C extends ListedConnection = ListedConnection> 
   /** Oldest first. */
   connections(): Iterable<C>;
   row(connection: C, now: number): ConnectionRow;
-  nodes(): readonly NodeRow[];
+  /** The processes of the cluster, this one among them; none without a cluster. */
+  nodes(): readonly Omit<NodeRow, 'brief'>[];
+  /** What the dashboards of the other processes, or of one, answer in time, by the id of the process. */
+  ask(question: DashboardQuestion, node?: string): Promise<ReadonlyMap<string, unknown>>;
   now(): number;
+}
+
+/** What the dashboard of one process asks that of another. */
+export interface DashboardQuestion {
+  readonly view: 'brief' | 'connections';
+  readonly filter?: string;
+  readonly cursor?: number;
+  readonly limit?: number;
 }
 
 export interface OverviewAnswer {
   readonly time: number;
-  readonly state: 'well' | 'pressed' | 'draining';
+  readonly state: ProcessState;
   readonly stats: StatsSnapshot;
   readonly history: HistoryAnswer;
+  /** Of all processes together, as the refused upgrades of the last ten minutes are. */
   readonly topAddresses: readonly Counted[];
   readonly topUsers: readonly Counted[];
   readonly bans: readonly Ban[];
+  readonly refused: Readonly<Record<string, number>>;
   readonly nodes: readonly NodeRow[];
   readonly remarks: readonly Remark[];
   readonly readonly: boolean;
@@ -76,17 +74,15 @@ export interface Remark {
   readonly text: string;
 }
 
-export interface ConnectionsAnswer {
-  readonly rows: readonly ConnectionRow[];
-  /** The start of the next page; `undefined` if this is the last. */
-  readonly cursor: number | undefined;
-}
-
 export const MAX_ROWS = 200;
 /**
  * Maximum number of connections that one request examines, so that a filter without matches does not block the process.
  */
 const MAX_SCANNED = 20_000;
+/** Connections of one millisecond that a cursor can tell apart. */
+const MOST_SAME = 4096;
+/** Seconds over which the rates of a process are averaged. */
+const RECENT = 10;
 const MAX_REMARKS = 50;
 const TOP_KEYS = 256;
 const SHOWN_TOP = 10;
@@ -159,17 +155,30 @@ export class Dashboard<C extends ListedConnection = ListedConnection> implements
     this.remark('notice', message);
   }
 
-  overview(since: number): OverviewAnswer {
-    const stats = this.source.stats();
+  /** Everything but the connections. The other processes of a cluster are asked first. */
+  async overview(since: number): Promise<OverviewAnswer> {
+    const answers = await this.source.ask({ view: 'brief' });
+    const own = this.brief();
+    const nodes = this.source
+      .nodes()
+      .map((node) => ({ ...node, brief: node.self ? own : briefOf(answers.get(node.id)) }));
+    const briefs = nodes.length === 0 ? [own] : nodes.flatMap(({ brief }) => brief ?? []);
     return {
       time: Date.now(),
-      state: stats.draining ? 'draining' : this.isPressed(stats) ? 'pressed' : 'well',
-      stats,
+      state: own.state === 'well' && briefs.some(({ state }) => state === 'pressed') ? 'pressed' : own.state,
+      stats: this.source.stats(),
       history: this.history.after(since),
-      topAddresses: this.addresses.top(SHOWN_TOP),
-      topUsers: this.users.top(SHOWN_TOP),
+      topAddresses: heaviest(
+        briefs.map(({ topAddresses }) => topAddresses),
+        SHOWN_TOP,
+      ),
+      topUsers: heaviest(
+        briefs.map(({ topUsers }) => topUsers),
+        SHOWN_TOP,
+      ),
       bans: this.source.bans.list().slice(0, MAX_BANS_SHOWN),
-      nodes: this.source.nodes(),
+      refused: sums(briefs.map(({ reasons }) => reasons)),
+      nodes,
       remarks: this.remarks,
       readonly: this.isReadonly,
     };
@@ -177,6 +186,46 @@ export class Dashboard<C extends ListedConnection = ListedConnection> implements
 
   settings(): SettingsReport {
     return this.source.settings();
+  }
+
+  /** Answers the dashboard of another process. */
+  answer({ view, filter, cursor, limit }: Readonly<Record<string, unknown>>): unknown {
+    if (view === 'brief') return this.brief();
+    if (view !== 'connections') return null;
+    const most = typeof limit === 'number' ? Math.min(MAX_ROWS, Math.max(1, limit)) : MAX_ROWS;
+    return this.connections(
+      typeof filter === 'string' ? filter.slice(0, 200) : '',
+      typeof cursor === 'number' ? cursor : 0,
+      most,
+    );
+  }
+
+  /** A page of the connections of another process; `undefined` where it does not answer. */
+  async connectionsOf(node: string, filter: string, cursor: number, limit: number) {
+    const answers = await this.source.ask({ view: 'connections', filter, cursor, limit }, node);
+    return pageOf(answers.get(node));
+  }
+
+  /** What the dashboards of all processes show of this one. */
+  private brief(): Brief {
+    const stats = this.source.stats();
+    const last = this.history.last(RECENT);
+    const whole = this.history.last(SLOTS);
+    const sumOf = (values: readonly number[]): number => values.reduce((sum, each) => sum + each, 0);
+    const totals = ({ refused }: HistoryAnswer) =>
+      Object.fromEntries(Object.entries(refused).map(([reason, values]) => [reason, sumOf(values)]));
+    return {
+      state: stats.draining ? 'draining' : this.isPressed(stats) ? 'pressed' : 'well',
+      connections: stats.connections,
+      pending: stats.pending,
+      heldBytes: stats.heldBytes,
+      accepted: sumOf(last.accepted) / RECENT,
+      refused: sumOf(Object.values(totals(last))) / RECENT,
+      loopDelay: Math.max(0, ...last.loopDelay),
+      reasons: totals(whole),
+      topAddresses: this.addresses.top(SHOWN_TOP),
+      topUsers: this.users.top(SHOWN_TOP),
+    };
   }
 
   /**
@@ -188,10 +237,14 @@ export class Dashboard<C extends ListedConnection = ListedConnection> implements
     const words = filter.trim().toLowerCase();
     const rows: ConnectionRow[] = [];
     let scanned = 0;
-    let last = cursor;
+    // Several connections are opened within a millisecond: the fraction says how many of the last one were examined.
+    let last = Math.floor(cursor);
+    let same = Math.round((cursor - last) * MOST_SAME);
+    let skipped = same;
     for (const each of this.source.connections()) {
-      if (each.openedAt <= cursor) continue;
-      if (rows.length === limit || scanned++ === MAX_SCANNED) return { rows, cursor: last };
+      if (each.openedAt < last || (each.openedAt === last && skipped-- > 0)) continue;
+      if (rows.length === limit || scanned++ === MAX_SCANNED) return { rows, cursor: last + same / MOST_SAME };
+      same = each.openedAt === last ? same + 1 : 1;
       last = each.openedAt;
       if (words === '' || matches(each, words)) rows.push(this.source.row(each, now));
     }
@@ -230,3 +283,10 @@ export class Dashboard<C extends ListedConnection = ListedConnection> implements
 
 const matches = ({ peer: { ip, userKey }, context: { path } }: ListedConnection, words: string): boolean =>
   ip.includes(words) || path.toLowerCase().includes(words) || (userKey?.toLowerCase().includes(words) ?? false);
+
+function sums(all: readonly Readonly<Record<string, number>>[]): Record<string, number> {
+  const total: Record<string, number> = {};
+  for (const each of all)
+    for (const [reason, times] of Object.entries(each)) total[reason] = (total[reason] ?? 0) + times;
+  return total;
+}

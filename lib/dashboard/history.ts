@@ -34,7 +34,16 @@ export class History {
   /** Columns with all slots after `since`, oldest first; reasons that never occurred in them are left out. */
   after(since: number): HistoryAnswer {
     const order = Array.from({ length: this.filled }, (_, index) => (this.next - this.filled + index + SLOTS) % SLOTS);
-    const kept = order.filter((slot) => this.columns[0]![slot]! > since);
+    return this.answerOf(order.filter((slot) => this.columns[0]![slot]! > since));
+  }
+
+  /** Columns with the last `count` slots. */
+  last(count: number): HistoryAnswer {
+    const kept = Math.min(count, this.filled);
+    return this.answerOf(Array.from({ length: kept }, (_, index) => (this.next - kept + index + SLOTS) % SLOTS));
+  }
+
+  private answerOf(kept: readonly number[]): HistoryAnswer {
     const column = (index: number): number[] => kept.map((slot) => this.columns[index]![slot]!);
     const refused: Record<string, number[]> = {};
     for (const [index, reason] of this.reasons.entries()) {

@@ -13,6 +13,8 @@ export interface ClusterParts {
   readonly context: ServerContext;
   readonly broadcaster: SecureWsBroadcaster;
   readonly bans: SecureWsBans;
+  /** Answers the dashboard of another process. */
+  view(question: Record<string, unknown>): unknown;
   /** Writes one log line for each change of state. */
   log(sentence: string, status: ClusterState['status']): void;
 }
@@ -42,6 +44,7 @@ export async function createClusterNode(parts: ClusterParts): Promise<ClusterNod
       displace: (id) => context.cluster?.displace(id),
       connectionsOf: (key) => context.users.count(key),
       count: (scope) => local.counted(scope),
+      view: (question) => parts.view(question),
       members: (scope) => local.peers(scope).map(({ id, connection }) => ({ id, userKey: connection.peer.userKey })),
       banned(stored) {
         const ban = parseStoredBan(stored);

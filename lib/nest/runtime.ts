@@ -52,6 +52,8 @@ import { protectedServer } from './required-module.js';
  */
 @Injectable()
 export class SecureWsRuntime implements Audiences, BanContext {
+  /** Answers the dashboards of other processes, if the application has one. */
+  dashboard: ((question: Readonly<Record<string, unknown>>) => unknown) | undefined = undefined;
   private readonly logger = new Logger('SecureWs');
   private readonly telemetry = new Telemetry();
   private readonly guards = new GuardResolver();
@@ -213,6 +215,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
       context: this.serverContext(),
       broadcaster: this.broadcaster,
       bans: new SecureWsBans(this),
+      view: (question) => this.dashboard?.(question) ?? null,
       log: (sentence, status) => (status === 'up' ? this.logger.log(line(sentence)) : this.telemetry.notice(sentence)),
     });
     const { node } = this;

@@ -27,6 +27,7 @@ const host: ClusterHost = {
     return online.has(id) ? 1 : 0;
   },
   displace: (id) => displaced.push(id),
+  view: (question) => ({ pid: process.pid, question }),
   connectionsOf: (key) => (online.has(key) ? 1 : 0),
   count: ({ room }) => (room === 'empty' ? 0 : 3),
   members: ({ room }) => [{ id: `${process.pid}-${room}`, userKey: undefined }],

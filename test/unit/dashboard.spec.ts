@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { Dashboard, type DashboardSource, type ListedConnection } from '../../lib/dashboard/dashboard.service.js';
 import { History, SLOTS } from '../../lib/dashboard/history.js';
+import { briefOf, heaviest, pageOf } from '../../lib/dashboard/nodes.js';
 import { cookieOf, DashboardSessions, LoginLimit, SESSION_TIME } from '../../lib/dashboard/session.js';
 import { TopCounters } from '../../lib/dashboard/top-counters.js';
 
@@ -119,6 +120,40 @@ describe('the heaviest keys', () => {
   });
 });
 
+describe('what other processes say of themselves', () => {
+  const brief = {
+    ...{ state: 'pressed', connections: 3, pending: 1, heldBytes: 5, accepted: 0.5, refused: 2, loopDelay: 7 },
+    reasons: { origin: 4 },
+    topAddresses: [{ key: '192.0.2.1', count: 9, atMost: 1 }],
+    topUsers: [],
+  };
+
+  it('is read as it was said', () => {
+    expect(briefOf(JSON.parse(JSON.stringify(brief)))).toEqual(brief);
+  });
+
+  it.each([undefined, null, 1, 'x', [], {}, { state: 'fine' }])('is nothing where it is %j', (said) => {
+    expect(briefOf(said)).toBeUndefined();
+    expect(pageOf(said)).toBeUndefined();
+  });
+
+  it('is bounded, and of the types that the page expects, whatever it is', () => {
+    const junk = Array.from({ length: 1000 }, () => ({ key: 'k'.repeat(10_000), count: -1, id: {}, user: [] }));
+    const read = briefOf({ ...brief, connections: 'many', refused: Number.NaN, reasons: { evil: 1 }, topUsers: junk })!;
+    expect([read.connections, read.refused, read.reasons]).toEqual([0, 0, {}]);
+    expect(read.topUsers).toHaveLength(10);
+    expect(read.topUsers[0]).toEqual({ key: 'k'.repeat(512), count: 0, atMost: 0 });
+    const { rows, cursor } = pageOf({ rows: junk, cursor: 'x' })!;
+    expect([rows.length, cursor]).toEqual([200, undefined]);
+    expect(rows[0]).toMatchObject({ id: '', user: '', age: 0, latency: undefined, compressed: false });
+  });
+
+  it('is added up by key', () => {
+    const list = (key: string, count: number) => [{ key, count, atMost: 1 }];
+    expect(heaviest([list('a', 2), list('b', 4), list('a', 3)], 1)).toEqual([{ key: 'a', count: 5, atMost: 2 }]);
+  });
+});
+
 describe('the table of connections', () => {
   const listed = (index: number): ListedConnection => ({
     openedAt: index + 1,
@@ -140,6 +175,26 @@ describe('the table of connections', () => {
     const first = dashboard.connections('', 0, 3);
     expect(ids(first.rows)).toEqual(['1', '2', '3']);
     expect(ids(dashboard.connections('', first.cursor!, 3).rows)).toEqual(['4', '5', '6']);
+  });
+
+  it('leaves nobody out who was opened within the same millisecond', () => {
+    const crowd = Array.from({ length: 100 }, (_, index) => ({
+      ...listed(0),
+      name: index,
+      openedAt: 5 + (index >> 5),
+    }));
+    const of = new Dashboard(
+      { connections: () => crowd, row: ({ name }: { name: number }) => ({ id: `${name}` }), now: () => 0 } as never,
+      true,
+    );
+    const found: string[] = [];
+    for (let cursor: number | undefined = 0; cursor !== undefined; ) {
+      const page: ReturnType<typeof of.connections> = of.connections('', cursor, 7);
+      found.push(...ids(page.rows));
+      // As a browser sends it back.
+      cursor = page.cursor === undefined ? undefined : Number(String(page.cursor));
+    }
+    expect(found).toEqual(crowd.map(({ name }) => `${name}`));
   });
 
   it('looks at a bounded number for each page, and finds what it looks for in the end', () => {

@@ -173,12 +173,34 @@
     if ($('state').textContent !== text) $('state').textContent = text;
   }
 
-  function sentence({ stats, topAddresses, state: now }) {
+  /** What the processes of the cluster that have answered say of themselves, added up. */
+  function sumOf(nodes) {
+    const answered = nodes.filter((node) => node.brief).map((node) => node.brief);
+    const add = (key) => answered.reduce((sum, brief) => sum + brief[key], 0);
+    return {
+      connections: nodes.reduce((sum, node) => sum + (node.brief?.connections ?? node.connections ?? 0), 0),
+      pending: add('pending'),
+      accepted: add('accepted'),
+      refused: add('refused'),
+      heldBytes: add('heldBytes'),
+      loopDelay: Math.max(0, ...answered.map((brief) => brief.loopDelay)),
+    };
+  }
+
+  function sentence({ stats, topAddresses, nodes, state: now }) {
     const refused = refusedTotals(10);
     const sum = refused.reduce((total, each) => total + each.count, 0);
-    const parts = [
+    const parts = [];
+    if (nodes.length > 1) {
+      const all = sumOf(nodes);
+      parts.push(
+        `${nodes.length} processes with ${whole(all.connections)} connections, ${all.refused.toFixed(1)} upgrades refused per second in all.`,
+        'This process:',
+      );
+    }
+    parts.push(
       `${whole(stats.connections)} ${stats.connections === 1 ? 'connection' : 'connections'}, ${bytes(stats.heldBytes)} held for peers.`,
-    ];
+    );
     if (sum === 0) parts.push('Nothing was refused in the last ten seconds.');
     else parts.push(`${whole(sum)} refused in the last ten seconds, mostly for ${refused[0].reason}.`);
     if (now === 'pressed' && topAddresses[0]) parts.push(`The busiest address is ${topAddresses[0].key}.`);
@@ -235,7 +257,9 @@
         ['Reason', (row) => row.reason],
         ['Upgrades', (row) => whole(row.count), true],
       ],
-      refusedTotals(KEPT),
+      Object.entries(answer.refused)
+        .map(([reason, count]) => ({ reason, count }))
+        .sort((a, b) => b.count - a.count),
       'Nothing was refused.',
     );
     const top = [
@@ -268,15 +292,7 @@
         : undefined,
     );
     $('nodes-section').hidden = answer.nodes.length === 0;
-    table(
-      $('nodes'),
-      [
-        ['Process', (node) => node.id + (node.self ? ' (this one)' : '')],
-        ['Connections', (node) => (node.connections === undefined ? '' : whole(node.connections)), true],
-      ],
-      answer.nodes,
-      '',
-    );
+    processes(answer.nodes);
     table(
       $('remarks'),
       [
@@ -292,8 +308,44 @@
     $('logout').hidden = false;
   }
 
+  /** One line for each process of the cluster, and one for all of them. */
+  function processes(nodes) {
+    const all = { name: 'All processes', brief: { state: '', ...sumOf(nodes) } };
+    const of = (value) => (row) => (row.brief === undefined ? '' : value(row.brief));
+    table(
+      $('nodes'),
+      [
+        ['Process', (node) => node.name + (node.self ? ' (this one)' : '')],
+        ['State', (node) => (node.brief === undefined ? 'no answer' : (STATES[node.brief.state] ?? ''))],
+        ['Connections', (node) => whole(node.brief?.connections ?? node.connections ?? 0), true],
+        ['Pending', of(({ pending }) => whole(pending)), true],
+        ['Accepted per second', of(({ accepted }) => accepted.toFixed(1)), true],
+        ['Refused per second', of(({ refused }) => refused.toFixed(1)), true],
+        ['Held for peers', of(({ heldBytes }) => bytes(heldBytes)), true],
+        ['Event-loop delay', of(({ loopDelay }) => `${loopDelay.toFixed(0)} ms`), true],
+      ],
+      nodes.length > 1 ? [all, ...nodes] : nodes,
+      '',
+    );
+    const select = $('node');
+    const ids = nodes.map(({ id }) => id).join();
+    if (select.dataset.ids === ids) return;
+    select.dataset.ids = ids;
+    const chosen = select.value;
+    select.replaceChildren(
+      ...nodes.map(({ id, name, self }) => {
+        const option = element('option', name + (self ? ' (this one)' : ''));
+        option.value = self ? '' : id;
+        return option;
+      }),
+    );
+    select.value = nodes.some(({ id }) => id === chosen) ? chosen : '';
+    $('node-row').hidden = nodes.length < 2;
+  }
+
   async function connections() {
-    const query = new URLSearchParams({ filter: $('filter').value, cursor: cursors.at(-1), limit: 50 });
+    const node = $('node').value;
+    const query = new URLSearchParams({ filter: $('filter').value, cursor: cursors.at(-1), limit: 50, node });
     const answer = await ask(`connections?${query}`);
     nextCursor = answer.cursor;
     $('next').disabled = nextCursor === undefined;
@@ -389,6 +441,10 @@
   });
   $('filter-form').addEventListener('submit', (event) => {
     event.preventDefault();
+    cursors = [0];
+    connections().catch(failed);
+  });
+  $('node').addEventListener('change', () => {
     cursors = [0];
     connections().catch(failed);
   });
