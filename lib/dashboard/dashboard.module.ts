@@ -23,7 +23,7 @@ import { SecureWsBroadcaster } from '../dispatch/broadcaster.js';
 import { SecureWsRuntime } from '../nest/runtime.js';
 import { line } from '../telemetry/log.js';
 import { SecureWsStats } from '../telemetry/stats.js';
-import { ASSETS } from './assets.generated.js';
+import type { ASSETS } from './assets.generated.js';
 import { type AuditEvent, Dashboard, type DashboardSource, MAX_ROWS, publishAudit } from './dashboard.service.js';
 import type { ConnectionRow, NodeRow } from './nodes.js';
 import { judgeRequest, type RequestFacts } from './request-facts.js';
@@ -92,6 +92,7 @@ export class SecureWsDashboard implements OnModuleInit, OnApplicationShutdown {
   private readonly dashboard: Dashboard<Connection>;
   private readonly sessions: DashboardSessions | undefined;
   private readonly logins = new LoginLimit();
+  private assets: typeof ASSETS = {};
 
   constructor(
     private readonly runtime: SecureWsRuntime,
@@ -105,7 +106,9 @@ export class SecureWsDashboard implements OnModuleInit, OnApplicationShutdown {
   }
 
   /** @hidden */
-  onModuleInit(): void {
+  async onModuleInit(): Promise<void> {
+    // Loaded here: an application without a dashboard pays no memory for its page.
+    this.assets = (await import('./assets.generated.js')).ASSETS;
     this.runtime.subscribe(this.dashboard);
     this.runtime.dashboard = (question) => this.dashboard.answer(question);
     this.dashboard.start();
@@ -123,7 +126,7 @@ export class SecureWsDashboard implements OnModuleInit, OnApplicationShutdown {
     if (facts.refused !== undefined) return problem(403, 'This host or origin may not use the dashboard.');
     // end protection
     if (action === '') return this.page(request);
-    const asset = Object.hasOwn(ASSETS, action) ? ASSETS[action] : undefined;
+    const asset = Object.hasOwn(this.assets, action) ? this.assets[action] : undefined;
     if (asset !== undefined)
       return { status: 200, headers: { 'Content-Type': asset.type, 'Cache-Control': 'no-cache' }, body: asset.body };
     // protection: dashboard: only the page itself acts
@@ -142,7 +145,7 @@ export class SecureWsDashboard implements OnModuleInit, OnApplicationShutdown {
   private page({ originalUrl = '' }: DashboardRequest): Answer {
     const [path = ''] = originalUrl.split('?');
     const folder = path.endsWith('/') ? '' : `${lastSegment(this.options.path ?? DEFAULT_PATH)}/`;
-    const { type, body } = ASSETS['']!;
+    const { type, body } = this.assets['']!;
     return {
       status: 200,
       headers: { 'Content-Type': type },

@@ -1,8 +1,7 @@
 import { hostname } from 'node:os';
 import { type Ban, bansEqual, parseStoredBan, type SecureWsBans, storedBan } from '../admission/bans.js';
-import { ClusterNode, type ClusterState } from '../cluster/node.js';
-import { type RedisClient, redisCluster } from '../cluster/redis/index.js';
-import { SharedAdmission } from '../cluster/shared-admission.js';
+import type { ClusterNode, ClusterState } from '../cluster/node.js';
+import type { RedisClient } from '../cluster/redis/index.js';
 import type { Settings } from '../config/settings.js';
 import type { SecureWsBroadcaster } from '../dispatch/broadcaster.js';
 import type { ServerContext } from '../server/server-context.js';
@@ -30,6 +29,12 @@ export async function createClusterNode(parts: ClusterParts): Promise<ClusterNod
   const { settings, context, broadcaster, bans, log } = parts;
   const { url, client, store, bus, ...options } = settings.cluster;
   const { local } = broadcaster;
+  // Loaded here: an application without a cluster pays neither memory nor time for it.
+  const [{ ClusterNode }, { redisCluster }, { SharedAdmission }] = await Promise.all([
+    import('../cluster/node.js'),
+    import('../cluster/redis/index.js'),
+    import('../cluster/shared-admission.js'),
+  ]);
   const infrastructure =
     store !== undefined && bus !== undefined
       ? { store, bus }
