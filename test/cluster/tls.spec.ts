@@ -65,18 +65,12 @@ suite('Redis over TLS', () => {
 
   it.each([
     ['an authority that the process does not know', 'others', 'localhost'],
-    ['a certificate for another name', 'ours', 'localhost.localdomain'],
+    ['a certificate for another address', 'ours', '127.0.0.2'],
   ] as const)('is not joined with %s: nothing is sent, and the limits of the process hold', async (_, ca, host) => {
-    // Where the other name does not lead anywhere there is nothing to show.
-    const isThere = await new Promise<boolean>((resolve) => {
-      const probe = createServer().once('error', () => resolve(false));
-      probe.listen(0, host, () => probe.close(() => resolve(true)));
-    });
-    if (!isThere) return console.warn(`${host} is not this machine: its certificate is not checked`);
     const received: Buffer[] = [];
     const impostor = createTlsServer(pair, (socket) => socket.on('data', (chunk: Buffer) => received.push(chunk)));
     impostor.on('tlsClientError', () => undefined);
-    await new Promise<void>((resolve) => impostor.listen(0, '127.0.0.1', resolve));
+    await new Promise<void>((resolve) => impostor.listen(0, host, resolve));
     ends.push(() => impostor.close());
     const { port } = impostor.address() as { port: number };
     const node = await start(urlAt(host, port), ca);

@@ -66,6 +66,8 @@ async function ask(app: TestApp, path: string, localAddress: string, user?: stri
 
 const isEmpty = (): boolean =>
   cluster.counts.size === 0 &&
+  // A refusal is remembered until somebody has left, and for a moment more.
+  apps.every((app) => app.stats().cluster?.refusals === 0) &&
   [...cluster.users.values()].flat().length === 0 &&
   apps.every((app) => app.stats().slots === 0 && app.stats().pending === 0);
 

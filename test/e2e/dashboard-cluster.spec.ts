@@ -25,7 +25,7 @@ afterEach(async () => {
 
 async function start(hasDashboard = true): Promise<TestApp> {
   const imports = hasDashboard ? [SecureWsDashboardModule.forRoot({ token: TOKEN, readonly: false })] : [];
-  const cluster = { url: redis!.url, heartbeat: '200ms', lease: '2s', timeout: '2s', secret: 's'.repeat(32) };
+  const cluster = { url: redis!.url, heartbeat: '200ms', lease: '5s', timeout: '2s', secret: 's'.repeat(32) };
   const app = await startApp({ gateways: [ChatGateway], options: { cluster }, metadata: { imports } });
   apps.push(app);
   return app;
