@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import type { RedisAddress } from './url.js';
 
-/** The part of the interface of an ioredis client (`Redis` or `Cluster`, 5.10 and newer) that is used here. */
+/** The part of the interface of an ioredis client (`Redis` or `Cluster`, 5.9.2 and newer) that is used here. */
 export interface RedisClient {
   readonly status: string;
   readonly isCluster?: boolean;
