@@ -78,6 +78,8 @@ export class Messenger {
   /** Announces this process. Resolves when a test message has come back, or after a timeout. */
   async greet(): Promise<void> {
     const isHeard = new Promise<void>((resolve) => {
+      // The test message that was sent when the bus became available may have come back already.
+      if (this.#isAlive) return resolve();
       this.#whenAlive = resolve;
       setTimeout(resolve, 10 * this.options.timeout).unref();
     });

@@ -1,7 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { Breaker } from '../../../lib/cluster/breaker.js';
+import type { ClusterBus, ClusterBusOptions } from '../../../lib/cluster/contract.js';
 import { MessageCodec } from '../../../lib/cluster/messages.js';
+import { Messenger } from '../../../lib/cluster/messenger.js';
 import { PARTITIONS, Partitions, partitionOf } from '../../../lib/cluster/partitions.js';
 import { parseRedisUrl } from '../../../lib/cluster/redis/url.js';
 import { Requests } from '../../../lib/cluster/requests.js';
@@ -307,5 +309,37 @@ describe('questions', () => {
     expect((await Promise.all(many)).flat()).toEqual([]);
     expect(await requests.ask('count', null, [])).toEqual([]);
     expect(await new Requests(10_000, async () => false).ask('count', null, ['a'])).toEqual([]);
+  });
+});
+
+describe('the start of a process', () => {
+  it('does not wait where its test message has come back before it looks', async () => {
+    let options: ClusterBusOptions | undefined;
+    const bus: ClusterBus = {
+      isAvailable: true,
+      async start(given) {
+        options = given;
+        given.onChange();
+      },
+      stop: async () => undefined,
+      async publish(channel, message) {
+        options!.receive(channel, message);
+        return true;
+      },
+      subscribe: () => undefined,
+      unsubscribe: () => undefined,
+      reset: () => undefined,
+    };
+    const messenger = new Messenger(bus, 'process1', {
+      ...{ prefix: 'nsw', secret: undefined, now: () => Date.now() },
+      // Ten times as long, the start would wait for a test message that never comes: longer than a test may take.
+      timeout: 60_000,
+      deliver: () => undefined,
+      hear: () => undefined,
+      onChange: () => undefined,
+    });
+    await messenger.start();
+    expect(messenger.isAlive).toBe(true);
+    await messenger.greet();
   });
 });
