@@ -76,26 +76,30 @@ const bench = {
   /** CPU of a process per accepted handshake, with its end, with a cluster and without, turn by turn. */
   async admission({ redis, load }) {
     const servers = { without: await server(), within: await server({ url: redis.url }) };
-    const samples = { without: [], within: [], redis: [] };
-    for (let turn = -2; turn < TURNS; turn++)
+    const samples = { without: { opened: [], whole: [] }, within: { opened: [], whole: [] }, redis: [] };
+    for (let turn = -5; turn < TURNS; turn++)
       for (const [name, each] of Object.entries(servers)) {
         const before = await redis.cpu();
-        const cpu = await cpuOf(each, async () => {
-          await load.call('open', { group: name, port: each.port, count: COUNT });
+        const opened = await cpuOf(each, () => load.call('open', { group: name, port: each.port, count: COUNT }));
+        const ended = await cpuOf(each, async () => {
           await load.call('close', { group: name });
           while ((await each.call('sockets')) > each.idle) await sleep(5);
           await sleep(50);
         });
         if (turn < 0) continue;
-        samples[name].push(cpu / COUNT);
+        samples[name].opened.push(opened / COUNT);
+        samples[name].whole.push((opened + ended) / COUNT);
         if (name === 'within') samples.redis.push(((await redis.cpu()) - before) / COUNT);
       }
-    row('CPU per handshake and its end, without a cluster', of(spread(samples.without), 'µs'));
-    row('… with one', of(spread(samples.within), 'µs'));
-    row(
-      '… more (goal: at most 25)',
-      of(spread(samples.within.map((each, turn) => each - samples.without[turn])), 'µs'),
-    );
+    for (const [kind, title, goal] of [
+      ['opened', 'CPU per handshake', ' (goal: at most 25)'],
+      ['whole', 'CPU per handshake and its end', ''],
+    ]) {
+      const [without, within] = [samples.without[kind], samples.within[kind]];
+      row(`${title}, without a cluster`, of(spread(without), 'µs'));
+      row('… with one', of(spread(within), 'µs'));
+      row(`… more${goal}`, of(spread(within.map((each, turn) => each - without[turn])), 'µs'));
+    }
     row('CPU of Redis per handshake and its end', of(spread(samples.redis), 'µs'));
   },
 
