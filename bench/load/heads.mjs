@@ -1,29 +1,41 @@
-// Connections of one address that send legal upgrade heads and never end them. A process of its own, told over IPC.
+// Connections of a few addresses that send legal upgrade heads and never end them. A process of its own, told over IPC.
 import { connect } from 'node:net';
 import { answer } from '../support/rpc.mjs';
 import { source } from './peer.mjs';
 
-const CROWD = source(0, { net: 3 });
+/** How long a byte waits for the one before it, where they come one by one (ms). */
+const DRIP = 200;
 let sockets = [];
+let dripping;
 
 answer({ start, open: () => sockets.filter(({ destroyed }) => !destroyed).length, stop });
 
-/** Each sends `lines` header lines of `length` bytes. Resolves when all have begun to connect. */
-async function start({ port, count, lines, length }) {
+/**
+ * Each sends `lines` header lines of `length` bytes, at once or byte by byte. Resolves when all have begun to connect.
+ */
+async function start({ port, count, lines, length, addresses = 1, drip = false }) {
   const line = (i) => `${`x${i}: `.padEnd(length - 2, 'v')}\r\n`;
   const head = Buffer.from(
     `GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n${Array.from({ length: lines }, (_, i) => line(i)).join('')}`,
     'latin1',
   );
-  sockets = Array.from({ length: count }, () => {
-    const socket = connect({ port, host: '127.0.0.1', localAddress: CROWD, noDelay: true });
+  sockets = Array.from({ length: count }, (_, at) => {
+    const from = source(at, { net: 3, sources: addresses });
+    const socket = connect({ port, host: '127.0.0.1', localAddress: from, noDelay: true });
     socket.on('error', () => undefined);
-    socket.on('connect', () => socket.write(head));
+    if (!drip) socket.on('connect', () => socket.write(head));
     socket.resume();
     return socket;
   });
+  if (!drip) return;
+  let sent = 0;
+  dripping = setInterval(() => {
+    const byte = head.subarray(sent, ++sent);
+    for (const socket of sockets) if (socket.writable && !socket.connecting) socket.write(byte);
+  }, DRIP);
 }
 
 function stop() {
+  clearInterval(dripping);
   for (const socket of sockets) socket.destroy();
 }

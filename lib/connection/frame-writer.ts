@@ -108,8 +108,11 @@ export class FrameWriter {
     this.cork();
     const { last } = this.queue;
     const run = last?.frame instanceof FrameRun && last.written === 0 ? last.frame.with(frame) : undefined;
-    if (run === undefined) this.queue.push(new Outgoing(frame, frame.size));
-    else {
+    if (run === undefined) {
+      // The one buffer of a whole run, which peers share, takes what is counted; its small frames take several times that.
+      if (last?.frame instanceof FrameRun) last.frame = last.frame.bytes();
+      this.queue.push(new Outgoing(frame, frame.size));
+    } else {
       last!.frame = run;
       this.queue.grow(last!, frame.size);
     }

@@ -70,3 +70,26 @@ it('texts of few bytes are held with what their objects cost', async () => {
   expect(after.rss - before.rss).toBeLessThan(1.5 * after.held + SLACK);
   client.destroy();
 });
+
+/** The figures once as much is held at two looks, one after the other. */
+async function settled(server: Child): Promise<Memory> {
+  for (let before = await server.ask<Memory>('memory'); ; ) {
+    const now = await server.ask<Memory>('memory');
+    if (now.held > 0 && now.held === before.held) return now;
+    before = now;
+  }
+}
+
+it('many small broadcasts are held at what is counted, not at what each frame takes', async () => {
+  server = await Child.start('test/attack/memory/held-server.ts', [JSON.stringify({ compression: 'off' })]);
+  const client = await RawClient.open({ port: server.ready as number });
+  client.send('fill', ['broadcast', 'x', 100, 1000]);
+  while ((await client.frame())?.payload.toString().includes('       999') === false);
+  const before = await server.ask<Memory>('memory');
+  client.pause();
+  client.send('fill', ['broadcast', 'x', 100, 400_000]);
+  const after = await settled(server);
+  expect(after.held).toBeGreaterThan(30 * MB);
+  expect(after.rss - before.rss).toBeLessThan(1.5 * after.held + SLACK);
+  client.destroy();
+});
