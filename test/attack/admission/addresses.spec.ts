@@ -81,7 +81,7 @@ describe.each(PLATFORMS)('lists of addresses on %s', (platform) => {
 });
 
 describe('lists of addresses', () => {
-  it('allow only who is allowed, the denied list wins, on shared and own ports', async () => {
+  it('allow only listed addresses, the denied list takes precedence, on shared and dedicated ports', async () => {
     await start(
       { connections: { allowedIps: ['127.0.0.0/24', '127.0.5.5'], deniedIps: ['127.0.0.7'] } },
       { gateways: [Shared, Own] },
@@ -101,7 +101,7 @@ describe('lists of addresses', () => {
     expect(await status({ host: '::1' })).toBe(0);
   });
 
-  it('judge the client behind a trusted proxy, with 403, and never the proxy itself', async () => {
+  it('are applied to the client behind a trusted proxy, with 403, and never to the proxy itself', async () => {
     const app = await start({
       proxy: { trusted: ['127.0.0.2'] },
       connections: { deniedIps: ['203.0.113.0/24', '127.0.0.2', '2001:db8::/32'], allowedIps: ['0.0.0.0/0'] },
@@ -115,7 +115,7 @@ describe('lists of addresses', () => {
     expect(app.stats().refused).toEqual({ 'address-denied': 4 });
   });
 
-  it('judge a trusted proxy by its own address where it names no client', async () => {
+  it('are applied to a trusted proxy that reports no client', async () => {
     const via = (headers: Record<string, string>) => status(from('127.0.0.2'), { headers });
     const unnamed = [{}, { 'X-Forwarded-For': 'unknown' }, { Forwarded: 'for=198.51.100.7' }] as const;
     const proxy = { trusted: ['127.0.0.2'] };
@@ -148,13 +148,13 @@ describe('forwarding headers', () => {
     expect(await ipFor({ Forwarded: 'for=6.6.6.6' })).toBe('127.0.0.2');
   });
 
-  it('of the other family are read when that is the one', async () => {
+  it('of the other family are read if it is configured', async () => {
     await start({ proxy: { trusted: ['127.0.0.2'], header: 'forwarded' } });
     expect(await ipFor({ Forwarded: 'for=6.6.6.6, for="[2001:db8::7]:99";proto=https' })).toBe('2001:db8::7');
     expect(await ipFor({ 'X-Forwarded-For': '6.6.6.6' })).toBe('127.0.0.2');
   });
 
-  it('say who counts; a trusted proxy is exempt from limits per address', async () => {
+  it('determine the address that is counted; a trusted proxy is exempt from limits per address', async () => {
     await start({ proxy: { trusted: ['127.0.0.2'] }, connections: { maxPerIp: 2, maxPendingPerIp: 2 } });
     const via = (client?: string) =>
       status(from('127.0.0.2'), { headers: client === undefined ? {} : { 'X-Forwarded-For': client } });
@@ -163,7 +163,7 @@ describe('forwarding headers', () => {
     expect(await status(from('127.0.0.4'), { headers: { 'X-Forwarded-For': '198.51.100.1' } })).toBe(101);
   });
 
-  it.each(['https', 'wss', 'HTTPS'])('satisfy requireTls when the nearest trusted proxy says %s', async (proto) => {
+  it.each(['https', 'wss', 'HTTPS'])('satisfy requireTls when the nearest trusted proxy reports %s', async (proto) => {
     await start({ proxy: { trusted: ['127.0.0.2'], requireTls: true } });
     const said = (value?: string, localAddress = '127.0.0.2') =>
       status(from(localAddress), { headers: value === undefined ? {} : { 'X-Forwarded-Proto': value } });
@@ -174,7 +174,7 @@ describe('forwarding headers', () => {
     expect(await said(proto, '127.0.0.3')).toBe(403);
   });
 
-  it('from an untrusted private address are told of once, with the setting', async () => {
+  it('from an untrusted private address are reported once, with the setting', async () => {
     const warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation(() => {});
     await start({});
     for (let i = 0; i < 3; i++) expect(await status({}, { headers: { 'X-Forwarded-For': '1.2.3.4' } })).toBe(101);
@@ -192,7 +192,7 @@ describe.each(PLATFORMS)('a Unix domain socket on %s', (platform) => {
   const forwarded = (ip: string, more = {}) => ({ headers: { 'X-Forwarded-For': ip, ...more } });
   const local = { unix, port: 0 };
 
-  it('is a trusted proxy’s where that is said', async () => {
+  it('is a trusted proxy’s if it is configured as one', async () => {
     const app = await listening({
       proxy: { trusted: ['unix'], requireTls: true },
       connections: { maxPerIp: 1, deniedIps: ['203.0.113.0/24'] },
@@ -210,7 +210,7 @@ describe.each(PLATFORMS)('a Unix domain socket on %s', (platform) => {
     expect(app.stats().refused).toEqual({ 'connections-per-ip': 1, 'address-denied': 1, 'tls-required': 1 });
   });
 
-  it('is one client like any other where it is not, and the log says what to set', async () => {
+  it('is one client otherwise, and the log names the setting', async () => {
     const warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation(() => {});
     await listening({ proxy: { trusted: ['loopback'] }, connections: { maxPerIp: 1 } });
     const client = await RawClient.open(local, forwarded('198.51.100.1'));
@@ -221,7 +221,7 @@ describe.each(PLATFORMS)('a Unix domain socket on %s', (platform) => {
     expect(String(warn.mock.calls[0]![0])).toContain('WEBSOCKETS_TRUSTED_PROXIES=unix');
   });
 
-  it('is on no list that does not name it', async () => {
+  it('is only on lists that contain `unix`', async () => {
     await listening({ connections: { allowedIps: ['0.0.0.0/0', '::/0'] } });
     expect(await status(local)).toBe(0);
     await stop();
@@ -232,7 +232,7 @@ describe.each(PLATFORMS)('a Unix domain socket on %s', (platform) => {
     expect(await status(local)).toBe(0);
   });
 
-  it('may speak TLS, to many at once', async () => {
+  it('can use TLS, for many connections at once', async () => {
     const app = await listening({ proxy: { trusted: ['unix'] } }, selfSigned());
     const peers = Array.from({ length: 20 }, (_, i) => `198.51.100.${i + 1}`);
     const said = peers.map(async (ip) => {
@@ -275,7 +275,7 @@ describe('origins', () => {
   const origin = (value: string | string[], host?: string, options: Partial<RawOptions> = {}) =>
     status(options, { headers: { Origin: value, ...(host === undefined ? {} : { Host: host }) } });
 
-  it('must be the same by default; no page’s own name for this machine is believed', async () => {
+  it('must be the same by default; a foreign name for this machine is not accepted', async () => {
     const warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation(() => {});
     const { port } = await start({});
     expect(await status()).toBe(101);
@@ -310,7 +310,7 @@ describe('origins', () => {
     expect(await origin(`http://evil.test http://127.0.0.1:${port}`)).toBeGreaterThanOrEqual(400);
   });
 
-  it('behind a trusted proxy may have any name that is in Host, and the scheme that it says', async () => {
+  it('behind a trusted proxy may have any name in Host, and the scheme that the proxy reports', async () => {
     await start({ proxy: { trusted: ['127.0.0.2'] } });
     const via = (value: string, proto: string) =>
       status(from('127.0.0.2'), { headers: { Origin: value, Host: 'app.example', 'X-Forwarded-Proto': proto } });

@@ -53,7 +53,7 @@ async function status(client: RawClient, head: HeadOptions = {}): Promise<number
 }
 
 describe.each(PLATFORMS)('bans on %s', (platform) => {
-  it('reset a banned address at accept, others pass; unbanned it passes again', async () => {
+  it('reset a banned address at accept and accept others; after the ban it is accepted again', async () => {
     const bans = await start(platform);
     const before = await open('127.0.3.1');
     bans.ban({ address: '127.0.3.1' }, { for: '1h' });
@@ -84,7 +84,7 @@ describe.each(PLATFORMS)('bans on %s', (platform) => {
     expect(await through('127.0.5.1')).toBe(101);
   });
 
-  it('refuse a banned user behind the guards, and close its connections', async () => {
+  it('refuse a banned user after the guards, and close the user’s connections', async () => {
     const bans = await start(platform);
     const [alice, bob] = [await open('127.0.0.1'), await open('127.0.0.1')];
     expect(await status(alice, { headers: { 'X-User': 'alice' } })).toBe(101);
@@ -99,7 +99,7 @@ describe.each(PLATFORMS)('bans on %s', (platform) => {
     await eventually(() => app.stats().connections === 2 && app.stats().slots === 2);
   });
 
-  it('let no session be renewed for a banned user', async () => {
+  it('prevent the renewal of a session for a banned user', async () => {
     const bans = await start(platform);
     expect(await status(await open('127.0.0.1'), { headers: { 'X-User': 'bob' } })).toBe(101);
     await eventually(() => sockets.length === 1);
@@ -120,7 +120,7 @@ describe('refusals by guards', () => {
     return client === undefined ? 0 : status(client, head);
   };
 
-  it('ban an address that fails ten times, before anything of it is read, and nobody else', async () => {
+  it('ban an address that fails ten times, before anything is read from it, and no other', async () => {
     const bans = await start('express', { guards: tokens, bans: { failures: '10/10m' } });
     for (let i = 0; i < 10; i++) expect(await attempt('127.0.7.1', bad)).toBe(401);
     expect(await attempt('127.0.7.1', good)).toBe(0);
@@ -133,7 +133,7 @@ describe('refusals by guards', () => {
     await eventually(() => app.stats().pending === 0 && app.stats().slots === 2);
   });
 
-  it('count whatever guard it was, and count nothing else', async () => {
+  it('count for every guard, and for no other reason', async () => {
     class Forbidden {
       canActivate() {
         return false;
@@ -174,7 +174,7 @@ describe('refusals by guards', () => {
     expect(bans.list().map(({ id }) => id)).toEqual(['ip:203.0.113.7/32']);
   });
 
-  it('ban nobody unless that is configured', async () => {
+  it('ban no address unless that is configured', async () => {
     const bans = await start('express', { guards: tokens });
     for (let i = 0; i < 20; i++) expect(await attempt('127.0.7.1', bad)).toBe(401);
     expect(bans.list()).toEqual([]);

@@ -135,7 +135,7 @@ describe('capacity', () => {
     },
   );
 
-  it('of an own port costs who has no room no TLS, and the attempt is charged', async () => {
+  it('of a dedicated port is checked before TLS, and the attempt is charged', async () => {
     const own = freePort();
     await start({ maxPerIp: 1, rate: '3/1h' }, {}, { '/own': { port: own, tls: selfSigned() } });
     const tls = {};
@@ -152,7 +152,7 @@ describe('capacity', () => {
     expect((await again.upgrade(upgradeHead(own, { path: '/own' }))).status).toBe(429);
   });
 
-  it('of an own port is told to trusted proxies, whose clients are not known at accept', async () => {
+  it('of a dedicated port is reported to trusted proxies by a response, because their clients are not known at accept', async () => {
     const own = freePort();
     await start({ max: 1 }, { proxy: { trusted: ['127.0.0.9'] } }, { '/own': { port: own } });
     expect(await outcome(own)).toBe(101);
@@ -160,7 +160,7 @@ describe('capacity', () => {
     expect(await outcome(own, '127.0.0.9')).toBe(503);
   });
 
-  it('is freed on every way out', async () => {
+  it('is freed however the connection ends', async () => {
     const never = new Promise<boolean>(() => {});
     const guards: GuardLike[] = [
       ({ path, query }) => {
@@ -227,7 +227,7 @@ describe('capacity', () => {
     expect(await Promise.all([1, 2, 3, 4].map(() => status()))).toEqual(expect.arrayContaining([101, 101, 101, 503]));
   });
 
-  it('is remembered of an address for no longer than its rate needs it', async () => {
+  it('keeps the state of an address no longer than its rate needs', async () => {
     await start({ rate: '100000/1s' });
     for (let i = 1; i <= 20; i++) {
       const localAddress = `127.0.7.${i}`;
@@ -243,7 +243,7 @@ describe('capacity', () => {
     expect(running.stats().addresses).toBe(0);
   });
 
-  it('of a gateway holds beside the application’s', async () => {
+  it('of a gateway applies in addition to the application’s', async () => {
     await start(
       { max: 5, maxPerIp: 4 },
       {},
@@ -268,7 +268,7 @@ describe('capacity', () => {
 });
 
 describe('the rate of an address', () => {
-  it('counts every attempt once, whatever became of it, and comes back by itself', async () => {
+  it('counts every attempt once, whatever its result, and recovers by itself', async () => {
     await start({ rate: '6/2s' });
     const bad = async (head: string) => {
       const client = await RawClient.connect({ port, localAddress: '127.0.0.9' });
@@ -336,7 +336,7 @@ describe('a server full of pending handshakes', () => {
     await idle();
   });
 
-  it('keeps each client of a trusted proxy to its share', async () => {
+  it('limits each client of a trusted proxy', async () => {
     const proxy = { trusted: ['127.0.8.1'] };
     await start({ maxPending: 50, maxPendingPerIp: 2 }, { proxy, guards: [() => new Promise<boolean>(() => {})] });
     const ask = async (client: string): Promise<RawClient> => {
@@ -354,7 +354,7 @@ describe('a server full of pending handshakes', () => {
     expect([other, second!, third].some(({ closed }) => closed)).toBe(false);
   });
 
-  it('keeps each address to its share, refusals that linger included', async () => {
+  it('limits each address, including lingering refusals', async () => {
     await start({ maxPendingPerIp: 5 });
     const lingering: RawClient[] = [];
     for (let i = 0; i < 9; i++) {
@@ -372,7 +372,7 @@ describe('a server full of pending handshakes', () => {
 });
 
 describe('a user', () => {
-  it('has at most so many connections, over all gateways and at one of them', async () => {
+  it('has at most maxPerUser connections, over all gateways and at one of them', async () => {
     await start({ maxPerUser: 3 }, { guards: [byToken] }, { '/': {}, '/one': { connections: { maxPerUser: 1 } } });
     const anna = user('anna');
     expect(await status(anna)).toBe(101);
@@ -398,7 +398,7 @@ describe('a user', () => {
     expect(running.stats().slots).toBe(4);
   });
 
-  it('may have the oldest closed instead', async () => {
+  it('can have the oldest connection closed instead', async () => {
     await start({ maxPerUser: 2, onUserLimit: 'closeOldest' }, { guards: [byToken] });
     const [first, second] = [await attempt(user('anna')), await attempt(user('anna'))];
     expect(await status(user('anna'))).toBe(101);

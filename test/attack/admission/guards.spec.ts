@@ -157,7 +157,7 @@ describe('a guard', () => {
     );
   });
 
-  it('that depends on something request-scoped, or is no guard at all, does so too', async () => {
+  it('that depends on a request-scoped provider, or is not a guard, stops the start too', async () => {
     @Injectable({ scope: Scope.REQUEST })
     class PerRequest {}
     @Injectable()
@@ -194,7 +194,7 @@ describe('a guard', () => {
     expect(Buffer.from(body, 'latin1').toString()).toBe('nö – €\n');
   });
 
-  it('runs behind the built-in ones, or before them where it is put there', async () => {
+  it('runs after the built-in checks, or before them with beforeBuiltIn()', async () => {
     const order: string[] = [];
     const noting = (name: string) => (attempt: UpgradeAttempt) => order.push(`${name} ${attempt.principal}`) > 0;
     const app = await guarded([noting('gateway'), beforeBuiltIn(noting('early gateway'))], {
@@ -209,7 +209,7 @@ describe('a guard', () => {
     expect(order).toEqual(['early gateway p']);
   });
 
-  it('that fails is 500 and told once, without the request’s secrets; an HttpException gives its status only', async () => {
+  it('that throws is answered with 500 and logged once, without the request’s secrets; only the status of an HttpException is sent', async () => {
     const warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation(() => {});
     const failures: (() => Admission | Promise<boolean>)[] = [
       () => {
@@ -255,7 +255,7 @@ describe('a guard', () => {
     await nothingHeld(app);
   });
 
-  it('that never answers is 503 with an aborted signal, whatever it does later; its slot is free', async () => {
+  it('that never answers is refused with 503 and an aborted signal, whatever it does later; its slot is freed', async () => {
     let signal: AbortSignal | undefined;
     let late: (error: Error) => void = () => {};
     const app = await guarded([
@@ -276,28 +276,31 @@ describe('a guard', () => {
     expect(app.stats().faults).toEqual({});
   });
 
-  it.each(['end', 'reset'] as const)('is told by its signal when the peer leaves in the middle (%s)', async (way) => {
-    const signals: AbortSignal[] = [];
-    const app = await guarded(
-      [
-        (attempt) =>
-          new Promise<boolean>((_, reject) => {
-            signals.push(attempt.signal);
-            attempt.signal.addEventListener('abort', () => reject(new Error('aborted')));
-          }),
-      ],
-      { connections: { guardTimeout: '30s' } },
-    );
-    for (let i = 0; i < 5; i++) (await connected(app.port)).write(upgradeHead(app.port));
-    await eventually(() => signals.length === 5);
-    expect(app.stats().slots).toBe(5);
-    for (const client of clients) way === 'end' ? client.socket.end() : client.reset();
-    await eventually(() => signals.every(({ aborted }) => aborted));
-    await nothingHeld(app);
-    expect(app.stats()).toMatchObject({ opened: 0, refused: {}, faults: {} });
-  });
+  it.each(['end', 'reset'] as const)(
+    'gets an aborted signal when the peer leaves before the decision (%s)',
+    async (way) => {
+      const signals: AbortSignal[] = [];
+      const app = await guarded(
+        [
+          (attempt) =>
+            new Promise<boolean>((_, reject) => {
+              signals.push(attempt.signal);
+              attempt.signal.addEventListener('abort', () => reject(new Error('aborted')));
+            }),
+        ],
+        { connections: { guardTimeout: '30s' } },
+      );
+      for (let i = 0; i < 5; i++) (await connected(app.port)).write(upgradeHead(app.port));
+      await eventually(() => signals.length === 5);
+      expect(app.stats().slots).toBe(5);
+      for (const client of clients) way === 'end' ? client.socket.end() : client.reset();
+      await eventually(() => signals.every(({ aborted }) => aborted));
+      await nothingHeld(app);
+      expect(app.stats()).toMatchObject({ opened: 0, refused: {}, faults: {} });
+    },
+  );
 
-  it('that answers after the peer has left lets nobody in', async () => {
+  it('that answers after the peer has left admits no connection', async () => {
     const answers: ((yes: boolean) => void)[] = [];
     const app = await guarded([() => new Promise<boolean>((resolve) => answers.push(resolve))]);
     const client = await connected(app.port);

@@ -55,25 +55,28 @@ describe('jwtGuard()', () => {
   const guard = () =>
     jwtGuard({ secret: SECRET, algorithms: ['HS256'], from: ['protocol', 'cookie:session', 'header'] });
 
-  it.each(PLATFORMS)('admits who has a token, wherever it is, and echoes nothing of it (%s)', async (platform) => {
-    const app = await guarded([guard()], platform);
-    const token = await sign({});
-    for (const headers of [
-      { 'Sec-WebSocket-Protocol': `bearer.${token}, chat.v1` },
-      { Cookie: `a=b; session=${token}` },
-      { Authorization: `Bearer ${token}` },
-    ] as Record<string, string>[]) {
-      const { client, response } = await ask(app, { headers });
-      expect(response.status).toBe(101);
-      expect(response.raw).not.toContain(token.slice(0, 20));
-      const offered = headers['Sec-WebSocket-Protocol'] !== undefined;
-      expect(response.headers['sec-websocket-protocol']).toBe(offered ? 'chat.v1' : undefined);
-      client.send('who');
-      expect(await client.json()).toMatchObject({ event: 'who', data: { sub: 'user-7' } });
-      client.destroy();
-    }
-    await nothingHeld(app);
-  });
+  it.each(PLATFORMS)(
+    'admits clients with a token in any configured place, and echoes no part of it (%s)',
+    async (platform) => {
+      const app = await guarded([guard()], platform);
+      const token = await sign({});
+      for (const headers of [
+        { 'Sec-WebSocket-Protocol': `bearer.${token}, chat.v1` },
+        { Cookie: `a=b; session=${token}` },
+        { Authorization: `Bearer ${token}` },
+      ] as Record<string, string>[]) {
+        const { client, response } = await ask(app, { headers });
+        expect(response.status).toBe(101);
+        expect(response.raw).not.toContain(token.slice(0, 20));
+        const offered = headers['Sec-WebSocket-Protocol'] !== undefined;
+        expect(response.headers['sec-websocket-protocol']).toBe(offered ? 'chat.v1' : undefined);
+        client.send('who');
+        expect(await client.json()).toMatchObject({ event: 'who', data: { sub: 'user-7' } });
+        client.destroy();
+      }
+      await nothingHeld(app);
+    },
+  );
 
   it('ends the session with its token', async () => {
     const app = await guarded([jwtGuard({ secret: SECRET, algorithms: ['HS256'], clockTolerance: 0 })]);
@@ -81,7 +84,7 @@ describe('jwtGuard()', () => {
     expect(await client.closeFrame()).toMatchObject({ code: 4401 });
   });
 
-  it('gives 401 to whatever is no token, keeps nothing and neither logs nor repeats it', async () => {
+  it('refuses everything that is not a valid token with 401, and neither stores, logs nor repeats it', async () => {
     const log = watchLog();
     const app = await guarded([guard()]);
     const [head, claims, signature] = (await sign({ secretword: 'canary' })).split('.') as [string, string, string];
@@ -135,7 +138,7 @@ describe('jwtGuard()', () => {
     await nothingHeld(app);
   });
 
-  it('lets users in while an issuer that hangs is asked for keys that a flood of tokens names', async () => {
+  it('admits users while an issuer hangs and a flood of tokens names unknown keys', async () => {
     const log = watchLog();
     const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const keys = JSON.stringify({ keys: [{ ...publicKey.export({ format: 'jwk' }), kid: 'good' }] });
@@ -182,7 +185,7 @@ describe('jwtGuard()', () => {
     expect(log()).not.toContain('kid-');
   });
 
-  it('is a start error without its package, and is prepared once for all gateways that have it', async () => {
+  it('stops the start without its package, and is prepared once for all gateways that use it', async () => {
     let prepared = 0;
     const counted = { admit: () => true, prepare: () => void prepared++ };
     const app = await guarded([counted, counted]);
@@ -208,7 +211,7 @@ describe('ticketGuard()', () => {
     return ((await response.json()) as { ticket: string }).ticket;
   };
 
-  it.each(PLATFORMS)('admits who has got a ticket from a route, once (%s)', async (platform) => {
+  it.each(PLATFORMS)('admits a client with a ticket from a route, once (%s)', async (platform) => {
     const log = watchLog();
     const app = await guarded([ticketGuard()], platform, [TicketController]);
     const ticket = await ticketOf(app);
@@ -224,7 +227,7 @@ describe('ticketGuard()', () => {
     expect(log()).not.toContain(ticket);
   });
 
-  it('admits one of many who come with the same ticket at the same moment', async () => {
+  it('admits one of many clients with the same ticket at the same moment', async () => {
     const app = await guarded([ticketGuard()], 'express', [TicketController]);
     const ticket = await ticketOf(app);
     const many = await Promise.all(Array.from({ length: 20 }, () => RawClient.connect({ port: app.port })));
@@ -262,7 +265,7 @@ describe('ticketGuard()', () => {
     await nothingHeld(app);
   });
 
-  it('does not use up a ticket of somebody who has no slot, no origin or no path', async () => {
+  it('does not use up the ticket of a client that is refused because of its slot, origin or path', async () => {
     const app = await guarded([ticketGuard()], 'express', [TicketController]);
     const ticket = await ticketOf(app);
     const path = `/chat?ticket=${ticket}`;

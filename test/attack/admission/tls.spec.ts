@@ -75,8 +75,8 @@ function written(name: string, { cert, key }: Pair): string {
 
 const filesIn = (path: string) => ({ certFile: join(path, 'cert.pem'), keyFile: join(path, 'key.pem') });
 
-describe('TLS on a port of our own', () => {
-  it('is made from values or from files', async () => {
+describe('TLS on a dedicated port', () => {
+  it('is configured with values or with files', async () => {
     await start(pems(first));
     expect(await who()).toEqual([null, true]);
     for (const client of clients.splice(0)) client.destroy();
@@ -85,7 +85,7 @@ describe('TLS on a port of our own', () => {
     expect(await shown()).toBe('second');
   });
 
-  it('speaks no plaintext, no garbage and no old version, and takes no slot for them', async () => {
+  it('refuses plaintext, garbage and old versions, and takes no slot for them', async () => {
     await start({ ...pems(first), minVersion: 'TLSv1.3' }, { http: { openTimeout: 400 } });
     for (const said of [upgradeHead(PORT), '\x16\x03\x01\x00\x05garbage', '\x00'.repeat(300)]) {
       const client = await RawClient.connect({ port: PORT });
@@ -156,7 +156,7 @@ describe('TLS on a port of our own', () => {
     await expect(start(tls())).rejects.toThrow(words);
   });
 
-  it('follows its files, changed one after the other, drops nobody, and keeps the old set while they do not fit', async () => {
+  it('reloads changed files, drops no connection, and keeps the old set while they do not match', async () => {
     const warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation(() => {});
     const said = (words: string) => warn.mock.calls.some(([line]) => String(line).includes(words));
     const path = written('live', first);

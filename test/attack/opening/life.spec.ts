@@ -51,7 +51,7 @@ interface TcpHandle {
 describe.each(LISTENERS)('the open timeout: $name', (setup) => {
   const options: SecureWsOptions = { http: { openTimeout: 300 } };
 
-  it('closes who says nothing, and answers who does not end', async () => {
+  it('closes silent connections, and answers incomplete heads', async () => {
     const place = await openHere(setup, { options });
     const silent = await bare(place.port);
     const half = await place.connect();
@@ -75,7 +75,7 @@ describe.each(LISTENERS)('the open timeout: $name', (setup) => {
     await eventually(() => place.isEmpty);
   });
 
-  it('takes TLS in on a dedicated port', async () => {
+  it('includes TLS on a dedicated port', async () => {
     if (!setup.tls || !setup.own) return;
     const place = await openHere(setup, { options });
     const stalled = await bare(place.port);
@@ -111,7 +111,7 @@ describe.each(LISTENERS)('the open timeout: $name', (setup) => {
 describe.each(LISTENERS)('a refusal is final: $name', (setup) => {
   const wrong = (port: number) => upgradeHead(port, { headers: { 'Sec-WebSocket-Version': '8' } });
 
-  it('takes nothing behind it for a request, and ends whatever the peer does', async () => {
+  it('parses no later bytes as a request, and ends whatever the peer does', async () => {
     const place = await openHere(setup);
     const together = await place.connect();
     expect((await together.upgrade(`${wrong(place.port)}${GET}${upgradeHead(place.port)}`)).status).toBe(426);
@@ -133,7 +133,7 @@ describe.each(LISTENERS)('a refusal is final: $name', (setup) => {
     for (const client of [together, later, deaf, endless]) client.destroy();
   });
 
-  it('reads no more than a little of what still comes', async () => {
+  it('discards a bounded number of later bytes', async () => {
     if (setup.own) return;
     const place = await openHere(setup);
     const read = bytesReadOf(place.test.app.getHttpServer());
@@ -174,7 +174,7 @@ describe.each(LISTENERS)('resets: $name', (setup) => {
 });
 
 describe.each(SETUPS)('closing the application: $name', (setup) => {
-  it('ends who is on the way in', async () => {
+  it('ends pending handshakes', async () => {
     const place = await open(setup, { options: { guards: [NEVER] } });
     const silent = await bare(place.port);
     const idle = await place.connect();
@@ -202,7 +202,7 @@ describe.each(SETUPS)('closing the application: $name', (setup) => {
 });
 
 describe.each(LISTENERS.slice(0, 2))('memory for heads: $name', (setup) => {
-  it('is at most 16 MiB together, and taken from who holds most', async () => {
+  it('is at most 16 MiB in total, and freed from the address that holds most', async () => {
     const place = await openHere(setup);
     const honest = await place.connect('127.0.2.1');
     honest.write(HALF);
@@ -222,7 +222,7 @@ describe.each(LISTENERS.slice(0, 2))('memory for heads: $name', (setup) => {
     await eventually(() => place.isEmpty);
   });
 
-  it('counts a head that came in one piece, and what came behind it, while guards think', async () => {
+  it('counts a head that arrived in one chunk, and bytes after it, while guards decide', async () => {
     const place = await openHere(setup, { options: { guards: [NEVER] } });
     const client = await place.connect('127.0.2.1');
     client.write(upgradeHead(place.port, { headers: { 'X-Long': 'v'.repeat(4000) } }));
@@ -233,7 +233,7 @@ describe.each(LISTENERS.slice(0, 2))('memory for heads: $name', (setup) => {
     await eventually(() => place.isEmpty);
   });
 
-  it('counts heads that are complete while guards think', async () => {
+  it('counts complete heads while guards decide', async () => {
     const place = await openHere(setup, { options: { guards: [NEVER] } });
     const honest = await place.connect('127.0.2.1');
     honest.write(upgradeHead(place.port));

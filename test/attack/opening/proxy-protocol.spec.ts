@@ -93,7 +93,7 @@ const reset = async (client: RawClient): Promise<void> => {
 };
 
 describe.each(SETUPS)('$name', (setup) => {
-  it('knows the client that a trusted proxy names, before TLS and HTTP', async () => {
+  it('uses the client address of a trusted proxy’s header, before TLS and HTTP', async () => {
     await start(setup);
     for (const prefix of [V1, named(), withChecksum(named())]) {
       const client = await connect(prefix);
@@ -124,7 +124,7 @@ describe.each(SETUPS)('$name', (setup) => {
     await isEmpty();
   });
 
-  it('never reads a header from a stranger', async () => {
+  it('never reads a header from an untrusted peer', async () => {
     await start(setup);
     for (const prefix of [V1, named()]) {
       // Over TLS it is no TLS; without, it is no HTTP.
@@ -156,7 +156,7 @@ describe.each(LISTENERS)('$name', (setup) => {
     await isEmpty();
   });
 
-  it('judges the address that is named before TLS: denied, banned', async () => {
+  it('checks the address in the header before TLS: denied, banned', async () => {
     await start(setup, { connections: { deniedIps: ['198.51.100.0/24'] } });
     place!.test.app.get(SecureWsBans).ban({ address: '203.0.113.66' });
     for (const address of ['198.51.100.9', '203.0.113.66']) await reset(await connect(named(address), PROXY, false));
@@ -167,7 +167,7 @@ describe.each(LISTENERS)('$name', (setup) => {
     expect(await ask(named())).toBe(101);
   });
 
-  it('limits the address that is named, and not the proxy', async () => {
+  it('limits the address in the header, and not the proxy', async () => {
     await start(setup, { connections: { maxPerIp: 2, rate: '6/1m' } });
     const statuses = [];
     for (let i = 0; i < 3; i++) statuses.push(await ask(named(CLIENT, 50_000 + i)));
@@ -268,7 +268,7 @@ describe.each(LISTENERS)('$name', (setup) => {
     await isEmpty();
   });
 
-  it('leaves nothing of those who leave', async () => {
+  it('leaves nothing behind when peers leave', async () => {
     await start(setup);
     for (const prefix of ['', V1.slice(0, 9), named().subarray(0, 20), V1]) {
       for (const end of ['destroy', 'reset'] as const) {
@@ -285,7 +285,7 @@ describe.each(LISTENERS)('$name', (setup) => {
     expect(await ask(V1)).toBe(101);
   });
 
-  it('keeps as many as may wait for their header, and drops the oldest for one more', async () => {
+  it('limits the connections that wait for their header, and drops the oldest for a new one', async () => {
     await start(setup, { connections: { maxPending: 3, maxPendingPerIp: 3 } });
     const waiting: RawClient[] = [];
     for (let i = 0; i < 4; i++) waiting.push(await connect(V1.slice(0, 9), PROXY, false));
