@@ -84,7 +84,7 @@ export function clusterStoreTests(make: () => ClusterStore | Promise<ClusterStor
   }
 
   const tests: Record<string, () => Promise<void>> = {
-    'a process is seen by all, with what it says of itself, and gone when it stops': withNodes(2, async ([a, b]) => {
+    'a process is visible to all, with its description, until it stops': withNodes(2, async ([a, b]) => {
       const seen = a!.store.status.nodes.find(({ id }) => id === b!.id);
       assert.equal(seen?.about, JSON.stringify({ name: b!.id }));
       assert.ok(a!.store.status.isAvailable && a!.store.status.leaseUntil > a!.store.now());
@@ -98,7 +98,7 @@ export function clusterStoreTests(make: () => ClusterStore | Promise<ClusterStor
       const name = unique('t');
       assert.equal(await burst(nodes, 20, () => [{ name, max: 25 }]), 25);
     }),
-    'all limits hold, or nothing is held': withNodes(2, async (nodes) => {
+    'an attempt is counted under all names or under none': withNodes(2, async (nodes) => {
       const shard = unique('t');
       const [wide, narrow] = [`{${shard}}:wide`, `{${shard}}:narrow`];
       const both = [
@@ -119,7 +119,7 @@ export function clusterStoreTests(make: () => ClusterStore | Promise<ClusterStor
       ];
       assert.equal(await burst(nodes, 100, next), 37);
     }),
-    'limits of different shards are never exceeded, and what one refused is not held by another': withNodes(
+    'limits of different shards are never exceeded, and an attempt that one refuses is not counted in another': withNodes(
       2,
       async (nodes) => {
         const wide = { name: unique('t'), max: 8 };
@@ -138,7 +138,7 @@ export function clusterStoreTests(make: () => ClusterStore | Promise<ClusterStor
         assert.equal((await store.admit([narrow])).outcome, 'refused');
       },
     ),
-    'what is released can be taken again, in any process': withNodes(2, async ([a, b]) => {
+    'a released connection makes room in every process': withNodes(2, async ([a, b]) => {
       const claims = [{ name: unique('t'), max: 2 }];
       assert.equal(await burst([a!], 3, () => claims), 2);
       assert.equal((await b!.store.admit(claims)).outcome, 'refused');
@@ -146,7 +146,7 @@ export function clusterStoreTests(make: () => ClusterStore | Promise<ClusterStor
       await until('there is room', async () => (await b!.store.admit(claims)).outcome === 'admitted');
       assert.equal((await a!.store.admit(claims)).outcome, 'refused');
     }),
-    'what a process held is free when it has stopped': withNodes(2, async ([a, b]) => {
+    'the connections of a stopped process no longer count': withNodes(2, async ([a, b]) => {
       const claims = [{ name: unique('t'), max: 2 }];
       assert.equal(await burst([a!], 2, () => claims), 2);
       await a!.store.stop();
@@ -157,7 +157,7 @@ export function clusterStoreTests(make: () => ClusterStore | Promise<ClusterStor
         return taken === 2;
       });
     }),
-    'a rate holds over all processes, says when to come back, and a refused attempt is free': withNodes(
+    'a rate applies over all processes, returns the waiting time, and a refused attempt is not charged': withNodes(
       2,
       async (nodes) => {
         const claims = [{ name: unique('a'), rate: { limit: 10, window: 600 } }];
@@ -169,7 +169,7 @@ export function clusterStoreTests(make: () => ClusterStore | Promise<ClusterStor
         await until('the bucket has room', async () => (await nodes[1]!.store.admit(claims)).outcome === 'admitted');
       },
     ),
-    'rates are charged all or none, and before room is looked for': withNodes(1, async ([a]) => {
+    'either all rates are charged or none, before connections are counted': withNodes(1, async ([a]) => {
       const shard = unique('a');
       const slow = { name: `slow{${shard}}`, rate: { limit: 1, window: 60_000 } };
       const fast = { name: `fast{${shard}}`, rate: { limit: 2, window: 60_000 } };
@@ -189,7 +189,7 @@ export function clusterStoreTests(make: () => ClusterStore | Promise<ClusterStor
       assert.equal(answers.filter(({ outcome }) => outcome === 'admitted').length, 3);
       assert.ok(answers.some((answer) => answer.outcome === 'refused' && answer.claim === 0));
     }),
-    'or displace the oldest, in whichever process': withNodes(2, async ([a, b]) => {
+    'or displace the oldest, in any process': withNodes(2, async ([a, b]) => {
       const user = `u:{${unique('u')}}`;
       const claims: UserClaim[] = [
         { name: `${user}:a`, max: 2, onLimit: 'closeOldest' },
@@ -213,7 +213,7 @@ export function clusterStoreTests(make: () => ClusterStore | Promise<ClusterStor
         return answer.outcome === 'admitted' && answer.displaced.length === 0;
       });
     }),
-    'a ban reaches all others, also those that come later; so does its end': withNodes(2, async ([a, b]) => {
+    'a ban and its end reach all other processes, also those that join later': withNodes(2, async ([a, b]) => {
       const ban: StoredBan = { id: unique('ip:'), until: a!.store.now() + 60_000, value: '{"reason":"x y"}' };
       assert.equal(await a!.store.saveBan(ban), true);
       await until('it is told', () => {
@@ -237,7 +237,7 @@ export function clusterStoreTests(make: () => ClusterStore | Promise<ClusterStor
         return a!.removed.includes(ban.id);
       });
     }),
-    'a value is taken once': withNodes(2, async ([a, b]) => {
+    'a value can be taken once': withNodes(2, async ([a, b]) => {
       const name = unique('k:');
       assert.equal(await a!.store.put(name, 'value', 60_000), true);
       assert.equal(await b!.store.put(name, 'other', 60_000), false);
@@ -250,7 +250,7 @@ export function clusterStoreTests(make: () => ClusterStore | Promise<ClusterStor
       await new Promise((resolve) => setTimeout(resolve, 60));
       assert.equal(await b!.store.take(name), null);
     }),
-    'after it has stopped it answers all the same': withNodes(1, async ([a]) => {
+    'calls after the end neither throw nor reject': withNodes(1, async ([a]) => {
       await a!.store.stop();
       assert.equal((await a!.store.admit([{ name: unique('t'), max: 1 }])).outcome, 'unavailable');
       assert.equal(
@@ -298,7 +298,7 @@ export function clusterBusTests(make: () => ClusterBus | Promise<ClusterBus>): r
   const without = (heard: readonly string[]): string[] => heard.filter((each) => !each.endsWith(' settle'));
 
   const tests: Record<string, () => Promise<void>> = {
-    'a message reaches whoever has subscribed, also whoever sent it, and nobody else': withBuses(3, async (buses) => {
+    'a message reaches all subscribers, including its publisher, and no other process': withBuses(3, async (buses) => {
       const channel = unique('c');
       const [a, b, c] = buses as [(typeof buses)[0], (typeof buses)[0], (typeof buses)[0]];
       a.bus.subscribe(channel);
@@ -327,7 +327,7 @@ export function clusterBusTests(make: () => ClusterBus | Promise<ClusterBus>): r
         sent.map((message) => `${channel} ${message}`),
       );
     }),
-    'a mebibyte passes': withBuses(2, async (buses) => {
+    'a message of 1 MiB is delivered': withBuses(2, async (buses) => {
       const channel = unique('c');
       buses[1]!.bus.subscribe(channel);
       await settle(channel, [{ ...buses[1]!, bus: buses[0]!.bus }]);
@@ -335,7 +335,7 @@ export function clusterBusTests(make: () => ClusterBus | Promise<ClusterBus>): r
       assert.equal(await buses[0]!.bus.publish(channel, message), true);
       await until('it arrives', () => buses[1]!.heard.includes(`${channel} ${message}`));
     }),
-    'subscriptions hold across a reset': withBuses(1, async (buses) => {
+    'subscriptions survive a reconnect': withBuses(1, async (buses) => {
       const channel = unique('c');
       buses[0]!.bus.subscribe(channel);
       await settle(channel, buses);
@@ -347,7 +347,7 @@ export function clusterBusTests(make: () => ClusterBus | Promise<ClusterBus>): r
         return buses[0]!.heard.length > before;
       });
     }),
-    'after it has stopped it answers all the same': withBuses(1, async (buses) => {
+    'calls after the end neither throw nor reject': withBuses(1, async (buses) => {
       await buses[0]!.bus.stop();
       assert.equal(await buses[0]!.bus.publish(unique('c'), 'x'), false);
       assert.equal(buses[0]!.bus.isAvailable, false);
