@@ -119,9 +119,8 @@ export function clusterStoreTests(make: () => ClusterStore | Promise<ClusterStor
       ];
       assert.equal(await burst(nodes, 100, next), 37);
     }),
-    'limits of different shards are never exceeded, and an attempt that one refuses is not counted in another': withNodes(
-      2,
-      async (nodes) => {
+    'limits of different shards are never exceeded, and an attempt that one refuses is not counted in another':
+      withNodes(2, async (nodes) => {
         const wide = { name: unique('t'), max: 8 };
         const narrow = { name: unique('t'), max: 3 };
         const { store } = nodes[1]!;
@@ -136,8 +135,7 @@ export function clusterStoreTests(make: () => ClusterStore | Promise<ClusterStor
         await fill('the wide one is full', [wide], 0, 5);
         assert.equal((await store.admit([wide])).outcome, 'refused');
         assert.equal((await store.admit([narrow])).outcome, 'refused');
-      },
-    ),
+      }),
     'a released connection makes room in every process': withNodes(2, async ([a, b]) => {
       const claims = [{ name: unique('t'), max: 2 }];
       assert.equal(await burst([a!], 3, () => claims), 2);
