@@ -30,6 +30,9 @@ interface Parser {
 
 interface StreamHandle {
   readonly isStreamBase?: boolean;
+  reading?: boolean;
+  readStart?(): number;
+  readStop?(): number;
   _consumed?: boolean;
 }
 
@@ -190,6 +193,26 @@ function parseAsRead(socket: Socket, feed: () => void): void {
     // Node reuses parsers for later connections.
     for (const [key, callback] of were) parser[key] = callback;
   }
+  if (socket.isPaused()) holdBack(socket);
+}
+
+/**
+ * Reads nothing until a paused socket is resumed, as Node does when its parser reads from the handle: the stream would
+ * read on, and a half-close behind a body that nobody has read yet would abort its request.
+ */
+function holdBack(socket: Socket): void {
+  const { parser, _handle: handle } = socket as Served;
+  if (!parser || !handle?.readStop || !handle.readStart || socket.destroyed) return;
+  handle.readStop();
+  // The stream starts reading where nothing is read.
+  handle.reading = true;
+  const onResume = (): void => {
+    // The event of an earlier resume().
+    if (socket.isPaused()) return;
+    socket.removeListener('resume', onResume);
+    if (!socket.destroyed) (socket as Served)._handle?.readStart?.();
+  };
+  socket.on('resume', onResume);
 }
 
 /** Whether Node's parser would read the connection from its handle; not if the application also reads it. */

@@ -263,6 +263,10 @@ describe.each(SHARED)('as if the module was not there: $name', (setup) => {
     ['a request behind a pause of a few milliseconds', [3, get(CLOSE)]],
     ['a request with a body, and an error behind it in the same chunk', [`${POST}garbage\r\n\r\n`]],
     ['the same on a connection that Node has', [30, `${POST}garbage\r\n\r\n`]],
+    [
+      'a large body that nobody reads',
+      [`POST /seen HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n${'x'.repeat(200_000)}`, 60, get(CLOSE)],
+    ],
     ['a request, and a head of too many fields behind it', [`${get()}${get('A: b\r\n'.repeat(3000))}`]],
     ['two requests with bodies, and an error', [`${POST}${POST}GET /seen HTTP/1.1\r\nHost : a\r\n\r\n`]],
   ])('%s', async (_, each) => {
