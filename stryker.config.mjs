@@ -18,7 +18,7 @@ const ALL_FILES = [
   'lib/config/{consistency,environment,kinds,near-names,problems,report,resolve}.ts',
   'lib/handshake/router.ts',
   'lib/dispatch/{json-structure,message-parser}.ts',
-  'lib/net/{address,address-list,forwarding,network-map,proxy-protocol,ring,timer-wheel,token-bucket}.ts',
+  'lib/net/{address,address-list,network-map,proxy-protocol,ring,timer-wheel,token-bucket}.ts',
 ];
 const PURE = ['admission', 'config', 'dispatch', 'handshake', 'net', 'protocol', 'request', 'stores'];
 const QUICK_SPECS = ['request/checks', 'admission/access-rules', 'protocol/close-codes'];
