@@ -34,7 +34,7 @@ export type Stage = (upgrade: UpgradeContext) => Awaitable<StageExit | undefined
  * it writes the 101 (`accept`) or the response of a refusal (`refuse`), or hands the connection over to Node's HTTP server
  * (`handOver`). The `WebSocket` is created in stage 9.
  */
-export const STAGES: readonly Stage[] = [peer, request, route, earlyGuards, access, capacity, guards, user];
+export const STAGES: readonly Stage[] = [peer, request, route, earlyGuards, transport, capacity, guards, user];
 
 const BAD_PARAMETER = Object.freeze(withDetail(REFUSALS.malformedRequest, 'a parameter of the path'));
 const NO_BUFFERS = Object.freeze(retryLater('buffer-budget', 503, 5));
@@ -108,7 +108,7 @@ function earlyGuards(upgrade: UpgradeContext): Awaitable<StageExit | undefined> 
 }
 
 /** Stage 5: checks TLS, host, origin and the lists of addresses. 403. */
-function access(upgrade: UpgradeContext): StageExit | undefined {
+function transport(upgrade: UpgradeContext): StageExit | undefined {
   // protection: TLS, host, origin and address lists are judged
   return checkAccess(upgrade.target.access, upgrade);
   // end protection
