@@ -3,8 +3,8 @@ import { dirname, join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 
 /**
- * The modules (folders of `lib/`) from the bottom to the top: a file imports from its own module and from those above
- * its line, types included. A new order is a decision.
+ * The modules (folders of `lib/`), the lowest layer first: a file imports from its own module and from modules earlier in
+ * this list, types included. A new order is a decision.
  */
 const MODULES = [
   'compat',

@@ -1,15 +1,13 @@
 import { types } from 'node:util';
 import type { Observable } from 'rxjs';
 
-/**
- * The only place that inspects the results of handlers, hooks, filters and guards. Reading a property of a result may
- * run code of the application, which can throw, and can return something different each time.
- */
-
 /** A value, or a promise of it. */
 export type Awaitable<T> = T | Promise<T>;
 
-/** Whether a value must be awaited, whatever promise implementation it has. Throws if `then` cannot be read. */
+/**
+ * Whether a value must be awaited, whatever promise implementation it has. Reading a property of what the application
+ * returned may run code of the application, so only this file does it. Throws if `then` cannot be read.
+ */
 export const isThenable = (value: unknown): value is PromiseLike<unknown> =>
   types.isPromise(value) ||
   (((typeof value === 'object' && value !== null) || typeof value === 'function') &&

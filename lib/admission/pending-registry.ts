@@ -11,7 +11,7 @@ export interface PendingLimits {
 /** One connection between accept and the 101. */
 export class PendingPlace<T> implements RingMember<PendingPlace<T>> {
   isHeld = true;
-  /** Its index among the places of its address. */
+  /** Its neighbours in the ring of its address. */
   next: PendingPlace<T> = this;
   previous: PendingPlace<T> = this;
 
@@ -23,7 +23,7 @@ export class PendingPlace<T> implements RingMember<PendingPlace<T>> {
 
 /** The places of one address, the oldest first. */
 export class AddressQueue<T> extends Ring<PendingPlace<T>> implements RingMember<AddressQueue<T>> {
-  /** Its index among the queues of its size. */
+  /** Its neighbours in the ring of queues of the same size. */
   next: AddressQueue<T> = this;
   previous: AddressQueue<T> = this;
 

@@ -110,7 +110,7 @@ const acceptHookOf = (server: Listening, accept: (client: Handle) => void): Acce
   },
 });
 
-/** Undoes the replacement. */
+/** Resets a connection; closes it if that fails. */
 export function resetHandle(client: Handle): void {
   if (client.reset() !== 0) client.close();
 }

@@ -461,7 +461,8 @@ export class FrameWriter {
     return this.pending <= this.connection.context.limits.writeLimit;
   }
 
-  /** Called when something was queued. A message is always accepted, whatever its size, if the queue was short. */
+  /** Called when something was queued. A message is always accepted, whatever its size, if at most `writeLimit`
+   * bytes were unsent before it. */
   private sent(wasShort: boolean): void {
     if (wasShort) {
       const { pending } = this;

@@ -123,7 +123,7 @@ export class MessageReader implements FrameSink {
     else this.arrive(data, isBinary, data.length);
   }
 
-  /** Handles a fragment that is not the last, or a discarded message after the end. */
+  /** Handles a fragment that is not the last, or a message that is skipped because the connection is closing. */
   fragment(): void {
     const { connection } = this;
     if (this.discarding) return void this.afterEnd();

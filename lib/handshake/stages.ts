@@ -243,17 +243,20 @@ export function runStages(upgrade: UpgradeContext, done: (stop: StageExit | unde
     try {
       stop = STAGES[at]!(upgrade);
     } catch (error) {
+      chargeElsewhere(upgrade, at);
       return done(internalError(upgrade, error));
     }
     if (stop instanceof Promise) {
       stop.then(
         (later) => {
-          if (upgrade.isOver) return;
-          if (later === undefined) return runStages(upgrade, done, at + 1);
+          if (later === undefined && !upgrade.isOver) return runStages(upgrade, done, at + 1);
           chargeElsewhere(upgrade, at);
-          done(later);
+          if (later !== undefined && !upgrade.isOver) done(later);
         },
-        (error: unknown) => done(internalError(upgrade, error)),
+        (error: unknown) => {
+          chargeElsewhere(upgrade, at);
+          done(internalError(upgrade, error));
+        },
       );
       return;
     }
@@ -267,7 +270,7 @@ export function runStages(upgrade: UpgradeContext, done: (stop: StageExit | unde
 
 const CAPACITY_AT = STAGES.indexOf(capacity);
 
-/** Stage 6 charges the rate that processes share; an attempt that ends between stages 2 and 6 is charged here. */
+/** Stage 6 charges the rate that processes share; an attempt that ends before, in any way, is charged here. */
 function chargeElsewhere({ context, entry }: UpgradeContext, at: number): void {
   if (at > 0 && at < CAPACITY_AT) context.cluster?.charge(entry);
 }

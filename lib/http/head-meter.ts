@@ -62,7 +62,7 @@ export class HeadMeter {
   /** After `ORDINARY`: all bytes so far, for Node's own parser. */
   bytesSoFar: Buffer = NOTHING;
   private verdict: HeadVerdict = MORE;
-  /** Exists only if a head did not arrive in one chunk, or is invalid. */
+  /** Created for a head in several chunks, for an invalid or unusual one, and for every response head. */
   private partial: PartialHead | undefined = undefined;
 
   constructor(

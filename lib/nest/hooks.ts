@@ -16,7 +16,8 @@ type Method = ((this: unknown, ...args: unknown[]) => unknown) & { [WRAPPED]?: t
 type Methods = Record<string, Method | undefined>;
 
 /**
- * Makes a gateway's hooks known to its connections, because Nest calls those of a request-scoped gateway in any case.
+ * Wraps a gateway's hooks, so that its connections know of them. A request-scoped gateway gets all of them even if it has
+ * none, because Nest calls them in any case.
  */
 export function wrapHooks(wrapper: ProviderWrapper, telemetry: Telemetry): void {
   const always = !wrapper.isDependencyTreeStatic();
@@ -31,7 +32,7 @@ export function wrapHooks(wrapper: ProviderWrapper, telemetry: Telemetry): void 
 export const hasConnectionHook = ({ instance }: ProviderWrapper): boolean =>
   (instance as Methods | undefined)?.['handleConnection']?.[WRAPPED] === true;
 
-/** Calls `look` with the existing instance, and, for a request-scoped provider, with each later one. */
+/** Calls `prepare` with the existing instance, and, for a request-scoped provider, with each later one. */
 export function eachInstance(wrapper: ProviderWrapper, prepare: (instance: object) => void): void {
   const lookUp = wrapper.getInstanceByContextId.bind(wrapper);
   const prepared = (host: ReturnType<typeof lookUp>) => {

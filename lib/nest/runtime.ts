@@ -224,7 +224,7 @@ export class SecureWsRuntime implements Audiences, BanContext {
     await node.start();
   }
 
-  /** Whether gateways use this library's adapter, and not another one. */
+  /** Creates the endpoints of `foreign`, and resolves their guards. */
   private async startForeign(): Promise<void> {
     const plan = this.prepare().find(({ foreign }) => foreign.length > 0);
     const listener = plan && this.listenerFor(plan);

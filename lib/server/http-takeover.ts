@@ -41,7 +41,7 @@ export interface HttpTakeoverHost extends FirstBytesOwner {
 const replacements = new WeakSet<ServeHttp>();
 /**
  * The takeover of one HTTP server of the application by a shared port: the first bytes of its connections, its
- * 'upgrade' events and its close methods. `giveBack()` restores the server.
+ * 'upgrade' events and its close methods. `restore()` gives the server back.
  */
 export class HttpTakeover {
   private readonly accepted: AcceptedConnections;

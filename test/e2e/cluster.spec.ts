@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { ConnectedSocket, MessageBody, SubscribeMessage } from '@nestjs/websockets';
 import {
   allow,
+  beforeBuiltIn,
   refuse,
   SecureGateway,
   type SecureSocket,
@@ -146,6 +147,24 @@ describe.each(PLATFORMS)('two processes on %s', (platform) => {
 });
 
 describe('over two processes', () => {
+  it('an attempt that its peer abandons during a guard before the built-in checks counts in the rate too', async () => {
+    const waiting: unknown[] = [];
+    const early = beforeBuiltIn(({ headers, signal }: UpgradeAttempt) => {
+      if (headers['x-hang'] === undefined) return true;
+      waiting.push(signal);
+      return new Promise<boolean>((resolve) => signal.addEventListener('abort', () => resolve(false)));
+    });
+    const [a, b] = await start(2, { connections: { rate: '4/1h' }, guards: [early] });
+    for (let attempt = 1; attempt <= 4; attempt++) {
+      const client = await open(a!, { headers: { 'X-Hang': '1' } });
+      await eventually(() => waiting.length === attempt);
+      client.reset();
+      await eventually(() => a!.stats().pending === 0);
+    }
+    // Its first attempt: only what the other process has counted can refuse it.
+    expect(await status(await open(b!))).toBe(429);
+  });
+
   it('slots come back whatever ended the connection', async () => {
     const [a, b] = (await start(2, { connections: { max: 2, guardTimeout: '200ms' } })) as [TestApp, TestApp];
     const ways: ((app: TestApp) => Promise<unknown>)[] = [

@@ -164,7 +164,8 @@ return displaced
 
 /**
  * Writes which connections of a user this process has. KEYS: one sorted set. ARGV: own, since, live, ttl; then time,
- * connection …; a connection without a time is unanswered, and is left unchanged.
+ * connection …; a connection without a time is unanswered, and is left unchanged. One that is there keeps its time, which is
+ * that of Redis.
  */
 export const ASSERT_USER = script(`${ALIVE}
 local mine = {}
@@ -174,7 +175,7 @@ for _, each in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
   if not alive(who) or (who == own and not mine[each]) then redis.call('ZREM', KEYS[1], each) end
 end
 for each, opened in pairs(mine) do
-  if opened ~= '' then redis.call('ZADD', KEYS[1], opened, each) end
+  if opened ~= '' then redis.call('ZADD', KEYS[1], 'NX', opened, each) end
 end
 redis.call('PEXPIRE', KEYS[1], ttl)
 return 0

@@ -138,7 +138,7 @@ export class InflateContext extends ZlibContext<InflateRaw> {
 
   /**
    * `chunkSize`: bytes of output of one job in the thread pool; as much is held while the stream lives. `takesOver`:
-   * the window is kept from message to message; without it the context is reset before each.
+   * the window is kept from message to message; without it the context is reset after each.
    */
   constructor(windowBits: number, chunkSize: number, takesOver: boolean) {
     super(() => createInflateRaw({ windowBits, chunkSize, flush: constants.Z_SYNC_FLUSH }));

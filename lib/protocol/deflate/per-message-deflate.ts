@@ -129,7 +129,7 @@ export class PerMessageDeflate {
 
   /**
    * Inflates a whole message as received. Returns the result, or `undefined` where the thread pool does the work: `done`
-   * is called later then, in the async context of `user`, unless {@link close} is called before.
+   * is called later then, unless {@link close} is called before.
    */
   inflate(data: Buffer, isText: boolean, user: PoolUser, done: (result: Inflated) => void): Inflated | undefined {
     const limit = this.limitFor(data.length);
@@ -157,7 +157,7 @@ export class PerMessageDeflate {
 
   /**
    * Compresses a message or a fragment of one. Returns the payload for the frame, or `undefined` where the thread pool
-   * does the work: `done` is called later then, in the async context of `user`, unless {@link close} is called before.
+   * does the work: `done` is called later then, unless {@link close} is called before.
    */
   compress(data: Buffer, fin: boolean, user: PoolUser, done: (compressed: Buffer) => void): Buffer | undefined {
     // zlib writes nothing when asked to flush twice; an empty stored block says the same (RFC 7692, 7.2.3.6).

@@ -5,7 +5,7 @@ export interface PoolUser {
    * of a group. Compared by identity; `undefined`: a group of its own.
    */
   readonly poolGroup: unknown;
-  /** Calls back in the async context of the connection. */
+  /** Calls back when the work is done. A connection enters its own async context where it calls the application. */
   runInContext(callback: () => void): void;
 }
 
