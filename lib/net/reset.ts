@@ -5,7 +5,14 @@ import type { Socket } from 'node:net';
  * peer that does not read. Over TLS and Unix domain sockets, where Node cannot reset, the socket is destroyed.
  */
 export function reset(socket: Socket): void {
+  const canReset = !('encrypted' in socket) && socket.localPort !== undefined;
+  // Within this turn of the event loop a reset would fail, and Node would lose the handle.
+  if (canReset && isHalfClosing(socket)) return void socket.once('finish', () => reset(socket));
   // By default a reset would wait until all queued bytes are sent.
-  if (!('encrypted' in socket) && socket.localPort !== undefined) socket.resetAndDestroy();
+  if (canReset) socket.resetAndDestroy();
   socket.destroy();
 }
+
+/** Everything was written, and the end is being sent. */
+const isHalfClosing = ({ destroyed, writableEnded, writableFinished, writableLength }: Socket): boolean =>
+  !destroyed && writableEnded && !writableFinished && writableLength === 0;

@@ -379,6 +379,20 @@ describe('the upgrade of another library', () => {
     await slots(1);
   });
 
+  it('ends with its user in the turn in which its library half-closes', async () => {
+    const server = await start({ foreign: [{ ...OPEN, guards: [() => allow({ userKey: 'ada' })] }], listens: false });
+    const ends: string[] = [];
+    server.on('upgrade', (_request, socket) => {
+      socket.on('error', ({ message }) => ends.push(message)).on('close', () => ends.push('close'));
+      socket.end('HTTP/1.1 101 Switching Protocols\r\n\r\n');
+      void app.app.get(SecureWsBroadcaster).disconnectUser('ada');
+    });
+    expect(await status('/foreign')).toBe(101);
+    await eventually(() => ends.length > 0);
+    expect(ends).toEqual(['close']);
+    expect(app.stats().slots).toBe(0);
+  });
+
   it('has guards that are classes, with what the importing module provides', async () => {
     @Injectable()
     class Users {
