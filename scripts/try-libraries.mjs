@@ -36,6 +36,9 @@ const LIBRARIES = {
 /** What every application needs, in the versions that are tested here. */
 const COMMON = [
   ...Object.keys(manifest.peerDependencies).filter((name) => !manifest.peerDependenciesMeta?.[name]?.optional),
+  // Optional peers of ours, which Nest's ValidationPipe needs.
+  'class-validator',
+  'class-transformer',
   '@nestjs/platform-express',
   '@nestjs/platform-fastify',
   '@types/node',

@@ -28,6 +28,9 @@ const manifest = read(join(root, 'package.json'));
 /** What an application with a gateway needs beside this package, in the versions that are tested here. */
 const PACKAGES = [
   ...Object.keys(manifest.peerDependencies).filter((name) => !manifest.peerDependenciesMeta?.[name]?.optional),
+  // Optional peers of ours, which Nest's ValidationPipe needs.
+  'class-validator',
+  'class-transformer',
   '@nestjs/platform-express',
   '@types/node',
   'typescript',
