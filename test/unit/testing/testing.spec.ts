@@ -240,7 +240,8 @@ describe('a test client', () => {
   });
 
   it('leaves no timer and no socket', async () => {
-    const before = process.getActiveResourcesInfo().filter((name) => /Timeout|TCPSocket/.test(name)).length;
+    const active = () => process.getActiveResourcesInfo().filter((name) => /Timeout|TCPSocket/.test(name)).length;
+    const before = active();
     const client = await open();
     client.send('send', [first(1)]);
     await client.nextEvent('first');
@@ -249,9 +250,10 @@ describe('a test client', () => {
     await client.closed();
     await running!.close();
     running = undefined;
-    await new Promise(setImmediate);
-    const after = process.getActiveResourcesInfo().filter((name) => /Timeout|TCPSocket/.test(name)).length;
-    expect(after).toBeLessThanOrEqual(before);
+    // Node closes handles in a later turn; a timer of its own may be among the active ones for a moment.
+    for (let looks = 0; active() > before && looks < 200; looks++)
+      await new Promise((resolve) => setTimeout(resolve, 10).unref());
+    expect(active()).toBeLessThanOrEqual(before);
   });
 
   it('ends with the application', async () => {
