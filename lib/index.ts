@@ -63,6 +63,7 @@ export type {
 export type { MessageCounts } from './cluster/messages.js';
 export type { ClusterState } from './cluster/node.js';
 export type {
+  ForeignConnections,
   ForeignUpgrades,
   GuardClass,
   GuardLike,
