@@ -49,6 +49,18 @@ const EMPTY = Buffer.alloc(0);
 /**
  * A live connection, in either role: its state, reader, writer and deadlines, and the one place where it ends.
  * `transport` is a TCP or TLS socket whose opening handshake is complete.
+ *
+ * The ways in which it ends:
+ *
+ *  `close`         the application: a close frame behind what is queued, then the peer's answer
+ *  `end`           a limit, a ban, a session: the same, unless it is closing already; `breach`: for a rate
+ *  `goAway`        a shutdown: the same, once no handler runs
+ *  `peerClosed`    the peer's close frame: answered with the same code
+ *  `fail`          an invalid frame or message: a close frame that says why; nothing more is read
+ *  `endForMemory`  a memory limit: drops what is queued, and has a second for the close frame
+ *  `breakOff`      a message that cannot be sent completely: TCP ends without a close frame
+ *  `kill`          a reset, or the end of TCP, without a close frame; `gone`: for a deadline that has passed
+ *  `finish`        all of them lead here: TCP has ended, and everything is released
  */
 export abstract class Connection extends Timed implements ConnectionCore, Holder {
   state: ConnectionState = 'open';

@@ -1,4 +1,4 @@
-import type { Server, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { PeerCertificate, TLSSocket } from 'node:tls';
 import type { AccessFacts, AccessRules } from '../admission/access-rules.js';
 import type { AddressEntry, AddressTable } from '../admission/address-table.js';
@@ -14,6 +14,7 @@ import type { PendingRegistry } from '../admission/pending-registry.js';
 import type { UntrustedProxyDetector } from '../admission/untrusted-proxy-detector.js';
 import type { UserCaps } from '../admission/users.js';
 import type { SharedAdmission } from '../cluster/shared-admission.js';
+import { acceptingServer } from '../compat/node-sockets.js';
 import type { ClientRoute, ProxyRules } from '../http/forwarding.js';
 import type { HeadLimits, RequestHead } from '../http/head.js';
 import type { HeadMeter } from '../http/head-meter.js';
@@ -227,8 +228,8 @@ function verifiedCertificate(tls: TLSSocket | undefined): PeerCertificate | unde
 
 /** The address of a socket's peer. A peer without an address uses a Unix domain socket, or has already left. */
 export function peerAddress(socket: Socket, ipv6Prefix: number): ClientAddress {
-  const { remoteAddress, server } = socket as Socket & { readonly server?: Server | null };
+  const { remoteAddress } = socket;
   if (remoteAddress !== undefined) return parseAddress(remoteAddress, ipv6Prefix) ?? NO_ADDRESS;
   // The server's address tells these apart: a peer that resets TCP early must not count as a local one.
-  return typeof server?.address() === 'string' ? UNIX_PEER : NO_ADDRESS;
+  return typeof acceptingServer(socket)?.address() === 'string' ? UNIX_PEER : NO_ADDRESS;
 }

@@ -12,6 +12,7 @@ import {
   upgradeOption,
   type WebServer,
 } from '../compat/node-http.js';
+import { acceptingServer, markUnread } from '../compat/node-sockets.js';
 import type { GatewaySettings } from '../config/settings.js';
 import type { HeadHolder } from '../handshake/handshake-budget.js';
 import { PathSpellings } from '../handshake/path-spellings.js';
@@ -128,7 +129,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
   handOver(transport: Transport, bytes: Buffer, hasEnded: boolean, onSocket?: (socket: Socket) => void): void {
     if (transport instanceof HandleTransport) return this.giveToNode(transport, bytes, true, onSocket);
     const socket = transport.release('http');
-    const takeover = socket && this.takeovers.get((socket as { server?: WebServer }).server ?? this.server);
+    const takeover = socket && this.takeovers.get((acceptingServer(socket) as WebServer | undefined) ?? this.server);
     if (takeover === undefined) return transport.destroy();
     onSocket?.(socket!);
     takeover.resumeHttp(socket!, bytes, hasEnded);
@@ -147,8 +148,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
       if (socket === undefined) transport.destroy();
       else {
         onSocket(socket);
-        // Node leaves the socket paused when it emits 'upgrade'; the first reader resumes it.
-        (socket as { readableFlowing: boolean | null }).readableFlowing = null;
+        markUnread(socket);
         emitUpgrade(bytes);
       }
     }

@@ -1,4 +1,6 @@
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { resolve } from 'node:path';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { Module } from '@nestjs/common';
@@ -6,6 +8,7 @@ import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { MessageBody, SubscribeMessage } from '@nestjs/websockets';
 import { SecureGateway, SecureWsModule, SecureWsStats, type StatsSnapshot } from 'nest-secure-ws';
+import { acceptingServer, markUnread } from '../../lib/compat/node-sockets.js';
 import { checkWs } from '../../lib/compat/ws-version.js';
 import { freePort } from '../support/app.js';
 import { Child } from '../support/child.js';
@@ -13,7 +16,18 @@ import { RawClient, upgradeHead } from '../support/raw-client.js';
 
 /** Each internal of Node is taken away in its turn; `expected`: which way is reported. */
 const INTERNALS: readonly (readonly [name: string, expected: Record<string, RegExp>])[] = [
-  ['nothing', { accept: /^handles$/, http: /^first bytes$/, tls: /^sockets under TLS$/ }],
+  [
+    'nothing',
+    {
+      accept: /^handles$/,
+      http: /^first bytes$/,
+      tls: /^sockets under TLS$/,
+      listeners: /^rejections are caught$/,
+      compression: /^synchronous$/,
+    },
+  ],
+  ['kCapture', { accept: /^handles$/, listeners: /^rejections of listeners are not caught$/ }],
+  ['the server of a socket', { accept: /^handles$/, http: /^first bytes$/ }],
   ['_connections', { accept: /^sockets: .*_connections/, http: /^first bytes$/ }],
   ['_emitCloseIfDrained', { accept: /^sockets: .*_emitCloseIfDrained/, http: /^first bytes$/ }],
   ['getpeername', { accept: /^sockets: .*getpeername/, http: /^first bytes$/ }],
@@ -182,4 +196,34 @@ it('refuses Bun, in a sentence', () => {
   );
   expect(status).toBe(1);
   expect(stderr).toContain('nest-secure-ws needs Node.js 20.19 or newer: Bun');
+});
+
+describe('what Node keeps of a socket', () => {
+  it('tells which server has accepted it', async () => {
+    const server = createServer().listen(0, '127.0.0.1');
+    const accepted = once(server, 'connection') as Promise<[Socket]>;
+    await once(server, 'listening');
+    const client = connect((server.address() as AddressInfo).port, '127.0.0.1');
+    try {
+      const [socket] = await accepted;
+      expect(acceptingServer(socket)).toBe(server);
+      markUnread(socket.pause());
+      expect(socket.readableFlowing).toBeNull();
+      const read = once(socket, 'data');
+      client.write('x');
+      expect(String(await read)).toBe('x');
+      socket.destroy();
+    } finally {
+      client.destroy();
+      server.close();
+    }
+    expect(acceptingServer(client)).toBeUndefined();
+  });
+
+  it('is paused where its state cannot be written', () => {
+    const calls: string[] = [];
+    const socket = Object.freeze({ readableFlowing: false, pause: () => calls.push('pause') });
+    markUnread(socket as unknown as Socket);
+    expect(calls).toEqual(['pause']);
+  });
 });

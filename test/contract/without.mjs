@@ -86,6 +86,14 @@ const WAYS = {
       return on.call(this, event, listener === own ? own.bind(this) : listener);
     };
   },
+  kCapture: () => {
+    const symbolsOf = Object.getOwnPropertySymbols;
+    Object.getOwnPropertySymbols = (object) => {
+      const symbols = symbolsOf(object);
+      return isOurs() ? symbols.filter(({ description }) => description !== 'kCapture') : symbols;
+    };
+  },
+  'the server of a socket': () => hideOwn(Socket.prototype, 'server'),
   parser: () => hideOwn(Duplex.prototype, 'parser'),
   _parent: () => hideOwn(Duplex.prototype, '_parent'),
 };
