@@ -70,7 +70,8 @@ afterEach(async () => {
 async function start(name: string): Promise<Record<string, unknown>> {
   const recipe = (await import(join(FOLDER, `${name}.ts`))) as Record<string, unknown>;
   const module = Object.entries(recipe).find(([each]) => each.endsWith('Module'))![1];
-  app = await NestFactory.create(module as Type, { logger: false });
+  // A browser keeps connections open on which it sends nothing.
+  app = await NestFactory.create(module as Type, { logger: false, forceCloseConnections: true });
   await app.listen(0, '127.0.0.1');
   port = (app.getHttpServer().address() as AddressInfo).port;
   return recipe;
