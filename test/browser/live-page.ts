@@ -115,7 +115,7 @@ export class LivePage {
     @Module({ imports: [SecureWsModule.forRoot()], controllers: [PageController], providers: [ChatGateway] })
     class AppModule {}
 
-    this.app = await NestFactory.create(AppModule, { logger: false });
+    this.app = await NestFactory.create(AppModule, { logger: false, forceCloseConnections: true });
     await this.app.listen(port, '127.0.0.1');
   }
 
