@@ -25,9 +25,11 @@ export class HeadScheduler {
   private readonly byAddress = new Map<AddressEntry, number>();
   /** The paused heads by address; the first address is served next. */
   private readonly paused = new Map<AddressEntry, HeadReader[]>();
-  private isArmed = false;
+  private readonly turn: NextTurn;
 
-  constructor(private readonly schedule: (run: () => void) => void = onNextTurn) {}
+  constructor(schedule: Schedule = onNextTurn) {
+    this.turn = new NextTurn(() => this.run(), schedule);
+  }
 
   /**
    * Counts bytes of an incomplete head. Pauses it if the limit of its address, or the total, is reached in this turn.
@@ -37,7 +39,7 @@ export class HeadScheduler {
     const sum = (this.byAddress.get(account) ?? 0) + bytes;
     this.byAddress.set(account, sum);
     this.bytes += bytes;
-    this.arm();
+    this.turn.arm();
     if (sum < ADDRESS_BYTES && this.bytes < TURN_BYTES) return;
     reader.pauseHead();
     const queue = this.paused.get(account);
@@ -54,14 +56,7 @@ export class HeadScheduler {
     if (queue!.length === 0) this.paused.delete(reader.account);
   }
 
-  private arm(): void {
-    if (this.isArmed) return;
-    this.isArmed = true;
-    this.schedule(this.run);
-  }
-
-  private readonly run = (): void => {
-    this.isArmed = false;
+  private run(): void {
     this.bytes = 0;
     this.byAddress.clear();
     for (const [account, queue] of this.first(TURN_BYTES / ADDRESS_BYTES)) {
@@ -71,8 +66,8 @@ export class HeadScheduler {
       if (queue.length > 0) this.paused.set(account, queue);
       reader?.resumeHead();
     }
-    if (this.paused.size > 0) this.arm();
-  };
+    if (this.paused.size > 0) this.turn.arm();
+  }
 
   private first(count: number): [AddressEntry, HeadReader[]][] {
     const first: [AddressEntry, HeadReader[]][] = [];
@@ -94,18 +89,39 @@ const SHARE_PER_TURN = 8;
  * takes 0.1 ms per megabyte.
  */
 export class EndScheduler {
-  private ends: (() => void)[] = [];
-  private isArmed = false;
+  private readonly ends: (() => void)[] = [];
+  private readonly turn: NextTurn;
 
-  constructor(private readonly schedule: (run: () => void) => void = onNextTurn) {}
+  constructor(schedule: Schedule = onNextTurn) {
+    this.turn = new NextTurn(() => this.run(), schedule);
+  }
 
   /** Runs `end` in one of the next turns of the event loop. */
   add(end: () => void): void {
     this.ends.push(end);
-    this.arm();
+    this.turn.arm();
   }
 
-  private arm(): void {
+  private run(): void {
+    const { ends } = this;
+    const due = ends.splice(0, Math.max(ENDS_PER_TURN, ends.length / SHARE_PER_TURN));
+    if (ends.length > 0) this.turn.arm();
+    for (const end of due) end();
+  }
+}
+
+type Schedule = (run: () => void) => void;
+
+/** Runs `work` once in the next turn of the event loop, however often it is armed before. */
+class NextTurn {
+  private isArmed = false;
+
+  constructor(
+    private readonly work: () => void,
+    private readonly schedule: Schedule,
+  ) {}
+
+  arm(): void {
     if (this.isArmed) return;
     this.isArmed = true;
     this.schedule(this.run);
@@ -113,10 +129,7 @@ export class EndScheduler {
 
   private readonly run = (): void => {
     this.isArmed = false;
-    const { ends } = this;
-    const due = ends.splice(0, Math.max(ENDS_PER_TURN, ends.length / SHARE_PER_TURN));
-    if (ends.length > 0) this.arm();
-    for (const end of due) end();
+    this.work();
   };
 }
 

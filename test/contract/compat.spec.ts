@@ -26,6 +26,7 @@ const INTERNALS: readonly (readonly [name: string, expected: Record<string, RegE
       compression: /^synchronous$/,
     },
   ],
+  ['_tickCallback', { accept: /^handles$/, http: /^first bytes$/ }],
   ['kCapture', { accept: /^handles$/, listeners: /^rejections of listeners are not caught$/ }],
   ['the server of a socket', { accept: /^handles$/, http: /^first bytes$/ }],
   ['_connections', { accept: /^sockets: .*_connections/, http: /^first bytes$/ }],

@@ -94,6 +94,7 @@ const WAYS = {
     };
   },
   'the server of a socket': () => hideOwn(Socket.prototype, 'server'),
+  _tickCallback: () => hide(process, '_tickCallback'),
   parser: () => hideOwn(Duplex.prototype, 'parser'),
   _parent: () => hideOwn(Duplex.prototype, '_parent'),
 };
