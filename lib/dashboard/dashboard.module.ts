@@ -56,6 +56,8 @@ interface Answer {
 }
 
 const DEFAULT_PATH = '/ws-admin';
+/** Actions that other pages could cause by a link, because they need no login, or with the operator's cookie. */
+const CHANGING: ReadonlySet<string> = new Set(['login', 'logout']);
 const JSON_TYPE = 'application/json; charset=utf-8';
 const CSP = [
   "default-src 'none'",
@@ -133,6 +135,9 @@ export class SecureWsDashboard implements OnModuleInit, OnApplicationShutdown {
     if (request.method === 'POST' && request.headers['x-nest-secure-ws'] !== 'dashboard')
       return problem(403, 'The request did not come from the dashboard.');
     // end protection
+    // protection: dashboard: a link cannot log in, or out
+    if (request.method !== 'POST' && CHANGING.has(action)) return problem(405, 'Use POST.', { Allow: 'POST' });
+    // end protection
     if (action === 'login') return this.login(request, facts);
     // protection: dashboard: nothing without a login
     if (!this.isLoggedIn(request, facts)) return problem(401, 'Log in first.');
@@ -170,7 +175,11 @@ export class SecureWsDashboard implements OnModuleInit, OnApplicationShutdown {
     return page === undefined ? problem(502, 'This process does not answer.') : json(page);
   }
 
-  private async act(action: string, { query }: DashboardRequest, { ip }: RequestFacts): Promise<Answer> {
+  private async act(
+    action: string,
+    { query }: DashboardRequest,
+    { address: { text: ip } }: RequestFacts,
+  ): Promise<Answer> {
     // protection: dashboard: read-only
     if (this.options.readonly !== false) return problem(403, 'The dashboard is read-only.');
     // end protection
@@ -212,26 +221,27 @@ export class SecureWsDashboard implements OnModuleInit, OnApplicationShutdown {
   }
 
   private login(request: DashboardRequest, facts: RequestFacts): Answer {
+    const { address } = facts;
     if (this.sessions === undefined) return problem(404, "The application's guards decide who may see the dashboard.");
     const now = Date.now();
-    const wait = this.logins.waitOf(facts.ip, now);
+    const wait = this.logins.waitOf(address, now);
     // protection: dashboard: failed logins are limited
     if (wait > 0) return problem(429, `Too many failed logins. Try again in ${wait} s.`, { 'Retry-After': `${wait}` });
     // end protection
     const token = /^Bearer (.+)$/.exec(String(request.headers['authorization'] ?? ''))?.[1];
     // protection: dashboard: the token is asked for
-    if (request.method !== 'POST' || !this.sessions.isToken(token)) {
-      this.logins.failed(facts.ip, now);
-      this.audit({ action: 'login-failed', ip: facts.ip, target: undefined });
+    if (!this.sessions.isToken(token)) {
+      this.logins.failed(address, now);
+      this.audit({ action: 'login-failed', ip: address.text, target: undefined });
       return problem(401, 'The token is wrong.');
     }
     // end protection
-    this.audit({ action: 'login', ip: facts.ip, target: undefined });
+    this.audit({ action: 'login', ip: address.text, target: undefined });
     return json({ ok: true }, 200, { 'Set-Cookie': cookie(facts, this.sessions.issue(now), SESSION_TIME / 1000) });
   }
 
   private logout(facts: RequestFacts): Answer {
-    this.audit({ action: 'logout', ip: facts.ip, target: undefined });
+    this.audit({ action: 'logout', ip: facts.address.text, target: undefined });
     return json({ ok: true }, 200, { 'Set-Cookie': cookie(facts, '', 0) });
   }
 
@@ -320,8 +330,9 @@ function rowOf(connection: Connection, now: number): ConnectionRow {
 
 const lastSegment = (path: string): string => encodeURIComponent(/([^/]*)\/*$/.exec(path)![1]!);
 
+/** A query may also contain lists and, with Express's extended parser, objects of any shape. */
 const numberOf = (value: unknown, fallback = 0): number => {
-  const number = Number(value ?? fallback);
+  const number = typeof value === 'string' ? Number(value) : fallback;
   return Number.isFinite(number) ? number : fallback;
 };
 const textOf = (value: unknown): string => (typeof value === 'string' ? value : '');

@@ -4,12 +4,12 @@ import { type AllowedHosts, hostMismatch } from '../admission/host.js';
 import { originMismatch } from '../admission/origin.js';
 import { type ProxyRules, routeOf } from '../http/forwarding.js';
 import { type HostPort, parseHost } from '../http/host.js';
-import { NO_ADDRESS, parseAddress } from '../net/address.js';
+import { type ClientAddress, NO_ADDRESS, parseAddress } from '../net/address.js';
 
 /** The origin of a request to the page, and whether it may be answered. */
 export interface RequestFacts {
   /** The client's address, as reported by trusted proxies. */
-  readonly ip: string;
+  readonly address: ClientAddress;
   /** Whether the client uses TLS, to this server or to the nearest trusted proxy. */
   readonly secure: boolean;
   /** What is wrong with `Host` or `Origin`, or `undefined`. */
@@ -32,7 +32,7 @@ export function judgeRequest(request: IncomingMessage, { proxy, hosts }: Request
   const { address, secure, viaProxy } = routeOf(peer, isTls, request.rawHeaders, proxy);
   const host = parseHost(request.headers.host ?? '');
   const refused = host === undefined ? 'no valid Host' : refusedFor(request, host, { hosts, secure, peer, viaProxy });
-  return { ip: address.text, secure: isTls || secure === true, refused };
+  return { address, secure: isTls || secure === true, refused };
 }
 
 interface Facts {

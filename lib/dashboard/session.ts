@@ -1,4 +1,6 @@
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { SITE_FACTOR } from '../admission/address-table.js';
+import type { ClientAddress } from '../net/address.js';
 
 /** Lifetime of a login in milliseconds. */
 export const SESSION_TIME = 12 * 3600 * 1000;
@@ -7,6 +9,8 @@ export const MIN_TOKEN_LENGTH = 32;
 /** Failed logins per address: this many in a burst, and one more after each of these periods. */
 const MAX_FAILURES = 5;
 const FAILURE_WINDOW = 60_000;
+/** Milliseconds of the window that one failure takes. */
+const COST = FAILURE_WINDOW / MAX_FAILURES;
 /** Maximum number of addresses whose failures are kept. */
 const MAX_ADDRESSES = 10_000;
 
@@ -52,29 +56,42 @@ const isSame = (given: string, expected: string): boolean => timingSafeEqual(dig
 
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
 
+/** The address of an operator, or of an attacker: failures count for an IPv6 prefix, and for the /48 around it. */
+export type LoginAddress = Pick<ClientAddress, 'key' | 'site'>;
+
 /**
- * Limits failed logins by address. A successful login does not reset the limit, because an attacker may know one of
- * several tokens.
+ * Limits failed logins by address, and by the /48 around an IPv6 prefix after eight times as many. A successful login
+ * does not reset the limit, because an attacker may know one of several tokens.
  */
 export class LoginLimit {
   /** By address: when its bucket will be full again, in the order of last use. */
   private readonly buckets = new Map<string, number>();
 
   /** Seconds until the address may try again; 0: now. */
-  waitOf(address: string, now: number): number {
-    const full = this.buckets.get(address) ?? 0;
-    return full - now <= FAILURE_WINDOW - FAILURE_WINDOW / MAX_FAILURES
-      ? 0
-      : Math.ceil((full - now - FAILURE_WINDOW + FAILURE_WINDOW / MAX_FAILURES) / 1000);
+  waitOf({ key, site }: LoginAddress, now: number): number {
+    const wait = this.wait(key, COST, now);
+    return Math.ceil((site === undefined ? wait : Math.max(wait, this.wait(site, COST / SITE_FACTOR, now))) / 1000);
   }
 
-  failed(address: string, now: number): void {
-    const full = Math.max(this.buckets.get(address) ?? 0, now) + FAILURE_WINDOW / MAX_FAILURES;
-    this.buckets.delete(address);
+  failed({ key, site }: LoginAddress, now: number): void {
+    this.charge(key, COST, now);
+    // protection: dashboard: failed logins of the /48 around a prefix are limited
+    if (site !== undefined) this.charge(site, COST / SITE_FACTOR, now);
+    // end protection
+  }
+
+  /** Milliseconds until a bucket has room for a failure that costs so many of them. */
+  private wait(key: string, cost: number, now: number): number {
+    return Math.max(0, (this.buckets.get(key) ?? 0) + cost - now - FAILURE_WINDOW);
+  }
+
+  private charge(key: string, cost: number, now: number): void {
+    const full = Math.max(this.buckets.get(key) ?? 0, now) + cost;
+    this.buckets.delete(key);
     // protection: dashboard: addresses of failed logins are bounded
     if (this.buckets.size >= MAX_ADDRESSES) this.buckets.delete(this.buckets.keys().next().value!);
     // end protection
-    this.buckets.set(address, full);
+    this.buckets.set(key, full);
   }
 }
 

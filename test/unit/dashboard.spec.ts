@@ -4,6 +4,7 @@ import { History, SLOTS } from '../../lib/dashboard/history.js';
 import { briefOf, heaviest, pageOf } from '../../lib/dashboard/nodes.js';
 import { cookieOf, DashboardSessions, LoginLimit, SESSION_TIME } from '../../lib/dashboard/session.js';
 import { TopCounters } from '../../lib/dashboard/top-counters.js';
+import { parseAddress } from '../../lib/net/address.js';
 
 const TOKEN = 'a-token-of-at-least-thirty-two-characters';
 
@@ -50,24 +51,48 @@ describe('a session', () => {
 });
 
 describe('failed logins', () => {
+  const at = (text: string) => parseAddress(text)!;
+
   it('are limited by address, and recover', () => {
     const limit = new LoginLimit();
+    const [one, other] = [at('192.0.2.1'), at('192.0.2.2')];
     for (let failure = 0; failure < 5; failure++) {
-      expect(limit.waitOf('192.0.2.1', 0)).toBe(0);
-      limit.failed('192.0.2.1', 0);
+      expect(limit.waitOf(one, 0)).toBe(0);
+      limit.failed(one, 0);
     }
-    expect(limit.waitOf('192.0.2.1', 0)).toBe(12);
-    expect(limit.waitOf('192.0.2.2', 0)).toBe(0);
-    expect(limit.waitOf('192.0.2.1', 12_000)).toBe(0);
+    expect(limit.waitOf(one, 0)).toBe(12);
+    expect(limit.waitOf(other, 0)).toBe(0);
+    expect(limit.waitOf(one, 12_000)).toBe(0);
+  });
+
+  it('are limited for a /64 as for one address', () => {
+    const limit = new LoginLimit();
+    for (let failure = 0; failure < 5; failure++) limit.failed(at(`2001:db8::${failure}`), 0);
+    expect(limit.waitOf(at('2001:db8::ffff:1'), 0)).toBe(12);
+    expect(limit.waitOf(at('2001:db8:0:1::1'), 0)).toBe(0);
+  });
+
+  it('are limited for a /48 after eight times as many', () => {
+    const limit = new LoginLimit();
+    let failures = 0;
+    for (let prefix = 0; prefix < 1000; prefix++) {
+      const address = at(`2001:db8:0:${prefix.toString(16)}::1`);
+      if (limit.waitOf(address, 0) > 0) continue;
+      failures++;
+      limit.failed(address, 0);
+    }
+    expect(failures).toBe(40);
+    expect(limit.waitOf(at('2001:db8:1::1'), 0)).toBe(0);
   });
 
   it('of ten thousand addresses are remembered, and no more', () => {
     const limit = new LoginLimit();
-    for (let failure = 0; failure < 5; failure++) limit.failed('first', 0);
-    for (let address = 0; address < 9_999; address++) limit.failed(`${address}`, 0);
-    expect(limit.waitOf('first', 0)).toBeGreaterThan(0);
-    limit.failed('one more', 0);
-    expect(limit.waitOf('first', 0)).toBe(0);
+    const of = (key: string) => ({ key, site: undefined });
+    for (let failure = 0; failure < 5; failure++) limit.failed(of('first'), 0);
+    for (let address = 0; address < 9_999; address++) limit.failed(of(`${address}`), 0);
+    expect(limit.waitOf(of('first'), 0)).toBeGreaterThan(0);
+    limit.failed(of('one more'), 0);
+    expect(limit.waitOf(of('first'), 0)).toBe(0);
   });
 });
 

@@ -72,7 +72,30 @@ describe.each(PLATFORMS)('the dashboard on %s', (platform) => {
       const answer = await ask('POST', '/login', { ...FROM_PAGE, Authorization: authorization });
       expect([answer.status, answer.headers['set-cookie']]).toEqual([401, undefined]);
     }
-    expect(await statusOf('GET', '/login', LOGIN)).toBe(401);
+    expect(await statusOf('GET', '/login', LOGIN)).toBe(405);
+  });
+
+  it('lets no page of others keep the operator out, or log the operator out, with a link', async () => {
+    await start(platform);
+    for (let i = 0; i < 10; i++) expect(await statusOf('GET', '/login')).toBe(405);
+    const Cookie = await logIn();
+    const { status, headers } = await ask('GET', '/logout', { Cookie });
+    expect([status, headers['set-cookie']]).toEqual([405, undefined]);
+  });
+
+  it('reads a query of any shape', async () => {
+    await start(platform);
+    const Cookie = await logIn();
+    if (platform === 'express') app.app.getHttpAdapter().getInstance().set('query parser', 'extended');
+    for (const query of ['since[toString]=1', 'since=1&since=2', 'since[]=', 'since=NaN', 'since=-1e999'])
+      expect(await statusOf('GET', `/overview?${query}`, { Cookie })).toBe(200);
+    for (const query of [
+      'cursor[valueOf]=1&limit[toString]=x',
+      'filter[length]=1',
+      'cursor=-1&limit=-5',
+      'limit=1e999',
+    ])
+      expect(await statusOf('GET', `/connections?${query}`, { Cookie })).toBe(200);
   });
 
   it('gives a cookie that neither scripts nor pages of others can use', async () => {
