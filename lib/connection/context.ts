@@ -56,6 +56,7 @@ export interface ConnectionCore extends PoolUser, Scheduled {
   readonly account: AddressEntry | undefined;
   /** @internal */ readonly held: number;
   readonly lastMessageAt: number;
+  readonly state: string;
   readonly isOpen: boolean;
   readonly isServing: boolean;
   readonly isPaused: boolean;

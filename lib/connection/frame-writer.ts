@@ -4,7 +4,7 @@ import { FrameRun } from '../protocol/frame-run.js';
 import type { ConnectionCore, Sendable, SendCallback, SendOptions } from './context.js';
 import { Fifo } from './fifo.js';
 import { OVERHEAD } from './memory-budget.js';
-import { bytesOf, closedError, Outgoing, sizeOf } from './outgoing.js';
+import { bytesOf, Outgoing, sizeOf } from './outgoing.js';
 import { StallWatch } from './stall-watch.js';
 
 /**
@@ -202,9 +202,12 @@ export class FrameWriter {
     queue.push(kept);
   }
 
+  /** A message that comes too late to be sent. The callback gets the error that `ws` gives. */
   lose(data: Sendable, callback: SendCallback | undefined): void {
     this.lostBytes += sizeOf(data);
-    if (callback !== undefined) process.nextTick(callback, closedError());
+    if (callback === undefined) return;
+    const state = this.connection.state === 'closed' ? '3 (CLOSED)' : '2 (CLOSING)';
+    process.nextTick(callback, new Error(`WebSocket is not open: readyState ${state}`));
   }
 
   // Frames

@@ -43,10 +43,8 @@ export class Outgoing implements Waiting {
   }
 }
 
-const lost = (outgoing: Outgoing): void => outgoing.call(closedError());
-
-/** The error for callbacks of messages that came too late to be sent. */
-export const closedError = (): Error => new Error('WebSocket is not open: nothing more is sent to this peer');
+const lost = (outgoing: Outgoing): void =>
+  outgoing.call(new Error('WebSocket is not open: the connection ended before the message was sent'));
 
 /** The payload as bytes; a view or a `Buffer` is not copied. */
 export function bytesOf(data: Exclude<Sendable, Blob>): Buffer {

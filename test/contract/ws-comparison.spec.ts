@@ -1,0 +1,446 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { connect, SecureGateway, type SecureSocket } from 'nest-secure-ws';
+import { WebSocket, WebSocketServer } from 'ws';
+import { eventually, startApp, type TestApp } from '../support/app.js';
+
+/**
+ * The same calls on a socket of `ws` and on a socket of this library, in both roles, over real connections: results,
+ * errors, events, and the arguments of callbacks are compared.
+ */
+
+interface Ends {
+  readonly socket: WebSocket;
+  readonly peer: WebSocket;
+}
+type Role = 'server' | 'client';
+
+let app: TestApp;
+let server: WebSocketServer;
+let onOurs: (socket: WebSocket) => void = () => undefined;
+
+@SecureGateway({ messages: { rate: '100000/1s' } })
+class OpenGateway {
+  handleConnection(socket: SecureSocket): void {
+    socket.on('message', () => undefined);
+    onOurs(socket);
+  }
+}
+
+beforeAll(async () => {
+  app = await startApp({ gateways: [OpenGateway] });
+  server = new WebSocketServer({ port: 0, host: '127.0.0.1', perMessageDeflate: false });
+  await once(server, 'listening');
+});
+
+afterAll(async () => {
+  for (const client of server.clients) client.terminate();
+  server.close();
+  await app.close();
+});
+
+const urlOfWs = () => `ws://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+
+async function ofWs(role: Role): Promise<Ends> {
+  const accepted = once(server, 'connection') as Promise<[WebSocket]>;
+  const client = new WebSocket(urlOfWs(), { perMessageDeflate: false });
+  await once(client, 'open');
+  const [socket] = await accepted;
+  return role === 'server' ? { socket, peer: client } : { socket: client, peer: socket };
+}
+
+async function ofOurs(role: Role): Promise<Ends> {
+  if (role === 'server') {
+    const accepted = new Promise<WebSocket>((resolve) => {
+      onOurs = resolve;
+    });
+    const peer = new WebSocket(`ws://127.0.0.1:${app.port}/`, { perMessageDeflate: false });
+    await once(peer, 'open');
+    return { socket: await accepted, peer };
+  }
+  const accepted = once(server, 'connection') as Promise<[WebSocket]>;
+  const socket = await connect(urlOfWs());
+  return { socket, peer: (await accepted)[0] };
+}
+
+type Scenario = (ends: Ends, log: (...entry: unknown[]) => void) => Promise<void> | void;
+
+/** A result, or the error that was thrown. */
+function outcome(run: () => unknown): unknown {
+  try {
+    return ['returned', run()];
+  } catch (error) {
+    return ['threw', (error as Error).name, (error as Error).message];
+  }
+}
+
+/** Does something on a socket and reports whether it was called back, with which error. */
+const callback =
+  (log: (...entry: unknown[]) => void, name: string) =>
+  (...args: unknown[]): void =>
+    log('called back', name, args.length, args[0] == null ? null : (args[0] as Error).message);
+
+const received = (data: unknown, isBinary: unknown): unknown[] => [isBinary, String(data)];
+const ticks = (ms = 20): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/**
+ * Data of every type that callers pass, right or wrong. Two are left out: `false`, for which `ws` sends an empty message
+ * and this library throws as for `true`, and a `SharedArrayBuffer`, which the client of `ws` masks in place.
+ */
+const DATA: readonly [string, unknown][] = [
+  ['a text', 'text'],
+  ['an empty text', ''],
+  ['a number', 42],
+  ['zero', 0],
+  ['undefined', undefined],
+  ['null', null],
+  ['true', true],
+  ['an object', {}],
+  ['an array of bytes', [65, 66, 256 + 67]],
+  ['an ArrayBuffer', Uint8Array.of(65, 66).buffer],
+  ['a DataView', new DataView(Uint8Array.of(65, 66, 67).buffer, 1)],
+  ['a Uint16Array', Uint16Array.of(0x4141, 0x4242)],
+  ['a Buffer', Buffer.from('bytes')],
+  ['a Blob', new Blob(['blob'])],
+  ['a boxed String', new String('boxed')],
+  ['an object with valueOf', { valueOf: () => 'value' }],
+  ['a bigint', 7n],
+  ['a symbol', Symbol('s')],
+  ['a Date', new Date(0)],
+];
+
+const SCENARIOS: Record<string, Scenario> = {
+  'is open': ({ socket }, log) => {
+    log(socket.readyState, socket.bufferedAmount, socket.binaryType, socket.isPaused, socket.protocol);
+    log(socket.onopen, socket.onclose, socket.onerror, socket.onmessage);
+  },
+  'ignores an unknown binaryType': ({ socket }, log) => {
+    for (const type of ['blob', 'nonsense', 'fragments', undefined, 'arraybuffer', 'nodebuffer']) {
+      socket.binaryType = type as 'nodebuffer';
+      log(socket.binaryType);
+    }
+  },
+  'returns what ws returns': async ({ socket }, log) => {
+    log(
+      outcome(() => socket.send('a')),
+      outcome(() => socket.ping()),
+      outcome(() => socket.pong()),
+    );
+    log(
+      outcome(() => socket.pause()),
+      socket.isPaused,
+      outcome(() => socket.pause()),
+      outcome(() => socket.resume()),
+    );
+    log(
+      socket.isPaused,
+      outcome(() => socket.resume()),
+    );
+    const listener = (): void => undefined;
+    log(outcome(() => socket.addEventListener('message', listener)));
+    log(outcome(() => socket.removeEventListener('message', listener)));
+    log(outcome(() => socket.removeEventListener('close', listener)));
+    log(socket.on('close', listener) === socket, socket.once('close', listener) === socket);
+    log(
+      outcome(() => socket.close()),
+      socket.readyState,
+      outcome(() => socket.close()),
+      outcome(() => socket.terminate()),
+    );
+    log(socket.readyState);
+    await once(socket, 'close');
+    log(
+      outcome(() => socket.close()),
+      outcome(() => socket.terminate()),
+      outcome(() => socket.pause()),
+      socket.isPaused,
+    );
+    log(
+      outcome(() => socket.resume()),
+      socket.readyState,
+      socket.bufferedAmount,
+    );
+  },
+  'refuses wrong codes and reasons': async ({ socket }, log) => {
+    for (const code of [0, 999, 1004, 1005, 1006, 1015, 2999, 5000, null, '1000', Number.NaN])
+      log(
+        code,
+        outcome(() => socket.close(code as number)),
+        socket.readyState,
+      );
+    log(
+      outcome(() => socket.close(1000, 'x'.repeat(124))),
+      outcome(() => socket.close(1000, 'ä'.repeat(62))),
+    );
+    log(socket.readyState);
+    const closed = once(socket, 'close');
+    log(outcome(() => socket.close(4000, 'x'.repeat(123))));
+    log((await closed).map(String));
+  },
+  'calls back in order': async ({ socket }, log) => {
+    socket.send('a', callback(log, 'send'));
+    socket.send('b', { compress: false }, callback(log, 'with options'));
+    socket.send('c', {}, callback(log, 'with empty options'));
+    socket.send('d', undefined as never, callback(log, 'with undefined options'));
+    socket.ping(callback(log, 'ping') as never);
+    socket.ping('x', callback(log, 'ping with data') as never);
+    socket.ping('x', undefined, callback(log, 'ping with mask'));
+    socket.pong(callback(log, 'pong') as never);
+    socket.pong('x', callback(log, 'pong with data') as never);
+    await ticks();
+  },
+  'sends nothing after close(), and says why': async ({ socket }, log) => {
+    const closed = once(socket, 'close');
+    socket.send('before', callback(log, 'before'));
+    socket.close(1000, 'done');
+    const amount = socket.bufferedAmount;
+    log(outcome(() => socket.send('four', callback(log, 'send'))));
+    log(
+      outcome(() => socket.send('four')),
+      outcome(() => socket.ping('four', true, callback(log, 'ping'))),
+    );
+    log(
+      outcome(() => socket.pong('four')),
+      outcome(() => socket.pong(undefined, true, callback(log, 'pong'))),
+    );
+    log('counts what was lost', socket.bufferedAmount - amount);
+    log('not yet');
+    await ticks(0);
+    log('in a later tick');
+    await closed;
+    socket.send('late', callback(log, 'late'));
+    socket.ping('late', true, callback(log, 'late ping'));
+    await ticks(0);
+    log(socket.bufferedAmount - amount >= 24);
+  },
+  'sends nothing after terminate()': async ({ socket }, log) => {
+    socket.on('error', (error) => log('error', error.message));
+    socket.on('close', (code, reason) => log('close', code, String(reason)));
+    socket.terminate();
+    log(socket.readyState);
+    socket.send('a', callback(log, 'send'));
+    log(outcome(() => socket.close()));
+    await ticks(50);
+    log(socket.readyState);
+  },
+  'tells the peer’s close frame': async ({ socket, peer }, log) => {
+    socket.on('message', (data, isBinary) => log('message', ...received(data, isBinary), socket.readyState));
+    socket.on('close', (...args) => log('close', args.map(String), socket.readyState));
+    socket.onclose = ({ type, code, reason, wasClean, target }) =>
+      log('onclose', type, code, reason, wasClean, target === socket);
+    peer.send('last');
+    peer.close(4321, 'peer is done');
+    await once(socket, 'close');
+    await ticks();
+  },
+  'tells a close frame without a code': async ({ socket, peer }, log) => {
+    socket.onclose = ({ code, reason, wasClean }) => log(code, reason, wasClean);
+    peer.close();
+    await once(socket, 'close');
+  },
+  'tells an end without a close frame': async ({ socket, peer }, log) => {
+    socket.on('error', (error) => log('error', error.message));
+    socket.onclose = ({ code, reason, wasClean }) => log(code, reason, wasClean);
+    peer.terminate();
+    await once(socket, 'close');
+  },
+  'tells an invalid frame': async ({ socket, peer }, log) => {
+    socket.on('message', (data) => log('message', String(data)));
+    socket.on('error', (error) =>
+      log('error', error.name, error.message, (error as { code?: string }).code, socket.readyState),
+    );
+    socket.onerror = ({ type, message, error, target }) =>
+      log('onerror', type, message, error instanceof Error, target === socket);
+    socket.on('close', (code, reason) => log('close', code, String(reason)));
+    peer.on('close', (code) => log('peer', code));
+    // `once()` of Node rejects when there is an error.
+    const closed = new Promise((resolve) => socket.on('close', resolve));
+    peer.send('before');
+    (peer as unknown as { _socket: { write(data: Buffer): void } })._socket.write(
+      Buffer.from([0x83, 0x80, 0, 0, 0, 0]),
+    );
+    await closed;
+    await ticks();
+  },
+  'tells of pings and pongs': async ({ socket, peer }, log) => {
+    socket.on('ping', (...args) => log('ping', args.length, Buffer.isBuffer(args[0]), String(args[0])));
+    socket.on('pong', (...args) => log('pong', args.length, Buffer.isBuffer(args[0]), String(args[0])));
+    peer.on('pong', (data) => log('peer got pong', String(data)));
+    peer.on('ping', (data) => log('peer got ping', String(data)));
+    peer.ping('from peer');
+    await ticks();
+    socket.ping('to peer');
+    await ticks();
+    peer.pong('unasked');
+    await ticks();
+    log(
+      outcome(() => socket.ping('x'.repeat(126))),
+      outcome(() => socket.pong('ä'.repeat(63))),
+    );
+    log(
+      outcome(() => socket.ping({})),
+      outcome(() => socket.pong(true)),
+    );
+    log(socket.readyState);
+  },
+  'keeps the order of messages, pings and pongs': async ({ socket, peer }, log) => {
+    socket.on('message', (data, isBinary) => log('message', ...received(data, isBinary)));
+    socket.on('ping', (data) => log('ping', String(data)));
+    socket.on('pong', (data) => log('pong', String(data)));
+    for (let at = 0; at < 3; at++) {
+      peer.send(`text ${at}`);
+      peer.ping(`ping ${at}`);
+      peer.send(Buffer.from(`bytes ${at}`));
+      peer.pong(`pong ${at}`);
+    }
+    await ticks(50);
+  },
+  'tells of messages as each binaryType says': async ({ socket, peer }, log) => {
+    const show = async (data: unknown): Promise<string> =>
+      data instanceof Blob
+        ? `Blob ${data.type} ${await data.text()}`
+        : Array.isArray(data)
+          ? `array ${data.map(String)}`
+          : `${Object.prototype.toString.call(data)} ${Buffer.isBuffer(data)} ${Buffer.from(data as ArrayBuffer)}`;
+    for (const type of ['nodebuffer', 'arraybuffer', 'fragments', 'blob']) {
+      socket.binaryType = type as 'nodebuffer';
+      for (const data of ['text', Buffer.from('bytes'), '', Buffer.alloc(0)]) {
+        const event = new Promise<unknown>((resolve) => {
+          socket.onmessage = ({ data: told }) => resolve(told);
+        });
+        const got = once(socket, 'message');
+        peer.send(data);
+        const [told, isBinary] = await got;
+        const viaEvent = await event;
+        log(type, isBinary, await show(told), typeof viaEvent === 'string' ? viaEvent : await show(viaEvent));
+      }
+    }
+  },
+  'has the listeners of an EventTarget': async ({ socket, peer }, log) => {
+    socket.removeAllListeners('message');
+    const add = (name: string, options?: { once?: boolean }): (() => void) => {
+      const listener = function (this: unknown, event: { type: string; data: unknown; target: unknown }): void {
+        log(name, this === socket, event.type, String(event.data), event.target === socket);
+      };
+      socket.addEventListener('message', listener as never, options);
+      return () => socket.removeEventListener('message', listener as never);
+    };
+    const object = {
+      handleEvent(this: unknown, event: { data: unknown }) {
+        log('object', this === object, String(event.data));
+      },
+    };
+    const remove = add('listener');
+    add('once', { once: true });
+    socket.addEventListener('message', object as never);
+    socket.addEventListener('message', object as never);
+    log(
+      outcome(() => socket.addEventListener('nonsense' as never, object as never)),
+      socket.listenerCount('nonsense'),
+    );
+    log(socket.listenerCount('message'), socket.listeners('message').length);
+    peer.send('one');
+    await ticks();
+    remove();
+    socket.onmessage = () => log('attribute');
+    const attribute = socket.onmessage;
+    log(
+      typeof attribute,
+      outcome(() => socket.removeEventListener('message', attribute as never)),
+      socket.onmessage === attribute,
+    );
+    socket.onmessage = 'no function' as never;
+    log(socket.onmessage, socket.listenerCount('message'));
+    socket.onmessage = () => log('second attribute');
+    socket.removeAllListeners('message');
+    log(socket.onmessage);
+    const event = new Promise<object>((resolve) => {
+      socket.onmessage = resolve as never;
+    });
+    peer.send('two');
+    const told = await event;
+    log(Object.hasOwn(told, 'nothing'), (told as { type: string }).type);
+  },
+  'pauses and resumes': async ({ socket, peer }, log) => {
+    socket.on('message', (data) => log('message', String(data)));
+    socket.pause();
+    log(socket.isPaused);
+    peer.send('while paused');
+    await ticks(40);
+    log('still paused');
+    socket.resume();
+    log(socket.isPaused, 'resumed');
+    await ticks(40);
+    socket.close();
+    socket.pause();
+    log('paused while closing', socket.isPaused);
+    socket.resume();
+    log(socket.isPaused);
+    await once(socket, 'close');
+    socket.pause();
+    log(socket.isPaused);
+  },
+  'sends fragments': async ({ socket, peer }, log) => {
+    peer.on('message', (data, isBinary) => log('peer', ...received(data, isBinary)));
+    peer.on('ping', () => log('peer ping'));
+    socket.send('a', { fin: false });
+    socket.ping();
+    socket.send('b', { fin: false, binary: true });
+    socket.send('c', { fin: true }, callback(log, 'last'));
+    socket.send('d', { binary: true });
+    socket.send(Buffer.from('e'), { binary: false });
+    await ticks(40);
+  },
+  'counts what it has not sent': async ({ socket, peer }, log) => {
+    peer.pause();
+    const chunk = Buffer.alloc(1024 * 1024, 1);
+    for (let at = 0; at < 3; at++) socket.send(chunk, { compress: false });
+    await ticks(40);
+    log(socket.bufferedAmount > 0, socket.bufferedAmount <= 3 * 1024 * 1024 + 64);
+    peer.resume();
+    await eventually(() => socket.bufferedAmount === 0);
+    log(socket.bufferedAmount);
+  },
+  'is listed and named as ws': ({ socket }, log) => {
+    const names: string[] = [];
+    for (const name in socket) if (name in WebSocket.prototype && !name.startsWith('_')) names.push(name);
+    const listed = Object.keys(WebSocket.prototype).filter((name) => !names.includes(name));
+    log(listed, Object.prototype.toString.call(socket), socket instanceof WebSocket);
+    const assign = (name: string) => outcome(() => Object.assign(socket, { [name]: 1 }));
+    for (const name of ['readyState', 'protocol', 'url', 'extensions', 'bufferedAmount', 'isPaused', 'OPEN'])
+      log(name, (assign(name) as string[])[0]);
+  },
+};
+
+for (const [name, data] of DATA)
+  SCENARIOS[`sends ${name}, or throws`] = async ({ socket, peer }, log) => {
+    peer.on('message', (got, isBinary) => log('peer', ...received(got, isBinary)));
+    log(outcome(() => socket.send(data as never, callback(log, 'send'))));
+    log(outcome(() => socket.send(data as never, { binary: typeof data === 'string' })));
+    await ticks();
+    log(socket.readyState, socket.bufferedAmount);
+  };
+
+async function run(ends: Ends, scenario: Scenario): Promise<unknown[]> {
+  const entries: unknown[] = [];
+  try {
+    await scenario(ends, (...entry) => entries.push(entry));
+  } finally {
+    ends.socket.removeAllListeners();
+    ends.socket.on('error', () => undefined);
+    ends.peer.on('error', () => undefined);
+    ends.socket.terminate();
+    ends.peer.terminate();
+  }
+  return entries;
+}
+
+describe.each(['server', 'client'] as const)('the %s’s socket', (role) => {
+  it.each(Object.entries(SCENARIOS))('%s', async (_, scenario) => {
+    const theirs = await run(await ofWs(role), scenario);
+    const ours = await run(await ofOurs(role), scenario);
+    expect(theirs.length).toBeGreaterThan(0);
+    expect(ours).toEqual(theirs);
+  });
+});
