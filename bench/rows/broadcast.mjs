@@ -7,7 +7,7 @@ const BYTES = 512;
 /** CPU of the server process per delivery of a broadcast of 512 bytes to a thousand peers. */
 export async function broadcast(bench) {
   return [
-    await broadcastRow(bench, ['bare', 'ours', 'nestWs', 'nestIo'], {
+    await broadcastRow(bench, ['bare', 'ours', 'nestWs', 'nestIo', 'netBroadcast'], {
       row: new Row({
         id: 'broadcast.plain',
         title: 'CPU per broadcast delivery, 512 B to 1000 peers',

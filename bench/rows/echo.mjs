@@ -11,12 +11,16 @@ const LIMITS = {
 /** CPU of the server process per echoed message, by messages in flight per connection and by size. */
 export async function echo(bench) {
   const rows = [];
-  await bench.withServers(['bare', 'ours', 'nestWs', 'nestIo'], { limits: bench.limits.messages }, async (servers) => {
-    await bench.openOnAll(servers, { count: PEERS });
-    for (const bytes of [64, 1024]) {
-      for (const inFlight of [1, 4, 32]) rows.push(await echoRow(bench, servers, { bytes, inFlight }));
-    }
-  });
+  await bench.withServers(
+    ['bare', 'ours', 'nestWs', 'nestIo', 'net'],
+    { limits: bench.limits.messages },
+    async (servers) => {
+      await bench.openOnAll(servers, { count: PEERS });
+      for (const bytes of [64, 1024]) {
+        for (const inFlight of [1, 4, 32]) rows.push(await echoRow(bench, servers, { bytes, inFlight }));
+      }
+    },
+  );
   return rows;
 }
 

@@ -7,9 +7,11 @@ const CAP = 2;
 const COUNT = 700;
 const CAPPED = { net: 3, sources: 16 };
 const DENIED = { net: 4, sources: 16 };
+/** The same addresses for the server that only writes prebuilt bytes. */
+const REFUSES = { capped: `127.0.${CAPPED.net}.`, denied: `127.0.${DENIED.net}.` };
 /** On a port of its own who has no room is reset at accept. */
-const REFUSED = { ours: ['429'], oursOwnPort: ['reset', 'closed'] };
-const KEYS = ['bare', 'ours', 'oursOwnPort', 'nestWs', 'nestIo'];
+const REFUSED = { ours: ['429'], oursOwnPort: ['reset', 'closed'], net: ['429'] };
+const KEYS = ['bare', 'ours', 'oursOwnPort', 'nestWs', 'nestIo', 'net'];
 
 /** CPU per accepted handshake: up to the last 101, and with the end of the connections in it. */
 export async function handshake(bench) {
@@ -69,28 +71,32 @@ export async function refusals(bench) {
     title: 'CPU per denied address against one accepted and ended by bare ws',
     unit: 'µs',
   });
-  await bench.withServers(['bare', 'ours', 'oursOwnPort'], { limits: refusingLimits(bench) }, async (servers) => {
-    const turns = {
-      bare: async (server) => {
-        const { opened, ended } = await acceptedCpu(bench, server);
-        return { atCap: opened, atAccept: opened, whole: opened + ended };
-      },
-      ours: async (server) => ({
-        atCap: await refusedCpu(bench, server, COUNT, CAPPED, ...REFUSED[server.key]),
-        atAccept: await refusedCpu(bench, server, COUNT, DENIED, 'reset', 'closed'),
-      }),
-    };
-    const turn = (server) => (turns[server.key] ?? turns.ours)(server);
-    for (const server of servers) if (server.key !== 'bare') await fillCap(bench, server);
-    await bench.warm(servers, turn);
-    await bench.turns(TURNS, servers, async (server) => {
-      const { atCap, atAccept, whole } = await turn(server);
-      capped.add(server.key, atCap / COUNT);
-      denied.add(server.key, atAccept / COUNT);
-      cappedWhole.add(server.key, (whole ?? atCap) / COUNT);
-      deniedWhole.add(server.key, (whole ?? atAccept) / COUNT);
-    });
-  });
+  await bench.withServers(
+    ['bare', 'ours', 'oursOwnPort', 'net'],
+    { limits: refusingLimits(bench), refuses: REFUSES },
+    async (servers) => {
+      const turns = {
+        bare: async (server) => {
+          const { opened, ended } = await acceptedCpu(bench, server);
+          return { atCap: opened, atAccept: opened, whole: opened + ended };
+        },
+        ours: async (server) => ({
+          atCap: await refusedCpu(bench, server, COUNT, CAPPED, ...REFUSED[server.key]),
+          atAccept: await refusedCpu(bench, server, COUNT, DENIED, 'reset', 'closed'),
+        }),
+      };
+      const turn = (server) => (turns[server.key] ?? turns.ours)(server);
+      for (const server of servers) if (server.key.startsWith('ours')) await fillCap(bench, server);
+      await bench.warm(servers, turn);
+      await bench.turns(TURNS, servers, async (server) => {
+        const { atCap, atAccept, whole } = await turn(server);
+        capped.add(server.key, atCap / COUNT);
+        denied.add(server.key, atAccept / COUNT);
+        cappedWhole.add(server.key, (whole ?? atCap) / COUNT);
+        deniedWhole.add(server.key, (whole ?? atAccept) / COUNT);
+      });
+    },
+  );
   return [capped, denied, cappedWhole, deniedWhole];
 }
 

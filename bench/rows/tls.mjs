@@ -48,11 +48,11 @@ export async function tlsHandshake(bench) {
     ['ec', '', 'ECDSA P-256'],
     ['rsa', 'Rsa', 'RSA 2048'],
   ])
-    rows.push(...(await handshakesOf(bench, kind, [`bareTls${suffix}`, `oursTls${suffix}`], title)));
+    rows.push(...(await handshakesOf(bench, kind, [`bareTls${suffix}`, `oursTls${suffix}`, `netTls${suffix}`], title)));
   return rows;
 }
 
-async function handshakesOf(bench, kind, [bare, ours], title) {
+async function handshakesOf(bench, kind, [bare, ours, floor], title) {
   const full = new Row({
     ...{ id: `tls.handshake.${kind}`, title: `CPU per accepted handshake over TLS, ${title}`, unit: 'µs', base: bare },
     limits: { [ours]: ASKED },
@@ -66,7 +66,7 @@ async function handshakesOf(bench, kind, [bare, ours], title) {
     ...{ id: `tls.saved.${kind}`, title: `Resumed against full handshakes, ${title}`, unit: '×', base: null },
     limits: { [ours]: { max: 0.35 } },
   });
-  await bench.withServers([bare, ours], { limits: bench.limits.handshakes }, async (servers) => {
+  await bench.withServers([bare, ours, floor], { limits: bench.limits.handshakes }, async (servers) => {
     const turn = async (server, resume) => (await acceptedCpu(bench, server, { resume, count: COUNT })).opened / COUNT;
     await bench.warm(servers, (server) => turn(server, false));
     await bench.turns(TURNS, servers, async (server) => {
