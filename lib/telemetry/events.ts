@@ -37,18 +37,20 @@ export interface FaultEvent {
   /** The parts of the peer's request that the failed code has seen: the log must not repeat them. */
   readonly request?: RequestValues;
 }
-export type FaultPlace =
-  | 'guard'
-  | 'afterInit'
-  | 'handleConnection'
-  | 'handleDisconnect'
-  | 'handler'
-  | 'filter'
-  | 'parser'
-  | 'socket'
-  | 'tls'
-  | 'listener'
-  | 'internal';
+export const FAULT_PLACES = Object.freeze([
+  'guard',
+  'afterInit',
+  'handleConnection',
+  'handleDisconnect',
+  'handler',
+  'filter',
+  'parser',
+  'socket',
+  'tls',
+  'listener',
+  'internal',
+] as const);
+export type FaultPlace = (typeof FAULT_PLACES)[number];
 
 /** A note for the operator of the application. */
 export interface NoticeEvent {

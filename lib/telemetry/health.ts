@@ -39,7 +39,5 @@ function degradations({ budgets, clusterUp }: Gauges): string[] {
   const full = budgets
     .filter(({ held, limit }) => held > limit * NEARLY_FULL)
     .map(({ kind, held, limit }) => `${kind}: ${held} of ${limit} bytes are held`);
-  return clusterUp === false
-    ? ['the cluster is unreachable: each process applies the limits by itself', ...full]
-    : full;
+  return clusterUp === false ? ['the cluster is unreachable: cluster.onFailure applies', ...full] : full;
 }

@@ -178,7 +178,7 @@ export class MetricsCollector {
   }
 
   closed({ code, cause }: ClosedEvent): void {
-    const entry = this.closeEntry(codeLabel(code), CAUSES.get(cause) ?? OTHER);
+    const entry = this.closeEntry(codeLabel(code), causeLabel(cause));
     entry.count++;
   }
 
@@ -346,6 +346,16 @@ const CAUSES = new Map<string | undefined, string>([
     'shutdown',
   ].map((cause) => [cause, cause] as const),
 ]);
+
+/** The error texts of `ws`, with which connections end because of an invalid frame or message. */
+const ERRORS = new Map<string | undefined, string>([
+  ['Max payload size exceeded', 'message too big'],
+  ['Too many message fragments', 'too many message fragments'],
+]);
+
+/** An error text may contain a value that the peer has sent: invalid frames of all kinds are one cause. */
+const causeLabel = (cause: string | undefined): string =>
+  CAUSES.get(cause) ?? ERRORS.get(cause) ?? (cause?.startsWith('Invalid WebSocket frame') ? 'invalid frame' : OTHER);
 
 /** Peers also send close codes: only those that RFC 6455 and this module define get a label of their own. */
 export const codeLabel = (code: number): string =>

@@ -1,7 +1,7 @@
 import type { ClusterState } from '../cluster/node.js';
 import type { SettingsReport } from '../config/report.js';
 import type { RefusalReason } from '../http/refusal.js';
-import type { ClosedEvent, FaultEvent, FaultPlace, RefusedEvent } from './events.js';
+import { type ClosedEvent, FAULT_PLACES, type FaultEvent, type FaultPlace, type RefusedEvent } from './events.js';
 import {
   codeLabel,
   type Figure,
@@ -131,13 +131,14 @@ export class SecureWsStats implements MetricsSource {
       ...budgets.map(({ kind, limit }) => gauge('budget_bytes', 'Limit of the bytes held for peers.', limit, { kind })),
       ...(clusterUp === undefined ? [] : [gauge('cluster_up', '1 while the cluster is reachable.', Number(clusterUp))]),
       ...clusterFigures(this.cluster?.(), gauge),
-      ...Object.entries(this.faultsBy).map(
-        ([where, value]): Figure => ({
+      // Every place from the start: OpenTelemetry asks only for the metrics that existed when they were registered.
+      ...FAULT_PLACES.map(
+        (where): Figure => ({
           name: 'faults_total',
           type: 'counter',
           help: 'Errors of handlers, hooks, filters and guards.',
           labels: { where },
-          value,
+          value: this.faultsBy[where] ?? 0,
         }),
       ),
     ];

@@ -13,14 +13,16 @@ import {
   PeriodicExportingMetricReader,
 } from '@opentelemetry/sdk-metrics';
 import { SecureGateway, SecureWsHealthIndicator, SecureWsMetricsModule, SecureWsStats } from 'nest-secure-ws';
+import { MemoryCluster } from 'nest-secure-ws/testing';
 import { map } from 'rxjs';
 import { WebSocket } from 'ws';
-import { PLATFORMS, startApp, type TestApp } from '../support/app.js';
+import { eventually, PLATFORMS, startApp, type TestApp } from '../support/app.js';
 import { frame, RawClient } from '../support/raw-client.js';
 
 @SecureGateway({ path: '/chat' })
 class ChatGateway {
   @SubscribeMessage('say') say(@MessageBody() data: unknown) {
+    if (data === 'fail') throw new Error('failed');
     return { event: 'say', data };
   }
 }
@@ -164,6 +166,46 @@ describe.each(PLATFORMS)('SecureWsMetricsModule on %s', (platform) => {
   });
 });
 
+const reportedTo = (exporter: InMemoryMetricExporter) =>
+  new Map(
+    exporter
+      .getMetrics()
+      .at(-1)!
+      .scopeMetrics.flatMap((scope) => scope.metrics)
+      .map(({ descriptor, dataPoints }) => [descriptor.name, dataPoints as DataPoint<number | Histogram>[]]),
+  );
+
+describe('the causes of closes', () => {
+  it('name what a peer did wrong', async () => {
+    running = await startApp({
+      gateways: [ChatGateway],
+      options: { messages: { maxSize: 1000, maxFragments: 2 } },
+      metadata: { imports: [SecureWsMetricsModule.forRoot()] },
+    });
+    const piece = frame('x', { fin: false });
+    const next = frame('x', { fin: false, opcode: 0 });
+    for (const bytes of [
+      frame('', { opcode: 11 }),
+      frame(Buffer.from([0xff])),
+      frame('', { length: 1001 }),
+      Buffer.concat([piece, next, next]),
+    ]) {
+      const client = await RawClient.open({ port: running.port }, { path: '/chat' });
+      client.write(bytes);
+      await client.untilClosed();
+    }
+    await eventually(() => running!.stats().connections === 0);
+    const text = await (await scrape(running.port)).text();
+    const lines = text.split('\n').filter((line) => line.includes('closed_total{'));
+    expect(lines.sort()).toEqual([
+      'nest_secure_ws_closed_total{code="1002",cause="invalid frame"} 1',
+      'nest_secure_ws_closed_total{code="1007",cause="invalid frame"} 1',
+      'nest_secure_ws_closed_total{code="1008",cause="too many message fragments"} 1',
+      'nest_secure_ws_closed_total{code="1009",cause="message too big"} 1',
+    ]);
+  });
+});
+
 describe('OpenTelemetry', () => {
   it('is told the same figures', async () => {
     const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
@@ -175,17 +217,44 @@ describe('OpenTelemetry', () => {
     await talk(running.port);
     await talk(running.port);
     await provider.forceFlush();
-    const points = new Map(
-      exporter
-        .getMetrics()
-        .at(-1)!
-        .scopeMetrics.flatMap((scope) => scope.metrics)
-        .map(({ descriptor, dataPoints }) => [descriptor.name, dataPoints as DataPoint<number | Histogram>[]]),
-    );
+    const points = reportedTo(exporter);
     expect(points.get('nest_secure_ws_opened_total')).toMatchObject([{ attributes: { gateway: '/chat' }, value: 2 }]);
     expect(points.get('nest_secure_ws_handler_seconds')).toMatchObject([
       { attributes: { gateway: '/chat', event: 'say' }, value: { count: 2 } },
     ]);
     expect(points.get('nest_secure_ws_closed_total')).toMatchObject([{ attributes: { code: '1000' }, value: 2 }]);
+  });
+
+  it('is told every metric that Prometheus is told, also what happens later', async () => {
+    const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
+    provider = new MeterProvider({
+      readers: [new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 2 ** 30 })],
+    });
+    metrics.setGlobalMeterProvider(provider);
+    const cluster = new MemoryCluster();
+    running = await startApp({
+      gateways: [ChatGateway],
+      options: { cluster: { store: cluster.store(), bus: cluster.bus() } },
+      metadata: { imports: [SecureWsMetricsModule.forRoot()] },
+    });
+    await talk(running.port);
+    await talk(running.port, '/nobody').catch(() => undefined);
+    const client = await RawClient.open({ port: running.port }, { path: '/chat' });
+    client.write(frame(JSON.stringify({ event: 'say', data: 'fail' })));
+    await client.frame();
+    client.destroy();
+    await eventually(() => running!.stats().connections === 0);
+    await provider.forceFlush();
+    const points = reportedTo(exporter);
+    const text = await (await scrape(running.port)).text();
+    const samples = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+    const names = new Set(samples.map((line) => line.replace(/(_bucket|_sum|_count)?[{ ].*/, '')));
+    for (const name of ['faults_total', 'cluster_up', 'refused_total'])
+      expect(names).toContain(`nest_secure_ws_${name}`);
+    // Histograms appear with their first value: no ping has been answered.
+    const silent = ['nest_secure_ws_ping_seconds'];
+    expect([...points.keys(), ...silent]).toEqual(expect.arrayContaining([...names]));
+    const faults = points.get('nest_secure_ws_faults_total')!;
+    expect(faults.find(({ attributes }) => attributes['where'] === 'handler')?.value).toBe(1);
   });
 });
