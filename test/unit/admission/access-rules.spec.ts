@@ -11,7 +11,7 @@ import { runs } from '../../support/runs.js';
 const origins = (...entries: string[]): AllowedOrigins => parseAllowedOrigins(entries) as AllowedOrigins;
 const hosts = (...entries: string[]): AllowedHosts => parseAllowedHosts(entries) as AllowedHosts;
 
-describe('self in allowedOrigins', () => {
+describe("'self' in allowedOrigins", () => {
   const facts = (origin: string, host: string) => ({
     origin,
     host: parseHost(host)!,
@@ -20,7 +20,7 @@ describe('self in allowedOrigins', () => {
   });
   const list = origins('https://good.example', 'self');
 
-  it('is the same origin, beside those that are named', () => {
+  it('allows the same origin beside the listed ones', () => {
     expect(originMismatch(list, facts('HTTP://App.example:80', 'app.example'))).toBeUndefined();
     expect(originMismatch(list, facts('https://good.example', 'app.example'))).toBeUndefined();
     expect(originMismatch(list, facts('http://evil.test', 'app.example'))).toContain('connections.allowedOrigins');
@@ -31,29 +31,29 @@ describe('self in allowedOrigins', () => {
   });
 });
 
-describe('an origin', () => {
-  it('is another one over another scheme, though name and port are the same', () => {
+describe('Origin and Host comparison', () => {
+  it('distinguishes schemes although name and port are equal', () => {
     const list = origins('https://good.example', 'https://*.example.com');
     expect(list.has('http://good.example:443')).toBe(false);
     expect(list.has('http://a.example.com:443')).toBe(false);
     expect(list.has('https://a.example.com:443')).toBe(true);
   });
 
-  it('may have the last port there is, as may a host, and none behind it', () => {
+  it('accepts port 65535 and refuses port 65536', () => {
     expect(origins('https://good.example:65535').has('https://good.example:65535')).toBe(true);
     expect(hosts('good.example:65535').has(parseHost('good.example:65535')!)).toBe(true);
     expect(parseAllowedHosts(['good.example:65536'])).toEqual([expect.stringContaining('is not a valid host')]);
     expect(parseAllowedOrigins(['https://good.example:65536'])).toEqual([expect.stringContaining('is not an origin')]);
   });
 
-  it('of a page that is no website is never the same as that of this server', () => {
+  it('treats an origin that is not http or https as a foreign origin', () => {
     const facts = { host: parseHost('abc')!, secure: undefined, isLocalPeer: false };
     expect(originMismatch(undefined, { ...facts, origin: 'http://abc' })).toBeUndefined();
     expect(originMismatch(undefined, { ...facts, origin: 'chrome-extension://abc' })).toContain('chrome-extension');
   });
 });
 
-it('a refused Host is shown up to its 300th character', () => {
+it('hostMismatch() truncates the refused Host to 300 characters', () => {
   const host = { name: 'x'.repeat(2000), port: undefined };
   expect(hostMismatch(hosts('good.example'), host)).toHaveLength(300);
 });
@@ -84,7 +84,7 @@ describe('allowedOrigins', () => {
     'file://',
     'FILE://',
     'app://.',
-  ])('%s may connect', (origin) => expect(list.has(origin)).toBe(true));
+  ])('allows %s', (origin) => expect(list.has(origin)).toBe(true));
 
   it.each([
     ['scheme', 'http://good.example'],
@@ -101,7 +101,7 @@ describe('allowedOrigins', () => {
     ['empty label', 'https://.example.com'],
     ['empty labels', 'https://a..example.com'],
     ['wildcard with a port', 'https://a.example.com:8443'],
-    ['wildcard as suffix', 'https://a.example.com.evil.test'],
+    ['wildcard name as a prefix', 'https://a.example.com.evil.test'],
     ['wildcard, trailing dot', 'https://a.example.com.'],
     ['a star', 'https://*.example.com'],
     ['trailing dot', 'https://good.example.'],
@@ -112,24 +112,24 @@ describe('allowedOrigins', () => {
     ['path in a wildcard', 'https://evil.test/.example.com'],
     ['fragment', 'https://evil.test#.example.com'],
     ['backslash', 'https://evil.test\\.example.com'],
-    ['a letter that is no ASCII', 'https://\u212aood.example'],
+    ['a non-ASCII letter that normalises to ASCII', 'https://\u212aood.example'],
     ['two origins', 'https://good.example https://evil.test'],
     ['two origins', 'https://good.example, https://good.example'],
-    ['not ASCII', 'https://bücher.example'],
+    ['a non-ASCII name', 'https://bücher.example'],
     ['percent', 'https://good%2eexample'],
     ['white space', ' https://good.example'],
     ['a line end', 'https://good.example\n'],
     ['null', 'null'],
     ['empty', ''],
-    ['a host where there is none', 'file://good.example'],
-    ['a path of a file', 'file:///etc/passwd'],
-    ['a name under a dot', 'app://a.'],
+    ['a host after a scheme without one', 'file://good.example'],
+    ['a file path', 'file:///etc/passwd'],
+    ['a name before the dot', 'app://a.'],
     ['no host', 'app://'],
     ['no host', 'https://'],
     ['no scheme', 'good.example'],
-  ])('refuses a trick with %s: %p', (_, origin) => expect(list.has(origin)).toBe(false));
+  ])('refuses an origin with %s: %p', (_, origin) => expect(list.has(origin)).toBe(false));
 
-  it('takes anything for *, and null where it is named', () => {
+  it("allows every origin with '*', and 'null' only where it is listed", () => {
     expect(origins('*').has('what ever')).toBe(true);
     expect(origins('*').has('null')).toBe(true);
     expect(origins('null').has('null')).toBe(true);
@@ -137,7 +137,7 @@ describe('allowedOrigins', () => {
     expect(origins().has('https://good.example')).toBe(false);
   });
 
-  it('normalises what the configuration says', () => {
+  it('normalises the configured entries', () => {
     expect(origins('HTTPS://Good.Example:443').has('https://good.example')).toBe(true);
     expect(origins('https://*.BÜCHER.example').has('https://a.xn--bcher-kva.example')).toBe(true);
     expect(origins('http://[0:0::1]').has('http://[::1]')).toBe(true);
@@ -162,13 +162,13 @@ describe('allowedOrigins', () => {
     ['https://', 'not an origin'],
     ['', 'not an origin'],
     ['NULL', 'not an origin'],
-  ])('says what is wrong with %p', (entry, words) => {
+  ])('explains the problem with the entry %p', (entry, words) => {
     const problems = parseAllowedOrigins(['https://fine.example', entry]);
     expect(problems).toHaveLength(1);
     expect(String(problems)).toContain(words);
   });
 
-  it('lets through, for any text, only what ends in whole labels of the listed name', () => {
+  it('allows only names whose last labels are exactly the listed name, for any text', () => {
     const wild = origins('https://*.example.com');
     const text = fc.oneof(fc.string(), fc.stringMatching(/^https:\/\/[a-z.@:/\\*-]{0,12}example\.com[a-z.:/]{0,6}$/));
     fc.assert(
@@ -180,7 +180,7 @@ describe('allowedOrigins', () => {
   });
 });
 
-describe('same origin', () => {
+describe('originMismatch() without allowedOrigins', () => {
   const judge = (origin: string | undefined, host: string, secure?: boolean, isLocalPeer = false) =>
     originMismatch(undefined, { origin, host: parseHost(host)!, secure, isLocalPeer });
 
@@ -192,12 +192,12 @@ describe('same origin', () => {
     ['https://app.example', 'app.example', true],
     ['https://app.example', 'app.example:443', true],
     ['https://app.example:8443', 'app.example:8443', true],
-    // Behind a trusted proxy that does not say the scheme, either may be.
+    // A trusted proxy that does not report the scheme: either scheme may be the same origin.
     ['https://app.example', 'app.example', undefined],
     ['http://app.example', 'app.example:80', undefined],
     ['http://[::1]:3000', '[::1]:3000', false],
     ['http://app.example.', 'app.example.', false],
-  ])('%s to %s (TLS %s) may connect', (origin, host, secure) => expect(judge(origin, host, secure)).toBeUndefined());
+  ])('allows %s to %s (TLS %s)', (origin, host, secure) => expect(judge(origin, host, secure)).toBeUndefined());
 
   it.each<[string, string, boolean | undefined]>([
     ['https://app.example', 'app.example', false],
@@ -214,11 +214,11 @@ describe('same origin', () => {
     ['', 'app.example', false],
     ['chrome-extension://app.example', 'app.example', undefined],
     ['file://', 'app.example', false],
-  ])('%s to %s (TLS %s) is refused', (origin, host, secure) =>
+  ])('refuses %s to %s (TLS %s)', (origin, host, secure) =>
     expect(judge(origin, host, secure)).toContain(`'${origin.replace('u@', '…@')}'`),
   );
 
-  it('says what was compared, in bounded words', () => {
+  it('names the compared origins in a bounded detail', () => {
     expect(judge('http://evil.test', 'app.example:81', false)).toBe(
       "Origin 'http://evil.test' is not http://app.example:81 (connections.allowedOrigins)",
     );
@@ -230,7 +230,7 @@ describe('same origin', () => {
     expect(judge(`http://${'a'.repeat(8000)}`, 'b'.repeat(8000))!.length).toBeLessThan(600);
   });
 
-  it('believes no name but local ones when the peer is this machine: DNS rebinding', () => {
+  it('allows only local host names from a loopback peer, against DNS rebinding', () => {
     for (const host of [
       'localhost',
       'localhost:3000',
@@ -268,7 +268,7 @@ describe('allowedHosts', () => {
   const list = hosts('app.example', 'admin.example:8443', '*.example.com', '[::1]', '192.0.2.1', 'bücher.example');
   const has = (host: string) => list.has(parseHost(host)!);
 
-  it('compares whole names, ports where one is named', () => {
+  it('compares whole names, and ports where the entry has one', () => {
     for (const yes of [
       'app.example',
       'APP.example:1',
@@ -312,7 +312,7 @@ describe('allowedHosts', () => {
     '::1',
     'u@a',
     '*.1.2.3.4',
-  ])('judges the entry %p', (entry) => {
+  ])('checks the entry %p', (entry) => {
     const parsed = parseAllowedHosts([entry]);
     if (entry === '*') expect(parsed).toBeInstanceOf(AllowedHosts);
     else expect(String(parsed)).toContain(`'${entry}' is not a valid host`);
@@ -331,7 +331,7 @@ describe('checkAccess', () => {
   };
   const rules = { requireTls: false, hosts: undefined, origins: undefined, addresses: {} };
 
-  it('passes what satisfies every rule, and makes its checks in order: TLS, host, origin, addresses', () => {
+  it('passes what satisfies every rule, and checks TLS, host, origin and addresses in this order', () => {
     expect(checkAccess(rules, facts)).toBeUndefined();
     const strict = {
       requireTls: true,
@@ -351,7 +351,7 @@ describe('checkAccess', () => {
     });
   });
 
-  it('asks for a local name where the loopback peer is no proxy', () => {
+  it('requires a local host name of a loopback peer that is not a proxy', () => {
     const origin = 'http://app.example';
     expect(checkAccess(rules, { ...facts, origin, viaProxy: false, secure: false })).toMatchObject({
       reason: 'origin',
@@ -359,7 +359,7 @@ describe('checkAccess', () => {
     expect(checkAccess(rules, { ...facts, origin, peer: NO_ADDRESS, viaProxy: false, secure: false })).toBeUndefined();
   });
 
-  it('requires TLS here or at the nearest proxy', () => {
+  it('accepts TLS of this server or of the nearest proxy', () => {
     expect(isTlsSatisfied(false, { tls: false, secure: false })).toBe(true);
     expect(isTlsSatisfied(true, { tls: true, secure: false })).toBe(true);
     expect(isTlsSatisfied(true, { tls: false, secure: true })).toBe(true);

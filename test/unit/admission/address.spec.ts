@@ -26,9 +26,9 @@ describe('peerAddress', () => {
   const peer = (remoteAddress: string | undefined, server?: object | null) =>
     peerAddress({ remoteAddress, server } as unknown as Socket, 64);
 
-  it('takes for a peer of a Unix domain socket only who came to one', () => {
+  it('returns UNIX_PEER only for connections of a Unix domain socket', () => {
     expect(peer(undefined, { address: () => '/run/app.sock' })).toBe(UNIX_PEER);
-    // Whoever has reset TCP has no address any more either.
+    // A socket that was reset has no remote address either.
     for (const server of [{ address: () => ({ port: 80 }) }, { address: () => null }, null, undefined])
       expect(peer(undefined, server)).toBe(NO_ADDRESS);
     expect(peer('192.0.2.1', { address: () => '/run/app.sock' })?.text).toBe('192.0.2.1');
@@ -52,7 +52,7 @@ describe('parseAddress', () => {
     ['2001:DB8:0:0::0001', '2001:db8::1', 6],
     ['::1', '::1', 6],
     ['::', '::', 6],
-  ])('reads %s as %s', (text, canonical, family) => {
+  ])('parses %s as %s', (text, canonical, family) => {
     expect(parseAddress(text)).toMatchObject({ text: canonical, family });
   });
 
@@ -81,12 +81,12 @@ describe('parseAddress', () => {
     '::1%',
     '1.2.3.4%eth0',
     '::1/64',
-  ])('takes %p for no address', (text) => {
+  ])('refuses %p', (text) => {
     if (text === '::1%') expect(parseAddress(text)?.text).toBe('::1');
     else expect(parseAddress(text)).toBeUndefined();
   });
 
-  it('lets no tunnelled address borrow the standing of this host', () => {
+  it('does not take a tunnelled loopback or unspecified address for this host', () => {
     for (const text of ['64:ff9b::127.0.0.1', '2002:7f00:1::', '::127.0.0.1', '64:ff9b::0.0.0.1']) {
       expect(address(text)).toMatchObject({ family: 6, isLoopback: false });
     }
@@ -96,7 +96,7 @@ describe('parseAddress', () => {
     expect(address('128.0.0.1').isLoopback).toBe(false);
   });
 
-  it('counts IPv6 by prefix, IPv4 by address', () => {
+  it('keys IPv6 by prefix and IPv4 by address', () => {
     expect(address('2001:db8:1:2::1').key).toBe(address('2001:db8:1:2:9:9:9:9').key);
     expect(address('2001:db8:1:2::1').key).not.toBe(address('2001:db8:1:3::1').key);
     expect(address('2001:db8:1:20::1', 60).key).toBe(address('2001:db8:1:2f::1', 60).key);
@@ -109,7 +109,7 @@ describe('parseAddress', () => {
     expect(address('250.2.3.4').network).toBe('250.2.3.0/24');
   });
 
-  it('agrees with Node and ipaddr.js on what is an address, whatever is written', () => {
+  it('agrees with Node and ipaddr.js for any text', () => {
     const near = fc.stringMatching(/^[0-9a-f:.]{1,24}$/);
     fc.assert(
       fc.property(fc.oneof(near, fc.ipV4(), fc.ipV6()), (text) => {
@@ -126,7 +126,7 @@ describe('parseAddress', () => {
 });
 
 describe('AddressList', () => {
-  it('knows CIDRs, addresses and names', () => {
+  it('matches CIDRs, addresses and names', () => {
     const list = addressList('10.0.0.0/8', '192.0.2.7', '2001:db8::/33', 'LinkLocal', '::ffff:198.51.100.0/120');
     for (const yes of [
       '10.255.0.1',
@@ -150,7 +150,7 @@ describe('AddressList', () => {
     expect(addressList('unix').isEmpty).toBe(false);
   });
 
-  it('matches an address that embeds IPv4 as IPv4, and as what it was on the wire', () => {
+  it('matches an address that embeds IPv4 both as IPv4 and as IPv6', () => {
     expect(addressList('192.0.2.0/24').has(address('64:ff9b::192.0.2.1'))).toBe(true);
     expect(addressList('64:ff9b::/96').has(address('64:ff9b::192.0.2.1'))).toBe(true);
     expect(addressList('64:ff9b::/96').has(address('192.0.2.1'))).toBe(false);
@@ -158,7 +158,7 @@ describe('AddressList', () => {
     expect(PRIVATE_ADDRESSES.has(address('::ffff:172.16.9.9'))).toBe(true);
   });
 
-  it('has edges at 0 and at the full length', () => {
+  it('matches prefixes of length 0 and of full length', () => {
     expect(addressList('0.0.0.0/0').has(address('255.255.255.255'))).toBe(true);
     expect(addressList('::/0').has(address('2001:db8::1'))).toBe(true);
     expect(addressList('::/0').has(address('1.2.3.4'))).toBe(false);
@@ -201,13 +201,13 @@ describe('AddressList', () => {
     'constructor',
     '*',
     '1.2.3.4/8/8',
-  ])('says what is wrong with %p', (entry) => {
+  ])('names the invalid entry %p', (entry) => {
     const problems = parseAddressList(['127.0.0.1', entry]);
     expect(problems).toHaveLength(1);
     expect(String(problems)).toContain(`'${entry}'`);
   });
 
-  it('lists every problem', () => {
+  it('reports every invalid entry', () => {
     expect(parseAddressList(['a', 'loopback', 'b'])).toHaveLength(2);
     expect(parseAddressList([])).toBeInstanceOf(AddressList);
   });

@@ -21,7 +21,7 @@ function service(max = 100) {
   return { bans, clock, closed, told, secure };
 }
 
-describe('a network', () => {
+describe('parseNetwork', () => {
   it.each([
     ['192.0.2.7', '192.0.2.7/32'],
     ['192.0.2.7/24', '192.0.2.0/24'],
@@ -32,17 +32,17 @@ describe('a network', () => {
     ['::ffff:10.1.2.3', '10.1.2.3/32'],
     ['::ffff:10.1.2.3/104', '10.0.0.0/8'],
     ['64:ff9b::192.0.2.1', '192.0.2.1/32'],
-  ])('%s is %s', (text, canonical) => {
+  ])('parses %s as %s', (text, canonical) => {
     expect(parseNetwork(text, 64)?.text).toBe(canonical);
     expect(parseNetwork(canonical)?.text).toBe(canonical);
   });
 
   it.each(['', '1.2.3', '1.2.3.4/33', '1.2.3.4/', '1.2.3.4/01', '::/129', 'fe80::1%eth0', 'a/b', '0x7f.0.0.1'])(
-    '%j is none',
+    'refuses %j',
     (text) => expect(parseNetwork(text, 64)).toBeUndefined(),
   );
 
-  it('has the addresses that the same entry of a list has', () => {
+  it('matches the same addresses as an AddressList entry', () => {
     const v4 = fc.tuple(fc.nat(255), fc.nat(255), fc.nat(255), fc.nat(255)).map((bytes) => bytes.join('.'));
     const v6 = fc
       .array(fc.nat(0xffff), { minLength: 8, maxLength: 8 })
@@ -85,8 +85,8 @@ const BAN: Ban = {
   reason: undefined,
 };
 
-describe('bans', () => {
-  it('hold for their time, for the address as it is counted', () => {
+describe('SecureWsBans', () => {
+  it('applies a ban for its time to the counted prefix of the address', () => {
     const { bans, clock, secure } = service();
     secure.ban({ address: '2001:db8::1' }, { for: '10s', reason: 'x' });
     expect(bans.ofAddress(at('2001:db8::ffff'))?.reason).toBe('x');
@@ -97,7 +97,7 @@ describe('bans', () => {
     expect(bans.size).toBe(0);
   });
 
-  it('are replaced, listed and ended by target', () => {
+  it('replaces, lists and lifts bans by target', () => {
     const { secure, told } = service();
     secure.ban({ cidr: '10.1.2.3/8' });
     const later = secure.ban({ cidr: '10.0.0.0/8' }, { for: '1h' });
@@ -109,7 +109,7 @@ describe('bans', () => {
     expect(told).toEqual(['+ip:10.0.0.0/8', '+ip:10.0.0.0/8', '+user:7', '-ip:10.0.0.0/8', '-ip:10.0.0.0/8']);
   });
 
-  it('close the connections of a banned user, and only theirs', () => {
+  it('closes the connections of a banned user, and no others', () => {
     const { bans, closed, secure } = service();
     secure.ban({ userKey: 'bob' });
     expect(closed).toEqual([]);
@@ -120,7 +120,7 @@ describe('bans', () => {
     expect(bans.ofUser(undefined)).toBeUndefined();
   });
 
-  it('are bounded: those that end soonest go', () => {
+  it('is bounded: the bans that expire soonest are dropped', () => {
     const { secure } = service(64);
     for (let n = 0; n < 500; n++)
       secure.ban({ address: `10.0.${n >> 8}.${n & 255}` }, { for: n === 3 ? '24h' : 60_000 + n });
@@ -138,12 +138,12 @@ describe('bans', () => {
     [{ cidr: 'all' }, /not a valid CIDR/],
     [{ userKey: '' }, /userKey/],
     [{ userKey: {} }, /userKey/],
-  ])('refuse %j', (target, message) => {
+  ])('refuses the target %j', (target, message) => {
     expect(() => resolveBanTarget(target as never, 64)).toThrow(message);
     expect(() => resolveBanTarget(target as never, 64)).toThrow(RangeError);
   });
 
-  it('refuse a time that is none', () => {
+  it('refuses an invalid duration', () => {
     for (const time of ['soon', 0, -1, Number.NaN, Number.POSITIVE_INFINITY])
       expect(() => service().secure.ban({ address: '1.2.3.4' }, { for: time })).toThrow(RangeError);
   });

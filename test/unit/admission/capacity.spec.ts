@@ -28,7 +28,7 @@ describe('Capacity', () => {
   };
   const reasonOf = (outcome: Reservation | Refusal) => (outcome instanceof Reservation ? 'reserved' : outcome.reason);
 
-  it('gives 50 of 200 at once against a cap of 50, and exactly as many again as were given back', () => {
+  it('reserves 50 of 200 against a limit of 50, and later exactly as many as were released', () => {
     const { reserve, capacity } = setUp({ max: 50 });
     const outcomes = Array.from({ length: 200 }, (_, n) => reserve(`192.0.2.${n}`));
     const reserved = outcomes.filter((outcome) => outcome instanceof Reservation);
@@ -47,14 +47,14 @@ describe('Capacity', () => {
     ).toHaveLength(7);
   });
 
-  it('frees a slot once, however often it is released', () => {
+  it('releases a slot only once', () => {
     const { reserve, capacity, gateway, table } = setUp();
     const [first] = [reserve('192.0.2.1') as Reservation, reserve('192.0.2.1')];
     for (let i = 0; i < 3; i++) first.release();
     expect([capacity.used, gateway.used, entryOf(table, '192.0.2.1').connections]).toEqual([1, 1, 1]);
   });
 
-  it('caps an address with 429, an IPv6 prefix likewise, and a /48 at eight times as much', () => {
+  it('limits an address and an IPv6 prefix with 429, and a /48 to eight times as much', () => {
     const { reserve } = setUp({ maxPerIp: 2 });
     expect(
       ['192.0.2.1', '::ffff:192.0.2.1', '64:ff9b::192.0.2.1', '192.0.2.2'].map((ip) => reasonOf(reserve(ip))),
@@ -67,7 +67,7 @@ describe('Capacity', () => {
     expect(reasonOf(reserve('2001:db8:1::1'))).toBe('reserved');
   });
 
-  it("caps a gateway beside the application's total", () => {
+  it('limits a gateway in addition to the application', () => {
     const { reserve } = setUp({ max: 5 }, { max: 2, maxPerIp: 1 });
     const other = new GatewayCapacity();
     expect(['1.1.1.1', '1.1.1.1', '2.2.2.2', '3.3.3.3'].map((ip) => reasonOf(reserve(ip)))).toEqual([
@@ -84,20 +84,20 @@ describe('Capacity', () => {
     ]);
   });
 
-  it("caps a /48 at a gateway at eight times the gateway's own cap", () => {
+  it("limits a /48 at a gateway to eight times the gateway's limit per address", () => {
     const { reserve } = setUp({}, { maxPerIp: 1 });
     const reasons = Array.from({ length: 20 }, (_, n) => reasonOf(reserve(`2001:db8:0:${n}::1`)));
     expect(reasons.filter((reason) => reason === 'reserved')).toHaveLength(SITE_FACTOR);
   });
 
-  it('exempts a trusted proxy from the caps per address, not from the total', () => {
+  it('exempts a trusted proxy from the limits per address, not from the total', () => {
     const { capacity, gateway, table } = setUp({ max: 3, maxPerIp: 1 }, { maxPerIp: 1 });
     const proxy = entryOf(table, '10.0.0.1', true);
     const reasons = [1, 2, 3, 4].map(() => reasonOf(capacity.reserve(proxy, gateway) as Reservation | Refusal));
     expect(reasons).toEqual(['reserved', 'reserved', 'reserved', 'connections']);
   });
 
-  it('ends at nothing after any comings and goings, and never exceeds a cap', () => {
+  it('returns to zero after any sequence of reservations and releases, and never exceeds a limit', () => {
     const steps = fc.array(fc.tuple(fc.nat(12), fc.nat(1), fc.boolean(), fc.nat(50)), { maxLength: 200 });
     fc.assert(
       fc.property(steps, (all) => {
@@ -127,7 +127,7 @@ describe('Capacity', () => {
 describe('UserSlots', () => {
   const [a, b, c, d] = ['a', 'b', 'c', 'd'].map((name) => ({ name })) as [object, object, object, object];
 
-  it('refuses with 429 past the limit', () => {
+  it('refuses with 429 above the limit', () => {
     const users = new UserSlots<object>();
     const limit = { max: 2, onLimit: 'refuse' } as const;
     expect([users.take('u', a, limit), users.take('u', b, limit)]).toEqual([[], []]);
@@ -139,7 +139,7 @@ describe('UserSlots', () => {
     expect(users.of('u')).toEqual([b, d]);
   });
 
-  it('names the oldest to be closed, where that is what the limit says', () => {
+  it("returns the oldest connection to close with onUserLimit 'closeOldest'", () => {
     const users = new UserSlots<object>();
     const limit = { max: 2, onLimit: 'closeOldest' } as const;
     for (const each of [a, b]) users.take('u', each);
@@ -150,7 +150,7 @@ describe('UserSlots', () => {
     expect(users.take('u', a, { max: 0, onLimit: 'closeOldest' })).toMatchObject({ status: 429 });
   });
 
-  it('forgets users without connections, and counts without a limit', () => {
+  it('counts users without a limit, and forgets users without connections', () => {
     const users = new UserSlots<object>();
     for (const each of [a, b, c]) expect(users.take('__proto__', each)).toEqual([]);
     users.take('__proto__', a);
@@ -168,7 +168,7 @@ describe('PendingRegistry', () => {
     return { table, registry, enter };
   };
 
-  it('makes room at the cost of the address that has most, its oldest first', () => {
+  it('evicts the oldest pending handshake of the address that has most', () => {
     const { registry, enter } = setUp(5, 10);
     for (const n of [1, 2, 3, 4]) enter('6.6.6.6', `crowd ${n}`);
     expect(registry.victim(enter('1.1.1.1', 'good'))).toBeUndefined();
@@ -177,13 +177,13 @@ describe('PendingRegistry', () => {
     expect(registry.size).toBe(5);
   });
 
-  it('turns over the longest waiting when everybody has one', () => {
+  it('evicts the longest-waiting handshake when every address has one', () => {
     const { registry, enter } = setUp(3, 10);
     const victims = Array.from({ length: 6 }, (_, n) => registry.victim(enter(`192.0.2.${n}`, `${n}`)));
     expect(victims).toEqual([undefined, undefined, undefined, '0', '1', '2']);
   });
 
-  it('forgets a crowd that has left', () => {
+  it('forgets handshakes that have been removed', () => {
     const { registry, enter } = setUp(3, 10);
     for (const place of [1, 2, 3].map((n) => enter('6.6.6.6', `${n}`))) registry.remove(place);
     const victims = [1, 2, 3, 4].map((n) => registry.victim(enter(`192.0.2.${n}`, `${n}`)));
@@ -191,7 +191,7 @@ describe('PendingRegistry', () => {
     expect(registry.size).toBe(3);
   });
 
-  it('holds an address to its own limit at its own cost, a /48 to eight times that', () => {
+  it("evicts an address's own oldest at its limit, and a /48's at eight times that", () => {
     const { registry, enter } = setUp(100, 2);
     expect([1, 2, 3].map((n) => registry.victim(enter('6.6.6.6', `${n}`)))).toEqual([undefined, undefined, '1']);
     const site = Array.from({ length: 40 }, (_, n) => registry.victim(enter(`2001:db8:0:${n}::1`, `${n}`)));
@@ -199,7 +199,7 @@ describe('PendingRegistry', () => {
     expect(registry.size).toBe(2 + 2 * SITE_FACTOR);
   });
 
-  it('does not hold a trusted proxy to the limit of an address, and moves a place to the client behind it', () => {
+  it('exempts a trusted proxy from the limit per address, and moves a place to the client behind it', () => {
     const { registry, enter, table } = setUp(100, 1);
     const places = [1, 2, 3].map((n) => enter('10.0.0.1', `${n}`, true)) as [
       PendingPlace<string>,
@@ -219,7 +219,7 @@ describe('PendingRegistry', () => {
     expect(registry.size).toBe(2);
   });
 
-  it('agrees with a plain list under any comings and goings', () => {
+  it('agrees with an array under any sequence of additions and removals', () => {
     const step = fc.tuple(fc.nat(6), fc.constantFrom('enter', 'enter', 'enter', 'leave'), fc.nat(100));
     fc.assert(
       fc.property(fc.array(step, { maxLength: 200 }), (steps) => {

@@ -21,8 +21,8 @@ function make({ limit = 3, max = 100, removed = false } = {}) {
   return { clock, banned, failures, fail };
 }
 
-describe('failures at guards', () => {
-  it('ban an address with the last that it may have, and nobody else', () => {
+describe('FailureBans', () => {
+  it('bans an address at its last permitted failure, and no other address', () => {
     const { banned, fail } = make();
     fail('192.0.2.1', 2);
     fail('192.0.2.2', 2);
@@ -31,7 +31,7 @@ describe('failures at guards', () => {
     expect(banned).toEqual([[{ address: '192.0.2.1' }, 15 * 60_000]]);
   });
 
-  it('are forgiven with time', () => {
+  it('forgets failures over time', () => {
     const { banned, clock, fail } = make();
     for (let i = 0; i < 50; i++) {
       fail('192.0.2.1');
@@ -42,7 +42,7 @@ describe('failures at guards', () => {
     expect(banned).toHaveLength(1);
   });
 
-  it('ban for twice as long each time, up to a day, and from the beginning after a day without', () => {
+  it('doubles the ban time up to a day, and starts anew after a day without failures', () => {
     const { banned, clock, fail } = make();
     for (let i = 0; i < 9; i++) {
       fail('192.0.2.1', 3);
@@ -54,7 +54,7 @@ describe('failures at guards', () => {
     expect(banned.at(-1)![1]).toBe(HOUR / 4);
   });
 
-  it('ban the /48 around many prefixes after eight times as many', () => {
+  it('bans a /48 after eight times the failures of one prefix', () => {
     const { banned, fail } = make();
     for (let i = 0; i < 12; i++) fail(`2001:db8:1:${i.toString(16)}::1`, 2);
     expect(banned).toEqual([[{ cidr: '2001:db8:1:b::1/48' }, 15 * 60_000]]);
@@ -62,7 +62,7 @@ describe('failures at guards', () => {
     expect(banned.at(-1)![0]).toEqual({ address: '2001:db8:1:3::2' });
   });
 
-  it('are not those of peers without an address, and of nobody where the setting is removed', () => {
+  it('counts no peer without an address, and nothing when the setting is null', () => {
     const { banned, failures, fail } = make();
     for (let i = 0; i < 50; i++) {
       failures.failed(UNIX_PEER);
@@ -77,7 +77,7 @@ describe('failures at guards', () => {
     expect(banned).toHaveLength(1);
   });
 
-  it('are remembered of a bounded number of addresses, those that failed last', () => {
+  it('remembers a bounded number of addresses, the last that failed', () => {
     const { banned, clock, failures, fail } = make({ max: 10 });
     fail('192.0.2.1', 2);
     for (let i = 0; i < 500; i++) fail(`198.51.${i >> 8}.${i & 255}`);
@@ -86,7 +86,7 @@ describe('failures at guards', () => {
     expect(banned).toEqual([]);
     fail('192.0.2.1');
     expect(banned).toHaveLength(1);
-    // And nothing is kept of what says nothing any more.
+    // Entries that no longer matter are removed.
     clock.time += 48 * HOUR;
     fail('192.0.2.9');
     expect(failures.size).toBe(1);

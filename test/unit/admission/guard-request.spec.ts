@@ -9,7 +9,7 @@ import { attempt } from '../../../lib/testing/attempt.js';
 const made = (options: Parameters<typeof attempt>[0] = {}) =>
   requestOf(attempt(options)) as unknown as Record<string, unknown> & IncomingMessage;
 
-/** All that an object answers to, its prototypes up to `Object` included. */
+/** All property names of an object and its prototypes, without Object.prototype. */
 function namesOf(object: object): string[] {
   const names = new Set<string>();
   for (let holder = object; holder !== Object.prototype && holder !== null; holder = Object.getPrototypeOf(holder))
@@ -18,7 +18,7 @@ function namesOf(object: object): string[] {
   return [...names];
 }
 
-/** Fastify makes its request's class for each server: an instance shows it. */
+/** Fastify creates its request class per server, so an instance is needed. */
 async function fastifyRequest(): Promise<object> {
   const app = fastify();
   let seen: object | undefined;
@@ -31,7 +31,7 @@ async function fastifyRequest(): Promise<object> {
   return seen!;
 }
 
-/** What is the truth of an upgrade although it is nothing. */
+/** Properties that are correctly undefined or null before the upgrade. */
 const ABSENT = new Set([
   'body', // it has none
   'user', // nobody has said who it is
@@ -39,7 +39,7 @@ const ABSENT = new Set([
   'readableFlowing',
   'readableEncoding',
   'closed',
-  // Parts of Node's streams and events, which an empty stream has in this state.
+  // Parts of Node's streams and events that an empty stream has in this state.
   '_events',
   '_maxListeners',
   '_consumed',
@@ -50,14 +50,14 @@ const ABSENT = new Set([
   'joinDuplicateHeaders',
 ]);
 
-describe('the request that Nest’s own guards see', () => {
+describe('the request passed to Nest guards', () => {
   const expressRequest = (createRequire(import.meta.url)('express') as { request: object }).request;
 
   it.each([
     ['Express', async () => expressRequest],
     ['Fastify', fastifyRequest],
     ['Node', async () => new IncomingMessage(new Socket())],
-  ])('has all that %s’s has, or throws', async (_, like) => {
+  ])('has every property of %s’s request, or throws', async (_, like) => {
     const request = made();
     const silent: string[] = [];
     for (const name of namesOf(await like())) {
@@ -75,7 +75,7 @@ describe('the request that Nest’s own guards see', () => {
     expect(silent.filter((name) => !ABSENT.has(name))).toEqual([]);
   });
 
-  it('throws for whatever a middleware would have added', () => {
+  it('throws for any property that a middleware would have added', () => {
     const request = made();
     for (const name of ['session', 'signedCookies', 'csrfToken', 'tenant', 'files', 'cls', 'id', 'log', 'server'])
       expect(() => request[name]).toThrow(`request.${name} is not known before the upgrade`);
@@ -97,7 +97,7 @@ describe('the request that Nest’s own guards see', () => {
     await new Promise(setImmediate);
   });
 
-  it('says what the admission decided', () => {
+  it('reports what the admission decided', () => {
     const request = made({
       path: '/rooms?a=1&a=2&b=%20',
       ip: '203.0.113.7',
@@ -139,7 +139,7 @@ describe('the request that Nest’s own guards see', () => {
     expect(request['raw']).toBe(request);
   });
 
-  it('keeps what a guard writes, for the next one', () => {
+  it('keeps what a guard writes for the next guard', () => {
     const one = attempt();
     const request = requestOf(one) as unknown as Record<string, unknown>;
     request['user'] = { id: 7 };
@@ -150,8 +150,8 @@ describe('the request that Nest’s own guards see', () => {
   });
 });
 
-describe('the response that they see', () => {
-  it('can be read as far as it is one, and not be written', () => {
+describe('the response passed to Nest guards', () => {
+  it('can be read but not written', () => {
     const response = responseOf(attempt()) as unknown as Record<string, unknown>;
     expect(response).toBeInstanceOf(ServerResponse);
     expect([response['headersSent'], response['statusCode']]).toEqual([false, 200]);

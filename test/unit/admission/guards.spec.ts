@@ -46,7 +46,7 @@ const init: AttemptInit = {
 };
 const newAttempt = (change: Partial<AttemptInit> = {}) => new UpgradeAttempt({ ...init, ...change });
 
-/** A clock that a test turns: what is scheduled, and whether it was cancelled. */
+/** A fake clock: the scheduled callbacks, and whether they were cancelled. */
 function newContext() {
   const timers = new Set<() => void>();
   const schedule = jest.fn((expire: () => void, _timeout: number) => {
@@ -69,7 +69,7 @@ const answering = (answer: unknown) => runNow(() => answer);
 const tick = () => new Promise((resolve) => setImmediate(resolve));
 
 describe('UpgradeAttempt', () => {
-  it('shows what the contract names', () => {
+  it('has the documented properties', () => {
     const attempt = newAttempt();
     expect(attempt).toMatchObject({
       ip: '203.0.113.9',
@@ -97,7 +97,7 @@ describe('UpgradeAttempt', () => {
     expect(attempt.protocols).toEqual(['chat', 'json']);
   });
 
-  it('has a signal that fires once, also when it is read too late', () => {
+  it('has a signal that fires once, also when it is read late', () => {
     const attempt = newAttempt();
     const fired = jest.fn();
     attempt.signal.addEventListener('abort', fired);
@@ -111,8 +111,8 @@ describe('UpgradeAttempt', () => {
   });
 });
 
-describe('an answer', () => {
-  it('admits with true and allow(), refuses with false and refuse()', () => {
+describe("a guard's answer", () => {
+  it('admits with true and allow(), and refuses with false and refuse()', () => {
     expect(answering(true)).toMatchObject({ principal: undefined, expiresAt: Infinity, headers: [] });
     expect(answering(allow())).not.toHaveProperty('reason');
     expect(answering(false)).toMatchObject({ reason: 'guard', status: 403, text: 'Forbidden' });
@@ -137,7 +137,7 @@ describe('an answer', () => {
     ['nothing', undefined],
     ['null', null],
     ['a number', 1],
-    ['a text', 'yes'],
+    ['a string', 'yes'],
     ['an object', {}],
     ['a function', () => true],
     ['an array', [true]],
@@ -146,14 +146,14 @@ describe('an answer', () => {
     ['status 399', refuse(399)],
     ['status 600', refuse(600)],
     ['status 302 without Location', refuse(302)],
-    ['a broken status', refuse(400.5)],
+    ['a fractional status', refuse(400.5)],
     ['NaN', refuse(Number.NaN)],
-    ['a text that is none', { decision: 'refuse', status: 400, text: 7 }],
+    ['a refusal text that is not a string', { decision: 'refuse', status: 400, text: 7 }],
     ['CR LF in a header', refuse(401, 'x', { 'X-A': 'a\r\nSet-Cookie: evil=1' })],
     ['LF in a header', allow({ headers: { 'X-A': 'a\nb' } })],
     ['NUL in a header', allow({ headers: { 'X-A': 'a\0' } })],
     ['a header beyond Latin-1', allow({ headers: { 'X-A': '€' } })],
-    ['a name that is no token', allow({ headers: { 'X A': '1' } })],
+    ['a name that is not a token', allow({ headers: { 'X A': '1' } })],
     ['an empty name', allow({ headers: { '': '1' } })],
     ['Connection', allow({ headers: { connection: 'close' } })],
     ['Upgrade', allow({ headers: { Upgrade: 'h2c' } })],
@@ -162,14 +162,14 @@ describe('an answer', () => {
     ['Keep-Alive', refuse(400, 'x', { 'Keep-Alive': '1' })],
     ['Sec-WebSocket-Accept', allow({ headers: { 'SEC-WEBSOCKET-Accept': 'x' } })],
     ['Sec-WebSocket-Protocol', allow({ headers: { 'Sec-WebSocket-Protocol': 'chat' } })],
-    ['a header value that is no text', allow({ headers: { 'X-A': {} as string } })],
+    ['a header value that is not a string', allow({ headers: { 'X-A': {} as string } })],
     ['a subprotocol that was not offered', allow({ subprotocol: 'soap' })],
     ['an empty subprotocol', allow({ subprotocol: '' })],
     ['seconds as expiresAt', allow({ expiresAt: 1_900_000_000 })],
     ['zero as expiresAt', allow({ expiresAt: 0 })],
     ['NaN as expiresAt', allow({ expiresAt: Number.NaN })],
     ['an invalid Date', allow({ expiresAt: new Date('x') })],
-    ['a text as expiresAt', allow({ expiresAt: '2030-01-01' as unknown as Date })],
+    ['a string as expiresAt', allow({ expiresAt: '2030-01-01' as unknown as Date })],
     ['an empty user key', allow({ userKey: '' })],
     ['an object as user key', allow({ userKey: {} as string })],
     [
@@ -196,14 +196,14 @@ describe('an answer', () => {
     expect(JSON.stringify(outcome)).not.toContain('evil');
   });
 
-  it('is 401 when its session has ended already', () => {
+  it('is 401 when expiresAt has passed', () => {
     for (const expiresAt of [NOW, NOW - 1, new Date(NOW - 1), new Date(5)]) {
       expect(answering(allow({ expiresAt }))).toMatchObject({ reason: 'guard', status: 401 });
     }
     expect(answering(allow({ expiresAt: new Date(NOW + 1) }))).toMatchObject({ expiresAt: NOW + 1 });
   });
 
-  it('yields the key of its user', () => {
+  it('sets the user key', () => {
     expect(
       [
         'u',
@@ -228,7 +228,7 @@ describe('an answer', () => {
 });
 
 describe('runGuards', () => {
-  it('answers at once when all guards do, without a promise, a clock or a signal', () => {
+  it('decides synchronously when all guards do, without a promise, timer or signal', () => {
     const { context } = newContext();
     const attempt = newAttempt();
     const outcome = run([() => true, () => allow({ principal: 'a' }), () => true], attempt, context);
@@ -237,7 +237,7 @@ describe('runGuards', () => {
     expect(runNow()).toBe(runNow(() => true));
   });
 
-  it('hears the guards in order, lets later ones see the principal, and stops at the first refusal', () => {
+  it('runs guards in order, shows the principal to later ones, and stops at the first refusal', () => {
     const heard: unknown[] = [];
     const guards = [
       () => allow({ principal: { id: 1 } }),
@@ -249,7 +249,7 @@ describe('runGuards', () => {
     expect(heard).toEqual([{ id: 1 }]);
   });
 
-  it('merges what they say', () => {
+  it("merges the guards' answers", () => {
     const outcome = runNow(
       () =>
         allow({ principal: { id: 1 }, userKey: 'old', expiresAt: NOW + 500, headers: { A: '1' }, subprotocol: 'chat' }),
@@ -272,7 +272,7 @@ describe('runGuards', () => {
         () => allow({ userKey: 'k' }),
       ),
     ).toMatchObject({ principal: { id: 1 }, userKey: 'k' });
-    // A new principal without a key does not inherit that of another.
+    // A new principal without a key does not inherit the key of another principal.
     expect(
       runNow(
         () => allow({ principal: 'a' }),
@@ -281,21 +281,21 @@ describe('runGuards', () => {
     ).toMatchObject({ userKey: undefined });
   });
 
-  it('says nothing of what was thrown where the request carries more than can be looked through', () => {
+  it('hides the error message when the request carries more than can be searched', () => {
     const thrown = (cookie: string) =>
       refusalOfThrown(new Error(`no session canary-1`), { rawHeaders: ['Cookie', cookie], rawQuery: '' }).detail;
     expect(thrown('s=canary-1')).toMatch(/^Error: no session … at /);
     expect(thrown(`s=canary-1; ${'a=bcdefg; '.repeat(4000)}`)).toMatch(/^\(message not shown: [^)]*\) at /);
   });
 
-  it('says no query, also where that cannot be decoded', () => {
+  it('redacts the query even when it cannot be decoded', () => {
     const said = (rawQuery: string, words: string) =>
       refusalOfThrown(new Error(words), { rawHeaders: [], rawQuery }).detail;
     expect(said('token=canary%2D1', 'no session canary-1')).not.toContain('canary');
     expect(said('token=canary%ZZ', 'no session canary%ZZ, really')).toContain('no session …, really');
   });
 
-  it('turns a throw into 500, and takes from an HttpException nothing but its status', async () => {
+  it('answers 500 to a thrown error, and takes only the status of an HttpException', async () => {
     const exception = (status: unknown) =>
       Object.assign(new Error('secret'), { getStatus: () => status, getResponse: () => 'secret' });
     const fail = (error: unknown) =>
@@ -332,7 +332,7 @@ describe('runGuards', () => {
     ).toMatchObject({ status: 403 });
   });
 
-  it('waits for promises in order under one clock, and stops it', async () => {
+  it('awaits promises in order under one timeout, and cancels it afterwards', async () => {
     const { context, timers } = newContext();
     const order: string[] = [];
     const outcome = await run(
@@ -356,7 +356,7 @@ describe('runGuards', () => {
     expect(timers.size).toBe(0);
   });
 
-  it('is 503 when the time is up: the signal fires, later guards are not asked, a late answer changes nothing', async () => {
+  it('answers 503 at the timeout: the signal fires, later guards are not run, a late answer has no effect', async () => {
     const { context, expire, timers } = newContext();
     let answer!: (value: boolean) => void;
     let signal!: AbortSignal;
@@ -377,7 +377,7 @@ describe('runGuards', () => {
     expect(timers.size).toBe(0);
   });
 
-  it('is abandoned when the peer leaves, and a late rejection is caught', async () => {
+  it('is abandoned when the peer leaves, and catches a late rejection', async () => {
     const { context, timers } = newContext();
     const uncaught = jest.fn();
     process.on('unhandledRejection', uncaught);
@@ -394,7 +394,7 @@ describe('runGuards', () => {
     expect(await run([async () => true], attempt, context)).toBe(ABANDONED);
   });
 
-  it('bears thenables of any kind', async () => {
+  it('accepts thenables of any kind', async () => {
     const thenable = (descriptor: PropertyDescriptor) => () => Object.defineProperty({}, 'then', descriptor);
     const boo = () => {
       throw new Error('boo');
@@ -407,12 +407,12 @@ describe('runGuards', () => {
   });
 });
 
-describe('built-in guards, each alone', () => {
+describe('built-in guards', () => {
   const askAlone = (guard: AdmissionGuardFunction, change: Partial<AttemptInit> = {}) =>
     run([guard], newAttempt(change)) as GuardOutcome;
   const status = (outcome: GuardOutcome) => ('status' in outcome ? outcome.status : 101);
 
-  it('tlsGuard, hostGuard, originGuard, addressGuard', () => {
+  it('tlsGuard, hostGuard, originGuard and addressGuard decide as the stage does', () => {
     expect(status(askAlone(tlsGuard()))).toBe(101);
     expect(askAlone(tlsGuard(), { secure: undefined })).toMatchObject({
       reason: 'tls-required',
@@ -435,7 +435,7 @@ describe('built-in guards, each alone', () => {
     expect(() => originGuard(['x', 'y'])).toThrow(TypeError);
   });
 
-  it('rateGuard has buckets of its own', () => {
+  it('rateGuard has its own buckets', () => {
     let now = 0;
     const guard = rateGuard({ limit: 2, window: 1000 }, () => now);
     expect([1, 2, 3].map(() => status(askAlone(guard)))).toEqual([101, 101, 429]);
@@ -445,7 +445,7 @@ describe('built-in guards, each alone', () => {
     expect([1, 2].map(() => status(askAlone(guard)))).toEqual([101, 429]);
   });
 
-  it('capacityGuard hands over the reservation', () => {
+  it('capacityGuard passes its reservation on', () => {
     const capacity = new Capacity({ max: 1, maxPerIp: 1 });
     const held: Reservation[] = [];
     const guard = capacityGuard(capacity, new GatewayCapacity(), (reservation) => held.push(reservation));
@@ -457,7 +457,7 @@ describe('built-in guards, each alone', () => {
     expect(status(askAlone(guard))).toBe(500);
   });
 
-  it('are listed in the order in which they run', () => {
+  it('are listed in the order of their stages', () => {
     expect(BUILT_IN_GUARDS.map((guard) => guard.name)).toEqual([
       'rateGuard',
       'tlsGuard',
@@ -469,7 +469,7 @@ describe('built-in guards, each alone', () => {
     expect(BUILT_IN_GUARDS.map((guard) => guard.stage)).toEqual([2, 5, 5, 5, 5, 6]);
   });
 
-  it('share the form of an application guard', () => {
+  it('have the same form as an application guard', () => {
     class TokenGuard implements AdmissionGuard {
       admit(attempt: UpgradeAttempt<{ id: number }>): Admission {
         return attempt.query.get('token') === 'secret' ? allow({ principal: { id: 1 } }) : refuse(401, 'Unauthorized');
@@ -480,8 +480,8 @@ describe('built-in guards, each alone', () => {
   });
 });
 
-describe('a guard of Nest’s own', () => {
-  it('costs no promise where it answers at once', async () => {
+describe('a Nest guard', () => {
+  it('returns no promise when it answers synchronously', async () => {
     const answers = [true, Promise.resolve(true)].map((answer) => ({ canActivate: () => answer }));
     const { guards } = await new GuardResolver().resolve(answers, undefined as never, class {});
     const made = attempt();

@@ -8,7 +8,7 @@ import { addressList } from '../../../lib/net/address-list.js';
 import { runs } from '../../support/runs.js';
 
 const PROXY = parseAddress('127.0.0.1')!;
-const STRANGER = parseAddress('203.0.113.9')!;
+const UNTRUSTED = parseAddress('203.0.113.9')!;
 const trusted = addressList('loopback', '10.0.0.0/8');
 const X: ProxyRules = { trusted, header: 'x-forwarded' };
 const F: ProxyRules = { trusted, header: 'forwarded' };
@@ -40,11 +40,11 @@ describe('X-Forwarded-For', () => {
     ['fe80::1%eth0', 'fe80::1'],
     ['[fe80::1%25eth0]:1', 'fe80::1'],
     ['::ffff:198.51.100.1', '198.51.100.1'],
-    // What cannot be read ends the way at the last good hop: nothing left of it counts.
+    // An unreadable element ends the walk at the last readable hop; everything left of it is ignored.
     ['6.6.6.6, garbage', '127.0.0.1'],
     ['6.6.6.6, garbage, 10.0.0.1', '10.0.0.1'],
     ['6.6.6.6, unknown', '127.0.0.1'],
-    // Empty elements are none.
+    // Empty elements are skipped.
     ['6.6.6.6,', '6.6.6.6'],
     ['6.6.6.6, , 10.0.0.1', '6.6.6.6'],
     ['6.6.6.6,,\t,', '6.6.6.6'],
@@ -58,9 +58,9 @@ describe('X-Forwarded-For', () => {
     ['"198.51.100.1"', '127.0.0.1'],
     ['0306.0063.0144.1', '127.0.0.1'],
     ['6.6.6.6 198.51.100.1', '127.0.0.1'],
-  ])('%p is %s', (value, client) => expect(xff(value)).toBe(client));
+  ])('resolves %p to %s', (value, client) => expect(xff(value)).toBe(client));
 
-  it('reads several lines as one list, the last line last', () => {
+  it('joins several header lines into one list, in order', () => {
     expect(xff('6.6.6.6', '198.51.100.1')).toBe('198.51.100.1');
     expect(xff('6.6.6.6, 198.51.100.1', '10.0.0.1', '10.0.0.2')).toBe('198.51.100.1');
     expect(route(X, [['x-forwarded-FOR', '198.51.100.1']]).address.text).toBe('198.51.100.1');
@@ -73,7 +73,7 @@ describe('X-Forwarded-For', () => {
     expect(xff(Array.from({ length: 50 }, (_, n) => `6.6.6.${n}`).join(', '))).toBe('6.6.6.49');
   });
 
-  it('lets nothing that a client sends change what the proxy appends', () => {
+  it('ignores anything before the address that the proxy appended', () => {
     fc.assert(
       fc.property(fc.array(fc.string()), fc.ipV4(), (junk, client) => {
         fc.pre(!trusted.has(parseAddress(client)!));
@@ -83,7 +83,7 @@ describe('X-Forwarded-For', () => {
     );
   });
 
-  it('counts IPv6 clients by the configured prefix', () => {
+  it('keys IPv6 clients by the configured prefix', () => {
     const key = (ip: string) => route({ ...X, ipv6Prefix: 56 }, [['X-Forwarded-For', ip]]).address.key;
     expect(key('2001:db8:0:1201::1')).toBe(key('2001:db8:0:12ff::1'));
   });
@@ -107,14 +107,14 @@ describe('Forwarded (RFC 7239)', () => {
     ['for=6.6.6.6, for=', '127.0.0.1'],
     ['for = 198.51.100.1', '127.0.0.1'],
     ['198.51.100.1', '127.0.0.1'],
-    // A quote that a client left open, or an odd backslash, must not swallow what the proxy appended.
+    // An open quote or odd backslash of a client must not swallow what the proxy appended.
     ['for="6.6.6.6, for=198.51.100.1', '198.51.100.1'],
     ['for="6.6.6.6\\, for="198.51.100.1"', '198.51.100.1'],
     ['for="6.6.6.6, for=10.0.0.1', '10.0.0.1'],
     ['x="\\", for=198.51.100.1', '198.51.100.1'],
-  ])('%p is %s', (value, client) => expect(forwarded(value)).toBe(client));
+  ])('resolves %p to %s', (value, client) => expect(forwarded(value)).toBe(client));
 
-  it('lets nothing that a client sends change what the proxy appends', () => {
+  it('ignores anything before the element that the proxy appended', () => {
     const piece = fc.constantFrom('"', '\\', ',', ';', '=', 'for', 'for=6.6.6.6', ' ', 'x', '"6.6.6.6"');
     fc.assert(
       fc.property(fc.array(piece), fc.ipV4(), (junk, client) => {
@@ -127,7 +127,7 @@ describe('Forwarded (RFC 7239)', () => {
     );
   });
 
-  it('reads an element in one pass, however odd', () => {
+  it('parses an element in one pass, however malformed', () => {
     expect(parseForwardedElement(`for="${'\\'.repeat(8000)}`)).toBeUndefined();
     expect(parseForwardedElement('a=1;b="2;3" ; FOR=x;proto=y')).toEqual({ for: 'x', proto: 'y' });
     expect(parseForwardedElement('__proto__=1;constructor=2')).toEqual({ for: undefined, proto: undefined });
@@ -148,7 +148,7 @@ describe('routeOf', () => {
     expect(route(X, [['X-Forwarded-For', value]]).isExempt).toBe(isExempt);
   });
 
-  it('exempts no proxy for whom an element of Forwarded cannot be read', () => {
+  it('does not exempt a proxy when an element of Forwarded is unreadable', () => {
     for (const value of ['for=unknown', 'for=_hidden', 'for=x;for=y', 'proto=https'])
       expect(route(F, [['Forwarded', value]])).toMatchObject({ address: PROXY, isExempt: false });
     expect(route(F, [['Forwarded', ', ']]).isExempt).toBe(true);
@@ -156,11 +156,11 @@ describe('routeOf', () => {
 
   const client = ['X-Forwarded-For', '198.51.100.1'] as [string, string];
 
-  it('ignores what a stranger sends, and says that it came', () => {
-    const result = route(X, [client, ['X-Forwarded-Proto', 'https']], STRANGER);
-    expect(result).toEqual({ address: STRANGER, secure: false, viaProxy: false, isExempt: false, strayHeaders: true });
-    expect(route(X, [['FORWARDED', 'for=1.1.1.1']], STRANGER).strayHeaders).toBe(true);
-    expect(route(X, [['X-Forwarded-Proto', 'https']], STRANGER).strayHeaders).toBe(true);
+  it('ignores the forwarding headers of an untrusted peer, and reports that it sent some', () => {
+    const result = route(X, [client, ['X-Forwarded-Proto', 'https']], UNTRUSTED);
+    expect(result).toEqual({ address: UNTRUSTED, secure: false, viaProxy: false, isExempt: false, strayHeaders: true });
+    expect(route(X, [['FORWARDED', 'for=1.1.1.1']], UNTRUSTED).strayHeaders).toBe(true);
+    expect(route(X, [['X-Forwarded-Proto', 'https']], UNTRUSTED).strayHeaders).toBe(true);
     expect(
       route(
         X,
@@ -169,13 +169,13 @@ describe('routeOf', () => {
           ['User-Agent', 'forwarded'],
           ['Keepalive', ''],
         ],
-        STRANGER,
+        UNTRUSTED,
       ).strayHeaders,
     ).toBe(false);
     expect(route(X, [client]).strayHeaders).toBe(false);
   });
 
-  it('gives an address that does not keep the header in memory that named it', () => {
+  it('returns an address that does not keep the header in memory', () => {
     setFlagsFromString('--expose-gc');
     const collect = runInNewContext('gc') as () => void;
     const held = (): number => {
@@ -190,7 +190,7 @@ describe('routeOf', () => {
     expect(kept[99]!.text).toBe('198.51.100.199');
   });
 
-  it('ignores the other family', () => {
+  it('ignores the header that is not configured', () => {
     expect(route(X, [['Forwarded', 'for=198.51.100.1;proto=https']])).toMatchObject({
       address: PROXY,
       secure: undefined,
@@ -214,11 +214,11 @@ describe('routeOf', () => {
     ['ftp', undefined],
     ['https,', true],
     ['', undefined],
-  ])('takes the scheme of the nearest proxy: X-Forwarded-Proto %p', (proto, secure) => {
+  ])('takes the scheme of the nearest proxy from X-Forwarded-Proto: %p', (proto, secure) => {
     expect(route(X, [client, ['X-Forwarded-Proto', proto]]).secure).toBe(secure);
   });
 
-  it('takes the scheme of the nearest proxy: Forwarded', () => {
+  it('takes the scheme of the nearest proxy from Forwarded', () => {
     expect(route(F, [['Forwarded', 'for=198.51.100.1;proto=https']]).secure).toBe(true);
     expect(route(F, [['Forwarded', 'for=1.1.1.1;proto=https, for=10.0.0.1;proto=http']]).secure).toBe(false);
     expect(route(F, [['Forwarded', 'for=1.1.1.1;proto=https, for=10.0.0.1']]).secure).toBeUndefined();
@@ -230,8 +230,8 @@ describe('routeOf', () => {
     ).toBe(false);
   });
 
-  it('knows the scheme of a direct peer, and of a proxy that speaks TLS and says nothing else', () => {
-    expect(route(X, [], STRANGER, true).secure).toBe(true);
+  it('knows the scheme of a direct peer, and of a proxy that connects with TLS and reports no scheme', () => {
+    expect(route(X, [], UNTRUSTED, true).secure).toBe(true);
     expect(route(X, [], PROXY, true).secure).toBe(true);
     expect(route(X, [['X-Forwarded-Proto', 'http']], PROXY, true).secure).toBe(false);
     expect(route(X, [], PROXY, false).secure).toBeUndefined();

@@ -29,8 +29,8 @@ const NONE = { problems: [], warnings: [] };
 const text = (...parts: string[]): unknown =>
   expect.stringMatching(new RegExp(parts.map((part) => part.replace(/[.()*]/g, '\\$&')).join('.*')));
 
-describe('settings that cannot work together', () => {
-  it('are none of the defaults', () => {
+describe('conflicting settings', () => {
+  it('are not reported for the defaults', () => {
     expect(findings({})).toEqual(NONE);
     expect(findings({}, [])).toEqual(NONE);
     expect(findings({ compression: { mode: 'dedicated' } }, [{ port: 8443 }])).toEqual(NONE);
@@ -56,16 +56,16 @@ describe('settings that cannot work together', () => {
       ],
     ],
     [
-      'a message above the budget',
+      'a message above the memory budget',
       { messages: { maxSize: '2mb' }, buffers: { budget: '1mb', maxPerIp: '8mb' } },
       ['messages.maxSize', 'above buffers.budget'],
     ],
     [
-      'TLS required where there is none',
+      'TLS required where no port has TLS',
       { proxy: { requireTls: true } },
       ['proxy.requireTls (WEBSOCKETS_REQUIRE_TLS) is true', 'gateway / has neither TLS nor a trusted proxy', '403'],
     ],
-  ])('%s is told, and does not stop the start', (_, options, parts) => {
+  ])('%s is a warning and does not stop the start', (_, options, parts) => {
     const { problems, warnings } = findings(options);
     expect(problems).toEqual([]);
     expect(warnings).toContainEqual(text(...parts));
@@ -73,22 +73,22 @@ describe('settings that cannot work together', () => {
 
   it.each<[string, SecureWsOptions, GatewayAt[]?, boolean?]>([
     [
-      'an allowed address that is not denied',
+      'an allowed address outside the denied networks',
       { connections: { allowedIps: '10.0.0.0/8, 11.0.0.1', deniedIps: '10.0.0.0/8' } },
     ],
     ['a denied part of an allowed network', { connections: { allowedIps: '10.0.0.0/8', deniedIps: '10.0.0.0/16' } }],
-    ['required TLS behind a proxy', { proxy: { requireTls: true, trusted: '10.0.0.0/8' } }],
-    ['required TLS over HTTPS', { proxy: { requireTls: true } }, [{}], true],
+    ['TLS required behind a trusted proxy', { proxy: { requireTls: true, trusted: '10.0.0.0/8' } }],
+    ['TLS required on an HTTPS server', { proxy: { requireTls: true } }, [{}], true],
     [
-      'required TLS on a dedicated port with TLS',
+      'TLS required on a dedicated port with TLS',
       { proxy: { requireTls: true } },
       [{ port: 8443, options: { tls: { certFile: 'a', keyFile: 'b' } } }],
     ],
-  ])('%s is fine', (...[, options, gateways, https]) => {
+  ])('%s is not reported', (...[, options, gateways, https]) => {
     expect(findings(options, gateways, https)).toEqual(NONE);
   });
 
-  it('a gateway is told what it adds, and not again what the application was told', () => {
+  it('a gateway reports only its own conflicts, not those of the application again', () => {
     const big = { options: { path: '/big', messages: { maxSize: '40mb' } } };
     expect(findings({}, [big, {}])).toEqual({
       problems: [],
@@ -102,7 +102,7 @@ describe('settings that cannot work together', () => {
     expect(warnings.filter((each) => each.includes('never be received'))).toHaveLength(1);
   });
 
-  it('plaintext of one port of several is named', () => {
+  it('proxy.requireTls names the one port of several that serves plaintext', () => {
     const tls = { certFile: 'a', keyFile: 'b' };
     expect(
       findings({ proxy: { requireTls: true } }, [{ port: 8443, options: { tls } }, { port: 8080 }]).warnings,
@@ -110,10 +110,10 @@ describe('settings that cannot work together', () => {
   });
 });
 
-describe('settings that are wasted beside others', () => {
+describe('settings without effect beside others', () => {
   it.each<[string, SecureWsOptions, string[]]>([
     [
-      'a message above half of the share',
+      'a message above half of the share of an address',
       { messages: { maxSize: '20mb', byteRate: '64mb/4s', byteRatePerIp: '64mb/4s' } },
       [
         'messages.maxSize (WEBSOCKETS_MAX_SIZE) is 20mb, more than half of buffers.maxPerIp (WEBSOCKETS_BUFFERS_PER_IP), which is 32mb',
@@ -121,7 +121,7 @@ describe('settings that are wasted beside others', () => {
       ],
     ],
     [
-      'many values of a message',
+      'maxNodes too large for the share of an address',
       { messages: { maxNodes: 500_000 } },
       ['messages.maxSize', 'messages.maxNodes (WEBSOCKETS_MAX_NODES) is 500000', 'buffers.maxPerIp', '1013'],
     ],
@@ -199,7 +199,7 @@ describe('settings that are wasted beside others', () => {
       ['keepalive.pingInterval', 'above keepalive.maxLifetime'],
     ],
     [
-      'dedicated contexts without room',
+      'dedicated contexts without memory left for them',
       { compression: { mode: 'dedicated', budget: '64kb' } },
       ['compression.mode', 'compression.budget', 'one context needs more memory'],
     ],
@@ -214,11 +214,11 @@ describe('settings that are wasted beside others', () => {
       ['client.backoffMinDelay', 'above client.backoffMaxDelay'],
     ],
     [
-      'everybody trusted',
+      'every address trusted as a proxy',
       { proxy: { trusted: '10.0.0.0/8, 0.0.0.0/0' } },
       ['proxy.trusted (WEBSOCKETS_TRUSTED_PROXIES) contains 0.0.0.0/0'],
     ],
-    ['everybody trusted over IPv6', { proxy: { trusted: '::/0' } }, ['proxy.trusted', 'contains ::/0']],
+    ['every IPv6 address trusted as a proxy', { proxy: { trusted: '::/0' } }, ['proxy.trusted', 'contains ::/0']],
     [
       'TLS files that no port uses',
       { tls: { certFile: 'server.pem' } },
@@ -226,27 +226,27 @@ describe('settings that are wasted beside others', () => {
     ],
     ['a host that no port uses', { listen: { host: '::1' } }, ['listen.host (WEBSOCKETS_HOST) has no effect']],
     [
-      'a header of nobody',
+      'proxy.header without a trusted proxy',
       { proxy: { header: 'forwarded' } },
       ['proxy.header (WEBSOCKETS_PROXY_HEADER) has no effect: proxy.trusted'],
     ],
     [
-      'a way out of a limit that is not set',
+      'onUserLimit without maxPerUser',
       { connections: { onUserLimit: 'closeOldest' } },
       ['connections.onUserLimit', 'connections.maxPerUser', 'not set'],
     ],
     [
-      'pongs without pings',
+      'pingTimeout without pingInterval',
       { keepalive: { pingInterval: null, pingTimeout: '5s' } },
       ['keepalive.pingTimeout', 'no effect'],
     ],
     [
-      'a level of no compression',
+      'a compression level with compression off',
       { compression: { mode: 'off', level: 9 } },
       ['compression.level', 'no effect', 'off'],
     ],
     [
-      'a budget of no contexts',
+      'a budget for contexts outside dedicated mode',
       { compression: { budget: '1mb' } },
       ['compression.budget', 'no effect', "is not 'dedicated' anywhere"],
     ],
@@ -256,32 +256,32 @@ describe('settings that are wasted beside others', () => {
 
   it.each<[string, SecureWsOptions, GatewayAt[]]>([
     [
-      'TLS files of a dedicated port',
+      'TLS files used by a dedicated port',
       { tls: { certFile: 'a', keyFile: 'b' }, listen: { host: '::1' } },
       [{ port: 8443 }],
     ],
     ['TLS files in an application without gateways', { tls: { certFile: 'a', keyFile: 'b' } }, []],
     [
-      'a way out of a gateway’s own limit',
+      'onUserLimit with maxPerUser of a gateway',
       { connections: { onUserLimit: 'closeOldest' } },
       [{ options: { connections: { maxPerUser: 2 } } }],
     ],
     [
-      'a budget of a gateway’s contexts',
+      'a budget for the dedicated contexts of a gateway',
       { compression: { budget: '1mb' } },
       [{ options: { compression: { mode: 'dedicated' } } }],
     ],
     [
-      'a level that one gateway does not use',
+      'a compression level that only some gateways use',
       { compression: { level: 9 } },
       [{}, { options: { path: '/2', compression: { mode: 'off' } } }],
     ],
     ['an equal pair', { connections: { max: 100, maxPending: 100 }, buffers: { budget: '32mb' } }, [{}]],
-  ])('%s is fine', (_, options, gateways) => {
+  ])('%s is not reported', (_, options, gateways) => {
     expect(findings(options, gateways)).toEqual(NONE);
   });
 
-  it('what a gateway caps above the application', () => {
+  it('a gateway limit above the limit of the application is a warning', () => {
     const options = { path: '/x', connections: { max: 20_000, maxPerIp: 10 } };
     expect(findings({}, [{ options }]).warnings).toEqual([
       text(

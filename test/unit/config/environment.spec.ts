@@ -10,7 +10,7 @@ import { nearVariable } from '../../../lib/config/near-names.js';
 import { readSettings } from '../../../lib/config/resolve.js';
 import { VARIABLES } from '../../../lib/config/rows.js';
 
-describe('a name that is nearly a variable', () => {
+describe('nearVariable', () => {
   it.each([
     ['WEBSOCKETS_MAX_CONECTIONS', 'WEBSOCKETS_MAX_CONNECTIONS'],
     ['WEBSOCKET_MAX_SIZE', 'WEBSOCKETS_MAX_SIZE'],
@@ -34,14 +34,14 @@ describe('a name that is nearly a variable', () => {
     ['WEBSOCKETS_MAX_SIEZ', 'WEBSOCKETS_MAX_SIZE'],
     ['WEBSOCKETS_HSOT', 'WEBSOCKETS_HOST'],
     ['WEBSOCKET_SERVER', 'WEBSOCKETS_SERVER'],
-  ])('%s means %s', (name, variable) => {
+  ])('%s suggests %s', (name, variable) => {
     expect(nearVariable(name)).toBe(variable);
   });
 
-  it('is found for every variable with a letter dropped, swapped or doubled, and in lower case', () => {
+  it('finds every variable with a letter dropped, swapped or doubled, and in lower case', () => {
     for (const variable of VARIABLES) {
       const end = variable.length - 2;
-      // One letter away from two of ours, either is right.
+      // A name one letter away from two variables may suggest either.
       for (const name of [
         variable.toLowerCase(),
         variable.replaceAll('_', '-'),
@@ -70,18 +70,18 @@ describe('a name that is nearly a variable', () => {
     'SOCKETS_MAX_SIZE',
     '',
     `WEBSOCKETS_${'X'.repeat(10_000)}`,
-  ])('%.40s is none', (name) => {
+  ])('%.40s suggests no variable', (name) => {
     expect(nearVariable(name)).toBeUndefined();
   });
 
-  it('costs little beside a large environment', () => {
+  it('takes less than 500 ms of CPU beside 2000 unrelated variables', () => {
     const names = Array.from({ length: 2000 }, (_, index) => `SERVICE_${index}_PORT_8080_TCP_ADDR`);
     const begun = process.cpuUsage();
     readSettings({}, { get: () => undefined, names });
     expect(process.cpuUsage(begun).user / 1000).toBeLessThan(500);
   });
 
-  it('is shown escaped and short', () => {
+  it('escapes and truncates the name in its warning', () => {
     const { warnings } = readSettings({}, { get: () => undefined, names: [`WEBSOCKETS_\n\x1b[2J${'x'.repeat(1000)}`] });
     expect(warnings).toHaveLength(1);
     expect(warnings[0]).not.toMatch(/[\x00-\x1f]/);
@@ -89,7 +89,7 @@ describe('a name that is nearly a variable', () => {
   });
 });
 
-describe('variables that ConfigService does not give', () => {
+describe('WEBSOCKETS_ variables that ConfigService does not return', () => {
   let folder: string;
   let before: NodeJS.ProcessEnv;
   beforeEach(() => {
@@ -101,7 +101,7 @@ describe('variables that ConfigService does not give', () => {
     for (const name of Object.keys(process.env)) if (!(name in before)) delete process.env[name];
   });
 
-  /** What an application's ConfigModule makes of files and environment. */
+  /** Settings, problems and warnings of an application whose ConfigModule reads these files and this environment. */
   async function reading(options: ConfigModuleOptions, files: Record<string, string>, environment: object = {}) {
     for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
     Object.assign(process.env, environment);
@@ -115,7 +115,7 @@ describe('variables that ConfigService does not give', () => {
   }
 
   const RESTRICTING = 'WEBSOCKETS_ALLOWED_IPS=10.0.0.0/8\nWEBSOCKETS_SERVER=x\n';
-  const named = {
+  const reported = {
     problems: [expect.stringMatching(/^WEBSOCKETS_ALLOWED_IPS \(connections\.allowedIps\): set in \.env, /)],
     warnings: [expect.stringMatching(/^WEBSOCKETS_SERVER \(serverHeader\): set in \.env, /)],
   };
@@ -124,20 +124,20 @@ describe('variables that ConfigService does not give', () => {
     '~standard': { version: 1, vendor: 'test', validate: (value: unknown) => ({ value: keepsPort(value as never) }) },
   } as never;
 
-  it('are named where `validate` drops them, as an error where they restrict', async () => {
-    expect(await reading({ validate: keepsPort }, { '.env': RESTRICTING })).toMatchObject(named);
+  it('are a warning when `validate` drops them, an error when they restrict access', async () => {
+    expect(await reading({ validate: keepsPort }, { '.env': RESTRICTING })).toMatchObject(reported);
   });
 
-  it('are named where the file is ignored, or another is read', async () => {
-    expect(await reading({ ignoreEnvFile: true }, { '.env': RESTRICTING })).toMatchObject(named);
+  it('are reported when `ignoreEnvFile` is set or another file is read', async () => {
+    expect(await reading({ ignoreEnvFile: true }, { '.env': RESTRICTING })).toMatchObject(reported);
     const files = { '.env': RESTRICTING, 'other.env': 'WEBSOCKETS_SERVER=y' };
     expect(await reading({ envFilePath: 'other.env' }, files)).toMatchObject({
-      problems: named.problems,
+      problems: reported.problems,
       warnings: [],
     });
   });
 
-  it('are named where the process has them and is not asked', async () => {
+  it('are an error when only the process environment holds them and `skipProcessEnv` is set', async () => {
     const { problems } = await reading({ skipProcessEnv: true }, {}, { WEBSOCKETS_MAX_CONNECTIONS: '5' });
     expect(problems).toEqual([
       expect.stringContaining("WEBSOCKETS_MAX_CONNECTIONS (connections.max): set in the process's environment"),
@@ -145,9 +145,9 @@ describe('variables that ConfigService does not give', () => {
   });
 
   it.each<[string, ConfigModuleOptions, Record<string, string>]>([
-    ['nothing special', {}, { '.env': RESTRICTING }],
+    ['the defaults', {}, { '.env': RESTRICTING }],
     [
-      'a validationSchema that drops them, which Nest merges back',
+      'a validationSchema that drops them, because Nest merges them back',
       { validationSchema: schema },
       { '.env': RESTRICTING },
     ],
@@ -163,7 +163,7 @@ describe('variables that ConfigService does not give', () => {
       { validate: () => ({ WEBSOCKETS_ALLOWED_IPS: ['10.0.0.0/8'] }) },
       { '.env': 'WEBSOCKETS_ALLOWED_IPS=10.0.0.0/8' },
     ],
-  ])('are not lost: %s', async (_, options, files) => {
+  ])('are read with %s', async (_, options, files) => {
     expect(await reading(options, files)).toMatchObject({
       problems: [],
       warnings: [],
@@ -171,7 +171,7 @@ describe('variables that ConfigService does not give', () => {
     });
   });
 
-  it('empty ones are nobody’s loss; near names are found in files and in `load`', async () => {
+  it('are not reported when empty; near names are found in files and in `load`', async () => {
     expect(
       await reading({ ignoreEnvFile: true }, { '.env': 'WEBSOCKETS_ALLOWED_IPS=\nWEBSOCKETS_SERVER= \n' }),
     ).toMatchObject({
@@ -188,7 +188,7 @@ describe('variables that ConfigService does not give', () => {
     ]);
   });
 
-  it('a service of another shape is asked for its values only', () => {
+  it('are read by name from a ConfigService without internals', () => {
     const config = { get: () => undefined } as unknown as ConfigService;
     Object.assign(process.env, { WEBSOCKETS_MAX_QUEUE: '5' });
     expect(readSettings({}, environmentOf(config, folder)).problems).toEqual([
@@ -196,7 +196,7 @@ describe('variables that ConfigService does not give', () => {
     ]);
   });
 
-  it('without a ConfigModule near names in `.env` are found too', () => {
+  it('near names in `.env` are reported without a ConfigModule', () => {
     writeFileSync(join(folder, '.env'), 'WEBSOCKETS_ALOWED_IPS=::1');
     expect(readSettings({}, defaultEnvironment(folder)).problems).toEqual([
       expect.stringContaining('WEBSOCKETS_ALOWED_IPS'),

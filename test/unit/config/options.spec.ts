@@ -11,13 +11,13 @@ import { envExample, optionSchema } from '../../support/option-files.js';
 
 type IsRow = { readonly row: true };
 type Input<R> = R extends { readonly input?: infer I } ? Exclude<I, undefined> : never;
-/** What the table itself says may be written. */
+/** The input types that the option table declares. */
 type InputOf<T> = {
   readonly [K in keyof T]?: T[K] extends IsRow ? Input<T[K]> : { readonly [L in keyof T[K]]?: Input<T[K][L]> };
 };
 type Same<A, B> = [A, B] extends [B, A] ? true : never;
 
-// The compiler holds the written interfaces to the types of the table.
+// Compared by the compiler (`npm run types`): the written interfaces equal the types of the option table.
 const isSame: Same<Required<SecureWsOptions>, Required<InputOf<typeof TABLE>>> = true;
 const isSameForeign: Same<ForeignUpgrades['connections'], SecureGatewayOptions['connections']> = true;
 const shared: SecureGatewayOptions = { path: '/', connections: { max: 1 }, messages: { maxSize: '1kb' } };
@@ -26,13 +26,10 @@ const dedicated: SecurePortOptions = { ...shared, tls: null, listen: { host: '::
 const wrong: SecureGatewayOptions = { tls: {} };
 // @ts-expect-error the application has one list of trusted proxies
 const wrongToo: SecurePortOptions = { proxy: { trusted: [] } };
+void [isSame, isSameForeign, shared, dedicated, wrong, wrongToo];
 
-describe('the option interfaces', () => {
-  it('are those of the table', () => {
-    expect([isSame, isSameForeign, shared, dedicated, wrong, wrongToo]).toHaveLength(6);
-  });
-
-  it('tell an editor of each option what it does, its default, unit, variable and scope', () => {
+describe('option interfaces', () => {
+  it("document each option's purpose, default, unit, variable and scope for an editor's hover", () => {
     const name = 'hover.ts';
     const text = `import type { SecureWsOptions, SecurePortOptions } from './lib/index.js';
 export const options: SecureWsOptions = {};
@@ -67,17 +64,17 @@ export const port: SecurePortOptions = {};\n`;
 });
 
 describe('.env.example', () => {
-  it('names every variable once, and sets none', () => {
+  it('names every variable once and sets none', () => {
     const names = [...envExample().matchAll(/^#(WEBSOCKETS_\w+)=/gm)].map(([, name]) => name);
     expect(names).toEqual(ROWS.flatMap(({ row }) => row.variable ?? []));
     expect(parseEnv(envExample())).toEqual({});
   });
 
-  it('changes nothing when its lines hold as they are', () => {
+  it('keeps the defaults when every line is uncommented', () => {
     const variables = parseEnv(envExample().replace(/^#(?=WEBSOCKETS_)/gm, ''));
     const { settings } = resolveSettings({}, { get: (name) => variables[name], names: Object.keys(variables) });
     const defaults = resolveSettings({}, { get: () => undefined, names: [] }).settings;
-    // Written out, the two identification headers are empty, which removes them.
+    // Empty values remove the two identification headers.
     expect(settings).toEqual({
       ...defaults,
       serverHeader: null,
@@ -100,7 +97,7 @@ describe('the JSON schema', () => {
     additionalProperties?: boolean;
   }
 
-  /** The few words of the schema that it uses. */
+  /** A validator for the few keywords that the schema uses. */
   function accepts(rule: Schema, value: unknown): boolean {
     if (rule.anyOf !== undefined) return rule.anyOf.some((each) => accepts(each, value));
     if (rule.enum !== undefined) return rule.enum.includes(value);
@@ -125,7 +122,7 @@ describe('the JSON schema', () => {
     );
   }
 
-  it('accepts the file in docs/options.md, as `forRoot()` does, and finds a misspelt option', () => {
+  it('accepts the file in docs/options.md, as `forRoot()` does, and rejects a misspelt option', () => {
     const [block = ''] = codeBlocks('docs/options.md', 'json');
     const file = JSON.parse(block) as { $schema: string; connections: object };
     const none = { get: () => undefined, names: [] };
@@ -139,7 +136,7 @@ describe('the JSON schema', () => {
   });
 
   it.each(ROWS.filter(({ row }) => row.schema !== undefined).map((entry) => [entry.path, entry] as const))(
-    '%s takes what the table takes',
+    '%s accepts what the option table accepts',
     (_, { group, key, row }) => {
       const rule = (group === undefined ? schema : schema.properties![group]!).properties![key]!;
       for (const value of [row.default, row.removable ? null : undefined, '64KB', '90 s', '1mb', 3, 0, -1, true, 'x,y'])

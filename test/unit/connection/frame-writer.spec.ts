@@ -122,7 +122,7 @@ class Model {
     const role = this.bare.connection.context.role === 'server' ? 'client' : 'server';
     const parser = parserOf(recorder, { role, limits: { maxSize: 1e7, maxFragments: 1e6 } });
     for (const chunk of this.bare.socket.taken) parser.push(chunk);
-    const whole = recorder.said.filter(([kind]) => kind !== 'fragment');
+    const whole = recorder.events.filter(([kind]) => kind !== 'fragment');
     return whole.map(([kind, data]) => `${kind} ${kind === 'binary' ? Buffer.from(data as string, 'hex') : data}`);
   }
 

@@ -5,14 +5,14 @@ import { Rooms } from '../../../lib/dispatch/rooms.js';
 
 const PEERS = 1200;
 
-/** Peers that note what they are sent. */
+/** Peers that record what they are sent. */
 function crowd() {
   const got: number[] = Array.from({ length: PEERS }, () => 0);
   const peers = got.map((_, at) => ({
     sendShared({ payload }: { readonly payload: Buffer }) {
       // {"event":"n","data":…}
       const data = Number(payload.toString('latin1', 20, payload.length - 1));
-      if (data !== got[at]! + 1) throw new Error(`${data} came behind ${got[at]}`);
+      if (data !== got[at]! + 1) throw new Error(`${data} was sent after ${got[at]}`);
       got[at] = data;
     },
   }));
@@ -29,8 +29,8 @@ function crowd() {
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 const sum = (numbers: readonly number[]) => numbers.reduce((total, each) => total + each, 0);
 
-describe('broadcasts to many', () => {
-  it('yield to the event loop, and keep their order', async () => {
+describe('SecureWsBroadcaster.emit', () => {
+  it('yields to the event loop, and keeps the order', async () => {
     const { got, broadcaster } = crowd();
     for (let at = 1; at <= 3; at++) broadcaster.emit('n', at);
     expect(sum(got)).toBe(500);
@@ -38,14 +38,14 @@ describe('broadcasts to many', () => {
     expect(got).toEqual(Array.from({ length: PEERS }, () => 3));
   });
 
-  it('do not pile up: past some megabytes whoever broadcasts waits for them', async () => {
+  it('writes synchronously once some megabytes wait, so that broadcasts do not accumulate', async () => {
     const { got, broadcaster } = crowd();
     const COUNT = 700;
     for (let at = 1; at <= COUNT; at++) broadcaster.emit('n', at);
     const mayWait = (4 * 1024 * 1024) / (PEERS * 8);
     expect(Math.min(...got)).toBeGreaterThan(COUNT - mayWait - 1);
     expect(Math.min(...got)).toBeLessThan(COUNT);
-    // What waits is sent in turns to come: they must not outlive this test.
+    // The rest is sent in later turns, which must end before the test does.
     while (got.at(-1) !== COUNT) await turn();
     await turn();
   });

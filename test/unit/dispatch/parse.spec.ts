@@ -7,7 +7,7 @@ import { runs } from '../../support/runs.js';
 const MANY = 1_000_000;
 const count = (text: string, max = MANY) => measureStructure(Buffer.from(text), max);
 const isRefused = (text: string) => count(text) === REFUSED;
-/** The values and keys of what `JSON.parse` gives. */
+/** The number of values and keys in a result of `JSON.parse`. */
 const nodesOf = (value: unknown): number =>
   typeof value !== 'object' || value === null
     ? 1
@@ -36,7 +36,7 @@ describe('parseMessage', () => {
     );
   });
 
-  it('never throws, and gives nothing but objects with an event, and no key that reaches a prototype', () => {
+  it('never throws, returns only objects with an event, and passes no key that reaches a prototype', () => {
     const hostile = fc.oneof(
       fc.uint8Array({ maxLength: 600 }).map((bytes) => Buffer.from(bytes)),
       fc
@@ -71,7 +71,7 @@ describe('parseMessage', () => {
     );
   });
 
-  it('counts the depth as a parser would, whatever strings hold', () => {
+  it('counts the nesting depth as a parser does, whatever strings contain', () => {
     const nested = fc.tuple(
       fc.integer({ min: 240, max: 270 }),
       fc.string({ unit: fc.constantFrom('[', ']', '{', '"', '\\', 'ü') }),
@@ -86,7 +86,7 @@ describe('parseMessage', () => {
     );
   });
 
-  it('counts no depth in a string that never ends', () => {
+  it('counts no depth in an unterminated string', () => {
     const endless = `["${'['.repeat(1000)}`;
     expect(isRefused(endless)).toBe(false);
     expect(isRefused(`${endless}\\"`)).toBe(false);
@@ -94,7 +94,7 @@ describe('parseMessage', () => {
     expect(isRefused(`${endless}",${'['.repeat(256)}`)).toBe(true);
   });
 
-  it('takes an event of any JSON value, and asks for one', () => {
+  it('accepts an event of any JSON type, and requires one', () => {
     for (const event of [0, 7, -1.5, '', 'a', true, false, null, {}, []])
       expect(parseMessage(Buffer.from(JSON.stringify({ event, data: 1 })), MANY)).toMatchObject({ event, data: 1 });
     for (const text of ['7', 'null', '"event"', '[]', '{}', '{"data":1}', '{"Event":1}', '['])
@@ -103,11 +103,11 @@ describe('parseMessage', () => {
 });
 
 describe('measureStructure', () => {
-  /** Every way in which JSON can write a string. */
+  /** The string in JSON with some characters escaped. */
   const written = (text: string, escapes: readonly boolean[]) =>
     `"${[...text].map((char, at) => (escapes[at % escapes.length] ? `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}` : JSON.stringify(char).slice(1, -1))).join('')}"`;
 
-  it('counts what JSON.parse makes, whatever strings, spaces and numbers are in it', () => {
+  it('counts as many nodes as JSON.parse creates, whatever strings, white space and numbers', () => {
     const space = fc.string({ unit: fc.constantFrom(' ', '\n', '\t', '\r'), maxLength: 3 });
     fc.assert(
       fc.property(fc.jsonValue(), space, (value, blank) => {
@@ -118,14 +118,14 @@ describe('measureStructure', () => {
     );
   });
 
-  it('charges a key that is an array index for the room that V8 makes', () => {
+  it('charges an array index used as a key for the elements that V8 allocates', () => {
     const charge = (data: unknown) => parseMessage(Buffer.from(JSON.stringify({ event: 1, data })), MANY)!.charge;
     expect(charge({ a: 0 })).toBe(7 * 64);
     expect(charge({ 34: 0 })).toBe(7 * 64 + 320);
     expect(charge({ '-1': 0, a1: 1 })).toBe(9 * 64);
   });
 
-  it('finds the end of a string of any length, whatever escapes are in it', () => {
+  it('finds the end of a string of any length and with any escapes', () => {
     const noise = fc.string({ unit: fc.constantFrom('\\', '"', 'a', '[', ',', 'ü'), maxLength: 200 });
     fc.assert(
       fc.property(noise, noise, (one, two) => expect(count(JSON.stringify([one, [two]]))).toBe(4)),
@@ -133,7 +133,7 @@ describe('measureStructure', () => {
     );
   });
 
-  it('refuses more than it is told, to the node', () => {
+  it('refuses one node more than the limit', () => {
     for (const text of ['[1,2,3]', '{"a":1,"b":2}', '["x",{"y":[]}]']) {
       const nodes = nodesOf(JSON.parse(text));
       expect(count(text, nodes)).toBe(nodes);
@@ -141,7 +141,7 @@ describe('measureStructure', () => {
     }
   });
 
-  it('knows the keys that reach a prototype, however they are escaped, and no others', () => {
+  it('refuses keys that reach a prototype, however they are escaped, and no other keys', () => {
     const escapes = fc.array(fc.boolean(), { minLength: 1, maxLength: 12 });
     fc.assert(
       fc.property(escapes, escapes, fc.boolean(), (one, two, spaced) => {
@@ -164,14 +164,14 @@ describe('measureStructure', () => {
 });
 
 describe('readMessage', () => {
-  it('takes what a parser gives, of whatever shape', () => {
+  it('accepts any object that an application parser returns', () => {
     for (const given of [{ event: 'a' }, { event: 1, data: {} }, {}])
       expect(readMessage(Buffer.from('x'), false, () => given as never, MANY, never)).toEqual({ ...given, charge: 64 });
     for (const given of [undefined, null, 7, 'a', false])
       expect(readMessage(Buffer.from('x'), false, () => given as never, MANY, never)).toBe('dropped');
   });
 
-  it('counts text that looks like JSON before a parser of the application sees it', () => {
+  it('measures text that looks like JSON before the application parser runs', () => {
     const seen: unknown[] = [];
     const parser = (data: string | Buffer) => {
       seen.push(data);
@@ -185,7 +185,7 @@ describe('readMessage', () => {
     expect(read('[1,2,3]', true)).toMatchObject({ charge: 64 });
   });
 
-  it('counts what a parser of the application has made of binary data, or of another language', () => {
+  it('measures the result of an application parser for binary and non-JSON messages', () => {
     const given = (data: unknown, max: number, isBinary = true) =>
       readMessage(Buffer.from('42["x"]'), isBinary, () => ({ event: 'x', data }) as never, max, never);
     const circle: Record<string, unknown> = {};
@@ -223,7 +223,7 @@ describe('readMessage', () => {
     ).toBe('malformed');
   });
 
-  it('survives what a parser gives', () => {
+  it('survives any value that an application parser returns', () => {
     const failed: unknown[] = [];
     const read = (given: unknown) =>
       readMessage(

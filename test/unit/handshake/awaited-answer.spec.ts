@@ -19,7 +19,7 @@ function started() {
     socket,
     wheel,
     none: () => none,
-    /** Time passes, in steps in which the event loop is free. */
+    /** Lets time pass in steps, the event loop free. */
     pass(milliseconds: number) {
       for (const end = clock.time + milliseconds; clock.time < end; ) {
         clock.time += 100;
@@ -33,7 +33,7 @@ function started() {
   };
 }
 
-it('an upgrade that nobody answers is told of once, in time', () => {
+it('AwaitedAnswer reports an unanswered upgrade once, after its time', () => {
   const upgrade = started();
   upgrade.pass(900);
   expect(upgrade.none()).toBe(0);
@@ -43,7 +43,7 @@ it('an upgrade that nobody answers is told of once, in time', () => {
   expect([upgrade.none(), upgrade.wheel.size]).toEqual([1, 0]);
 });
 
-it('an answer, an end and a close end the wait', () => {
+it('AwaitedAnswer stops waiting after an answer, an end or a close', () => {
   for (const end of ['answer', 'destroy', 'close']) {
     const upgrade = started();
     upgrade.pass(500);
@@ -56,7 +56,7 @@ it('an answer, an end and a close end the wait', () => {
   }
 });
 
-it('a blocked event loop gives the libraries more time', () => {
+it('AwaitedAnswer extends its time while the event loop is blocked', () => {
   const upgrade = started();
   upgrade.block(10_000);
   upgrade.pass(800);

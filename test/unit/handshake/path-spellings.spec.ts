@@ -9,7 +9,7 @@ const spellingsOf = (pattern: string, isPrefix = false): PathSpellings => {
   return made;
 };
 
-describe('the spellings of a path', () => {
+describe('PathSpellings', () => {
   it.each([
     ['/graphql', false, '/graphql/'],
     ['/graphql', false, '/%67%72aphql'],
@@ -35,7 +35,7 @@ describe('the spellings of a path', () => {
     ['/files/*rest', false, '/FILES/a/b'],
     ['/', false, '/.'],
     ['/', false, '//'],
-  ] as const)('of %s (below it: %s) include %s', (pattern, isPrefix, path) => {
+  ] as const)('of %s (as a prefix: %s) matches %s', (pattern, isPrefix, path) => {
     expect(spellingsOf(pattern, isPrefix).includes(path)).toBe(true);
   });
 
@@ -52,11 +52,11 @@ describe('the spellings of a path', () => {
     ['/rooms/:id', false, '/rooms/5/6'],
     ['/files/*rest', false, '/files/'],
     ['/', false, '/x'],
-  ] as const)('of %s (below it: %s) do not include %s', (pattern, isPrefix, path) => {
+  ] as const)('of %s (as a prefix: %s) does not match %s', (pattern, isPrefix, path) => {
     expect(spellingsOf(pattern, isPrefix).includes(path)).toBe(false);
   });
 
-  it('of no path are none', () => {
+  it('matches nothing without a path', () => {
     expect(new PathSpellings().includes('/graphql')).toBe(false);
   });
 
@@ -85,7 +85,7 @@ describe('the spellings of a path', () => {
         .slice(1)}`,
   );
 
-  it('include whatever new URL(), or a router that decodes, reads as the path', () => {
+  it('matches whatever new URL() or a decoding router reads as the path', () => {
     const spellings = [spellingsOf('/graphql'), spellingsOf('/api/graphql')] as const;
     fc.assert(
       fc.property(target, (path) => {
@@ -94,7 +94,7 @@ describe('the spellings of a path', () => {
           try {
             readings.push(decodeURI(text), decodeURIComponent(text));
           } catch {
-            // No library reads it as anything.
+            // No library can read it.
           }
         for (const reading of readings)
           for (const [at, wanted] of ['/graphql', '/api/graphql'].entries())
@@ -105,7 +105,7 @@ describe('the spellings of a path', () => {
     );
   });
 
-  it('take a time that grows with the path', () => {
+  it('takes linear time', () => {
     const spellings = spellingsOf('/graphql');
     for (const unit of ['/', '%', '%2f', '/..', ';', '%25', '\\', 'a/../']) {
       const path = `/${unit.repeat(8192 / unit.length)}`;

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { MALFORMED_PATH, MAX_PARAM_LENGTH, MAX_PARAMS, parsePattern, Router } from '../../../lib/handshake/router.js';
 import { runs } from '../../support/runs.js';
 
-/** A router whose values are the patterns themselves; a pattern with `…` behind it is a prefix. */
+/** A router whose values are its patterns; a pattern that ends with `…` is a prefix. */
 function routerOf(...patterns: string[]): Router<string> {
   const router = new Router<string>();
   for (const pattern of patterns) {
@@ -20,7 +20,7 @@ function find(router: Router<string>, path: string): unknown {
   return [match.value, { ...match.params }];
 }
 
-describe('a look-up', () => {
+describe('Router.find', () => {
   it.each([
     ['/chat', '/chat', {}],
     ['/', '/', {}],
@@ -33,7 +33,7 @@ describe('a look-up', () => {
     ['/rooms/__proto__', '/rooms/:id', { id: '__proto__' }],
     ['/rooms/:id', '/rooms/:id', { id: ':id' }],
     ['/files/*rest', '/files/*rest', { rest: '*rest' }],
-  ])('of %s is %s', (path, pattern, params) => {
+  ])('finds %s at %s', (path, pattern, params) => {
     const router = routerOf(
       '/',
       '/chat',
@@ -60,7 +60,7 @@ describe('a look-up', () => {
     '/files/',
     '*',
     '',
-  ])('%j leads nowhere', (path) => {
+  ])('%j finds nothing', (path) => {
     expect(find(routerOf('/chat', '/rooms/:id', '/files/*rest'), path)).toBeUndefined();
     expect(find(routerOf('/chat'), path)).toBeUndefined();
   });
@@ -76,19 +76,19 @@ describe('a look-up', () => {
     },
   );
 
-  it('goes back where a literal leads nowhere', () => {
+  it('backtracks when a literal leads nowhere', () => {
     const router = routerOf('/a/b/c', '/:x/b/d', '/a/:y/:z/e');
     expect(find(router, '/a/b/d')).toEqual(['/:x/b/d', { x: 'a' }]);
     expect(find(router, '/a/b/c/e')).toEqual(['/a/:y/:z/e', { y: 'b', z: 'c' }]);
   });
 
-  it('has the names of each pattern where patterns share their segments', () => {
+  it('keeps the parameter names of each pattern when patterns share segments', () => {
     const router = routerOf('/rooms/:room/users', '/rooms/:id/files/:file');
     expect(find(router, '/rooms/1/users')).toEqual(['/rooms/:room/users', { room: '1' }]);
     expect(find(router, '/rooms/1/files/2')).toEqual(['/rooms/:id/files/:file', { id: '1', file: '2' }]);
   });
 
-  it('of a prefix is everything below it, and it itself', () => {
+  it('finds a prefix route for its path and everything below', () => {
     const router = routerOf('/socket.io/…', '/*rest', '/socket.io/own');
     expect(find(router, '/socket.io/')).toEqual(['/socket.io/…', {}]);
     expect(find(router, '/socket.io/x/%zz')).toEqual(['/socket.io/…', {}]);
@@ -98,7 +98,7 @@ describe('a look-up', () => {
   });
 });
 
-describe('a parameter', () => {
+describe('a route parameter', () => {
   const router = routerOf('/rooms/:id', '/rooms/:id/x', '/files/*rest');
 
   it.each([
@@ -115,7 +115,7 @@ describe('a parameter', () => {
     ['%3F', '?'],
   ])('%s is decoded once to %s', (raw, value) => {
     expect(find(router, `/rooms/${raw}`)).toEqual(['/rooms/:id', { id: value }]);
-    expect(find(router, `/files/${raw}`)).toEqual(['/files/*rest', { rest: value }]);
+    expect(find(router, `%s is decoded once to %s`)).toEqual(['/files/*rest', { rest: value }]);
   });
 
   it.each(['%', '%2', '%zz', '%C3', '%C3%28', '%ED%A0%80', '%F8%80%80%80', '%C0%AF', 'a%', '%%32%35'])(
@@ -127,7 +127,7 @@ describe('a parameter', () => {
     },
   );
 
-  it('has 256 characters when it is decoded, and not one more', () => {
+  it('has at most 256 decoded characters', () => {
     for (const one of ['a', '%61', '%C3%A9']) {
       expect(find(router, `/rooms/${one.repeat(MAX_PARAM_LENGTH)}`)).toHaveLength(2);
       expect(find(router, `/rooms/${one.repeat(MAX_PARAM_LENGTH + 1)}`)).toBe(MALFORMED_PATH);
@@ -136,14 +136,14 @@ describe('a parameter', () => {
     expect(find(router, `/files/${'a/'.repeat(128)}a`)).toBe(MALFORMED_PATH);
   });
 
-  it('is in an object that inherits nothing', () => {
+  it('is in an object without a prototype', () => {
     const match = router.find('/rooms/5');
     if (match === undefined || match === MALFORMED_PATH) throw new Error('no match');
     expect(Object.getPrototypeOf(match.params)).toBeNull();
   });
 });
 
-describe('a pattern', () => {
+describe('Router.add', () => {
   it.each([
     ['rooms', 'begin with a slash'],
     ['', 'begin with a slash'],
@@ -164,7 +164,7 @@ describe('a pattern', () => {
     ['/:id/x/:id', "two parameters with the name 'id'"],
     ['/:id/*id', "two parameters with the name 'id'"],
     [`/${Array.from({ length: MAX_PARAMS + 1 }, (_, i) => `:p${i}`).join('/')}`, 'more than 16'],
-  ])('%s is refused', (pattern, words) => {
+  ])('refuses the pattern %s', (pattern, words) => {
     expect(new Router().add(pattern, 1)).toContain(words);
     expect(parsePattern(pattern)).toContain(words);
   });
@@ -178,11 +178,11 @@ describe('a pattern', () => {
     ['/files/…', '/files/*rest'],
     ['/files/*rest', '/files/…'],
     ['/files/…', '/files/…'],
-  ])('%s leaves no room for %s', (first, second) => {
+  ])('after %s refuses the ambiguous %s', (first, second) => {
     expect(() => routerOf(first, second)).toThrow('matches the same paths as');
   });
 
-  it('that is refused leaves the router as it was', () => {
+  it('leaves the router unchanged when it refuses', () => {
     const router = routerOf('/rooms/:id');
     expect(router.add('/rooms/:other', 'x')).toBeDefined();
     expect(router.addPrefix('/rooms', 'x')).toContain('must end with a slash');
@@ -191,7 +191,7 @@ describe('a pattern', () => {
     expect(find(router, '/x/5')).toBeUndefined();
   });
 
-  it('has 16 parameters', () => {
+  it('accepts 16 parameters', () => {
     const names = Array.from({ length: MAX_PARAMS }, (_, i) => `p${i}`);
     const router = routerOf(`/${names.map((name) => `:${name}`).join('/')}`);
     const params = Object.fromEntries(names.map((name, i) => [name, String(i)]));
@@ -199,7 +199,7 @@ describe('a pattern', () => {
   });
 });
 
-/** Each route is tried by itself; of those that fit, the one whose segments are the most literal from the left. */
+/** Tries every route; of those that match, the one most literal from the left. */
 function findSlowly(patterns: readonly string[], path: string): string | undefined {
   const rank = (pattern: string): string | undefined => {
     const want = pattern.slice(1).split('/');
@@ -220,8 +220,8 @@ function findSlowly(patterns: readonly string[], path: string): string | undefin
   return fitting.sort((a, b) => (a.kinds < b.kinds ? -1 : 1))[0]?.pattern;
 }
 
-describe('whatever the routes are', () => {
-  it('the route is the one that a slow search finds', () => {
+describe('a router with any routes', () => {
+  it('finds the route that a linear search finds', () => {
     const word = fc.constantFrom('a', 'b', 'c', '');
     const pattern = fc
       .tuple(fc.array(fc.oneof(word, fc.constant(':')), { minLength: 1, maxLength: 5 }), fc.boolean())
@@ -245,7 +245,7 @@ describe('whatever the routes are', () => {
     );
   });
 
-  it('values come back as they were before they were encoded', () => {
+  it('returns values as they were before encoding', () => {
     const router = routerOf('/:a/x/:b', '/:a/*rest');
     const value = fc.string({ unit: 'binary', minLength: 1, maxLength: 100 });
     fc.assert(
@@ -256,13 +256,13 @@ describe('whatever the routes are', () => {
     );
   });
 
-  it('no path throws', () => {
+  it('never throws', () => {
     const router = routerOf('/a/:b', '/x/*rest', '/…');
     const path = fc.string({ unit: fc.constantFrom('/', '%', 'a', '2', 'F', '.', 'x') });
     fc.assert(fc.property(path, (each) => void router.find(`/${each}`)));
   });
 
-  it('ten thousand of them are told apart', () => {
+  it('distinguishes ten thousand routes', () => {
     const patterns = Array.from({ length: 10_000 }, (_, i) => {
       if (i % 3 === 0) return `/api/v${i}/users`;
       return i % 3 === 1 ? `/api/v${i}/users/:id` : `/api/v${i}/files/*rest`;
@@ -271,12 +271,12 @@ describe('whatever the routes are', () => {
     for (let i = 0; i < 10_000; i++) {
       const path = i % 3 === 0 ? `/api/v${i}/users` : i % 3 === 1 ? `/api/v${i}/users/7` : `/api/v${i}/files/a/b`;
       const match = router.find(path);
-      if (match === MALFORMED_PATH || match?.pattern !== patterns[i]) throw new Error(`${path} leads elsewhere`);
+      if (match === MALFORMED_PATH || match?.pattern !== patterns[i]) throw new Error(`${path} finds another route`);
     }
     expect(router.find('/api/v10000/users')).toBeUndefined();
   });
 
-  it('a path of nothing but slashes costs no more than the routes are deep', () => {
+  it('handles a path of only slashes in the depth of the routes', () => {
     const router = routerOf('/:a/:b', '/x/*rest');
     expect(router.find('/'.repeat(8000))).toBeUndefined();
     expect(router.find(`/x${'/'.repeat(250)}`)).toMatchObject({ pattern: '/x/*rest' });

@@ -18,7 +18,7 @@ interface Parsed {
   readonly held: number;
 }
 
-/** What one chunk, or several, yield. A second call behind the end would be a mistake of the test. */
+/** The result of pushing these chunks. The parser must not be pushed to after its result. */
 function parse(chunks: readonly Buffer[], versions: ProxyVersions = 'any'): Parsed {
   const parser = new ProxyProtocolParser(versions);
   for (const [index, chunk] of chunks.entries()) {
@@ -53,13 +53,13 @@ const FULL = withChecksum(
   }),
 );
 
-describe('version 1', () => {
+describe('PROXY protocol version 1', () => {
   it.each([
     ['PROXY TCP4 198.51.100.7 203.0.113.1 40001 443', '198.51.100.7', 40_001, '203.0.113.1', 443],
     ['PROXY TCP4 255.255.255.255 0.0.0.0 65535 0', '255.255.255.255', 65_535, '0.0.0.0', 0],
     ['PROXY TCP6 2001:db8::7 ::1 1 2', '2001:db8::7', 1, '::1', 2],
     ['PROXY TCP6 ::ffff:198.51.100.7 ::ffff:1.2.3.4 1 2', '::ffff:198.51.100.7', 1, '::ffff:1.2.3.4', 2],
-  ])('%s', (line, address, port, toAddress, toPort) => {
+  ])('parses %s', (line, address, port, toAddress, toPort) => {
     expect(good(v1(line))).toEqual({
       version: 1,
       isLocal: false,
@@ -109,7 +109,7 @@ describe('version 1', () => {
     expect(parse([v1(line), REST]).result).toBeInstanceOf(ProxyHeaderFault);
   });
 
-  it('takes 107 bytes, CRLF included, and not one more, with or without an end', () => {
+  it('accepts 107 bytes including CRLF, and refuses a longer line with or without an end', () => {
     const longest = v1(`PROXY UNKNOWN ${'f'.repeat(107 - 16)}`);
     expect(longest).toHaveLength(107);
     expect(parse([longest, REST]).result).toEqual({ version: 1, isLocal: false });
@@ -125,8 +125,8 @@ describe('version 1', () => {
   });
 });
 
-describe('version 2', () => {
-  it('gives addresses and ports of IPv4', () => {
+describe('PROXY protocol version 2', () => {
+  it('parses IPv4 addresses and ports', () => {
     expect(good(IPV4)).toEqual({
       version: 2,
       isLocal: false,
@@ -135,14 +135,14 @@ describe('version 2', () => {
     });
   });
 
-  it('… and of IPv6', () => {
+  it('parses IPv6 addresses and ports', () => {
     expect(good(IPV6)).toMatchObject({
       source: { address: '2001:db8:0:0:0:0:0:7', port: 40_001 },
       destination: { address: '2001:db8:0:0:0:0:0:1', port: 443 },
     });
   });
 
-  it('gives what the values say, and skips those that it does not know', () => {
+  it('parses the known type-length-values and skips the others', () => {
     expect(good(FULL)).toMatchObject({
       tls: { secure: true, version: 'TLSv1.3', commonName: 'device-7' },
       authority: 'chat.example',
@@ -153,8 +153,8 @@ describe('version 2', () => {
   it.each([
     ['LOCAL', header(0x20, 0x00)],
     ['LOCAL with addresses', header(0x20, 0x11, Buffer.alloc(12, 1))],
-    ['LOCAL with bytes that are no values', header(0x20, 0x00, Buffer.alloc(5, 255))],
-    ['LOCAL of a family that does not exist', header(0x20, 0xff)],
+    ['LOCAL with bytes that are not type-length-values', header(0x20, 0x00, Buffer.alloc(5, 255))],
+    ['LOCAL with an unknown family', header(0x20, 0xff)],
   ])('%s keeps the real endpoints', (_, bytes) => {
     expect(good(bytes)).toEqual({ version: 2, isLocal: true });
   });
@@ -167,7 +167,7 @@ describe('version 2', () => {
     expect(good(bytes)).toEqual({ version: 2, isLocal: false });
   });
 
-  it('a Unix client may still have come over TLS', () => {
+  it('parses the TLS value behind a Unix address', () => {
     const value = tls({ client: 1, verify: 0 });
     expect(good(header(0x21, 0x31, Buffer.concat([Buffer.alloc(216), value])))).toMatchObject({
       tls: { secure: true },
@@ -176,22 +176,30 @@ describe('version 2', () => {
 
   it.each([
     ['not TLS', { client: 0, verify: 0 }, { secure: false }],
-    ['TLS without a certificate', { client: 1, verify: 0, commonName: 'x' }, { secure: true, commonName: undefined }],
-    ['a certificate that failed', { client: 3, verify: 1, commonName: 'x' }, { secure: true, commonName: undefined }],
-    ['a certificate of this connection', { client: 3, verify: 0, commonName: 'x' }, { commonName: 'x' }],
-    ['a certificate of the session', { client: 5, verify: 0, commonName: 'x' }, { commonName: 'x' }],
-  ])('%s', (_, said, expected) => {
+    [
+      'TLS without a client certificate',
+      { client: 1, verify: 0, commonName: 'x' },
+      { secure: true, commonName: undefined },
+    ],
+    [
+      'a client certificate that failed verification',
+      { client: 3, verify: 1, commonName: 'x' },
+      { secure: true, commonName: undefined },
+    ],
+    ['a client certificate of this connection', { client: 3, verify: 0, commonName: 'x' }, { commonName: 'x' }],
+    ['a client certificate of the TLS session', { client: 5, verify: 0, commonName: 'x' }, { commonName: 'x' }],
+  ])('parses the TLS value of %s', (_, said, expected) => {
     expect(good(v2({ values: [tls(said)] })).tls).toMatchObject(expected);
   });
 
-  it('the unique id is a copy: it does not hold what was read', () => {
+  it('copies the unique id instead of referencing the read buffer', () => {
     const bytes = Buffer.from(v2({ values: [tlv(TLV.UNIQUE_ID, 'id-1')] }));
     const { uniqueId } = good(bytes);
     bytes.fill(0);
     expect(uniqueId).toEqual(Buffer.from('id-1'));
   });
 
-  it('takes 4 KiB, and refuses more at once', () => {
+  it('accepts 4 KiB and refuses a larger header at its length field', () => {
     const room = 4096 - IPV4.length - 3;
     const longest = v2({ values: [tlv(TLV.NOOP, Buffer.alloc(room))] });
     expect(longest).toHaveLength(4096);
@@ -201,16 +209,16 @@ describe('version 2', () => {
     );
   });
 
-  it('knows the checksum of the specification', () => {
+  it('computes CRC-32C as the specification does', () => {
     expect(crc32c(Buffer.from('123456789'))).toBe(0xe3069283);
   });
 
-  it('each bit that is turned over in a header with a checksum is found', () => {
+  it('detects every flipped bit in a header with a checksum', () => {
     for (let bit = 0; bit < FULL.length * 8; bit++) {
       const bytes = Buffer.from(FULL);
       bytes[bit >> 3]! ^= 1 << (bit & 7);
       const { result } = parse([bytes]);
-      // A longer length waits for more; LOCAL and UNSPEC are skipped unread.
+      // A larger length waits for more bytes; LOCAL and UNSPEC skip the values unread.
       const family = bytes[13]!;
       if (bytes[12] === 0x20 || family === 0 || result === MORE) expect([12, 13, 14, 15]).toContain(bit >> 3);
       else if (isChecksumType(bytes)) expect(result).toBeInstanceOf(ProxyHeaderFault);
@@ -222,17 +230,17 @@ describe('version 2', () => {
     ['a wrong signature', Buffer.concat([Buffer.from('\r\n\r\n\0\r\nQUIX\n'), Buffer.from([0x21, 0x11, 0, 0])])],
     ['version 1 in binary', header(0x11, 0x11, Buffer.alloc(12))],
     ['version 3', header(0x31, 0x11, Buffer.alloc(12))],
-    ['a command that does not exist', header(0x22, 0x11, Buffer.alloc(12))],
-    ['a family that does not exist', header(0x21, 0x41, Buffer.alloc(216))],
-    ['a transport that does not exist', header(0x21, 0x13, Buffer.alloc(12))],
+    ['an unknown command', header(0x22, 0x11, Buffer.alloc(12))],
+    ['an unknown family', header(0x21, 0x41, Buffer.alloc(216))],
+    ['an unknown transport', header(0x21, 0x13, Buffer.alloc(12))],
     ['a stream without a family', header(0x21, 0x01)],
     ['datagrams', header(0x21, 0x12, Buffer.alloc(12))],
     ['datagrams of IPv6', header(0x21, 0x22, Buffer.alloc(36))],
     ['no addresses', header(0x21, 0x11)],
     ['addresses that are cut short', header(0x21, 0x21, Buffer.alloc(35))],
     ['a socket path that is cut short', header(0x21, 0x31, Buffer.alloc(215))],
-    ['a value without a length', v2({ values: [Buffer.from([TLV.NOOP])] })],
-    ['a value with half a length', v2({ values: [Buffer.from([TLV.NOOP, 0])] })],
+    ['a value without a length field', v2({ values: [Buffer.from([TLV.NOOP])] })],
+    ['a value with half a length field', v2({ values: [Buffer.from([TLV.NOOP, 0])] })],
     ['a value beyond the end', v2({ values: [Buffer.from([TLV.NOOP, 0, 1])] })],
     ['a value far beyond the end', v2({ values: [Buffer.from([TLV.NOOP, 255, 255, 0])] })],
     ['a short checksum', v2({ values: [tlv(TLV.CRC32C, Buffer.alloc(3))] })],
@@ -243,23 +251,26 @@ describe('version 2', () => {
     ['an empty authority', v2({ values: [tlv(TLV.AUTHORITY, '')] })],
     ['a long authority', v2({ values: [tlv(TLV.AUTHORITY, 'a'.repeat(256))] })],
     ['an authority with CR and LF', v2({ values: [tlv(TLV.AUTHORITY, 'a\r\nX: y')] })],
-    ['an authority that is no UTF-8', v2({ values: [tlv(TLV.AUTHORITY, Buffer.from([0xff]))] })],
+    ['an authority that is not UTF-8', v2({ values: [tlv(TLV.AUTHORITY, Buffer.from([0xff]))] })],
     ['a long unique id', v2({ values: [tlv(TLV.UNIQUE_ID, Buffer.alloc(129))] })],
     ['a TLS value that is too short', v2({ values: [tlv(TLV.SSL, Buffer.alloc(4))] })],
-    ['a TLS value that ends within', v2({ values: [tlv(TLV.SSL, Buffer.from([1, 0, 0, 0, 0, 0x22, 0, 9]))] })],
+    [
+      'a TLS value whose inner value is cut short',
+      v2({ values: [tlv(TLV.SSL, Buffer.from([1, 0, 0, 0, 0, 0x22, 0, 9]))] }),
+    ],
     [
       'two names in a TLS value',
       v2({ values: [tlv(TLV.SSL, Buffer.from([1, 0, 0, 0, 0, 34, 0, 1, 65, 34, 0, 1, 65]))] }),
     ],
     ['a name with a control character', v2({ values: [cn('a\u0085')] })],
-    ['a name that is no UTF-8', v2({ values: [cn(Buffer.from([0xc3, 0x28]))] })],
+    ['a name that is not UTF-8', v2({ values: [cn(Buffer.from([0xc3, 0x28]))] })],
     ['two TLS values', v2({ values: [cn('a'), cn('b')] })],
   ])('refuses %s', (_, bytes) => {
     expect(parse([bytes, REST]).result).toBeInstanceOf(ProxyHeaderFault);
   });
 });
 
-describe('either version', () => {
+describe('ProxyProtocolParser', () => {
   const headers = {
     v1: v1('PROXY TCP4 198.51.100.7 203.0.113.1 40001 443'),
     unknown: v1('PROXY UNKNOWN'),
@@ -268,7 +279,7 @@ describe('either version', () => {
     FULL,
   };
 
-  it.each(Object.entries(headers))('%s is the same wherever it is split', (_, bytes) => {
+  it.each(Object.entries(headers))('parses %s identically wherever it is split', (_, bytes) => {
     const whole = good(bytes);
     const all = Buffer.concat([bytes, REST]);
     for (let at = 0; at <= all.length; at++) {
@@ -277,13 +288,13 @@ describe('either version', () => {
     expect(parse([...all].map((byte) => Buffer.from([byte])))).toEqual({ result: whole, rest: REST, held: 0 });
   });
 
-  it.each(Object.entries(headers))('%s is incomplete before its last byte', (_, bytes) => {
+  it.each(Object.entries(headers))('waits for more bytes before the last byte of %s', (_, bytes) => {
     for (let at = 0; at < bytes.length; at++) {
       expect(parse([bytes.subarray(0, at)])).toEqual({ result: MORE, rest: Buffer.alloc(0), held: at });
     }
   });
 
-  it('is accepted where its version is, only', () => {
+  it('accepts a header only of the configured version', () => {
     expect(good(headers.v1, 'v1').version).toBe(1);
     expect(good(IPV4, 'v2').version).toBe(2);
     expect(parse([headers.v1.subarray(0, 1)], 'v2').result).toBeInstanceOf(ProxyHeaderFault);
@@ -291,23 +302,23 @@ describe('either version', () => {
   });
 
   it.each(['GET / HTTP/1.1\r\n', 'POST', 'PROPFIND', 'proxy TCP4', '\x16\x03\x01', '\r\nGET', ' PROXY', '\0'])(
-    '%j is none, at the first byte that shows it',
+    'refuses %j at the first byte that rules out a header',
     (text) => {
       const bytes = Buffer.from(text, 'latin1');
       const results = [...bytes].map((_, end) => parse([bytes.subarray(0, end + 1)]).result);
       const seen = results.findIndex((result) => result instanceof ProxyHeaderFault);
       expect(seen).toBeGreaterThanOrEqual(0);
-      // Up to there it might have become one.
+      // The bytes before may still begin a header.
       const begins = ['PROXY ', '\r\n\r\n\0\r\nQUIT\n'].some((start) => start.startsWith(text.slice(0, seen)));
       expect(begins).toBe(true);
     },
   );
 
-  it('is read in the same way in any pieces, whatever the bytes are, and holds no more than a header may have', () => {
+  it('gives the same result for any chunking of any bytes, and holds at most the largest header', () => {
     const seeds = Object.values(headers);
     const bytes = fc.oneof(
       fc.uint8Array({ maxLength: 64 }).map((tail) => Buffer.from(tail)),
-      // A header with some bytes that are others.
+      // A header with some bytes changed.
       fc
         .tuple(fc.constantFrom(...seeds), fc.array(fc.tuple(fc.nat(300), fc.nat(255)), { maxLength: 3 }))
         .map(([seed, changes]) => {
@@ -340,5 +351,5 @@ describe('either version', () => {
 const kindOf = (result: ReturnType<typeof parse>['result']): unknown =>
   result instanceof ProxyHeaderFault ? 'fault' : result;
 
-/** Whether the first value is still the checksum that `withChecksum` puts there. */
+/** Whether the first value is still the checksum that `withChecksum` writes. */
 const isChecksumType = (bytes: Buffer): boolean => bytes[28] === TLV.CRC32C && bytes[29] === 0 && bytes[30] === 4;

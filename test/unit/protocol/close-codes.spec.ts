@@ -17,7 +17,7 @@ const { Sender } = ws as unknown as {
 };
 
 /** Whether `ws` would send a close frame with this code. */
-function theySend(code: number): boolean {
+function wsSends(code: number): boolean {
   try {
     new Sender({ cork() {}, uncork() {}, write() {} }).close(code, '', false, () => {});
     return true;
@@ -27,28 +27,28 @@ function theySend(code: number): boolean {
 }
 
 describe('close codes (RFC 6455, 7.4)', () => {
-  it('are the same in both directions as in ws, all of them', () => {
+  it('are accepted and sent exactly where ws accepts and sends them', () => {
     const wrong: number[] = [];
     for (let code = 0; code < 65536; code++) {
       const payload = Buffer.from([code >> 8, code & 255]);
-      const [said] = parse([frame(payload, { opcode: 8 })]);
-      const isRead = said?.[0] === 'close';
+      const [event] = parse([frame(payload, { opcode: 8 })]);
+      const isRead = event?.[0] === 'close';
       const isSent = isCloseCode(code);
-      if (isRead !== isSent || isSent !== theySend(code)) wrong.push(code);
-      if (!isRead && said?.[1] !== CloseCode.PROTOCOL_ERROR) wrong.push(code);
+      if (isRead !== isSent || isSent !== wsSends(code)) wrong.push(code);
+      if (!isRead && event?.[1] !== CloseCode.PROTOCOL_ERROR) wrong.push(code);
     }
     expect(wrong).toEqual([]);
   });
 
   it.each([1005, 1006, 1015, 1004, 0, 999, 2999, 5000, 1000.5, Number.NaN, -1, '1000', null])(
-    '%p is never sent',
+    'closePayload() refuses %p',
     (code) => {
       expect(isCloseCode(code)).toBe(false);
       expect(() => closePayload(code as number)).toThrow(TypeError);
     },
   );
 
-  it('have a payload of two bytes and the reason', () => {
+  it('are encoded in two bytes before the reason', () => {
     expect([closePayload(), closePayload(undefined, '')]).toEqual([Buffer.alloc(0), Buffer.alloc(0)]);
     expect(closePayload(1000)).toEqual(Buffer.from([0x03, 0xe8]));
     expect(closePayload(4999, 'ü')).toEqual(Buffer.from([0x13, 0x87, 0xc3, 0xbc]));
@@ -56,14 +56,14 @@ describe('close codes (RFC 6455, 7.4)', () => {
     expect(closePayload(1000, 'x'.repeat(123)).length).toBe(125);
   });
 
-  it('refuse reasons that a frame cannot carry', () => {
+  it('closePayload() refuses reasons longer than a control frame or not UTF-8', () => {
     expect(() => closePayload(1000, 'x'.repeat(124))).toThrow(RangeError);
     expect(() => closePayload(1000, 'ü'.repeat(62))).toThrow(RangeError);
     expect(() => closePayload(1000, Buffer.from([0xff]))).toThrow(TypeError);
     expect(() => closePayload(undefined, 'x')).toThrow(TypeError);
   });
 
-  it('cut a reason to what a frame can carry, between characters', () => {
+  it('fitReason() truncates a reason between characters', () => {
     expect(fitReason('short')).toBe('short');
     for (const reason of [undefined, null, 7, {}, Symbol('x'), { toString: () => 'x' }])
       expect(fitReason(reason)).toBe('');
@@ -81,7 +81,7 @@ describe('close codes (RFC 6455, 7.4)', () => {
     }
   });
 
-  it('that this library sends all have a reason', () => {
+  it('used by this library all have a default reason', () => {
     for (const code of Object.values(CloseCode)) {
       expect(isCloseCode(code)).toBe(true);
       expect(defaultReason(code)).toMatch(/^[a-z ]{3,30}$/);

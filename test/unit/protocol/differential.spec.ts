@@ -20,7 +20,7 @@ interface TheirReceiver {
 }
 const { Receiver } = ws as unknown as { Receiver: new (options: object) => TheirReceiver };
 
-/** In place of zlib in `ws`: a compressed message inflates to itself, at once. */
+/** Replaces zlib in `ws`: a compressed message inflates to itself, synchronously. */
 const IDENTITY = {
   decompress: (data: Buffer, _fin: boolean, done: (error: null, data: Buffer) => void) => done(null, data),
 };
@@ -61,7 +61,7 @@ class Sink implements FrameSink {
   stops = false;
 
   message(data: Buffer, isBinary: boolean, isCompressed: boolean): void {
-    // As the reader of a connection does once it has inflated.
+    // A connection's reader does the same after inflation.
     if (isCompressed && !isBinary && !isUtf8(data)) {
       this.end = '1007';
       this.parser?.end();
@@ -87,7 +87,7 @@ class Sink implements FrameSink {
   }
 }
 
-/** `stops`: the parser is stopped at every message and control frame, and resumed behind each chunk. */
+/** With `stops`, the parser is stopped at every message and control frame, and resumed after each chunk. */
 function ours(chunks: readonly Buffer[], { isServer, deflate, ...limits }: ModelOptions, stops: boolean): Outcome {
   const sink = new Sink();
   const parser = new FrameParser(isServer ? 'server' : 'client', limits, sink, deflate);
@@ -124,7 +124,7 @@ const shown = ({ events, end }: Outcome): object => ({
   events: events.map(({ kind, data }) => `${kind} ${data.toString('hex')}`),
 });
 
-/** Every parser against the model, and with it against the other. */
+/** Compares each parser with the model, and so both with each other. */
 function check(seed: number): { readonly mine: Outcome; readonly expected: Outcome; readonly theirs: Outcome } {
   const random = new Random(seed);
   const options: ModelOptions = {
@@ -149,8 +149,8 @@ function differ(seed: number, bytes: Buffer, options: ModelOptions, actual: Outc
   expect({ seed, who, ...what, ...shown(actual) }).toEqual({ seed, who, ...what, ...shown(expected) });
 }
 
-describe('the parser, beside that of ws', () => {
-  it(`hands over the same and ends the same but for the listed differences, ${SEQUENCES} times`, () => {
+describe('FrameParser compared with the parser of ws', () => {
+  it(`gives the same events and the same end, except for the listed differences, in ${SEQUENCES} sequences`, () => {
     const ends = new Map<string, number>();
     let different = 0;
     let events = 0;
@@ -161,7 +161,7 @@ describe('the parser, beside that of ws', () => {
       events += mine.events.length;
       if (mine.end !== other.end) different++;
     }
-    // The sequences reach what they are for.
+    // The generated sequences reach every kind of end.
     for (const end of ['', '1002', '1007', '1008', '1009', 'close 1000', 'close 1005', 'close 4999'])
       expect([end, (ends.get(end) ?? 0) > SEQUENCES / 2000]).toEqual([end, true]);
     expect(events).toBeGreaterThan(SEQUENCES);
@@ -169,7 +169,7 @@ describe('the parser, beside that of ws', () => {
     expect(different).toBeLessThan(SEQUENCES / 5);
   }, 600_000);
 
-  it('the same for any cut, shrunk where it is not', () => {
+  it('gives the same result for any chunking (shrinking on failure)', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 2 ** 31 - 1 }), fc.array(fc.nat(400), { maxLength: 8 }), (seed, places) => {
         const random = new Random(seed);
@@ -184,7 +184,7 @@ describe('the parser, beside that of ws', () => {
   });
 });
 
-/** Differences, one sequence each: what ours says, what `ws` says, and the section that decides. */
+/** One sequence for each difference: our result, that of `ws`, and the deciding section. */
 const DIFFERENCES: readonly [keyof Policy, section: string, hex: string, ours: string, ws: string][] = [
   ['firstByteAlone', '5.2', 'f1', '1002', ''],
   ['upperHalfAlone', '5.2, 10.4', '81ff80000000', '1009', ''],
@@ -194,17 +194,17 @@ const DIFFERENCES: readonly [keyof Policy, section: string, hex: string, ours: s
   ['firstWrongByte', '8.1', '018100000000ff 898000000000 818000000000', '1007', '1002'],
 ];
 
-describe('a difference', () => {
+describe('a listed difference', () => {
   const options: ModelOptions = { isServer: true, maxSize: 300, maxFragments: 3, deflate: false };
 
   it.each(DIFFERENCES)('%s (RFC 6455, %s): %s', (policy, _, hex, our, their) => {
     const bytes = Buffer.from(hex.replaceAll(' ', ''), 'hex');
     expect([ours([bytes], options, false).end, theirs([bytes], options).end]).toEqual([our, their]);
-    // It is this difference and no other.
+    // This difference alone explains the other result.
     expect(model(bytes, options, { ...OURS, [policy]: false }).end).toBe(their);
   });
 
-  it('is listed for every policy', () => {
+  it('exists for every policy', () => {
     expect([...new Set(DIFFERENCES.map(([policy]) => policy))].sort()).toEqual(Object.keys(OURS).sort());
   });
 });

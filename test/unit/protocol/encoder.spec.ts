@@ -23,7 +23,7 @@ const { Sender } = ws as unknown as { Sender: { frame(data: Buffer, options: Fra
 const LENGTHS = [0, 1, 125, 126, 127, 255, 256, 65535, 65536, 70_000];
 const payloadOf = (length: number): Buffer => Buffer.from(Array.from({ length }, (_, i) => (i * 31 + 7) & 0xff));
 
-/** A masked frame with the key taken off. */
+/** A masked frame with its mask removed. */
 function unmasked(frame: Buffer): Buffer {
   const length = frame[1]! & 0x7f;
   const start = 2 + (length === 126 ? 2 : length === 127 ? 8 : 0);
@@ -34,11 +34,11 @@ function unmasked(frame: Buffer): Buffer {
   return Buffer.concat([header, payload]);
 }
 
-describe('frames', () => {
+describe('encoded frames', () => {
   const server = new FrameEncoder('server');
   const client = new FrameEncoder('client');
 
-  it('are those of ws, for every length form, opcode and bit', () => {
+  it('equal those of ws for every length form, opcode and bit', () => {
     for (const length of LENGTHS) {
       const payload = payloadOf(length);
       for (const isBinary of [true, false])
@@ -55,7 +55,7 @@ describe('frames', () => {
     }
   });
 
-  it('of a client have a key of their own each', () => {
+  it('of a client each have a new masking key', () => {
     const keys = Array.from({ length: 100 }, () => client.frame(0x81, Buffer.from('x')).readUInt32BE(2));
     expect(new Set(keys).size).toBe(100);
   });
@@ -70,7 +70,7 @@ describe('frames', () => {
     'x'.repeat(LONGEST_STRING),
     'x'.repeat(LONGEST_STRING + 1),
     'y'.repeat(70_000),
-  ])('of text are read as they were written', (text) => {
+  ])('of text are parsed to the same text', (text) => {
     const frame = server.text(text);
     const isPlain = text.length <= LONGEST_STRING && Buffer.byteLength(text) === text.length;
     expect(typeof frame).toBe(isPlain ? 'string' : 'object');
@@ -81,7 +81,7 @@ describe('frames', () => {
     expect(parse([client.text(text) as Buffer])).toEqual([['text', text]]);
   });
 
-  it('keep the order of fragments: an opcode in the first, RSV1 too, continuations behind', () => {
+  it('of a fragmented message start with opcode and RSV1, and continue with continuations in order', () => {
     const encoder = new FrameEncoder('server');
     const firsts = [
       encoder.next(true, false, true),
@@ -95,17 +95,17 @@ describe('frames', () => {
     expect(encoder.isMidMessage).toBe(false);
     encoder.next(false, false);
     expect(encoder.isMidMessage).toBe(true);
-    // A text within an open message is its last fragment.
+    // A text frame within an open message becomes its last fragment.
     expect(Buffer.from(encoder.text('x') as Buffer)).toEqual(Buffer.from([0x80, 1, 0x78]));
     expect(encoder.isMidMessage).toBe(false);
   });
 
-  it('of a ping carry a number', () => {
+  it('of a ping carry its number', () => {
     const bytes = Buffer.from(pingFrame(0xfedcba98), 'latin1');
     expect(bytes).toEqual(server.control(Opcode.PING, Buffer.from([0xfe, 0xdc, 0xba, 0x98])));
   });
 
-  it('of control refuse more than 125 bytes', () => {
+  it('of control messages refuse more than 125 bytes', () => {
     for (const encoder of [server, client])
       for (const opcode of [Opcode.PING, Opcode.PONG]) {
         expect(encoder.control(opcode, Buffer.alloc(125)).length).toBe(encoder === server ? 127 : 131);
@@ -113,7 +113,7 @@ describe('frames', () => {
       }
   });
 
-  it('of close are read as they were written', () => {
+  it('of close are parsed to the same code and reason', () => {
     expect(parse([server.close(1000, 'bye ü')], { role: 'client' })).toEqual([['close', 1000, 'bye ü']]);
     expect(parse([client.close(4401)])).toEqual([['close', 4401, '']]);
     expect(parse([server.close()], { role: 'client' })).toEqual([['close', 1005, '']]);

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { copied, grown, own } from '../../../lib/protocol/kept.js';
 
 describe('own', () => {
-  it('copies a small view of a large memory, and nothing else', () => {
+  it('copies a small view of a large memory, and returns any other unchanged', () => {
     const read = Buffer.alloc(65_536, 'x');
     for (const length of [0, 1, 1000, 32_000]) {
       const kept = own(read.subarray(7, 7 + length));
@@ -15,7 +15,7 @@ describe('own', () => {
 });
 
 describe('copied', () => {
-  it('has a memory of its own, of its own size', () => {
+  it('returns a copy whose memory has its exact size', () => {
     const bytes = Buffer.from('hello');
     const copy = copied(bytes);
     expect([copy.toString(), copy.buffer.byteLength, copy.buffer === bytes.buffer]).toEqual(['hello', 5, false]);
@@ -23,7 +23,7 @@ describe('copied', () => {
 });
 
 describe('grown', () => {
-  it('returns the same buffer while there is room, and doubles it when there is none', () => {
+  it('returns the same buffer while it is large enough, and doubles it otherwise', () => {
     const first = grown(undefined, 0, 1, 1000);
     expect(first.length).toBe(64);
     first.write('abc');
@@ -34,7 +34,7 @@ describe('grown', () => {
     expect(grown(undefined, 0, 1, 10).length).toBe(10);
   });
 
-  it('copies each byte a few times only, however small the parts', () => {
+  it('copies each byte only a few times, however small the parts', () => {
     let buffer: Buffer | undefined;
     let allocated = 0;
     for (let kept = 0; kept < 100_000; kept++) {

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { applyMask, newMask, turnMask } from '../../../lib/protocol/mask.js';
 
 describe('masking (RFC 6455, 5.3)', () => {
-  it('is byte by byte what the section says, at any place of the memory, short and long', () => {
+  it('XORs byte by byte as the section says, at any alignment, short and long', () => {
     const key = [0x37, 0xfa, 0x21, 0x3d];
     const mask = 0x37fa213d;
     for (const length of [0, 1, 2, 3, 4, 5, 7, 63, 255, 256, 257, 258, 259, 1000]) {
@@ -16,7 +16,7 @@ describe('masking (RFC 6455, 5.3)', () => {
     }
   });
 
-  it('tells whether what comes out is ASCII', () => {
+  it('reports whether the unmasked bytes are ASCII', () => {
     for (const length of [1, 2, 3, 4, 60, 300]) {
       for (let at = -1; at < length; at++) {
         const bytes = Buffer.alloc(length, 'a');
@@ -27,7 +27,7 @@ describe('masking (RFC 6455, 5.3)', () => {
     }
   });
 
-  it('goes on in the middle of a payload with the key turned', () => {
+  it('continues within a payload with a rotated key', () => {
     const whole = Buffer.alloc(900, 'x');
     applyMask(whole, 0, 900, 0xdeadbeef | 0);
     for (const cut of [1, 2, 3, 4, 5, 299, 300, 301]) {
@@ -38,7 +38,7 @@ describe('masking (RFC 6455, 5.3)', () => {
     }
   });
 
-  it('takes a new key each time', () => {
+  it('uses a new random key each time', () => {
     const keys = new Set(Array.from({ length: 5000 }, newMask));
     expect(keys.size).toBeGreaterThan(4990);
     for (const shift of [0, 8, 16, 24]) expect(new Set([...keys].map((key) => (key >>> shift) & 0xff)).size).toBe(256);

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 
-/** What a parser makes of a sequence of bytes: what it hands over, and with which code it ends, if it does. */
+/** The result of parsing a sequence of bytes: its events, and the close code that ends it, if any. */
 export interface Outcome {
   readonly events: readonly Event[];
   /** `close` and a code: a close frame; a code alone: an error. */
@@ -19,8 +19,8 @@ export interface ModelOptions {
 }
 
 /**
- * Where our parser and that of `ws` differ, each with the section of RFC 6455 that decides. All else is the same: the
- * differential test compares both with this model, one policy each.
+ * Where our parser differs from that of `ws`, each with the section of RFC 6455 that decides. All else is equal: the
+ * differential test compares each parser with this model and its own policy.
  */
 export interface Policy {
   /** 5.2: bits of the first byte are refused with the first byte; `ws` waits for the second. */
@@ -29,7 +29,7 @@ export interface Policy {
   readonly upperHalfAlone: boolean;
   /** 10.4: one fragment too many is refused with its length; `ws` waits for its payload. */
   readonly fragmentsByHeader: boolean;
-  /** 8.1: a text that cannot be UTF-8 any more is refused at once; `ws` waits for its last frame. */
+  /** 8.1: a text that can no longer be UTF-8 is refused at once; `ws` waits for its last frame. */
   readonly firstWrongByte: boolean;
 }
 export const OURS: Policy = {
@@ -47,7 +47,7 @@ export const WS: Policy = {
 
 const decoder = new TextDecoder('utf-8', { fatal: true });
 
-/** Whether a text can begin with these bytes. */
+/** Whether these bytes can begin a text. */
 function isPrefix(parts: readonly Buffer[]): boolean {
   const bytes = Buffer.concat(parts);
   if (isUtf8(bytes)) return true;
@@ -60,7 +60,7 @@ function isPrefix(parts: readonly Buffer[]): boolean {
     try {
       decoder.decode();
     } catch {
-      // What was cut off is forgotten.
+      // Decoding in stream mode keeps a truncated character.
     }
   }
 }
@@ -68,7 +68,7 @@ function isPrefix(parts: readonly Buffer[]): boolean {
 const isCloseCode = (code: number): boolean =>
   (code >= 1000 && code <= 1014 && ![1004, 1005, 1006].includes(code)) || (code >= 3000 && code <= 4999);
 
-/** Reads a whole sequence as RFC 6455, section 5, has it: slowly, and with everything in one place. */
+/** Reads a whole sequence after RFC 6455, section 5: slow, in one function. */
 export function model(bytes: Buffer, options: ModelOptions, policy: Policy): Outcome {
   const events: Event[] = [];
   let opcode = 0;

@@ -25,13 +25,13 @@ describe('messages', () => {
     expect(parse([plain(text, { opcode: 2 })], { role: 'client' })).toEqual([['binary', hex(text)]]);
   });
 
-  it('are taken with a length in more bytes than it needs, as ws takes them', () => {
+  it('with a longer length form than needed are accepted, as by ws', () => {
     for (const hex of ['81fe0001 00000000 61', '81ff0000000000000001 00000000 61'])
       for (const size of [1, 100])
         expect(parse(pieces(Buffer.from(hex.replaceAll(' ', ''), 'hex'), size))).toEqual([['text', 'a']]);
   });
 
-  it.each([1, 2, 3, 7])('are the same in pieces of %i bytes', (size) => {
+  it.each([1, 2, 3, 7])('are the same in chunks of %i bytes', (size) => {
     const all = Buffer.concat([
       frame('one'),
       frame('zwei ü', { fin: false }),
@@ -51,8 +51,8 @@ describe('messages', () => {
   });
 });
 
-describe('what is held', () => {
-  /** What a parser holds after these chunks, and after how many bytes. */
+describe('memory held by FrameParser', () => {
+  /** What a parser holds after these chunks, and the largest ratio of that to the bytes sent. */
   function held(chunks: readonly Buffer[], limits = {}) {
     const recorder = new Recorder();
     const parser = parserOf(recorder, { limits });
@@ -61,13 +61,13 @@ describe('what is held', () => {
     for (const chunk of chunks) {
       parser.push(copy(chunk));
       sent += chunk.length;
-      // The first few bytes cost a buffer, whatever they are.
+      // The first few bytes always need a buffer.
       if (sent >= 100) worst = Math.max(worst, parser.heldBytes / sent);
     }
     return { parser, recorder, sent, worst, bytes: parser.heldBytes, objects: parser.heldObjects };
   }
 
-  it('is nothing between messages', () => {
+  it('is none between messages', () => {
     const { parser, bytes, objects } = held([
       frame('hello'),
       frame('x'.repeat(1000), { opcode: 2 }),
@@ -76,14 +76,14 @@ describe('what is held', () => {
     expect([bytes, objects, parser.isMidMessage, parser.received]).toEqual([0, 0, false, 0]);
   });
 
-  it('is nothing within a header', () => {
+  it('is none within a frame header', () => {
     for (const bytes of pieces(frame('x'.repeat(200)).subarray(0, 8)).map((_, i) => i + 1)) {
       const { parser } = held([frame('x'.repeat(200)).subarray(0, bytes)]);
       expect([bytes, parser.heldBytes, parser.isMidMessage]).toEqual([bytes, 0, true]);
     }
   });
 
-  it('is at most twice what has come, however small the fragments and the reads', () => {
+  it('is at most twice the bytes received, however small the fragments and reads', () => {
     const first = frame('x', { fin: false });
     const next = frame('x', { fin: false, opcode: 0 });
     const fragments = Buffer.concat([first, ...Array<Buffer>(999).fill(next)]);
@@ -95,22 +95,22 @@ describe('what is held', () => {
     }
   });
 
-  it('is nothing of a declared length that has not come', () => {
+  it('is none for a declared length before its payload arrives', () => {
     const { bytes } = held([frame('', { length: 1024 * 1024 })]);
     expect(bytes).toBe(0);
     expect(held([frame('', { length: 1024 * 1024 }), Buffer.from('x')]).bytes).toBeLessThanOrEqual(64);
   });
 
-  it('is no more than the message when its frame says how long it is', () => {
+  it("is the message's size when its frame declares it", () => {
     const { parser, recorder } = held(pieces(frame('x'.repeat(5000)).subarray(0, -1), 100));
     expect(parser.heldBytes).toBe(5000);
     expect(parser.received).toBe(4999);
     parser.push(Buffer.from([0]));
-    expect(recorder.said.length).toBe(1);
+    expect(recorder.events.length).toBe(1);
     expect(parser.heldBytes).toBe(0);
   });
 
-  it('is given up with a close frame, an error, and the end', () => {
+  it('is released at a close frame, an error, and the end', () => {
     const begun = frame('x'.repeat(1000), { fin: false });
     for (const last of [
       frame('', { opcode: 8 }),
@@ -124,15 +124,15 @@ describe('what is held', () => {
     expect(parser.heldBytes).toBeGreaterThanOrEqual(1000);
     parser.end();
     parser.push(frame('never read', { opcode: 0 }));
-    expect([parser.heldBytes, parser.heldObjects, recorder.said]).toEqual([0, 0, [['fragment']]]);
+    expect([parser.heldBytes, parser.heldObjects, recorder.events]).toEqual([0, 0, [['fragment']]]);
   });
 
-  it('is no more than a part of a control frame', () => {
+  it('is at most one partial control frame', () => {
     const { parser } = held([frame('x'.repeat(100), { opcode: 9 }).subarray(0, 50)]);
     expect([parser.heldBytes, parser.heldObjects]).toEqual([100, 1]);
   });
 
-  it('of an unread rest is the read while that is most of it, and a copy when it is not', () => {
+  it('for an unread rest is the read itself while that is mostly unread, otherwise a copy', () => {
     const messages = Array.from({ length: 1000 }, (_, i) => frame(`message ${i}`));
     const read = copy(Buffer.concat(messages));
     const memory = read.buffer;
@@ -153,27 +153,27 @@ describe('what is held', () => {
       left -= messages[seen.length - 1]!.length;
     }
     expect(seen.length).toBe(1000);
-    // Half of the messages were parsed where they were read, and each was copied but a few times.
+    // Half of the messages were parsed in place, and each was copied only a few times.
     expect(seen.slice(0, 450).every(({ buffer }) => buffer === memory)).toBe(true);
     expect(new Set(seen.map(({ buffer }) => buffer)).size).toBeLessThan(12);
-    expect(recorder.said.map(([, text]) => text)).toEqual(messages.map((_, i) => `message ${i}`));
+    expect(recorder.events.map(([, text]) => text)).toEqual(messages.map((_, i) => `message ${i}`));
   });
 
-  it('while it is stopped is no object for each byte that comes', () => {
+  it('while stopped is not one object per received byte', () => {
     const recorder = new Recorder();
     const parser = parserOf(recorder);
     parser.stop();
     const bytes = frame('x'.repeat(10_000));
     for (const piece of pieces(bytes)) parser.push(copy(piece));
-    expect(recorder.said).toEqual([]);
+    expect(recorder.events).toEqual([]);
     expect(parser.heldObjects).toBeLessThan(5);
     expect(parser.heldBytes).toBeLessThanOrEqual(2 * bytes.length);
     parser.resume();
-    expect(recorder.said).toEqual([['text', 'x'.repeat(10_000)]]);
+    expect(recorder.events).toEqual([['text', 'x'.repeat(10_000)]]);
     expect(parser.heldBytes).toBe(0);
   });
 
-  it('of a small read that is stopped is no large memory', () => {
+  it("for a small read while stopped does not include the read's slab", () => {
     const slab = Buffer.alloc(65_536);
     const small = slab.subarray(100, 100 + frame('hello').copy(slab, 100));
     const recorder = new Recorder();
@@ -182,10 +182,10 @@ describe('what is held', () => {
     parser.push(small);
     expect(parser.heldBytes).toBeLessThan(20);
     parser.resume();
-    expect(recorder.said).toEqual([['text', 'hello']]);
+    expect(recorder.events).toEqual([['text', 'hello']]);
   });
 
-  it('of the reason of a close frame is its own bytes', () => {
+  it("for a close reason is only the reason's bytes", () => {
     const slab = Buffer.alloc(65_536);
     const length = frame(Buffer.concat([Buffer.from([3, 232]), Buffer.from('bye')]), { opcode: 8 }).copy(slab);
     let reason: Buffer | undefined;
@@ -202,26 +202,26 @@ describe('limits', () => {
   const SIZE = { maxSize: 1000, maxFragments: 3 };
 
   it.each<[string, Buffer, number, number]>([
-    ['a length of one more', frame('', { length: 1001 }), 1009, 4],
+    ['a length of one byte too many', frame('', { length: 1001 }), 1009, 4],
     ['2^31', frame('', { length: 2 ** 31 }), 1009, 10],
     ['2^53 - 1', frame('', { length: 2n ** 53n - 1n }), 1009, 10],
     ['2^53', frame('', { length: 2n ** 53n }), 1009, 6],
     ['2^63', frame('', { length: 2n ** 63n }), 1009, 6],
     [
-      'the sum of fragments',
+      'a sum of fragments',
       Buffer.concat([frame('x'.repeat(600), { fin: false }), frame('', { opcode: 0, length: 401 })]),
       1009,
       612,
     ],
     [
-      'four frames, empty ones too',
+      'four frames, including empty ones',
       Buffer.concat([0, 1, 2, 3].map((i) => frame('', { fin: false, opcode: i === 0 ? 1 : 0 }))),
       1008,
       20,
     ],
     ['a control frame of 126 bytes', frame('x'.repeat(126), { opcode: 9 }), 1002, 2],
     ['a close frame of one byte', frame('x', { opcode: 8 }), 1002, 2],
-  ])('are judged with the byte that breaks them: %s', (_, bytes, code, places) => {
+  ])('are applied at the byte that exceeds them: %s', (_, bytes, code, places) => {
     const recorder = new Recorder();
     const parser = parserOf(recorder, { limits: SIZE });
     let read = 0;
@@ -230,34 +230,34 @@ describe('limits', () => {
     expect([recorder.lastError?.code, read, parser.heldBytes]).toEqual([code, places, 0]);
   });
 
-  it('take what is just within them, again and again', () => {
+  it('accept messages just within them, repeatedly', () => {
     const message = [
       frame('x'.repeat(400), { fin: false }),
       frame('', { fin: false, opcode: 0 }),
       frame('x'.repeat(600), { opcode: 0 }),
     ];
-    const said = parse([...message, frame('x'.repeat(1000)), ...message], { limits: SIZE });
-    expect(said.filter(([kind]) => kind === 'text').map(([, text]) => (text as string).length)).toEqual([
+    const events = parse([...message, frame('x'.repeat(1000)), ...message], { limits: SIZE });
+    expect(events.filter(([kind]) => kind === 'text').map(([, text]) => (text as string).length)).toEqual([
       1000, 1000, 1000,
     ]);
-    expect(said.at(-1)?.[0]).toBe('text');
+    expect(events.at(-1)?.[0]).toBe('text');
   });
 
-  it('count compressed bytes as they come', () => {
-    const said = parse([frame('x'.repeat(1001), { rsv1: true })], { limits: SIZE, deflate: true });
-    expect(said).toEqual([['error', 1009, 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH']]);
+  it('count compressed bytes on arrival', () => {
+    const events = parse([frame('x'.repeat(1001), { rsv1: true })], { limits: SIZE, deflate: true });
+    expect(events).toEqual([['error', 1009, 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH']]);
   });
 
-  it('of a size without end are those of Node', () => {
-    const said = parse([frame('', { length: 2n ** 53n - 1n })], { limits: { maxSize: Number.POSITIVE_INFINITY } });
-    // From Node 22 on a Buffer may have as many bytes as there are exact numbers.
+  it('without maxSize end at the largest Buffer of Node', () => {
+    const events = parse([frame('', { length: 2n ** 53n - 1n })], { limits: { maxSize: Number.POSITIVE_INFINITY } });
+    // Since Node 22 a Buffer may be as large as the largest safe integer.
     const isPossible = constants.MAX_LENGTH >= Number.MAX_SAFE_INTEGER;
-    expect(said[0]?.slice(0, 2)).toEqual(isPossible ? undefined : ['error', 1009]);
+    expect(events[0]?.slice(0, 2)).toEqual(isPossible ? undefined : ['error', 1009]);
   });
 });
 
-describe('texts', () => {
-  it('are known to be ASCII or not when they are handed over', () => {
+describe('text messages', () => {
+  it('are reported as ASCII or not', () => {
     const seen: [string, boolean][] = [];
     for (const role of ['server', 'client'] as const) {
       const recorder = new Recorder();
@@ -283,7 +283,7 @@ describe('texts', () => {
   });
 
   it.each(['server', 'client'] as const)(
-    'are refused by a %s at the first wrong byte, within a frame and across frames',
+    'are refused by a %s at the first invalid byte, within a frame and across frames',
     (role) => {
       const masked = role === 'server';
       const wrong = Buffer.concat([Buffer.from('κόσμε'), Buffer.from([0xf4, 0x90]), Buffer.alloc(300, 'x')]);
@@ -306,7 +306,7 @@ describe('texts', () => {
     },
   );
 
-  it('that end within a character are refused with their last frame', () => {
+  it('that end within a character are refused at their last frame', () => {
     const half = Buffer.from('€').subarray(0, 2);
     expect(parse([frame(half)])).toEqual([['error', 1007, 'WS_ERR_INVALID_UTF8']]);
     expect(parse([frame(half, { fin: false }), frame('', { opcode: 0 })]).at(-1)?.[1]).toBe(1007);
@@ -317,9 +317,9 @@ describe('texts', () => {
     expect(parse([frame(half, { opcode: 2 })])).toEqual([['binary', half.toString('hex')]]);
   });
 
-  it('are not judged while they are compressed', () => {
-    const said = parse([frame(Buffer.from([0xff, 0xfe]), { rsv1: true })], { deflate: true });
-    expect(said).toEqual([['compressed', 'fffe', 'text']]);
+  it('are not checked for UTF-8 while compressed', () => {
+    const events = parse([frame(Buffer.from([0xff, 0xfe]), { rsv1: true })], { deflate: true });
+    expect(events).toEqual([['compressed', 'fffe', 'text']]);
   });
 });
 
@@ -333,42 +333,42 @@ describe('stop and resume', () => {
     frame(Buffer.from([0x03, 0xe8]), { opcode: 8 }),
   ];
 
-  it('leave what is behind a message unread, however often', () => {
+  it('leave the bytes after a message unread, repeatedly', () => {
     const recorder = new Recorder(() => parser.stop());
     const parser = parserOf(recorder);
     parser.push(copy(Buffer.concat(['a', 'b', 'c'].map((text) => frame(text)))));
-    expect(recorder.said).toEqual([['text', 'a']]);
+    expect(recorder.events).toEqual([['text', 'a']]);
     expect(parser.isStopped).toBe(true);
     parser.push(copy(frame('d')));
-    expect(recorder.said).toHaveLength(1);
+    expect(recorder.events).toHaveLength(1);
     for (let i = 0; i < 3; i++) parser.resume();
-    expect(recorder.said).toEqual(['a', 'b', 'c', 'd'].map((text) => ['text', text]));
+    expect(recorder.events).toEqual(['a', 'b', 'c', 'd'].map((text) => ['text', text]));
     expect(parser.hasUnread).toBe(false);
   });
 
-  it('hold at any frame, and say the same as without', () => {
+  it('at any frame give the same events as without', () => {
     for (const size of [1, 5, 1000]) {
       const recorder = new Recorder(() => parser.stop());
       const parser = parserOf(recorder);
       let resumed = 0;
       for (const piece of pieces(Buffer.concat(all), size)) parser.push(copy(piece));
       for (; parser.isStopped; resumed++) parser.resume();
-      expect(recorder.said).toEqual(parse(all));
-      expect(resumed).toBe(recorder.said.length);
+      expect(recorder.events).toEqual(parse(all));
+      expect(resumed).toBe(recorder.events.length);
     }
   });
 
-  it('may come from within the same call', () => {
+  it('may be called from within a callback', () => {
     const recorder = new Recorder(() => {
       parser.stop();
       parser.resume();
     });
     const parser = parserOf(recorder);
     parser.push(copy(Buffer.concat(all)));
-    expect(recorder.said).toEqual(parse(all));
+    expect(recorder.events).toEqual(parse(all));
   });
 
-  it('take what is pushed from within a call behind what is there', () => {
+  it('queue chunks pushed from within a callback after the current one', () => {
     let pushed = false;
     const recorder = new Recorder(() => {
       if (!pushed) parser.push(copy(frame('last')));
@@ -376,34 +376,34 @@ describe('stop and resume', () => {
     });
     const parser = parserOf(recorder);
     parser.push(copy(Buffer.concat([frame('first'), frame('second')])));
-    expect(recorder.said.map(([, text]) => text)).toEqual(['first', 'second', 'last']);
+    expect(recorder.events.map(([, text]) => text)).toEqual(['first', 'second', 'last']);
   });
 
-  it('go on behind a message whose listener threw', () => {
+  it('continue after a message whose listener threw', () => {
     let left = 1;
     const recorder = new Recorder(() => {
-      if (left-- > 0) throw new Error('from a listener');
+      if (left-- > 0) throw new Error('listener failed');
     });
     const parser = parserOf(recorder);
     expect(() => parser.push(copy(Buffer.concat([frame('a'), frame('b')])))).toThrow('from a listener');
     expect(parser.hasUnread).toBe(true);
     parser.push(copy(frame('c')));
-    expect(recorder.said.map(([, text]) => text)).toEqual(['a', 'b', 'c']);
+    expect(recorder.events.map(([, text]) => text)).toEqual(['a', 'b', 'c']);
     expect(parser.heldBytes).toBe(0);
   });
 
-  it('end with the connection', () => {
+  it('have no effect after the connection ended', () => {
     const recorder = new Recorder(() => parser.end());
     const parser = parserOf(recorder);
     parser.push(copy(Buffer.concat(all)));
     parser.resume();
-    expect(recorder.said).toEqual([['text', 'one']]);
+    expect(recorder.events).toEqual([['text', 'one']]);
     expect(parser.heldBytes).toBe(0);
   });
 });
 
-describe('messages that nobody wants any more', () => {
-  it('are read past, neither kept nor checked, and control frames are not', () => {
+describe('discarded messages', () => {
+  it('are skipped without being stored or checked, but control frames are reported', () => {
     const recorder = new Recorder();
     const parser = parserOf(recorder);
     parser.push(copy(frame(Buffer.from([0x61, 0xe2]), { fin: false })));
@@ -419,11 +419,11 @@ describe('messages that nobody wants any more', () => {
       parser.push(copy(chunk));
       expect(parser.heldBytes).toBe(0);
     }
-    expect(recorder.said.map(([kind]) => kind)).toEqual(['fragment', 'fragment', 'ping', 'fragment', 'fragment']);
+    expect(recorder.events.map(([kind]) => kind)).toEqual(['fragment', 'fragment', 'ping', 'fragment', 'fragment']);
     expect(parser.isMidMessage).toBe(true);
   });
 
-  it('still keep to the protocol and the limits', () => {
+  it('must still obey the protocol and the limits', () => {
     for (const [bytes, code] of [
       [frame('', { opcode: 0 }), 1002],
       [frame('', { length: 2 ** 21 }), 1009],

@@ -1,4 +1,4 @@
-/** A generator of numbers that is the same for the same seed, and costs next to nothing. */
+/** A fast pseudo-random generator, reproducible by its seed. */
 export class Random {
   constructor(private state: number) {
     this.state = Math.imul(state ^ 0x9e3779b9, 0x85ebca6b) | 1;
@@ -43,7 +43,7 @@ const TEXTS = [
   'z'.repeat(125),
 ].map((text) => Buffer.from(text));
 
-/** Not UTF-8, or not yet. */
+/** Invalid or incomplete UTF-8. */
 const WRONG = [
   [0x80],
   [0xc0, 0xaf],
@@ -63,7 +63,7 @@ const CLOSE_CODES = [1000, 1001, 1003, 1004, 1005, 1006, 1007, 1011, 1014, 1015,
 
 const OUTPUT = Buffer.alloc(512 * 1024);
 
-/** Writes one sequence of frames, honest for the most part; the bytes are those of a common buffer. */
+/** Writes one sequence of mostly valid frames into a common buffer. */
 export function sequence(random: Random, options: SequenceOptions): Buffer {
   const writer = new Writer(random, options);
   const count = 1 + random.below(4);
@@ -99,7 +99,7 @@ class Writer {
       this.frame((isLast ? 0x80 : 0) | (i === 0 ? opcode | rsv1 : 0), payload.subarray(from, to));
       from = to;
       if (!isLast && random.once(4)) this.control();
-      // A message that is never finished.
+      // A message that is never completed.
       if (!isLast && random.once(30)) return;
     }
   }
@@ -120,7 +120,7 @@ class Writer {
     this.frame(0x88, payload);
   }
 
-  /** A wrong bit in a head, or a wrong length. */
+  /** A wrong bit in a header, or a wrong length. */
   bendHeader(): void {
     const { random, headers } = this;
     const header = random.pick(headers);
@@ -145,7 +145,7 @@ class Writer {
     this.headers.push(this.at);
     OUTPUT[this.at++] = first;
     const mask = options.isServer ? 0x80 : 0;
-    // Now and then not the shortest form, or a lie.
+    // Sometimes a longer length form than needed, or a wrong length.
     const form = random.once(60) ? random.pick([126, 127]) : length < 126 ? length : length < 65536 ? 126 : 127;
     OUTPUT[this.at++] = mask | form;
     if (form === 126) this.at = OUTPUT.writeUInt16BE(length & 0xffff, this.at);
@@ -165,7 +165,7 @@ class Writer {
   }
 }
 
-/** Where a sequence is cut into chunks: nowhere, everywhere, or somewhere. */
+/** The places where a sequence is cut into chunks: none, all, or some. */
 export function cuts(random: Random, length: number): number[] {
   const places: number[] = [];
   const way = random.below(4);

@@ -2,8 +2,8 @@ import type { ProtocolError, Role } from '../../../lib/protocol/frame.js';
 import { type FrameLimits, FrameParser, type FrameSink } from '../../../lib/protocol/parser.js';
 import { frame } from '../../support/raw-client.js';
 
-/** What a parser said, as values. */
-export type Said =
+/** An event of a parser, as a value. */
+export type ParserEvent =
   | ['text', string]
   | ['binary', string]
   | ['compressed', string, 'text' | 'binary']
@@ -15,12 +15,12 @@ export type Said =
 
 export const LIMITS: FrameLimits = { maxSize: 1024 * 1024, maxFragments: 1024 };
 
-/** Keeps what a parser says; `onEach` runs within the call. */
+/** Records parser events; `onEach` runs within the callback. */
 export class Recorder implements FrameSink {
-  readonly said: Said[] = [];
+  readonly events: ParserEvent[] = [];
   lastError: ProtocolError | undefined;
 
-  constructor(private readonly onEach: (said: Said) => void = () => {}) {}
+  constructor(private readonly onEach: (event: ParserEvent) => void = () => {}) {}
 
   message(data: Buffer, isBinary: boolean, isCompressed: boolean): void {
     if (isCompressed) this.note(['compressed', data.toString('hex'), isBinary ? 'binary' : 'text']);
@@ -43,9 +43,9 @@ export class Recorder implements FrameSink {
     this.note(['error', error.code, error.errorCode]);
   }
 
-  private note(said: Said): void {
-    this.said.push(said);
-    this.onEach(said);
+  private note(event: ParserEvent): void {
+    this.events.push(event);
+    this.onEach(event);
   }
 }
 
@@ -62,12 +62,12 @@ export function parserOf(
   return new FrameParser(role, { ...LIMITS, ...limits }, sink, deflate);
 }
 
-/** Everything that is said of these chunks. Each is copied first: a parser unmasks in place. */
-export function parse(chunks: readonly Buffer[], options: ParseOptions = {}): Said[] {
+/** All parser events of these chunks. Each chunk is copied, because a parser unmasks in place. */
+export function parse(chunks: readonly Buffer[], options: ParseOptions = {}): ParserEvent[] {
   const recorder = new Recorder();
   const parser = parserOf(recorder, options);
   for (const chunk of chunks) parser.push(copy(chunk));
-  return recorder.said;
+  return recorder.events;
 }
 
 export function copy(bytes: Buffer): Buffer {

@@ -3,12 +3,12 @@ import { describe, expect, it } from '@jest/globals';
 import { COMPLETE, checkUtf8, INVALID } from '../../../lib/protocol/utf8.js';
 import { Random } from './sequences.js';
 
-/** How many bytes of it a text can begin with, found by trying: the slow truth. */
+/** The length of the longest valid prefix, found by trying every length: slow and simple. */
 function validPrefix(bytes: Buffer): number {
   for (let length = bytes.length; length > 0; length--) {
     const part = bytes.subarray(0, length);
     if (isUtf8(part)) return length;
-    // A cut character is one that some continuation completes.
+    // A truncated character is one that some continuation completes.
     for (let missing = 1; missing <= 3; missing++)
       for (const second of [0x80, 0x90, 0xa0])
         if (isUtf8(Buffer.concat([part, Buffer.from([second, 0x80, 0x80]).subarray(0, missing)]))) return length;
@@ -16,7 +16,7 @@ function validPrefix(bytes: Buffer): number {
   return 0;
 }
 
-/** Where the checker says that it is wrong, fed byte by byte: the length of the valid prefix. */
+/** The length of the valid prefix according to checkUtf8(), fed byte by byte. */
 function acceptedPrefix(bytes: Buffer): number {
   let state = COMPLETE;
   for (let at = 0; at < bytes.length; at++) {
@@ -27,7 +27,7 @@ function acceptedPrefix(bytes: Buffer): number {
 }
 
 describe('UTF-8 (RFC 3629)', () => {
-  it('is judged as Node judges it: every sequence of two bytes, and every lead with edges behind it', () => {
+  it('checkUtf8() agrees with Node on every sequence of two bytes, and on every lead byte with edge cases after it', () => {
     const edges = [0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xff];
     const wrong: string[] = [];
     const judge = (bytes: number[]): void => {
@@ -47,7 +47,7 @@ describe('UTF-8 (RFC 3629)', () => {
     expect(wrong).toEqual([]);
   });
 
-  it('is refused at the first byte that no text can have there', () => {
+  it('checkUtf8() fails at the first byte that no text can have there', () => {
     for (let seed = 1; seed <= 3000; seed++) {
       const random = new Random(seed);
       const bytes = Buffer.from(
@@ -59,7 +59,7 @@ describe('UTF-8 (RFC 3629)', () => {
     }
   });
 
-  it('is the same however it is split, short and long', () => {
+  it('checkUtf8() gives the same result for any split, short and long', () => {
     const texts = ['aé€🦊\u{10ffff}', 'x'.repeat(70), `${'é'.repeat(40)}🦊${'€'.repeat(30)}`].map((text) =>
       Buffer.from(text),
     );
@@ -76,7 +76,7 @@ describe('UTF-8 (RFC 3629)', () => {
     }
   });
 
-  it('keeps the state of a character that is cut off, behind a long text too', () => {
+  it('checkUtf8() keeps the state of a truncated character, also after a long text', () => {
     for (const lead of ['', 'x'.repeat(100)]) {
       for (const character of ['é', '€', '🦊']) {
         const bytes = Buffer.from(lead + character);

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 
-/** Pieces of heads, legal and not: put together at random they come close to every rule. */
+/** Legal and illegal parts of request heads; random combinations come close to every rule. */
 const LINES = [
   'Host: example.com',
   'Upgrade: websocket',
@@ -44,7 +44,7 @@ const mostly = (usual: string, ...others: string[]): fc.Arbitrary<string> =>
 
 const lineEnd = mostly('\r\n', '\n', '\r', '\r\r\n', '\n\r\n');
 
-/** A request head, or something near to one, as a latin1 string; it may go on behind its end. */
+/** A request head or something near it, as a latin1 string; bytes may follow its end. */
 export const headLike: fc.Arbitrary<string> = fc
   .tuple(
     fc.constantFrom('', '', '', '\r\n', '\r\n\r\n', '\r\n\r\n\r\n', '\n'),
@@ -73,7 +73,7 @@ const BROWSER = [
   '\r\n',
 ].join('\r\n');
 
-/** What makes another thing of a head where it is put in. */
+/** Inserted into a valid head, each of these changes its meaning. */
 const PIECES = [
   '\r',
   '\n',
@@ -91,7 +91,7 @@ const PIECES = [
   'UPGRADE: WebSocket\r\n',
 ];
 
-/** A browser's head in which one to three places are not as they were; it may go on behind its end. */
+/** A browser's request head with up to three changes; bytes may follow its end. */
 export const nearlyValid: fc.Arbitrary<string> = fc
   .array(fc.tuple(fc.nat(), fc.nat(2), fc.constantFrom('', ...PIECES)), { minLength: 0, maxLength: 3 })
   .map((changes) =>
@@ -101,7 +101,7 @@ export const nearlyValid: fc.Arbitrary<string> = fc
     }, BROWSER),
   );
 
-/** Cuts bytes into chunks at arbitrary places; empty chunks happen. */
+/** Cuts bytes into chunks at arbitrary places; chunks may be empty. */
 export const cuts: fc.Arbitrary<readonly number[]> = fc.array(fc.nat({ max: 300 }), { maxLength: 12 });
 
 export function cut(bytes: Buffer, places: readonly number[]): Buffer[] {

@@ -20,7 +20,7 @@ const USUAL: Lines = {
   'Sec-WebSocket-Version': '13',
 };
 
-/** The usual head with some lines changed, several (a list) or taken away (undefined). */
+/** The usual head with some lines changed, repeated (a list) or removed (undefined). */
 function headWith(lines: Lines = {}, rest: Partial<RequestHead> = {}): RequestHead {
   const rawHeaders = Object.entries({ ...USUAL, ...lines }).flatMap(([name, values]) =>
     values === undefined ? [] : [values].flat().flatMap((value) => [name, value as string]),
@@ -43,7 +43,7 @@ const refused = (lines: Lines, rest: Partial<RequestHead> = {}): Refusal => {
 const list = (n: number, of: (i: number) => string): string => Array.from({ length: n }, (_, i) => of(i)).join(', ');
 
 describe('checkRequest', () => {
-  it('gives what a browser asks for (RFC 6455, 4.2.1)', () => {
+  it('reads the handshake of a browser (RFC 6455, 4.2.1)', () => {
     const head = headWith({
       Host: 'Example.COM:8080',
       Origin: 'https://example.com',
@@ -64,7 +64,7 @@ describe('checkRequest', () => {
   });
 
   it.each<[string, Lines]>([
-    ['names in any case', { Host: undefined, hOST: 'a' }],
+    ['header names in any case', { Host: undefined, hOST: 'a' }],
     ['Upgrade in any case, in a list (RFC 9110, 7.8)', { Upgrade: 'h2c, WebSocket' }],
     ['Upgrade over two lines (RFC 9110, 5.3)', { Upgrade: ['h2c', 'websocket'] }],
     ['Connection with keep-alive (RFC 9110, 7.6.1)', { Connection: 'keep-alive, Upgrade' }],
@@ -73,7 +73,7 @@ describe('checkRequest', () => {
     ['empty list elements in Connection (RFC 9110, 5.6.1.2)', { Connection: ', ,upgrade,' }],
     ['Content-Length: 0', { 'Content-Length': '0' }],
     [
-      'headers named after members of objects',
+      'header names that are members of Object.prototype',
       { __proto__x: 'a', constructor: 'b', toString: 'c', ['__proto__']: 'd' },
     ],
     ['an Origin of null', { Origin: 'null' }],
@@ -86,17 +86,20 @@ describe('checkRequest', () => {
   });
 
   it.each(['/', '//evil/', '/%2e/', '/a?b', '/?/../', '/a/../b'])(
-    'keeps the path %s as it is (RFC 9112, 3.2.1)',
+    'does not normalise the path %s (RFC 9112, 3.2.1)',
     (target) => {
       expect(accepted({}, { target }).path).toBe(target.split('?')[0]);
     },
   );
 
-  it.each(['POST', 'get', 'HEAD', 'CONNECT', 'OPTIONS'])('method %s: 405 with Allow (4.2.1, item 1)', (method) => {
-    expect(refused({}, { method })).toMatchObject({ status: 405, headers: [['Allow', 'GET']] });
-  });
+  it.each(['POST', 'get', 'HEAD', 'CONNECT', 'OPTIONS'])(
+    'refuses method %s with 405 and Allow (4.2.1, item 1)',
+    (method) => {
+      expect(refused({}, { method })).toMatchObject({ status: 405, headers: [['Allow', 'GET']] });
+    },
+  );
 
-  it.each(['1.0', '0.9', '1.2', '2.0'])('HTTP/%s: 505 (4.2.1, item 1)', (version) => {
+  it.each(['1.0', '0.9', '1.2', '2.0'])('refuses HTTP/%s with 505 (4.2.1, item 1)', (version) => {
     expect(refused({}, { version })).toBe(REFUSALS.httpVersion);
   });
 
@@ -113,7 +116,7 @@ describe('checkRequest', () => {
     'http:/example.com/',
     'file://example.com/',
     'http://example.com\\@other.example/',
-  ])('target %s: 400 (RFC 9112, 3.2)', (target) => {
+  ])('refuses target %s with 400 (RFC 9112, 3.2)', (target) => {
     expect(refused({}, { target })).toMatchObject({ status: 400, reason: 'malformed-request' });
   });
 
@@ -123,14 +126,14 @@ describe('checkRequest', () => {
     ['wss://example.com:443/a//b?http://x/', '/a//b', 'http://x/'],
     ['ws://example.com', '/', ''],
     ['https://example.com?a', '/', 'a'],
-  ])('takes the absolute form %s with the authority of Host (RFC 9112, 3.2.2)', (target, path, rawQuery) => {
+  ])('accepts the absolute form %s when its authority equals Host (RFC 9112, 3.2.2)', (target, path, rawQuery) => {
     expect(accepted({}, { target })).toMatchObject({ path, rawQuery });
     expect(originForm(target)).toBe(rawQuery === '' ? path : `${path}?${rawQuery}`);
     expect(refused({ Host: 'example.com:8080' }, { target }).status).toBe(400);
   });
 
   it.each(['Upgrade, TE', 'upgrade, close, HTTP2-Settings', 'keep-alive, Upgrade, Priority', 'upgrade, DNT'])(
-    'takes Connection: %s (RFC 9110, 7.6.1)',
+    'accepts Connection: %s (RFC 9110, 7.6.1)',
     (Connection) => expect(accepted({ Connection }).path).toBe('/'),
   );
 
@@ -148,7 +151,7 @@ describe('checkRequest', () => {
     'Content-Length',
     'Transfer-Encoding',
     'Proxy-Authorization',
-  ])('refuses a Connection that has a proxy take %s out (RFC 9110, 7.6.1)', (name) => {
+  ])('refuses a Connection option that makes a proxy remove %s (RFC 9110, 7.6.1)', (name) => {
     for (const Connection of [`upgrade, ${name}`, `${name.toUpperCase()}\t,upgrade`, [name.toLowerCase(), 'upgrade']])
       expect(refused({ Connection })).toMatchObject({ status: 400, reason: 'malformed-request' });
   });
@@ -160,15 +163,15 @@ describe('checkRequest', () => {
     ['no Connection (4.2.1, item 4)', { Connection: undefined }],
     ['Connection without upgrade (4.2.1, item 4)', { Connection: 'keep-alive' }],
     ['Connection that names another header (RFC 9110, 7.6.1)', { Connection: 'upgrade, X-Forwarded-For' }],
-    ['Connection that does so on another line', { Connection: ['upgrade', 'x-forwarded-for'] }],
-    ['Connection that hides it behind commas', { Connection: `upgrade${','.repeat(8000)}cookie` }],
+    ['Connection that names another header on another line', { Connection: ['upgrade', 'x-forwarded-for'] }],
+    ['Connection that names another header behind 8000 commas', { Connection: `upgrade${','.repeat(8000)}cookie` }],
     ['Connection: upgrade;x', { Connection: 'upgrade;x' }],
     ['no key (4.2.1, item 5)', { 'Sec-WebSocket-Key': undefined }],
     ['two keys (11.3.1)', { 'Sec-WebSocket-Key': ['dGhlIHNhbXBsZSBub25jZQ==', 'dGhlIHNhbXBsZSBub25jZQ=='] }],
     ['a key of fifteen bytes', { 'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25j' }],
     ['a key of seventeen bytes', { 'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZWU=' }],
-    ['a key with bits behind its sixteen bytes', { 'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZR==' }],
-    ['a key in the alphabet of URLs', { 'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25j_Q==' }],
+    ['a key with non-zero bits after its sixteen bytes', { 'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZR==' }],
+    ['a key in the base64url alphabet', { 'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25j_Q==' }],
     ['an empty key', { 'Sec-WebSocket-Key': '' }],
     ['no version (4.2.1, item 6)', { 'Sec-WebSocket-Version': undefined }],
     ['two versions (11.3.5)', { 'Sec-WebSocket-Version': ['13', '13'] }],
@@ -182,36 +185,39 @@ describe('checkRequest', () => {
     ['two Origins (RFC 6454, 7.3)', { Origin: ['https://a', 'https://a'] }],
     ['an empty protocol list (4.1, item 10)', { 'Sec-WebSocket-Protocol': '' }],
     ['an empty protocol (4.1, item 10)', { 'Sec-WebSocket-Protocol': 'a,,b' }],
-    ['a protocol that is no token', { 'Sec-WebSocket-Protocol': 'a b' }],
+    ['a protocol that is not a token', { 'Sec-WebSocket-Protocol': 'a b' }],
     ['an 8-bit protocol', { 'Sec-WebSocket-Protocol': '\xe9' }],
-    ['a protocol twice, over two lines', { 'Sec-WebSocket-Protocol': ['a', 'b, a'] }],
+    ['a repeated protocol, over two lines', { 'Sec-WebSocket-Protocol': ['a', 'b, a'] }],
     ['seventeen protocols', { 'Sec-WebSocket-Protocol': list(17, (i) => `p${i}`) }],
     ['eight thousand commas', { 'Sec-WebSocket-Protocol': ','.repeat(8000) }],
     ['extensions with broken grammar (9.1)', { 'Sec-WebSocket-Extensions': 'a; ; b' }],
     ['nine extensions', { 'Sec-WebSocket-Extensions': list(9, (i) => `x${i}`) }],
-  ])('%s: 400', (_, lines) => {
+  ])('refuses %s with 400', (_, lines) => {
     const refusal = refused(lines);
     expect(refusal).toMatchObject({ status: 400, reason: 'malformed-request' });
     expect(refusal.detail).toBeTruthy();
   });
 
-  it.each(['8', '12', '14', '013', '13, 8', 'x', ''])('version %j: 426 that names 13 (4.2.2, item 4)', (version) => {
-    const refusal = refused({ 'Sec-WebSocket-Version': version });
-    expect(refusal).toMatchObject({ status: 426, reason: 'websocket-version' });
-    expect(refusal.headers).toEqual([
-      ['Upgrade', 'websocket'],
-      ['Sec-WebSocket-Version', '13'],
-    ]);
-  });
+  it.each(['8', '12', '14', '013', '13, 8', 'x', ''])(
+    'refuses version %j with 426 naming 13 (4.2.2, item 4)',
+    (version) => {
+      const refusal = refused({ 'Sec-WebSocket-Version': version });
+      expect(refusal).toMatchObject({ status: 426, reason: 'websocket-version' });
+      expect(refusal.headers).toEqual([
+        ['Upgrade', 'websocket'],
+        ['Sec-WebSocket-Version', '13'],
+      ]);
+    },
+  );
 
   it.each([undefined, 'h2c', 'websocket2', 'websocket/13', 'web socket', ''])(
-    'Upgrade %j: 426 (RFC 9110, 15.5.22)',
+    'refuses Upgrade %j with 426 (RFC 9110, 15.5.22)',
     (Upgrade) => {
       expect(refused({ Upgrade })).toBe(REFUSALS.notAnUpgrade);
     },
   );
 
-  it('answers the first thing that is wrong, in the order of the RFC', () => {
+  it('reports the first fault in the order of the RFC', () => {
     const wrong: [Lines, Partial<RequestHead>, number][] = [
       [{ Host: undefined }, { method: 'POST', version: '1.0', target: '*' }, 405],
       [{ Host: undefined }, { version: '1.0', target: '*' }, 505],
@@ -225,7 +231,7 @@ describe('checkRequest', () => {
     expect(refused({ 'Sec-WebSocket-Key': '', 'Content-Length': '5' }).detail).toContain('Key');
   });
 
-  it('gives texts that do not keep the whole head in memory', () => {
+  it('returns strings that do not keep the whole head in memory', () => {
     setFlagsFromString('--expose-gc');
     const collect = runInNewContext('gc') as () => void;
     const held = (): number => {
@@ -258,7 +264,7 @@ describe('checkRequest', () => {
     expect(held() - before).toBeLessThan((kept.length * bytes.length) / 4);
   });
 
-  it('never throws, and what it accepts obeys every rule', () => {
+  it('never throws, and accepts only requests that obey every rule', () => {
     const names = fc.constantFrom(
       ...Object.keys(USUAL),
       'Origin',
@@ -310,7 +316,7 @@ describe('parseHost (RFC 9110, 7.2)', () => {
     ['[::FFFF:1.2.3.4]:443', '[::ffff:1.2.3.4]', 443],
     ['localhost:', 'localhost', undefined],
     ['%41', '%41', undefined],
-  ])('%s', (value, name, port) => {
+  ])('parses %s', (value, name, port) => {
     expect(parseHost(value)).toEqual({ name, port });
   });
 
@@ -353,10 +359,10 @@ describe('parseHost (RFC 9110, 7.2)', () => {
 
 describe('parseExtensions (RFC 6455, 9.1)', () => {
   it.each<[string, string[], unknown]>([
-    ['no line', [], []],
-    ['one', ['a'], [{ name: 'a', params: [] }]],
+    ['no header line', [], []],
+    ['one extension', ['a'], [{ name: 'a', params: [] }]],
     [
-      'blanks around',
+      'white space around names and values',
       [' \ta ;\tb=1 ,c; d '],
       [
         { name: 'a', params: [['b', '1']] },
@@ -364,7 +370,7 @@ describe('parseExtensions (RFC 6455, 9.1)', () => {
       ],
     ],
     [
-      'two lines',
+      'two header lines',
       ['a', 'a'],
       [
         { name: 'a', params: [] },
@@ -372,7 +378,7 @@ describe('parseExtensions (RFC 6455, 9.1)', () => {
       ],
     ],
     [
-      'repeated parameters stay',
+      'repeated parameters, kept',
       ['a; b; b=1; b=2'],
       [
         {
@@ -387,16 +393,16 @@ describe('parseExtensions (RFC 6455, 9.1)', () => {
     ],
     ['a quoted token', ['a; b="1\\2"'], [{ name: 'a', params: [['b', '12']] }]],
     [
-      'names of members of objects',
+      'names that are members of Object.prototype',
       ['constructor; __proto__="x"'],
       [{ name: 'constructor', params: [['__proto__', 'x']] }],
     ],
-  ])('%s', (_, lines, offers) => {
+  ])('parses %s', (_, lines, offers) => {
     expect(parseExtensions(lines)).toEqual(offers);
   });
 
   it.each(['', ' ', '\t', ',', ' , ,', 'a,', ',a', 'a, ,', ',,,a', ',,,,,,,,a'])(
-    'takes empty elements for no offer: %j',
+    'ignores empty list elements: %j',
     (line) => {
       const offers = line.includes('a') ? [{ name: 'a', params: [] }] : [];
       expect(parseExtensions(line)).toEqual(offers);
@@ -437,7 +443,7 @@ describe('parseExtensions (RFC 6455, 9.1)', () => {
     expect(parseExtensions([`${' '.repeat(many)};`])).toBeUndefined();
   });
 
-  it('reads back what was written', () => {
+  it('parses every list that the grammar allows', () => {
     const token = fc.string({ unit: fc.constantFrom(...'abzAZ09-_.!'), minLength: 1, maxLength: 5 });
     const value = fc.oneof(fc.constant<true>(true), token);
     const offer = fc.record({ name: token, params: fc.array(fc.tuple(token, value), { maxLength: 3 }) });

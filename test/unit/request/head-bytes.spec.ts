@@ -19,7 +19,7 @@ import type { TransportReader } from '../../../lib/net/transport.js';
 import { AcceptedConnections, type FirstBytesOwner, SOCKETS_PER_TICK } from '../../../lib/server/first-bytes.js';
 
 describe('skipField', () => {
-  it('ends where reading byte by byte ends, wherever the bytes lie', () => {
+  it('ends where a byte-by-byte scan ends, at any alignment of the bytes', () => {
     const byte = fc.oneof(
       { weight: 60, arbitrary: fc.integer({ min: 0x20, max: 0x7e }) },
       fc.constantFrom(9, 0x7f, 0x80, 0xff),
@@ -38,7 +38,7 @@ describe('skipField', () => {
     );
   });
 
-  it.each([0, 9, 10, 13, 31, 127])('tells byte %i at every place of a long value', (byte) => {
+  it.each([0, 9, 10, 13, 31, 127])('stops at byte %i, or passes a tab, at every place of a long value', (byte) => {
     for (let at = 0; at < 200; at++) {
       const value = Buffer.alloc(200, 'v');
       value[at] = byte;
@@ -48,7 +48,7 @@ describe('skipField', () => {
 });
 
 describe('ByteAccumulator', () => {
-  it('gives back what was stored, and says what it holds', () => {
+  it('returns the stored bytes and counts them', () => {
     fc.assert(
       fc.property(fc.array(fc.constantFrom(1, 3, 100, 4095, 4096, 5000, 65_536), { maxLength: 12 }), (sizes) => {
         const store = new ByteAccumulator();
@@ -65,7 +65,7 @@ describe('ByteAccumulator', () => {
     );
   });
 
-  it('keeps no slab alive for a part of it', () => {
+  it('copies a part of a slab instead of keeping the slab alive', () => {
     const store = new ByteAccumulator();
     const slab = Buffer.allocUnsafeSlow(65_536);
     store.append(slab.subarray(0, 5000));
@@ -73,7 +73,7 @@ describe('ByteAccumulator', () => {
   });
 });
 
-/** Counts what is asked of a reader. */
+/** Counts how often the scheduler pauses and resumes a reader. */
 class Reader implements HeadReader {
   paused = 0;
   resumed = 0;
@@ -90,7 +90,7 @@ describe('HeadScheduler', () => {
     return { turns, next, later };
   };
 
-  it('reads 64 KiB of an address in a turn, each of its connections in its turn', () => {
+  it('reads 64 KiB of an address per turn, its connections one after another', () => {
     const { turns, next, later } = setUp();
     const address = new AddressEntry('a');
     const readers = Array.from({ length: 5 }, () => new Reader(address));
@@ -106,7 +106,7 @@ describe('HeadScheduler', () => {
     expect(later).toEqual([]);
   });
 
-  it('reads 256 KiB of all addresses in a turn, and lets none wait behind a crowd of another', () => {
+  it('reads 256 KiB of all addresses per turn, and no address waits behind another with many connections', () => {
     const { turns, next } = setUp();
     const crowd = Array.from({ length: 50 }, () => new Reader(crowded));
     for (const reader of crowd) turns.addBytes(reader, ADDRESS_BYTES);
@@ -122,7 +122,7 @@ describe('HeadScheduler', () => {
   });
   const crowded = new AddressEntry('crowd');
 
-  it('forgets who has left', () => {
+  it('forgets a removed reader', () => {
     const { turns, next, later } = setUp();
     const reader = new Reader(new AddressEntry('a'));
     turns.addBytes(reader, ADDRESS_BYTES);
@@ -133,7 +133,7 @@ describe('HeadScheduler', () => {
 });
 
 describe('HandshakeBudget', () => {
-  it('chooses the largest of the address whose sum is largest, though each of its own is small', () => {
+  it('drops the largest handshake of the address with the largest sum, even if each of its handshakes is small', () => {
     const dropped: string[] = [];
     let held = 0;
     const budget = new HandshakeBudget(1000, (delta) => {
@@ -163,7 +163,7 @@ describe('HandshakeBudget', () => {
     expect(honest.heldBytes).toBe(100);
   });
 
-  it('counts a holder with the address that it has moved to', () => {
+  it('counts a holder for the address that it moved to', () => {
     const dropped: string[] = [];
     const budget = new HandshakeBudget(100, () => undefined);
     const [first, second] = [new AddressEntry('a'), new AddressEntry('b')];
@@ -188,7 +188,7 @@ describe('HandshakeBudget', () => {
     moving.account = second;
     budget.set(moving, 45);
     budget.set(third, 26);
-    // The first address has 56 now, the second 45.
+    // Now the first address holds 56 bytes and the second 45.
     expect(dropped).toEqual(['other']);
   });
 });
@@ -200,7 +200,7 @@ describe('EndScheduler', () => {
     return { ends, scheduled, next: () => scheduled.shift()?.() };
   };
 
-  it('ends a few connections in a turn, in their order, and all of them', () => {
+  it('ends a few connections per turn, in order, until all have ended', () => {
     const { ends, scheduled, next } = setUp();
     const ended: number[] = [];
     for (let at = 0; at < 100; at++) ends.add(() => void ended.push(at));
@@ -211,7 +211,7 @@ describe('EndScheduler', () => {
     expect(ended).toEqual(Array.from({ length: 100 }, (_, at) => at));
   });
 
-  it('does not fall behind a crowd: of many it ends a share', () => {
+  it('ends a share of the queue per turn when many connections wait', () => {
     const { ends, next } = setUp();
     let ended = 0;
     for (let at = 0; at < 4000; at++) ends.add(() => void ended++);
@@ -219,14 +219,14 @@ describe('EndScheduler', () => {
     expect(ended).toBe(500);
   });
 
-  it('goes on in the next turn where an end throws', () => {
+  it('continues in the next turn after an end that throws', () => {
     const { ends, scheduled, next } = setUp();
     let ended = 0;
     ends.add(() => {
-      throw new Error('an end that fails');
+      throw new Error('the end failed');
     });
     for (let at = 0; at < 2 * ENDS_PER_TURN; at++) ends.add(() => void ended++);
-    expect(next).toThrow('an end that fails');
+    expect(next).toThrow('the end failed');
     while (scheduled.length > 0) next();
     expect(ended).toBeGreaterThan(ENDS_PER_TURN);
   });
@@ -236,7 +236,7 @@ describe('firstLook', () => {
   const start = 'GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n';
   const line = `X: ${'x'.repeat(995)}\r\n`;
 
-  it('is the first kilobyte of a long chunk in which no head ends, and else the chunk', () => {
+  it('is the first kilobyte of a long chunk without the end of a head, otherwise the whole chunk', () => {
     const unfinished = Buffer.from(start + line.repeat(60));
     expect(firstLook(unfinished)).toEqual(unfinished.subarray(0, 1024));
     for (const whole of [start, `${start}${line.repeat(60)}\r\n`, `${start}${line.repeat(30)}\r\n${line.repeat(30)}`])
@@ -247,7 +247,7 @@ describe('firstLook', () => {
 describe('AcceptedConnections', () => {
   afterEach(() => void jest.useRealTimers());
 
-  /** AcceptedConnections whose owner notes who became a socket, and in which turn. */
+  /** AcceptedConnections whose owner records which connections became sockets. */
   function setUp() {
     const sockets: HandleTransport[] = [];
     const owner = {
@@ -267,7 +267,7 @@ describe('AcceptedConnections', () => {
     return { sockets, accepted, arrive };
   }
 
-  it('makes sockets of a few silent connections in a tick, the oldest first, and of all in time', () => {
+  it('makes sockets of a few silent connections per tick, oldest first', () => {
     jest.useFakeTimers();
     const { sockets, arrive } = setUp();
     const all = Array.from({ length: 100 }, () => arrive().transport);
@@ -282,7 +282,7 @@ describe('AcceptedConnections', () => {
     expect(jest.getTimerCount()).toBe(0);
   });
 
-  it('forgets who has left, and gives all at once when asked to', () => {
+  it('forgets closed connections, and flush() makes sockets of all others at once', () => {
     jest.useFakeTimers();
     const { sockets, accepted, arrive } = setUp();
     const [, second, ...rest] = Array.from({ length: 50 }, arrive);

@@ -14,12 +14,12 @@ const UPGRADE = 'Upgrade: websocket\r\n';
 
 interface Outcome {
   verdict: 'more' | 'complete' | 'ordinary' | HeadFault;
-  /** Bytes taken when the verdict fell, byte by byte. */
+  /** Bytes pushed, one at a time, when the verdict was reached. */
   at: number;
   head?: string;
 }
 
-/** Feeds one byte at a time, so that the place of the verdict is exact, or `step` bytes. */
+/** Pushes one byte at a time, so that the verdict's place is exact, or `step` bytes. */
 function drip(text: string, options: HeadMeterOptions = {}, limits = LIMITS, step = 1): Outcome {
   const meter = new HeadMeter(limits, options);
   const bytes = latin1(text);
@@ -36,7 +36,7 @@ function outcome(meter: HeadMeter, verdict: number): Omit<Outcome, 'at'> {
   return { verdict: verdict === ORDINARY ? 'ordinary' : 'more' };
 }
 
-/** What a whole text comes to, written the other way round: lines first, then rules. */
+/** The expected verdict of a whole text, computed differently: lines first, then rules. */
 function expected(text: string): string {
   let rest = text.replace(/^(?:\r\n){0,2}/, '');
   for (let number = 0; ; number++) {
@@ -62,10 +62,10 @@ const badAt = (line: string, good: (part: string) => boolean): number | undefine
   return undefined;
 };
 
-describe('HeadMeter, own port', () => {
+describe('HeadMeter, dedicated port', () => {
   const head = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
 
-  it('takes a whole head without copying it, and gives what is behind it (RFC 9112, 2.1)', () => {
+  it('takes a whole head without copying it, and returns the bytes after it (RFC 9112, 2.1)', () => {
     const chunk = latin1(`${head}frames`);
     const meter = new HeadMeter(LIMITS);
     expect(meter.push(chunk)).toBe(COMPLETE);
@@ -76,7 +76,7 @@ describe('HeadMeter, own port', () => {
     expect(meter.push(latin1('\0'))).toBe(COMPLETE);
   });
 
-  it('leaves out up to two empty lines before the start line (RFC 9112, 2.2)', () => {
+  it('skips up to two empty lines before the start line (RFC 9112, 2.2)', () => {
     expect(drip(`\r\n${head}`)).toEqual({ verdict: 'complete', at: head.length + 2, head });
     expect(drip(`\r\n\r\n${head}`)).toEqual({ verdict: 'complete', at: head.length + 4, head });
     const meter = new HeadMeter(LIMITS);
@@ -115,8 +115,8 @@ describe('HeadMeter, own port', () => {
     ['header line without an end', `${start}a:${'b'.repeat(99)}`, 'line-too-long', 49],
     ['name without an end', `${start}${'a'.repeat(99)}`, 'line-too-long', 49],
     ['blanks without an end', `${start}a:${' '.repeat(99)}`, 'line-too-long', 49],
-    ['all header lines that may be', `${start}${many(4)}\r\n`, 'complete', 38],
-    ['one header line more, at its first byte', `${start}${many(4)}a`, 'too-many-lines', 37],
+    ['as many header lines as the limit', `${start}${many(4)}\r\n`, 'complete', 38],
+    ['one header line more than the limit, at its first byte', `${start}${many(4)}a`, 'too-many-lines', 37],
     ['folded line (5.2)', `${start}a:b\r\n c`, 'malformed', 22],
     ['folded line with a tab (5.2)', `${start}a:b\r\n\tc`, 'malformed', 22],
     ['white space before the first header (2.2)', `${start} a:b`, 'malformed', 17],
@@ -134,11 +134,11 @@ describe('HeadMeter, own port', () => {
     ['obs-text and tabs in a value (5.5)', `${start}a:\t\xff\x80 ~\r\n\r\n`, 'complete', 27],
     ['empty value', `${start}a:\r\n\r\n`, 'complete', 22],
     ['no header at all', `${start}\r\n`, 'complete', 18],
-  ])('%s', (_, text, verdict, at) => {
+  ])('measures byte by byte: %s', (_, text, verdict, at) => {
     expect(drip(text)).toMatchObject({ verdict, at });
   });
 
-  it('accepts 128 lines of 8000 bytes, and not one line more', () => {
+  it('accepts 128 lines of 8000 bytes and no line more', () => {
     const line = (i: number): string => `x${i}: `.padEnd(7998, 'v').concat('\r\n');
     const lines = Array.from({ length: 128 }, (_, i) => line(i)).join('');
     const head = `${start}${lines}\r\n`;
@@ -157,7 +157,7 @@ describe('HeadMeter, own port', () => {
       sizes.add(meter.bytes);
     }
     expect(Math.max(...sizes)).toBeLessThanOrEqual(16_384);
-    // Copied a handful of times in all, not once for every byte.
+    // Reallocated a few times in all, not for every byte.
     expect(sizes.size).toBeLessThanOrEqual(6);
     expect(meter.push(latin1('b'.repeat(400)))).toBe(FAULT);
     expect(meter.bytes).toBe(0);
@@ -174,7 +174,7 @@ describe('HeadMeter, own port', () => {
     expect(meter.head.buffer.byteLength).toBeLessThan(1024);
   });
 
-  it('agrees with a plain reading of the lines on every text', () => {
+  it('agrees on every text with a line-based implementation', () => {
     fc.assert(
       fc.property(headLike, (text) => {
         expect(drip(text).verdict).toBe(expected(text));
@@ -203,49 +203,49 @@ describe('HeadMeter, shared port', () => {
     ['Upgrade: websocke', `${start}Upgrade: websocke\r\n\r`, 'ordinary', 36],
     ['a folded line behind another header', `${start}Upgrade: h2c\r\nA: b\r\n websocket\r\n\r`, 'ordinary', 49],
     ['Upgrade: xwebsocket', `${start}Upgrade: xwebsocket\r\n\r\n`, 'ordinary', 38],
-    ['Upgrade: web socket', `${start}Upgrade: web socket\r\n\r\n`, 'ordinary', 38],
-    ['a header whose name begins alike', `${start}Upgrade-Insecure-Requests: websocket\r\n\r`, 'ordinary', 55],
+    ['a header whose name starts with Upgrade', `${start}Upgrade: web socket\r\n\r\n`, 'ordinary', 38],
+    ['a header whose name ends with Upgrade', `${start}Upgrade-Insecure-Requests: websocket\r\n\r`, 'ordinary', 55],
     ['a header whose name ends alike', `${start}X-Upgrade: websocket\r\n\r`, 'ordinary', 39],
     ['a header without a colon', `${start}Upgrade websocket\r\nupgrade\r\nupgr\r\n\r`, 'ordinary', 51],
-    ['a header that mentions it', `${start}X: Upgrade: websocket\r\n\r`, 'ordinary', 40],
+    ['a header whose value contains an Upgrade line', `${start}X: Upgrade: websocket\r\n\r`, 'ordinary', 40],
     ['bare LF as line ends', 'GET / HTTP/1.1\n\n', 'ordinary', 16],
     ['bare CR as line ends', 'GET / HTTP/1.1\r\r', 'ordinary', 16],
     ['a TLS hello', '\x16\x03\x01', 'ordinary', 1],
-    ['a method that cannot be one', 'GE(', 'ordinary', 3],
+    ['an invalid method', 'GE(', 'ordinary', 3],
     ['a method alone', 'GET\r\n', 'ordinary', 4],
     ['a tunnel (RFC 9110, 9.3.6)', `CONNECT a:80 HTTP/1.1\r\n${UPGRADE}${CONNECTION}\r\n`, 'ordinary', 8],
     ['a tunnel behind empty lines', `\r\n\r\nCONNECT a:80 HTTP/1.1\r\n${UPGRADE}${CONNECTION}\r\n`, 'ordinary', 12],
-    ['a method that begins alike', `CONNECTX / HTTP/1.1\r\n${UPGRADE}${CONNECTION}\r\n`, 'complete', 64],
-    ['a method in small letters', `connect / HTTP/1.1\r\n${UPGRADE}${CONNECTION}\r\n`, 'complete', 63],
+    ['a method that starts with CONNECT', `CONNECTX / HTTP/1.1\r\n${UPGRADE}${CONNECTION}\r\n`, 'complete', 64],
+    ['connect in lower case', `connect / HTTP/1.1\r\n${UPGRADE}${CONNECTION}\r\n`, 'complete', 63],
     ['HTTP/2 preface', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'ordinary', 17],
-    ['said in time', `${start}${UPGRADE}${CONNECTION}\r\n`, 'complete', 59],
-    ['said without Connection (RFC 9110, 7.8)', `${start}${UPGRADE}\r\n`, 'ordinary', 38],
-    ['said, and not by Connection', `${start}${UPGRADE}Connection: x, upgraded\r\n\r\n`, 'ordinary', 63],
+    ['an upgrade within the limit', `${start}${UPGRADE}${CONNECTION}\r\n`, 'complete', 59],
+    ['an upgrade without Connection (RFC 9110, 7.8)', `${start}${UPGRADE}\r\n`, 'ordinary', 38],
+    ['an upgrade that Connection does not name', `${start}${UPGRADE}Connection: x, upgraded\r\n\r\n`, 'ordinary', 63],
     ['a connection option before a tab', `${start}${UPGRADE}Connection: upgrade\t\r\n\r\n`, 'complete', 60],
     ['connection options in a list', `${start}Connection: x,\tUPGRADE ,y\r\n${UPGRADE}\r\n`, 'complete', 65],
     [
-      'said in any case, in a list, in tabs',
+      'an upgrade in any case, in a list, with tabs',
       `${start}UPGRADE:\th2c ,\tWebSocket\t\r\n${CONNECTION}\r\n`,
       'complete',
       66,
     ],
-    ['said in a second line', `${start}Upgrade: h2c\r\n${UPGRADE}${CONNECTION}\r\n`, 'complete', 73],
-    ['too long before it was said, effective as it is said', `${start}${long}${UPGRADE}`, 'line-too-long', 138],
+    ['an upgrade in a second line', `${start}Upgrade: h2c\r\n${UPGRADE}${CONNECTION}\r\n`, 'complete', 73],
+    ['a line too long before Upgrade, reported at Upgrade', `${start}${long}${UPGRADE}`, 'line-too-long', 138],
     ['a start line too long', `GET /${'x'.repeat(99)} HTTP/1.1\r\n${UPGRADE}`, 'start-line-too-long', 134],
     ['too many lines', `${start}${'a:b\r\n'.repeat(5)}${UPGRADE}`, 'too-many-lines', 60],
-    ['too long after it was said, at the same byte', `${start}${UPGRADE}${long}`, 'line-too-long', 36 + 33],
-    ['its own line too long after the token', `${start}Upgrade: websocket, ${'x'.repeat(50)}`, 'line-too-long', 49],
-    ['the first of several faults counts', `${start}${long}a b\r\n${UPGRADE}`, 'line-too-long', 143],
-    ['bare LF and said (2.2)', 'GET / HTTP/1.1\nUpgrade: websocket\n', 'malformed', 34],
-    ['folded and said (5.2)', `${start}a:b\r\n c\r\n${UPGRADE}`, 'malformed', 44],
-    ['said in a folded line (5.2)', `${start}Upgrade:\r\n websocket\r\n`, 'malformed', 37],
-    ['white space before its colon (5.1)', `${start}Upgrade : websocket\r\n`, 'malformed', 36],
-    ['three empty lines before (2.2)', `\r\n\r\n\r\n${start}${UPGRADE}`, 'malformed', 41],
-  ])('%s', (_, text, verdict, at) => {
+    ['a line too long after Upgrade, reported at once', `${start}${UPGRADE}${long}`, 'line-too-long', 36 + 33],
+    ['an Upgrade line too long after its token', `${start}Upgrade: websocket, ${'x'.repeat(50)}`, 'line-too-long', 49],
+    ['the first of several faults', `${start}${long}a b\r\n${UPGRADE}`, 'line-too-long', 143],
+    ['an upgrade with bare LF (2.2)', 'GET / HTTP/1.1\nUpgrade: websocket\n', 'malformed', 34],
+    ['an upgrade after a folded line (5.2)', `${start}a:b\r\n c\r\n${UPGRADE}`, 'malformed', 44],
+    ['Upgrade in a folded line (5.2)', `${start}Upgrade:\r\n websocket\r\n`, 'malformed', 37],
+    ['white space before the colon of Upgrade (5.1)', `${start}Upgrade : websocket\r\n`, 'malformed', 36],
+    ['three empty lines before an upgrade (2.2)', `\r\n\r\n\r\n${start}${UPGRADE}`, 'malformed', 41],
+  ])('measures byte by byte: %s', (_, text, verdict, at) => {
     expect(drip(text, SHARED)).toMatchObject({ verdict, at });
   });
 
-  it('gives a head that has not said it within the limit to Node, to the byte', () => {
+  it('gives Node a head whose Upgrade is beyond the limit, exact to the byte', () => {
     const before = `${start}a:b\r\n`;
     const exact = { ordinaryLimit: before.length + UPGRADE.length - 1 };
     expect(drip(`${before}${UPGRADE}${CONNECTION}\r\n`, exact).verdict).toBe('complete');
@@ -255,14 +255,14 @@ describe('HeadMeter, shared port', () => {
     expect(drip('x'.repeat(20_000), SHARED)).toMatchObject({ verdict: 'ordinary', at: 16_385 });
   });
 
-  it('accepts a long head that has said it early', () => {
+  it('accepts a long head that starts with Upgrade', () => {
     const lines = Array.from({ length: 127 }, (_, i) => `x${i}: `.padEnd(7998, 'v').concat('\r\n')).join('');
     expect(
       drip(`${start}${UPGRADE}${lines.slice(lines.indexOf('\n') + 1)}${CONNECTION}\r\n`, SHARED, WIDE, 1400).verdict,
     ).toBe('complete');
   });
 
-  it('gives back every byte of an ordinary head', () => {
+  it('returns every byte of an ordinary head', () => {
     fc.assert(
       fc.property(headLike, cuts, (text, places) => {
         const meter = new HeadMeter(LIMITS, { ordinaryLimit: 60 });
@@ -277,7 +277,7 @@ describe('HeadMeter, shared port', () => {
     );
   });
 
-  it('accepts exactly what an own port accepts and what says websocket', () => {
+  it('accepts exactly the upgrades that a dedicated port accepts', () => {
     fc.assert(
       fc.property(headLike, (text) => {
         const own = drip(text);
@@ -295,17 +295,17 @@ describe('HeadMeter, shared port', () => {
   });
 });
 
-describe('a head that comes whole', () => {
+describe('endOfWholeHead', () => {
   const start = 'GET / HTTP/1.1\r\n';
   const upgrade = `${start}Host: a\r\n${UPGRADE}Connection: Upgrade\r\n\r\n`;
   const shared = SHARED.ordinaryLimit;
 
   it.each<[string, string, number | undefined, number]>([
-    ['own port', `${start}Host: a\r\n\r\n`, undefined, 27],
-    ['own port, with frames behind it', `${start}\r\nframes`, undefined, 18],
+    ['a dedicated port', `${start}Host: a\r\n\r\n`, undefined, 27],
+    ['a dedicated port, with frames after the head', `${start}\r\nframes`, undefined, 18],
     ['two empty lines before it', `\r\n\r\n${start}\r\n`, undefined, 22],
     ['an upgrade', upgrade, shared, upgrade.length],
-    ['an upgrade in other letters', upgrade.replace('Upgrade: websocket', 'UPGRADE:\tWebSocket '), shared, 69],
+    ['an upgrade with other letter case', upgrade.replace('Upgrade: websocket', 'UPGRADE:\tWebSocket '), shared, 69],
     ['an upgrade that Connection does not name', upgrade.replace('Connection', 'Konnection'), shared, UNUSUAL],
     [
       'an upgrade that Connection names before a tab',
@@ -313,16 +313,16 @@ describe('a head that comes whole', () => {
       shared,
       UNUSUAL,
     ],
-    ['an upgrade, said in time', upgrade, 44, upgrade.length],
-    ['an upgrade, said too late', upgrade, 43, UNUSUAL],
-    ['an upgrade among others', upgrade.replace('websocket', 'h2c, websocket'), shared, UNUSUAL],
-    ['an upgrade to something else', upgrade.replace('websocket', 'h2c'), shared, UNUSUAL],
-    ['an upgrade behind its end', `${start}\r\n${upgrade}`, shared, NOT_AN_UPGRADE],
+    ['an upgrade within the limit', upgrade, 44, upgrade.length],
+    ['an upgrade beyond the limit', upgrade, 43, UNUSUAL],
+    ['an upgrade in a list of protocols', upgrade.replace('websocket', 'h2c, websocket'), shared, UNUSUAL],
+    ['an upgrade to another protocol', upgrade.replace('websocket', 'h2c'), shared, UNUSUAL],
+    ['an upgrade after the end of the head', `${start}\r\n${upgrade}`, shared, NOT_AN_UPGRADE],
     ['an ordinary request', `${start}Host: a\r\nUpgrade-Insecure-Requests: 1\r\n\r\n`, shared, NOT_AN_UPGRADE],
-    ['not whole', upgrade.slice(0, -1), shared, UNUSUAL],
-    ['not without fault', upgrade.replace('Host:', 'Host :'), shared, UNUSUAL],
-    ['nothing', '', undefined, UNUSUAL],
-  ])('is known in one pass: %s', (_, text, ordinaryLimit, end) => {
+    ['an incomplete head', upgrade.slice(0, -1), shared, UNUSUAL],
+    ['a head with a fault', upgrade.replace('Host:', 'Host :'), shared, UNUSUAL],
+    ['no bytes', '', undefined, UNUSUAL],
+  ])('classifies in one pass: %s', (_, text, ordinaryLimit, end) => {
     expect(endOfWholeHead(latin1(text), WIDE, ordinaryLimit)).toBe(end);
   });
 });
@@ -330,7 +330,7 @@ describe('a head that comes whole', () => {
 describe('HeadMeter, any port', () => {
   const modes: readonly HeadMeterOptions[] = [{}, SHARED, { ordinaryLimit: 60 }, { kind: 'response' }];
 
-  it('says of a head that comes whole what it says of it byte by byte', () => {
+  it('gives a head that arrives in one chunk the verdict of its bytes one by one', () => {
     const limits = [LIMITS, WIDE, { maxLineLength: 48, maxNumHeaders: 8 }];
     const seen = new Set<number>();
     fc.assert(
@@ -354,7 +354,7 @@ describe('HeadMeter, any port', () => {
     expect(seen).toEqual(new Set([MORE, COMPLETE, FAULT, ORDINARY]));
   });
 
-  it('counts the lines of a head that came whole, for the next', () => {
+  it('adds the lines of a head in one chunk to the count for the next head', () => {
     fc.assert(
       fc.property(fc.nat(5), fc.nat(5), (before, after) => {
         const head = (lines: number): Buffer => latin1(`GET / HTTP/1.1\r\n${'a:b\r\n'.repeat(lines)}\r\n`);
@@ -367,7 +367,7 @@ describe('HeadMeter, any port', () => {
     );
   });
 
-  it('gives the same verdict however the bytes are cut', () => {
+  it('gives the same verdict for any chunking of the bytes', () => {
     fc.assert(
       fc.property(fc.oneof(headLike, nearlyValid), cuts, fc.constantFrom(...modes), (text, places, options) => {
         const meter = new HeadMeter(LIMITS, options);
@@ -385,7 +385,7 @@ describe('HeadMeter, any port', () => {
     );
   });
 
-  it('never throws, and holds at most twice what it was given', () => {
+  it('never throws, and holds at most twice the bytes pushed', () => {
     fc.assert(
       fc.property(fc.array(fc.uint8Array({ maxLength: 700 })), fc.constantFrom(...modes), (chunks, options) => {
         const meter = new HeadMeter(WIDE, options);
@@ -409,11 +409,11 @@ describe('HeadMeter, responses', () => {
     ['a status line too long', `HTTP/1.1 200 ${'x'.repeat(99)}`, 'start-line-too-long'],
     ['a bare LF (2.2)', 'HTTP/1.1 200 OK\n', 'malformed'],
     ['a folded header (5.2)', 'HTTP/1.1 200 OK\r\na: b\r\n c', 'malformed'],
-  ])('%s', (_, text, verdict) => {
+  ])('measures byte by byte: %s', (_, text, verdict) => {
     expect(drip(text, { kind: 'response' }).verdict).toBe(verdict);
   });
 
-  it('counts the lines of all heads of a connection together', () => {
+  it('limits the header lines of all heads of a connection together', () => {
     const early = latin1('HTTP/1.1 103 Early\r\na:b\r\na:b\r\n\r\n');
     const last = (lines: number): Buffer => latin1(`HTTP/1.1 101 S\r\n${'a:b\r\n'.repeat(lines)}\r\n`);
     for (const [lines, verdict] of [
@@ -428,7 +428,7 @@ describe('HeadMeter, responses', () => {
     }
   });
 
-  it('does not take heads without lines for ever', () => {
+  it('limits the heads without header lines', () => {
     const meter = response();
     const verdicts = Array.from({ length: 6 }, () => {
       const verdict = meter.push(latin1('HTTP/1.1 100 C\r\n\r\n'));

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { listTokens, lowerCaseHeaders, parseCookies } from '../../../lib/http/fields.js';
 
 describe('lowerCaseHeaders', () => {
-  it('joins repeated lines, cookies with semicolons, and keeps the first of what occurs once (RFC 9110, 5.3)', () => {
+  it('joins repeated lines, joins cookies with semicolons, and keeps the first of a singleton header (RFC 9110, 5.3)', () => {
     const raw = [
       'A',
       '1',
@@ -25,11 +25,11 @@ describe('lowerCaseHeaders', () => {
     expect({ ...lowerCaseHeaders(raw) }).toEqual({ a: '1, 2', cookie: 'x=1; y=2', authorization: 'p', host: 'h' });
   });
 
-  it('joins empty lines too', () => {
+  it('joins empty values too', () => {
     expect({ ...lowerCaseHeaders(['a', '', 'a', 'x']) }).toEqual({ a: ', x' });
   });
 
-  it('has no prototype, and takes names of members of objects as names', () => {
+  it('returns a record without a prototype that may hold the names of Object.prototype', () => {
     const record = lowerCaseHeaders(['__proto__', 'x', 'constructor', 'y']);
     expect(Object.getPrototypeOf(record)).toBeNull();
     expect(Object.entries(record)).toEqual([
@@ -42,22 +42,22 @@ describe('lowerCaseHeaders', () => {
 
 describe('parseCookies (RFC 6265, 4.2.1)', () => {
   it.each<[string, string | undefined, Record<string, string>]>([
-    ['none', undefined, {}],
+    ['no header', undefined, {}],
     ['an empty header', '', {}],
-    ['two', 'a=1; b=2', { a: '1', b: '2' }],
-    ['the first of one name', 'a=1; a=2', { a: '1' }],
-    ['an empty first one', 'a=; a=2', { a: '' }],
+    ['two cookies', 'a=1; b=2', { a: '1', b: '2' }],
+    ['a repeated name, of which the first counts', 'a=1; a=2', { a: '1' }],
+    ['a repeated name, of which the first is empty', 'a=; a=2', { a: '' }],
     ['an equals sign in a value', 'a=b=c', { a: 'b=c' }],
     ['quotes', 'a="b c"; d="; e="', { a: 'b c', d: '"', e: '"' }],
     ['percent encoding', 'a=%20%C3%A9', { a: ' é' }],
     ['broken percent encoding', 'a=%; b=%zz; c=%FF', { a: '%', b: '%zz', c: '%FF' }],
     ['white space', '\ta = b ;c=d', { a: 'b', c: 'd' }],
     ['no name, no equals sign', '=a; b; ;c=d', { c: 'd' }],
-  ])('%s', (_, header, cookies) => {
+  ])('parses %s', (_, header, cookies) => {
     expect({ ...parseCookies(header) }).toEqual(cookies);
   });
 
-  it('has no prototype', () => {
+  it('returns a record without a prototype', () => {
     const cookies = parseCookies('__proto__=x; constructor=y');
     expect(Object.getPrototypeOf(cookies)).toBeNull();
     expect(Object.entries(cookies)).toEqual([
@@ -66,7 +66,7 @@ describe('parseCookies (RFC 6265, 4.2.1)', () => {
     ]);
   });
 
-  it('reads no more than 1024', () => {
+  it('parses at most 1024 cookies', () => {
     const header = Array.from({ length: 3000 }, (_, i) => `c${i}=`).join(';');
     expect(Object.keys(parseCookies(header))).toHaveLength(1024);
   });
@@ -79,7 +79,7 @@ describe('parseCookies (RFC 6265, 4.2.1)', () => {
 });
 
 describe('listTokens (RFC 9110, 5.6.1)', () => {
-  it('reads a list over all lines, in lower case, without empty elements', () => {
+  it('reads one list from all lines, in lower case, without empty elements', () => {
     expect(listTokens(['A, b\t,', ' ,c', ''])).toEqual(['a', 'b', 'c']);
   });
 });

@@ -13,7 +13,7 @@ import { headLike, latin1, nearlyValid } from './arbitraries.js';
 
 const parse = (text: string): ReturnType<typeof parseRequestHead> => parseRequestHead(latin1(text));
 
-/** RFC 9112, sections 3 and 5, and RFC 9110, section 5.6.2, by the letter. */
+/** RFC 9112, sections 3 and 5, and RFC 9110, section 5.6.2, as regular expressions. */
 function readByPatterns(text: string): ReturnType<typeof parseRequestHead> {
   const start = /^([\w!#$%&'*+\-.^`|~]+) ([!-"$-~]+) HTTP\/(\d\.\d)\r\n/.exec(text);
   const lines = text.slice(start?.[0].length).split('\r\n');
@@ -25,7 +25,7 @@ function readByPatterns(text: string): ReturnType<typeof parseRequestHead> {
 }
 
 describe('parseRequestHead', () => {
-  it('reads method, target, version and headers as they came (RFC 9112, 3 and 5)', () => {
+  it('reads method, target, version and headers unchanged (RFC 9112, 3 and 5)', () => {
     expect(parse('GET /a?b=%20 HTTP/1.1\r\nHost: x\r\nA:\t b \xe9\t c \t\r\na:\r\n__proto__: y\r\n\r\n')).toEqual({
       method: 'GET',
       target: '/a?b=%20',
@@ -40,20 +40,20 @@ describe('parseRequestHead', () => {
     });
   });
 
-  it('takes SP and HTAB off values, and no other white space (RFC 9110, 5.5)', () => {
+  it('trims SP and HTAB from values, and no other white space (RFC 9110, 5.5)', () => {
     expect(parse('GET / HTTP/1.1\r\nA: \xa0\x85 \r\n\r\n')).toMatchObject({ rawHeaders: ['A', '\xa0\x85'] });
   });
 
   const line = 'GET / HTTP/1.1\r\n';
   it.each([
     ['nothing', ''],
-    ['an empty line before (the meter takes it off)', `\r\n${line}\r\n`],
+    ['an empty line before (HeadMeter removes it)', `\r\n${line}\r\n`],
     ['two spaces (3)', 'GET  / HTTP/1.1\r\n\r\n'],
     ['a space behind the version (3)', 'GET / HTTP/1.1 \r\n\r\n'],
     ['a tab for a space (3)', 'GET\t/ HTTP/1.1\r\n\r\n'],
     ['no target (3)', 'GET HTTP/1.1\r\n\r\n'],
     ['no version (3)', 'GET /\r\n\r\n'],
-    ['a method that is no token (3.1)', 'G(T / HTTP/1.1\r\n\r\n'],
+    ['a method that is not a token (3.1)', 'G(T / HTTP/1.1\r\n\r\n'],
     ['a fragment (3.2)', 'GET /#x HTTP/1.1\r\n\r\n'],
     ['an 8-bit target (3.2)', 'GET /\xe9 HTTP/1.1\r\n\r\n'],
     ['a version in lower case (2.3)', 'GET / http/1.1\r\n\r\n'],
@@ -65,23 +65,23 @@ describe('parseRequestHead', () => {
     ['white space before a colon (5.1)', `${line}A : b\r\n\r\n`],
     ['an empty name (5.1)', `${line}: b\r\n\r\n`],
     ['no colon (5)', `${line}Ab\r\n\r\n`],
-    ['a name that is no token (5.1)', `${line}A\xe9: b\r\n\r\n`],
+    ['a name that is not a token (5.1)', `${line}A\xe9: b\r\n\r\n`],
     ['NUL (5.5)', `${line}A: \0\r\n\r\n`],
     ['DEL (5.5)', `${line}A: \x7f\r\n\r\n`],
     ['no end', `${line}A: b\r\n`],
     ['half an end', `${line}A: b\r\n\r`],
-    ['something behind the end', `${line}A: b\r\n\r\nx`],
+    ['bytes after the end', `${line}A: b\r\n\r\nx`],
   ])('refuses %s', (_, text) => {
     expect(parse(text)).toBe(REFUSALS.malformedHead);
   });
 
-  it('takes linear time over blanks', () => {
+  it('takes linear time over white space', () => {
     const blanks = ' '.repeat(1_000_000);
     expect(parse(`${line}A: ${blanks}x${blanks}\r\n\r\n`)).toMatchObject({ rawHeaders: ['A', `x`] });
     expect(parse(`${line}A: ${blanks}x${blanks}\0\r\n\r\n`)).toBe(REFUSALS.malformedHead);
   });
 
-  it('reads as regular expressions do that were copied from the RFCs', () => {
+  it('agrees with regular expressions taken from the RFCs', () => {
     let accepted = 0;
     const whole = fc.oneof(headLike, nearlyValid).map((text) => text.replace(/^(?:\r\n)+/, ''));
     const large = fc.boolean().map((isLarge) => (isLarge ? `X: ${'x'.repeat(3000)}\r\n` : ''));
@@ -97,7 +97,7 @@ describe('parseRequestHead', () => {
     expect(accepted).toBeGreaterThan(runs(300));
   });
 
-  it('accepts nothing that the meter does not call complete', () => {
+  it('accepts only heads that HeadMeter calls complete', () => {
     fc.assert(
       fc.property(headLike, (text) => {
         if (isRefusal(parse(text))) return;
@@ -149,14 +149,14 @@ describe('measureHead, for heads that Node has parsed', () => {
     rawHeaders,
   });
 
-  it('counts the bytes of a line with its CRLF, and lines', () => {
+  it('counts lines, and the bytes of each line with its CRLF', () => {
     expect(measureHead(head('x'.repeat(17), ['A', 'b'.repeat(27), 'C', '']), limits)).toBeUndefined();
     expect(measureHead(head('x'.repeat(18), []), limits)).toBe(REFUSALS.requestLineTooLong);
     expect(measureHead(head('/', ['A', 'b'.repeat(28)]), limits)).toBe(REFUSALS.headerLineTooLong);
     expect(measureHead(head('/', ['A', '', 'A', '', 'A', '']), limits)).toBe(REFUSALS.tooManyHeaders);
   });
 
-  it('agrees with the meter on every head that is written with single spaces', () => {
+  it('agrees with HeadMeter on every head written with single spaces', () => {
     const heads = fc.tuple(fc.nat({ max: 24 }), fc.array(fc.nat({ max: 34 }), { maxLength: 4 }));
     fc.assert(
       fc.property(heads, ([path, lines]) => {
@@ -232,7 +232,7 @@ describe("against Node's parser", () => {
       return head.slice(0, place % head.length) + added + head.slice((place % head.length) + removed);
     });
 
-  it('what is accepted, Node takes for the same upgrade: method, target, headers (RFC 9112)', async () => {
+  it('Node reads every accepted head as the same upgrade: method, target, headers (RFC 9112)', async () => {
     let accepted = 0;
     await fc.assert(
       fc.asyncProperty(heads, async (head) => {
@@ -241,7 +241,7 @@ describe("against Node's parser", () => {
         accepted++;
         const theirs = await readByNode(server, head);
         expect(theirs).toEqual({
-          // Node overlooks a connection option before a tab, which is legal, and calls the upgrade a request.
+          // Node ignores a connection option before a tab, which is legal, and reports a request instead of an upgrade.
           event: head.includes('\t') ? expect.any(String) : 'upgrade',
           method: ours.method,
           target: ours.target,
@@ -254,7 +254,7 @@ describe("against Node's parser", () => {
     expect(accepted).toBeGreaterThan(runs(300));
   });
 
-  it('the meter of a shared port overlooks no upgrade that Node sees (RFC 9110, 7.8)', async () => {
+  it('HeadMeter of a shared port finds every upgrade that Node finds (RFC 9110, 7.8)', async () => {
     let seen = 0;
     await fc.assert(
       fc.asyncProperty(fc.oneof(heads, headLike), async (head) => {
@@ -269,7 +269,7 @@ describe("against Node's parser", () => {
     expect(seen).toBeGreaterThan(runs(300));
   });
 
-  it('a parsed head that is no upgrade is read alike too', async () => {
+  it('Node reads every parsed head that is not an upgrade identically', async () => {
     const lines = fc.array(fc.tuple(token, text), { maxLength: 5 });
     await fc.assert(
       fc.asyncProperty(fc.constantFrom('GET', 'POST', 'M-SEARCH'), lines, async (method, extra) => {
@@ -291,7 +291,7 @@ interface Reading extends RequestHead {
   readonly event: string;
 }
 
-/** What an `http.Server` makes of the bytes. */
+/** The event and the head that an `http.Server` reports for these bytes. */
 function readByNode(server: Server, head: string): Promise<Reading | string> {
   const socket = new Duplex({ read: () => {}, write: (_chunk, _encoding, done) => done() });
   const reading = new Promise<Reading | string>((resolve) => {

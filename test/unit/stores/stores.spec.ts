@@ -18,7 +18,7 @@ describe('token bucket', () => {
     return true;
   };
 
-  it('lets exactly one full window through at once, at any time of a process and for any limit', () => {
+  it('admits exactly one full window at once, at any time and for any limit', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 1000 }),
@@ -35,7 +35,7 @@ describe('token bucket', () => {
     );
   });
 
-  it('admits in any span of time no more than the burst and what flows in', () => {
+  it('admits in any span of time at most the burst and the tokens refilled in it', () => {
     const steps = fc.array(fc.integer({ min: 0, max: 300 }), { minLength: 1, maxLength: 300 });
     fc.assert(
       fc.property(
@@ -61,7 +61,7 @@ describe('token bucket', () => {
     );
   });
 
-  it('knows its debt: bytes are charged when they are there, and then waited for', () => {
+  it('reports its debt: bytes are charged on arrival, and the delay follows', () => {
     const rate = { limit: 1000, window: 1000 };
     const full = spend(0, 50, 1500, rate);
     expect(fits(full, 50, rate)).toBe(false);
@@ -70,7 +70,7 @@ describe('token bucket', () => {
     expect(debt(full, 550, rate)).toBe(0);
   });
 
-  it('counts every byte of a fast rate after a month of running', () => {
+  it('counts every byte of a fast rate after a month of uptime', () => {
     const rate = { limit: 64 * 2 ** 20, window: 1000 };
     const now = 30 * 86_400_000;
     let full = now;
@@ -85,7 +85,7 @@ describe('Ring', () => {
     previous: Member = this;
   }
 
-  it('agrees with a plain list under any comings and goings', () => {
+  it('agrees with an array under any sequence of additions and removals', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.boolean(), fc.nat(20)), { maxLength: 60 }), (steps) => {
         const ring = new Ring<Member>();
@@ -116,7 +116,7 @@ describe('AddressTable', () => {
     table: new AddressTable({ maxIdle, now: () => clock.now }),
   });
 
-  it('gives all connections of an address, and of an IPv6 prefix, one entry', () => {
+  it('shares one entry between all connections of an address or IPv6 prefix', () => {
     const { table } = make(10);
     expect(table.acquire(address('::ffff:192.0.2.1'))).toBe(table.acquire(address('192.0.2.1')));
     expect(table.acquire(address('::ffff:192.0.2.2'))).not.toBe(table.acquire(address('192.0.2.1')));
@@ -129,7 +129,7 @@ describe('AddressTable', () => {
     expect(table.acquire(address('2001:db8:1:2::1', 48)).site).toBeUndefined();
   });
 
-  it('keeps a trusted proxy apart from the strangers of its IPv6 prefix', () => {
+  it('separates a trusted proxy from other addresses of its IPv6 prefix', () => {
     const { table } = make(10);
     const proxy = table.acquire(address('2001:db8::1'), true);
     expect(table.acquire(address('2001:db8::2'))).not.toBe(proxy);
@@ -137,7 +137,7 @@ describe('AddressTable', () => {
     expect(proxy.site).toBeUndefined();
   });
 
-  it('forgets an address as soon as its buckets are full and nobody holds it', () => {
+  it('forgets an address once its buckets are full and no connection holds it', () => {
     const { table, clock } = make(10);
     const entry = table.acquire(address('2001:db8::1'));
     expect(table.size).toBe(2);
@@ -152,7 +152,7 @@ describe('AddressTable', () => {
     expect(table.size).toBe(0);
   });
 
-  it('remembers until both buckets are full, without a timer', () => {
+  it('keeps an entry until both buckets are full, without a timer', () => {
     const { table, clock } = make(10);
     const entry = table.acquire(v4(1));
     entry.bytes = 50;
@@ -163,7 +163,7 @@ describe('AddressTable', () => {
     expect(table.size).toBe(0);
   });
 
-  it('stays bounded under any number of distinct addresses, each with an empty bucket, and lets none through unlimited', () => {
+  it('stays bounded under any number of addresses with empty buckets, and admits none of them unlimited', () => {
     const { table } = make(1000);
     const rate = { limit: 2, window: 1e9 };
     const attempts = new AttemptRate(rate, () => 1);
@@ -176,11 +176,11 @@ describe('AddressTable', () => {
       if (i % 1024 === 0) largest = Math.max(largest, table.size);
     }
     expect(largest).toBeLessThanOrEqual(1000 + 4096);
-    // 1000 of their own and 4096 shared buckets of two tokens, and nothing else, were admitted.
+    // Only 1000 own and 4096 shared buckets of two tokens each were admitted.
     expect(refused).toBeGreaterThanOrEqual(200_000 - 1000 - 2 * 4096);
   });
 
-  it('shares one bucket within a /24 or a /48 when full, and gives single ones again when there is room', () => {
+  it('when full, shares one bucket per /24 or /48, and returns to single entries when there is room', () => {
     const { table, clock } = make(2);
     for (const n of [1, 2]) {
       const entry = table.acquire(v4(n));
@@ -191,7 +191,7 @@ describe('AddressTable', () => {
     expect(table.acquire(address('198.51.100.2'))).toBe(shared);
     const site = table.acquire(address('2001:db8::1'));
     expect(table.acquire(address('2001:db8:0:7::1'))).toBe(site);
-    // Known addresses keep their own.
+    // Known addresses keep their entries.
     expect(table.acquire(v4(1)).attempts).toBe(1000);
     table.release(table.acquire(v4(1)));
     clock.now = 1001;
@@ -199,7 +199,7 @@ describe('AddressTable', () => {
     expect(shared.refs).toBe(2);
   });
 
-  it('never forgets a live count, however many addresses pass by', () => {
+  it('never forgets a live count, however many addresses follow', () => {
     const { table } = make(10);
     const live = table.acquire(v4(0));
     live.connections = 7;
@@ -211,7 +211,7 @@ describe('AddressTable', () => {
     expect(table.acquire(v4(0))).toBe(live);
   });
 
-  it('counts its holds exactly under any order of comings and goings', () => {
+  it('counts references exactly under any sequence of acquires and releases', () => {
     const visits = fc.array(fc.tuple(fc.integer({ min: 0, max: 40 }), fc.boolean(), fc.integer({ min: 0, max: 30 })));
     fc.assert(
       fc.property(visits, (steps) => {
@@ -243,7 +243,7 @@ describe('AttemptRate', () => {
     return { clock, table, attempts: new AttemptRate({ limit, window }, () => clock.now) };
   };
 
-  it('charges attempts until the bucket is empty, refuses for free, and recovers', () => {
+  it('charges attempts until the bucket is empty, then refuses without charging, and recovers', () => {
     const { clock, table, attempts } = setUp();
     const entry = table.acquire(v4(1));
     expect([1, 2, 3].map(() => attempts.charge(entry))).toEqual([0, 0, 0]);
@@ -255,7 +255,7 @@ describe('AttemptRate', () => {
     expect(attempts.charge(entry)).toBeGreaterThan(0);
   });
 
-  it('lets a /48 have eight times the rate and the slots of a prefix', () => {
+  it('allows a /48 eight times the rate and the slots of one prefix', () => {
     const { table, attempts } = setUp(3, 1e9);
     const entries = Array.from({ length: 100 }, (_, n) => table.acquire(address(`2001:db8:0:${n.toString(16)}::1`)));
     const admitted = entries.flatMap((entry) => [0, 0, 0, 0].filter(() => attempts.charge(entry) === 0));
@@ -268,7 +268,7 @@ describe('AttemptRate', () => {
     expect(entries[51]!.takeSlot(2)).toBe(false);
   });
 
-  it('leaves the address alone when its /48 refuses', () => {
+  it('does not charge the address when its /48 refuses', () => {
     const { table, attempts } = setUp(1, 1e9);
     for (let n = 0; n < 8; n++) attempts.charge(table.acquire(address(`2001:db8:0:${n}::1`)));
     const late = table.acquire(address('2001:db8:0:9::1'));
@@ -276,7 +276,7 @@ describe('AttemptRate', () => {
     expect(late.attempts).toBe(0);
   });
 
-  it('counts a trusted proxy and never refuses it', () => {
+  it('counts a trusted proxy without refusing it', () => {
     const { table, attempts } = setUp(1);
     const proxy = table.acquire(v4(9), true);
     expect([1, 2, 3].map(() => attempts.charge(proxy))).toEqual([0, 0, 0]);

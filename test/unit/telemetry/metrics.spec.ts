@@ -25,8 +25,8 @@ function collectorOf(gateways: readonly GatewayGauges[], figures: readonly Figur
 
 const seriesOf = (text: string): string[] => text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
 
-describe('a histogram', () => {
-  it('counts a value at a bound below it, and what is above the last bound apart', () => {
+describe('Histogram', () => {
+  it('counts a value equal to a bound in that bucket, and values above the last bound separately', () => {
     const histogram = new Histogram([1, 2]);
     for (const value of [0.5, 1, 1.5, 2, 3]) histogram.observe(value);
     expect([...histogram.counts]).toEqual([2, 2, 1]);
@@ -35,7 +35,7 @@ describe('a histogram', () => {
   });
 });
 
-describe('the text exposition', () => {
+describe('prometheusText', () => {
   it('shows counters by gateway and direction', () => {
     const text = prometheusText(collectorOf([gateway('/chat', { messagesIn: 3, bytesOut: 7 })]).collect());
     expect(seriesOf(text)).toEqual(
@@ -64,12 +64,12 @@ describe('the text exposition', () => {
     ]);
   });
 
-  it('escapes what a label may not contain', () => {
+  it('escapes label values', () => {
     const collector = collectorOf([gateway('/a"b\\c\nd')]);
     expect(prometheusText(collector.collect())).toContain('connections{gateway="/a\\"b\\\\c\\nd"} 1');
   });
 
-  it('stays under its limit, whatever gateways, events, codes and causes there are', () => {
+  it('stays under the series limit for any gateways, events, codes and causes', () => {
     const gateways = Array.from({ length: 50 }, (_, index) => gateway(`/gateway/${index}`, { opened: 1 }));
     const figures = Array.from(
       { length: 60 },
@@ -95,7 +95,7 @@ describe('the text exposition', () => {
     expect(text).toContain('nest_secure_ws_closed_total{code="other",cause="other"}');
   });
 
-  it('has every series once, though gateways at several ports have the same path, and many have handlers', () => {
+  it('writes every series once when gateways share a path or have many handlers', () => {
     const gateways = ['/', '/', ...Array.from({ length: 20 }, (_, index) => `/${index}`)].map((path) =>
       gateway(path, { opened: 1 }),
     );
@@ -115,7 +115,7 @@ describe('the text exposition', () => {
     expect(handled).toBe(2 * gateways.length);
   });
 
-  it('has the same series after 100 000 random paths, causes and codes', () => {
+  it('writes the same series after 100 000 random paths, causes and codes', () => {
     const stats = new SecureWsStats();
     const collector = new MetricsCollector({ gateways: () => [gateway('/chat')], figures: () => stats.figures() });
     stats.collector = collector;
@@ -126,7 +126,7 @@ describe('the text exposition', () => {
       random = (Math.imul(random, 1_103_515_245) + 12_345) >>> 0;
       return (random >>> 8) % below;
     };
-    /** What a peer can make up: markup, line ends, names that objects have by themselves, bytes, long texts. */
+    /** Values that a peer can choose: markup, line ends, names of Object.prototype, bytes, long texts. */
     const madeUp = [
       () => `/${next(1e6)}`,
       () => `/<script>${next(1e6)}</script>`,
@@ -150,7 +150,7 @@ describe('the text exposition', () => {
     const series = (): string[] =>
       seriesOf(prometheusText(collector.collect())).map((line) => line.slice(0, line.lastIndexOf(' ')));
     attack(2000);
-    // Codes that are told apart, and that chance may have left out.
+    // Every code and cause with a series of its own, because the random values may miss some.
     for (const code of [...Array.from({ length: 16 }, (_, each) => 1000 + each), 4401])
       for (const cause of [undefined, 'made up']) telemetry.closed({ ip: '', path: '/', code, cause });
     const before = series();
@@ -159,14 +159,14 @@ describe('the text exposition', () => {
     expect(before.length).toBeLessThanOrEqual(MAX_SERIES);
     expect(Object.values(stats.snapshot().refused).reduce((sum, count) => sum + count, 0)).toBe(102_000);
     expect(before.join('\n')).not.toMatch(/script|evil|aaa|__proto__/);
-    // Every count is somewhere.
+    // No event is lost: the counts add up.
     const closed = seriesOf(prometheusText(collector.collect()))
       .filter((line) => line.includes('closed_total'))
       .reduce((total, line) => total + Number(line.split(' ').at(-1)), 0);
     expect(closed).toBe(2 * 102_000 + 2 * 17);
   });
 
-  it('knows the causes of this module, and no text that a peer may have chosen', () => {
+  it('labels known causes, and counts any other text as "other"', () => {
     const collector = collectorOf([gateway('/')]);
     for (const cause of [undefined, 'no pong', '"}\nevil 1'])
       collector.closed({ ip: '', path: '/', code: 1006, cause });
@@ -177,7 +177,7 @@ describe('the text exposition', () => {
     ]);
   });
 
-  it('loses no count when it folds', () => {
+  it('keeps every count when causes are merged into "other"', () => {
     const collector = collectorOf([gateway('/')]);
     for (let index = 0; index < 1000; index++)
       collector.closed({ ip: '', path: '/', code: 1000 + (index % 16), cause: `cause ${index}` });
@@ -187,7 +187,7 @@ describe('the text exposition', () => {
     expect(sum).toBe(1000);
   });
 
-  it('is what promtool accepts', () => {
+  it('passes `promtool check metrics`', () => {
     const collector = collectorOf([gateway('/chat')], [{ name: 'pending', type: 'gauge', help: 'Pending.', value: 0 }]);
     collector.refused({ reason: 'origin', status: 403, ip: '', path: undefined, detail: undefined });
     collector.closed({ ip: '', path: '/chat', code: 1000, cause: undefined });

@@ -11,7 +11,7 @@ const jwt = (payload: object) =>
     .map((part) => Buffer.from(part).toString('base64url'))
     .join('.');
 
-/** Ways in which a request carries a value. */
+/** Encodings in which a request carries a value. */
 const CARRIERS: Record<string, (value: string) => { rawHeaders: string[]; rawQuery: string }> = {
   'a header': (value) => ({ rawHeaders: ['X-Api-Key', Buffer.from(value).toString('latin1')], rawQuery: '' }),
   'a bearer token': (value) => ({ rawHeaders: ['authorization', `Bearer ${encodeURIComponent(value)}`], rawQuery: '' }),
@@ -36,20 +36,20 @@ const CARRIERS: Record<string, (value: string) => { rawHeaders: string[]; rawQue
   'a hexadecimal header': (value) => ({ rawHeaders: ['X-Key', Buffer.from(value).toString('hex')], rawQuery: '' }),
 };
 
-/** Ways in which an error repeats it. */
+/** Encodings in which an error message repeats the value. */
 const FORMS: Record<string, (value: string) => string> = {
   raw: (value) => value,
   'percent-encoded': encodeURIComponent,
   base64,
   base64url: (value) => Buffer.from(value).toString('base64url'),
-  'base64 inside of more': (value) => base64(`user:${value}`),
+  'base64 of a longer text': (value) => base64(`user:${value}`),
   hexadecimal: (value) => Buffer.from(value).toString('hex'),
-  'escapes of JSON': (value) =>
+  'JSON escapes': (value) =>
     [...value].map((char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`).join(''),
-  'percent signs for all': (value) => [...Buffer.from(value)].map((byte) => `%${byte.toString(16)}`).join(''),
-  'entities of HTML': (value) => [...value].map((char) => `&#${char.charCodeAt(0)};`).join(''),
+  'percent-encoding of every byte': (value) => [...Buffer.from(value)].map((byte) => `%${byte.toString(16)}`).join(''),
+  'HTML entities': (value) => [...value].map((char) => `&#${char.charCodeAt(0)};`).join(''),
   'a Buffer': (value) => inspect(Buffer.from(value)),
-  'codes of its characters': (value) => [...value].map((char) => char.charCodeAt(0)).join(','),
+  'character codes': (value) => [...value].map((char) => char.charCodeAt(0)).join(','),
   JSON: (value) => JSON.stringify({ value }),
   backwards: (value) => [...value].reverse().join(''),
   'upper case': (value) => value.toUpperCase(),
@@ -59,12 +59,12 @@ const FORMS: Record<string, (value: string) => string> = {
   reformatted: (value) => value.replace(/[-/?&=]/g, '_'),
 };
 
-/** Every part of the secret that a reader could use. */
+/** Every part of the secret that would help a reader. */
 const PARTS = ['hunter2', 'sésame', 'open', '2retnuh', 'emasés'];
 
-describe('an error of code that has seen a request', () => {
+describe('withoutValues', () => {
   for (const [where, carry] of Object.entries(CARRIERS))
-    it.each(Object.keys(FORMS))(`says nothing of ${where}: %s`, (form) => {
+    it.each(Object.keys(FORMS))(`redacts ${where}: %s`, (form) => {
       const request = carry(SECRET);
       const said = withoutValues(`the token ${FORMS[form]!(SECRET)} is not known`, request);
       expect(said).toMatch(/^the (?:token )?.*…"?\}? is not known$/);
@@ -74,7 +74,7 @@ describe('an error of code that has seen a request', () => {
         for (let at = 0; at + 8 <= encoded.length; at++) expect(said).not.toContain(encoded.slice(at, at + 8));
     });
 
-  it('says the raw value of every header as little', () => {
+  it('redacts the raw value of every header', () => {
     const request = {
       rawHeaders: ['X-Key', 'k9!', 'User-Agent', 'curl/8.1', 'Host', 'app.example'],
       rawQuery: 'pin=4711',
@@ -84,7 +84,7 @@ describe('an error of code that has seen a request', () => {
     );
   });
 
-  it('says nothing of values of two characters, and of names of parameters that may be tokens', () => {
+  it('redacts values of two characters, and parameter names that may be tokens', () => {
     const request = {
       rawHeaders: ['X-Pin', 'k9', 'Cookie', 'a=1; pin=42; b=xy'],
       rawQuery: 'code=77&room=lobby&3f9ac2=1&letmeinplease=&averyverylongtokenname=x',
@@ -95,7 +95,7 @@ describe('an error of code that has seen a request', () => {
     expect(withoutValues('3f9ac2 letmeinplease averyverylongtokenname', request)).toBe('…');
   });
 
-  it('keeps the words of its own', () => {
+  it('keeps words that are not values of the request', () => {
     const request = { rawHeaders: ['Upgrade', 'websocket', 'Authorization', 'Bearer canary-token-1'], rawQuery: 'q=x' };
     for (const words of [
       'no such token',
@@ -106,7 +106,7 @@ describe('an error of code that has seen a request', () => {
       expect(withoutValues(words, request)).toBe(words);
   });
 
-  it('says nothing of any value, whatever is in it', () => {
+  it('redacts any value', () => {
     const value = fc.string({ minLength: 8, maxLength: 40, unit: 'grapheme' }).filter((each) => /\p{L}{4}/u.test(each));
     fc.assert(
       fc.property(value, (each) => {
@@ -116,7 +116,7 @@ describe('an error of code that has seen a request', () => {
     );
   });
 
-  it('is not shown where the request carries more than can be looked through, in little time', () => {
+  it('hides the whole message, quickly, when the request carries more than can be searched', () => {
     const cookie = Array.from({ length: 2000 }, (_, at) => `c${at}=${at * 7919}`).join('; ');
     expect(withoutValues('x', { rawHeaders: ['Cookie', cookie], rawQuery: '' })).toBe(NOT_SHOWN);
     const rawQuery = `t=${Buffer.alloc(5000, 'QUJD').toString()}`;
@@ -124,15 +124,15 @@ describe('an error of code that has seen a request', () => {
   });
 });
 
-describe('the place of an error', () => {
-  it('is no line of its message', () => {
+describe('errorText', () => {
+  it('does not take a line of the message for the stack frame', () => {
     const error = new Error('first\n    at evil (secret-1:1:1)');
     expect(errorText(error).split(' at ').slice(2).join()).not.toContain('secret');
     error.message = 'changed';
     expect(errorText(error)).toBe('Error: changed');
   });
 
-  it('is left out where the error cannot be read', () => {
+  it('omits the stack frame of an error that cannot be read', () => {
     const hostile = Object.defineProperty(new Error('x'), 'stack', {
       get() {
         throw new Error('no');

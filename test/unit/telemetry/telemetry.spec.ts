@@ -10,8 +10,8 @@ import { line, SampledLog } from '../../../lib/telemetry/log.js';
 const refused = (reason: 'path' | 'rate') =>
   ({ reason, status: 404, ip: '192.0.2.1', path: '/x', detail: undefined }) as never;
 
-describe('telemetry', () => {
-  it('tells everything on diagnostics_channel, as it tells subscribers', () => {
+describe('Telemetry', () => {
+  it('publishes every event on diagnostics_channel as to subscribers', () => {
     const told: Record<string, unknown[]> = {};
     const heard: Record<string, unknown[]> = {};
     const kinds = ['refused', 'opened', 'closed', 'fault', 'notice'] as const;
@@ -38,7 +38,7 @@ describe('telemetry', () => {
     expect({ ...told, notice: heard['notice'] }).toEqual(heard);
   });
 
-  it('is counted: codes that peers make up are one', () => {
+  it('counts close codes that peers invent as one', () => {
     const stats = new SecureWsStats();
     for (const code of [1000, 1000, 1015, 1016, 4401, 4402, 999, 3000])
       stats.closed({ ip: '', path: '/', code, cause: undefined });
@@ -48,7 +48,7 @@ describe('telemetry', () => {
   });
 });
 
-describe('the log', () => {
+describe('SampledLog', () => {
   const logged = () => {
     const lines: string[] = [];
     const write = (message: string) => void lines.push(message);
@@ -56,7 +56,7 @@ describe('the log', () => {
     return { lines, clock, log: new SampledLog({ warn: write, error: write }, () => clock.now) };
   };
 
-  it('has the first five lines of each reason and path, then one in ten seconds that says how many it left out', () => {
+  it('writes the first five lines of each reason and path, then one per ten seconds with the number omitted', () => {
     const { lines, clock, log } = logged();
     for (let i = 0; i < 8; i++) log.refused(refused('rate'));
     expect(lines).toEqual(Array(5).fill('refused 404 rate ip=192.0.2.1 path=/x'));
@@ -78,13 +78,13 @@ describe('the log', () => {
     expect(lines).toHaveLength(13);
   });
 
-  it('tells five different failing handlers apart, and shows each', () => {
+  it('writes one line for each of five different handler errors', () => {
     const { lines, log } = logged();
     for (let i = 0; i < 5; i++) log.fault({ where: 'handler', error: new Error(`number ${i}`), path: '/x' });
     expect(lines.map((each) => /number \d/.exec(each)?.[0])).toEqual([0, 1, 2, 3, 4].map((i) => `number ${i}`));
   });
 
-  it('is bounded, whatever paths peers ask for', () => {
+  it('is bounded for any number of requested paths', () => {
     const { lines, clock, log } = logged();
     const path = (name: string) => ({ ...(refused('rate') as object), path: name }) as never;
     for (let i = 0; i < 100_000; i++) log.refused(path(`/${i}`));
@@ -97,7 +97,7 @@ describe('the log', () => {
     expect(lines.at(-1)).toContain('path=/new');
   });
 
-  it('outlives a logger that throws', () => {
+  it('catches the error of a logger that throws', () => {
     const log = new SampledLog(
       {
         warn: () => {
@@ -110,14 +110,14 @@ describe('the log', () => {
     expect(() => log.refused(refused('rate'))).not.toThrow();
   });
 
-  it('has lines of one line and 1 KiB, whatever is in them', () => {
+  it('limits a line to 1 KiB without line breaks or escapes', () => {
     expect(line('a\nb\u2028c\x1b[31m')).toBe('a\\u000ab\\u2028c\\u001b[31m');
     for (const text of ['é'.repeat(2000), '\n'.repeat(2000), '🙂'.repeat(900)])
       expect(Buffer.byteLength(line(text))).toBeLessThanOrEqual(1024);
   });
 });
 
-describe('a proxy that nobody named', () => {
+describe('UntrustedProxyDetector', () => {
   const route = (text: string) => ({ address: parseAddress(text)!, viaProxy: false }) as ClientRoute;
   function hints(): { hints: UntrustedProxyDetector; notices: string[] } {
     const telemetry = new Telemetry();
@@ -126,7 +126,7 @@ describe('a proxy that nobody named', () => {
     return { hints: new UntrustedProxyDetector(telemetry), notices };
   }
 
-  it('is told of once when its address is a private one', () => {
+  it('warns once about a private address that sends forwarding headers', () => {
     const { hints: each, notices } = hints();
     each.onStrayHeaders(route('198.51.100.7'));
     expect(notices).toEqual([]);
@@ -137,7 +137,7 @@ describe('a proxy that nobody named', () => {
     expect(notices[0]).toContain('WEBSOCKETS_TRUSTED_PROXIES=10.0.0.7');
   });
 
-  it('is told of once it is refused most of the time, whoever else is', () => {
+  it('warns once about an address that accounts for most of the refusals', () => {
     const { hints: each, notices } = hints();
     for (let i = 0; i < 300; i++) each.onRefused(route(`203.0.113.${i % 250}`));
     expect(notices).toEqual([]);

@@ -70,7 +70,7 @@ describe('examples of RFC 7692, 7.2.3', () => {
     ['7.2.3.5: two blocks', 'f2480500 0000ffff cac9c90700', 'Hello'],
     ['7.2.3.6: an empty message', '00', ''],
     ['a final empty stored block', '0100000000ffff00', undefined],
-    ['final empty stored blocks behind a final block', 'f348cdc9c90700 010000ffff 00', 'Hello'],
+    ['final empty stored blocks after a final block', 'f348cdc9c90700 010000ffff 00', 'Hello'],
   ] as [string, string, string | undefined][])('%s', async (_, hex, expected) => {
     const message = Buffer.from(hex.replaceAll(' ', ''), 'hex');
     for (const mode of MODES) {
@@ -90,7 +90,7 @@ describe('examples of RFC 7692, 7.2.3', () => {
   });
 });
 
-describe('what goes in comes out', () => {
+describe('inflating what was deflated restores the message', () => {
   const message = fc.oneof(
     fc.uint8Array({ maxLength: 600 }).map((bytes) => Buffer.from(bytes)),
     fc.string({ unit: 'binary', maxLength: 300 }).map((text) => Buffer.from(text)),
@@ -100,7 +100,7 @@ describe('what goes in comes out', () => {
   );
   const cuts = fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 6 });
 
-  it.each(MODES)('in %s mode, for any tuning and any split into fragments, both ways', async (mode) => {
+  it.each(MODES)('in %s mode, for any settings and any fragmentation, in both directions', async (mode) => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.tuple(message, cuts), { minLength: 1, maxLength: 5 }),
@@ -138,7 +138,7 @@ describe('what goes in comes out', () => {
     );
   });
 
-  it.each(MODES)('in %s mode, against the implementation in ws', async (mode) => {
+  it.each(MODES)('in %s mode, exchanged with the implementation in ws', async (mode) => {
     const ours = keep(peerWith({ mode }));
     const { PerMessageDeflate } = ws as unknown as { PerMessageDeflate: new (options: object) => TheirDeflate };
     const theirs = new PerMessageDeflate({ isServer: false, maxPayload: 0 });
@@ -164,7 +164,7 @@ describe('what goes in comes out', () => {
     theirs.cleanup();
   });
 
-  it('compresses strings as UTF-8, empty messages to one byte, and similar ones better with a context', async () => {
+  it('compresses strings as UTF-8, an empty message to one byte, and similar messages better with a context', async () => {
     const shared = peerWith();
     expect((await inflated(shared, await deflated(shared, 'grüße 🙂'))).toString()).toBe('grüße 🙂');
     expect((await deflated(shared, '')).toString('hex')).toBe('00');
@@ -174,7 +174,7 @@ describe('what goes in comes out', () => {
     expect(await deflated(shared, textOf(2000))).toEqual(await deflated(shared, textOf(2000)));
   });
 
-  it('keeps to the agreed window, run lengths where it is too small for zlib', async () => {
+  it('respects the agreed window, with run lengths only where the window is too small for zlib', async () => {
     const far = Buffer.concat([noiseOf(300), Buffer.alloc(400, 'x'), noiseOf(300)]);
     for (const bits of [8, 9, 12]) {
       const context = new DeflateContext({ windowBits: bits, memLevel: 5, level: 6 }, 4096);
@@ -185,14 +185,14 @@ describe('what goes in comes out', () => {
     }
   });
 
-  it('stored blocks need no zlib', async () => {
+  it('storedBlocks() writes DEFLATE without zlib', async () => {
     for (const data of [Buffer.alloc(0), noiseOf(1), noiseOf(65_535), noiseOf(65_536), noiseOf(200_000)]) {
       expect((await inflated(peerWith(), storedBlocks(data).subarray(0, -4))).equals(data)).toBe(true);
     }
   });
 });
 
-describe('broken data', () => {
+describe('invalid compressed data', () => {
   const samples: [string, Buffer][] = [
     ['text', compressed(textOf(400))],
     ['short text', compressed(Buffer.from('Hello'))],
@@ -201,7 +201,7 @@ describe('broken data', () => {
     ['large text', compressed(textOf(SYNC_INFLATE_BYTES + 5000))],
   ];
 
-  it.each(samples)('is 1007 when %s is cut anywhere', async (_, transport) => {
+  it.each(samples)('is 1007 when %s is cut at any byte', async (_, transport) => {
     const step = Math.max(1, Math.floor(transport.length / 400));
     for (const mode of MODES) {
       for (let cut = transport.length - 1; cut >= 0; cut -= cut > transport.length - 20 ? 1 : step) {
@@ -217,11 +217,11 @@ describe('broken data', () => {
   it.each([
     ['a reserved block type', 'ff'],
     ['a wrong length', '000500fa0048656c6c6f00'],
-    ['nothing', ''],
-    ['text behind a final block', 'f348cdc9c9070000f248cdc9c90700'],
-    ['a block with bytes behind a final block', 'f348cdc9c90700' + '000100feff41' + '00'],
-    ['rubbish behind a final block', 'f348cdc9c90700deadbeef00'],
-    ['nothing behind a final block', 'f348cdc9c90700'],
+    ['no bytes', ''],
+    ['a message after a final block', 'f348cdc9c9070000f248cdc9c90700'],
+    ['a block with bytes after a final block', 'f348cdc9c90700' + '000100feff41' + '00'],
+    ['garbage after a final block', 'f348cdc9c90700deadbeef00'],
+    ['no empty block after a final block', 'f348cdc9c90700'],
   ])('is 1007: %s', async (_, hex) => {
     for (const mode of MODES) {
       const peer = peerWith({ mode });
@@ -230,7 +230,7 @@ describe('broken data', () => {
     }
   });
 
-  it('never throws, and never spoils the next message of another peer', async () => {
+  it('never throws, and never affects the next message of another peer', async () => {
     const good = compressed(textOf(500));
     await fc.assert(
       fc.asyncProperty(
@@ -253,14 +253,14 @@ describe('broken data', () => {
     );
   });
 
-  it('gives no byte of one message to the next', async () => {
+  it('leaks no byte of one message into the next', async () => {
     const secret = noiseOf(4096, 99);
     const dictionary = deflateRawSync(secret, { dictionary: secret, windowBits: 15, finishFlush: Z_SYNC_FLUSH });
     expect(dictionary.length).toBeLessThan(100);
     const peer = peerWith({}, [{ name: 'permessage-deflate', params: [] }]);
     expect((await inflated(peer, compressed(secret, 15))).equals(secret)).toBe(true);
     expect(await closeCodeOf(peer, dictionary.subarray(0, -4))).toBe(1007);
-    // Short enough that the window would reach back to the one before.
+    // Short enough that the window would still hold the message before.
     const short = secret.subarray(0, 1000);
     const alone = await deflated(peerWith(), short);
     await deflated(peerWith(), short);
@@ -268,10 +268,10 @@ describe('broken data', () => {
   });
 });
 
-describe('bounds', () => {
+describe('inflation limits', () => {
   const sizes = [100, SYNC_INFLATE_BYTES, SYNC_INFLATE_BYTES + 1, 300_000];
 
-  it.each(MODES)('inflates up to maxSize and not a byte more in %s mode', async (mode) => {
+  it.each(MODES)('inflates up to maxSize and no byte more in %s mode', async (mode) => {
     for (const size of sizes) {
       for (const data of [Buffer.alloc(size, 'a'), noiseOf(size)]) {
         const transport = compressed(data);
@@ -301,16 +301,16 @@ describe('bounds', () => {
   });
 });
 
-describe('text', () => {
+describe('compressed text', () => {
   const large = Buffer.concat([Buffer.alloc(SCRATCH_BYTES * 2, 'ü'), Buffer.from([0xff]), Buffer.alloc(500_000, 'x')]);
 
   it.each([
-    ['wrong', Buffer.from([0x61, 0xff])],
-    ['cut off', Buffer.from('a€').subarray(0, 3)],
-    ['a surrogate', Buffer.from([0xed, 0xa0, 0x80])],
-    ['wrong in the middle of a large one', large],
-    ['cut off at the end of a large one', Buffer.from(`${'x'.repeat(200_000)}€`).subarray(0, -1)],
-  ])('that is not UTF-8 is 1007, as bytes it is a message: %s', async (_, data) => {
+    ['an invalid byte', Buffer.from([0x61, 0xff])],
+    ['a truncated character', Buffer.from('a€').subarray(0, 3)],
+    ['an encoded surrogate', Buffer.from([0xed, 0xa0, 0x80])],
+    ['an invalid byte in the middle of a large message', large],
+    ['a truncated character at the end of a large message', Buffer.from(`${'x'.repeat(200_000)}€`).subarray(0, -1)],
+  ])('that is not UTF-8 is 1007, but valid as binary: %s', async (_, data) => {
     for (const mode of MODES) {
       const peer = keep(peerWith({ mode }));
       expect(await closeCodeOf(peer, compressed(data))).toBe(0);
@@ -319,14 +319,14 @@ describe('text', () => {
   });
 
   it.each(['ascii', 'grüße 🙂', 'ü'.repeat(100_000), 'x'.repeat(100_000)])(
-    'is known to be ASCII or not',
+    'is reported as ASCII or not',
     async (text) => {
       const result = await resultOf(peerWith(), compressed(Buffer.from(text)), true);
       expect([result.data?.toString(), result.isAscii]).toEqual([text, !/ü/.test(text)]);
     },
   );
 
-  it('is refused where it goes wrong, before the rest is inflated', async () => {
+  it('is refused at the first invalid byte, before the rest is inflated', async () => {
     const early = Buffer.concat([Buffer.from([0xff]), Buffer.alloc(1_000_000, 'x')]);
     for (const mode of MODES) {
       const result = await resultOf(keep(peerWith({ mode })), compressed(early), true);
@@ -337,7 +337,7 @@ describe('text', () => {
 });
 
 describe('dedicated contexts', () => {
-  it('fit the budget, and later connections get none', () => {
+  it('fit the budget; later connections get none', () => {
     const one = new Compression({ ...DEFAULTS, mode: 'dedicated' }, budgetOf(64));
     one.accept(BROWSER_OFFER);
     const cost = one.budget.used;
@@ -360,7 +360,7 @@ describe('dedicated contexts', () => {
     expect(compression.budget.used).toBe(0);
   });
 
-  it('cost only the direction that keeps one', () => {
+  it('cost memory only in the direction that keeps a context', () => {
     const used = (params: [string, true][]): number => {
       const compression = new Compression({ ...DEFAULTS, mode: 'dedicated' }, budgetOf(64));
       compression.accept([{ name: 'permessage-deflate', params }]);
@@ -381,7 +381,7 @@ describe('dedicated contexts', () => {
     expect(both).toBe(sending + receiving);
   });
 
-  it('work on one message at a time, small ones behind large ones, in order', async () => {
+  it('process one message at a time, in order, small messages after large ones', async () => {
     const [sender, receiver] = [keep(peerWith({ mode: 'dedicated' })), keep(peerWith({ mode: 'dedicated' }))];
     const messages = [textOf(10), noiseOf(100_000), textOf(10), textOf(300, 2), noiseOf(70_000, 3), textOf(10)];
     const transports = await Promise.all(messages.map((data) => deflated(sender, data)));
@@ -389,7 +389,7 @@ describe('dedicated contexts', () => {
     expect(received.map((data, i) => data.equals(messages[i]!))).toEqual(messages.map(() => true));
   });
 
-  it('call nobody back when the connection has ended', async () => {
+  it('call no callback after the connection has ended', async () => {
     const [peer, other] = [peerWith({ mode: 'dedicated' }), peerWith()];
     await deflated(peer, 'warm');
     let called = 0;
@@ -407,8 +407,8 @@ describe('dedicated contexts', () => {
   });
 });
 
-describe('one message for many', () => {
-  it('is compressed for a window, and read by everyone with that window or a larger one', () => {
+describe('a shared compressed message', () => {
+  it('is compressed for one window, and readable with that window or a larger one', () => {
     const payload = textOf(9000);
     const narrow = peerWith({ windowBits: 9 }, [{ name: 'permessage-deflate', params: [] }]);
     const small = narrow.compressAtOnce(payload)!;
@@ -421,7 +421,7 @@ describe('one message for many', () => {
     expect(narrow.compressAtOnce(noiseOf(SYNC_DEFLATE_BYTES + 1))).toBeUndefined();
   });
 
-  it('when large is compressed once for each window, in the order of each peer', async () => {
+  it('is compressed once per window when large, in the order of each peer', async () => {
     const payload = noiseOf(200_000);
     shareCompressed(payload);
     const compression = new Compression(DEFAULTS, budgetOf(1));
@@ -436,7 +436,7 @@ describe('one message for many', () => {
     expect(await deflatedShared(peers[0]!, payload, false)).not.toBe(a);
   });
 
-  it('is framed once for those without compression, and once for each tuning', async () => {
+  it('is framed once without compression, and once per compression settings', async () => {
     const message = new SharedMessage(textOf(2000));
     const compression = new Compression(DEFAULTS, budgetOf(64));
     const [a, b] = [compression.accept(BROWSER_OFFER), compression.accept(BROWSER_OFFER)];
@@ -455,12 +455,12 @@ describe('one message for many', () => {
   });
 });
 
-describe('what is used of Node beyond its public calls', () => {
-  it('is there: small messages are worked on synchronously', () => {
+describe('synchronous zlib steps (compat/zlib)', () => {
+  it('are available: small messages are processed synchronously', () => {
     expect(canStep()).toBe(true);
   });
 
-  it.each([true, false])('finds the same with and without it, context kept: %s', async (takesOver) => {
+  it.each([true, false])('give the same results as the public zlib calls, context kept: %s', async (takesOver) => {
     const wires = [
       compressed(textOf(3000)),
       Buffer.from('f348cdc9c9070000', 'hex'),
@@ -474,7 +474,7 @@ describe('what is used of Node beyond its public calls', () => {
     }
   });
 
-  it('goes on with what it began', async () => {
+  it('continue in the pool what they began', async () => {
     const data = noiseOf(200_000);
     const context = new InflateContext(15, 4096, true);
     const first = context.inflateSync(compressed(data, 15), 200_000, false);

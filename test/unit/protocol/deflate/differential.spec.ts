@@ -10,8 +10,8 @@ import { cuts, Random } from '../sequences.js';
 import { copy, LIMITS, Recorder } from '../support.js';
 import { budgetOf, DEFAULTS, deflated, noiseOf, type Offer, responseOf, resultOf, textOf } from './support.js';
 
-// Compressed messages beside the zlib of ws: what ws sends we read, what we send ws reads, and what is broken both
-// refuse with the same code, but for what is listed.
+// Compares compressed messages with the zlib use of ws: each side reads what the other sends, and both refuse invalid
+// data with the same code, except for the differences listed below.
 
 interface TheirDeflate {
   accept(configurations: Record<string, (string | true)[]>[]): void;
@@ -52,7 +52,7 @@ const messageFrom = (random: Random): Buffer => {
 };
 
 describe.each(MODES)('compressed messages in %s mode', (mode) => {
-  it('of ws are read', async () => {
+  it('sent by ws are read', async () => {
     const random = new Random(SEED);
     for (let run = 0; run < 6; run++) {
       const ours = serverWith(mode, random);
@@ -74,7 +74,7 @@ describe.each(MODES)('compressed messages in %s mode', (mode) => {
           from = to;
           if (fin) break;
         }
-        const [kind, hex] = recorder.said.pop() as [string, string];
+        const [kind, hex] = recorder.events.pop() as [string, string];
         expect(kind).toBe('compressed');
         const result = await resultOf(ours, Buffer.from(hex, 'hex'));
         expect([run, i, result.error, result.data?.equals(data)]).toEqual([run, i, undefined, true]);
@@ -84,7 +84,7 @@ describe.each(MODES)('compressed messages in %s mode', (mode) => {
     }
   });
 
-  it('of ours are read by ws', async () => {
+  it('are read by ws', async () => {
     const random = new Random(SEED);
     for (let run = 0; run < 6; run++) {
       const ours = serverWith(mode, random);
@@ -111,7 +111,7 @@ describe.each(MODES)('compressed messages in %s mode', (mode) => {
     }
   });
 
-  it('that are broken are refused as by ws; those cut off, and with more behind their end, by us alone', async () => {
+  it('that are invalid are refused as by ws; truncated ones and ones with trailing bytes only by this library', async () => {
     const random = new Random(SEED);
     const strict = { cut: 0, broken: 0, both: 0, neither: 0 };
     for (let i = 0; i < MESSAGES; i++) {
@@ -129,7 +129,7 @@ describe.each(MODES)('compressed messages in %s mode', (mode) => {
         theirs.decompress(copy(bytes), true, (error, result) => resolve(error ? undefined : result)),
       );
       const otherIsMessage = other !== undefined && isUtf8(other);
-      // What we take, ws takes, and it is the same.
+      // Whatever this library accepts, ws accepts with the same result.
       if (mine.data !== undefined) expect([i, otherIsMessage && other.equals(mine.data)]).toEqual([i, true]);
       else expect([i, mine.error?.code]).toEqual([i, 1007]);
       if (mine.data === undefined && otherIsMessage) strict[bytes.length < whole.length ? 'cut' : 'broken']++;
@@ -137,7 +137,7 @@ describe.each(MODES)('compressed messages in %s mode', (mode) => {
       theirs.cleanup();
       ours.close();
     }
-    // zlib's Z_SYNC_FLUSH says nothing of a message that is cut off (RFC 7692, 7.2.2: the trailer completes a block).
+    // zlib's Z_SYNC_FLUSH does not report a truncated message (RFC 7692, 7.2.2: the trailer completes a block).
     expect(strict.cut).toBeGreaterThan(MESSAGES / 20);
     expect(strict.both).toBeGreaterThan(MESSAGES / 20);
     expect(strict.neither).toBeGreaterThan(MESSAGES / 50);

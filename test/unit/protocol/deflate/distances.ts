@@ -3,7 +3,7 @@ export function furthestBackReference(transport: Buffer): number {
   return distancesOf(transport).reduce((a, b) => Math.max(a, b), 0);
 }
 
-/** A plain decoder after RFC 1951, 3.2, that only notes distances. */
+/** A plain decoder after RFC 1951, 3.2, that only records distances. */
 function distancesOf(transport: Buffer): number[] {
   const input = Buffer.concat([transport, Buffer.from([0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff])]);
   const distances: number[] = [];

@@ -12,7 +12,7 @@ jest.unstable_mockModule(STEP, () => ({
 const { BROWSER_OFFER, budgetOf, closeCodeOf, DEFAULTS, deflated, inflated } = await import('./support.js');
 const { Compression } = await import('../../../../lib/protocol/deflate/compression.js');
 
-it.each(['shared', 'dedicated'] as const)('%s mode needs nothing but the public calls of zlib', async (mode) => {
+it.each(['shared', 'dedicated'] as const)('%s mode works with only the public calls of zlib', async (mode) => {
   const compression = new Compression({ ...DEFAULTS, mode, maxSize: 300_000 }, budgetOf(64));
   const [sender, receiver] = [compression.accept(BROWSER_OFFER)!, compression.accept(BROWSER_OFFER)!];
   for (const length of [0, 1, 300, 300, 100_000, 300_000, 5]) {

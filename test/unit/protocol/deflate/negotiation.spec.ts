@@ -4,7 +4,7 @@ import { acceptResponse, headerValue, negotiate, offer } from '../../../../lib/p
 import type { CompressionMode } from '../../../../lib/protocol/deflate/settings.js';
 import { budgetOf, DEFAULTS, type Offer } from './support.js';
 
-/** `a; b=1, c` as the header's parser gives it. */
+/** Parses `a; b=1, c` as the extension header's parser does. */
 function elements(header: string): Offer[] {
   return header.split(',').map((element) => {
     const [name = '', ...params] = element.split(';').map((part) => part.trim());
@@ -25,15 +25,15 @@ function answerTo(header: string, mode: CompressionMode = 'shared', windowBits =
 
 const SHARED = 'permessage-deflate; server_no_context_takeover; client_no_context_takeover';
 
-describe('the server answers an offer (RFC 7692, 5.1 and 7.1)', () => {
+describe('negotiate() on the server (RFC 7692, 5.1 and 7.1)', () => {
   it.each([
     // what browsers send
     ['permessage-deflate; client_max_window_bits', `${SHARED}; server_max_window_bits=12; client_max_window_bits=12`],
     ['permessage-deflate', `${SHARED}; server_max_window_bits=12`],
-    // 7.1.1: asked or not
+    // 7.1.1: no_context_takeover, asked for or not
     ['permessage-deflate; server_no_context_takeover', `${SHARED}; server_max_window_bits=12`],
     ['permessage-deflate; client_no_context_takeover', `${SHARED}; server_max_window_bits=12`],
-    // 7.1.2.1: the same or smaller
+    // 7.1.2.1: the same window or a smaller one
     ['permessage-deflate; server_max_window_bits=15', `${SHARED}; server_max_window_bits=12`],
     ['permessage-deflate; server_max_window_bits=12', `${SHARED}; server_max_window_bits=12`],
     ['permessage-deflate; server_max_window_bits=9', `${SHARED}; server_max_window_bits=9`],
@@ -47,14 +47,14 @@ describe('the server answers an offer (RFC 7692, 5.1 and 7.1)', () => {
       'permessage-deflate; server_max_window_bits=10; client_max_window_bits=10; server_no_context_takeover; client_no_context_takeover',
       `${SHARED}; server_max_window_bits=10; client_max_window_bits=10`,
     ],
-    // the first acceptable one
+    // the first acceptable offer
     ['x-webkit-deflate-frame, permessage-deflate', `${SHARED}; server_max_window_bits=12`],
     ['permessage-deflate; server_max_window_bits=8, permessage-deflate', `${SHARED}; server_max_window_bits=12`],
     [
       'permessage-deflate; unknown, permessage-deflate; server_max_window_bits=9',
       `${SHARED}; server_max_window_bits=9`,
     ],
-  ])('%s', (header, expected) => {
+  ])('answers: %s', (header, expected) => {
     expect(answerTo(header)).toBe(expected);
   });
 
@@ -72,11 +72,11 @@ describe('the server answers an offer (RFC 7692, 5.1 and 7.1)', () => {
       'permessage-deflate; client_no_context_takeover',
       'permessage-deflate; client_no_context_takeover; server_max_window_bits=12',
     ],
-  ])('with contexts of its own: %s', (header, expected) => {
+  ])('answers with context takeover in dedicated mode: %s', (header, expected) => {
     expect(answerTo(header, 'dedicated')).toBe(expected);
   });
 
-  it('says nothing of the largest window unless asked', () => {
+  it('omits the largest window unless the offer asks for it', () => {
     expect(answerTo('permessage-deflate', 'shared', 15)).toBe(SHARED);
     expect(answerTo('permessage-deflate; server_max_window_bits=15', 'shared', 15)).toBe(
       `${SHARED}; server_max_window_bits=15`,
@@ -110,12 +110,12 @@ describe('the server answers an offer (RFC 7692, 5.1 and 7.1)', () => {
     expect(answerTo(header, 'dedicated')).toBeUndefined();
   });
 
-  it('answers nothing when off, or when nothing was offered', () => {
+  it('answers nothing when compression is off or not offered', () => {
     expect(answerTo('permessage-deflate', 'off')).toBeUndefined();
     expect(negotiate([], { mode: 'shared', windowBits: 12 })).toBeUndefined();
   });
 
-  it('agrees on the windows and contexts that the answer names', () => {
+  it('returns the windows and contexts that the answer names', () => {
     const [agreed, free] = ['permessage-deflate; server_max_window_bits=10; client_max_window_bits=9', ''].map(
       (header) =>
         negotiate(elements(header || 'permessage-deflate'), { mode: header ? 'shared' : 'dedicated', windowBits: 15 }),
@@ -126,8 +126,8 @@ describe('the server answers an offer (RFC 7692, 5.1 and 7.1)', () => {
   });
 });
 
-describe('the client offers, and judges the answer (RFC 7692, 5.1)', () => {
-  it('offers', () => {
+describe("the client's offer and its check of the answer (RFC 7692, 5.1)", () => {
+  it('offers what its mode and window need', () => {
     expect(offer({ mode: 'off', windowBits: 12 })).toBeUndefined();
     expect(offer({ mode: 'shared', windowBits: 12 })).toBe(`${SHARED}; client_max_window_bits`);
     expect(offer({ mode: 'shared', windowBits: 15 })).toBe(`${SHARED}; client_max_window_bits`);
@@ -141,7 +141,7 @@ describe('the client offers, and judges the answer (RFC 7692, 5.1)', () => {
   const judge = (header: string, mode: CompressionMode = 'shared') =>
     acceptResponse(header === '' ? [] : elements(header), { mode, windowBits: 12 });
 
-  it('takes what it offered', () => {
+  it('accepts what it offered', () => {
     expect(judge('')).toBeUndefined();
     expect(judge('', 'off')).toBeUndefined();
     expect(judge('permessage-deflate; server_no_context_takeover')).toMatchObject({
@@ -183,7 +183,7 @@ describe('the client offers, and judges the answer (RFC 7692, 5.1)', () => {
     ['; client_max_window_bits=12', 12],
     ['; client_max_window_bits=9', 9],
     ['; client_max_window_bits=8', 8],
-  ])('compresses with the smaller of its window and the one in the answer: %s', (parameter, bits) => {
+  ])("compresses with the smaller of its own window and the answer's: %s", (parameter, bits) => {
     for (const mode of ['shared', 'dedicated'] as const) {
       const client = new Compression({ ...DEFAULTS, mode, windowBits: 12 }, budgetOf(64), 'client');
       const deflate = client.offer().accept(elements(`${SHARED}${parameter}`));
@@ -193,7 +193,7 @@ describe('the client offers, and judges the answer (RFC 7692, 5.1)', () => {
     }
   });
 
-  it('refuses an answer to no offer', () => {
+  it('refuses an answer without an offer', () => {
     expect(judge(SHARED, 'off')).toBe('not-offered');
   });
 });

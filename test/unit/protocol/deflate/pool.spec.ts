@@ -15,10 +15,10 @@ import { noiseOf, peerWith, resultOf, textOf, userOf } from './support.js';
 const compressed = (data: Buffer): Buffer =>
   deflateRawSync(data, { windowBits: 12, finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, -4);
 
-/** A pool of which the test ends each step. */
+/** A pool whose steps the test ends one by one. */
 class Bench {
   readonly pool: ZlibPool;
-  /** Names of steps in the order in which they began. */
+  /** Names of the steps in the order in which they started. */
   readonly began: string[] = [];
   private readonly open: { readonly name: string; end(): void }[] = [];
 
@@ -26,7 +26,7 @@ class Bench {
     this.pool = new ZlibPool(() => 0, maxJobs);
   }
 
-  /** A task of so many steps, each of so many milliseconds. */
+  /** A task of this many steps, each of this many milliseconds. */
   add(user: PoolUser, name: string, steps = 1, millis = 10): void {
     let left = steps;
     const task: PoolTask = {
@@ -38,7 +38,7 @@ class Bench {
     this.pool.add(user, task);
   }
 
-  /** Ends the oldest step that is under way. */
+  /** Ends the oldest running step. */
   endOne(): void {
     this.open.shift()!.end();
   }
@@ -52,8 +52,8 @@ class Bench {
   }
 }
 
-describe('the queue in front of the thread pool', () => {
-  it('has so many running at once, and one of a user, in order', () => {
+describe('ZlibPool', () => {
+  it('runs a limited number of steps at once, and one per user, in order', () => {
     const bench = new Bench(2);
     const [a, b] = [userOf(), userOf()];
     for (const name of ['a1', 'a2', 'a3']) bench.add(a, name);
@@ -67,14 +67,14 @@ describe('the queue in front of the thread pool', () => {
     expect(bench.pool.users).toBe(0);
   });
 
-  it('gives groups the same time, however many users and steps they bring', () => {
+  it('gives every group the same time, however many users and steps it has', () => {
     const bench = new Bench();
     for (let i = 0; i < 30; i++) bench.add(userOf('attacker'), 'attacker', 100, 10);
     for (let i = 0; i < 7; i++) bench.endOne();
     bench.add(userOf('honest'), 'honest', 8, 1);
     const before = bench.began.length;
     for (let i = 0; i < 12; i++) bench.endOne();
-    // Its eight steps of a millisecond cost less than the one of ten that the attacker gets first.
+    // The honest user's eight steps of 1 ms cost less than the attacker's first step of 10 ms.
     expect(bench.began.slice(before, before + 9).filter((name) => name === 'honest').length).toBe(8);
     bench.endAll();
   });
@@ -90,7 +90,7 @@ describe('the queue in front of the thread pool', () => {
     bench.endAll();
   });
 
-  it('lets nobody wait for ever, however many come anew', () => {
+  it('runs every task in the end, however many new ones arrive', () => {
     const bench = new Bench();
     bench.add(userOf('a'), 'a', 3, 10);
     bench.add(userOf('b'), 'b', 3, 10);
@@ -103,7 +103,7 @@ describe('the queue in front of the thread pool', () => {
     bench.endAll();
   });
 
-  it('gives those who leave and come back no more than the others', () => {
+  it('gives users who leave and return no more time than others', () => {
     const bench = new Bench();
     const [greedy, honest] = ['greedy', 'honest'].map((group) => userOf(group));
     bench.add(greedy!, 'greedy');
@@ -117,7 +117,7 @@ describe('the queue in front of the thread pool', () => {
     for (let i = 0; i < 100; i++) if (bench.running.length > 0) bench.endOne();
   });
 
-  it('has few tasks begun at once, and one more for whoever has none', () => {
+  it('limits the tasks started at once, but always starts one for a user who has none', () => {
     const bench = new Bench();
     const begun = (): number => new Set(bench.began).size;
     for (let i = 0; i < 50; i++) bench.add(userOf('one address'), `one ${i}`, 1000);
@@ -127,21 +127,21 @@ describe('the queue in front of the thread pool', () => {
       for (let i = 0; i < 10; i++) bench.add(userOf(address), `${address} ${i}`, 1000);
     for (let i = 0; i < 2000; i++) bench.endOne();
     expect(begun()).toBe(16);
-    // Each of them is served all the same.
+    // Every task is still completed.
     expect(new Set(bench.began.slice(-500).map((name) => name.split(' ')[0])).size).toBe(11);
     for (let address = 100; address < 200; address++) bench.add(userOf(address), `${address}`, 1000);
     for (let i = 0; i < 2000; i++) bench.endOne();
     expect(begun()).toBe(64);
   });
 
-  it('begins the next when one has ended', () => {
+  it('starts the next task when one has ended', () => {
     const bench = new Bench(2);
     for (let i = 0; i < 30; i++) bench.add(userOf('address'), `${i}`, 3);
     bench.endAll();
     expect([new Set(bench.began).size, bench.began.length, bench.pool.users]).toEqual([30, 90, 0]);
   });
 
-  it('takes a user without a group for a group of its own', () => {
+  it('treats a user without a group as a group of its own', () => {
     const bench = new Bench();
     bench.add(userOf(), 'a', 9);
     bench.add(userOf(), 'b', 9);
@@ -150,7 +150,7 @@ describe('the queue in front of the thread pool', () => {
     bench.endAll();
   });
 
-  it('has no deeper stack for tasks that are done at once, and counts a step once', () => {
+  it('does not recurse for steps that finish synchronously, and counts each step once', () => {
     const pool = new ZlibPool(() => 0, 1);
     const held: ((isDone: boolean, millis: number) => void)[] = [];
     const user = userOf();
@@ -169,13 +169,13 @@ describe('the queue in front of the thread pool', () => {
   });
 });
 
-describe('time wasted on the calling thread', () => {
+describe('WasteAllowance', () => {
   function allowance() {
     let now = 1000;
     const waste = new WasteAllowance(() => now);
     return {
       waste,
-      /** Works for so long on so many bytes, if it may. */
+      /** Reports this much work on this many bytes, if the allowance permits it. */
       work: (millis: number, input: number, output: number): number | undefined => {
         if (!waste.allows(input)) return undefined;
         const started = waste.begin(input);
@@ -188,7 +188,7 @@ describe('time wasted on the calling thread', () => {
     };
   }
 
-  it('is bounded: what yields nothing goes to the pool after some milliseconds, and may come back later', () => {
+  it('limits the synchronous time of input without output; later input may be synchronous again', () => {
     const { work, pass } = allowance();
     let times = 0;
     while (work(1.2, 4096, 0) !== undefined && times < 100) times++;
@@ -198,13 +198,13 @@ describe('time wasted on the calling thread', () => {
     expect(work(1.2, 4096, 0)).toBeDefined();
   });
 
-  it('is none where output explains it, nor where zlib cannot have taken so long', () => {
+  it('does not count time explained by output, or longer than zlib can need', () => {
     const { work } = allowance();
     for (let i = 0; i < 10_000; i++) expect(work(0.6, 4096, 65_536)).toBeCloseTo(0.6);
     for (let i = 0; i < 10_000; i++) expect(work(1000, 300, 3000)).toBeCloseTo(workMillis(1000, 300, 3000));
   });
 
-  it('is what exceeds the time of an ordinary message, output or not', () => {
+  it('counts time above that of an ordinary message, whatever the output', () => {
     const ordinary = allowance();
     for (let i = 0; i < 10_000; i++) expect(ordinary.work(0.1, 4096, 0)).toBeDefined();
     const slow = allowance();
@@ -213,7 +213,7 @@ describe('time wasted on the calling thread', () => {
     expect(times).toBe(5);
   });
 
-  it('is not measured where a message is tiny', () => {
+  it('does not measure tiny messages', () => {
     const { work } = allowance();
     while (work(1.2, 4096, 0) !== undefined);
     expect(work(5, 256, 0)).toBe(0);
@@ -221,15 +221,15 @@ describe('time wasted on the calling thread', () => {
   });
 });
 
-describe('compressed input that yields nothing', () => {
-  it('is inflated to nothing, as zlib has it', async () => {
+describe('compressed input without output', () => {
+  it('inflates to an empty message, as with zlib', async () => {
     for (const bytes of [12, 100, 4000, 70_000]) {
       const { data, error, outputBytes } = await resultOf(peerWith(), slowDeflate(bytes));
       expect([bytes, data?.length, error, outputBytes]).toEqual([bytes, 0, undefined, 0]);
     }
   });
 
-  it('is inflated on the calling thread up to a few KiB, and in the pool beyond', () => {
+  it('is inflated synchronously up to SYNC_INFLATE_BYTES, and in the pool above', () => {
     for (const mode of ['shared', 'dedicated'] as const) {
       const peer = peerWith({ mode }, undefined, new ZlibPool(() => 0));
       expect(peer.inflate(slowDeflate(SYNC_INFLATE_BYTES - 64), false, userOf(), () => {})).toBeDefined();
@@ -238,7 +238,7 @@ describe('compressed input that yields nothing', () => {
     }
   });
 
-  it('goes to the pool when there has been too much of it', () => {
+  it('is inflated in the pool once the allowance is spent', () => {
     let now = 0;
     const pool = new ZlibPool(() => (now += 2));
     const peer = peerWith({}, undefined, pool);
@@ -250,7 +250,7 @@ describe('compressed input that yields nothing', () => {
     peer.close();
   });
 
-  it('is charged for the time it takes', async () => {
+  it('is charged for its inflation time', async () => {
     for (const bytes of [3000, 65_536, 300_000]) {
       const result = await resultOf(peerWith(), slowDeflate(bytes));
       expect(result.inputBytes).toBe(slowDeflate(bytes).length);
@@ -258,7 +258,7 @@ describe('compressed input that yields nothing', () => {
     }
   });
 
-  it('and what yields much is charged by what came out, noise by what came in', async () => {
+  it('is charged by output when it has much, and by input when it does not compress', async () => {
     const pool = new ZlibPool(() => 0);
     const text = compressed(textOf(500_000));
     const result = await resultOf(peerWith({}, undefined, pool), text);
@@ -268,7 +268,7 @@ describe('compressed input that yields nothing', () => {
     expect(chargedBytes({ inputBytes: 10, outputBytes: 20, millis: 2 })).toBe(65_536);
   });
 
-  it('is read in steps, so that others get their turn in between', async () => {
+  it('is inflated in steps, so that other users get their turn', async () => {
     const order: string[] = [];
     const pool = new ZlibPool(undefined, 1);
     const slow = slowDeflate(600_000);
@@ -282,7 +282,7 @@ describe('compressed input that yields nothing', () => {
     await Promise.all(attackers);
   });
 
-  it('is counted as it comes out, while it is inflated', async () => {
+  it('is counted in heldBytes while it is inflated', async () => {
     const seen: number[] = [];
     const pool = new ZlibPool(() => {
       seen.push(peer.heldBytes);
@@ -294,14 +294,14 @@ describe('compressed input that yields nothing', () => {
     expect(Math.max(...seen)).toBe(100_000);
   });
 
-  it('that never ends is refused: a message must be whole', async () => {
+  it('is refused with 1007 when it is truncated', async () => {
     const cut = slowDeflate(20_000).subarray(0, 10_000);
     expect((await resultOf(peerWith(), cut)).error?.code).toBe(1007);
   });
 });
 
-describe('whoever waits for the pool', () => {
-  it('is called back in its own async context, whoever called, was before it, or made the stream', async () => {
+describe('ZlibPool callbacks', () => {
+  it('run in the async context of their connection, whoever called, came before, or created the stream', async () => {
     const storage = new AsyncLocalStorage<string>();
     const seen: string[] = [];
     const work: Promise<void>[] = [];
@@ -312,7 +312,7 @@ describe('whoever waits for the pool', () => {
         const user: PoolUser = { poolGroup: i % 2, runInContext: (callback) => resource.runInAsyncScope(callback) };
         const peer = peerWith({ mode });
         const note = (what: string) => seen.push(`${name} ${storage.getStore() === name} ${what}`);
-        // Called in the context of somebody else.
+        // Called in the async context of another connection.
         storage.run('a stranger', () => {
           work.push(
             new Promise((resolve) => {

@@ -3,7 +3,7 @@ import type { Inflated, PerMessageDeflate } from '../../../../lib/protocol/defla
 import type { PoolUser, ZlibPool } from '../../../../lib/protocol/deflate/pool.js';
 import type { CompressionSettings } from '../../../../lib/protocol/deflate/settings.js';
 
-/** As `Sec-WebSocket-Extensions` is parsed. */
+/** An element of a parsed `Sec-WebSocket-Extensions`. */
 export interface Offer {
   readonly name: string;
   readonly params: readonly (readonly [name: string, value: string | true])[];
@@ -32,7 +32,7 @@ export function peerWith(
   return peer;
 }
 
-/** The parameters of a codec as an element of the header. */
+/** The parameters of a codec as an element of the extension header. */
 export const responseOf = ({ profile }: PerMessageDeflate): Offer[] => [
   {
     name: 'permessage-deflate',
@@ -47,7 +47,7 @@ export const userOf = (poolGroup: unknown = undefined): PoolUser => ({
 
 const users = new WeakMap<PerMessageDeflate, PoolUser>();
 
-/** One for each codec, as a connection would be. */
+/** One user per codec, as one per connection. */
 function userFor(peer: PerMessageDeflate): PoolUser {
   let user = users.get(peer);
   if (user === undefined) users.set(peer, (user = userOf()));
@@ -60,7 +60,7 @@ export const deflated = (peer: PerMessageDeflate, data: Buffer | string, fin = t
     if (now !== undefined) resolve(now);
   });
 
-/** The same without a copy: a payload that is shared is known by its identity. */
+/** Like `deflated` without a copy, because a shared payload is recognised by identity. */
 export const deflatedShared = (peer: PerMessageDeflate, data: Buffer, fin = true): Promise<Buffer> =>
   new Promise((resolve) => {
     const now = peer.compress(data, fin, userFor(peer), resolve);
@@ -84,18 +84,18 @@ export async function inflated(peer: PerMessageDeflate, data: Buffer, isText = f
   return message;
 }
 
-/** The close code that an inflation ends with; 0 when it does not. */
+/** The close code of a failed inflation, or 0. */
 export const closeCodeOf = async (peer: PerMessageDeflate, data: Buffer, isText = false): Promise<number> =>
   (await resultOf(peer, data, isText)).error?.code ?? 0;
 
-/** Repeatable text that compresses like JSON does. */
+/** Reproducible text that compresses like JSON. */
 export const textOf = (length: number, seed = 1): Buffer => {
   let text = '';
   for (let i = seed; text.length < length; i = (i * 48271) % 2147483647) text += `{"id":${i},"name":"user ${i % 17}"}`;
   return Buffer.from(text.slice(0, length));
 };
 
-/** Repeatable bytes that do not compress. */
+/** Reproducible bytes that do not compress. */
 export const noiseOf = (length: number, seed = 1): Buffer => {
   const noise = Buffer.alloc(length);
   for (let i = 0, x = seed; i < length; i++) noise[i] = (x = (x * 48271) % 2147483647) >> 8;
