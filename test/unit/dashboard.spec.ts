@@ -8,17 +8,17 @@ import { parseAddress } from '../../lib/net/address.js';
 
 const TOKEN = 'a-token-of-at-least-thirty-two-characters';
 
-describe('a session', () => {
+describe('DashboardSessions', () => {
   const sessions = new DashboardSessions(TOKEN);
   const cookie = sessions.issue(1000);
 
-  it('is what was issued, until it ends', () => {
+  it('accepts an issued cookie until it expires', () => {
     expect(sessions.isValid(cookie, 1000)).toBe(true);
     expect(sessions.isValid(cookie, 1000 + SESSION_TIME - 1)).toBe(true);
     expect(sessions.isValid(cookie, 1000 + SESSION_TIME)).toBe(false);
   });
 
-  it('holds at another process with the same token, and at none with another', () => {
+  it('accepts the cookie of another process with the same token, and refuses it with another token', () => {
     expect(new DashboardSessions(TOKEN).isValid(cookie, 1000)).toBe(true);
     expect(new DashboardSessions(`${TOKEN}!`).isValid(cookie, 1000)).toBe(false);
   });
@@ -33,27 +33,27 @@ describe('a session', () => {
     `zzzzzzzzz${cookie.slice(cookie.indexOf('.'))}`,
     cookie.replace(/^[^.]+/, 'Infinity'),
     `${cookie.split('.').slice(0, 2).join('.')}.${'é'.repeat(43)}`,
-  ])('is not %j', (forged) => {
+  ])('refuses %j', (forged) => {
     expect(sessions.isValid(forged, 1000)).toBe(false);
   });
 
-  it('has a token that is compared whole', () => {
+  it('compares the whole token', () => {
     expect(sessions.isToken(TOKEN)).toBe(true);
     for (const wrong of [undefined, null, 1, '', TOKEN.slice(1), `${TOKEN} `, [TOKEN], { toString: () => TOKEN }])
       expect(sessions.isToken(wrong)).toBe(false);
   });
 
-  it('is read from one cookie of the header', () => {
+  it('cookieOf() reads one cookie of the header', () => {
     expect(cookieOf('a=1; session=x.y=z; b=2', 'session')).toBe('x.y=z');
     for (const header of [undefined, '', 'xsession=1', ['session=1']])
       expect(cookieOf(header, 'session')).toBe(undefined);
   });
 });
 
-describe('failed logins', () => {
+describe('LoginLimit', () => {
   const at = (text: string) => parseAddress(text)!;
 
-  it('are limited by address, and recover', () => {
+  it('limits failures by address, and recovers', () => {
     const limit = new LoginLimit();
     const [one, other] = [at('192.0.2.1'), at('192.0.2.2')];
     for (let failure = 0; failure < 5; failure++) {
@@ -65,14 +65,14 @@ describe('failed logins', () => {
     expect(limit.waitOf(one, 12_000)).toBe(0);
   });
 
-  it('are limited for a /64 as for one address', () => {
+  it('limits a /64 like one address', () => {
     const limit = new LoginLimit();
     for (let failure = 0; failure < 5; failure++) limit.failed(at(`2001:db8::${failure}`), 0);
     expect(limit.waitOf(at('2001:db8::ffff:1'), 0)).toBe(12);
     expect(limit.waitOf(at('2001:db8:0:1::1'), 0)).toBe(0);
   });
 
-  it('are limited for a /48 after eight times as many', () => {
+  it('limits a /48 after eight times as many failures', () => {
     const limit = new LoginLimit();
     let failures = 0;
     for (let prefix = 0; prefix < 1000; prefix++) {
@@ -85,7 +85,7 @@ describe('failed logins', () => {
     expect(limit.waitOf(at('2001:db8:1::1'), 0)).toBe(0);
   });
 
-  it('of ten thousand addresses are remembered, and no more', () => {
+  it('remembers ten thousand addresses, and no more', () => {
     const limit = new LoginLimit();
     const of = (key: string) => ({ key, site: undefined });
     for (let failure = 0; failure < 5; failure++) limit.failed(of('first'), 0);
@@ -96,7 +96,7 @@ describe('failed logins', () => {
   });
 });
 
-describe('the history', () => {
+describe('History', () => {
   const second = (connections: number, refused = [0, 0]) => ({
     connections,
     heldBytes: 1,
@@ -105,7 +105,7 @@ describe('the history', () => {
     refused,
   });
 
-  it('keeps ten minutes and answers what is new', () => {
+  it('keeps ten minutes and returns the entries after a time', () => {
     const history = new History(['origin', 'path']);
     for (let time = 1; time <= SLOTS + 10; time++) history.push(time, second(time, [0, time % 2]));
     const all = history.after(0);
@@ -123,8 +123,8 @@ describe('the history', () => {
   });
 });
 
-describe('the heaviest keys', () => {
-  it('stay known among many that come once', () => {
+describe('TopCounters', () => {
+  it('keeps a frequent key among many that occur once', () => {
     const top = new TopCounters(16);
     for (let index = 0; index < 10_000; index++) {
       top.add(`stranger ${index}`);
@@ -136,7 +136,7 @@ describe('the heaviest keys', () => {
     expect(first!.count).toBeGreaterThanOrEqual(2500);
   });
 
-  it('fade', () => {
+  it('fades counts over time', () => {
     const top = new TopCounters(4);
     top.add('a', 8);
     top.add('b');
@@ -145,7 +145,7 @@ describe('the heaviest keys', () => {
   });
 });
 
-describe('what other processes say of themselves', () => {
+describe('briefs of other processes', () => {
   const brief = {
     ...{ state: 'pressed', connections: 3, pending: 1, heldBytes: 5, accepted: 0.5, refused: 2, loopDelay: 7 },
     reasons: { origin: 4 },
@@ -153,16 +153,16 @@ describe('what other processes say of themselves', () => {
     topUsers: [],
   };
 
-  it('is read as it was said', () => {
+  it('are read as they were sent', () => {
     expect(briefOf(JSON.parse(JSON.stringify(brief)))).toEqual(brief);
   });
 
-  it.each([undefined, null, 1, 'x', [], {}, { state: 'fine' }])('is nothing where it is %j', (said) => {
+  it.each([undefined, null, 1, 'x', [], {}, { state: 'fine' }])('are ignored when they are %j', (said) => {
     expect(briefOf(said)).toBeUndefined();
     expect(pageOf(said)).toBeUndefined();
   });
 
-  it('is bounded, and of the types that the page expects, whatever it is', () => {
+  it('are bounded and converted to the types of the page', () => {
     const junk = Array.from({ length: 1000 }, () => ({ key: 'k'.repeat(10_000), count: -1, id: {}, user: [] }));
     const read = briefOf({ ...brief, connections: 'many', refused: Number.NaN, reasons: { evil: 1 }, topUsers: junk })!;
     expect([read.connections, read.refused, read.reasons]).toEqual([0, 0, {}]);
@@ -173,13 +173,13 @@ describe('what other processes say of themselves', () => {
     expect(rows[0]).toMatchObject({ id: '', user: '', age: 0, latency: undefined, compressed: false });
   });
 
-  it('is added up by key', () => {
+  it('heaviest() adds counts by key', () => {
     const list = (key: string, count: number) => [{ key, count, atMost: 1 }];
     expect(heaviest([list('a', 2), list('b', 4), list('a', 3)], 1)).toEqual([{ key: 'a', count: 5, atMost: 2 }]);
   });
 });
 
-describe('the table of connections', () => {
+describe('Dashboard.connections', () => {
   const listed = (index: number): ListedConnection => ({
     openedAt: index + 1,
     peer: { ip: `192.0.2.${index % 250}`, userKey: index === 70_000 ? 'ada' : undefined },
@@ -196,13 +196,13 @@ describe('the table of connections', () => {
   );
   const ids = (rows: readonly { id: string }[]): string[] => rows.map(({ id }) => id);
 
-  it('has pages that go on where the last ended', () => {
+  it('continues each page after the last', () => {
     const first = dashboard.connections('', 0, 3);
     expect(ids(first.rows)).toEqual(['1', '2', '3']);
     expect(ids(dashboard.connections('', first.cursor!, 3).rows)).toEqual(['4', '5', '6']);
   });
 
-  it('leaves nobody out who was opened within the same millisecond', () => {
+  it('returns every connection opened within the same millisecond', () => {
     const crowd = Array.from({ length: 100 }, (_, index) => ({
       ...listed(0),
       name: index,
@@ -216,13 +216,13 @@ describe('the table of connections', () => {
     for (let cursor: number | undefined = 0; cursor !== undefined; ) {
       const page: ReturnType<typeof of.connections> = of.connections('', cursor, 7);
       found.push(...ids(page.rows));
-      // As a browser sends it back.
+      // As a browser sends the cursor back.
       cursor = page.cursor === undefined ? undefined : Number(String(page.cursor));
     }
     expect(found).toEqual(crowd.map(({ name }) => `${name}`));
   });
 
-  it('looks at a bounded number for each page, and finds what it looks for in the end', () => {
+  it('visits a bounded number of connections per page, and finds a match in the end', () => {
     let cursor: number | undefined = 0;
     const found: string[] = [];
     let pages = 0;

@@ -6,7 +6,7 @@ import { type ClientSocket, connect } from '../../../lib/client/index.js';
 import { closeAll, DEFLATE, deflated, frame, rawServer, upgrade } from '../../attack/client/support.js';
 import { FakeClock, openWith, until } from './support.js';
 
-/** Whatever runs later for a connection runs in the async context of whoever has opened it. */
+/** Everything that runs for a connection later must run in the async context of the code that opened it. */
 const als = new AsyncLocalStorage<string>();
 const opened: ClientSocket[] = [];
 afterEach(async () => {
@@ -22,7 +22,7 @@ interface Seen {
 
 const foreign = (seen: readonly Seen[]): Seen[] => seen.filter(({ whose, store }) => whose !== store);
 
-/** A connection opened in the context of `whose`, with listeners that note where they run and leave their own there. */
+/** Opens a connection in the context of `whose`; its listeners record their context and then enter one of their own. */
 async function openFor(
   whose: string,
   seen: Seen[],
@@ -57,26 +57,29 @@ const flood = (compressed: boolean): Buffer =>
     ),
   );
 
-describe('listeners', () => {
-  it.each([true, false])('see the context of their own connection, under load (compressed: %s)', async (compressed) => {
-    const seen: Seen[] = [];
-    const options: ConnectOptions = compressed ? {} : { compression: { mode: 'off' } };
-    const pairs = await Promise.all(['ada', 'bob', 'eve'].map((whose) => openFor(whose, seen, options)));
-    for (let round = 0; round < 3; round++) for (const { peer } of pairs) peer.write(flood(compressed));
-    for (const { socket } of pairs) {
-      als.run('somebody else', () => {
-        socket.pause();
-        socket.resume();
-      });
-    }
-    await until(() => seen.filter(({ event }) => event === 'message').length === 360, 'all messages');
-    for (const { peer } of pairs) peer.end(close);
-    await until(() => seen.filter(({ event }) => event === 'close').length === 3, 'the ends');
-    expect(foreign(seen)).toEqual([]);
-    expect(new Set(seen.map(({ event }) => event))).toEqual(new Set(['message', 'ping', 'pong', 'close']));
-  });
+describe('event listeners', () => {
+  it.each([true, false])(
+    'run in the context of their own connection, under load (compressed: %s)',
+    async (compressed) => {
+      const seen: Seen[] = [];
+      const options: ConnectOptions = compressed ? {} : { compression: { mode: 'off' } };
+      const pairs = await Promise.all(['ada', 'bob', 'eve'].map((whose) => openFor(whose, seen, options)));
+      for (let round = 0; round < 3; round++) for (const { peer } of pairs) peer.write(flood(compressed));
+      for (const { socket } of pairs) {
+        als.run('somebody else', () => {
+          socket.pause();
+          socket.resume();
+        });
+      }
+      await until(() => seen.filter(({ event }) => event === 'message').length === 360, 'all messages');
+      for (const { peer } of pairs) peer.end(close);
+      await until(() => seen.filter(({ event }) => event === 'close').length === 3, 'the ends');
+      expect(foreign(seen)).toEqual([]);
+      expect(new Set(seen.map(({ event }) => event))).toEqual(new Set(['message', 'ping', 'pong', 'close']));
+    },
+  );
 
-  it('see it where a deadline, or a protocol error, runs them', async () => {
+  it('run in that context when a deadline or protocol error triggers them', async () => {
     const seen: Seen[] = [];
     const clock = new FakeClock();
     const server = await rawServer((socket, _request, key) => void socket.write(upgrade(key)));
@@ -97,7 +100,7 @@ describe('listeners', () => {
   });
 });
 
-it('an iterator goes on in the context of its loop', async () => {
+it('an iterator continues in the context of its loop', async () => {
   const seen: Seen[] = [];
   const pairs = await Promise.all(['ada', 'bob'].map((whose) => openFor(whose, [])));
   const loops = pairs.map(({ socket }, at) =>
@@ -112,7 +115,7 @@ it('an iterator goes on in the context of its loop', async () => {
   expect(foreign(seen)).toEqual([]);
 });
 
-it('callbacks run in the context in which something was sent, however long it has waited', async () => {
+it('send callbacks run in the context of their send(), however long the message waited', async () => {
   const { socket, peer } = await openFor('ada', [], { compression: { mode: 'off' } });
   peer.pause();
   const seen: Seen[] = [];
@@ -127,10 +130,10 @@ it('callbacks run in the context in which something was sent, however long it ha
   expect(foreign(seen)).toEqual([]);
 });
 
-describe('a valid message right before a protocol error', () => {
+describe('a valid message directly before a protocol error', () => {
   const both = Buffer.concat([frame('last'), frame('x', { rsv1: true })]);
 
-  it('reaches an iterator', async () => {
+  it('is returned by an iterator', async () => {
     const { socket, peer } = await openFor('ada', [], { compression: { mode: 'off' } });
     socket.removeAllListeners('message');
     peer.on('data', () => peer.end());
@@ -141,7 +144,7 @@ describe('a valid message right before a protocol error', () => {
     expect((await socket.closed).cause).toContain('RSV1');
   });
 
-  it('reaches a listener', async () => {
+  it('is emitted to a listener', async () => {
     const seen: Seen[] = [];
     const { socket, peer } = await openFor('ada', seen, { compression: { mode: 'off' } });
     peer.on('data', () => peer.end());
@@ -151,13 +154,13 @@ describe('a valid message right before a protocol error', () => {
   });
 });
 
-it('what a listener throws is an uncaught exception, and the connection goes on', async () => {
+it('an error thrown by a listener is an uncaught exception, and the connection continues', async () => {
   const { socket, peer } = await openFor('ada', [], { compression: { mode: 'off' } });
   socket.removeAllListeners('message');
   const received: string[] = [];
   socket.on('message', (data) => {
     received.push(String(data));
-    if (received.length === 1) throw new Error('of a listener');
+    if (received.length === 1) throw new Error('listener failed');
   });
   const caught = new Promise((resolve) => {
     const { report } = socket.connection;

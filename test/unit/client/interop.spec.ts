@@ -19,9 +19,12 @@ const MESSAGES: readonly (string | Buffer)[] = [
 ];
 
 /** Comparing buffers byte by byte takes Jest a second. */
-const shown = (message: unknown): unknown => (Buffer.isBuffer(message) ? `binary ${message.toString('hex')}` : message);
+const shown = (message: unknown): unknown =>
+  Buffer.isBuffer(message)
+    ? `Hexadecimal, because Jest takes a second to compare these buffers byte by byte.`
+    : message;
 
-/** Sends every message to a server that echoes, and gets them all back in order. */
+/** Sends every message to an echo server, and expects them back in order. */
 async function echoes(url: string, options: Parameters<typeof connect>[1]): Promise<string> {
   const socket = await connect(url, options);
   for (const message of MESSAGES) socket.send(message);
@@ -62,12 +65,12 @@ describe.each([
     server.close();
   });
 
-  it.each(MODES)('and mode %s', async (mode) => {
+  it.each(MODES)('echoes every message in mode %s', async (mode) => {
     const extensions = await echoes(url, { compression: { mode, threshold: 0 } });
     expect(extensions).toBe(perMessageDeflate !== false && mode !== 'off' ? 'permessage-deflate' : '');
   });
 
-  it('agrees on a subprotocol, and answers pings', async () => {
+  it('agrees on a subprotocol and answers pings', async () => {
     const socket = await connect(url, { subprotocols: ['a', 'b'], keepalive: { pingInterval: 20 } });
     expect(socket.protocol).toBe('b');
     await once(socket, 'pong');

@@ -35,7 +35,7 @@ interface Pair {
   readonly frames: [opcode: number, payload: Buffer][];
 }
 
-/** An open connection to a raw server; `reads`: what the client sends is read and taken apart. */
+/** A connection to a raw server; with `reads`, the frames of the client are read and recorded. */
 async function pair(options: ConnectOptions = {}, reads = true, ...lines: string[]): Promise<Pair> {
   const clock = new FakeClock();
   let peer: Socket | undefined;
@@ -51,7 +51,7 @@ async function pair(options: ConnectOptions = {}, reads = true, ...lines: string
   return { clock, socket, server, peer: peer!, frames };
 }
 
-/** Takes frames apart; of large ones only the size is kept. */
+/** Parses the client's frames; of large frames only the size is kept. */
 function collect(socket: Socket, frames: [number, Buffer][]): void {
   let chunks: Buffer[] = [];
   let [held, needed] = [0, 6];
@@ -84,7 +84,7 @@ const closeFrame = ([opcode, payload]: [number, Buffer]): [number, string] | und
 const closes = (frames: [number, Buffer][]): unknown[] => frames.map(closeFrame).filter((close) => close !== undefined);
 
 describe('keepalive', () => {
-  it('pings, tells the latency, and ends a connection without pongs', async () => {
+  it('pings, reports the latency, and ends a connection without pongs', async () => {
     const { clock, socket, peer, frames } = await pair();
     expect(socket.latency).toBeUndefined();
     clock.pass(10_100);
@@ -108,7 +108,7 @@ describe('keepalive', () => {
   it.each([
     [{ pingInterval: null, idleTimeout: '1m' }, 61_000, 1000, 'idle'],
     [{ pingInterval: null, maxLifetime: '1m' }, 61_000, 1001, 'connection lifetime reached'],
-  ])('%j', async (keepalive, time, code, reason) => {
+  ])('ends a connection with %j', async (keepalive, time, code, reason) => {
     const { clock, socket, peer, frames, server } = await pair({ keepalive });
     clock.pass(time - 10_000);
     expect(socket.readyState).toBe(socket.OPEN);
@@ -121,7 +121,7 @@ describe('keepalive', () => {
     expect(clock.running).toBe(0);
   });
 
-  it('messages of either side put idleness off', async () => {
+  it('messages in either direction reset the idle timeout', async () => {
     const { clock, socket, peer } = await pair({ keepalive: { pingInterval: null, idleTimeout: '1m' } });
     clock.pass(50_000);
     socket.sendEvent('here');
@@ -132,7 +132,7 @@ describe('keepalive', () => {
     expect(socket.readyState).toBe(socket.OPEN);
   });
 
-  it('a close that is not answered ends at the close timeout; so does what a half-closed server does not read', async () => {
+  it('an unanswered close ends at closeTimeout, as do bytes that a half-closed server does not read', async () => {
     const { clock, socket, server } = await pair({ keepalive: { closeTimeout: '5s' } });
     socket.close(1000, 'bye');
     clock.pass(4900);
@@ -149,12 +149,12 @@ describe('keepalive', () => {
   });
 });
 
-describe('what comes in', () => {
+describe('incoming messages', () => {
   it.each([
-    ['of fragments', [frame('a', { fin: false }), frame('b', { opcode: 0, fin: false })]],
-    ['of one frame that never ends', [Buffer.from([0x82, 100]), Buffer.alloc(20)]],
-    ['whose head never ends', [Buffer.from([0x82])]],
-  ])('a message %s has its time', async (_, parts) => {
+    ['in fragments without an end', [frame('a', { fin: false }), frame('b', { opcode: 0, fin: false })]],
+    ['in one frame without an end', [Buffer.from([0x82, 100]), Buffer.alloc(20)]],
+    ['with an incomplete frame header', [Buffer.from([0x82])]],
+  ])('a message %s ends at assemblyTimeout', async (_, parts) => {
     const { clock, socket, peer, frames } = await pair({ keepalive: { pingInterval: null } });
     for (const part of parts) {
       peer.write(part);
@@ -168,7 +168,7 @@ describe('what comes in', () => {
     expect((await socket.closed).cause).toBe('message took too long');
   });
 
-  it('messages that are complete take no time', async () => {
+  it('complete messages have no assembly time', async () => {
     const { clock, socket, peer } = await pair({ keepalive: { pingInterval: null } });
     peer.write(frame('a', { fin: false }));
     clock.pass(20_000);
@@ -178,7 +178,7 @@ describe('what comes in', () => {
     expect(socket.readyState).toBe(socket.OPEN);
   });
 
-  it('a compressed message that is complete takes no time either', async () => {
+  it('a complete compressed message has no assembly time', async () => {
     const { clock, socket, peer } = await pair(
       { keepalive: { pingInterval: '1s', pingTimeout: '1h' }, compression: {} },
       true,
@@ -190,7 +190,7 @@ describe('what comes in', () => {
     expect(socket.readyState).toBe(socket.OPEN);
   });
 
-  it('a fragment does not keep the whole read that it came with', async () => {
+  it('a fragment does not keep the whole read in memory', async () => {
     const { socket, peer } = await pair();
     const pongs = Buffer.concat(Array.from({ length: 25_000 }, () => frame('', { opcode: 10 })));
     peer.write(frame('a', { fin: false }));
@@ -203,7 +203,7 @@ describe('what comes in', () => {
     expect(socket.connection.held).toBeLessThan(100 * KIB);
   });
 
-  it('a ping sent while reading stands still has its time, and its latency is one', async () => {
+  it('a ping sent while reading is paused keeps its timeout, and its pong gives the latency', async () => {
     const { clock, socket, peer, frames } = await pair();
     socket.pause();
     clock.pass(30_100);
@@ -215,7 +215,7 @@ describe('what comes in', () => {
     expect(socket.latency).toBeGreaterThanOrEqual(0);
   });
 
-  it('a message of single bytes is not kept as so many objects', async () => {
+  it('a message received byte by byte is not stored as one object per byte', async () => {
     const { socket, peer } = await pair({ messages: { maxSize: '1mb' } });
     peer.setNoDelay();
     const head = Buffer.from([0x82, 127, 0, 0, 0, 0, 0, 8, 0, 0]);
@@ -228,7 +228,7 @@ describe('what comes in', () => {
     expect(socket.connection.held).toBeLessThan(2 * KIB);
   });
 
-  it('a slow consumer pauses reading, keeps a bounded number, and gets everything in order', async () => {
+  it('a slow consumer pauses reading, queues a bounded number, and gets every message in order', async () => {
     const { clock, socket, peer } = await pair({
       messages: { maxQueue: 4 },
       keepalive: { idleTimeout: '1m', pingInterval: '20s', pingTimeout: '20s' },
@@ -245,7 +245,7 @@ describe('what comes in', () => {
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(socket.connection.input.waiting).toBeLessThan(40);
     expect(sent).toBeLessThan(count);
-    // What the server owes is not counted while nobody reads it.
+    // While the client does not read, a missing pong is not the server's fault.
     clock.pass(600_000);
     expect(socket.readyState).toBe(socket.OPEN);
     let next = 0;
@@ -256,7 +256,7 @@ describe('what comes in', () => {
     expect(socket.readyState).toBe(socket.OPEN);
   });
 
-  it('heavy messages count by their bytes, and close() is not kept waiting by them', async () => {
+  it('queued messages are limited by bytes, and close() does not wait for them', async () => {
     const { socket, peer, frames } = await pair({ messages: { maxQueueBytes: 100_000 } });
     pour(peer, frame(Buffer.alloc(60_000), { opcode: 2 }), 3_000_000);
     await until(() => socket.isPaused, 'a pause');
@@ -268,7 +268,7 @@ describe('what comes in', () => {
     expect(await socket.closed).toMatchObject({ code: 1000 });
   });
 
-  it('iterates on after a break, by several at once, and ends with the connection', async () => {
+  it('an iterator continues after a break, may be shared, and ends with the connection', async () => {
     const { socket, peer } = await pair();
     peer.write(Buffer.concat([frame('1'), frame('2'), frame(Buffer.from('3'), { opcode: 2 })]));
     for await (const message of socket) {
@@ -287,7 +287,7 @@ describe('what comes in', () => {
     for await (const message of socket) expect(message).toBe('nothing more');
   });
 
-  it('listeners get what came before them, and each message once', async () => {
+  it('listeners get the messages before them, and each message once', async () => {
     const { socket, peer } = await pair();
     peer.write(Buffer.concat(['1', '2', '3'].map((text) => frame(text))));
     await until(() => socket.connection.input.waiting === 3, 'three messages');
@@ -305,7 +305,7 @@ describe('what comes in', () => {
     expect(socket.connection.input.waiting).toBe(0);
   });
 
-  it('pause and resume are the users own', async () => {
+  it('pause() and resume() are independent of the internal pauses', async () => {
     const { socket, peer } = await pair();
     const received: string[] = [];
     socket.on('message', (data) => received.push(String(data)));
@@ -317,7 +317,7 @@ describe('what comes in', () => {
     await until(() => received.length === 1, 'the message');
   });
 
-  it('a listener that pauses gets no more, of what waits neither', async () => {
+  it('a listener that pauses gets no more messages, not even queued ones', async () => {
     const { socket, peer } = await pair();
     peer.write(Buffer.concat(['1', '2', '3', '4'].map((text) => frame(text))));
     await until(() => socket.connection.input.waiting === 4, 'four messages');
@@ -334,7 +334,7 @@ describe('what comes in', () => {
     expect(received).toEqual(['1', '2', '3', '4', '5']);
   });
 
-  it('a message that waits does not keep the whole read that it came with', async () => {
+  it('a queued message does not keep the whole read in memory', async () => {
     const { socket, peer } = await pair({ messages: { maxQueue: 100 } });
     const pongs = Buffer.concat(Array.from({ length: 25_000 }, () => frame('', { opcode: 10 })));
     for (let i = 1; i <= 10; i++) {
@@ -353,7 +353,7 @@ describe('what comes in', () => {
   it.each([
     ['rate', { rate: '5/1m' }, Buffer.concat(Array.from({ length: 20 }, () => frame('a')))],
     ['controlRate', { controlRate: '5/1m' }, Buffer.concat(Array.from({ length: 20 }, () => frame('', { opcode: 9 })))],
-  ])('%s holds where the call names it, and only there', async (_, messages, flood) => {
+  ])('%s applies where the call sets it, and only there', async (_, messages, flood) => {
     const limited = await pair({ messages });
     limited.peer.write(flood);
     await until(() => closes(limited.frames).length === 1, 'a close frame');
@@ -380,11 +380,11 @@ describe('what comes in', () => {
   });
 });
 
-describe('what goes out', () => {
-  it('past maxBuffered the server is too slow: 1013, and no later send', async () => {
+describe('outgoing messages', () => {
+  it('beyond maxBuffered close with 1013, and later sends fail', async () => {
     const { clock, socket, frames, peer } = await pair({}, false);
     const errors: unknown[] = [];
-    // On an empty queue any message is taken.
+    // An empty queue accepts a message of any size.
     socket.send(Buffer.alloc(20 * MIB));
     expect(socket.readyState).toBe(socket.OPEN);
     expect(socket.bufferedAmount).toBeGreaterThan(4 * MIB);
@@ -399,7 +399,7 @@ describe('what goes out', () => {
     peer.destroy();
   });
 
-  it('what does not leave ends the connection, though it talks', async () => {
+  it('that make no progress end the connection, even if the server sends', async () => {
     const { clock, socket, peer } = await pair({ keepalive: { pingInterval: null } }, false);
     socket.on('message', () => {});
     socket.send(Buffer.alloc(8 * MIB));
@@ -412,7 +412,7 @@ describe('what goes out', () => {
     expect((await socket.closed).cause).toBe('the server does not read');
   });
 
-  it('what leaves in time does not', async () => {
+  it('that are written in time do not end the connection', async () => {
     const { clock, socket, frames } = await pair({ keepalive: { pingInterval: null } });
     for (let i = 0; i < 5; i++) {
       socket.send(Buffer.alloc(MIB));
@@ -424,7 +424,7 @@ describe('what goes out', () => {
     expect(frames).toHaveLength(5);
   });
 
-  it('reading goes on while much waits to be written; of pings then only the last is answered', async () => {
+  it('waiting to be written do not stop reading; of the pings then only the last is answered', async () => {
     const { clock, socket, peer, frames } = await pair({ keepalive: { pingInterval: null } }, false);
     const received: string[] = [];
     socket.on('message', (data) => received.push(String(data)));
@@ -441,7 +441,7 @@ describe('what goes out', () => {
     expect(frames[1]).toEqual([10, Buffer.from('19999')]);
   });
 
-  it('a ping is answered at once, events are JSON, and everything is masked', async () => {
+  it('are masked: an immediate pong, and events as JSON', async () => {
     const { socket, peer, frames } = await pair();
     peer.write(frame('hello', { opcode: 9 }));
     socket.sendEvent('say', { a: 1 });
@@ -458,7 +458,7 @@ describe('what goes out', () => {
 });
 
 describe('an open socket', () => {
-  it('says where it leads, and is not touched by the signal any more', async () => {
+  it('reports its URL without credentials, and ignores the signal from then on', async () => {
     const abort = new AbortController();
     const server = await rawServer((socket, _request, key) => void socket.write(upgrade(key)));
     const socket = await connect(server.url.replace('//', '//a:b@'), { signal: abort.signal });
@@ -471,7 +471,7 @@ describe('an open socket', () => {
     expect(await socket.closed).toEqual({ code: 1006, reason: '', cause: undefined });
   });
 
-  it('leads to IPv6 addresses, to names beyond ASCII, and through proxy agents', async () => {
+  it('connects to IPv6 addresses, to internationalised names, and through proxy agents', async () => {
     const answer = (socket: Socket, _request: string, key: string): void => void socket.write(upgrade(key));
     const six = await rawServer(answer, { host: '::1' });
     opened.push(await connect(`ws://[::1]:${six.port}/`));

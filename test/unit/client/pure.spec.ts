@@ -22,7 +22,7 @@ const GREETING = {
   headers: [],
 };
 
-describe('URLs', () => {
+describe('parseUrl', () => {
   it.each([
     ['ws://h', { secure: false, host: 'h', port: 80, authority: 'h', path: '/' }],
     ['http://h:80/a%20b?c=d', { secure: false, port: 80, authority: 'h', path: '/a%20b?c=d' }],
@@ -31,7 +31,7 @@ describe('URLs', () => {
     ['wss://[2001:db8::1]:99/', { host: '2001:db8::1', authority: '[2001:db8::1]:99' }],
     ['ws://bücher.example/ü', { host: 'xn--bcher-kva.example', authority: 'xn--bcher-kva.example', path: '/%C3%BC' }],
     ['ws://u:p@h/', { authority: 'h', href: 'ws://h/' }],
-  ])('%s', (url, expected) => {
+  ])('parses %s', (url, expected) => {
     expect(parseUrl(url)).toMatchObject({ target: expected });
   });
 
@@ -44,7 +44,7 @@ describe('URLs', () => {
     ['ws://%ff:secret@h/', /UTF-8/],
     ['ws://a%3Ab:secret@h/', /colon/],
     ['ws://a:secret%0d%0aX: y@h/', /user and password/],
-  ])('%s is refused, without saying more than is good', (url, problem) => {
+  ])('refuses %s without repeating its secrets', (url, problem) => {
     const result = parseUrl(url);
     expect(result).toMatch(problem);
     expect(result).not.toContain('secret');
@@ -55,13 +55,13 @@ describe('URLs', () => {
     ['ws://us%C3%A9r@h/', 'usér:'],
     ['ws://:%70@h/', ':p'],
     ['ws://h/', undefined],
-  ])('credentials of %s', (url, credentials) => {
+  ])('returns the credentials of %s', (url, credentials) => {
     expect(parseUrl(url)).toMatchObject({ credentials });
   });
 });
 
-describe('the request', () => {
-  it('is the one of RFC 6455, section 1.2', () => {
+describe('requestHead', () => {
+  it('writes the request of RFC 6455, section 1.2', () => {
     const { target } = parseUrl('ws://server.example.com/chat') as Exclude<ReturnType<typeof parseUrl>, string>;
     const head = requestHead(target, 'dGhlIHNhbXBsZSBub25jZQ==', {
       ...GREETING,
@@ -86,7 +86,7 @@ describe('the request', () => {
     expect(newKey()).not.toBe(newKey());
   });
 
-  it('header values go out byte for byte, once for each of a list', () => {
+  it('headerLines() writes values byte for byte, and one line per list element', () => {
     const problems: string[] = [];
     expect(headerLines({ 'X-One': ' a\u00e9\u00a0', n: 5, list: ['a', 'b'], gone: undefined }, problems)).toEqual([
       ['X-One', 'a\u00e9\u00a0'],
@@ -116,12 +116,12 @@ describe('the request', () => {
     { 'sec-websocket-extensions': 'b' },
     ['X-A', 'b'],
     'X-A: b',
-  ])('%j is refused', (headers) => {
+  ])('headerLines() refuses %j', (headers) => {
     expect(() => resolveCall('ws://h', { headers } as ConnectOptions)).toThrow(ConfigurationError);
   });
 });
 
-describe('options of a call', () => {
+describe('the options of connect()', () => {
   const problemsOf = (url: string, options: object): readonly string[] => {
     try {
       resolveCall(url, options);
@@ -131,7 +131,7 @@ describe('options of a call', () => {
     return [];
   };
 
-  it('lists all problems, with what was probably meant', () => {
+  it('reports all problems, with suggestions', () => {
     const problems = problemsOf('ftp://h', {
       maxPayload: 5,
       maxRedirect: 3,
@@ -169,7 +169,7 @@ describe('options of a call', () => {
     expect(problems).toHaveLength(15);
   });
 
-  it('a variable of the client that is nearly ours is a problem, one of the server is not', () => {
+  it('reports a misspelt client variable, and ignores server variables', () => {
     process.env['WEBSOCKETS_MAX_SIEZ'] = '1kb';
     process.env['WEBSOCKETS_MAX_CONECTIONS'] = '5';
     try {
@@ -180,7 +180,7 @@ describe('options of a call', () => {
     }
   });
 
-  it('only one of two that say the same', () => {
+  it('refuses two options that set the same header', () => {
     expect(problemsOf('ws://a:b@h', { headers: { authorization: 'x' } })).toEqual([
       expect.stringContaining('only one of them'),
     ]);
@@ -189,10 +189,10 @@ describe('options of a call', () => {
     ]);
   });
 
-  it('comes before the environment, which is read at each call, and the default', () => {
+  it('takes an option before the environment, read at each call, and before the default', () => {
     process.env.WEBSOCKETS_OPEN_TIMEOUT = '7s';
     process.env.WEBSOCKETS_USER_AGENT = '';
-    process.env.WEBSOCKETS_MAX_CONNECTIONS = 'nonsense that concerns servers';
+    process.env.WEBSOCKETS_MAX_CONNECTIONS = 'not a number; only for servers';
     try {
       const { settings } = resolveCall('ws://h', { messages: { maxSize: '2mb' } });
       expect(settings.http.openTimeout).toBe(7000);
@@ -211,7 +211,7 @@ describe('options of a call', () => {
     );
   });
 
-  it("has a module's settings behind it, and no environment", () => {
+  it('takes the settings of a module before the defaults, and ignores the environment', () => {
     const written = {
       http: { openTimeout: '3s' },
       client: { allowPrivateRedirects: true, maxRedirects: 2 },
@@ -234,13 +234,13 @@ describe('options of a call', () => {
     }
   });
 
-  it('a User-Agent among the headers is the one', () => {
+  it('takes a User-Agent from the headers before the option', () => {
     const call = resolveCall('ws://h', { headers: { 'user-agent': 'mine', 'X-A': 'b' } });
     expect(call).toMatchObject({ userAgent: 'mine', headers: [['X-A', 'b']] });
   });
 });
 
-describe('reading a response', () => {
+describe('ResponseReader', () => {
   const LIMITS = { maxLineLength: 100, maxNumHeaders: 5, maxBodySize: 1000 };
   type Outcome = Response | HandshakeError | undefined;
   const feed = (text: string, cuts: readonly number[] = [], limits = LIMITS): Outcome => {
@@ -260,28 +260,32 @@ describe('reading a response', () => {
 
   const CHUNKED = 'HTTP/1.1 400 Bad\r\nTransfer-Encoding: Chunked\r\n\r\n';
   it.each([
-    ['sized', 'HTTP/1.1 400 Bad\r\nContent-Length: 3\r\n\r\nabcdef', [400, 'abc']],
-    ['empty', 'HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n', [400, '']],
-    ['of a 204', 'HTTP/1.1 204 None\r\n\r\nabc', [204, '']],
-    ['in chunks', `${CHUNKED}3\r\nabc\r\nA;x="y"\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n`, [400, 'abc0123456789']],
-    ['in chunks, broken', `${CHUNKED}3\r\nabc\r\nxyz\r\n`, [400, 'abc']],
-    ['in chunks of no end', `${CHUNKED}fffffffff\r\n${'a'.repeat(1001)}`, 'BodyTooLargeError'],
-    ['in chunks of two', `${CHUNKED}${'2\r\nab\r\n'.repeat(501)}`, 'BodyTooLargeError'],
-    ['too large by its announcement', 'HTTP/1.1 400 Bad\r\nContent-Length: 1001\r\n\r\n', 'BodyTooLargeError'],
-    ['until the end, so far', 'HTTP/1.1 400 Bad\r\n\r\nabc', undefined],
+    ['a body with Content-Length', 'HTTP/1.1 400 Bad\r\nContent-Length: 3\r\n\r\nabcdef', [400, 'abc']],
+    ['an empty body', 'HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n', [400, '']],
+    ['a 204 without a body', 'HTTP/1.1 204 None\r\n\r\nabc', [204, '']],
     [
-      'behind 1xx',
+      'a chunked body',
+      `${CHUNKED}3\r\nabc\r\nA;x="y"\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n`,
+      [400, 'abc0123456789'],
+    ],
+    ['an invalid chunked body', `${CHUNKED}3\r\nabc\r\nxyz\r\n`, [400, 'abc']],
+    ['a chunk above the limit', `${CHUNKED}fffffffff\r\n${'a'.repeat(1001)}`, 'BodyTooLargeError'],
+    ['chunks above the limit together', `${CHUNKED}${'2\r\nab\r\n'.repeat(501)}`, 'BodyTooLargeError'],
+    ['a Content-Length above the limit', 'HTTP/1.1 400 Bad\r\nContent-Length: 1001\r\n\r\n', 'BodyTooLargeError'],
+    ['a body that ends with the connection, still incomplete', 'HTTP/1.1 400 Bad\r\n\r\nabc', undefined],
+    [
+      'a response after 1xx responses',
       'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nA: b\r\n\r\nHTTP/1.1 400 Bad\r\nContent-Length: 1\r\n\r\na',
       [400, 'a'],
     ],
     [
-      'a redirect, whose body nobody reads',
+      'a redirect, whose body is ignored',
       'HTTP/1.1 301 Moved\r\nLocation: /\r\nContent-Length: 9999\r\n\r\n',
       [301, ''],
     ],
     ['HTTP/2', 'HTTP/2 400 Bad\r\n\r\n', 'InvalidHandshakeError'],
-    ['no status', 'HTTP/1.1 OK\r\n\r\n', 'InvalidHandshakeError'],
-  ])('%s, however it is cut', (_, text, expected) => {
+    ['an invalid status line', 'HTTP/1.1 OK\r\n\r\n', 'InvalidHandshakeError'],
+  ])('reads %s, for any chunking', (_, text, expected) => {
     expect(show(feed(text))).toEqual(expected);
     fc.assert(
       fc.property(fc.array(fc.nat(), { maxLength: 40 }), (cuts) => expect(show(feed(text, cuts))).toEqual(expected)),
@@ -297,12 +301,12 @@ describe('reading a response', () => {
     ).toEqual(expected);
   });
 
-  it('what follows a 101 is handed over whole', () => {
+  it('returns all bytes after a 101', () => {
     const outcome = feed('HTTP/1.1 100 Go\r\n\r\nHTTP/1.1 101 Yes\r\n\r\nframes') as Response;
     expect([outcome.head.status, outcome.rest.toString()]).toEqual([101, 'frames']);
   });
 
-  it('never throws, and never keeps more than it may', () => {
+  it('never throws, and never holds more than its limit', () => {
     fc.assert(
       fc.property(fc.array(fc.uint8Array({ maxLength: 200 }), { maxLength: 20 }), (chunks) => {
         const reader = new ResponseReader(LIMITS);
@@ -315,20 +319,20 @@ describe('reading a response', () => {
   });
 });
 
-describe('backoff', () => {
+describe('backoffDelay', () => {
   const DEFAULTS = { backoffInitialDelay: 5000, backoffMinDelay: 3100, backoffFactor: 1.618, backoffMaxDelay: 90_000 };
 
-  it('the first delay is anywhere between 0 and the initial one', () => {
+  it('takes the first delay between 0 and the initial delay', () => {
     expect([0, 0.5, 0.999].map((random) => backoffDelay(0, DEFAULTS, random))).toEqual([0, 2500, 4995]);
   });
 
-  it('then it grows from the least by the factor, to the greatest', () => {
+  it('grows from the minimum by the factor to the maximum', () => {
     const middle = Array.from({ length: 12 }, (_, i) => Math.round(backoffDelay(i + 1, DEFAULTS, 0.5)));
     expect(middle.slice(0, 4)).toEqual([3100, 5016, 8116, 13_131]);
     expect(middle.at(-1)).toBe(Math.round(90_000 / 1.1));
   });
 
-  it('is within a tenth of that, and never above the greatest', () => {
+  it('varies by a tenth, and never exceeds the maximum', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 5000 }),
@@ -357,7 +361,7 @@ describe('backoff', () => {
     ['Wed, 21 Oct 2015 07:28:00 GMT', 60_000],
     ['Wed, 21 Oct 2015 07:26:00 GMT', 0],
     ['2015-10-21', 0],
-  ])('Retry-After: %s', (value, expected) => {
+  ])('parses Retry-After: %s', (value, expected) => {
     expect(retryAfter(value, Date.parse('2015-10-21T07:27:00Z'))).toBe(expected);
   });
 
@@ -370,7 +374,7 @@ describe('backoff', () => {
     [new TypeError('bug'), false],
     [undefined, false],
     [new HandshakeError('no'), false],
-  ])('%p is temporary: %s', (error, expected) => {
+  ])('%p is a temporary error: %s', (error, expected) => {
     expect(isTemporary(error)).toBe(expected);
   });
 });

@@ -12,7 +12,7 @@ import { FakeClock, until } from './support.js';
 
 afterEach(closeAll);
 
-/** Reconnects in time of its own: waiting takes none, and is noted. */
+/** Reconnects with a fake clock: delays take no time and are recorded. */
 function timed(url: string, options: ConnectOptions = {}, random = 0.5) {
   const clock = new FakeClock();
   const delays: number[] = [];
@@ -34,8 +34,8 @@ function timed(url: string, options: ConnectOptions = {}, random = 0.5) {
 
 const NEXT = [2500, 3100, 5016, 8116, 13131];
 
-/** Answers with these statuses, one after the other, and then upgrades. */
-const moody = (...answers: string[]): Promise<RawServer> =>
+/** Answers with these statuses one after the other, then upgrades. */
+const serverAnswering = (...answers: string[]): Promise<RawServer> =>
   rawServer((socket, _request, key, count) => {
     const answer = answers[count - 1];
     if (answer === undefined) socket.write(upgrade(key));
@@ -44,8 +44,8 @@ const moody = (...answers: string[]): Promise<RawServer> =>
   });
 
 describe('reconnecting', () => {
-  it('tries network failures and 500, 502, 503, 504 again, with growing delays', async () => {
-    const server = await moody('500 A', '502 B', 'reset', '503 C', '504 D');
+  it('retries network failures and 500, 502, 503 and 504 with growing delays', async () => {
+    const server = await serverAnswering('500 A', '502 B', 'reset', '503 C', '504 D');
     const { sockets, delays, retries, runtime } = timed(`${server.url.replace('//', '//user:secret@')}/?token=secret`);
     for await (const socket of sockets) {
       expect(socket.readyState).toBe(socket.OPEN);
@@ -70,7 +70,7 @@ describe('reconnecting', () => {
     await until(() => runtime.deadlines === 0, 'rest');
   });
 
-  it('tries a refused connection and an open timeout again', async () => {
+  it('retries a refused connection and an open timeout', async () => {
     const server = await rawServer((socket, _request, key, count) => count > 1 && void socket.write(upgrade(key)));
     const { sockets, delays, clock, retries } = timed(server.url);
     const next = sockets.next();
@@ -84,7 +84,7 @@ describe('reconnecting', () => {
     expect(await socket.closed).toMatchObject({ code: 1006 });
     expect(retries.at(-1)?.error).toMatchObject({ code: 'ECONNREFUSED' });
     const settled = later.catch(() => {});
-    // A server comes back on the same port.
+    // A server listens on the same port again.
     const { createServer } = await import('node:net');
     const back = createServer((peer) =>
       peer
@@ -104,16 +104,16 @@ describe('reconnecting', () => {
     ['501 Never', { status: 501 }],
     ['302 Elsewhere\r\nLocation: file:///', { name: 'RedirectRefusedError' }],
     ['101 Wrong', { name: 'InvalidHandshakeError' }],
-  ])('%s ends it with its error', async (answer, error) => {
-    const server = await moody('503 Wait', answer);
+  ])('%s ends it with the error', async (answer, error) => {
+    const server = await serverAnswering('503 Wait', answer);
     const { sockets, delays } = timed(server.url);
     expect(await rejection(sockets.next())).toMatchObject(error);
     expect(await sockets.next()).toEqual({ done: true, value: undefined });
     expect(delays).toHaveLength(1);
   });
 
-  it('honours Retry-After up to the greatest delay', async () => {
-    const server = await moody(
+  it('honours Retry-After up to the maximum delay', async () => {
+    const server = await serverAnswering(
       '503 Wait\r\nRetry-After: 60',
       '503 Wait\r\nRetry-After: 86400',
       '503 Wait\r\nRetry-After: 1',
@@ -123,7 +123,7 @@ describe('reconnecting', () => {
     await sockets.next();
     await sockets.return();
     expect(delays).toEqual([60_000, 90_000, 5016, 8116]);
-    const date = await moody(`503 Wait\r\nRetry-After: ${new Date(Date.now() + 45_000).toUTCString()}`);
+    const date = await serverAnswering(`503 Wait\r\nRetry-After: ${new Date(Date.now() + 45_000).toUTCString()}`);
     const dated = timed(date.url);
     await dated.sockets.next();
     await dated.sockets.return();
@@ -131,7 +131,7 @@ describe('reconnecting', () => {
     expect(dated.delays[0]).toBeLessThanOrEqual(45_000);
   });
 
-  it('moves on when a socket closes; one that lived ten seconds starts the delays anew', async () => {
+  it('reconnects when a socket closes; a connection of ten seconds resets the delays', async () => {
     const server = await rawServer((socket, _request, key) => {
       socket.end(
         Buffer.concat([Buffer.from(upgrade(key)), frame('hello'), frame(Buffer.from([3, 233]), { opcode: 8 })]),
@@ -140,7 +140,7 @@ describe('reconnecting', () => {
     const { sockets, delays, clock, retries } = timed(server.url);
     let count = 0;
     for await (const socket of sockets) {
-      // The 4th lives longer: its end is noticed when the others' have been.
+      // The 4th connection lives longer: it ends after the others.
       if (++count === 4) {
         clock.pass(10_000);
       }
@@ -152,7 +152,7 @@ describe('reconnecting', () => {
     expect(retries[3]).toMatchObject({ retry: 1 });
   });
 
-  it('waits for the socket to close where the body of the loop does not', async () => {
+  it('waits for the socket to close when the loop body does not', async () => {
     const server = await rawServer((socket, _request, key) => void socket.write(upgrade(key)));
     const { sockets } = timed(server.url);
     const first = (await sockets.next()).value as ClientSocket;
@@ -168,7 +168,7 @@ describe('reconnecting', () => {
   });
 
   it('ends when its signal aborts: before, while connecting, while open, and while waiting', async () => {
-    const url = (await moody()).url;
+    const url = (await serverAnswering()).url;
     const gone = reconnecting(url, { signal: AbortSignal.abort() });
     expect(await gone.next()).toEqual({ done: true, value: undefined });
 
@@ -196,7 +196,7 @@ describe('reconnecting', () => {
     expect(codes).toEqual([1001]);
 
     const waiting = new AbortController();
-    const refusing = await moody('503 Wait', '503 Wait', '503 Wait');
+    const refusing = await serverAnswering('503 Wait', '503 Wait', '503 Wait');
     const iterator = reconnecting(refusing.url, {
       signal: waiting.signal,
       backoffInitialDelay: '1h',
@@ -212,11 +212,11 @@ describe('reconnecting', () => {
     await until(() => sharedRuntime.deadlines === 0, 'rest');
   });
 
-  it('says on a channel that it waits, and says at once what is wrong with its options', async () => {
+  it('publishes retries on diagnostics_channel, and reports invalid options at once', async () => {
     const told: unknown[] = [];
     const listen = (event: unknown): void => void told.push(event);
     diagnostics_channel.subscribe('nest-secure-ws:retry', listen);
-    const server = await moody('503 Wait');
+    const server = await serverAnswering('503 Wait');
     const sockets = reconnecting(server.url, { backoffInitialDelay: 0, backoffMinDelay: 0 });
     await sockets.next();
     await sockets.return();
@@ -233,7 +233,7 @@ describe('SecureWsConnector', () => {
     return { connector: new SecureWsConnector(() => settings, undefined, runtime), runtime };
   };
 
-  /** Answers a close frame, or not. */
+  /** A server that answers a close frame or does not. */
   const server = (answers: boolean, codes: number[] = []) =>
     rawServer((socket, _request, key) => {
       socket.write(upgrade(key));
@@ -255,7 +255,7 @@ describe('SecureWsConnector', () => {
     expect(socket.readyState).toBe(socket.CLOSED);
   });
 
-  it('closes with 1001 what it opened, ends loops and attempts, and lets nothing new begin', async () => {
+  it('closes its connections with 1001 at shutdown, ends loops and attempts, and refuses new ones', async () => {
     const codes: number[] = [];
     const polite = await server(true, codes);
     const silent = await rawServer(() => {});
@@ -281,17 +281,17 @@ describe('SecureWsConnector', () => {
     expect(runtime.deadlines).toBe(0);
   });
 
-  it('terminates after the close timeout what does not answer', async () => {
-    const rude = await server(false);
+  it('terminates unanswered connections after closeTimeout', async () => {
+    const unresponsive = await server(false);
     const { connector: ws, runtime } = connector({ keepalive: { closeTimeout: 100 } });
-    const socket = await ws.connect(rude.url);
+    const socket = await ws.connect(unresponsive.url);
     await ws.onModuleDestroy();
     expect(await socket.closed).toMatchObject({ code: 1006 });
-    await rude.quiet();
+    await unresponsive.quiet();
     expect(runtime.deadlines).toBe(0);
   });
 
-  it('forgets what has closed, and lets go of the callers signal', async () => {
+  it("forgets closed connections and removes its listener from the caller's signal", async () => {
     const polite = await server(true);
     const { connector: ws } = connector();
     const abort = new AbortController();

@@ -4,7 +4,7 @@ import { open } from '../../../lib/client/open.js';
 import { ClientRuntime } from '../../../lib/client/runtime.js';
 import type { Clock } from '../../../lib/net/timer-wheel.js';
 
-/** Time that passes when told to. */
+/** A clock that the test advances. */
 export class FakeClock implements Clock {
   private time = 1000;
   private readonly timers = new Set<{ interval: number; at: number; callback: () => void }>();
@@ -36,7 +36,7 @@ export class FakeClock implements Clock {
   }
 }
 
-/** A connection whose time the test makes. */
+/** Opens a connection with this clock. */
 export async function openWith(
   clock: Clock,
   url: string,
@@ -46,7 +46,7 @@ export async function openWith(
   return open(resolveCall(url, options), new ClientRuntime(clock, () => random));
 }
 
-/** Waits for something that happens by itself, and soon. */
+/** Polls until the condition holds, at most ten seconds. */
 export async function until(holds: () => boolean, what = 'it'): Promise<void> {
   for (let i = 0; i < 2000; i++) {
     if (holds()) return;

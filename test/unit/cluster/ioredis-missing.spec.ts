@@ -4,7 +4,7 @@ jest.unstable_mockModule('ioredis', () => {
   throw new Error("Cannot find package 'ioredis'");
 });
 
-it('without ioredis the start says what to install', async () => {
+it('redisCluster() without ioredis reports what to install', async () => {
   const { redisCluster } = await import('../../../lib/cluster/redis/index.js');
   const start = redisCluster({ url: 'redis://:secret@127.0.0.1:1' }, 'nsw');
   await expect(start).rejects.toThrow(

@@ -9,7 +9,7 @@ import { parseRedisUrl } from '../../../lib/cluster/redis/url.js';
 import { Requests } from '../../../lib/cluster/requests.js';
 import { FallbackShare, SharedRefusals } from '../../../lib/cluster/shared-refusals.js';
 
-describe('the circuit breaker', () => {
+describe('Breaker', () => {
   const make = () => {
     const clock = { now: 0 };
     const states: string[] = [];
@@ -26,7 +26,7 @@ describe('the circuit breaker', () => {
     for (let each = 0; each < times; each++) breaker.failed();
   };
 
-  it('opens at the fifth failure in a row, not before, and not where one succeeded between', () => {
+  it('opens at the fifth consecutive failure', () => {
     const { breaker } = make();
     fail(breaker, 4);
     breaker.succeeded();
@@ -37,7 +37,7 @@ describe('the circuit breaker', () => {
     expect(breaker.allows(false)).toBe(false);
   });
 
-  it('lets one probe through after 1 s, and nobody else', () => {
+  it('allows one probe after 1 s, and nothing else', () => {
     const { breaker, clock, states } = make();
     fail(breaker, 5);
     clock.now = 999;
@@ -52,7 +52,7 @@ describe('the circuit breaker', () => {
     expect(states).toEqual(['open', 'probing', 'closed']);
   });
 
-  it('doubles the pause with each failed probe, up to 30 s, and begins anew after a success', () => {
+  it('doubles the pause with each failed probe up to 30 s, and resets it after a success', () => {
     const { breaker, clock } = make();
     fail(breaker, 5);
     const pauses: number[] = [];
@@ -70,7 +70,7 @@ describe('the circuit breaker', () => {
     expect(breaker.remaining).toBe(1000);
   });
 
-  it('is not closed by an answer that was asked for before it opened', () => {
+  it('ignores an answer to a request made before it opened', () => {
     const { breaker } = make();
     fail(breaker, 5);
     breaker.succeeded();
@@ -80,7 +80,7 @@ describe('the circuit breaker', () => {
   });
 });
 
-describe('messages', () => {
+describe('cluster messages', () => {
   const make = (id: string, secret?: string) => {
     const clock = { now: 1_700_000_000_000, up: 1_000_000 };
     const codec = new MessageCodec(
@@ -95,7 +95,7 @@ describe('messages', () => {
   };
   const SECRET = 'a secret of more than thirty-two characters';
 
-  it('arrive as they were sent, whatever is in them', () => {
+  it('are decoded as they were encoded, whatever the payload', () => {
     const [a, b] = [make('a', SECRET), make('b', SECRET)];
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme' }), (payload) => {
@@ -105,7 +105,7 @@ describe('messages', () => {
     expect(b.codec.counts).toEqual({ malformed: 0, unsigned: 0, replayed: 0, gaps: 0 });
   });
 
-  it('are dropped without the secret, with another one, changed, or on another channel', () => {
+  it('are dropped without the secret, with another secret, changed, or from another channel', () => {
     const [a, b] = [make('a', SECRET), make('b', SECRET)];
     b.codec.subscribed('d');
     const genuine = a.codec.encode('c', 'ban', '{"id":"x"}');
@@ -125,7 +125,7 @@ describe('messages', () => {
   });
 
   it.each(['', 'x', '\n', '1 a 1 1 cast -', '2 a 1 1 cast -\n', '1 a x 1 cast -\n', `1 ${'a'.repeat(600)} 1 1 c -\n`])(
-    'are dropped that are none: %j',
+    'are dropped when malformed: %j',
     (message) => {
       const { codec } = make('b');
       expect(codec.decode('c', message)).toBeUndefined();
@@ -133,7 +133,7 @@ describe('messages', () => {
     },
   );
 
-  it('are not heard twice, nor when they are old, nor when they were sent before anybody listened', () => {
+  it('are dropped when repeated, too old, or sent before the subscription', () => {
     const [a, b] = [make('a', SECRET), make('b', SECRET)];
     const first = a.codec.encode('c', 'cast', '1');
     const second = a.codec.encode('c', 'cast', '2');
@@ -151,27 +151,27 @@ describe('messages', () => {
     expect(late.codec.decode('c', third)).toBeUndefined();
   });
 
-  it('that are missing are counted, for each publisher and channel', () => {
+  it('that are missing are counted per publisher and channel', () => {
     const [a, b, c] = [make('a'), make('b'), make('c')];
     const sent = Array.from({ length: 10 }, (_, n) => a.codec.encode('c', 'cast', `${n}`));
     for (const n of [0, 1, 4, 9]) expect(b.codec.decode('c', sent[n]!)).toBeDefined();
     expect(b.codec.counts.gaps).toBe(6);
     b.codec.decode('c', c.codec.encode('c', 'cast', ''));
     expect(b.codec.counts.gaps).toBe(6);
-    // What was missed while nobody listened is no gap.
+    // Messages missed while not subscribed are not a gap.
     b.codec.subscribed('c');
     expect(b.codec.decode('c', a.codec.encode('c', 'cast', ''))).toBeDefined();
     expect(b.codec.counts.gaps).toBe(6);
   });
 
-  it('of strangers are not remembered without bound', () => {
+  it('of unknown publishers use bounded memory', () => {
     const { codec } = make('b');
     for (let n = 0; n < 3000; n++) codec.decode('c', `1 s${n} 1 1700000000000 cast -\n`);
     expect(codec.counts.replayed).toBe(3000 - 1024);
   });
 });
 
-describe('the URL', () => {
+describe('parseRedisUrl', () => {
   const single = { kind: 'single', tls: false, username: undefined, password: undefined, db: 0, master: undefined };
   it.each([
     ['redis://localhost', { ...single, hosts: [{ host: 'localhost', port: 6379 }] }],
@@ -192,7 +192,7 @@ describe('the URL', () => {
       },
     ],
     ['rediss+cluster://a:1,b:2', { kind: 'cluster', tls: true }],
-  ])('%s', (url, expected) => expect(parseRedisUrl(url)).toMatchObject(expected));
+  ])('parses %s', (url, expected) => expect(parseRedisUrl(url)).toMatchObject(expected));
 
   it.each([
     'http://h',
@@ -205,15 +205,15 @@ describe('the URL', () => {
     'redis+sentinel://a',
     'redis+cluster://a/1',
     'redis://%zz@h',
-  ])('%s is none, and is not repeated', (url) => {
+  ])('refuses %s without repeating it', (url) => {
     const problem = parseRedisUrl(url);
     expect(typeof problem).toBe('string');
     expect(problem).not.toContain(url);
   });
 });
 
-describe('shared refusals', () => {
-  it('hold until their time, are bounded, and are forgotten where there is room again', () => {
+describe('SharedRefusals and FallbackShare', () => {
+  it('SharedRefusals expire, are bounded, and accept new ones when there is room again', () => {
     const clock = { now: 0 };
     const refusals = new SharedRefusals(() => clock.now, 3);
     expect(refusals.add({ name: 'a', kind: 'rate', until: 100 })).toBe(true);
@@ -231,7 +231,7 @@ describe('shared refusals', () => {
     expect(refusals.size).toBe(0);
   });
 
-  it('share: each of three processes takes a third, rounded up', () => {
+  it('FallbackShare gives each of three processes a third, rounded up', () => {
     const clock = { now: 0 };
     const share = new FallbackShare(() => clock.now);
     const room = (held: number) => share.judge([{ name: 't', max: 10, held }], 3);
@@ -244,7 +244,7 @@ describe('shared refusals', () => {
     expect(share.judge([{ name: 'a', held: 0, rate: { limit: 10, window: 1000 } }], 3)).toBe(-1);
   });
 
-  it('share: remembers a bounded number of names', () => {
+  it('FallbackShare remembers a bounded number of names', () => {
     const share = new FallbackShare(() => 0);
     for (let n = 0; n < 70_000; n++) share.judge([{ name: `a${n}`, held: 0, rate: { limit: 1, window: 1000 } }], 1);
     const known = (n: number) => share.judge([{ name: `a${n}`, held: 0, rate: { limit: 1, window: 1000 } }], 1) === 0;
@@ -252,15 +252,15 @@ describe('shared refusals', () => {
   });
 });
 
-describe('partitions of rooms', () => {
-  it('are 64, and every name has one, spread evenly', () => {
+describe('room partitions', () => {
+  it('are 64, spread evenly over all names', () => {
     const counts = new Array<number>(PARTITIONS).fill(0);
     for (let n = 0; n < 64_000; n++) counts[partitionOf(`room-${n}`)]!++;
     expect(Math.min(...counts)).toBeGreaterThan(700);
     expect(Math.max(...counts)).toBeLessThan(1300);
   });
 
-  it('are subscribed to with the first member, and given up at the sweep behind the last', () => {
+  it('are subscribed to at their first member, and unsubscribed at the sweep after their last', () => {
     const log: string[] = [];
     const partitions = new Partitions(
       (n) => log.push(`+${n}`),
@@ -283,8 +283,8 @@ describe('partitions of rooms', () => {
   });
 });
 
-describe('questions', () => {
-  it('end with the last answer, with one that is enough, with the time, and are bounded', async () => {
+describe('Requests', () => {
+  it('end with the last answer, a sufficient answer or the timeout, and are bounded', async () => {
     const sent: string[] = [];
     const requests = new Requests(30, async (id) => {
       sent.push(id);
@@ -312,8 +312,8 @@ describe('questions', () => {
   });
 });
 
-describe('the start of a process', () => {
-  it('does not wait where its test message has come back before it looks', async () => {
+describe('the start of a process in a cluster', () => {
+  it('does not wait when its test message has already arrived', async () => {
     let options: ClusterBusOptions | undefined;
     const bus: ClusterBus = {
       isAvailable: true,
@@ -332,7 +332,7 @@ describe('the start of a process', () => {
     };
     const messenger = new Messenger(bus, 'process1', {
       ...{ prefix: 'nsw', secret: undefined, now: () => Date.now() },
-      // Ten times as long, the start would wait for a test message that never comes: longer than a test may take.
+      // With ten times the delay the start would wait longer than the test's timeout.
       timeout: 60_000,
       deliver: () => undefined,
       hear: () => undefined,

@@ -2,13 +2,13 @@ import { describe, expect, it } from '@jest/globals';
 import { frame } from '../../support/raw-client.js';
 import { type BareConnection, bareConnection, turn } from './support.js';
 
-/** What came behind the head of the handshake, in one read with it. */
+/** Frames that arrived in the same read as the end of the handshake. */
 
 const frames = (count: number, masked = true): Buffer =>
   Buffer.concat(Array.from({ length: count }, (_, at) => frame(`${at}`, { masked })));
 
-describe.each(['server', 'client'] as const)('the transport of a %s', (role) => {
-  it('is read on once there is room again, where the first read has filled the queue', async () => {
+describe.each(['server', 'client'] as const)('a %s connection that begins with unread frames', (role) => {
+  it('resumes reading when the first read filled the queue and there is room again', async () => {
     let waiting: BareConnection | undefined;
     const { connection, socket, messages } = bareConnection({
       role,
@@ -29,7 +29,7 @@ describe.each(['server', 'client'] as const)('the transport of a %s', (role) => 
     expect([connection.isPaused, socket.isPaused()]).toEqual([false, false]);
   });
 
-  it('is not read while the application has paused in the first message', async () => {
+  it('does not read while the application has paused in the first message', async () => {
     const { connection, socket, messages } = bareConnection({
       role,
       rest: frames(1, role === 'server'),

@@ -45,8 +45,8 @@ class Asked extends Timed {
   }
 }
 
-describe('the wheel', () => {
-  it('goes on where what is told of a late event loop is put elsewhere, or taken out, and takes out others', () => {
+describe('TimerWheel', () => {
+  it('continues when onStall() reschedules or cancels its own or another deadline', () => {
     const clock = new ManualClock();
     const wheel = new TimerWheel(clock);
     const told: string[] = [];
@@ -79,13 +79,13 @@ describe('the wheel', () => {
   });
 
   it.each([0.5, 1, 99, 100, 101, 12_345, 51_100, 51_200, 60_000, 3_600_000, 90 * 24 * 3_600_000])(
-    'asks after %d ms, never too early and within a tick',
+    'calls onDue() after %d ms, never early and within a tick',
     (delay) => {
       const clock = new ManualClock();
       const wheel = new TimerWheel(clock);
       const timed = new Asked(clock);
       wheel.schedule(timed, clock.now() + delay);
-      // A quarter of a year is walked through in steps that are longer than a round.
+      // A quarter of a year is passed in steps longer than a round of the wheel.
       clock.pass(delay + 200, delay > 1e7 ? 40_000 : 100);
       expect(timed.at).toHaveLength(1);
       expect(timed.at[0]! - 1_000).toBeGreaterThanOrEqual(delay);
@@ -94,7 +94,7 @@ describe('the wheel', () => {
     },
   );
 
-  it('asks everybody once after the process was held up for longer than a round', () => {
+  it('calls every deadline once after a stall longer than a round', () => {
     const clock = new ManualClock();
     const wheel = new TimerWheel(clock);
     const all = Array.from({ length: 1000 }, (_, at) => {
@@ -106,7 +106,7 @@ describe('the wheel', () => {
     expect(all.every(({ at }) => at.length === 1)).toBe(true);
   });
 
-  it('keeps the earlier of two deadlines, asks again when told to, and forgets the cancelled', () => {
+  it('keeps the earlier of two deadlines, repeats when onDue() says so, and forgets cancelled ones', () => {
     const clock = new ManualClock();
     const wheel = new TimerWheel(clock);
     const timed = new Asked(clock, (now) => (now < 3_000 ? now + 1_000 : Number.POSITIVE_INFINITY));
@@ -121,7 +121,7 @@ describe('the wheel', () => {
     expect(cancelled.at).toEqual([]);
   });
 
-  it('lets whoever is asked schedule and cancel others, and itself', () => {
+  it('allows onDue() to schedule and cancel itself and others', () => {
     const clock = new ManualClock();
     const wheel = new TimerWheel(clock);
     const victim = new Asked(clock);
@@ -140,7 +140,7 @@ describe('the wheel', () => {
     expect(first.at.length).toBeGreaterThan(1);
   });
 
-  it('looks at nobody who is not due: 10 000 deadlines that are moved away cost a look each', () => {
+  it('visits each of 10 000 rescheduled deadlines once', () => {
     const clock = new ManualClock();
     const wheel = new TimerWheel(clock);
     const all = Array.from({ length: 10_000 }, (_, at) => {
@@ -180,8 +180,8 @@ class Peer implements Holder {
 
 const KIB = 1024;
 
-describe('the ledger', () => {
-  it('sums, per address and in all, and is empty when all is given back', () => {
+describe('MemoryBudget', () => {
+  it('sums per address and in total, and returns to zero', () => {
     const budget = new MemoryBudget(1000 * KIB, 1000 * KIB);
     const account = { heldBytes: 0 };
     const peers = [new Peer(budget, account), new Peer(budget, account), new Peer(budget, undefined)];
@@ -191,7 +191,7 @@ describe('the ledger', () => {
     expect([budget.held, account.heldBytes]).toEqual([0, 0]);
   });
 
-  it('ends the largest of an address that is past its share, and nobody under 64 KiB', () => {
+  it('ends the largest connection of an address above its share, and none below 64 KiB', () => {
     const budget = new MemoryBudget(10_000 * KIB, 200 * KIB);
     const account = { heldBytes: 0 };
     const [small, large, middle] = [1, 2, 3].map(() => new Peer(budget, account)) as [Peer, Peer, Peer];
@@ -209,7 +209,7 @@ describe('the ledger', () => {
     expect(tiny.some(({ ended }) => ended !== undefined)).toBe(false);
   });
 
-  it('lets a /48 hold eight times as much as one of its prefixes', () => {
+  it('allows a /48 eight times as much as one prefix', () => {
     const budget = new MemoryBudget(10_000 * KIB, 200 * KIB);
     const site = { heldBytes: 0 };
     const peers = Array.from({ length: 9 }, () => new Peer(budget, { heldBytes: 0, site }));
@@ -222,7 +222,7 @@ describe('the ledger', () => {
     expect(site.heldBytes).toBe(0);
   });
 
-  it('defends the total at the cost of the address that holds most, down to nine tenths', () => {
+  it('frees the total from the address that holds most, down to nine tenths', () => {
     const budget = new MemoryBudget(1000 * KIB, 10_000 * KIB);
     const [greedy, honest] = [{ heldBytes: 0 }, { heldBytes: 0 }];
     const one = new Peer(budget, honest);
@@ -234,7 +234,7 @@ describe('the ledger', () => {
     expect(budget.held).toBeLessThanOrEqual(1000 * KIB);
   });
 
-  it('does not make others pay for what the given up still hold, nor waits for them', () => {
+  it('does not charge others for the memory of ended connections, nor waits for it', () => {
     const budget = new MemoryBudget(1000 * KIB, 10_000 * KIB);
     const honest = new Peer(budget, { heldBytes: 0 });
     budget.settle(honest, 200 * KIB);
@@ -261,7 +261,7 @@ describe('the ledger', () => {
     expect([budget.held <= 256 * 1024 * KIB, budget.full]).toEqual([true, false]);
   });
 
-  it('exempts nobody with so much that all together could fill it', () => {
+  it('exempts only connections so small that all together cannot fill the total', () => {
     const budget = new MemoryBudget(1000 * KIB, 10_000 * KIB, 50);
     const peers = Array.from({ length: 50 }, () => new Peer(budget, { heldBytes: 0 }));
     for (const peer of peers) budget.settle(peer, 19 * KIB);
@@ -271,7 +271,7 @@ describe('the ledger', () => {
     expect(budget.held).toBeLessThanOrEqual(1000 * KIB);
   });
 
-  it('holds what belongs to an address and to no connection, and ends others of it for that', () => {
+  it('counts memory of an address without a connection, and ends its connections for it', () => {
     const budget = new MemoryBudget(10_000 * KIB, 200 * KIB);
     const account = { heldBytes: 0 };
     const peer = new Peer(budget, account);
@@ -286,19 +286,19 @@ describe('the ledger', () => {
     expect([budget.held, account.heldBytes]).toEqual([0, 0]);
   });
 
-  it('is full when nobody is left to choose', () => {
+  it('is full when no connection is left to end', () => {
     const budget = new MemoryBudget(100 * KIB, 10_000 * KIB);
     for (let i = 0; i < 4; i++) budget.settle(new Peer(budget, { heldBytes: 0 }), 50 * KIB);
     expect(budget.full).toBe(true);
   });
 });
 
-it('what began in a silence began when it ended', () => {
+it('shifted() moves a start within a stall to its end', () => {
   expect(shifted(100, 50, 500)).toBe(150);
   expect(shifted(480, 50, 500)).toBe(500);
 });
 
-it('a queue keeps its order, counts, and can be emptied', () => {
+it('Fifo keeps its order, counts, and can be emptied', () => {
   class Item implements Waiting {
     next: this | undefined = undefined;
     constructor(
@@ -314,7 +314,7 @@ it('a queue keeps its order, counts, and can be emptied', () => {
   expect([left, queue.length, queue.bytes, queue.shift()]).toEqual([[2, 3, 4], 0, 0, undefined]);
 });
 
-it('rates charge an address together, and fragments a sixteenth', () => {
+it('Rates charge all connections of an address together, and a fragment as a sixteenth of a message', () => {
   const rate = { limit: 10, window: 1_000 };
   const limits = { rate, byteRate: rate, byteRatePerIp: { limit: 15, window: 1_000 } } as never;
   const account = { bytes: 0 } as never;
@@ -331,7 +331,7 @@ it('rates charge an address together, and fragments a sixteenth', () => {
   expect(one.fragment(0, limits)).toBe(false);
 });
 
-it('pings of ten thousand peers are spread, from the first and after the process was held up', () => {
+it('pings of ten thousand connections are spread, at first and after a stall', () => {
   const clock = new ManualClock();
   const pings = new Map<number, number>();
   const peer = () => {

@@ -8,8 +8,8 @@ import { parserOf, Recorder } from '../protocol/support.js';
 import { type Bare, bareConnection, type Kernel, turn } from './support.js';
 
 /**
- * The writer over the stream machinery of Node's own and a kernel that takes what it likes, when it likes: whatever the
- * order of events, every frame leaves once, in its order, and nothing waits for an event that has been.
+ * FrameWriter over Node's streams and a fake kernel that accepts writes immediately, later or with an error: in any
+ * order of events, every frame is written once and in order, and nothing waits for an event that has already happened.
  */
 
 type Step =
@@ -18,7 +18,7 @@ type Step =
   | { readonly do: 'kernel'; readonly kernel: Kernel }
   | { readonly do: 'release' | 'turn' | 'tick' | 'wheel' | 'hold' | 'flush' };
 
-/** Sizes around every border: short frames, `highWaterMark`, what is not copied, a slice of TLS, what the writer gives a socket. */
+/** Sizes around every limit: short frames, `highWaterMark`, the copy limit, a TLS record, the largest single write. */
 const size = fc.oneof(
   { weight: 4, arbitrary: fc.integer({ min: 0, max: 300 }) },
   fc.constantFrom(125, 126, 15_990, 16_000, 16_384, 16_385, 32_768, 32_769, 65_535, 65_536, 81_000, 200_000),
@@ -37,7 +37,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 6, arbitrary: fc.record({ do: fc.constantFrom('release', 'turn', 'tick', 'wheel', 'hold', 'flush') }) },
 ) as fc.Arbitrary<Step>;
 
-/** What the application has asked for, in the order in which it must arrive, and how often it was called back. */
+/** What the application sent, in the order in which it must arrive, and the calls of its callbacks. */
 class Model {
   readonly expected: string[] = [];
   readonly called: (Error | undefined | null)[][] = [];
@@ -67,7 +67,7 @@ class Model {
         const text = this.payload(step.size);
         this.expect(`text ${text}`);
         output.send(text.slice(0, 1), { fin: false }, this.callback(step.callback));
-        // Of many peers: it waits for the last fragment.
+        // A message shared by many peers waits for the last fragment.
         if (connection.context.role === 'server' && step.callback) this.share(5);
         output.send(text.slice(1), { fin: true }, this.callback(step.callback));
         this.undefer();
@@ -105,7 +105,7 @@ class Model {
     }
   }
 
-  /** The kernel takes everything from now on, and no clock ticks: what has happened must be enough. */
+  /** From now on the kernel accepts everything and no clock ticks: past events must suffice. */
   async settle(): Promise<void> {
     const { connection, socket } = this.bare;
     connection.writer?.flush();
@@ -166,10 +166,10 @@ const VARIANTS: readonly [Role, true | undefined][] = [
   ['client', true],
 ];
 
-describe.each(VARIANTS)('the writer of a %s (TLS: %s)', (role, encrypted) => {
+describe.each(VARIANTS)('FrameWriter of a %s (TLS: %s)', (role, encrypted) => {
   const start = (): Model => new Model(bareConnection({ role, options: OPTIONS, ...(encrypted && { encrypted }) }));
 
-  it('sends each frame once, in order, calls back once, and keeps nothing once the kernel takes it', async () => {
+  it('writes each frame once, in order, calls back once, and holds nothing once all is written', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
         const model = start();
@@ -192,7 +192,7 @@ describe.each(VARIANTS)('the writer of a %s (TLS: %s)', (role, encrypted) => {
   });
 
   it.each(['close', 'end', 'kill', 'give up', 'error', 'peer'] as const)(
-    'whatever comes before %s, everybody is called back once, and nothing is left',
+    'calls every callback once and holds nothing after %s, whatever was sent before',
     async (how) => {
       await fc.assert(
         fc.asyncProperty(fc.array(step, { maxLength: 20 }), fc.array(step, { maxLength: 8 }), async (steps, after) => {
@@ -218,11 +218,11 @@ describe.each(VARIANTS)('the writer of a %s (TLS: %s)', (role, encrypted) => {
           clock.pass(30_000);
           for (let left = 10; left > 0; left--) await turn();
           expect(model.called.map((calls) => calls.length)).toEqual(model.called.map(() => 1));
-          // What is sent after the end is told that it was not.
+          // A send after the end calls back with an error.
           if (how !== 'error')
             for (const [error] of model.called.slice(sent)) expect(error?.message).toMatch(/not open|destroyed/);
           const received = model.received.filter((each) => !each.startsWith('close'));
-          // What arrived is the beginning of what was sent, and all of it where the end was orderly.
+          // The peer received a prefix of what was sent, or all of it after an orderly end.
           expect(received).toEqual(model.expected.slice(0, received.length));
           if (how === 'close' || how === 'end') expect(received).toHaveLength(known);
           expect([budget.held, wheel.size, model.bare.ends.length]).toEqual([0, 0, 1]);

@@ -3,19 +3,19 @@ import type { SecureWsOptions } from '../../../lib/config/settings.js';
 import { frame } from '../../support/raw-client.js';
 import { type BareConnection, bareConnection, turn } from './support.js';
 
-/** Which time a message is charged at: it may be parsed long after the read that brought it began, or in slow motion. */
+/** The time at which a message is charged: it may be parsed long after its read began, or slowly. */
 
 /** A message in two fragments. */
 const fragments = (masked: boolean): Buffer =>
   Buffer.concat([frame('a', { opcode: 1, fin: false, masked }), frame('b', { opcode: 0, masked })]);
 
-/** Turns of the event loop until a condition holds, and at most a thousand. */
+/** Turns of the event loop until a condition holds, at most a thousand. */
 async function turns(until: () => boolean): Promise<void> {
   for (let left = 1000; left > 0 && !until(); left--) await turn();
 }
 
-describe('the rate of messages', () => {
-  it('that a client was not given is no rate, however slowly a read is parsed', async () => {
+describe('messages.rate', () => {
+  it('does not limit a client that did not set it, however slowly a read is parsed', async () => {
     const { connection, socket, clock, messages } = bareConnection({ role: 'client' });
     clock.step = 7;
     socket.push(Buffer.concat(Array.from({ length: 50 }, () => fragments(false))));
@@ -24,7 +24,7 @@ describe('the rate of messages', () => {
     expect(connection.cause).toBeUndefined();
   });
 
-  it('charges fragments and messages of a read at one time', async () => {
+  it('charges all fragments and messages of one read at the same time', async () => {
     const { connection, socket, clock, messages } = bareConnection({ options: { messages: { rate: '1000/10ms' } } });
     clock.step = 7;
     socket.push(Buffer.concat(Array.from({ length: 50 }, () => fragments(true))));
@@ -33,7 +33,7 @@ describe('the rate of messages', () => {
     expect(connection.cause).toBeUndefined();
   });
 
-  it('still ends whoever sends more', async () => {
+  it('ends a connection that exceeds it', async () => {
     const { connection, socket } = bareConnection({ options: { messages: { rate: '100/1s' } } });
     socket.push(Buffer.concat(Array.from({ length: 101 }, () => frame('m'))));
     socket.read();
@@ -42,14 +42,14 @@ describe('the rate of messages', () => {
   });
 });
 
-describe('a message that was parsed after a pause', () => {
+describe('a message parsed after a pause', () => {
   const start = (options: SecureWsOptions) => {
     const running: BareConnection[] = [];
     const bare = bareConnection({ options, take: (_, connection) => void running.push(connection) });
     return { ...bare, running, gate: bare.connection.input.gate };
   };
 
-  it('counts as received then: the peer is not idle', async () => {
+  it('counts as received when it is parsed: the peer is not idle', async () => {
     const { connection, clock, messages, gate } = start({
       keepalive: { idleTimeout: '1m', pingInterval: null },
       messages: { concurrency: 2 },
@@ -60,7 +60,7 @@ describe('a message that was parsed after a pause', () => {
     gate.resumeForUser();
     await turn();
     expect(messages).toEqual(['later still']);
-    // Something else is due meanwhile.
+    // Another deadline passes meanwhile.
     connection.schedule(clock.now() + 1_000);
     clock.pass(50_000);
     expect(connection.cause).toBeUndefined();
@@ -68,7 +68,7 @@ describe('a message that was parsed after a pause', () => {
     expect(connection.cause).toBe('idle');
   });
 
-  it('is charged to the rate as of then', async () => {
+  it('is charged to the rate at that time', async () => {
     const { connection, clock, messages, gate } = start({ messages: { rate: '2/10s', concurrency: 9, maxQueue: 9 } });
     connection.input.read(Buffer.concat([frame('1'), frame('2')]));
     gate.pauseForUser();
@@ -80,7 +80,7 @@ describe('a message that was parsed after a pause', () => {
     expect(connection.cause).toBeUndefined();
   });
 
-  it('has its whole time to become complete, and to be handled', async () => {
+  it('has its full assemblyTimeout and handlerTimeout', async () => {
     const { connection, clock, messages, gate } = start({
       keepalive: { pingInterval: null },
       messages: { assemblyTimeout: '30s', concurrency: 2 },

@@ -13,14 +13,14 @@ class StepClock implements Clock {
     };
   }
 
-  /** The timer comes so much later. */
+  /** The timer fires this much later. */
   tick(ms: number): void {
     this.time += ms;
     this.callback?.();
   }
 }
 
-/** Expects something within a time, as a connection does. */
+/** A deadline that moves by the stalls reported to it. */
 class Deadline extends Timed {
   endedAt: number | undefined;
   readonly silences: number[] = [];
@@ -44,8 +44,8 @@ class Deadline extends Timed {
   }
 }
 
-describe('an event loop that is late', () => {
-  it('gives everybody as much more time, and no more', () => {
+describe('TimerWheel with a late event loop', () => {
+  it('extends every deadline by the stall, and no more', () => {
     const clock = new StepClock();
     const wheel = new TimerWheel(clock);
     const deadline = new Deadline(clock, clock.now() + 1000);
@@ -58,7 +58,7 @@ describe('an event loop that is late', () => {
     expect(deadline.endedAt).toBe(10_000 + 900 + 30_000);
   });
 
-  it('still ends who is silent where every turn is late', () => {
+  it('still ends a silent peer when every turn is late', () => {
     const clock = new StepClock();
     const wheel = new TimerWheel(clock);
     const deadline = new Deadline(clock, clock.now() + 1000);
@@ -67,7 +67,7 @@ describe('an event loop that is late', () => {
     expect(deadline.endedAt).toBeDefined();
   });
 
-  it('counts from when the timer began to run, not from an earlier life of the wheel', () => {
+  it('measures from the start of its timer, not from an earlier one', () => {
     const clock = new StepClock();
     const wheel = new TimerWheel(clock);
     const first = new Deadline(clock, clock.now() + 100);
@@ -82,7 +82,7 @@ describe('an event loop that is late', () => {
     expect(second.silences).toEqual([]);
   });
 
-  it('a little late is not late', () => {
+  it('ignores a small delay', () => {
     const clock = new StepClock();
     const wheel = new TimerWheel(clock);
     const deadline = new Deadline(clock, clock.now() + 1000);
@@ -92,7 +92,7 @@ describe('an event loop that is late', () => {
     expect(deadline.endedAt).toBeDefined();
   });
 
-  it('the timer of the system judges behind a look at the sockets, by the time before it', async () => {
+  it('systemClock calls back after the sockets were read, with the time before that', async () => {
     const order: string[] = [];
     const judged = new Promise<number>((resolve) => {
       const stop = systemClock.every(10, (now) => {
@@ -102,7 +102,7 @@ describe('an event loop that is late', () => {
       });
     });
     setTimeout(() => {
-      // Holds the loop for longer than the interval: the timer fires late, and the judgement comes after what is read.
+      // Blocks the loop for longer than the interval: the timer fires late, and its callback comes after the reads.
       const until = performance.now() + 60;
       while (performance.now() < until);
       setImmediate(() => order.push('immediate'));

@@ -12,7 +12,7 @@ import { type Clock, TimerWheel } from '../../../lib/net/timer-wheel.js';
 import type { Role } from '../../../lib/protocol/frame.js';
 import { GatewayCounters } from '../../../lib/telemetry/metrics.js';
 
-/** Time that passes when the test says so; with `step`, also by so many milliseconds at each look. */
+/** A clock that the test advances; with `step`, each call of now() advances it too. */
 export class ManualClock implements Clock {
   time = 10_000;
   step = 0;
@@ -38,20 +38,20 @@ export class ManualClock implements Clock {
   }
 }
 
-/** What the kernel does with a write: takes it at once, takes it when {@link KernelSocket.release} is called, or fails. */
+/** How the kernel handles a write: at once, at {@link KernelSocket.release}, or with an error. */
 export type Kernel = 'now' | 'later' | 'error';
 
 /**
- * The stream machinery of Node's own, as `net.Socket` has it (corking, `'drain'`, callbacks in a later tick), over a
- * kernel that the test plays.
+ * Node's stream implementation as in `net.Socket` (corking, `'drain'`, callbacks in a later tick), over a fake
+ * kernel.
  */
 export class KernelSocket extends Duplex {
   timeout = 0;
   /** What each write does; the last one goes for all that follow. */
-  kernel: () => Kernel = () => 'now';
-  /** What the kernel has taken. */
+  kernel: () => Kernel = () => 'How each write is handled; the last value applies to all that follow.';
+  /** The bytes that the kernel has accepted. */
   readonly taken: Buffer[] = [];
-  /** Calls of `_write` and `_writev`: each is a system call of a socket. */
+  /** Calls of `_write` and `_writev`; each would be a system call of a socket. */
   calls = 0;
   ended = false;
   private given = 0;
@@ -62,7 +62,7 @@ export class KernelSocket extends Duplex {
     if (encrypted === undefined) delete (this as { encrypted?: true }).encrypted;
   }
 
-  /** As that of `net.Socket`: all bytes that it was given, be they sent or not. */
+  /** As `bytesWritten` of `net.Socket`: all bytes passed to it, sent or not. */
   get bytesWritten(): number {
     return this.given;
   }
@@ -98,7 +98,7 @@ export class KernelSocket extends Duplex {
     return this.destroy();
   }
 
-  /** The kernel takes what it did not take at once. */
+  /** Accepts the writes that are pending. */
   release(): void {
     const { waiting } = this;
     this.waiting = undefined;
@@ -126,7 +126,7 @@ export class KernelSocket extends Duplex {
   }
 }
 
-/** A connection without an application: what it is told is noted. */
+/** A connection without an application; it records what it is told. */
 export class BareConnection extends Connection {
   readonly account = undefined;
   readonly asyncContext: AsyncContext = captureContext();
@@ -147,25 +147,25 @@ export interface Bare {
   readonly wheel: TimerWheel;
   readonly scheduler: FairScheduler;
   readonly budget: MemoryBudget;
-  /** Messages that the sink was given. */
+  /** Messages passed to the sink. */
   readonly messages: string[];
-  /** Close codes that the sink was told. */
+  /** Close codes passed to the sink. */
   readonly ends: number[];
 }
 
 export interface BareOptions {
   readonly role?: Role;
   readonly options?: SecureWsOptions;
-  /** Paths of the settings that the call of a client names. */
+  /** Paths of the settings that the client's call sets. */
   readonly named?: readonly string[];
   readonly encrypted?: true;
-  /** What came behind the head of the handshake, which leaves the transport paused. */
+  /** Bytes after the head of the handshake, which leaves the transport paused. */
   readonly rest?: Buffer;
-  /** Takes a message; `finished` is to be called for it. Without it every message is done at once. */
+  /** Handles a message and must call `finished`; without it every message finishes at once. */
   readonly take?: (data: Buffer, connection: BareConnection) => void;
 }
 
-/** A whole connection over a kernel, a clock and an application that the test plays. */
+/** A connection over a fake kernel, clock and application. */
 export function bareConnection(given: BareOptions = {}): Bare {
   const { role = 'server', options = {}, named = [], encrypted, rest = Buffer.alloc(0), take } = given;
   const { settings } = resolveSettings(options, { get: () => undefined, names: [] });
@@ -200,5 +200,5 @@ export function bareConnection(given: BareOptions = {}): Bare {
   return { connection, socket, clock, wheel, scheduler, budget, messages, ends };
 }
 
-/** A turn of the event loop, with the ticks and immediates that were due. */
+/** One turn of the event loop, with the ticks and immediates that were due. */
 export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

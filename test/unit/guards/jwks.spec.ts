@@ -26,7 +26,7 @@ const token = (kid: string | undefined, signer = kid): Promise<string> =>
     .setProtectedHeader({ alg: 'ES256', kid })
     .sign(pair(signer!).privateKey);
 
-/** An issuer whose answer, and a clock whose time, the test sets. */
+/** An issuer whose answer and clock the test sets. */
 class Issuer {
   answer: () => Response | Promise<Response>;
   fetched = 0;
@@ -64,8 +64,8 @@ class Issuer {
   }
 }
 
-describe('the keys of an issuer', () => {
-  it('are fetched before the first token comes, and once for all that follow', async () => {
+describe('remote keys', () => {
+  it('are fetched before the first token, and once for all that follow', async () => {
     const issuer = new Issuer('a');
     await issuer.guard.prepare();
     expect(issuer.fetched).toBe(1);
@@ -73,7 +73,7 @@ describe('the keys of an issuer', () => {
     expect(issuer.fetched).toBe(1);
   });
 
-  it('are fetched again where a token names one that is not known, so that a rotation is seen at once', async () => {
+  it('are fetched again when a token names an unknown key, so that a rotation works at once', async () => {
     const issuer = new Issuer('a');
     await issuer.guard.prepare();
     issuer.has('a', 'b');
@@ -84,12 +84,12 @@ describe('the keys of an issuer', () => {
     issuer.time += 600_001;
     expect(await issuer.status('a')).toBe(101);
     await new Promise(setImmediate);
-    // What the issuer has withdrawn no longer counts.
+    // A withdrawn key is no longer accepted.
     expect(await issuer.status('a')).toBe(401);
     expect(await issuer.status('b')).toBe(101);
   });
 
-  it('are fetched once per cooldown, whatever a flood of tokens names', async () => {
+  it('are fetched once per cooldown, whatever keys a flood of tokens names', async () => {
     const issuer = new Issuer('a');
     await issuer.guard.prepare();
     for (let second = 0; second <= 60; second++) {
@@ -102,7 +102,7 @@ describe('the keys of an issuer', () => {
     expect(await issuer.status('a')).toBe(101);
   });
 
-  it('are waited for together while they are fetched', async () => {
+  it('are fetched once for all who wait', async () => {
     const issuer = new Issuer('a');
     let answer: ((response: Response) => void) | undefined;
     issuer.answer = () =>
@@ -116,7 +116,7 @@ describe('the keys of an issuer', () => {
     expect(issuer.fetched).toBe(1);
   });
 
-  it('hold for 24 hours while the endpoint is down, and not longer', async () => {
+  it('are kept for 24 hours while the endpoint is down, and not longer', async () => {
     const issuer = new Issuer('a');
     await issuer.guard.prepare();
     issuer.isDown();
@@ -129,13 +129,13 @@ describe('the keys of an issuer', () => {
     issuer.time = 24 * HOUR + 1;
     expect(await issuer.status('a')).toBe(503);
     issuer.has('a');
-    // Within the cooldown nothing is fetched, and nobody waits.
+    // Within the cooldown nothing is fetched and no token waits.
     expect(await issuer.status('a')).toBe(503);
     issuer.time += 30_000;
     expect(await issuer.status('a')).toBe(101);
   });
 
-  it('that never came are 503, not 401: the token may be good', async () => {
+  it('that were never fetched give 503, not 401, because the token may be valid', async () => {
     const issuer = new Issuer('a');
     issuer.isDown();
     await issuer.guard.prepare();
@@ -146,7 +146,7 @@ describe('the keys of an issuer', () => {
     expect(await issuer.status('a')).toBe(101);
   });
 
-  it('that cannot be fetched are told of once per fetch, in one line, without the query of the URL', async () => {
+  it('that cannot be fetched cause one warning per fetch, on one line, without the query of the URL', async () => {
     const issuer = new Issuer('a');
     issuer.answer = () => Promise.reject(new Error('no\r\n\u001b[2Jway'));
     await issuer.guard.prepare();
@@ -157,7 +157,7 @@ describe('the keys of an issuer', () => {
     );
   });
 
-  it('are tried one after the other where the token names none, a few of them', async () => {
+  it('are tried one after the other for a token without a key id, up to a limit', async () => {
     const issuer = new Issuer('a', 'b', 'c', 'd', 'e');
     await issuer.guard.prepare();
     expect(await issuer.status(undefined, 'a')).toBe(101);
@@ -171,14 +171,14 @@ describe('the keys of an issuer', () => {
     ['404', () => new Response('', { status: 404 })],
     ['500 with keys', () => new Response(keySet('a'), { status: 500 })],
     ['204', () => new Response(null, { status: 204 })],
-    ['no JSON', () => new Response('<html>')],
-    ['nothing', () => new Response('')],
+    ['invalid JSON', () => new Response('<html>')],
+    ['no bytes', () => new Response('')],
     ['null', () => new Response('null')],
     ['a list', () => new Response('[]')],
-    ['keys that are no list', () => new Response('{"keys":{}}')],
+    ['a keys member that is not a list', () => new Response('{"keys":{}}')],
     ['too many keys', () => new Response(JSON.stringify({ keys: Array(101).fill(jwk('a')) }))],
     ['too many bytes', () => new Response(`${keySet('a')}${' '.repeat(MAX_JWKS_BYTES)}`)],
-  ])('are not what an answer of %s says', async (_, answer) => {
+  ])('are not replaced by an answer with %s', async (_, answer) => {
     const issuer = new Issuer('a');
     await issuer.guard.prepare();
     issuer.answer = answer;
@@ -193,9 +193,9 @@ describe('the keys of an issuer', () => {
     ['a secret', { kty: 'oct', k: SECRET, kid: 'x' }],
     ['a private key', { ...pair('a').privateKey.export({ format: 'jwk' }), kid: 'x' }],
     ['null', null],
-    ['a key of a kind that does not exist', { kty: 'XYZ', kid: 'x' }],
-    ['a key without its numbers', { kty: 'EC', crv: 'P-256', kid: 'x' }],
-  ])('beside %s are used all the same', async (_, key) => {
+    ['a key of an unknown type', { kty: 'XYZ', kid: 'x' }],
+    ['a key without its parameters', { kty: 'EC', crv: 'P-256', kid: 'x' }],
+  ])('beside %s are used', async (_, key) => {
     const issuer = new Issuer();
     issuer.answer = () => new Response(JSON.stringify({ keys: [key, jwk('a')] }));
     await issuer.guard.prepare();
@@ -204,7 +204,7 @@ describe('the keys of an issuer', () => {
   });
 });
 
-describe('over HTTP', () => {
+describe('remote keys over HTTP', () => {
   let server: Server | undefined;
   afterEach(() => {
     server?.closeAllConnections();
@@ -229,7 +229,7 @@ describe('over HTTP', () => {
     return { status, warnings };
   }
 
-  it('the headers of the application are sent', async () => {
+  it("are requested with the application's headers", async () => {
     let seen: string | undefined;
     const { status } = await guardAt(
       (request, response) => {
@@ -242,7 +242,7 @@ describe('over HTTP', () => {
     expect(seen).toBe('k');
   });
 
-  it('a redirect is not followed: it would lead to keys of others', async () => {
+  it('are not fetched from a redirect, which could lead to keys of others', async () => {
     const { status, warnings } = await guardAt((request, response) => {
       if (request.url === '/keys') response.writeHead(302, { Location: '/other' }).end();
       else response.end(keySet('a'));
@@ -251,7 +251,7 @@ describe('over HTTP', () => {
     expect(warnings).toHaveLength(1);
   });
 
-  it('an answer that never ends is cut off in time, and one without an end by its size', async () => {
+  it('fail at the timeout when the answer never ends, and at the size limit when it is too long', async () => {
     const silent = await guardAt((_, response) => void response.write('{"keys":['), { timeout: 50 });
     expect(silent.warnings[0]).toContain('Timeout');
     expect(await silent.status()).toBe(503);
@@ -269,7 +269,7 @@ describe('over HTTP', () => {
     expect(written).toBeLessThan(64 * 1024 * 1024);
   });
 
-  it('a compressed answer is measured as what it becomes', async () => {
+  it('are limited by the size after decompression', async () => {
     const bomb = gzipSync(Buffer.alloc(64 * 1024 * 1024, ' '));
     const { status, warnings } = await guardAt((_, response) =>
       response.writeHead(200, { 'Content-Encoding': 'gzip' }).end(bomb),

@@ -39,7 +39,7 @@ function sign({ header = {}, claims = {}, key = Buffer.from(SECRET) }: Token = {
   return new SignJWT({ ...good, ...claims }).setProtectedHeader({ alg: 'HS256', ...header }).sign(key);
 }
 
-/** Any header over any claims, with a real HMAC of any bytes: what a library for honest people does not make. */
+/** Any header over any claims, with a real HMAC of any bytes, which a JWT library refuses to create. */
 function forge(header: unknown, claims: unknown, secret: string | Buffer = SECRET): string {
   const encode = (value: unknown): string =>
     Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
@@ -47,13 +47,13 @@ function forge(header: unknown, claims: unknown, secret: string | Buffer = SECRE
   return `${signed}.${createHmac('sha256', secret).update(signed).digest('base64url')}`;
 }
 
-/** Claims that nobody signed, between the header and the signature of a good token. */
+/** Unsigned claims between the header and signature of a valid token. */
 function swapClaims(): string {
   const [header, , signature] = forge({ alg: 'HS256' }, good).split('.');
   return `${header}.${Buffer.from(JSON.stringify({ ...good, sub: 'admin' })).toString('base64url')}.${signature}`;
 }
 
-/** What the peer gets and what the log gets, through the runner that the server uses. */
+/** The peer's answer and the log's detail, through the runner that the server uses. */
 async function outcome(guard: JwtGuard, token: string, from = 'header') {
   const thrown: unknown[] = [];
   const said = await runGuards(
@@ -72,12 +72,12 @@ const detailOf = async (guard: JwtGuard, token: string): Promise<string | undefi
   if (said.reason === undefined || said.reason === 'abandoned') throw new Error('it was admitted');
   expect(said).toMatchObject({ reason: 'guard', status: 401, text: 'Unauthorized' });
   expect(said.headers).toEqual([['WWW-Authenticate', 'Bearer error="invalid_token"']]);
-  // The words come from a closed set: nothing of the token is among them.
+  // The words come from a closed set, so nothing of the token is among them.
   for (const part of token.split('.')) if (part.length > 8) expect(JSON.stringify(said)).not.toContain(part);
   return said.detail;
 };
 
-describe('a token that is good', () => {
+describe('a valid token', () => {
   it.each([
     ['a secret', ofSecret(), {}],
     ['a secret of bytes', ofSecret({ secret: Buffer.from(SECRET) }), {}],
@@ -97,12 +97,12 @@ describe('a token that is good', () => {
     expect(await outcome(guard, await sign(token))).toMatchObject({
       principal: good,
       userKey: 'user-7',
-      // The session may last as long as the token is accepted.
+      // The connection may last as long as the token is accepted.
       expiresAt: NOW + 65_000,
     });
   });
 
-  it('of a CryptoKey is admitted', async () => {
+  it('with a CryptoKey is admitted', async () => {
     const key = await crypto.subtle.importKey(
       'spki',
       new Uint8Array(rsa.publicKey.export({ type: 'spki', format: 'der' })),
@@ -115,7 +115,7 @@ describe('a token that is good', () => {
     );
   });
 
-  it('gives what the application makes of its claims', async () => {
+  it('gives the principal and user key that the application derives from its claims', async () => {
     const guard = ofSecret({ principal: ({ sub }) => ({ name: sub }), userKey: ({ iss, sub }) => `${iss}#${sub}` });
     expect(await outcome(guard, await sign())).toMatchObject({
       principal: { name: 'user-7' },
@@ -123,24 +123,24 @@ describe('a token that is good', () => {
     });
   });
 
-  it('may be late by the tolerance, and the session ends at once then, not at a time in the past', async () => {
+  it('may be late within clockTolerance; the connection then ends at once, not at a time in the past', async () => {
     const claims = { exp: SECONDS - 4 };
     expect(await outcome(ofSecret(), await sign({ claims }))).toMatchObject({ expiresAt: NOW + 1000 });
     expect(await detailOf(ofSecret({ clockTolerance: 0 }), await sign({ claims }))).toContain('expired');
   });
 
-  it('may end after all time: the session then ends with it', async () => {
+  it('may expire beyond the range of Date; the connection then never expires', async () => {
     expect(await outcome(ofSecret(), await sign({ claims: { exp: 1e300 } }))).toMatchObject({ expiresAt: 8.64e15 });
   });
 
-  it('without exp is refused, unless that is wanted', async () => {
+  it('without exp is refused unless requireExpiry is false', async () => {
     const token = await sign({ claims: { exp: undefined } });
     expect(await detailOf(ofSecret(), token)).toContain('its claim exp');
     expect(await outcome(ofSecret({ requireExpiry: false }), token)).toMatchObject({ expiresAt: Infinity });
   });
 });
 
-describe('a token that is not', () => {
+describe('an invalid token:', () => {
   const HMAC = { alg: 'HS256' };
   const cases: readonly (readonly [string, string | Promise<string>, string])[] = [
     ['expired', sign({ claims: { exp: SECONDS - 6 } }), 'expired'],
@@ -150,30 +150,30 @@ describe('a token that is not', () => {
     ['for another audience', sign({ claims: { aud: ['mail', 'files'] } }), 'its claim aud'],
     ['for no audience', sign({ claims: { aud: undefined } }), 'its claim aud'],
     ['signed by another secret', sign({ key: Buffer.from(SECRET.replace('a', 'b')) }), 'signature'],
-    ['of an algorithm that was not asked for', sign({ header: { alg: 'HS384' } }), 'algorithm'],
+    ['of an algorithm that is not accepted', sign({ header: { alg: 'HS384' } }), 'algorithm'],
     [
-      'of a public key where a secret is expected',
+      'signed with a private key where a secret is expected',
       sign({ header: { alg: 'RS256' }, key: rsa.privateKey }),
       'algorithm',
     ],
-    ['of text as exp', Promise.resolve(forge(HMAC, { ...good, exp: 'never' })), 'its claim exp'],
-    ['of text as nbf', Promise.resolve(forge(HMAC, { ...good, nbf: {} })), 'its claim nbf'],
-    ['of null as exp', Promise.resolve(forge(HMAC, { ...good, exp: null })), 'its claim exp'],
+    ['with a string as exp', Promise.resolve(forge(HMAC, { ...good, exp: 'never' })), 'its claim exp'],
+    ['with an object as nbf', Promise.resolve(forge(HMAC, { ...good, nbf: {} })), 'its claim nbf'],
+    ['with null as exp', Promise.resolve(forge(HMAC, { ...good, exp: null })), 'its claim exp'],
     ['without a claims object', forge(HMAC, []), 'malformed'],
     ['with claims that are not JSON', forge(HMAC, '{'), 'malformed'],
     ['with empty claims', forge(HMAC, '{}'), 'its claim'],
     ['unsigned', forge({ alg: 'none' }, good), 'algorithm'],
-    ['unsigned in capitals', forge({ alg: 'NONE' }, good), 'algorithm'],
-    ['of an algorithm in other letters', forge({ alg: 'hs256' }, good), 'algorithm'],
+    ['unsigned, in upper case', forge({ alg: 'NONE' }, good), 'algorithm'],
+    ['of an algorithm in lower case', forge({ alg: 'hs256' }, good), 'algorithm'],
     ['of several algorithms', forge({ alg: ['HS256'] }, good), 'algorithm'],
     ['of an inherited algorithm', forge({ alg: 'constructor' }, good), 'algorithm'],
     ['of no algorithm', forge({}, good), 'algorithm'],
     ['with an extension', forge({ ...HMAC, crit: ['exp'], exp: 1 }, good), 'extensions'],
     ['with an empty list of extensions', forge({ ...HMAC, crit: [] }, good), 'extensions'],
-    ['with crit that is no list', forge({ ...HMAC, crit: null }, good), 'extensions'],
+    ['with crit that is not a list', forge({ ...HMAC, crit: null }, good), 'extensions'],
     ['with claims that are not encoded', forge({ ...HMAC, crit: ['b64'], b64: false }, good), 'extensions'],
     ['with b64 that is true', forge({ ...HMAC, b64: true }, good), 'extensions'],
-    ['with a kid that is no text', forge({ ...HMAC, kid: { $ne: 1 } }, good), 'malformed'],
+    ['with a kid that is not a string', forge({ ...HMAC, kid: { $ne: 1 } }, good), 'malformed'],
     ['with a long kid', forge({ ...HMAC, kid: 'k'.repeat(257) }, good), 'malformed'],
     ['with a long header', forge({ ...HMAC, x: 'x'.repeat(2000) }, good), 'malformed'],
     ['with a header that is a list', forge([], good), 'malformed'],
@@ -181,27 +181,27 @@ describe('a token that is not', () => {
     ['with a header that is not JSON', forge('{alg:HS256}', good), 'malformed'],
     ['of two parts', forge(HMAC, good).split('.').slice(0, 2).join('.'), 'malformed'],
     ['without a signature', `${forge(HMAC, good).split('.').slice(0, 2).join('.')}.`, 'malformed'],
-    ['of five parts, as encrypted ones are', `${forge(HMAC, good)}.eA.eA`, 'malformed'],
+    ['of five parts, as JWE has', `${forge(HMAC, good)}.eA.eA`, 'malformed'],
     ['with padding', `${forge(HMAC, good)}=`, 'malformed'],
     ['with white space', `${forge(HMAC, good)} x`, 'malformed'],
-    ['of other letters', `${forge(HMAC, good)}+/`, 'malformed'],
+    ['with letters outside base64url', `${forge(HMAC, good)}+/`, 'malformed'],
     ['with an extension whose name is escaped', forge('{"alg":"HS256","\\u0063rit":["x"],"x":1}', good), 'extensions'],
     ['with b64 whose name is escaped', forge('{"alg":"HS256","\\u006264":false}', good), 'extensions'],
-    ['unsigned behind an algorithm that is good', forge('{"alg":"HS256","alg":"none"}', good), 'algorithm'],
+    ['unsigned, after a valid algorithm', forge('{"alg":"HS256","alg":"none"}', good), 'algorithm'],
     [
-      'with an extension beside the prototype',
+      'with an extension beside __proto__',
       forge('{"alg":"HS256","__proto__":{"x":1},"crit":["x"]}', good),
       'extensions',
     ],
-    ['of an algorithm behind a null character', forge({ alg: 'HS256\0' }, good), 'algorithm'],
+    ['of an algorithm with a null character', forge({ alg: 'HS256\0' }, good), 'algorithm'],
     ['of an algorithm with white space', forge({ alg: ' HS256' }, good), 'algorithm'],
-    ['with a header behind a byte order mark', forge('\uFEFF{"alg":"HS256"}', good), 'malformed'],
+    ['with a header after a byte order mark', forge('\uFEFF{"alg":"HS256"}', good), 'malformed'],
     ['with half of its signature', forge(HMAC, good).slice(0, -21), 'signature'],
     ['with one byte of its signature', forge(HMAC, good).replace(/[^.]+$/, (all) => all.slice(0, 2)), 'signature'],
     ['with its signature twice', forge(HMAC, good).replace(/[^.]+$/, (all) => all + all), 'signature'],
-    ['signed with nothing', forge(HMAC, good, ''), 'signature'],
+    ['signed with an empty secret', forge(HMAC, good, ''), 'signature'],
     ['signed with the name of its key', forge({ ...HMAC, kid: 'main' }, good, 'main'), 'signature'],
-    ['that is the signed text of another with claims of its own', swapClaims(), 'signature'],
+    ['with the signature of other claims', swapClaims(), 'signature'],
     ['longer than 16 KiB', `${forge(HMAC, { ...good, x: 'x'.repeat(13_000) })}`, 'too long'],
   ];
 
@@ -209,7 +209,7 @@ describe('a token that is not', () => {
     expect(await detailOf(ofSecret(), await token)).toContain(words);
   });
 
-  it('signed with the public key as if it was a secret is refused: what guards expect a key, not text', async () => {
+  it('signed with the public key as an HMAC secret is refused: the guard expects a key, not text', async () => {
     for (const secret of [
       pem(rsa.publicKey),
       pem(rsa.publicKey).trim(),
@@ -222,14 +222,14 @@ describe('a token that is not', () => {
     }
   });
 
-  it('signed by a key that it brings along is refused', async () => {
+  it('signed with a key that it contains is refused', async () => {
     const jwk = otherRsa.publicKey.export({ format: 'jwk' });
     const header = { alg: 'RS256', jwk, jku: 'https://evil.example/jwks.json', x5c: ['MIIB'], kid: '../../dev/null' };
     const token = await sign({ header, key: otherRsa.privateKey });
     expect(await detailOf(ofKey(), token)).toContain('signature');
   });
 
-  it('with a signature that is all zeros, or of the numbers of the curve, is refused', async () => {
+  it("with a signature of zeros or of the curve's constants is refused", async () => {
     const guard = make({ key: ec.publicKey, algorithms: ['ES256'] });
     const [header, claims] = forge({ alg: 'ES256' }, good).split('.');
     const n = Buffer.from('ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551', 'hex');
@@ -237,7 +237,7 @@ describe('a token that is not', () => {
       Buffer.alloc(64),
       Buffer.concat([n, n]),
       Buffer.concat([Buffer.alloc(31), Buffer.from([1]), Buffer.alloc(32)]),
-      // In DER, which is what X.509 has and JWS does not.
+      // In DER, as X.509 uses and JWS does not.
       Buffer.from('3006020100020100', 'hex'),
       Buffer.alloc(1),
     ])
@@ -266,21 +266,21 @@ describe('a token that is not', () => {
       expect(await detailOf(guard, token)).toContain('no key matches');
   });
 
-  it('of another type is refused where the type is given', async () => {
+  it('of another type is refused when typ is set', async () => {
     const guard = ofSecret({ typ: 'at+jwt' });
     expect(await detailOf(guard, await sign({ header: { typ: 'JWT' } }))).toContain('its claim typ');
     expect(await detailOf(guard, await sign())).toContain('its claim typ');
     expect((await outcome(guard, await sign({ header: { typ: 'at+jwt' } }))).reason).toBeUndefined();
   });
 
-  it('too old is refused where its age is limited', async () => {
+  it('too old is refused when maxTokenAge is set', async () => {
     const guard = ofSecret({ maxTokenAge: '1m' });
     expect(await detailOf(guard, await sign())).toContain('its claim iat');
     expect(await detailOf(guard, await sign({ claims: { iat: SECONDS - 66 } }))).toContain('expired');
     expect((await outcome(guard, await sign({ claims: { iat: SECONDS - 50 } }))).reason).toBeUndefined();
   });
 
-  it('whatever it is, is refused with 401 and never with a fault', async () => {
+  it('of any content is refused with 401 and never with an internal error', async () => {
     const guards = [ofSecret(), ofKey()];
     const parts = fc.array(fc.oneof(fc.base64String(), fc.string(), fc.constantFrom('eyJhbGciOiJIUzI1NiJ9', 'e30')), {
       maxLength: 4,
@@ -303,10 +303,10 @@ describe('a token that is not', () => {
   });
 });
 
-describe('where the token is', () => {
+describe('the place of the token', () => {
   const all: JwtGuardOptions['from'] = ['protocol', 'cookie:session', 'header'];
 
-  it('each place that was named is looked at', async () => {
+  it('may be each configured one', async () => {
     const token = await sign();
     const guard = ofSecret({ from: all });
     const places: Parameters<typeof attempt>[0][] = [
@@ -320,7 +320,7 @@ describe('where the token is', () => {
     }
   });
 
-  it('others are not', async () => {
+  it('is no other', async () => {
     const token = await sign();
     for (const options of [
       {},
@@ -337,7 +337,7 @@ describe('where the token is', () => {
     }
   });
 
-  it('the first place that has one counts, also where its token is wrong', async () => {
+  it('is the first configured one that has a token, even if that token is invalid', async () => {
     const token = await sign();
     const guard = ofSecret({ from: ['cookie:session', 'header'] });
     const both = (cookie: string, header: string) =>
@@ -346,13 +346,13 @@ describe('where the token is', () => {
     expect(await both('wrong', token)).toMatchObject({ decision: 'refuse' });
   });
 
-  it('several in one place are none', async () => {
+  it('must hold exactly one token', async () => {
     const token = await sign();
     const guard = ofSecret({ from: all });
     for (const options of <AttemptOptions[]>[
       { protocols: [`bearer.${token}`, `bearer.${token}`] },
       { headers: { Authorization: [`Bearer ${token}`, 'Bearer x'] } },
-      // Of a page on another subdomain, with a longer path: browsers send it first.
+      // A page on another subdomain can set a cookie with a longer path, which browsers send first.
       { headers: { Cookie: `session=${token}; a=b; session=${await sign({ claims: { sub: 'eve' } })}` } },
       { headers: { Cookie: `session="${token}";session=` } },
     ]) {
@@ -375,7 +375,7 @@ describe('where the token is', () => {
     expect((said as { subprotocol?: string }).subprotocol).toBe(chosen);
   });
 
-  it('the gateway chooses where one of its own is offered', async () => {
+  it('leaves the choice to the gateway when one of its subprotocols is offered', async () => {
     const protocols = ['evil', 'chat', `bearer.${await sign()}`];
     const guard = ofSecret({ from: ['protocol'] });
     const chosen = async (subprotocols: string[]) =>
@@ -384,7 +384,7 @@ describe('where the token is', () => {
     expect(await chosen(['other'])).toBe('evil');
   });
 
-  it('a subprotocol is chosen only where the token is one', async () => {
+  it('affects the subprotocol only when the token is one', async () => {
     const guard = ofSecret({ from: ['header'] });
     const said = await guard.admit(
       attempt({ protocols: ['chat'], headers: { Authorization: `Bearer ${await sign()}` } }),
@@ -393,7 +393,7 @@ describe('where the token is', () => {
   });
 });
 
-describe('options', () => {
+describe('JwtGuard options', () => {
   const weak = generateKeyPairSync('rsa', { modulusLength: 1024 }).publicKey;
   const secret = SECRET;
   const key = rsa.publicKey;
@@ -444,16 +444,19 @@ describe('options', () => {
     expect(() => new JwtGuard(options as unknown as JwtGuardOptions)).toThrow(TypeError);
   });
 
-  it.each(['http://localhost:8080/jwks', 'http://127.0.0.1/jwks', 'http://[::1]/jwks'])('%s is near enough', (jwks) => {
-    expect(new JwtGuard({ jwks, algorithms: ['RS256'] })).toBeDefined();
-  });
+  it.each(['http://localhost:8080/jwks', 'http://127.0.0.1/jwks', 'http://[::1]/jwks'])(
+    'accept the loopback URL %s without TLS',
+    (jwks) => {
+      expect(new JwtGuard({ jwks, algorithms: ['RS256'] })).toBeDefined();
+    },
+  );
 
-  it('without jose the start says what to install', async () => {
+  it('need jose, and the start says what to install', async () => {
     const guard = make({ secret: SECRET, algorithms: ['HS256'] }, { load: () => Promise.reject(new Error('no such')) });
     await expect(guard.prepare()).rejects.toThrow('npm install jose');
   });
 
-  it('of @nestjs/jwt verify alike', async () => {
+  it('of @nestjs/jwt give the same results', async () => {
     const verifyOptions = {
       algorithms: ['HS256'],
       issuer: ISSUER,
@@ -476,7 +479,7 @@ describe('options', () => {
   });
 });
 
-it('the keys of a set of one’s own verify by their names', async () => {
+it('the keys of a local set are chosen by key id', async () => {
   const jwk = (pair: { publicKey: KeyObject }, kid: string) => ({ ...pair.publicKey.export({ format: 'jwk' }), kid });
   const guard = make({
     jwks: { keys: [jwk(rsa, 'a'), jwk(otherRsa, 'b'), jwk(ec, 'c')] },

@@ -26,7 +26,7 @@ function make(store?: TicketStore, options?: TicketGuardOptions) {
   return { clock, memory, tickets, guard };
 }
 
-/** What the peer gets, through the runner that the server uses. */
+/** The peer's answer, through the runner that the server uses. */
 async function outcome(guard: AdmissionGuard, options: Parameters<typeof attempt>[0]) {
   const thrown: unknown[] = [];
   const said = await runGuards([(each) => guard.admit(each)], attempt(options), {
@@ -49,13 +49,13 @@ const detail = async (guard: AdmissionGuard, options: Parameters<typeof attempt>
 const at = (ticket: string) => ({ path: `/chat?ticket=${ticket}` });
 
 describe('a ticket', () => {
-  it('is 256 random bits in letters that URLs, cookies and subprotocols can carry', async () => {
+  it('has 256 random bits, in characters safe in URLs, cookies and subprotocols', async () => {
     const { tickets } = make();
     const issued = await Promise.all(Array.from({ length: 500 }, () => tickets.issue({})));
     expect(new Set(issued).size).toBe(500);
     for (const each of issued) expect(each).toMatch(/^[\w-]{43}$/);
     const bits = issued.map((each) => Buffer.from(each, 'base64url'));
-    // Each bit is one in about half of them.
+    // Each bit is set in about half of the tickets.
     for (let bit = 0; bit < 256; bit++) {
       const ones = bits.filter((bytes) => bytes[bit >> 3]! & (1 << (bit & 7))).length;
       expect(ones).toBeGreaterThan(150);
@@ -63,7 +63,7 @@ describe('a ticket', () => {
     }
   });
 
-  it('opens one connection, as whom it was issued for', async () => {
+  it('opens one connection, with the principal it was issued for', async () => {
     const { guard, tickets, memory } = make();
     const expiresAt = Date.now() + 60_000;
     const ticket = await tickets.issue({ principal: { name: 'Ada', roles: ['x'] }, userKey: 7, expiresAt });
@@ -76,7 +76,7 @@ describe('a ticket', () => {
     expect(await detail(guard, at(ticket))).toEqual([401, 'a guard: the ticket is unknown, used or too old']);
   });
 
-  it('needs nothing that it is issued for', async () => {
+  it('may be issued without any property', async () => {
     const { guard, tickets } = make();
     expect(await outcome(guard, at(await tickets.issue({})))).toMatchObject({
       principal: undefined,
@@ -93,7 +93,7 @@ describe('a ticket', () => {
     expect(await detail(guard, at(second))).toEqual([401, expect.stringContaining('too old')]);
   });
 
-  it('counts for its path and its address only, and is used up where it did not', async () => {
+  it('is accepted only at its path and from its address, and is used up elsewhere too', async () => {
     const { guard, tickets } = make();
     const issue = (options: TicketOptions) => tickets.issue(options);
     const path = await issue({ path: '/chat' });
@@ -113,7 +113,7 @@ describe('a ticket', () => {
     ]);
   });
 
-  it('is found in the places that were named', async () => {
+  it('is read from the configured places', async () => {
     const { guard, tickets } = make(undefined, { from: ['cookie:t', 'protocol', 'query:x'] });
     expect((await outcome(guard, { cookies: { t: await tickets.issue({}) } })).reason).toBeUndefined();
     expect((await outcome(guard, { path: `/?x=${await tickets.issue({})}` })).reason).toBeUndefined();
@@ -135,7 +135,7 @@ describe('a ticket', () => {
     `${'a'.repeat(42)}%20`,
     'a'.repeat(8000),
     '%00'.repeat(43),
-  ])('that is %j is refused without a look into the store', async (ticket) => {
+  ])('%j is refused without asking the store', async (ticket) => {
     let asked = 0;
     const store = { put: () => undefined, take: () => void asked++ } as TicketStore;
     const said = await outcome(make(store).guard, at(ticket));
@@ -143,7 +143,7 @@ describe('a ticket', () => {
     expect(asked).toBe(0);
   });
 
-  it('of several is none, and none is used up', async () => {
+  it('given several times is refused and stays unused', async () => {
     const { guard, tickets, memory } = make();
     const ticket = await tickets.issue({});
     expect(await detail(guard, { path: `/?ticket=${ticket}&ticket=${ticket}` })).toEqual([
@@ -153,7 +153,7 @@ describe('a ticket', () => {
     expect(memory.size).toBe(1);
   });
 
-  it('is in the store under its SHA-256, and nowhere else', async () => {
+  it('is stored only as its SHA-256', async () => {
     const kept: unknown[][] = [];
     const store: TicketStore = { put: (...args) => void kept.push(args), take: () => undefined };
     const ticket = await make(store).tickets.issue({ principal: 'ada', path: '/chat' }, '10s');
@@ -161,7 +161,7 @@ describe('a ticket', () => {
     expect(kept).toEqual([[key, '{"principal":"ada","path":"/chat"}', 10_000, undefined]]);
   });
 
-  it('is 503 where it cannot be known whether it is good, and nobody gets in', async () => {
+  it('is 503 when the store fails', async () => {
     const failing: TicketStore = { put: () => undefined, take: () => Promise.reject(new Error('redis is gone')) };
     const throwing: TicketStore = {
       put: () => undefined,
@@ -177,7 +177,7 @@ describe('a ticket', () => {
     }
   });
 
-  it('opens one connection where many ask at once, also through a store that takes its time', async () => {
+  it('opens one connection for many concurrent attempts, also with a slow store', async () => {
     const memory = new MemoryTicketStore();
     const slow: TicketStore = {
       put: (...args) => memory.put(...args),
@@ -208,15 +208,15 @@ describe('a ticket', () => {
     [{}, '16m', 'ttl'],
     [{}, 'soon', 'ttl'],
     [{}, Number.NaN, 'ttl'],
-  ])('for %p and %p is not issued', async (options, ttl, words) => {
+  ])('is not issued for %p and %p', async (options, ttl, words) => {
     const { tickets, memory } = make();
     await expect(tickets.issue(options as TicketOptions, ttl)).rejects.toThrow(words);
     expect(memory.size).toBe(0);
   });
 });
 
-describe('the tickets of one process', () => {
-  it('are bounded: one more is refused until others are used or too old', () => {
+describe('MemoryTicketStore', () => {
+  it('is bounded: a new ticket is refused until others are used or expired', () => {
     const clock = new Clock();
     const store = new MemoryTicketStore(clock.now, 100);
     for (let i = 0; i < 100; i++) store.put(`k${i}`, '', i === 0 ? 90_000 : 30_000, undefined);
@@ -224,13 +224,13 @@ describe('the tickets of one process', () => {
     expect(store.take('k5')).toBe('');
     store.put('more', '', 1000, undefined);
     clock.time = 30_000;
-    // The first has long to live, and those behind it are found all the same.
+    // The first ticket lives longest; those after it are removed when they expire.
     store.put('again', '', 1000, undefined);
     expect(store.size).toBe(2);
     expect(store.take('k0')).toBe('');
   });
 
-  it('of one user are few: the newest take the place of the oldest, and those of others stay', async () => {
+  it('keeps few tickets per user: the newest replace the oldest of the same user', async () => {
     const { guard, tickets, memory } = make();
     const mine = await tickets.issue({ userKey: 'other' });
     const all: string[] = [];
@@ -241,7 +241,7 @@ describe('the tickets of one process', () => {
     expect((await outcome(guard, at(mine))).reason).toBeUndefined();
   });
 
-  it('leave nothing behind once they are used or too old', async () => {
+  it('is empty once all tickets are used or expired', async () => {
     const { guard, tickets, memory, clock } = make();
     for (let i = 0; i < 40; i++) {
       const ticket = await tickets.issue({ userKey: `user-${i % 3}` });

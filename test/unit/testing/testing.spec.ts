@@ -40,7 +40,7 @@ afterEach(async () => {
 });
 
 describe('attempt()', () => {
-  it('is what a guard sees', () => {
+  it('creates what a guard receives', () => {
     const guard = new SessionGuard();
     expect(guard.admit(attempt({ ip: '10.1.2.3', path: '/who?name=ada', cookies: { session: 'a b' } }))).toEqual(
       allow({ principal: 'ada@10.1.2.3' }),
@@ -48,7 +48,7 @@ describe('attempt()', () => {
     expect(guard.admit(attempt())).toEqual(refuse(401));
   });
 
-  it('has a place for everything', () => {
+  it('accepts every property', () => {
     const aborter = new AbortController();
     const made = attempt({
       ip: '2001:db8::1',
@@ -80,7 +80,7 @@ describe('attempt()', () => {
 });
 
 describe('connectTo()', () => {
-  it('talks to a gateway on the application’s port', async () => {
+  it('connects to a gateway on the application’s port', async () => {
     running = await startApp({ gateways: [WhoGateway] });
     const client = await connectTo(running.app, '/who?name=ada', { cookies: { session: 'a b' } });
     client.send('echo', 1);
@@ -90,9 +90,9 @@ describe('connectTo()', () => {
   });
 
   it.each([
-    ['all addresses', { host: '0.0.0.0' }],
-    ['all addresses of IPv6', { host: '::' }],
-    ['the loopback of IPv6', { host: '::1' }],
+    ['all IPv4 addresses', { host: '0.0.0.0' }],
+    ['all IPv6 addresses', { host: '::' }],
+    ['the IPv6 loopback address', { host: '::1' }],
     ['TLS', { https: selfSigned() }],
   ])('finds an application that listens on %s', async (_, listening) => {
     running = await startApp({ gateways: [WhoGateway], options: { proxy: { requireTls: false } }, ...listening });
@@ -101,7 +101,7 @@ describe('connectTo()', () => {
     await client.close();
   });
 
-  it('says when an application does not listen', async () => {
+  it('reports an application that does not listen', async () => {
     running = await startApp({ gateways: [WhoGateway] });
     const { app } = running;
     await running.close();
@@ -109,7 +109,7 @@ describe('connectTo()', () => {
     await expect(connectTo(app, '/who')).rejects.toThrow('does not listen');
   });
 
-  it('talks to a port of a gateway’s own', async () => {
+  it('connects to a dedicated port', async () => {
     running = await startApp({ gateways: [OwnGateway] });
     const client = await connectTo(running.app, '/own', { port: OWN, headers: { Cookie: 'session=a%20b' } });
     await client.close();
@@ -141,7 +141,7 @@ class LinesGateway {
 const first = (n: number): string => JSON.stringify({ event: 'first', data: { n } });
 const second = (text: string): string => JSON.stringify({ event: 'second', data: text });
 
-describe('a test client', () => {
+describe('TestClient', () => {
   const clients: TestClient<Events>[] = [];
   const open = async (options: Parameters<typeof connectTo>[2] = {}): Promise<TestClient<Events>> => {
     running ??= await startApp({ gateways: [LinesGateway] });
@@ -153,7 +153,7 @@ describe('a test client', () => {
     for (const client of clients.splice(0)) await client.close();
   });
 
-  it('takes events by name, in the order of each name, whether they came before or after', async () => {
+  it('returns events by name, in the order of each name, whether they arrived before or after the call', async () => {
     const client = await open();
     const early = Promise.all([client.nextEvent('second'), client.nextEvent('first'), client.nextEvent('first')]);
     client.send('send', [first(1), second('a'), first(2), first(3), second('b'), first(4)]);
@@ -163,7 +163,7 @@ describe('a test client', () => {
     expect(client.waiting).toEqual([{ event: 'second', data: 'b' }]);
   });
 
-  it('takes messages that are no events as they came', async () => {
+  it('returns other messages as they arrived', async () => {
     const client = await open();
     client.send('send', ['plain', '5', first(1), '{']);
     client.send('binary', 'bytes');
@@ -175,7 +175,7 @@ describe('a test client', () => {
     expect(client.waiting).toEqual([]);
   });
 
-  it('asks for subprotocols, and reads a format of the gateway’s own', async () => {
+  it('requests subprotocols, and parses a custom message format', async () => {
     const parse = (message: unknown) => {
       const [event = '', data] = String(message).split(' ');
       return { event, data };
@@ -186,7 +186,7 @@ describe('a test client', () => {
     expect(await client.nextEvent('second')).toBe('hello');
   });
 
-  it('tells what arrived instead, and where the test waits, when the time is over', async () => {
+  it('names at the timeout the messages that arrived instead, and the line of the test', async () => {
     const client = await open({ timeout: 60_000 });
     client.send('send', [second('x'.repeat(500)), 'plain']);
     client.send('binary', 'bytes');
@@ -196,19 +196,19 @@ describe('a test client', () => {
       /^no event 'first' within 1 ms; the connection is open; received and not taken: 'second' "x{180,200}…, text "plain", 5 bytes$/,
     );
     expect((error as Error).stack).toMatch(/^Error: no event 'first' .+\n +at .*testing\.spec\.ts:\d+/);
-    // What came too late for one wait is there for the next.
+    // A message too late for one wait is returned by the next.
     client.send('send', [first(1)]);
     expect(await client.nextEvent('first')).toEqual({ n: 1 });
   });
 
-  it('lists ten messages at most', async () => {
+  it('lists at most ten messages', async () => {
     const client = await open();
     client.send('send', [...Array.from({ length: 12 }, () => second('a')), first(1)]);
     await client.nextEvent('first');
     await expect(client.nextEvent('first', { timeout: 1 })).rejects.toThrow(/('second' "a", ){10}and 2 more$/);
   });
 
-  it('does not wait for an event of a connection that has ended', async () => {
+  it('stops waiting for an event when the connection ends', async () => {
     const client = await open({ timeout: 60_000 });
     const waits = client.nextEvent('first');
     client.send('send', [second('last')]);
@@ -229,7 +229,7 @@ describe('a test client', () => {
     expect(await client.closed()).toMatchObject({ code: 4001 });
   });
 
-  it('waits by the clock, whatever the fake timers of the runner do', async () => {
+  it("uses real timers even with the runner's fake timers", async () => {
     const client = await open();
     jest.useFakeTimers();
     try {
@@ -239,7 +239,7 @@ describe('a test client', () => {
     }
   });
 
-  it('leaves no timer and no socket', async () => {
+  it('leaves no timer and no socket behind', async () => {
     const active = () => process.getActiveResourcesInfo().filter((name) => /Timeout|TCPSocket/.test(name)).length;
     const before = active();
     const client = await open();
@@ -250,7 +250,7 @@ describe('a test client', () => {
     await client.closed();
     await running!.close();
     running = undefined;
-    // Node closes handles in a later turn; a timer of its own may be among the active ones for a moment.
+    // Node closes handles in a later turn, and may use a timer of its own for a moment.
     for (let looks = 0; active() > before && looks < 200; looks++)
       await new Promise((resolve) => setTimeout(resolve, 10).unref());
     expect(active()).toBeLessThanOrEqual(before);
@@ -271,7 +271,7 @@ describe('expectRefusal()', () => {
   const start = async (options = {}): Promise<TestApp> =>
     (running = await startApp({ gateways: [WhoGateway], options }));
 
-  it('tells status, reason, headers and body of a refusal', async () => {
+  it('returns status, reason, headers and body of a refusal', async () => {
     const { app } = await start();
     expect(await expectRefusal(app, { path: '/who?name=ada' }, { status: 401, reason: 'guard' })).toMatchObject({
       status: 401,
@@ -287,7 +287,7 @@ describe('expectRefusal()', () => {
     expect(await expectRefusal(app, { path: '/who' })).toMatchObject({ status: 401 });
   });
 
-  it('fails where the attempt is accepted, and closes the connection', async () => {
+  it('fails when the attempt is accepted, and closes the connection', async () => {
     const { app, stats } = await start();
     const accepted = expectRefusal(app, { path: '/who', cookies: { session: 'a b' } }, { status: 401 });
     await expect(accepted).rejects.toThrow('/who accepted the connection; expected { status: 401 }');
@@ -298,7 +298,7 @@ describe('expectRefusal()', () => {
   it.each([
     ['another status', { status: 403 }, { status: 401 }],
     ['another reason', { status: 401, reason: 'origin' }, { status: 401, reason: 'guard' }],
-    ['a header that is not there', { headers: { 'Retry-After': '5' } }, { headers: { 'Retry-After': undefined } }],
+    ['a missing header', { headers: { 'Retry-After': '5' } }, { headers: { 'Retry-After': undefined } }],
     ['a reset', { status: 'reset' }, { status: 401 }],
   ] as const)('fails with %s', async (_, expected, actual) => {
     const { app } = await start();
@@ -308,7 +308,7 @@ describe('expectRefusal()', () => {
     expect((error as Error).message).toMatch(/^\/who was refused with 401, reason guard.*; expected \{/);
   });
 
-  it('tells the reasons of attempts apart that are made at the same time', async () => {
+  it('assigns the reasons to attempts made at the same time', async () => {
     running = await startApp({ gateways: [ClosedGateway] });
     const evil = { path: '/closed', origin: 'https://evil.example' };
     const refusals = [{ path: '/closed' }, evil, { path: '/closed' }].map((each) => expectRefusal(running!.app, each));
@@ -319,13 +319,13 @@ describe('expectRefusal()', () => {
     ]);
   });
 
-  it('knows a connection that ends without a response', async () => {
+  it('reports a connection that ends without a response', async () => {
     running = await startApp({ gateways: [OwnGateway], options: { connections: { deniedIps: ['127.0.0.1'] } } });
     const refusal = { status: 'reset', reason: 'address-denied' } as const;
     expect(await expectRefusal(running.app, { path: '/own', port: OWN }, refusal)).toMatchObject(refusal);
   });
 
-  it('fails with the network’s error where nothing listens', async () => {
+  it('fails with the network error when nothing listens', async () => {
     const { app } = await start();
     await expect(expectRefusal(app, { port: freePort() }, { status: 'reset' })).rejects.toMatchObject({
       code: 'ECONNREFUSED',
