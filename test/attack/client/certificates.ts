@@ -8,7 +8,7 @@ export interface Certificate {
   readonly key: string;
 }
 
-/** A private authority, and certificates from it, made with the `openssl` of the machine. */
+/** A private certificate authority and its certificates, made with the installed `openssl`. */
 export function authority(): { readonly ca: string; issue(name: string, alt?: string): Certificate } {
   const folder = mkdtempSync(join(tmpdir(), 'nest-secure-ws-'));
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }));

@@ -30,17 +30,17 @@ afterEach(closeAll);
 
 const KIB = 1024;
 
-/** Nothing of the client's is left: no socket at the server, no deadline, and no timer or socket of the process. */
+/** Expects no socket at the server, no deadline, and no timer or socket of the client to remain. */
 async function nothingLeft(server: RawServer): Promise<void> {
   await server.quiet();
   expect(server.sockets.size).toBe(0);
   expect(sharedRuntime.deadlines).toBe(0);
 }
 
-describe('a head without an end', () => {
+describe('a response head without an end', () => {
   const cases: [string, string, string, new (...args: never[]) => HandshakeError][] = [
-    ['status line', 'HTTP/1.1 200 ', 'a'.repeat(4 * KIB), LineTooLongError],
-    ['header line', 'HTTP/1.1 200 OK\r\nX: ', 'a'.repeat(4 * KIB), LineTooLongError],
+    ['a status line', 'HTTP/1.1 200 ', 'a'.repeat(4 * KIB), LineTooLongError],
+    ['a header line', 'HTTP/1.1 200 OK\r\nX: ', 'a'.repeat(4 * KIB), LineTooLongError],
     ['number of headers', 'HTTP/1.1 200 OK\r\n', 'X: y\r\n'.repeat(500), TooManyHeadersError],
     ['1xx responses', '', 'HTTP/1.1 100 Continue\r\n\r\n'.repeat(100), TooManyHeadersError],
     [
@@ -51,7 +51,7 @@ describe('a head without an end', () => {
     ],
   ];
 
-  it.each(cases)('%s is cut off at the limit', async (_, start, endless, type) => {
+  it.each(cases)('%s is refused at the limit', async (_, start, endless, type) => {
     const server = await rawServer((socket) => {
       socket.write(start);
       pour(socket, endless);
@@ -62,25 +62,22 @@ describe('a head without an end', () => {
     await nothingLeft(server);
   });
 
-  it.each([8192, 100])(
-    'the limit is exact: a line of %i bytes is read, one more is too long',
-    async (maxLineLength) => {
-      const line = (length: number): string => `X: ${'a'.repeat(length - 5)}\r\n`;
-      const server = await rawServer((socket, _request, _key, count) =>
-        socket.end(`HTTP/1.1 404 No\r\nContent-Length: 0\r\n${line(maxLineLength + (count === 1 ? 0 : 1))}\r\n`),
-      );
-      expect(await rejection(connect(server.url, { http: { maxLineLength } }))).toMatchObject({
-        name: 'UnexpectedStatusError',
-        status: 404,
-      });
-      expect(await rejection(connect(server.url, { http: { maxLineLength } }))).toMatchObject({
-        name: 'LineTooLongError',
-        limit: maxLineLength,
-      });
-    },
-  );
+  it.each([8192, 100])('accepts a line of %i bytes exactly, and refuses a longer one', async (maxLineLength) => {
+    const line = (length: number): string => `X: ${'a'.repeat(length - 5)}\r\n`;
+    const server = await rawServer((socket, _request, _key, count) =>
+      socket.end(`HTTP/1.1 404 No\r\nContent-Length: 0\r\n${line(maxLineLength + (count === 1 ? 0 : 1))}\r\n`),
+    );
+    expect(await rejection(connect(server.url, { http: { maxLineLength } }))).toMatchObject({
+      name: 'UnexpectedStatusError',
+      status: 404,
+    });
+    expect(await rejection(connect(server.url, { http: { maxLineLength } }))).toMatchObject({
+      name: 'LineTooLongError',
+      limit: maxLineLength,
+    });
+  });
 
-  it('128 header lines are read, over all 1xx together, and not one more', async () => {
+  it('accepts 128 header lines in all 1xx responses together, and no line more', async () => {
     const lines = (count: number): string => 'X: y\r\n'.repeat(count);
     const server = await rawServer((socket, _request, key, count) =>
       socket.end(`HTTP/1.1 103 Early Hints\r\n${lines(125 + count - 1)}\r\n${upgrade(key)}`),
@@ -90,12 +87,12 @@ describe('a head without an end', () => {
   });
 });
 
-describe('a body without an end', () => {
+describe('a response body without an end', () => {
   it.each([
-    ['until it closes', ''],
+    ['ended by the connection', ''],
     ['in chunks', 'Transfer-Encoding: chunked\r\n'],
-    ['longer than announced limits', 'Content-Length: 1073741824\r\n'],
-  ])('%s', async (_, header) => {
+    ['with Content-Length above the limit', 'Content-Length: 1073741824\r\n'],
+  ])('%s is refused at the limit', async (_, header) => {
     const server = await rawServer((socket) => {
       socket.write(`HTTP/1.1 403 Forbidden\r\n${header}\r\n`);
       pour(socket, header.startsWith('T') ? `1000\r\n${'a'.repeat(4096)}\r\n` : 'a'.repeat(4096));
@@ -106,7 +103,7 @@ describe('a body without an end', () => {
     await nothingLeft(server);
   });
 
-  it('a chunk size line without an end stops the reading', async () => {
+  it('in a chunk size line is no longer read', async () => {
     const server = await rawServer((socket) => {
       socket.write('HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n1;');
       pour(socket, 'a'.repeat(4096));
@@ -115,7 +112,7 @@ describe('a body without an end', () => {
     await nothingLeft(server);
   });
 
-  it('exactly maxBodySize is kept for the error', async () => {
+  it('is kept up to exactly maxBodySize in the error', async () => {
     const server = await rawServer((socket) =>
       socket.end(`HTTP/1.1 401 No\r\nWWW-Authenticate: Bearer\r\n\r\n${'b'.repeat(1000)}`),
     );
@@ -126,7 +123,7 @@ describe('a body without an end', () => {
   });
 });
 
-describe('slowness', () => {
+describe('a slow server', () => {
   const slow = { http: { openTimeout: 250 } };
   const drip = (start: string, part: string) => (socket: import('node:net').Socket, _request: string, key: string) => {
     socket.write(start.replace('KEY', key));
@@ -135,17 +132,17 @@ describe('slowness', () => {
   };
 
   it.each([
-    ['nothing at all', () => {}],
-    ['one byte at a time', drip('HTTP/1.1 101 ', 'a')],
-    ['endless 1xx responses', drip('', 'HTTP/1.1 100 \r\n\r\n')],
-    ['a body that drips', drip('HTTP/1.1 500 No\r\n\r\n', 'a')],
-  ])('%s ends at the open timeout', async (_, answer) => {
+    ['that sends nothing', () => {}],
+    ['that sends one byte at a time', drip('HTTP/1.1 101 ', 'a')],
+    ['that sends 1xx responses without an end', drip('', 'HTTP/1.1 100 \r\n\r\n')],
+    ['that sends a body byte by byte', drip('HTTP/1.1 500 No\r\n\r\n', 'a')],
+  ])('%s runs into openTimeout', async (_, answer) => {
     const server = await rawServer(answer);
     await expect(connect(server.url, slow)).rejects.toBeInstanceOf(OpenTimeoutError);
     await nothingLeft(server);
   });
 
-  it('a server that never begins TLS, and redirects that take their time, too', async () => {
+  it('that never begins TLS, or redirects slowly, runs into openTimeout', async () => {
     const { createServer } = await import('node:net');
     const silent = createServer((socket) => socket.on('error', () => {}).resume());
     await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
@@ -161,7 +158,7 @@ describe('slowness', () => {
   });
 });
 
-describe('a 101 that is none', () => {
+describe('an invalid 101', () => {
   const lines = {
     upgrade: 'Upgrade: websocket',
     connection: 'Connection: Upgrade',
@@ -173,7 +170,7 @@ describe('a 101 that is none', () => {
   };
 
   it.each([
-    ['no HTTP at all', 'SSH-2.0-OpenSSH_9.2\r\n\r\n'],
+    ['not HTTP', 'SSH-2.0-OpenSSH_9.2\r\n\r\n'],
     ['bare line feeds', 'HTTP/1.1 101 Yes\nUpgrade: websocket\n\n'],
     ['a NUL in a header', head({ more: 'X: \0' })],
     ['a folded header', head({ more: 'X: a\r\n b' })],
@@ -185,15 +182,15 @@ describe('a 101 that is none', () => {
     ['no accept value', head({ accept: '' })],
     ['a wrong accept value', head({ accept: 'Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=' })],
     ['two accept values', head({ more: 'Sec-WebSocket-Accept: KEY' })],
-    ['a subprotocol nobody asked for', head({ more: 'Sec-WebSocket-Protocol: evil' })],
+    ['a subprotocol that was not offered', head({ more: 'Sec-WebSocket-Protocol: evil' })],
     ['two subprotocols', head({ more: 'Sec-WebSocket-Protocol: a, b' })],
     ['one subprotocol twice', head({ more: 'Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: a' })],
     ['an empty subprotocol', head({ more: 'Sec-WebSocket-Protocol:' })],
-    ['an extension nobody offered', head({ more: 'Sec-WebSocket-Extensions: x-evil' })],
-    ['an extension named like a property', head({ more: 'Sec-WebSocket-Extensions: constructor' })],
-    ['extensions that cannot be read', head({ more: 'Sec-WebSocket-Extensions: ;;' })],
+    ['an extension that was not offered', head({ more: 'Sec-WebSocket-Extensions: x-evil' })],
+    ['an extension named like a member of Object.prototype', head({ more: 'Sec-WebSocket-Extensions: constructor' })],
+    ['unparsable extensions', head({ more: 'Sec-WebSocket-Extensions: ;;' })],
     [
-      'a window that is too small',
+      'a window below the minimum',
       head({
         more: 'Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; server_max_window_bits=7',
       }),
@@ -208,14 +205,14 @@ describe('a 101 that is none', () => {
       'an unknown parameter',
       head({ more: 'Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; x=1' }),
     ],
-    ['a context that we asked not to keep', head({ more: 'Sec-WebSocket-Extensions: permessage-deflate' })],
+    ['a context that the client asked not to keep', head({ more: 'Sec-WebSocket-Extensions: permessage-deflate' })],
     [
-      'the extension twice',
+      'a repeated extension',
       head({
         more: 'Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover, permessage-deflate; server_no_context_takeover',
       }),
     ],
-  ])('%s', async (_, answer) => {
+  ])('is refused: %s', async (_, answer) => {
     const server = await rawServer((socket, _request, key) =>
       socket.write(answer.replaceAll('KEY', accept(key)), 'latin1'),
     );
@@ -223,7 +220,7 @@ describe('a 101 that is none', () => {
     await nothingLeft(server);
   });
 
-  it('a larger window than we offered is a hint ignored, and no fault (RFC 7692, 7.1.2.2)', async () => {
+  it('is not a larger window than offered, which is a hint to ignore (RFC 7692, 7.1.2.2)', async () => {
     const extensions = 'permessage-deflate; server_no_context_takeover; client_max_window_bits=15';
     const received: Buffer[] = [];
     const server = await rawServer((socket, _request, key) => {
@@ -240,7 +237,7 @@ describe('a 101 that is none', () => {
     await nothingLeft(server);
   });
 
-  it('none of this is refused where it is right', async () => {
+  it('is none of these when they are correct', async () => {
     const server = await rawServer((socket, _request, key) =>
       socket.write(
         upgrade(
@@ -259,7 +256,7 @@ describe('a 101 that is none', () => {
     await nothingLeft(server);
   });
 
-  it('an extension where compression is off', async () => {
+  it('is an extension with compression off', async () => {
     const server = await rawServer((socket, _request, key) =>
       socket.write(upgrade(key, 'Sec-WebSocket-Extensions: permessage-deflate')),
     );
@@ -268,8 +265,8 @@ describe('a 101 that is none', () => {
   });
 });
 
-describe('an end', () => {
-  it('of the server before its answer is a network failure', async () => {
+describe('an early end', () => {
+  it('of the server before its response is a network failure', async () => {
     const server = await rawServer((socket) => socket.end('HTTP/1.1 10'));
     expect(await rejection(connect(server.url))).toMatchObject({ code: 'ECONNRESET' });
     const rude = await rawServer((socket) => void socket.resetAndDestroy());
@@ -277,13 +274,13 @@ describe('an end', () => {
     await nothingLeft(server);
   });
 
-  it('of the server within a body leaves what had come', async () => {
+  it('of the server within a body keeps the body so far', async () => {
     const server = await rawServer((socket) => socket.end('HTTP/1.1 502 Bad\r\nContent-Length: 100\r\n\r\nhalf'));
     const error = (await rejection(connect(server.url))) as UnexpectedStatusError;
     expect([error.status, error.body.toString()]).toEqual([502, 'half']);
   });
 
-  it("by the caller's signal, in every stage, leaves nothing", async () => {
+  it("by the caller's signal leaves nothing behind in any stage", async () => {
     const reason = new Error('enough');
     expect(await rejection(connect('ws://127.0.0.1:9', { signal: AbortSignal.abort(reason) }))).toBe(reason);
     for (const start of ['', 'HTTP/1.1 10', 'HTTP/1.1 404 No\r\n\r\nbody']) {
@@ -297,7 +294,7 @@ describe('an end', () => {
     }
   });
 
-  it('during name lookup leaves nothing either', async () => {
+  it("by the caller's signal during the name lookup leaves nothing behind", async () => {
     const abort = new AbortController();
     const reason = new Error('enough');
     let answer: (() => void) | undefined;
@@ -319,7 +316,7 @@ describe('an end', () => {
     await nothingLeft(server);
   });
 
-  it('nobody listens on the port, or the name is unknown: the error is of Node', async () => {
+  it("by a refused connection or unknown name gives Node's error", async () => {
     const server = await rawServer(() => {});
     await server.close();
     expect(await rejection(connect(server.url))).toMatchObject({ code: 'ECONNREFUSED' });
@@ -341,7 +338,7 @@ describe('an end', () => {
   });
 });
 
-describe('after the 101', () => {
+describe('frames after the 101', () => {
   const talking = (...frames: Buffer[]) =>
     rawServer((socket, _request, key) => {
       socket.write(Buffer.concat([Buffer.from(upgrade(key)), ...frames]));
@@ -350,7 +347,7 @@ describe('after the 101', () => {
 
   it.each([
     ['a message over maxSize, by its declared length', [Buffer.from([0x82, 127, 0, 0, 0, 1, 0, 0, 0, 0])], 1009],
-    ['a length that no number holds', [Buffer.from([0x82, 127, 255, 255, 255, 255, 255, 255, 255, 255])], 1009],
+    ['a length beyond 2^53', [Buffer.from([0x82, 127, 255, 255, 255, 255, 255, 255, 255, 255])], 1009],
     [
       'too many fragments',
       [frame('a', { fin: false }), ...Array.from({ length: 8 }, () => frame('', { opcode: 0, fin: false }))],
@@ -359,10 +356,10 @@ describe('after the 101', () => {
     ['a masked frame', [Buffer.from([0x81, 0x81, 1, 2, 3, 4, 0x61])], 1002],
     ['a reserved bit', [Buffer.from([0xa1, 1, 0x61])], 1002],
     ['RSV1 without compression', [frame('a', { rsv1: true })], 1002],
-    ['text that is no UTF-8', [frame(Buffer.from([0xff]))], 1007],
-    ['a long ping', [Buffer.concat([Buffer.from([0x89, 126, 0, 200]), Buffer.alloc(200)])], 1002],
+    ['a text that is not UTF-8', [frame(Buffer.from([0xff]))], 1007],
+    ['a ping above 125 bytes', [Buffer.concat([Buffer.from([0x89, 126, 0, 200]), Buffer.alloc(200)])], 1002],
     ['an invalid close code', [frame(Buffer.from([0x03, 0xed]), { opcode: 8 })], 1002],
-  ])('%s closes, and ends no process', async (_, frames, code) => {
+  ])('%s closes the connection, and does not end the process', async (_, frames, code) => {
     const codes: number[] = [];
     const server = await rawServer((socket, _request, key) => {
       socket.write(Buffer.concat([Buffer.from(upgrade(key)), ...frames]));
@@ -398,7 +395,7 @@ describe('after the 101', () => {
     await nothingLeft(server);
   });
 
-  it('what is no frame is the last that is parsed, though it has waited with more until a message was inflated', async () => {
+  it('an invalid frame is the last that is parsed, even if it waited with others until a message was inflated', async () => {
     const server = await rawServer((socket, _request, key) => {
       socket.write(upgrade(key, DEFLATE));
       socket.on('data', () => socket.end());
@@ -408,7 +405,7 @@ describe('after the 101', () => {
     socket.on('message', (data) => received.push((data as Buffer).length));
     const bad = frame('', { opcode: 3 });
     const { _socket: raw } = socket as unknown as { _socket: Socket };
-    // Each in a read of its own.
+    // Each in its own read.
     for (const read of [frame(deflated('x'.repeat(500_000)), { rsv1: true }), bad, frame('two'), bad])
       raw.emit('data', read);
     expect((await socket.closed).cause).toBe('Invalid WebSocket frame: invalid opcode 3');
@@ -416,7 +413,7 @@ describe('after the 101', () => {
     await nothingLeft(server);
   });
 
-  it('a reset is no error without a listener', async () => {
+  it('a reset without an error listener does not throw', async () => {
     const server = await rawServer((socket, _request, key) => {
       socket.write(upgrade(key));
       setTimeout(() => socket.resetAndDestroy(), 10);
@@ -426,7 +423,7 @@ describe('after the 101', () => {
     await nothingLeft(server);
   });
 
-  it('messages that came with the 101 wait for whoever asks', async () => {
+  it('that arrived with the 101 wait for a reader', async () => {
     const server = await talking(
       frame('one'),
       frame(Buffer.from('two'), { opcode: 2 }),

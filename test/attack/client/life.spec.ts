@@ -27,7 +27,7 @@ async function open(answer: Answer = accepts): Promise<ClientSocket> {
   return socket;
 }
 
-describe('an end right behind the 101', () => {
+describe('an end directly after the 101', () => {
   let ca: string;
   let local: Certificate;
   beforeAll(() => {
@@ -51,7 +51,7 @@ describe('an end right behind the 101', () => {
   ];
 
   describe.each([false, true])('TLS: %s', (secure) => {
-    it.each(ends)('%s', async (_, answer, messages) => {
+    it.each(ends)('by %s: every message is read', async (_, answer, messages) => {
       const server = await rawServer(answer, secure ? { tls: local } : {});
       for (let i = 0; i < 10; i++) {
         const socket = await connect(server.url, { ...OFF, tls: { ca } });
@@ -64,7 +64,7 @@ describe('an end right behind the 101', () => {
       expect(sharedRuntime.deadlines).toBe(0);
     });
 
-    it('a reset', async () => {
+    it('by a reset', async () => {
       const server = await rawServer(
         (socket, _request, key) => {
           socket.write(upgrade(key), () => socket.destroy());
@@ -81,7 +81,7 @@ describe('an end right behind the 101', () => {
     });
   });
 
-  it('TLS options that are there and undefined are as if they were not', async () => {
+  it('TLS options set to undefined are ignored', async () => {
     const server = await rawServer(accepts, { tls: local });
     const tls = { ca, checkServerIdentity: undefined, rejectUnauthorized: undefined, servername: undefined };
     opened.push(await connect(server.url, { tls: tls as object }));
@@ -90,7 +90,7 @@ describe('an end right behind the 101', () => {
     });
   });
 
-  it('a check of the server’s identity that throws refuses it', async () => {
+  it('an error of checkServerIdentity refuses the server', async () => {
     const server = await rawServer(accepts, { tls: local });
     const wrong = new Error('not pinned');
     const checkServerIdentity = (): never => {
@@ -106,7 +106,7 @@ describe('an end right behind the 101', () => {
     ['ca', { ca: 5 }],
     ['ciphers', { ciphers: 'none such' }],
     ['key', { key: 'no key', cert: 'no certificate' }],
-  ])('TLS options that Node refuses (%s) leave nothing', async (_, tls) => {
+  ])('TLS options that Node refuses (%s) leave nothing behind', async (_, tls) => {
     const server = await rawServer(accepts, { tls: local });
     expect(await rejection(connect(server.url, { tls: tls as object }))).toHaveProperty('message');
     await server.quiet();
@@ -114,13 +114,13 @@ describe('an end right behind the 101', () => {
   });
 });
 
-describe('an agent', () => {
+describe('the agent option', () => {
   const through = (socket: Socket) => ({
     createConnection: () => socket,
     connect: async () => socket,
   });
 
-  it('that gives a plain duplex stream is enough', async () => {
+  it('accepts an agent that returns a plain duplex stream', async () => {
     const server = await rawServer((socket, _request, key) => {
       socket.write(upgrade(key));
       socket.on('data', () => socket.write(frame('answer')));
@@ -138,7 +138,7 @@ describe('an agent', () => {
     expect((await socket.closed).code).toBe(1006);
   });
 
-  /** As the agents of `https-proxy-agent` do it: a socket that never was, with the answer in it. */
+  /** As the agents of `https-proxy-agent`: a fake socket that holds the proxy's response. */
   const refusing = (answer: string) => ({
     createConnection: () => undefined,
     connect: async (request: NodeJS.EventEmitter) => {
@@ -153,7 +153,7 @@ describe('an agent', () => {
     },
   });
 
-  it('that gives a socket which has ended is a network failure, and none to wait for', async () => {
+  it("fails with a network error when the agent's socket has already ended", async () => {
     const server = await rawServer(accepts);
     const socket = connectTcp(server.port, '127.0.0.1');
     await once(socket, 'connect');
@@ -165,12 +165,12 @@ describe('an agent', () => {
     expect(sharedRuntime.deadlines).toBe(0);
   });
 
-  it('whose socket ends in the turn of the 101 is a network failure, and no connection that never ends', async () => {
+  it("fails with a network error when the agent's socket ends in the turn of the 101", async () => {
     const server = await rawServer((socket, ...rest) => void setTimeout(() => accepts(socket, ...rest), 100));
     const agent = {
       createConnection() {
         const socket = connectTcp(server.port, '127.0.0.1');
-        // Behind the reader of the answer, which is there by then.
+        // Registered after the reader of the response.
         setTimeout(() => socket.once('data', () => socket.destroy()), 30);
         return socket;
       },
@@ -180,7 +180,7 @@ describe('an agent', () => {
     expect(sharedRuntime.deadlines).toBe(0);
   });
 
-  it.each(['ws', 'wss'])('whose proxy refuses: its answer is told (%s)', async (scheme) => {
+  it.each(['ws', 'wss'])('reports the response of a proxy that refuses (%s)', async (scheme) => {
     const agent = refusing('HTTP/1.1 407 Proxy Authentication Required\r\n\r\nwho?');
     expect(await rejection(connect(`${scheme}://far.test/`, { agent, http: { openTimeout: '3s' } }))).toMatchObject({
       name: 'UnexpectedStatusError',
@@ -190,7 +190,7 @@ describe('an agent', () => {
     expect(sharedRuntime.deadlines).toBe(0);
   });
 
-  it('whose proxy answers in place of the server leads nowhere', async () => {
+  it('does not follow a redirect by a proxy, nor accept its 101 for a TLS server', async () => {
     const evil = await rawServer(accepts);
     const agent = refusing(`HTTP/1.1 302 Found\r\nLocation: ${evil.url}\r\n\r\n`);
     expect(await rejection(connect('ws://far.test/', { agent }))).toMatchObject({ status: 302 });
@@ -222,14 +222,14 @@ describe('an agent', () => {
         },
       },
     ],
-  ])('that %s is the error of the call', async (_, agent) => {
+  ])('fails with the error of an agent that %s', async (_, agent) => {
     expect(await rejection(connect('ws://far.test/', { agent: agent as never }))).toMatchObject({ message: 'no way' });
     expect(sharedRuntime.deadlines).toBe(0);
   });
 });
 
-describe('nothing stays behind', () => {
-  it('signals have no listeners left, however it ended', async () => {
+describe('resources after the end', () => {
+  it('signals have no listeners left, however the connection ended', async () => {
     const { signal } = new AbortController();
     const server = await rawServer((socket, _request, key, count) => {
       if (count === 1) socket.end('HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n');
@@ -256,7 +256,7 @@ describe('nothing stays behind', () => {
     expect(sharedRuntime.deadlines).toBe(0);
   });
 
-  it('many attempts at once warn of no leak, and a shutdown ends those under way', async () => {
+  it('many concurrent attempts cause no leak warning, and a shutdown ends them', async () => {
     const silent = await rawServer(() => {});
     const { settings } = resolveSettings({}, { get: () => undefined, names: [] });
     const connector = new SecureWsConnector(() => settings);
@@ -273,7 +273,7 @@ describe('nothing stays behind', () => {
     expect(sharedRuntime.deadlines).toBe(0);
   });
 
-  it('leaving the loop of reconnecting() while it waits for nothing closes the socket', async () => {
+  it('leaving the loop of reconnecting() closes the socket', async () => {
     const server = await rawServer((socket, _request, key) => {
       socket.write(upgrade(key));
       socket.on('data', () => socket.end(close(1000)));
@@ -295,7 +295,7 @@ describe('close()', () => {
     socket.on('data', () => socket.end(close(1000)));
   };
 
-  it('again and again, and after the end', async () => {
+  it('may be called repeatedly, and after the end', async () => {
     const socket = await open(answers);
     for (let i = 0; i < 5; i++) socket.close();
     expect(await socket.closed).toMatchObject({ code: 1000 });
@@ -309,10 +309,10 @@ describe('close()', () => {
   });
 
   it.each([
-    ['a code that is none', [99]],
+    ['an invalid code', [99]],
     ['a code that may not be sent', [1006]],
     ['a reason that is too long', [1000, 'x'.repeat(124)]],
-  ])('with %s throws, and the socket stays as it was', async (_, args) => {
+  ])('throws with %s, and leaves the socket open', async (_, args) => {
     const socket = await open((raw, _request, key) => {
       raw.write(upgrade(key));
       raw.on('data', () => raw.write(frame('still here')));
@@ -326,7 +326,7 @@ describe('close()', () => {
     }
   });
 
-  it('in a listener of every event', async () => {
+  it('may be called in a listener of any event', async () => {
     for (const event of ['message', 'ping', 'pong', 'close']) {
       const socket = await open((raw, _request, key) => {
         raw.write(
@@ -341,7 +341,7 @@ describe('close()', () => {
     expect(sharedRuntime.deadlines).toBe(0);
   });
 
-  it('while messages of the other forms wait, which count by their bytes', async () => {
+  it('works while messages of each binaryType wait, which count by their bytes', async () => {
     for (const binaryType of ['nodebuffer', 'arraybuffer', 'fragments', 'blob'] as const) {
       const socket = await open((raw, _request, key) => {
         raw.write(upgrade(key));

@@ -20,9 +20,10 @@ const redirect = (location: string, status = 302): string =>
   `HTTP/1.1 ${status} Elsewhere\r\nLocation: ${location}\r\nContent-Length: 0\r\n\r\n`;
 
 /** A server that upgrades every request. */
-const willing = (options = {}) => rawServer((socket, _request, key) => void socket.write(upgrade(key)), options);
+const upgradingServer = (options = {}) =>
+  rawServer((socket, _request, key) => void socket.write(upgrade(key)), options);
 
-/** Every address is this machine; the servers' certificates say who they are. */
+/** Resolves every name to this machine; the certificates distinguish the servers. */
 const lookup = ((
   _host: string,
   options: { all?: boolean },
@@ -35,29 +36,32 @@ async function end(socket: { terminate(): void; closed: Promise<unknown> }): Pro
 }
 
 describe('redirects', () => {
-  it.each([301, 302, 303, 307, 308])('%i is followed, on the same origin with everything', async (status) => {
-    const server = await rawServer((socket, request, key) => {
-      if (request.startsWith('GET /old?q ')) socket.write(redirect('/new', status));
-      else socket.write(upgrade(key, 'Sec-WebSocket-Protocol: chat'));
-    });
-    const url = server.url.replace('//', '//us%C3%A9r:p%40ss@');
-    const socket = await connect(`${url}/old?q`, {
-      headers: { 'X-Api-Key': 'secret' },
-      origin: 'https://a.example',
-      subprotocols: ['chat'],
-    });
-    expect(socket.url).toBe(`${server.url}/new`);
-    const [first, second] = server.requests;
-    expect(second).toMatch(/^GET \/new HTTP\/1.1\r\n/);
-    for (const request of [first, second]) {
-      expect(request).toContain('X-Api-Key: secret\r\n');
-      expect(request).toContain('Origin: https://a.example\r\n');
-      expect(request).toContain(`Authorization: Basic ${Buffer.from('usér:p@ss').toString('base64')}\r\n`);
-      expect(request).not.toContain('@ss@');
-    }
-    await end(socket);
-    await server.quiet();
-  });
+  it.each([301, 302, 303, 307, 308])(
+    '%i is followed; on the same origin with all headers and credentials',
+    async (status) => {
+      const server = await rawServer((socket, request, key) => {
+        if (request.startsWith('GET /old?q ')) socket.write(redirect('/new', status));
+        else socket.write(upgrade(key, 'Sec-WebSocket-Protocol: chat'));
+      });
+      const url = server.url.replace('//', '//us%C3%A9r:p%40ss@');
+      const socket = await connect(`${url}/old?q`, {
+        headers: { 'X-Api-Key': 'secret' },
+        origin: 'https://a.example',
+        subprotocols: ['chat'],
+      });
+      expect(socket.url).toBe(`${server.url}/new`);
+      const [first, second] = server.requests;
+      expect(second).toMatch(/^GET \/new HTTP\/1.1\r\n/);
+      for (const request of [first, second]) {
+        expect(request).toContain('X-Api-Key: secret\r\n');
+        expect(request).toContain('Origin: https://a.example\r\n');
+        expect(request).toContain(`Authorization: Basic ${Buffer.from('usér:p@ss').toString('base64')}\r\n`);
+        expect(request).not.toContain('@ss@');
+      }
+      await end(socket);
+      await server.quiet();
+    },
+  );
 
   it.each([300, 304, 305, 306])('%i is not followed', async (status) => {
     const server = await rawServer((socket) => void socket.end(redirect('/new', status)));
@@ -65,7 +69,7 @@ describe('redirects', () => {
     expect(server.connections).toBe(1);
   });
 
-  it('a redirect without Location is a status like any other', async () => {
+  it('a redirect without Location is an unexpected status', async () => {
     const server = await rawServer((socket) => void socket.end('HTTP/1.1 302 Found\r\n\r\nhere?'));
     await expect(connect(server.url)).rejects.toBeInstanceOf(UnexpectedStatusError);
   });
@@ -90,7 +94,7 @@ describe('redirects', () => {
     'http://user@127.0.0.1/',
     'ws://[::',
     'ws://127.0.0.1:99999/',
-  ])('to %s is refused', async (location) => {
+  ])('a redirect to %s is refused', async (location) => {
     const server = await rawServer((socket) => void socket.write(redirect(location)));
     const error = await rejection(connect(server.url));
     expect(error).toBeInstanceOf(RedirectRefusedError);
@@ -98,48 +102,51 @@ describe('redirects', () => {
     await server.quiet();
   });
 
-  it.each(['http', 'ws'])('to %s of another origin go the handshake and the User-Agent alone', async (scheme) => {
-    const other = await willing();
-    const server = await rawServer(
-      (socket) => void socket.write(redirect(`${scheme}://127.0.0.1:${other.port}/there#part`)),
-    );
-    let opened = 0;
-    class Counting extends HttpAgent {
-      createConnection(options: object): Socket {
-        opened++;
-        return connectTcp(options as never);
+  it.each(['http', 'ws'])(
+    'a redirect to %s of another origin sends only the handshake and the User-Agent',
+    async (scheme) => {
+      const other = await upgradingServer();
+      const server = await rawServer(
+        (socket) => void socket.write(redirect(`${scheme}://127.0.0.1:${other.port}/there#part`)),
+      );
+      let opened = 0;
+      class Counting extends HttpAgent {
+        createConnection(options: object): Socket {
+          opened++;
+          return connectTcp(options as never);
+        }
       }
-    }
-    const url = server.url.replace('//', '//user:secret@');
-    const socket = await connect(url, {
-      headers: { Authorization2: 'secret', Cookie: 'secret', 'X-Api-Key': 'secret' },
-      userAgentHeader: 'tester/1',
-      origin: 'https://secret.example',
-      subprotocols: ['secret'],
-      agent: new Counting(),
-      allowPrivateRedirects: true,
-    });
-    expect(server.requests[0]?.match(/secret/g)).toHaveLength(5);
-    expect(server.requests[0]).toContain('Authorization: Basic ');
-    expect(other.requests[0]?.split('\r\n').map((line) => line.split(':')[0])).toEqual([
-      'GET /there HTTP/1.1',
-      'Host',
-      'Upgrade',
-      'Connection',
-      'Sec-WebSocket-Version',
-      'Sec-WebSocket-Key',
-      'Sec-WebSocket-Extensions',
-      'User-Agent',
-      '',
-      '',
-    ]);
-    expect(other.requests[0]).toContain('User-Agent: tester/1\r\n');
-    expect(other.requests[0]).toContain(`Host: 127.0.0.1:${other.port}\r\n`);
-    expect(opened).toBe(1);
-    await end(socket);
-  });
+      const url = server.url.replace('//', '//user:secret@');
+      const socket = await connect(url, {
+        headers: { Authorization2: 'secret', Cookie: 'secret', 'X-Api-Key': 'secret' },
+        userAgentHeader: 'tester/1',
+        origin: 'https://secret.example',
+        subprotocols: ['secret'],
+        agent: new Counting(),
+        allowPrivateRedirects: true,
+      });
+      expect(server.requests[0]?.match(/secret/g)).toHaveLength(5);
+      expect(server.requests[0]).toContain('Authorization: Basic ');
+      expect(other.requests[0]?.split('\r\n').map((line) => line.split(':')[0])).toEqual([
+        'GET /there HTTP/1.1',
+        'Host',
+        'Upgrade',
+        'Connection',
+        'Sec-WebSocket-Version',
+        'Sec-WebSocket-Key',
+        'Sec-WebSocket-Extensions',
+        'User-Agent',
+        '',
+        '',
+      ]);
+      expect(other.requests[0]).toContain('User-Agent: tester/1\r\n');
+      expect(other.requests[0]).toContain(`Host: 127.0.0.1:${other.port}\r\n`);
+      expect(opened).toBe(1);
+      await end(socket);
+    },
+  );
 
-  it('what another origin was not told it does not get back by a redirect to the first', async () => {
+  it('headers withheld from another origin are not sent after a redirect back', async () => {
     let back = '';
     const other = await rawServer((socket) => void socket.write(redirect(back)));
     const server = await rawServer(
@@ -153,7 +160,7 @@ describe('redirects', () => {
 });
 
 describe('a redirect into the private network', () => {
-  /** The connection looks as if it went to a public address. */
+  /** An agent whose connections seem to go to a public address. */
   class Public extends HttpAgent {
     createConnection(options: object): Socket {
       const socket = connectTcp(options as never);
@@ -162,8 +169,8 @@ describe('a redirect into the private network', () => {
     }
   }
 
-  it('from a public address is refused before anything is sent there, unless allowed', async () => {
-    const inner = await willing();
+  it('from a public address is refused before anything is sent, unless allowed', async () => {
+    const inner = await upgradingServer();
     for (const host of [
       '127.0.0.1',
       'localhost',
@@ -204,7 +211,7 @@ describe('a redirect into the private network', () => {
     [[{ address: '8.8.8.8', family: 4 }], false, '8.8.8.8'],
     ['8.8.8.8', false, '8.8.8.8'],
     [undefined, false, undefined],
-  ])('the addresses of a name are judged inside its look-up: %j', (answer, all, expected) => {
+  ])('is detected within the name lookup: %j', (answer, all, expected) => {
     const resolver = (_: string, __: object, done: (error: null, found: unknown, family: number) => void) =>
       done(null, answer, 4);
     let told: unknown;
@@ -216,7 +223,7 @@ describe('a redirect into the private network', () => {
   });
 
   it.each(['127.0.0.1', 'localhost'])(
-    'of the same origin, at %s, whose address has become private: a plain agent connects to nobody',
+    'is detected on the same origin at %s after its address became private; a plain agent does not connect',
     async (host) => {
       const server = await rawServer((socket, request, key) => {
         if (request.startsWith('GET /new ')) socket.write(upgrade(key));
@@ -240,7 +247,7 @@ describe('a redirect into the private network', () => {
   );
 
   it('between private addresses is followed', async () => {
-    const inner = await willing();
+    const inner = await upgradingServer();
     const server = await rawServer((socket) => void socket.write(redirect(inner.url)));
     await end(await connect(server.url));
     await end(await connect(server.url, { agent: new HttpAgent() }));
@@ -314,7 +321,7 @@ describe('TLS', () => {
   const peerOf = (socket: Socket): string | undefined =>
     (socket as TLSSocket).getPeerCertificate().subject?.CN as string | undefined;
 
-  it('verifies, names the server, and shows a client certificate where there is one', async () => {
+  it('verifies the server, sends its name, and presents the configured client certificate', async () => {
     const seen: unknown[] = [];
     const server = await rawServer((socket, _request, key) => {
       seen.push((socket as TLSSocket & { servername: unknown }).servername, peerOf(socket));
@@ -334,7 +341,7 @@ describe('TLS', () => {
     expect(sharedRuntime.deadlines).toBe(0);
   });
 
-  it('a bad certificate of our own leaves no socket behind', async () => {
+  it("leaves no socket behind when the client's certificate is invalid", async () => {
     const server = await rawServer(() => {}, requesting());
     expect(String(await rejection(connect(server.url, { tls: { ca, cert: 'nonsense', key: 'nonsense' } })))).toMatch(
       /PEM/,
@@ -343,8 +350,8 @@ describe('TLS', () => {
     expect(sharedRuntime.deadlines).toBe(0);
   });
 
-  it('is never left by a redirect', async () => {
-    const plain = await willing();
+  it('is never given up by a redirect', async () => {
+    const plain = await upgradingServer();
     for (const scheme of ['ws', 'http']) {
       const server = await rawServer(
         (socket) => void socket.write(redirect(`${scheme}://127.0.0.1:${plain.port}`)),
@@ -355,7 +362,7 @@ describe('TLS', () => {
     expect(plain.connections).toBe(0);
   });
 
-  it('a redirect to another origin takes the authorities along, not the certificate or an unsafe switch', async () => {
+  it('keeps the authorities at a redirect to another origin, not the client certificate or rejectUnauthorized: false', async () => {
     const seen: unknown[] = [];
     const other = await rawServer((socket, _request, key) => {
       seen.push(peerOf(socket));
@@ -372,8 +379,8 @@ describe('TLS', () => {
     });
   });
 
-  it('an agent without TLS is not used for wss:', async () => {
-    const server = await willing(requesting());
+  it('refuses an agent without TLS for wss:', async () => {
+    const server = await upgradingServer(requesting());
     await expect(connect(server.url, { agent: new HttpAgent() })).rejects.toThrow('the agent is for http:');
     const plain = { createConnection: (options: object) => connectTcp(options as never) };
     await expect(connect(server.url, { agent: plain })).rejects.toThrow('without TLS');
@@ -386,8 +393,8 @@ describe('TLS', () => {
     expect(sharedRuntime.deadlines).toBe(0);
   });
 
-  it('an agent that answers too late is no leak', async () => {
-    const server = await willing();
+  it('closes the socket of an agent that answers too late', async () => {
+    const server = await upgradingServer();
     const slow = {
       createConnection: (options: object, callback: (error: null, socket: Socket) => void) =>
         void setTimeout(() => callback(null, connectTcp(options as never)), 400),

@@ -3,17 +3,17 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
 import { constants, deflateRawSync } from 'node:zlib';
 
-/** A server made of raw sockets, which does as it is told with each request. */
+/** A server on raw sockets whose answer to each request the test decides. */
 export interface RawServer {
   readonly port: number;
   readonly url: string;
-  /** Sockets that are open. */
+  /** Open sockets. */
   readonly sockets: ReadonlySet<Socket>;
   /** Heads of the requests so far. */
   readonly requests: string[];
   readonly connections: number;
   close(): Promise<void>;
-  /** All sockets have ended. */
+  /** Resolves when all sockets have ended. */
   quiet(): Promise<void>;
 }
 
@@ -76,11 +76,11 @@ export async function rawServer(answer: Answer, options: { tls?: TlsOptions; hos
 export const accept = (key: string): string =>
   createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
 
-/** A valid 101, with further lines. */
+/** A valid 101 with these additional header lines. */
 export const upgrade = (key: string, ...lines: string[]): string =>
   `${['HTTP/1.1 101 Switching Protocols', 'Upgrade: websocket', 'Connection: Upgrade', `Sec-WebSocket-Accept: ${accept(key)}`, ...lines].join('\r\n')}\r\n\r\n`;
 
-/** A frame of a server's: not masked. */
+/** A server's frame, unmasked. */
 export function frame(payload: Buffer | string, { opcode = 1, fin = true, rsv1 = false } = {}): Buffer {
   const data = Buffer.from(payload);
   const first = (fin ? 0x80 : 0) | (rsv1 ? 0x40 : 0) | opcode;
@@ -90,14 +90,14 @@ export function frame(payload: Buffer | string, { opcode = 1, fin = true, rsv1 =
   return Buffer.concat([head, data]);
 }
 
-/** The line with which a server agrees to compress, without a context. */
+/** The header line with which a server accepts compression without context takeover. */
 export const DEFLATE = 'Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover';
 
 /** The payload of a compressed message (RFC 7692, section 7.2.1). */
 export const deflated = (data: string | Buffer): Buffer =>
   deflateRawSync(data, { finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, -4);
 
-/** What a promise is rejected with. */
+/** The reason of a rejected promise. */
 export async function rejection(promise: Promise<unknown>): Promise<unknown> {
   return promise.then(
     () => {
@@ -107,7 +107,7 @@ export async function rejection(promise: Promise<unknown>): Promise<unknown> {
   );
 }
 
-/** Writes `chunk` again and again for as long as the peer takes it. */
+/** Writes `chunk` repeatedly for as long as the peer reads. */
 export function pour(socket: Socket, chunk: string | Buffer, limit = 64 * 1024 * 1024): void {
   let written = 0;
   const more = (): void => {

@@ -14,20 +14,20 @@ afterEach(async () => {
   await closeAll();
 });
 
-/** A message of this number and so many bytes, in a thousandth of them. */
+/** A compressed message of this number and size, a thousandth of it on the wire. */
 const bomb = (at: number, size = MIB - 10): Buffer => frame(deflated(String(at).padEnd(size)), { rsv1: true });
 const bombs = (count: number, size?: number): Buffer =>
   Buffer.concat(Array.from({ length: count }, (_, at) => bomb(at, size)));
 const close = (code: number, reason = ''): Buffer =>
   frame(Buffer.concat([Buffer.from([code >> 8, code & 255]), Buffer.from(reason)]), { opcode: 8 });
 
-interface Met {
+interface OpenPair {
   readonly socket: ClientSocket;
   readonly peer: Socket;
   readonly server: RawServer;
 }
 
-async function meet(options: ConnectOptions = {}, extensions = DEFLATE, clock?: FakeClock): Promise<Met> {
+async function openPair(options: ConnectOptions = {}, extensions = DEFLATE, clock?: FakeClock): Promise<OpenPair> {
   let peer!: Socket;
   const server = await rawServer((socket, _request, key) => {
     peer = socket.resume();
@@ -38,10 +38,10 @@ async function meet(options: ConnectOptions = {}, extensions = DEFLATE, clock?: 
   return { socket, peer, server };
 }
 
-/** Some time in which nothing is to happen. */
+/** A time in which nothing may happen. */
 const aWhile = (milliseconds = 150): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-/** What the client holds of messages; never more than may wait, and the one that would be too many. */
+/** Expects the client to hold at most the queue limits and one message above. */
 function expectBounded({ connection }: ClientSocket, messages = 16, bytes = MIB): void {
   expect(connection.input.waiting).toBeLessThanOrEqual(messages);
   expect(connection.input.waitingBytes).toBeLessThanOrEqual(bytes + MIB);
@@ -65,8 +65,8 @@ async function nothingLeft(server: RawServer): Promise<void> {
 }
 
 describe('one read of messages that inflate a thousandfold', () => {
-  it('an application that never reads holds what may wait, not sixty times as much', async () => {
-    const { socket, peer } = await meet();
+  it('an application that never reads holds at most the queue limits', async () => {
+    const { socket, peer } = await openPair();
     const before = process.memoryUsage().arrayBuffers;
     peer.write(bombs(60));
     await until(() => socket.isPaused, 'a pause');
@@ -75,8 +75,8 @@ describe('one read of messages that inflate a thousandfold', () => {
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(40 * MIB);
   });
 
-  it('an application that reads slowly gets all of them in order, and holds as little', async () => {
-    const { socket, peer } = await meet();
+  it('an application that reads slowly gets every message in order, within the queue limits', async () => {
+    const { socket, peer } = await openPair();
     peer.write(Buffer.concat([bombs(60), close(1000, 'done')]));
     const numbers = await readAll(socket, async () => {
       await aWhile(3);
@@ -86,8 +86,8 @@ describe('one read of messages that inflate a thousandfold', () => {
     expect(await socket.closed).toEqual({ code: 1000, reason: 'done', cause: undefined });
   });
 
-  it('many reads of them are not read at all', async () => {
-    const { socket, peer } = await meet();
+  it('further reads stop while the queue is full', async () => {
+    const { socket, peer } = await openPair();
     const many = bombs(60);
     for (let i = 0; i < 200; i++) peer.write(many);
     await until(() => socket.isPaused, 'a pause');
@@ -98,8 +98,8 @@ describe('one read of messages that inflate a thousandfold', () => {
     expect(bytesRead).toBeLessThan(MIB);
   });
 
-  it('in fragments', async () => {
-    const { socket, peer } = await meet();
+  it('fragmented messages are bounded too', async () => {
+    const { socket, peer } = await openPair();
     const whole = deflated('7'.padEnd(MIB - 10));
     const third = Math.floor(whole.length / 3);
     const one = Buffer.concat([
@@ -118,10 +118,10 @@ describe('one read of messages that inflate a thousandfold', () => {
 
   it.each([
     ['compressed', frame(deflated('1'), { rsv1: true }), DEFLATE],
-    ['as they are', frame('1'), ''],
-    ['of no byte', frame(''), ''],
-  ])('twenty thousand tiny ones, %s', async (_, tiny, extensions) => {
-    const { socket, peer } = await meet(extensions === '' ? { compression: { mode: 'off' } } : {}, extensions);
+    ['uncompressed', frame('1'), ''],
+    ['of zero bytes', frame(''), ''],
+  ])('twenty thousand tiny messages are bounded: %s', async (_, tiny, extensions) => {
+    const { socket, peer } = await openPair(extensions === '' ? { compression: { mode: 'off' } } : {}, extensions);
     peer.write(Buffer.concat(Array.from({ length: 20_000 }, () => tiny)));
     await until(() => socket.isPaused, 'a pause');
     await aWhile();
@@ -130,8 +130,8 @@ describe('one read of messages that inflate a thousandfold', () => {
     expect(await readAll(socket)).toHaveLength(20_000);
   });
 
-  it('with a context that is kept from message to message', async () => {
-    const { socket, peer } = await meet(
+  it('a dedicated context is bounded too', async () => {
+    const { socket, peer } = await openPair(
       { compression: { mode: 'dedicated' } },
       'Sec-WebSocket-Extensions: permessage-deflate',
     );
@@ -142,8 +142,8 @@ describe('one read of messages that inflate a thousandfold', () => {
     expect(await readAll(socket)).toEqual(upTo(40));
   });
 
-  it('a listener that comes late gets them in order, and pause() holds between two of one read', async () => {
-    const { socket, peer } = await meet({ messages: { maxQueue: 1 } });
+  it('a late listener gets all messages in order, and pause() takes effect between two of one read', async () => {
+    const { socket, peer } = await openPair({ messages: { maxQueue: 1 } });
     peer.write(bombs(30));
     await until(() => socket.isPaused, 'a pause');
     const numbers: number[] = [];
@@ -160,14 +160,14 @@ describe('one read of messages that inflate a thousandfold', () => {
   });
 });
 
-describe('an iteration that is left', () => {
+describe('leaving an iteration', () => {
   const numbered = (from: number, to: number): Buffer =>
     Buffer.concat(Array.from({ length: to - from }, (_, at) => frame(String(from + at))));
   const next = (socket: ClientSocket): Promise<string> =>
     new Promise((resolve) => socket.once('message', (data) => resolve(String(data))));
 
-  it('once() behind it gets the next message, another iteration the rest: none twice, none lost', async () => {
-    const { socket, peer } = await meet();
+  it('passes the next message to once() and the rest to another iteration, each exactly once', async () => {
+    const { socket, peer } = await openPair();
     peer.write(numbered(0, 6));
     for await (const message of socket) if (message === '1') break;
     expect(await next(socket)).toBe('2');
@@ -183,8 +183,8 @@ describe('an iteration that is left', () => {
     expect(await next(socket)).toBe('7');
   });
 
-  it('a listener that came during it gets what waits and it has not got', async () => {
-    const { socket, peer } = await meet();
+  it('passes the queued messages to a listener added during it, each exactly once', async () => {
+    const { socket, peer } = await openPair();
     const got: string[] = [];
     peer.write(numbered(0, 4));
     for await (const message of socket) {
@@ -202,8 +202,8 @@ describe('an iteration that is left', () => {
     expect(got[5]).toBe('6');
   });
 
-  it('with a listener, what made reading pause is gone, and reading goes on', async () => {
-    const { socket, peer } = await meet({ messages: { maxQueue: 4 } });
+  it('resumes reading for a remaining listener', async () => {
+    const { socket, peer } = await openPair({ messages: { maxQueue: 4 } });
     const got: string[] = [];
     socket.on('message', (data) => got.push(String(data)));
     peer.write(numbered(0, 10));
@@ -217,14 +217,14 @@ describe('an iteration that is left', () => {
   });
 });
 
-describe('an end behind messages that wait', () => {
+describe('the end of a connection behind queued messages', () => {
   const ends: [string, (peer: Socket) => void, Partial<Closed>][] = [
     ['a close frame', (peer) => peer.end(close(4000, 'over')), { code: 4000, reason: 'over', cause: undefined }],
     ['FIN', (peer) => peer.end(), { code: 1006, cause: undefined }],
   ];
 
-  it.each(ends)('%s: whoever reads gets all, then the end', async (_, end, closed) => {
-    const { socket, peer, server } = await meet();
+  it.each(ends)('%s: a reader gets every message, then the end', async (_, end, closed) => {
+    const { socket, peer, server } = await openPair();
     peer.write(bombs(40));
     end(peer);
     await until(() => socket.isPaused, 'a pause');
@@ -242,8 +242,8 @@ describe('an end behind messages that wait', () => {
     await nothingLeft(server);
   });
 
-  it('a reset: what had been read is read', async () => {
-    const { socket, peer, server } = await meet();
+  it('a reset: messages already read are delivered', async () => {
+    const { socket, peer, server } = await openPair();
     peer.write(bombs(40));
     await until(() => socket.isPaused, 'a pause');
     await aWhile(50);
@@ -257,27 +257,27 @@ describe('an end behind messages that wait', () => {
     await nothingLeft(server);
   });
 
-  it('a compressed message right before FIN reaches whoever reads', async () => {
-    const { socket, peer } = await meet();
+  it('a compressed message directly before FIN is delivered', async () => {
+    const { socket, peer } = await openPair();
     const reading = readAll(socket);
     peer.end(Buffer.concat([bomb(0, 900_000), bomb(1, 10)]));
     expect(await reading).toEqual([0, 1]);
   });
 
-  it.each(ends)('%s: where nobody reads, it is over after the close timeout', async (_, end, closed) => {
-    const { socket, peer, server } = await meet({ keepalive: { closeTimeout: 300 }, messages: { maxQueue: 4 } });
+  it.each(ends)('%s: without a reader the connection ends after closeTimeout', async (_, end, closed) => {
+    const { socket, peer, server } = await openPair({ keepalive: { closeTimeout: 300 }, messages: { maxQueue: 4 } });
     peer.write(bombs(8, 1000));
     end(peer);
     await until(() => socket.isPaused, 'a pause');
-    // What is left in the kernel is not read while nobody asks: that all is here makes the difference.
+    // Unread bytes stay in the kernel, so everything must have been read for the end to be known.
     expect(await socket.closed).toMatchObject({ ...closed, cause: 'messages were not read' });
     await nothingLeft(server);
     expect(await readAll(socket)).toEqual(upTo(4));
   });
 
-  it('whoever takes a message has the close timeout for the next one', async () => {
+  it('each message taken restarts closeTimeout', async () => {
     const clock = new FakeClock();
-    const { socket, peer } = await meet(
+    const { socket, peer } = await openPair(
       { keepalive: { closeTimeout: '5s' }, messages: { maxQueue: 2 } },
       DEFLATE,
       clock,
@@ -293,9 +293,9 @@ describe('an end behind messages that wait', () => {
   it.each([
     ['close()', (socket: ClientSocket) => socket.close()],
     ['terminate()', (socket: ClientSocket) => socket.terminate()],
-  ])('after the end of TCP %s does not wait for what waits', async (_, end) => {
+  ])('after the end of TCP %s does not wait for the queue', async (_, end) => {
     const clock = new FakeClock();
-    const { socket, peer } = await meet({}, DEFLATE, clock);
+    const { socket, peer } = await openPair({}, DEFLATE, clock);
     peer.end(bombs(40, 1000));
     await until(() => socket.connection.transport.destroyed, 'the end of TCP');
     await aWhile(20);
@@ -305,8 +305,8 @@ describe('an end behind messages that wait', () => {
     expect(await readAll(socket)).toEqual(upTo(16));
   });
 
-  it('our own close() ends it at once, and forgets what waits compressed', async () => {
-    const { socket, peer, server } = await meet();
+  it('close() of the client ends it at once, and drops compressed messages', async () => {
+    const { socket, peer, server } = await openPair();
     peer.write(Buffer.concat([bombs(50), close(1000)]));
     await until(() => socket.isPaused, 'a pause');
     const waiting = socket.connection.input.waiting;
@@ -319,8 +319,8 @@ describe('an end behind messages that wait', () => {
     expect(await readAll(socket)).toEqual(upTo(waiting));
   });
 
-  it('terminate() does, too', async () => {
-    const { socket, peer, server } = await meet();
+  it('terminate() ends it at once', async () => {
+    const { socket, peer, server } = await openPair();
     peer.write(bombs(50));
     await until(() => socket.isPaused, 'a pause');
     socket.terminate();
@@ -328,8 +328,8 @@ describe('an end behind messages that wait', () => {
     await nothingLeft(server);
   });
 
-  it('close() by the reader in the middle', async () => {
-    const { socket, peer } = await meet();
+  it('close() during an iteration ends it', async () => {
+    const { socket, peer } = await openPair();
     peer.write(Buffer.concat([bombs(50), close(1000)]));
     const numbers = await readAll(socket, (count) => {
       if (count === 5) socket.close();
@@ -342,9 +342,9 @@ describe('an end behind messages that wait', () => {
   it.each([
     ['that cannot be inflated', frame(Buffer.from([0xff, 0xff, 0xff]), { rsv1: true }), true],
     ['that cannot be inflated, and the end of TCP', frame(Buffer.from([0xff, 0xff, 0xff]), { rsv1: true }), false],
-    ['that is no UTF-8', frame(deflated(Buffer.from([0xff])), { rsv1: true }), true],
-  ])('a message in the middle %s: those before it are read', async (_, broken, stays) => {
-    const { socket, peer, server } = await meet();
+    ['that is not UTF-8', frame(deflated(Buffer.from([0xff])), { rsv1: true }), true],
+  ])('a message %s in the middle: the messages before it are delivered', async (_, broken, stays) => {
+    const { socket, peer, server } = await openPair();
     peer.on('data', () => peer.end());
     peer.write(Buffer.concat([bombs(20), broken, bombs(20)]));
     if (!stays) peer.end();

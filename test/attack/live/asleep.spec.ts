@@ -3,12 +3,12 @@ import { allow, type SecureSocket, SecureWsBroadcaster, type SecureWsOptions } f
 import { WebSocket } from 'ws';
 import { eventually, type TestApp } from '../../support/app.js';
 import { frame, RawClient, upgradeHead } from '../../support/raw-client.js';
-import { isQuiet, LiveGateway, message, openClient, reply, said, sleep, startLive } from './live.js';
+import { isQuiet, LiveGateway, message, nextMessage, openClient, reply, sleep, startLive } from './live.js';
 
 let app: TestApp;
 let clients: RawClient[] = [];
 
-/** A peer, and the connection to it: neither has said anything. */
+/** A client and its connection at the server; neither has sent a frame. */
 async function open(options: SecureWsOptions = {}): Promise<{ client: RawClient; socket: SecureSocket }> {
   app ??= await startLive(options);
   const client = await openClient(app);
@@ -17,12 +17,12 @@ async function open(options: SecureWsOptions = {}): Promise<{ client: RawClient;
   return { client, socket: LiveGateway.sockets.at(-1)! };
 }
 
-/** What there is of it beside the connection: what receives, what sends, and those of `ws` in them. */
+/** The reader and the writer of the connection, allocated on demand. */
 const halves = ({ connection: { reader, writer } }: SecureSocket) => [reader, writer];
 const NEITHER = [undefined, undefined];
 
-/** All that it tells of its end, in order. */
-function heard(socket: SecureSocket): unknown[] {
+/** Records the error and close events of a socket. */
+function recordEnd(socket: SecureSocket): unknown[] {
   const events: unknown[] = [];
   socket.on('error', (error) => events.push(error.message));
   socket.on('close', (code, reason) => events.push([code, reason.toString(), socket.readyState]));
@@ -48,8 +48,8 @@ afterEach(async () => {
   app = undefined as unknown as TestApp;
 });
 
-describe('a connection on which nothing has been said', () => {
-  it('has nothing to receive or to send with, and looks like any other', async () => {
+describe('a connection without messages', () => {
+  it('has neither reader nor writer, and behaves like any other', async () => {
     const { client, socket } = await open();
     expect(halves(socket)).toEqual(NEITHER);
     expect([socket.readyState, socket.bufferedAmount, socket.isPaused]).toEqual([WebSocket.OPEN, 0, false]);
@@ -58,10 +58,10 @@ describe('a connection on which nothing has been said', () => {
     socket.join('quiet');
     expect(halves(socket)).toEqual(NEITHER);
     app.app.get(SecureWsBroadcaster).to('quiet').emit('news', 1);
-    expect(await said(client)).toEqual({ event: 'news', data: 1 });
+    expect(await nextMessage(client)).toEqual({ event: 'news', data: 1 });
   });
 
-  it('stays so for as long as pings and their pongs are all', async () => {
+  it('stays without them while only pings and pongs are exchanged', async () => {
     const { client, socket } = await open({ keepalive: { pingInterval: 50, pingTimeout: 200 } });
     const pongs: Buffer[] = [];
     socket.on('pong', (data) => pongs.push(data));
@@ -74,7 +74,7 @@ describe('a connection on which nothing has been said', () => {
     }
     expect(socket.latency).toBeGreaterThan(0);
     expect(halves(socket)).toEqual(NEITHER);
-    // In two reads, it is a pong all the same.
+    // A pong in two reads is still a pong.
     const bytes = pong((await client.frame())!.payload);
     client.write(bytes.subarray(0, 7));
     await eventually(() => socket.connection.reader !== undefined);
@@ -82,7 +82,7 @@ describe('a connection on which nothing has been said', () => {
     await eventually(() => pongs.length === 6);
   });
 
-  it('notices pongs that were not asked for', async () => {
+  it('limits unsolicited pongs', async () => {
     const { client } = await open({ messages: { controlRate: '10/1m' } });
     for (let i = 0; i < 11; i++) client.write(pong(Buffer.from([0, 0, 0, i])));
     expect(await client.closeFrame()).toEqual({ code: 1008, reason: 'control frame rate exceeded' });
@@ -90,9 +90,9 @@ describe('a connection on which nothing has been said', () => {
 
   it.each([
     ['a message', message('echo', 1), 1],
-    ['the first byte of one', message('echo', 1).subarray(0, 1), undefined],
+    ['the first byte of a message', message('echo', 1).subarray(0, 1), undefined],
     ['a ping', frame('hi', { opcode: 9 }), 10],
-  ])('hears %s', async (_, bytes, answer) => {
+  ])('reads %s', async (_, bytes, answer) => {
     const { client, socket } = await open();
     client.write(bytes);
     await eventually(() => socket.connection.reader !== undefined);
@@ -100,17 +100,17 @@ describe('a connection on which nothing has been said', () => {
     expect((await reply(client))?.opcode).toBe(answer ?? 1);
   });
 
-  it('hears what came with its head', async () => {
+  it('reads a message that arrived with the handshake', async () => {
     await open();
     const client = await RawClient.connect({ port: app.port });
     clients.push(client);
     client.write(Buffer.concat([Buffer.from(upgradeHead(app.port)), message('echo', 'early')]));
     expect((await client.response()).status).toBe(101);
-    expect(await said(client)).toEqual({ event: 'echo', data: 'early' });
+    expect(await nextMessage(client)).toEqual({ event: 'echo', data: 'early' });
   });
 
   it.each<[string, (socket: SecureSocket) => void, number, string]>([
-    ['text', (socket) => socket.send('hi'), 1, 'hi'],
+    ['a text', (socket) => socket.send('hi'), 1, 'hi'],
     ['bytes', (socket) => socket.send(Buffer.from('hi')), 2, 'hi'],
     ['an event', (socket) => socket.sendEvent('hi'), 1, '{"event":"hi"}'],
     ['a ping', (socket) => socket.ping('hi'), 9, 'hi'],
@@ -123,7 +123,7 @@ describe('a connection on which nothing has been said', () => {
     expect([got, text.toString()]).toEqual([opcode, payload]);
   });
 
-  it('can be paused and resumed, before and after it has said something', async () => {
+  it('can be paused and resumed before and after its first message', async () => {
     const { client, socket } = await open();
     socket.resume();
     expect(halves(socket)).toEqual(NEITHER);
@@ -134,11 +134,11 @@ describe('a connection on which nothing has been said', () => {
       await sleep(60);
       expect(client.received).toHaveLength(0);
       socket.resume();
-      expect(await said(client)).toEqual({ event: 'echo', data });
+      expect(await nextMessage(client)).toEqual({ event: 'echo', data });
     }
   });
 
-  it('hands over bytes as it was told to, before and after', async () => {
+  it('keeps its binaryType before and after its first message', async () => {
     const { client, socket } = await open();
     socket.binaryType = 'arraybuffer';
     const got: unknown[] = [];
@@ -152,7 +152,7 @@ describe('a connection on which nothing has been said', () => {
   });
 });
 
-describe('its end', () => {
+describe('the end of a connection without messages', () => {
   type End = (client: RawClient, socket: SecureSocket) => void;
   const ended = [1006, '', WebSocket.CLOSED];
 
@@ -165,9 +165,9 @@ describe('its end', () => {
     ['terminate()', (_, socket) => socket.terminate(), [ended]],
     ['kill()', (_, socket) => socket.connection.kill('test'), [ended]],
     ['an error of the raw socket', (_, socket) => socket.connection.transport.destroy(new Error('test')), [ended]],
-  ])('by %s is told once', async (_, end, events) => {
+  ])('by %s is reported once', async (_, end, events) => {
     const { client, socket } = await open();
-    const told = heard(socket);
+    const told = recordEnd(socket);
     end(client, socket);
     await client.untilClosed();
     client.destroy();
@@ -175,7 +175,7 @@ describe('its end', () => {
     await sleep(20);
     expect(told).toEqual(events);
     expect(LiveGateway.left).toEqual([(events[0] as number[])[0]]);
-    // Too late for anything.
+    // Calls after the end have no effect.
     const lost = await new Promise((resolve) => socket.send('late', resolve));
     expect(lost).toBeInstanceOf(Error);
     socket.close();
@@ -185,9 +185,9 @@ describe('its end', () => {
     expect([socket.readyState, socket.bufferedAmount, told]).toEqual([WebSocket.CLOSED, 4, events]);
   });
 
-  it('by what is no frame says why', async () => {
+  it('by an invalid frame reports the protocol error', async () => {
     const { client, socket } = await open();
-    const told = heard(socket);
+    const told = recordEnd(socket);
     client.write(frame('x', { rsv1: true }));
     expect(await client.closeFrame()).toEqual({ code: 1002, reason: 'protocol error' });
     client.destroy();
@@ -198,24 +198,24 @@ describe('its end', () => {
   it.each<[string, SecureWsOptions, End, object]>([
     ['close()', {}, (_, socket) => socket.close(4000, 'go'), { code: 4000, reason: 'go' }],
     ['disconnectSocket()', {}, (_, socket) => disconnect(socket), { code: 1008, reason: 'disconnected' }],
-    ['idleness', { keepalive: { idleTimeout: 150 } }, () => undefined, { code: 1000, reason: 'idle' }],
+    ['the idle timeout', { keepalive: { idleTimeout: 150 } }, () => undefined, { code: 1000, reason: 'idle' }],
     [
-      'its lifetime',
+      'the lifetime',
       { keepalive: { maxLifetime: 150 } },
       () => undefined,
       { code: 1001, reason: 'connection lifetime reached' },
     ],
     [
-      'its session’s',
+      'the session expiry',
       { guards: [() => allow({ expiresAt: Date.now() + 150 })] },
       () => undefined,
       { code: 4401, reason: 'session expired' },
     ],
     ['the shutdown', {}, () => void app.app.close(), { code: 1001, reason: 'server shutdown' }],
     ['memory', {}, (_, socket) => socket.connection.endForMemory('test'), { code: 1013, reason: 'test' }],
-  ])('by %s is said to the peer, whose answer is waited for', async (_, options, end, frameWanted) => {
+  ])('by %s sends a close frame and waits for the answer', async (_, options, end, frameWanted) => {
     const { client, socket } = await open(options);
-    const told = heard(socket);
+    const told = recordEnd(socket);
     end(client, socket);
     const last = await client.closeFrame();
     expect(last).toEqual(frameWanted);
@@ -223,12 +223,12 @@ describe('its end', () => {
     await client.untilClosed();
     client.destroy();
     await eventually(() => LiveGateway.left.length === 1);
-    // Who ends for memory is listened to no more.
+    // A connection ended for memory is no longer read.
     const { code } = last!;
     expect(told).toEqual(code === 1013 ? [ended] : [[code, '', WebSocket.CLOSED]]);
   });
 
-  it('comes without a pong, and in its time without an answer', async () => {
+  it('comes without a pong, and at closeTimeout without an answer', async () => {
     const { client, socket } = await open({ keepalive: { pingInterval: 50, pingTimeout: 100, closeTimeout: 150 } });
     await client.untilClosed();
     await eventually(() => LiveGateway.left.length === 1);

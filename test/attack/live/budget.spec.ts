@@ -4,7 +4,7 @@ import type { SecureWsOptions, StatsSnapshot } from 'nest-secure-ws';
 import { eventually, type TestApp } from '../../support/app.js';
 import { Child } from '../../support/child.js';
 import { frame, RawClient, upgradeHead } from '../../support/raw-client.js';
-import { Frames, isQuiet, LiveGateway, message, openClient, said, sleep, startLive, unmetered } from './live.js';
+import { Frames, isQuiet, LiveGateway, message, nextMessage, openClient, sleep, startLive, unmetered } from './live.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -36,16 +36,16 @@ async function open(localAddress = '127.0.0.1', head = {}): Promise<RawClient> {
 }
 
 async function start(buffers: SecureWsOptions['buffers']): Promise<void> {
-  // Without pings: what a peer receives here is its end.
+  // Without pings, the first frame that a client receives is its end.
   app = await startLive({ messages: unmetered(), buffers, keepalive: { pingInterval: null } });
 }
 
-/** Bytes of a message that never ends. */
+/** Part of a message that is never completed. */
 const endless = (bytes: number) => frame('x'.repeat(bytes), { opcode: 2, length: MIB });
 const held = () => app!.stats().heldBytes;
 
-describe('the budget', () => {
-  it('per address: the largest connection of the address that holds too much ends, nobody else', async () => {
+describe('buffers', () => {
+  it('maxPerIp: ends the largest connection of the address above it, and no other', async () => {
     await start({ maxPerIp: MIB });
     const [small, large, third] = [await open(), await open(), await open()];
     const honest = await open('127.0.0.9');
@@ -60,7 +60,7 @@ describe('the budget', () => {
     expect([small.ended, third.ended, honest.ended]).toEqual([false, false, false]);
   });
 
-  it('in all: at the cost of those who hold most, down to nine tenths; small ones and honest ones stay', async () => {
+  it('budget: ends the connections of the heaviest addresses until nine tenths are left; small and other ones stay', async () => {
     await start({ budget: 4 * MIB, maxPerIp: 64 * MIB });
     const honest = await open('127.0.0.9');
     honest.write(endless(600 * KIB));
@@ -84,7 +84,7 @@ describe('the budget', () => {
     honest.write(Buffer.alloc(424 * KIB));
   });
 
-  it('lets nobody in while it is full, with heads about which guards still think', async () => {
+  it('budget: refuses new connections while full, counting heads whose guards still run', async () => {
     let decide = (_: boolean): void => undefined;
     const decided = new Promise<boolean>((resolve) => {
       decide = resolve;
@@ -109,7 +109,7 @@ describe('the budget', () => {
     await open();
   });
 
-  it('gives back at once what waits, and destroys the socket after a second', async () => {
+  it('returns queued memory at once, and destroys the socket after a second', async () => {
     await start({ maxPerIp: MIB, maxBuffered: '64mb' });
     const client = await open();
     client.socket.pause();
@@ -123,9 +123,9 @@ describe('the budget', () => {
     await eventually(() => app!.stats().connections === 0, 2_000);
   });
 
-  it('has no say in what peers hold that were given up already', async () => {
+  it('does not count connections that are already being ended', async () => {
     await start({ budget: 3 * MIB, maxPerIp: 64 * MIB });
-    // Their replies are being written as a whole: they cannot be dropped.
+    // The replies are single frames, which are written whole.
     const greedy: RawClient[] = [];
     for (let i = 0; i < 3; i++) {
       greedy.push(await open());
@@ -144,19 +144,19 @@ describe('the budget', () => {
 });
 
 describe('memory of the process', () => {
-  // Small enough that what those peers would be held without it is far more.
+  // Far below what these clients would occupy without the budget.
   const budget = 128 * MIB;
   const bomb = (): Buffer => {
     const text = JSON.stringify({ event: 'echo', data: 'x'.repeat(MIB - 30) });
     return frame(deflateRawSync(text, { finishFlush: 2 }).subarray(0, -4), { rsv1: true });
   };
 
-  it('stays within the budget when 50 peers send what inflates a thousandfold, and never read', async () => {
+  it('stays within the budget when 50 clients send messages that inflate a thousandfold and never read', async () => {
     const options = { messages: unmetered(), buffers: { budget, maxPerIp: budget, maxBuffered: '64mb' } };
     child = await Child.start('test/attack/live/server.ts', [JSON.stringify(options)]);
     const bytes = bomb();
     expect(bytes.length).toBeLessThan(1500);
-    // Once with few, so that code and pools are there.
+    // A first run with few clients loads code and fills pools.
     const warm = await open('127.0.0.1', DEFLATE);
     for (let i = 0; i < 10; i++) warm.write(bytes);
     await new Promise<void>((resolve) => {
@@ -176,10 +176,10 @@ describe('memory of the process', () => {
     expect(peak - before).toBeLessThan(1.25 * budget + 32 * MIB);
     clients.push(await open('127.0.0.9'));
     clients.at(-1)!.send('echo', 'still here');
-    expect(await said(clients.at(-1)!)).toEqual({ event: 'echo', data: 'still here' });
+    expect(await nextMessage(clients.at(-1)!)).toEqual({ event: 'echo', data: 'still here' });
   });
 
-  it('does not grow with what peers send and do not read', async () => {
+  it('does not grow with replies to clients that do not read', async () => {
     const options = { messages: unmetered() };
     child = await Child.start('test/attack/live/server.ts', [JSON.stringify(options)]);
     const before = await child.ask<number>('rest');

@@ -3,7 +3,18 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import type { SecureWsOptions } from 'nest-secure-ws';
 import { eventually, type TestApp } from '../../support/app.js';
 import { frame, RawClient } from '../../support/raw-client.js';
-import { Frames, isQuiet, LiveGateway, message, openClient, reply, said, sleep, startLive, unmetered } from './live.js';
+import {
+  Frames,
+  isQuiet,
+  LiveGateway,
+  message,
+  nextMessage,
+  openClient,
+  reply,
+  sleep,
+  startLive,
+  unmetered,
+} from './live.js';
 
 let app: TestApp;
 let clients: RawClient[] = [];
@@ -30,14 +41,14 @@ const DEFLATE = { headers: { 'Sec-WebSocket-Extensions': 'permessage-deflate' } 
 const deflated = (data: string | Buffer): Buffer => deflateRawSync(data, { finishFlush: 2 }).subarray(0, -4);
 const MIB = 1024 * 1024;
 
-describe('size', () => {
+describe('messages.maxSize', () => {
   it.each([
-    ['one byte more than allowed', MIB + 1],
+    ['one byte above the limit', MIB + 1],
     ['2^31', 2 ** 31],
     ['2^53', 2n ** 53n],
     ['2^63', 2n ** 63n],
     ['2^64 - 1', 2n ** 64n - 1n],
-  ])('is judged on the declared length: %s', async (_, length) => {
+  ])('is applied to the declared length: %s', async (_, length) => {
     await start();
     const client = await open();
     client.write(frame('', { length }));
@@ -45,7 +56,7 @@ describe('size', () => {
     expect(app.stats().heldBytes).toBeLessThan(1000);
   });
 
-  it('is judged on the sum of fragments, and gives them back at once', async () => {
+  it('is applied to the sum of fragments, whose memory is released at once', async () => {
     await start();
     const client = await open();
     client.write(frame('x'.repeat(900_000), { fin: false }));
@@ -55,7 +66,7 @@ describe('size', () => {
     expect(app.stats().heldBytes).toBeLessThan(1000);
   });
 
-  it('is judged on what came out of decompression', async () => {
+  it('is applied to the inflated size', async () => {
     await start();
     const client = await open({}, DEFLATE);
     const bomb = deflated(Buffer.alloc(50 * MIB));
@@ -64,41 +75,42 @@ describe('size', () => {
     expect(await client.closeFrame()).toEqual({ code: 1009, reason: 'message too big' });
   });
 
-  it('takes a message of exactly the size, plain and compressed', async () => {
+  it('accepts a message of exactly the limit, plain and compressed', async () => {
     await start({ messages: unmetered() });
     const text = JSON.stringify({ event: 'size', data: 'x'.repeat(MIB - 26) }).padEnd(MIB);
     const client = await open({}, DEFLATE);
     client.write(Buffer.concat([frame(text), frame(deflated(text), { rsv1: true })]));
-    for (let i = 0; i < 2; i++) expect(await said(client)).toEqual({ event: 'size', data: MIB - 24 });
+    for (let i = 0; i < 2; i++) expect(await nextMessage(client)).toEqual({ event: 'size', data: MIB - 24 });
   });
 });
 
-describe('what is no frame', () => {
+describe('an invalid frame', () => {
   it.each([
-    ['no UTF-8', frame(Buffer.from([0xff])), 'Invalid WebSocket frame: invalid UTF-8 sequence'],
-    ['no close code', frame(Buffer.from([0, 1]), { opcode: 8 }), 'Invalid WebSocket frame: invalid status code 1'],
-    ['no opcode', frame('x', { opcode: 3 }), 'Invalid WebSocket frame: invalid opcode 3'],
-  ])(
-    'is the last that is parsed, though it has waited with more until a message was inflated: %s',
-    async (_, bad, why) => {
-      await start();
-      const client = await open({}, DEFLATE);
-      await eventually(() => LiveGateway.sockets.length === 1);
-      const socket = LiveGateway.sockets[0]!;
-      const heard: unknown[] = [];
-      socket.on('message', (data) => heard.push((data as Buffer).length));
-      socket.on('error', (error) => heard.push(error.message));
-      const first = JSON.stringify({ event: 'sink', data: 'x'.repeat(500_000) });
-      // Each in a read of its own.
-      const reads = [frame(deflated(first), { rsv1: true }), bad, message('sink'), message('sink')];
-      for (const read of reads) socket.connection.transport.emit('data', read);
-      expect([1002, 1007]).toContain((await client.closeFrame())?.code);
-      expect(heard).toEqual([first.length, why]);
-    },
-  );
+    ['invalid UTF-8', frame(Buffer.from([0xff])), 'Invalid WebSocket frame: invalid UTF-8 sequence'],
+    [
+      'an invalid close code',
+      frame(Buffer.from([0, 1]), { opcode: 8 }),
+      'Invalid WebSocket frame: invalid status code 1',
+    ],
+    ['an invalid opcode', frame('x', { opcode: 3 }), 'Invalid WebSocket frame: invalid opcode 3'],
+  ])('is the last that is parsed, even if it waited until a message was inflated: %s', async (_, bad, why) => {
+    await start();
+    const client = await open({}, DEFLATE);
+    await eventually(() => LiveGateway.sockets.length === 1);
+    const socket = LiveGateway.sockets[0]!;
+    const heard: unknown[] = [];
+    socket.on('message', (data) => heard.push((data as Buffer).length));
+    socket.on('error', (error) => heard.push(error.message));
+    const first = JSON.stringify({ event: 'sink', data: 'x'.repeat(500_000) });
+    // Each in its own read.
+    const reads = [frame(deflated(first), { rsv1: true }), bad, message('sink'), message('sink')];
+    for (const read of reads) socket.connection.transport.emit('data', read);
+    expect([1002, 1007]).toContain((await client.closeFrame())?.code);
+    expect(heard).toEqual([first.length, why]);
+  });
 });
 
-describe('unfinished messages', () => {
+describe('incomplete messages', () => {
   it('have a bounded number of fragments: 200 000 of one byte', async () => {
     await start({ messages: unmetered() });
     const client = await open();
@@ -108,7 +120,7 @@ describe('unfinished messages', () => {
     expect(app.stats().heldBytes).toBeLessThan(1000);
   });
 
-  it('cost one message of the rate for every sixteen fragments, empty ones too', async () => {
+  it('count as one message of the rate per sixteen fragments, even empty ones', async () => {
     await start({ messages: { rate: '10/1m' } });
     const client = await open();
     for (let at = 0; at < 162; at++) client.write(frame('', { fin: false, opcode: at === 0 ? 1 : 0 }));
@@ -117,37 +129,37 @@ describe('unfinished messages', () => {
 
   it.each([
     ['a frame without its payload', frame('', { length: 1000 })],
-    ['half a head', Buffer.from([0x81])],
+    ['half a frame header', Buffer.from([0x81])],
     ['a fragment', frame('x', { fin: false })],
-    ['a ping that never ends', frame('', { opcode: 9, length: 10 })],
-  ])('must be complete in time: %s', async (_, bytes) => {
+    ['a ping without its payload', frame('', { opcode: 9, length: 10 })],
+  ])('must be complete within assemblyTimeout: %s', async (_, bytes) => {
     await start({ messages: { assemblyTimeout: 200 } });
     const client = await open();
     client.write(bytes);
     expect(await client.closeFrame()).toEqual({ code: 1008, reason: 'message took too long' });
   });
 
-  it('may take as much longer as they are large', async () => {
+  it('may take longer in proportion to their size', async () => {
     await start({ messages: { assemblyTimeout: 100 } });
     const client = await open();
     const whole = message('size', 'x'.repeat(40_000));
     client.write(whole.subarray(0, -1));
     await sleep(700);
     client.write(whole.subarray(-1));
-    expect(await said(client)).toEqual({ event: 'size', data: 40_002 });
+    expect(await nextMessage(client)).toEqual({ event: 'size', data: 40_002 });
   });
 
-  it('leave no deadline behind when they were compressed', async () => {
+  it('leave no deadline behind after a compressed message', async () => {
     await start({ messages: { assemblyTimeout: 100 }, keepalive: { pingInterval: null } });
     const client = await open({}, DEFLATE);
     client.write(frame(deflated(JSON.stringify({ event: 'size', data: 'x'.repeat(300_000) })), { rsv1: true }));
-    expect(await said(client)).toEqual({ event: 'size', data: 300_002 });
+    expect(await nextMessage(client)).toEqual({ event: 'size', data: 300_002 });
     await sleep(500);
     client.send('echo', 1);
-    expect(await said(client)).toEqual({ event: 'echo', data: 1 });
+    expect(await nextMessage(client)).toEqual({ event: 'echo', data: 1 });
   });
 
-  it('count in what is held: plain, compressed, and the reads that they keep alive', async () => {
+  it('count in heldBytes: plain, compressed, and the reads that they keep', async () => {
     await start({ messages: unmetered({ maxFragments: 100_000 }) });
     const client = await open({}, DEFLATE);
     const noise = Buffer.from(Array.from({ length: 200_000 }, () => (Math.random() * 256) | 0));
@@ -161,7 +173,7 @@ describe('unfinished messages', () => {
     expect(connection.held).toBeLessThan(1000);
   });
 
-  it('are put together in linear time, however small the pieces', async () => {
+  it('are assembled in linear time, however small the chunks', async () => {
     await start({ messages: unmetered(), keepalive: { pingInterval: null } });
     const client = await open();
     await eventually(() => LiveGateway.sockets.length === 1);
@@ -172,26 +184,21 @@ describe('unfinished messages', () => {
     for (const byte of bytes) {
       input.read(Buffer.from([byte]));
       held = Math.max(held, connection.held);
-      // What is moved for every byte would take minutes.
+      // Copying the buffer for every byte would take minutes.
     }
-    expect(await said(client)).toEqual({ event: 'size', data: MIB / 4 + 2 });
+    expect(await nextMessage(client)).toEqual({ event: 'size', data: MIB / 4 + 2 });
     expect(held).toBeLessThan(0.3 * MIB);
   });
 });
 
-describe('rates', () => {
+describe('rate limits', () => {
   it.each([
     ['messages', { rate: '10/1m' }, message('sink'), 'message rate exceeded'],
     ['pings', { controlRate: '10/1m' }, frame('', { opcode: 9 }), 'control frame rate exceeded'],
-    [
-      'pongs that nobody asked for',
-      { controlRate: '10/1m' },
-      frame('12', { opcode: 10 }),
-      'control frame rate exceeded',
-    ],
+    ['unsolicited pongs', { controlRate: '10/1m' }, frame('12', { opcode: 10 }), 'control frame rate exceeded'],
     ['malformed messages', { strikes: '10/1m' }, frame('{'), 'too many malformed messages'],
     ['unknown events', { strikes: '10/1m' }, message('?'), 'too many malformed messages'],
-  ])('of %s', async (_, messages, bytes, reason) => {
+  ])('end the connection that exceeds them: %s', async (_, messages, bytes, reason) => {
     await start({ messages });
     const client = await open();
     for (let i = 0; i < 10; i++) client.write(bytes);
@@ -201,12 +208,17 @@ describe('rates', () => {
     expect(await client.closeFrame()).toEqual({ code: 1008, reason });
   });
 
-  it('of one handler: its excess is answered with an exception, the connection lives', async () => {
+  it('of one handler answer with an exception, and keep the connection open', async () => {
     await start();
     const client = await open();
     for (let i = 0; i < 3; i++) client.send('rare');
     client.send('echo', 1);
-    const replies = [await said(client), await said(client), await said(client), await said(client)];
+    const replies = [
+      await nextMessage(client),
+      await nextMessage(client),
+      await nextMessage(client),
+      await nextMessage(client),
+    ];
     expect(replies).toEqual([
       { event: 'rare' },
       { event: 'rare' },
@@ -215,20 +227,20 @@ describe('rates', () => {
     ]);
   });
 
-  it('of bytes pause the reading of a connection, and let it go on', async () => {
+  it('in bytes pause and resume reading a connection', async () => {
     await start({ messages: { byteRate: { limit: 100_000, window: 500 } } });
     const client = await open();
     for (let i = 0; i < 4; i++) client.send('size', 'x'.repeat(60_000));
     await eventually(() => LiveGateway.sockets[0]?.connection.input.gate.paused === true);
-    for (let i = 0; i < 4; i++) expect(await said(client)).toEqual({ event: 'size', data: 60_002 });
+    for (let i = 0; i < 4; i++) expect(await nextMessage(client)).toEqual({ event: 'size', data: 60_002 });
     expect(client.ended).toBe(false);
   });
 
-  it('of bytes hold for an address together', async () => {
+  it('in bytes apply to all connections of an address together', async () => {
     await start({ messages: { byteRatePerIp: { limit: 100_000, window: 400 } } });
     const [first, second, other] = [await open(), await open(), await open({ localAddress: '127.0.0.9' })];
     first.send('size', 'x'.repeat(99_000));
-    expect(await said(first)).toEqual({ event: 'size', data: 99_002 });
+    expect(await nextMessage(first)).toEqual({ event: 'size', data: 99_002 });
     second.send('size', 'x'.repeat(50_000));
     other.send('size', 'x'.repeat(50_000));
     await eventually(() => LiveGateway.sockets.length === 3);
@@ -238,7 +250,7 @@ describe('rates', () => {
     await eventually(() => readings()[1] === false);
   });
 
-  it('of a flood that goes on after the end: it is read no further', async () => {
+  it('stop reading a flood that continues after the close frame', async () => {
     await start({ messages: { rate: '10/1m' }, keepalive: { closeTimeout: 600 } });
     const client = await open();
     const flood = Buffer.concat(Array.from({ length: 20_000 }, () => message('sink')));
@@ -249,8 +261,8 @@ describe('rates', () => {
   });
 });
 
-describe('handlers in flight', () => {
-  it('one at a time and in order; past the queue the socket is not read', async () => {
+describe('running handlers', () => {
+  it('run one at a time and in order; beyond the queue the socket is not read', async () => {
     await start({ messages: unmetered() });
     LiveGateway.closeGate();
     const client = await open();
@@ -266,7 +278,7 @@ describe('handlers in flight', () => {
     });
     LiveGateway.openGate();
     await eventually(() => order.length === 5000, 20_000);
-    // A head that came alone tells nothing of its payload.
+    // A head that arrived alone does not show its payload.
     expect(order.every((number, at) => number === at || Number.isNaN(number))).toBe(true);
     expect(LiveGateway.most).toBe(1);
   });
@@ -274,24 +286,24 @@ describe('handlers in flight', () => {
   it.each([
     ['maxQueue', { maxQueue: 3 }, 40_000, 3],
     ['maxQueueBytes', { maxQueueBytes: 100_000 }, 40_000, 3],
-  ])('wait up to %s', async (_, messages, size, count) => {
+  ])('are queued up to %s', async (_, messages, size, count) => {
     await start({ messages: unmetered(messages) });
     LiveGateway.closeGate();
     const client = await open();
     for (let at = 0; at < 50; at++) client.send('wait', 'x'.repeat(size));
     await eventually(() => LiveGateway.started === 1 && app.stats().heldBytes > count * size);
     await sleep(150);
-    // What one read had brought waits too, and what Node had read before it stopped.
+    // Messages of the read under way, and bytes that Node had read already, are queued too.
     expect(app.stats().heldBytes).toBeLessThan((count + 1) * size + 3 * 65_536);
     LiveGateway.openGate();
-    for (let at = 0; at < 50; at++) await said(client);
+    for (let at = 0; at < 50; at++) await nextMessage(client);
   });
 
   it.each([
     ['arraybuffer', (told: unknown) => Buffer.from(told as ArrayBuffer)],
     ['fragments', (told: unknown) => Buffer.concat(told as Buffer[])],
     ['blob', async (told: unknown) => Buffer.from(await (told as Blob).arrayBuffer())],
-  ] as const)('wait, and are counted, as bytes where listeners are told of them as %s', async (type, bytesOf) => {
+  ] as const)('of queued messages count their bytes with binaryType %s', async (type, bytesOf) => {
     await start({ messages: unmetered({ byteRatePerIp: '8kb/1m' }) });
     LiveGateway.closeGate();
     const client = await open();
@@ -308,13 +320,13 @@ describe('handlers in flight', () => {
       expect((await bytesOf(told[at])).toString()).toBe(text);
     }
     expect(app.stats().heldBytes).toBeGreaterThan(10_000);
-    // Past the rate nothing more is read.
+    // Above the rate nothing more is read.
     expect(socket.isPaused).toBe(true);
     LiveGateway.openGate();
-    for (const text of sent) expect(await said(client)).toEqual(JSON.parse(text));
+    for (const text of sent) expect(await nextMessage(client)).toEqual(JSON.parse(text));
   });
 
-  it('are counted, too, where the first had to wait for its turn', async () => {
+  it('of queued messages count their bytes after a deferred first one', async () => {
     await start({ messages: unmetered() });
     LiveGateway.closeGate();
     const client = await open();
@@ -327,7 +339,7 @@ describe('handlers in flight', () => {
     expect(app.stats().heldBytes).toBeGreaterThan(10_000);
   });
 
-  it('several at once where that is asked for', async () => {
+  it('run concurrently with messages.concurrency', async () => {
     await start({ messages: unmetered({ concurrency: 4 }) });
     LiveGateway.closeGate();
     const client = await open();
@@ -336,11 +348,11 @@ describe('handlers in flight', () => {
     await sleep(50);
     expect(LiveGateway.started).toBe(4);
     LiveGateway.openGate();
-    for (let at = 0; at < 50; at++) await said(client);
+    for (let at = 0; at < 50; at++) await nextMessage(client);
     expect(LiveGateway.most).toBe(4);
   });
 
-  it('wait compressed: one read may hold a hundred messages that inflate a thousandfold', async () => {
+  it('of queued messages keep them compressed: one read may hold a hundred that inflate a thousandfold', async () => {
     await start({ messages: unmetered() });
     LiveGateway.closeGate();
     const client = await open({}, DEFLATE);
@@ -355,7 +367,7 @@ describe('handlers in flight', () => {
     expect(most).toBeGreaterThan(MIB / 2);
     expect(most).toBeLessThan(3 * MIB);
     LiveGateway.openGate();
-    // Every reply goes through the thread pool, and every one lets the next be handled.
+    // Every reply passes through the thread pool, and every reply lets the next message be handled.
     for (let at = 0; at < 40; at++) expect((await reply(client))?.rsv1).toBe(true);
   });
 
@@ -363,7 +375,7 @@ describe('handlers in flight', () => {
     ['ends', (client: RawClient) => client.reset()],
     ['is closed', () => LiveGateway.sockets[0]!.close(1000)],
     ['is ended for memory', () => LiveGateway.sockets[0]!.connection.endForMemory('test')],
-  ])('that wait compressed are forgotten when the connection %s', async (_, end) => {
+  ])('of queued compressed messages are dropped when the connection %s', async (_, end) => {
     await start({ messages: unmetered(), keepalive: { closeTimeout: 1000 } });
     LiveGateway.closeGate();
     const client = await open({}, DEFLATE);
@@ -377,24 +389,24 @@ describe('handlers in flight', () => {
     expect(LiveGateway.started).toBe(1);
   });
 
-  it('that never answer hold their own connection only, and not for ever', async () => {
+  it('that never finish block only their own connection, and only until handlerTimeout', async () => {
     await start({ messages: { handlerTimeout: 400 } });
     const [stuck, other] = [await open(), await open()];
     stuck.send('never');
     stuck.send('echo', 'after');
     other.send('echo', 'meanwhile');
-    expect(await said(other)).toEqual({ event: 'echo', data: 'meanwhile' });
+    expect(await nextMessage(other)).toEqual({ event: 'echo', data: 'meanwhile' });
     expect(stuck.received.length).toBe(0);
-    expect(await said(stuck)).toEqual({
+    expect(await nextMessage(stuck)).toEqual({
       event: 'exception',
       data: { status: 'error', message: 'The handler took too long' },
     });
-    expect(await said(stuck)).toEqual({ event: 'echo', data: 'after' });
+    expect(await nextMessage(stuck)).toEqual({ event: 'echo', data: 'after' });
   });
 });
 
 describe('fairness', () => {
-  it('a turn of the event loop handles no more than 256 KiB of large messages', async () => {
+  it('at most 256 KiB of large messages are handled per turn of the event loop', async () => {
     await start({ messages: unmetered() });
     const peers: RawClient[] = [];
     for (let i = 0; i < 20; i++) peers.push(await open());
@@ -407,13 +419,13 @@ describe('fairness', () => {
     };
     next();
     for (let i = 0; i < 5; i++) for (const peer of peers) peer.write(large);
-    for (let i = 0; i < 5; i++) for (const peer of peers) await said(peer);
+    for (let i = 0; i < 5; i++) for (const peer of peers) await nextMessage(peer);
     LiveGateway.inTurn = undefined;
-    // One turn's worth when our setImmediate comes, and one that began before it.
+    // One turn's share when this setImmediate runs, and the one begun before it.
     expect(LiveGateway.most).toBeLessThanOrEqual(10);
   });
 
-  it('large messages of many peers do not keep a small one waiting', async () => {
+  it('large messages of many clients do not delay a small one', async () => {
     await start({ messages: unmetered(), buffers: { maxPerIp: '256mb' } });
     const keys = Object.fromEntries(Array.from({ length: 60_000 }, (_, at) => [`key${at}`, at]));
     const large = message('size', keys);
@@ -424,11 +436,11 @@ describe('fairness', () => {
     const handled: number[] = [];
     for (let at = 0; at < 6; at++) {
       honest.send('echo', at);
-      await said(honest);
+      await nextMessage(honest);
       handled.push(greedy.filter(({ received }) => received.length > 0).length);
     }
     for (const client of greedy) for (let i = 0; i < 2; i++) expect((await reply(client, 30_000))?.opcode).toBe(1);
-    // In line behind all others the first would come when every greedy peer had had its turn.
+    // In a single queue, the small message would wait for one turn of every greedy client.
     expect(handled[0]).toBeLessThan(greedy.length);
   });
 });

@@ -2,9 +2,9 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { type SecureSocket, SecureWsBroadcaster } from 'nest-secure-ws';
 import { eventually, type TestApp } from '../../support/app.js';
 import { frame, type RawClient } from '../../support/raw-client.js';
-import { isQuiet, LiveGateway, message, openClient, reply, said, startLive, unmetered } from './live.js';
+import { isQuiet, LiveGateway, message, nextMessage, openClient, reply, startLive, unmetered } from './live.js';
 
-/** Frames for a peer within one turn of the event loop leave in one write: in their order, and bounded. */
+/** Frames to a client within one turn of the event loop are joined into one write, in order and bounded. */
 
 let app: TestApp;
 let clients: RawClient[] = [];
@@ -21,7 +21,7 @@ afterEach(async () => {
   await app.close();
 });
 
-/** So many peers; what is written to them from now on is counted. */
+/** Opens this many connections, and counts the writes to each from then on. */
 async function open(count: number, head = {}): Promise<SecureSocket[]> {
   for (let at = 0; at < count; at++) clients.push(await openClient(app, {}, head));
   await eventually(() => LiveGateway.sockets.length === count);
@@ -45,13 +45,13 @@ async function open(count: number, head = {}): Promise<SecureSocket[]> {
 
 const numbers = async (client: RawClient, count: number): Promise<unknown[]> => {
   const got: unknown[] = [];
-  while (got.length < count) got.push(((await said(client)) as { data: unknown }).data);
+  while (got.length < count) got.push(((await nextMessage(client)) as { data: unknown }).data);
   return got;
 };
 const upTo = (count: number) => Array.from({ length: count }, (_, at) => at);
 
-describe('frames of one turn', () => {
-  it('of broadcasts, in one write for each peer', async () => {
+describe('frames sent within one turn', () => {
+  it('of broadcasts are one write per client', async () => {
     const sockets = await open(20);
     const broadcaster = app.app.get(SecureWsBroadcaster);
     for (let at = 0; at < 100; at++) broadcaster.emit('n', at);
@@ -59,22 +59,22 @@ describe('frames of one turn', () => {
     expect(sockets.map((socket) => writes.get(socket))).toEqual(sockets.map(() => 1));
   });
 
-  it('of sends in a loop: the first at once, the others together', async () => {
+  it('of sends in a loop are two writes: the first at once, the others together', async () => {
     const [socket] = await open(1);
     for (let at = 0; at < 100; at++) socket!.sendEvent('n', at);
     expect(await numbers(clients[0]!, 100)).toEqual(upTo(100));
     expect(writes.get(socket!)).toBeLessThanOrEqual(2);
   });
 
-  it('of replies to what one read has brought', async () => {
+  it('of replies to one read are few writes', async () => {
     const [socket] = await open(1);
     clients[0]!.write(Buffer.concat(upTo(16).map((at) => message('echo', at))));
     expect(await numbers(clients[0]!, 16)).toEqual(upTo(16));
-    // One for each turn: a busy machine needs some, but never one for each reply.
+    // One write per turn: a busy machine needs several, but not one per reply.
     expect(writes.get(socket!)).toBeLessThanOrEqual(8);
   });
 
-  it('are in the order in which they were sent, whatever they are and whoever gets them too', async () => {
+  it('keep their order, of any kind and to any receivers', async () => {
     const sockets = await open(3);
     const broadcaster = app.app.get(SecureWsBroadcaster);
     sockets[1]!.join('some');
@@ -107,7 +107,7 @@ describe('frames of one turn', () => {
     for (const socket of sockets) expect(writes.get(socket)).toBeLessThanOrEqual(2);
   });
 
-  it('leave before there are too many of them', async () => {
+  it('are written early when there are too many', async () => {
     const [socket] = await open(1);
     clients[0]!.socket.pause();
     const text = 'x'.repeat(1000);
@@ -116,13 +116,13 @@ describe('frames of one turn', () => {
       socket!.sendEvent('n', text);
       most = Math.max(most, socket!.bufferedAmount - socket!.connection.transport.writableLength);
     }
-    // What the kernel takes does not wait for the end of the turn.
+    // Whatever the kernel accepts does not wait for the end of the turn.
     expect(most).toBeLessThan(200_000);
     clients[0]!.socket.resume();
     for (let at = 0; at < 1000; at++) expect((await reply(clients[0]!))?.payload.length).toBe(1023);
   });
 
-  it('of a message in fragments let no other message between them', async () => {
+  it('of a fragmented message are not interleaved with another message', async () => {
     const [socket] = await open(1);
     socket!.send('one ', { fin: false });
     socket!.sendEvent('n', 1);

@@ -2,9 +2,9 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import type { SecureWsOptions } from 'nest-secure-ws';
 import { eventually, type TestApp } from '../../support/app.js';
 import { frame, RawClient, upgradeHead } from '../../support/raw-client.js';
-import { isQuiet, LiveGateway, message, openClient, reply, said, sleep, startLive } from './live.js';
+import { isQuiet, LiveGateway, message, nextMessage, openClient, reply, sleep, startLive } from './live.js';
 
-/** The event loop stands still for longer than a deadline: who has done his part by then, or does it at once, stays. */
+/** When the event loop is blocked for longer than a deadline, peers that met the deadline, or meet it at once, stay. */
 
 let app: TestApp;
 let clients: RawClient[] = [];
@@ -24,15 +24,15 @@ afterEach(async () => {
   app = undefined as unknown as TestApp;
 });
 
-/** Nothing of this process runs for so long. */
+/** Blocks the event loop. */
 function stall(ms: number): void {
   for (const until = performance.now() + ms; performance.now() < until; );
 }
 
 const pong = (payload: Buffer) => frame(payload, { opcode: 10 });
 
-describe('an event loop that stood still', () => {
-  it('does not end a peer whose pong had come meanwhile, and ends one that has sent none', async () => {
+describe('a blocked event loop', () => {
+  it('does not end a peer whose pong arrived meanwhile, and ends one that sent none', async () => {
     const options = { keepalive: { pingInterval: 400, pingTimeout: 500 } };
     const [good, bad] = [await open(options), await open(options)];
     for (let round = 0; round < 3; round++) {
@@ -45,7 +45,7 @@ describe('an event loop that stood still', () => {
     }
     await bad.untilClosed();
     expect(app.stats().closed).toEqual({ 1006: 1 });
-    // It goes on: the next ping is answered in time.
+    // The next ping is answered in time.
     good.write(pong((await good.frame())!.payload));
     good.send('echo', 1);
     for (let next = await good.frame(); ; next = await good.frame()) {
@@ -57,7 +57,7 @@ describe('an event loop that stood still', () => {
     }
   });
 
-  it('gives the rest of a message its time', async () => {
+  it('extends assemblyTimeout', async () => {
     const client = await open({ messages: { assemblyTimeout: 600 } });
     const whole = message('echo', 'x'.repeat(100));
     client.write(whole.subarray(0, 20));
@@ -65,12 +65,12 @@ describe('an event loop that stood still', () => {
     stall(1500);
     await sleep(100);
     client.write(whole.subarray(20));
-    expect(await said(client)).toEqual({ event: 'echo', data: 'x'.repeat(100) });
+    expect(await nextMessage(client)).toEqual({ event: 'echo', data: 'x'.repeat(100) });
     client.write(whole.subarray(0, 20));
     expect(await client.closeFrame()).toEqual({ code: 1008, reason: 'message took too long' });
   });
 
-  it('gives a head its time', async () => {
+  it('extends openTimeout', async () => {
     app = await startLive({ http: { openTimeout: 600 } });
     const [client, silent] = [await RawClient.connect({ port: app.port }), await RawClient.connect({ port: app.port })];
     clients.push(client, silent);
@@ -85,16 +85,16 @@ describe('an event loop that stood still', () => {
     expect((await silent.response()).status).toBe(408);
   });
 
-  it('does not call a peer idle whose message had come', async () => {
+  it('does not apply idleTimeout to a peer whose message arrived meanwhile', async () => {
     const client = await open({ keepalive: { pingInterval: null, idleTimeout: 600 } });
     await sleep(200);
     client.send('echo', 1);
     stall(1500);
-    expect(await said(client)).toEqual({ event: 'echo', data: 1 });
+    expect(await nextMessage(client)).toEqual({ event: 'echo', data: 1 });
     expect(await client.closeFrame()).toEqual({ code: 1000, reason: 'idle' });
   });
 
-  it('waits for the answer to a close frame as long as it would have', async () => {
+  it('extends closeTimeout', async () => {
     const client = await open({ keepalive: { closeTimeout: 700 } });
     await eventually(() => LiveGateway.sockets.length === 1);
     const closed: number[] = [];

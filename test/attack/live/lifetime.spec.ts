@@ -2,7 +2,18 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { allow, SecureWsBroadcaster, type SecureWsOptions, type UpgradeAttempt } from 'nest-secure-ws';
 import { eventually, type TestApp } from '../../support/app.js';
 import { frame, RawClient, upgradeHead } from '../../support/raw-client.js';
-import { Frames, isQuiet, LiveGateway, message, openClient, reply, said, sleep, startLive, unmetered } from './live.js';
+import {
+  Frames,
+  isQuiet,
+  LiveGateway,
+  message,
+  nextMessage,
+  openClient,
+  reply,
+  sleep,
+  startLive,
+  unmetered,
+} from './live.js';
 
 let app: TestApp;
 let clients: RawClient[] = [];
@@ -33,7 +44,7 @@ const close = (code: number, reason = '') => {
 };
 
 describe('keepalive', () => {
-  it('pings, measures, and keeps those that answer', async () => {
+  it('pings, measures the latency, and keeps peers that answer', async () => {
     const client = await open({ keepalive: { pingInterval: 100, pingTimeout: 150 } });
     expect(socketOf().latency).toBeUndefined();
     for (let i = 0; i < 5; i++) {
@@ -50,8 +61,8 @@ describe('keepalive', () => {
 
   it.each([
     ['nothing', () => undefined],
-    ['another payload', () => pong(Buffer.from([0, 0, 0, 0]))],
-    ['messages only', () => message('sink')],
+    ['a pong of another payload', () => pong(Buffer.from([0, 0, 0, 0]))],
+    ['only messages', () => message('sink')],
   ])('terminates a peer that answers with %s', async (_, answer) => {
     const client = await open({ keepalive: { pingInterval: 100, pingTimeout: 200 } });
     const timer = setInterval(() => {
@@ -60,13 +71,13 @@ describe('keepalive', () => {
     }, 60);
     await client.until(() => client.closed || client.ended);
     clearInterval(timer);
-    // Terminated: no close frame.
+    // Terminated without a close frame.
     while (client.received.length > 0) expect((await client.frame())?.opcode).toBe(9);
     await eventually(() => app.stats().connections === 0);
     expect(app.stats().closed).toEqual({ 1006: 1 });
   });
 
-  it('does not count the time in which we did not read', async () => {
+  it('pauses its deadlines while the server does not read', async () => {
     const client = await open({
       messages: unmetered({ maxQueue: 1, assemblyTimeout: 1500 }),
       keepalive: { pingInterval: 100, pingTimeout: 1500, idleTimeout: 2000 },
@@ -75,7 +86,7 @@ describe('keepalive', () => {
     const whole = message('echo', 'late');
     client.send('wait', 1);
     await eventually(() => socketOf().connection.input.gate.paused);
-    // Behind the pause: half a message, and no pong that could be read.
+    // After the pause: half a message, and no pong that could be read.
     client.write(whole.subarray(0, 5));
     await sleep(3000);
     expect(client.ended).toBe(false);
@@ -83,40 +94,40 @@ describe('keepalive', () => {
     const pings: Buffer[] = [];
     for (let next = await client.frame(); next?.opcode !== 1; next = await client.frame()) pings.push(next!.payload);
     client.write(Buffer.concat([whole.subarray(5), ...pings.map(pong)]));
-    expect(await said(client)).toEqual({ event: 'echo', data: 'late' });
+    expect(await nextMessage(client)).toEqual({ event: 'echo', data: 'late' });
     await eventually(() => socketOf().latency !== undefined);
     expect(socketOf().latency).toBeGreaterThanOrEqual(0);
     expect(socketOf().latency).toBeLessThan(1500);
-    // And counts what comes after it.
+    // Deadlines count again afterwards.
     await client.untilClosed();
   });
 
-  it('looks at its deadlines again when reading goes on', async () => {
+  it('checks its deadlines when reading resumes', async () => {
     const client = await open({
       messages: { maxQueue: 1 },
       keepalive: { pingInterval: null, idleTimeout: 300 },
     });
     LiveGateway.closeGate();
     client.send('wait', 1);
-    // The time comes, and passes, while we do not read.
+    // The deadline passes while the server does not read.
     await sleep(700);
     expect(client.received.length).toBe(0);
     LiveGateway.openGate();
-    expect(await said(client)).toEqual({ event: 'wait', data: 1 });
+    expect(await nextMessage(client)).toEqual({ event: 'wait', data: 1 });
     expect(await client.closeFrame()).toEqual({ code: 1000, reason: 'idle' });
   });
 
   it.each([
     ['an idle peer', { idleTimeout: 250 }, { code: 1000, reason: 'idle' }],
-    ['after its time', { maxLifetime: 300 }, { code: 1001, reason: 'connection lifetime reached' }],
-  ])('ends %s, pongs or not', async (_, keepalive, expected) => {
+    ['a connection at maxLifetime', { maxLifetime: 300 }, { code: 1001, reason: 'connection lifetime reached' }],
+  ])('ends %s, with or without pongs', async (_, keepalive, expected) => {
     const client = await open({ keepalive: { pingInterval: 50, ...keepalive } });
     const timer = setInterval(() => client.write(pong(Buffer.alloc(4))), 100);
     expect(await client.closeFrame()).toEqual(expected);
     clearInterval(timer);
   });
 
-  it('knows what idle means, the one way and the other', async () => {
+  it('resets idleTimeout by messages in either direction', async () => {
     const client = await open({ keepalive: { idleTimeout: 400 } });
     for (let i = 0; i < 4; i++) {
       await sleep(150);
@@ -127,7 +138,7 @@ describe('keepalive', () => {
     expect(await client.closeFrame()).toEqual({ code: 1000, reason: 'idle' });
   });
 
-  it('lets durations be months', async () => {
+  it('accepts durations of months', async () => {
     const months = 90 * 24 * 3600 * 1000;
     const client = await open({
       keepalive: {
@@ -143,7 +154,7 @@ describe('keepalive', () => {
     socketOf().renew({ expiresAt: Date.now() + months });
     await sleep(250);
     client.send('echo', 1);
-    expect(await said(client)).toEqual({ event: 'echo', data: 1 });
+    expect(await nextMessage(client)).toEqual({ event: 'echo', data: 1 });
     socketOf().close(1000);
     expect(await client.closeFrame()).toEqual({ code: 1000, reason: 'bye' });
     await sleep(50);
@@ -152,7 +163,7 @@ describe('keepalive', () => {
 });
 
 describe('pings of the application', () => {
-  it('have pongs that are not unasked, one for each', async () => {
+  it('get pongs that do not count as unsolicited, one each', async () => {
     const client = await open({ messages: { controlRate: '10/1m' }, keepalive: { pingInterval: null } });
     await eventually(() => LiveGateway.sockets.length === 1);
     const heard: string[] = [];
@@ -168,12 +179,12 @@ describe('pings of the application', () => {
   });
 });
 
-describe('what is told of an end', () => {
+describe('the reported close code', () => {
   it.each([
     ['a protocol error', frame('x', { rsv1: true }), 1002],
-    ['no UTF-8', frame(Buffer.from([0xff])), 1007],
-    ['too large a message', frame('', { length: 2 ** 31 }), 1009],
-  ])('%s is counted with the code that was sent', async (_, bytes, code) => {
+    ['invalid UTF-8', frame(Buffer.from([0xff])), 1007],
+    ['a message above maxSize', frame('', { length: 2 ** 31 }), 1009],
+  ])('is the code that was sent for %s', async (_, bytes, code) => {
     const client = await open();
     client.write(bytes);
     expect((await client.closeFrame())?.code).toBe(code);
@@ -184,9 +195,9 @@ describe('what is told of an end', () => {
 
   it.each([
     ['a reason that is too long', 1008, 'é'.repeat(200), { code: 1008, reason: 'é'.repeat(61) }],
-    ['a code that there is not', 99, 'why', { code: 1008, reason: 'why' }],
+    ['an unknown code', 99, 'why', { code: 1008, reason: 'why' }],
     ['a code that may not be sent', 1006, '', { code: 1008, reason: 'policy violation' }],
-  ])('disconnectUser and disconnectSocket disconnect with %s', async (_, code, reason, expected) => {
+  ])('is valid for disconnectUser and disconnectSocket with %s', async (_, code, reason, expected) => {
     const options: SecureWsOptions = { guards: [() => allow({ principal: 'anna' })] };
     const [byUser, byId] = [await open(options), await open(options)];
     await eventually(() => LiveGateway.sockets.length === 2);
@@ -197,16 +208,16 @@ describe('what is told of an end', () => {
   });
 });
 
-describe('sessions', () => {
+describe('expiresAt of a session', () => {
   const soon = (ms: number): SecureWsOptions => ({ guards: [() => allow({ expiresAt: Date.now() + ms })] });
 
-  it('end with 4401 at their time', async () => {
+  it('ends the connection with 4401', async () => {
     const client = await open(soon(200));
     expect(await client.closeFrame()).toEqual({ code: 4401, reason: 'session expired' });
     expect(app.stats().closed).toEqual({});
   });
 
-  it('move when they are renewed: later, earlier, for ever', async () => {
+  it('moves with renew(): later, earlier, or never', async () => {
     const [later, earlier, never] = [await open(soon(300)), await open(soon(60_000)), await open(soon(300))];
     await eventually(() => LiveGateway.sockets.length === 3);
     socketOf(0).renew({ expiresAt: Date.now() + 800, principal: 'somebody else' });
@@ -220,7 +231,7 @@ describe('sessions', () => {
     expect(never.ended).toBe(false);
   });
 
-  it('that are renewed too late leave nothing behind', async () => {
+  it('is ignored by renew() after the connection ended', async () => {
     const client = await open();
     await eventually(() => LiveGateway.sockets.length === 1);
     client.destroy();
@@ -232,7 +243,7 @@ describe('sessions', () => {
     expect(() => socketOf().renew({ expiresAt: 3600 })).toThrow(RangeError);
   });
 
-  it('keep their end unless another is named', async () => {
+  it('stays when renew() does not name another', async () => {
     const client = await open(soon(300));
     await eventually(() => LiveGateway.sockets.length === 1);
     socketOf().renew({ principal: 'somebody else' });
@@ -240,7 +251,7 @@ describe('sessions', () => {
     expect(await client.closeFrame()).toEqual({ code: 4401, reason: 'session expired' });
   });
 
-  it('may become another user’s, to caps and to disconnectUser', async () => {
+  it('renew() may reassign the connection to another user, for maxPerUser and disconnectUser', async () => {
     const byToken = ({ headers }: UpgradeAttempt) => allow({ principal: headers['authorization'] });
     const as = (name: string) => ({ headers: { Authorization: name } });
     const options: SecureWsOptions = { guards: [byToken], connections: { maxPerUser: 1 } };
@@ -248,7 +259,7 @@ describe('sessions', () => {
     await eventually(() => LiveGateway.sockets.length === 2);
     const users = app.app.get(SecureWsBroadcaster);
     const [socket, other] = [socketOf(0), socketOf(1)];
-    // A full cap leaves everything as it was.
+    // At a full maxPerUser nothing changes.
     expect(() => socket.renew({ principal: 'bert', expiresAt: Date.now() + 200 })).toThrow(RangeError);
     expect(() => socket.renew({ principal: {} })).toThrow(RangeError);
     expect(() => socket.renew({ principal: 'x', userKey: '' })).toThrow(RangeError);
@@ -263,7 +274,7 @@ describe('sessions', () => {
     for (const client of [first, second]) expect(await client.closeFrame()).toMatchObject({ code: 1008 });
   });
 
-  it('that become another user’s may close the oldest of his', async () => {
+  it("renew() with onUserLimit 'closeOldest' closes the oldest connection of the new user", async () => {
     const options: SecureWsOptions = {
       guards: [({ headers }) => allow({ principal: headers['authorization'] })],
       connections: { maxPerUser: 1, onUserLimit: 'closeOldest' },
@@ -278,12 +289,12 @@ describe('sessions', () => {
   });
 });
 
-describe('closing', () => {
+describe('the closing handshake', () => {
   it.each([
     ['a code and a reason', close(4000, 'enough'), { code: 4000, reason: 'enough' }],
     ['a code', close(1000), { code: 1000, reason: 'bye' }],
-    ['nothing', frame('', { opcode: 8 }), { code: 1005, reason: '' }],
-  ])('is answered when the peer begins with %s', async (_, bytes, expected) => {
+    ['an empty close frame', frame('', { opcode: 8 }), { code: 1005, reason: '' }],
+  ])('answers a peer that begins with %s', async (_, bytes, expected) => {
     const client = await open();
     client.write(bytes);
     expect(await client.closeFrame()).toEqual(expected);
@@ -295,8 +306,8 @@ describe('closing', () => {
 
   it.each([
     ['answers the close frame and stays', true],
-    ['does not even answer', false],
-  ])('of a peer that %s takes as long as it may, and frees the slot only then', async (_, answers) => {
+    ['does not answer', false],
+  ])('with a peer that %s ends at closeTimeout, which releases the slot', async (_, answers) => {
     const client = await open({ connections: { max: 1 }, keepalive: { closeTimeout: 400 } });
     await eventually(() => LiveGateway.sockets.length === 1);
     socketOf().close(4000, 'go');
@@ -319,7 +330,7 @@ describe('closing', () => {
     expect(LiveGateway.left).toEqual([1006]);
   });
 
-  it('ends a peer that has half-closed and does not read what is left', async () => {
+  it('ends a peer that has half-closed and does not read the rest', async () => {
     const client = await open({ keepalive: { closeTimeout: 300 }, buffers: { writeLimit: '2mb' } });
     client.socket.pause();
     await eventually(() => LiveGateway.sockets.length === 1);
@@ -329,7 +340,7 @@ describe('closing', () => {
     expect(LiveGateway.left).toEqual([1006]);
   });
 
-  it('comes to its end although a handler is stuck and the queue is full', async () => {
+  it('finishes although a handler is stuck and the queue is full', async () => {
     const client = await open({ messages: unmetered({ maxQueue: 1 }) });
     LiveGateway.closeGate();
     client.send('wait');
@@ -341,9 +352,9 @@ describe('closing', () => {
   });
 
   it.each([
-    ['a listener has begun it while the queue was full', message('echo'), 1],
-    ['handlers that go on fill the queue', Buffer.concat(['wait', 'wait', 'sink'].map((event) => message(event))), 3],
-  ])('comes to its end although %s', async (_, bytes, concurrency) => {
+    ['a listener began it while the queue was full', message('echo'), 1],
+    ['running handlers fill the queue', Buffer.concat(['wait', 'wait', 'sink'].map((event) => message(event))), 3],
+  ])('finishes although %s', async (_, bytes, concurrency) => {
     const client = await open({ messages: unmetered({ maxQueue: 1, concurrency }) });
     LiveGateway.closeGate();
     await eventually(() => LiveGateway.sockets.length === 1);
@@ -358,41 +369,41 @@ describe('closing', () => {
     expect(LiveGateway.left).toEqual([4000]);
   });
 
-  it('has what was queued before it delivered', async () => {
+  it('delivers the messages queued before it', async () => {
     const client = await open();
     client.socket.pause();
     await eventually(() => LiveGateway.sockets.length === 1);
     let sent = 0;
     for (; socketOf().bufferedAmount < 500_000; sent++) socketOf().sendEvent('n', 'x'.repeat(50_000));
     socketOf().close(4000, 'that was it');
-    let said: string | undefined;
+    let nextMessage: string | undefined;
     const { sizes } = new Frames(client, (opcode, payload) => {
-      if (opcode === 8) said = payload.subarray(2).toString();
+      if (opcode === 8) nextMessage = payload.subarray(2).toString();
     });
-    await eventually(() => said !== undefined);
+    await eventually(() => nextMessage !== undefined);
     expect(sizes).toHaveLength(sent + 1);
-    expect(said).toBe('that was it');
+    expect(nextMessage).toBe('that was it');
   });
 
   it.each([
     ['a reserved bit', frame('x', { rsv1: true }), 1002, 'protocol error'],
-    ['no mask', frame('x', { masked: false }), 1002, 'protocol error'],
-    ['an opcode that there is not', frame('x', { opcode: 3 }), 1002, 'protocol error'],
-    ['a continuation of nothing', frame('x', { opcode: 0 }), 1002, 'protocol error'],
+    ['an unmasked frame', frame('x', { masked: false }), 1002, 'protocol error'],
+    ['an unknown opcode', frame('x', { opcode: 3 }), 1002, 'protocol error'],
+    ['a continuation without a message', frame('x', { opcode: 0 }), 1002, 'protocol error'],
     ['a fragmented ping', frame('x', { opcode: 9, fin: false }), 1002, 'protocol error'],
     ['a long ping', frame('x'.repeat(126), { opcode: 9 }), 1002, 'protocol error'],
-    ['a close code that there is not', close(1005), 1002, 'protocol error'],
-    ['bad UTF-8', frame(Buffer.from([0xc3, 0x28])), 1007, 'invalid payload data'],
-  ])('says why: %s', async (_, bytes, code, reason) => {
+    ['an invalid close code', close(1005), 1002, 'protocol error'],
+    ['invalid UTF-8', frame(Buffer.from([0xc3, 0x28])), 1007, 'invalid payload data'],
+  ])('names the reason for %s', async (_, bytes, code, reason) => {
     const client = await open();
     const other = await open();
     client.write(bytes);
     expect(await client.closeFrame()).toEqual({ code, reason });
     other.send('echo', 'unharmed');
-    expect(await said(other)).toEqual({ event: 'echo', data: 'unharmed' });
+    expect(await nextMessage(other)).toEqual({ event: 'echo', data: 'unharmed' });
   });
 
-  it('of half-open peers needs no word of theirs', async () => {
+  it('does not wait for a half-open peer', async () => {
     const client = await open({ keepalive: { pingInterval: 100, pingTimeout: 200 } });
     client.socket.pause();
     await eventually(() => app.stats().slots === 0);
@@ -401,7 +412,7 @@ describe('closing', () => {
   });
 });
 
-it('pause() and resume() of the application', async () => {
+it('pause() and resume() of the application stop and continue reading', async () => {
   const client = await open({ keepalive: { pingInterval: 100, pingTimeout: 200 } });
   await eventually(() => LiveGateway.sockets.length === 1);
   socketOf().pause();
@@ -409,5 +420,5 @@ it('pause() and resume() of the application', async () => {
   await sleep(700);
   expect(client.ended).toBe(false);
   socketOf().resume();
-  expect(await said(client)).toEqual({ event: 'echo', data: 1 });
+  expect(await nextMessage(client)).toEqual({ event: 'echo', data: 1 });
 });

@@ -5,7 +5,7 @@ import { frame, type HeadOptions, RawClient, type RawOptions } from '../../suppo
 
 const gate: { opened: Promise<void>; open: () => void } = { opened: Promise.resolve(), open: () => undefined };
 
-/** Whatever a handler can do to a connection. */
+/** A gateway with a handler for everything that the tests do to a connection. */
 @SecureGateway()
 export class LiveGateway implements OnGatewayConnection {
   static sockets: SecureSocket[] = [];
@@ -13,10 +13,10 @@ export class LiveGateway implements OnGatewayConnection {
   static running = 0;
   static most = 0;
   static started = 0;
-  /** How many messages of `size` were handled in the turn that goes on; `undefined`: nobody counts. */
+  /** The number of `size` messages handled in the current turn; `undefined` when it is not counted. */
   static inTurn: number | undefined;
 
-  /** Handlers of `wait` wait until the gate is opened. */
+  /** Handlers of `wait` wait until the gate opens. */
   static closeGate(): void {
     gate.opened = new Promise((resolve) => {
       gate.open = resolve;
@@ -81,7 +81,7 @@ export class LiveGateway implements OnGatewayConnection {
   }
 }
 
-/** Limits that a test is not about. */
+/** High limits for what a test is not about. */
 const FREE: SecureWsOptions = {
   connections: { rate: '100000/1s', maxPerIp: 10_000, maxPending: 10_000, maxPendingPerIp: 10_000 },
 };
@@ -108,7 +108,7 @@ export const openClient = (
 
 export const message = (event: string, data?: unknown): Buffer => frame(JSON.stringify({ event, data }));
 
-/** The next frame that is no ping. */
+/** The next frame that is not a ping. */
 export async function reply(client: RawClient, timeout?: number) {
   for (;;) {
     const next = await client.frame(timeout);
@@ -116,12 +116,12 @@ export async function reply(client: RawClient, timeout?: number) {
   }
 }
 
-export const said = async (client: RawClient, timeout?: number): Promise<unknown> => {
+export const nextMessage = async (client: RawClient, timeout?: number): Promise<unknown> => {
   const next = await reply(client, timeout);
   return next && JSON.parse(next.payload.toString());
 };
 
-/** Nothing is left of an attack. */
+/** Whether no connection, slot or memory remains. */
 export const isQuiet = (app: TestApp): boolean => {
   const { connections, pending, slots, heldBytes } = app.stats();
   return connections + pending + slots + heldBytes === 0;
@@ -129,7 +129,7 @@ export const isQuiet = (app: TestApp): boolean => {
 
 export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Reads on from here in linear time: what follows is told frame by frame, payloads only as far as they came in one piece. */
+/** Reads frames in linear time; a payload is reported only when it arrived in one piece. */
 export class Frames {
   readonly sizes: number[] = [];
   private head: Buffer = Buffer.alloc(0);
@@ -153,7 +153,7 @@ export class Frames {
     this.head = bytes;
   }
 
-  /** Answers how many bytes a head, and what there is of its payload, took. */
+  /** The number of bytes taken by a frame header and the payload present. */
   private parse(bytes: Buffer): number {
     if (bytes.length < 2) return 0;
     const short = bytes[1]! & 127;

@@ -29,7 +29,7 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 const connectionOf = (at = 0) => LiveGateway.sockets[at]!.connection;
 
-/** Sends until the peer's kernel and ours take no more. */
+/** Sends until neither kernel accepts more. */
 async function fill(at = 0, size = 8 * KIB): Promise<void> {
   const socket = LiveGateway.sockets[at]!;
   for (let quiet = 0; quiet < 5; ) {
@@ -42,8 +42,8 @@ async function fill(at = 0, size = 8 * KIB): Promise<void> {
   }
 }
 
-describe('a peer that does not read', () => {
-  it('is not read from, and of its pings only the last is answered', async () => {
+describe('a client that does not read', () => {
+  it('is not read, and gets only the last of its pings answered', async () => {
     const client = await open({ messages: unmetered() });
     client.socket.pause();
     await eventually(() => LiveGateway.sockets.length === 1);
@@ -64,7 +64,7 @@ describe('a peer that does not read', () => {
     expect(pongs).toBeLessThan(COUNT);
   });
 
-  it('holds next to nothing: 300 MiB of echoes', async () => {
+  it('holds almost no memory: 300 MiB of echoes', async () => {
     const client = await open({ messages: unmetered() });
     client.socket.pause();
     const echo = message('echo', 'x'.repeat(60 * KIB));
@@ -81,7 +81,7 @@ describe('a peer that does not read', () => {
     expect(client.ended).toBe(false);
   });
 
-  it('gets no gap: past maxBuffered it is closed with 1013, and later sends are refused', async () => {
+  it('is closed with 1013 above maxBuffered without a gap in its messages, and later sends fail', async () => {
     const client = await open({ buffers: { maxBuffered: '256kb' } });
     client.socket.pause();
     await eventually(() => LiveGateway.sockets.length === 1);
@@ -112,7 +112,7 @@ describe('a peer that does not read', () => {
     expect(app.stats().closed).toEqual({ 1006: 1 });
   });
 
-  it('gets no more pings and pongs of the application than messages', async () => {
+  it('has pings and pongs of the application limited like messages', async () => {
     const client = await open({ buffers: { maxBuffered: '256kb' } });
     client.socket.pause();
     await eventually(() => LiveGateway.sockets.length === 1);
@@ -140,7 +140,7 @@ describe('a peer that does not read', () => {
     await eventually(() => app.stats().connections === 0);
   });
 
-  it('is told why, when it reads after all', async () => {
+  it('receives the close reason when it reads later', async () => {
     const client = await open({ buffers: { maxBuffered: '100kb' } });
     client.socket.pause();
     await eventually(() => LiveGateway.sockets.length === 1);
@@ -151,9 +151,9 @@ describe('a peer that does not read', () => {
   });
 
   it.each([
-    ['takes nothing', 0],
-    ['takes one byte at a time, and answers pings', 1],
-  ])('is terminated when it %s', async (_, bytes) => {
+    ['accepts nothing', 0],
+    ['accepts one byte at a time and answers pings', 1],
+  ])('is terminated at stallTimeout when it %s', async (_, bytes) => {
     const client = await open({
       buffers: { stallTimeout: 200 },
       keepalive: { pingInterval: 100, pingTimeout: 100_000 },
@@ -168,11 +168,11 @@ describe('a peer that does not read', () => {
     await eventually(() => app.stats().connections === 0, 15_000);
     clearInterval(trickle);
     expect(LiveGateway.left).toEqual([1006]);
-    // The kernel offers it nothing any longer either.
+    // The kernel drops its unsent bytes too.
     if (existsSync('/proc/net/tcp')) expect(unfinished(app.port)).toEqual([]);
   });
 
-  /** States of the server's sockets that still have something to send, as the kernel lists them. */
+  /** States of the server's sockets with unsent bytes, as the kernel lists them. */
   const unfinished = (port: number): string[] =>
     readFileSync('/proc/net/tcp', 'utf8')
       .split('\n')
@@ -181,7 +181,7 @@ describe('a peer that does not read', () => {
       .map(([, , , state]) => state!);
   const hex = (port: number): string => port.toString(16).toUpperCase().padStart(4, '0');
 
-  it('does not have its waiting messages handled', async () => {
+  it('does not have its queued messages handled', async () => {
     const client = await open({ messages: unmetered() });
     client.socket.pause();
     for (let i = 0; i < 100; i++) client.send('big', MIB);
@@ -194,7 +194,7 @@ describe('a peer that does not read', () => {
   });
 });
 
-describe('a peer that reads', () => {
+describe('a client that reads', () => {
   it('is never closed, whatever the size of one reply', async () => {
     const client = await open({ buffers: { maxBuffered: '1mb' } });
     client.socket.pause();
@@ -208,7 +208,7 @@ describe('a peer that reads', () => {
     await eventually(() => sizes.length === 6);
   });
 
-  it('gets what was sent to it in order, compressed and shared frames too', async () => {
+  it('gets every message in order, including compressed and shared frames', async () => {
     const client = await open({}, { headers: { 'Sec-WebSocket-Extensions': 'permessage-deflate' } });
     await eventually(() => LiveGateway.sockets.length === 1);
     const socket = LiveGateway.sockets[0]!;
@@ -220,7 +220,7 @@ describe('a peer that reads', () => {
     };
     for (let at = 0; at < 40; at += 2) send(at);
     await eventually(() => socket.bufferedAmount === 0);
-    // Again while the socket takes nothing: then frames wait, and what is compressed must not be overtaken either.
+    // Again while the socket accepts nothing: frames are queued, and must not overtake compressed ones.
     client.socket.pause();
     for (let quiet = 0; quiet < 5; quiet = socket.bufferedAmount > 64 * KIB ? quiet + 1 : 0) {
       if (quiet === 0) socket.send(randomBytes(64 * KIB), { compress: false });
@@ -240,7 +240,7 @@ describe('a peer that reads', () => {
     expect(order).toEqual(Array.from({ length: 80 }, (_, at) => at));
   });
 
-  it('does not wait for a tick of a clock between large compressed messages', async () => {
+  it('gets large compressed messages without waiting for a clock tick between them', async () => {
     const client = await open({}, { headers: { 'Sec-WebSocket-Extensions': 'permessage-deflate' } });
     await eventually(() => LiveGateway.sockets.length === 1);
     const { wheel } = connectionOf().context;
@@ -251,7 +251,7 @@ describe('a peer that reads', () => {
     wheel.advance = advance;
   });
 
-  it('gets what was sent before it has half-closed', async () => {
+  it('gets the messages sent before it half-closed', async () => {
     const client = await open();
     client.socket.pause();
     await eventually(() => LiveGateway.sockets.length === 1);
@@ -266,7 +266,7 @@ describe('a peer that reads', () => {
     await eventually(() => LiveGateway.left.length === 1);
   });
 
-  it('has callbacks called once each, when the message was written', async () => {
+  it('has each send callback called once, when the message was written', async () => {
     const client = await open();
     await eventually(() => LiveGateway.sockets.length === 1);
     const socket = LiveGateway.sockets[0]!;
@@ -278,7 +278,7 @@ describe('a peer that reads', () => {
     for (let at = 0; at < 300; at++) await reply(client);
   });
 
-  it('and one that sends as much at once: neither starves', async () => {
+  it('that sends as much as another does not starve it', async () => {
     const [first, second] = [await open({ messages: unmetered() }), await open()];
     const echo = message('echo', 'x'.repeat(100 * KIB));
     for (let i = 0; i < 200; i++) for (const client of [first, second]) client.write(echo);

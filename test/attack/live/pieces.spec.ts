@@ -4,7 +4,7 @@ import { eventually, type TestApp } from '../../support/app.js';
 import { frame, type RawClient } from '../../support/raw-client.js';
 import { Frames, isQuiet, LiveGateway, openClient, sleep, startLive, unmetered } from './live.js';
 
-/** Messages of every kind in pieces of any size, while reading stops and goes on: each is handled once, in its order. */
+/** Messages of every kind in chunks of any size, while reading pauses and resumes: each is handled once and in order. */
 
 let app: TestApp;
 let client: RawClient;
@@ -14,7 +14,7 @@ afterEach(async () => {
   await app.close();
 });
 
-/** The same numbers for the same seed. */
+/** A pseudo-random generator, reproducible by its seed. */
 function random(seed: number): (below: number) => number {
   let state = seed;
   return (below) => {
@@ -25,7 +25,7 @@ function random(seed: number): (below: number) => number {
 
 const deflated = (text: string): Buffer => deflateRawSync(text, { finishFlush: 2 }).subarray(0, -4);
 
-/** One message as its frames, with control frames between them. */
+/** The frames of one message, with control frames between them. */
 function framed(text: string, next: (below: number) => number): Buffer {
   const isCompressed = next(3) === 0;
   const payload = isCompressed ? deflated(text) : Buffer.from(text);
@@ -40,7 +40,7 @@ function framed(text: string, next: (below: number) => number): Buffer {
   return Buffer.concat(pieces);
 }
 
-describe('messages in pieces', () => {
+describe('messages in chunks of any size', () => {
   it.each([1, 2, 3, 4])('are handled once and in order (seed %d)', async (seed) => {
     const next = random(seed);
     app = await startLive({

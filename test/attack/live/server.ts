@@ -4,7 +4,7 @@ import { SecureWsModule, SecureWsStats } from 'nest-secure-ws';
 import { LiveGateway } from './live.js';
 import 'reflect-metadata';
 
-/** What handlers use while they finish: gone with the module's own end. */
+/** A resource that handlers use until they finish; closed with the module. */
 @Injectable()
 class Database implements OnModuleDestroy {
   onModuleDestroy(): void {
@@ -33,7 +33,7 @@ setInterval(() => {
   most = Math.max(most, stats.snapshot().heldBytes);
 }, 10).unref();
 
-/** Memory as it is without garbage. */
+/** Resident memory after garbage collection. */
 async function settled(): Promise<number> {
   for (let i = 0; i < 4; i++) {
     global.gc?.();

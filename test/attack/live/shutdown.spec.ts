@@ -4,7 +4,7 @@ import { WebSocket } from 'ws';
 import { eventually, type TestApp } from '../../support/app.js';
 import { Child } from '../../support/child.js';
 import { frame, RawClient, upgradeHead } from '../../support/raw-client.js';
-import { LiveGateway, openClient, reply, said, sleep, startLive } from './live.js';
+import { LiveGateway, nextMessage, openClient, reply, sleep, startLive } from './live.js';
 
 let app: TestApp;
 let child: Child | undefined;
@@ -35,7 +35,7 @@ const took = async (action: () => Promise<unknown>): Promise<number> => {
 };
 
 describe('shutdown', () => {
-  it('takes no time with idle peers, and tells them', async () => {
+  it('tells idle peers and ends at once', async () => {
     app = await startLive();
     const codes: [number, string][] = [];
     for (let i = 0; i < 5; i++) {
@@ -49,7 +49,7 @@ describe('shutdown', () => {
     expect(LiveGateway.left).toEqual(Array(5).fill(1001));
   });
 
-  it('awaits handlers that run, and delivers what they answer', async () => {
+  it('awaits running handlers and delivers their replies', async () => {
     const client = await open({ shutdown: { drainTimeout: '10s' } });
     LiveGateway.closeGate();
     client.send('wait', 'the last');
@@ -63,7 +63,7 @@ describe('shutdown', () => {
     expect((await late.upgrade(upgradeHead(app.port))).status).toBe(503);
     late.destroy();
     LiveGateway.openGate();
-    expect(await said(client)).toEqual({ event: 'wait', data: 'the last' });
+    expect(await nextMessage(client)).toEqual({ event: 'wait', data: 'the last' });
     expect(await client.closeFrame()).toEqual(GOODBYE);
     client.write(frame(Buffer.from([3, 233]), { opcode: 8 }));
     await client.untilClosed();
@@ -72,10 +72,10 @@ describe('shutdown', () => {
     expect(LiveGateway.started).toBe(1);
   });
 
-  it('awaits the handlers of peers that have left, but not those that had their time', async () => {
+  it('awaits handlers of peers that have left, except those past handlerTimeout', async () => {
     const client = await open({ shutdown: { drainTimeout: '10s' }, messages: { handlerTimeout: 100 } });
     client.send('never');
-    expect(await said(client)).toMatchObject({ event: 'exception' });
+    expect(await nextMessage(client)).toMatchObject({ event: 'exception' });
     client.destroy();
     expect(await took(() => app.close())).toBeLessThan(3000);
     app = await startLive({ shutdown: { drainTimeout: '10s' } });
@@ -93,7 +93,7 @@ describe('shutdown', () => {
     expect(await took(() => closing)).toBeLessThan(3000);
   });
 
-  it('terminates what is left in the end: handleDisconnect has run then', async () => {
+  it('terminates the remaining connections at drainTimeout, after handleDisconnect', async () => {
     const stuck = await open({ shutdown: { drainTimeout: 400 } });
     const silent = await open();
     stuck.send('never');
@@ -106,7 +106,7 @@ describe('shutdown', () => {
     expect(await reply(stuck)).toBeUndefined();
   });
 
-  it('terminates at once where the timeout is 0', async () => {
+  it('terminates at once with drainTimeout 0', async () => {
     const client = await open({ shutdown: { drainTimeout: 0 } });
     client.send('never');
     await eventually(() => LiveGateway.sockets[0]?.connection.input.running === 1);
@@ -115,7 +115,7 @@ describe('shutdown', () => {
     expect(await client.closeFrame()).toBeUndefined();
   });
 
-  it('tells a hundred at once and the others over half of the time', async () => {
+  it('closes a hundred connections at once and the others over half of drainTimeout', async () => {
     app = await startLive({ shutdown: { drainTimeout: '3s' } });
     for (let i = 0; i < 160; i++) await open();
     const told = clients.map((client) => client.closeFrame().then(() => performance.now()));
@@ -132,8 +132,8 @@ describe('shutdown', () => {
   });
 });
 
-describe('a process that is told to end', () => {
-  it('ends by itself with exit code 0: a thousand peers, stuck ones, some in their handshake', async () => {
+describe('a process that receives SIGTERM', () => {
+  it('exits with code 0: a thousand peers, some stuck, some in their handshake', async () => {
     child = await Child.start('test/attack/live/server.ts', [
       JSON.stringify({ shutdown: { drainTimeout: '1500ms' }, messages: { handlerTimeout: '60s' } }),
     ]);
@@ -144,7 +144,7 @@ describe('a process that is told to end', () => {
       clients.push(client);
       if (at % 10 === 0) client.send('never');
       if (at % 10 === 1) client.send('wait', at);
-      // The others answer as they should.
+      // The others answer the close frame.
       else if (at % 10 > 2)
         client.closeFrame(30_000).then(
           () => client.destroy(),
@@ -154,14 +154,14 @@ describe('a process that is told to end', () => {
     for (let at = 0; at < 20; at++) {
       const client = await RawClient.connect({ port });
       clients.push(client);
-      // What has not said that it is an upgrade is Node's to end.
+      // Node ends requests that have not named an upgrade.
       client.write('GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n');
     }
     expect(await child.end('SIGTERM')).toBe(0);
     expect(child.printed).toMatch(/database closed with \d+ handlers running/);
   });
 
-  it('has finished the handlers of its peers before the application closes what they need', async () => {
+  it('finishes the handlers before the application closes their resources', async () => {
     child = await Child.start('test/attack/live/server.ts', [JSON.stringify({ shutdown: { drainTimeout: '10s' } })]);
     const client = await RawClient.open({ port: child.ready as number });
     clients.push(client);
@@ -169,7 +169,7 @@ describe('a process that is told to end', () => {
     client.send('wait', 1);
     await sleep(100);
     const ended = child.end('SIGTERM');
-    expect(await said(client)).toEqual({ event: 'wait', data: 1 });
+    expect(await nextMessage(client)).toEqual({ event: 'wait', data: 1 });
     expect(await client.closeFrame()).toEqual(GOODBYE);
     client.destroy();
     expect(await ended).toBe(0);

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { eventually, type TestApp } from '../../support/app.js';
 import { frame, type RawClient } from '../../support/raw-client.js';
 import { slowDeflate } from '../../support/slow-deflate.js';
-import { isQuiet, LiveGateway, openClient, said, sleep, startLive, unmetered } from './live.js';
+import { isQuiet, LiveGateway, nextMessage, openClient, sleep, startLive, unmetered } from './live.js';
 
 const DEFLATE = { headers: { 'Sec-WebSocket-Extensions': 'permessage-deflate' } };
 const KIB = 1024;
@@ -13,7 +13,7 @@ let clients: RawClient[] = [];
 
 afterEach(async () => {
   for (const client of clients) client.destroy();
-  // Some of them are not read from for minutes, so that their end is not seen.
+  // Some of these are not read for minutes, so that their end would not be noticed.
   for (const socket of LiveGateway.sockets) socket.terminate();
   clients = [];
   await eventually(() => isQuiet(app));
@@ -37,21 +37,21 @@ const HONEST = frame(
   },
 );
 
-/** Connections of one address that send slow messages without a pause; answers how many were answered. */
+/** Connections of one address that send slow messages without a pause; returns a counter of the replies. */
 async function attack(connections: number, messages: number): Promise<() => number> {
   const attackers = await Promise.all(Array.from({ length: connections }, () => open('127.0.0.2')));
   let answered = 0;
   for (const attacker of attackers) {
     void (async () => {
-      while ((await said(attacker, 60_000)) !== undefined) answered++;
+      while ((await nextMessage(attacker, 60_000)) !== undefined) answered++;
     })().catch(() => undefined);
     attacker.write(Buffer.concat(Array<Buffer>(messages).fill(SLOW)));
   }
   return () => answered;
 }
 
-describe('compressed input that is made to be slow', () => {
-  it('of one address delays nobody else: neither small messages nor large compressed ones', async () => {
+describe('compressed input designed to inflate slowly', () => {
+  it('of one address delays no other address: neither small messages nor large compressed ones', async () => {
     app = await startLive({ messages: unmetered() });
     const honest = await open('127.0.0.3');
     const answered = await attack(30, 4);
@@ -60,21 +60,21 @@ describe('compressed input that is made to be slow', () => {
     const small = [1, 2, 3].map((i) => frame(JSON.stringify({ event: 'echo', data: i })));
     honest.write(Buffer.concat(small.flatMap((message) => [HONEST, message])));
     for (const i of [1, 2, 3]) {
-      expect(await said(honest, 30_000)).toEqual({ event: 'size', data: noise.length + 2 });
-      expect(await said(honest, 30_000)).toEqual({ event: 'echo', data: i });
+      expect(await nextMessage(honest, 30_000)).toEqual({ event: 'size', data: noise.length + 2 });
+      expect(await nextMessage(honest, 30_000)).toEqual({ event: 'echo', data: i });
     }
-    // First come, first served would have answered each of the thirty before the first of them.
+    // In order of arrival, each of the thirty would have been answered before the first of these.
     expect(answered() - before).toBeLessThan(30);
   });
 
-  it('is charged for its time: it uses up a byte rate that its bytes alone would keep', async () => {
+  it('is charged for its time: it exhausts a byte rate that its bytes alone would not', async () => {
     const byteRate = `${12 * 256 + 100}kb/10m`;
     app = await startLive({
       messages: { ...unmetered(), byteRate, byteRatePerIp: byteRate },
     });
     const answered = await attack(1, 12);
     await eventually(() => answered() > 0, 20_000);
-    // Long enough for all of them, were they read.
+    // Long enough for all of them if they were read.
     for (let i = 0; i < 150 && answered() < 12; i++) await sleep(10);
     expect(answered()).toBeLessThan(12);
   });

@@ -47,8 +47,8 @@ export type Kernel = 'now' | 'later' | 'error';
  */
 export class KernelSocket extends Duplex {
   timeout = 0;
-  /** What each write does; the last one goes for all that follow. */
-  kernel: () => Kernel = () => 'How each write is handled; the last value applies to all that follow.';
+  /** How each write is handled; the last value applies to all that follow. */
+  kernel: () => Kernel = () => 'now';
   /** The bytes that the kernel has accepted. */
   readonly taken: Buffer[] = [];
   /** Calls of `_write` and `_writev`; each would be a system call of a socket. */
