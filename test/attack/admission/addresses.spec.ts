@@ -71,7 +71,7 @@ describe.each(PLATFORMS)('lists of addresses on %s', (platform) => {
     denied.on('data', (chunk: Buffer) => (received += chunk.length));
     denied.on('error', () => {});
     const closed = new Promise((resolve) => denied.on('close', resolve));
-    // Even before it says anything.
+    // Even before the peer sends anything.
     await closed;
     expect(received).toBe(0);
     expect(await status({ tls: {}, ...from('127.0.2.1') })).toBe(101);
@@ -80,7 +80,7 @@ describe.each(PLATFORMS)('lists of addresses on %s', (platform) => {
   });
 });
 
-describe('lists of addresses', () => {
+describe('lists of addresses on any platform', () => {
   it('allow only listed addresses, the denied list takes precedence, on shared and dedicated ports', async () => {
     await start(
       { connections: { allowedIps: ['127.0.0.0/24', '127.0.5.5'], deniedIps: ['127.0.0.7'] } },
@@ -94,7 +94,7 @@ describe('lists of addresses', () => {
     }
   });
 
-  it('know an IPv4 peer by its IPv4 address on a dual-stack socket, and IPv6 peers', async () => {
+  it('match an IPv4 peer on a dual-stack socket by its IPv4 address, and IPv6 peers', async () => {
     await start({ connections: { deniedIps: ['127.0.0.9', '::1/128'] } }, { host: '::' });
     expect(await status(from('127.0.0.9'))).toBe(0);
     expect(await status(from('127.0.0.8'))).toBe(101);
@@ -210,7 +210,7 @@ describe.each(PLATFORMS)('a Unix domain socket on %s', (platform) => {
     expect(app.stats().refused).toEqual({ 'connections-per-ip': 1, 'address-denied': 1, 'tls-required': 1 });
   });
 
-  it('is one client otherwise, and the log names the setting', async () => {
+  it('counts as one client otherwise, and the log names the setting', async () => {
     const warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation(() => {});
     await listening({ proxy: { trusted: ['loopback'] }, connections: { maxPerIp: 1 } });
     const client = await RawClient.open(local, forwarded('198.51.100.1'));
@@ -221,7 +221,7 @@ describe.each(PLATFORMS)('a Unix domain socket on %s', (platform) => {
     expect(String(warn.mock.calls[0]![0])).toContain('WEBSOCKETS_TRUSTED_PROXIES=unix');
   });
 
-  it('is only on lists that contain `unix`', async () => {
+  it('is matched only by lists that contain `unix`', async () => {
     await listening({ connections: { allowedIps: ['0.0.0.0/0', '::/0'] } });
     expect(await status(local)).toBe(0);
     await stop();
@@ -247,7 +247,7 @@ describe.each(PLATFORMS)('a Unix domain socket on %s', (platform) => {
 });
 
 describe('requireTls', () => {
-  it('refuses plaintext, and takes TLS on the shared port', async () => {
+  it('refuses plaintext, and accepts TLS on the shared port', async () => {
     await start({ proxy: { requireTls: true } });
     expect(await status()).toBe(403);
     await stop();
@@ -255,7 +255,7 @@ describe('requireTls', () => {
     expect(await status({ tls: {} })).toBe(101);
   });
 
-  it('must be chosen in production where there is neither TLS nor a trusted proxy', async () => {
+  it('must be set explicitly in production without TLS or a trusted proxy', async () => {
     process.env.NODE_ENV = 'production';
     await expect(start({})).rejects.toThrow(/WEBSOCKETS_REQUIRE_TLS/);
     for (const chosen of [true, false]) {
@@ -271,7 +271,7 @@ describe('requireTls', () => {
   });
 });
 
-describe('origins', () => {
+describe('Origin', () => {
   const origin = (value: string | string[], host?: string, options: Partial<RawOptions> = {}) =>
     status(options, { headers: { Origin: value, ...(host === undefined ? {} : { Host: host }) } });
 
@@ -286,7 +286,7 @@ describe('origins', () => {
     expect(await origin('http://[::1]', '[::1]:80')).toBe(101);
     expect(await origin('http://[::1]', '[0:0:0:0:0:0:0:1]')).toBe(101);
     expect(await origin('http://[::ffff:7f00:1]', '[::FFFF:127.0.0.1]')).toBe(101);
-    // DNS rebinding: same origin in the browser's eyes.
+    // DNS rebinding: to the browser it is the same origin.
     expect(await origin(`http://rebound.evil.test:${port}`, `rebound.evil.test:${port}`)).toBe(403);
     expect(String(warn.mock.calls[0]![0])).toContain('came from loopback, where rebound.evil.test is not a local name');
     for (const [value, host] of [
@@ -305,7 +305,7 @@ describe('origins', () => {
       expect([value, await origin(value, host)]).toEqual([value, 403]);
     }
     expect(await status({}, { headers: { Origin: 'http://evil.test', 'X-Forwarded-Host': 'evil.test' } })).toBe(403);
-    // A list of them, or two lines, are no origin: 400 or 403, never in.
+    // A list of origins, or two header lines, is not an origin: 400 or 403.
     expect(await origin(['http://evil.test', `http://127.0.0.1:${port}`])).toBe(400);
     expect(await origin(`http://evil.test http://127.0.0.1:${port}`)).toBeGreaterThanOrEqual(400);
   });
@@ -319,7 +319,7 @@ describe('origins', () => {
     expect(await via('https://app.example:8443', 'https')).toBe(403);
   });
 
-  it('may be listed, by the application and by a gateway', async () => {
+  it('may be listed by the application and by a gateway', async () => {
     @SecureGateway({ path: '/own', connections: { allowedOrigins: ['https://own.example', 'null'] } })
     class OwnList {
       @SubscribeMessage('x') x() {}
@@ -349,7 +349,7 @@ describe('origins', () => {
     }
   });
 
-  it('and the Host may be limited', async () => {
+  it('is checked together with Host and allowedHosts', async () => {
     await start({ connections: { allowedHosts: ['app.example'] } });
     expect(await status({}, { headers: { Host: 'app.example' } })).toBe(101);
     expect(await status({}, { headers: { Host: 'evil.test' } })).toBe(403);
@@ -361,8 +361,8 @@ describe('origins', () => {
   });
 });
 
-describe('what a guard sees of it', () => {
-  it('is the client, the peer and the scheme', async () => {
+describe('the addresses that a guard sees', () => {
+  it('are the client, the peer and the scheme', async () => {
     const seen: unknown[] = [];
     const note = ({ ip, remoteAddress, secure, host, origin, cookies }: UpgradeAttempt) =>
       seen.push({ ip, remoteAddress, secure, host, origin, cookies: { ...cookies } }) > 0;

@@ -14,7 +14,7 @@ import { RawClient, upgradeHead } from '../../support/raw-client.js';
 
 const TOTAL = 20_000;
 const AT_ONCE = 40;
-/** By their classes, so that a rename does not make the counting empty; the last two are Node's. */
+/** Names taken from the classes, so that a rename does not empty the count; the last two are Node's. */
 const CLASSES = [
   ...[SecureSocket, ServerConnection, PerMessageDeflate, PendingHandshake].map(({ name }) => name),
   ...['InflateRaw', 'DeflateRaw'],
@@ -32,7 +32,7 @@ afterAll(async () => {
 });
 
 const deflate = { 'Sec-WebSocket-Extensions': 'permessage-deflate' };
-/** By the reason that the server counts. */
+/** By the reason in the server's statistics. */
 const WAYS = {
   'connections-per-ip': ['127.0.0.1', deflate],
   guard: ['127.0.0.2', { ...deflate, Authorization: 'x' }],
@@ -68,14 +68,14 @@ async function gone(): Promise<void> {
 }
 
 describe('20 000 refused attempts', () => {
-  it('make no WebSocket, no compression context, no Nest context, and leave nothing in memory', async () => {
+  it('allocate no WebSocket, no compression context and no Nest context, and leave nothing in memory', async () => {
     const holder = await RawClient.open({ port }, { headers: deflate });
     await flood(TOTAL / 10);
     await gone();
     const before = await server.ask<number>(['heap']);
     const counted = await server.ask<Record<string, number>>(['counts', [...CLASSES, ...OF_NEST]]);
     const made = await server.ask<Record<string, number>>(['made']);
-    // The one that was let in is seen: the counting counts.
+    // The one accepted connection is counted, which shows that the counting works.
     expect(counted).toMatchObject({ SecureSocket: 1, ServerConnection: 1, PerMessageDeflate: 1, Reservation: 1 });
     expect(counted).toMatchObject({ PendingHandshake: 0, ExecutionContextHost: 0, UpgradeContext: 0 });
 
@@ -91,7 +91,7 @@ describe('20 000 refused attempts', () => {
       expect([way, now[way]! - refused.refused[way]!]).toEqual([way, TOTAL / 4]);
     const madeSince = await server.ask<Record<string, number>>(['made']);
     expect(madeSince['IncomingMessage'] ?? 0).toBe(made['IncomingMessage'] ?? 0);
-    // Nor a socket of Node's with its two streams, but for those whose head a busy machine reads too late.
+    // Nor a socket of Node with its two streams, except when a busy machine reads a head too late.
     expect(made['Socket']).toBeGreaterThan(0);
     expect(madeSince['Socket']! - made['Socket']!).toBeLessThan(TOTAL / 2);
 

@@ -59,13 +59,13 @@ describe.each(PLATFORMS)('bans on %s', (platform) => {
     bans.ban({ address: '127.0.3.1' }, { for: '1h' });
     bans.ban({ cidr: '127.0.4.0/24' });
     for (const address of ['127.0.3.1', '127.0.4.200']) {
-      // The reset may come before the socket has told that it is connected.
+      // The reset may arrive before the socket has connected.
       const client = await open(address).catch(() => undefined);
       await client?.until(() => client.closed);
       expect(client?.total ?? 0).toBe(0);
     }
     expect(await status(await open('127.0.3.2'))).toBe(101);
-    // Open before the ban: it asks in vain.
+    // A connection opened before the ban is refused when it sends its request.
     expect(await status(before)).toBe(403);
     expect(app.stats().refused).toEqual({ banned: 3 });
     bans.unban({ address: '127.0.3.1' });
@@ -114,7 +114,7 @@ describe('refusals by guards', () => {
   const bad = { headers: { 'X-Token': 'bad' } };
   const good = { headers: { 'X-Token': 'good' } };
 
-  /** 0: reset, at accept or later. */
+  /** The status, or 0 for a reset at accept or later. */
   const attempt = async (localAddress: string, head: HeadOptions): Promise<number> => {
     const client = await open(localAddress).catch(() => undefined);
     return client === undefined ? 0 : status(client, head);

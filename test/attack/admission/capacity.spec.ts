@@ -76,7 +76,7 @@ describe('capacity', () => {
   it.each([
     ['max', { max: 50 }, 503],
     ['maxPerIp', { maxPerIp: 50 }, 429],
-  ])('%s is exact: of 200 at once 50 get in, asynchronous guards or not', async (_, limits, refused) => {
+  ])('%s is exact: of 200 concurrent attempts 50 succeed, with asynchronous guards too', async (_, limits, refused) => {
     const guards: GuardLike[] = [() => new Promise<boolean>((resolve) => setImmediate(() => resolve(true)))];
     await start({ ...limits, maxPendingPerIp: 500 }, { guards });
     const answers = await Promise.all(Array.from({ length: 200 }, () => attempt()));
@@ -93,7 +93,7 @@ describe('capacity', () => {
     await idle();
   });
 
-  /** What an attempt at an own port comes to: a status, or a connection that was reset with nothing written. */
+  /** The result of an attempt at a dedicated port: a status, or a reset with no bytes written. */
   async function outcome(at: number, ip = '127.0.0.1'): Promise<number | 'reset'> {
     try {
       return await status({ at, ip, path: '/own' });
@@ -106,13 +106,13 @@ describe('capacity', () => {
     ['max', { max: 50 }, 'connections', { shared: 503, elsewhere: 'reset' }],
     ['maxPerIp', { maxPerIp: 50 }, 'connections-per-ip', { shared: 429, elsewhere: 101 }],
   ] as const)(
-    '%s is exact on an own port, where who has no room is reset at accept',
+    '%s is exact on a dedicated port, where attempts above it are reset at accept',
     async (_, limits, reason, others) => {
       const guards: GuardLike[] = [() => new Promise<boolean>((resolve) => setImmediate(() => resolve(true)))];
       const own = freePort();
       await start({ ...limits, maxPendingPerIp: 500 }, { guards }, { '/': {}, '/own': { port: own } });
       const outcomes = await Promise.all(Array.from({ length: 200 }, () => outcome(own)));
-      // Those who came before the slots were taken are told by a status.
+      // Attempts accepted before the slots were taken get a status.
       expect(outcomes.filter((each) => each === 101)).toHaveLength(50);
       expect(outcomes.filter((each) => ![101, 429, 503, 'reset'].includes(each))).toEqual([]);
       await settled();
@@ -123,7 +123,7 @@ describe('capacity', () => {
       expect(await outcome(own)).toBe('reset');
       diagnostics_channel.unsubscribe('nest-secure-ws:refused', hear);
       expect(refusals).toMatchObject([{ reason, status: 0, ip: '127.0.0.1' }]);
-      // Another address is not the one that is full, and a shared port still answers.
+      // Another address is not at its limit, and a shared port still responds.
       expect(await status()).toBe(others.shared);
       expect(await outcome(own, '127.0.0.2')).toBe(others.elsewhere);
       const { connections } = running.stats();
@@ -196,7 +196,7 @@ describe('capacity', () => {
       expect([way, ...statuses]).toEqual([way, expected, expected, expected]);
       await idle();
     }
-    // Left while the guard thinks, closed in order, half-closed, reset, and reset before the 101 can be written.
+    // The peer leaves while the guard runs, closes in order, half-closes, resets, and resets before the 101 is written.
     for (const end of ['destroy', 'reset'] as const) {
       const client = await RawClient.connect({ port });
       client.write(upgradeHead(port, { path: '/?way=never' }));
@@ -231,7 +231,7 @@ describe('capacity', () => {
     await start({ rate: '100000/1s' });
     for (let i = 1; i <= 20; i++) {
       const localAddress = `127.0.7.${i}`;
-      // Some get in, some are refused, some leave with half a head.
+      // Some are accepted, some are refused, some leave with half a head.
       const client = await RawClient.connect({ port, localAddress });
       const head = upgradeHead(port, { path: i % 3 === 0 ? '/nowhere' : '/' });
       client.write(i % 3 === 1 ? head.slice(0, -2) : head);
@@ -284,11 +284,11 @@ describe('the rate of an address', () => {
     const started = Date.now();
     expect(await bad(`GET / HTTP/1.1\r\nUpgrade: websocket\r\nA: ${'a'.repeat(9000)}\r\n\r\n`)).toBe(431);
     const limited = await attempt({ ip });
-    // A busy machine may have taken so long that a token has come back.
+    // On a busy machine a token may have been refilled by now.
     if (Date.now() - started < 300) expect(limited.status).toBe(429);
     expect(await status({ ip: '127.0.0.8' })).toBe(101);
     if (limited.status === 429) expect(limited.headers['retry-after']).toBe('1');
-    // 429s are free: asking all the time does not keep the door shut.
+    // A 429 is not charged: repeated attempts do not extend the refusal.
     let asked = 0;
     const until = Date.now() + 10_000;
     while ((await status({ ip })) !== 101 && Date.now() < until) asked++;
@@ -296,7 +296,7 @@ describe('the rate of an address', () => {
     expect(asked).toBeGreaterThanOrEqual(0);
   });
 
-  it('leaves ordinary requests of the same port alone', async () => {
+  it('ignores ordinary requests of the same port', async () => {
     await start({ rate: '1/1h' });
     for (let i = 0; i < 5; i++) {
       const response = await fetch(`http://127.0.0.1:${port}/nothing`);
@@ -312,8 +312,8 @@ describe('a server full of pending handshakes', () => {
   const OWN = freePort();
   it.each([
     ['shared', () => port],
-    ['own', () => OWN],
-  ])('drops the oldest of the address that has most; everybody else gets in (%s port)', async (_, at) => {
+    ['dedicated', () => OWN],
+  ])('drops the oldest of the address that has most, and accepts all others (%s port)', async (_, at) => {
     await start(
       { maxPending: 30, maxPendingPerIp: 100 },
       { http: { openTimeout: '30s' } },
@@ -366,7 +366,7 @@ describe('a server full of pending handshakes', () => {
     expect(running.stats().pending).toBeLessThanOrEqual(5);
     expect(await status({ ip: '127.0.0.67' })).toBe(101);
     await settled();
-    // Told of once each.
+    // Each is reported once.
     expect(running.stats().refused).toEqual({ path: 9 });
   });
 });
@@ -390,7 +390,7 @@ describe('a user', () => {
     expect(await status(anna)).toBe(101);
   });
 
-  it('is exact in a burst', async () => {
+  it('has an exact limit in a burst', async () => {
     const guards: GuardLike[] = [byToken, () => new Promise<boolean>((resolve) => setImmediate(() => resolve(true)))];
     await start({ maxPerUser: 4 }, { guards });
     const statuses = await Promise.all(Array.from({ length: 40 }, () => status(user('anna'))));
@@ -398,7 +398,7 @@ describe('a user', () => {
     expect(running.stats().slots).toBe(4);
   });
 
-  it('can have the oldest connection closed instead', async () => {
+  it('may have the oldest connection closed instead', async () => {
     await start({ maxPerUser: 2, onUserLimit: 'closeOldest' }, { guards: [byToken] });
     const [first, second] = [await attempt(user('anna')), await attempt(user('anna'))];
     expect(await status(user('anna'))).toBe(101);
@@ -408,9 +408,9 @@ describe('a user', () => {
   });
 
   it.each([
-    ['the gateway’s cap makes room for both', ['/', '/', '/one'], 2],
-    ['the application’s cap makes room for both', ['/one', '/', '/'], 0],
-  ])('has no more closed than must be: %s', async (_, paths, closed) => {
+    ['the gateway’s limit makes room for both', ['/', '/', '/one'], 2],
+    ['the application’s limit makes room for both', ['/one', '/', '/'], 0],
+  ])('has no more connections closed than necessary: %s', async (_, paths, closed) => {
     const one = { connections: { maxPerUser: 1 } };
     await start({ maxPerUser: 3, onUserLimit: 'closeOldest' }, { guards: [byToken] }, { '/': {}, '/one': one });
     const anna = user('anna');
@@ -429,8 +429,8 @@ describe('a user', () => {
   });
 });
 
-describe('what happened', () => {
-  it('is counted, published, and in the log sampled, in one line, without secrets', async () => {
+describe('every attempt', () => {
+  it('is counted, published, and logged by samples, on one line, without secrets', async () => {
     const warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation(() => {});
     const refused: RefusedEvent[] = [];
     const opened: OpenedEvent[] = [];
@@ -461,7 +461,7 @@ describe('what happened', () => {
     expect(refused[40]).toMatchObject({ reason: 'origin', status: 403, ip: '127.0.0.1', path: '/' });
     expect(JSON.stringify(refused)).not.toContain('canary');
     const lines = warn.mock.calls.map(([line]) => String(line));
-    // The first few of each reason in full, and a notice of subprotocols of which none was chosen.
+    // The first few of each reason in full, and a notice about subprotocols of which none was chosen.
     expect(lines).toHaveLength(5 + 5 + 1 + 1);
     for (const line of lines) {
       expect(Buffer.byteLength(line)).toBeLessThanOrEqual(1024);

@@ -35,7 +35,7 @@ afterEach(() => void jest.restoreAllMocks());
 
 const SELF = Symbol('self');
 
-/** An application with one gateway behind the guards, which says to whom it belongs. */
+/** An application with one gateway behind the guards, whose handler returns the principal. */
 async function guarded(
   guards: readonly GuardLike[],
   options: SecureWsOptions = {},
@@ -73,7 +73,7 @@ const nothingHeld = async (app: TestApp) => {
 };
 
 describe('a guard', () => {
-  it('is a class with dependencies, an instance or a function; the application’s come first, in order', async () => {
+  it('is a class with dependencies, an instance or a function; those of the application run first, in order', async () => {
     const order: string[] = [];
     @Injectable()
     class Users {
@@ -105,7 +105,7 @@ describe('a guard', () => {
     expect(await client.json()).toEqual({ event: 'who', data: { id: 7 } });
   });
 
-  it('is its module’s provider, with what only that module has, and made once where nobody provides it', async () => {
+  it('is the provider of its module, with its private dependencies, or created once when no module provides it', async () => {
     const made: string[] = [];
     @Injectable()
     class Provided implements AdmissionGuard {
@@ -147,7 +147,7 @@ describe('a guard', () => {
     ['request-scoped', { scope: Scope.REQUEST }, true],
     ['request-scoped and not provided', { scope: Scope.REQUEST }, false],
     ['transient', { scope: Scope.TRANSIENT }, true],
-  ])('that is %s stops the start in clear words', async (_, scope, isProvided) => {
+  ])('that is %s stops the start with an explanation', async (_, scope, isProvided) => {
     @Injectable(scope)
     class ScopedGuard implements AdmissionGuard {
       admit = () => true;
@@ -157,7 +157,7 @@ describe('a guard', () => {
     );
   });
 
-  it('that depends on a request-scoped provider, or is not a guard, stops the start too', async () => {
+  it('that depends on a request-scoped provider, or is not a guard, stops the start', async () => {
     @Injectable({ scope: Scope.REQUEST })
     class PerRequest {}
     @Injectable()
@@ -170,7 +170,7 @@ describe('a guard', () => {
     await expect(guarded([{} as never])).rejects.toThrow(/Object is not a guard/);
   });
 
-  it('may set headers and the subprotocol of the 101, and an end of the session', async () => {
+  it('may set headers and the subprotocol of the 101, and expiresAt', async () => {
     const app = await guarded([
       () =>
         allow({
@@ -187,7 +187,7 @@ describe('a guard', () => {
     expect(await client.closeFrame()).toMatchObject({ code: 4401 });
   });
 
-  it('may refuse in any language: the length is that of the bytes', async () => {
+  it('may refuse with any text: Content-Length counts its bytes', async () => {
     const app = await guarded([() => refuse(403, 'nö – €')]);
     const { headers, body } = await ask(app);
     expect(headers['content-length']).toBe('12');
@@ -255,7 +255,7 @@ describe('a guard', () => {
     await nothingHeld(app);
   });
 
-  it('that never answers is refused with 503 and an aborted signal, whatever it does later; its slot is freed', async () => {
+  it('that never answers is refused with 503 and an aborted signal, even if it answers later; its slot is freed', async () => {
     let signal: AbortSignal | undefined;
     let late: (error: Error) => void = () => {};
     const app = await guarded([
@@ -315,8 +315,8 @@ describe('a guard', () => {
   });
 });
 
-describe('a guard of Nest’s own', () => {
-  it('sees the upgrade request, and its user becomes the principal', async () => {
+describe('a Nest guard', () => {
+  it('receives the upgrade request, and its user becomes the principal', async () => {
     const seen: unknown[] = [];
     @Injectable()
     class Passport implements CanActivate {
@@ -343,7 +343,7 @@ describe('a guard of Nest’s own', () => {
     expect(seen.slice(2)).toEqual([['http', 'GET', '/?a=1', true], 'function']);
   });
 
-  it('answers with booleans, promises and observables; a response that it writes is refused', async () => {
+  it('may answer with booleans, promises and observables; a response that it writes is refused', async () => {
     const answers: (() => unknown)[] = [
       () => true,
       () => false,

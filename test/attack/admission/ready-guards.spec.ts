@@ -37,7 +37,7 @@ async function ask({ port }: TestApp, head: HeadOptions): Promise<{ client: RawC
 
 const nothingHeld = (app: TestApp) => eventually(() => app.stats().slots === 0 && app.stats().pending === 0);
 
-/** Everything that Nest's logger was given. */
+/** Everything passed to Nest's logger. */
 function watchLog(): () => string {
   const words: unknown[] = [];
   for (const level of ['log', 'warn', 'error', 'debug', 'verbose', 'fatal'] as const)
@@ -78,7 +78,7 @@ describe('jwtGuard()', () => {
     },
   );
 
-  it('ends the session with its token', async () => {
+  it('ends the connection when its token expires', async () => {
     const app = await guarded([jwtGuard({ secret: SECRET, algorithms: ['HS256'], clockTolerance: 0 })]);
     const { client } = await ask(app, { headers: { Authorization: `Bearer ${await sign({ exp: inSeconds(2) })}` } });
     expect(await client.closeFrame()).toMatchObject({ code: 4401 });
@@ -151,7 +151,7 @@ describe('jwtGuard()', () => {
         now: () => time.now,
         fetch: async () => {
           if (asked.times++ === 0) return new globalThis.Response(keys);
-          // What ends it is its time.
+          // Only its timeout ends the request.
           await hangs;
           throw new Error('aborted');
         },
@@ -170,9 +170,9 @@ describe('jwtGuard()', () => {
     await eventually(() => app.stats().pending === 40);
     const headers = { Authorization: `Bearer ${await token('good')}` };
     for (let each = 0; each < 3; each++) expect((await ask(app, { headers })).response.status).toBe(101);
-    // One fetch is under way for all of them.
+    // One fetch is pending for all of them.
     expect([asked.times, app.stats().pending, app.stats().slots]).toEqual([2, 40, 43]);
-    // Half of them leave, in both ways; the others get their answer when the fetch has ended.
+    // Half of the clients leave, by FIN or reset; the others are answered when the fetch ends.
     for (const [n, client] of flood.slice(0, 20).entries()) n % 2 === 0 ? client.reset() : client.destroy();
     await eventually(() => app.stats().pending === 20);
     end();
@@ -185,7 +185,7 @@ describe('jwtGuard()', () => {
     expect(log()).not.toContain('kid-');
   });
 
-  it('stops the start without its package, and is prepared once for all gateways that use it', async () => {
+  it('stops the start without its package, and is prepared once for all its gateways', async () => {
     let prepared = 0;
     const counted = { admit: () => true, prepare: () => void prepared++ };
     const app = await guarded([counted, counted]);
@@ -237,7 +237,7 @@ describe('ticketGuard()', () => {
     expect(answers.map(({ status }) => status).sort()).toEqual([101, ...Array(19).fill(401)]);
   });
 
-  it('admits one of many that write one ticket in different ways', async () => {
+  it('admits one of many clients with differently encoded copies of a ticket', async () => {
     const app = await guarded([ticketGuard({ from: ['query:ticket', 'cookie:t', 'protocol'] })], 'express', [
       TicketController,
     ]);
@@ -265,7 +265,7 @@ describe('ticketGuard()', () => {
     await nothingHeld(app);
   });
 
-  it('does not use up the ticket of a client that is refused because of its slot, origin or path', async () => {
+  it('keeps the ticket of a client that is refused because of its slot, origin or path', async () => {
     const app = await guarded([ticketGuard()], 'express', [TicketController]);
     const ticket = await ticketOf(app);
     const path = `/chat?ticket=${ticket}`;

@@ -6,7 +6,7 @@ import { SubscribeMessage } from '@nestjs/websockets';
 import { SecureGateway, SecureWsModule, SecureWsStats, type UpgradeAttempt } from 'nest-secure-ws';
 import 'reflect-metadata';
 
-/** Every event emitter that is made, by class: sockets, requests, WebSockets, whether they live on or not. */
+/** Counts every event emitter created, by class: sockets, requests, WebSockets. */
 const made = new Map<string, number>();
 const emitter = EventEmitter as unknown as { init(this: object, options: unknown): void };
 const { init } = emitter;
@@ -47,7 +47,7 @@ async function heap(): Promise<number> {
   return process.memoryUsage().heapUsed;
 }
 
-/** How many objects there are of each class that is asked for. */
+/** The number of live objects of each of these classes. */
 async function counts(names: readonly string[]): Promise<Record<string, number>> {
   const chunks: Buffer[] = [];
   for await (const chunk of getHeapSnapshot()) chunks.push(Buffer.from(chunk as Uint8Array));

@@ -54,7 +54,7 @@ async function who(tls: ConnectionOptions = {}): Promise<unknown> {
   return ((await client.json()) as { data: unknown }).data;
 }
 
-/** The name in the certificate that a newcomer is shown. */
+/** The common name of the certificate presented to a new client. */
 async function shown(): Promise<string> {
   const client = await RawClient.connect({ port: PORT, tls: {} });
   const { subject } = (client.socket as TLSSocket).getPeerCertificate();
@@ -64,7 +64,7 @@ async function shown(): Promise<string> {
 
 const pems = ({ cert, key }: Pair) => ({ cert, key });
 
-/** Writes a set of files into a folder of its own. */
+/** Writes a certificate and its key into a new folder. */
 function written(name: string, { cert, key }: Pair): string {
   const path = join(folder, name);
   mkdirSync(path, { recursive: true });
@@ -95,7 +95,7 @@ describe('TLS on a dedicated port', () => {
       expect(client.received.toString('latin1')).not.toContain('HTTP');
     }
     await expect(RawClient.connect({ port: PORT, tls: { maxVersion: 'TLSv1.2' } })).rejects.toThrow();
-    // Half-open handshakes: the open timeout covers them.
+    // The open timeout covers half-open TLS handshakes.
     const half = await Promise.all(Array.from({ length: 20 }, () => RawClient.connect({ port: PORT })));
     clients.push(...half);
     await Promise.all(half.map((client) => client.untilClosed()));
@@ -104,7 +104,7 @@ describe('TLS on a dedicated port', () => {
     expect(await who()).toEqual([null, true]);
   });
 
-  it('shows a verified client certificate to guards, and refuses any other', async () => {
+  it('passes a verified client certificate to guards, and refuses any other', async () => {
     await start({ ...pems(first), ca: ca.cert, requestCert: true });
     expect(await who(pems(known))).toEqual(['anna', true]);
     for (const tls of [{}, pems(stranger)]) await expect(who(tls)).rejects.toThrow();
@@ -113,7 +113,7 @@ describe('TLS on a dedicated port', () => {
   });
 
   it.each(['TLSv1.2', 'TLSv1.3'] as const)(
-    'resumes a session of %s, with the certificate that it was begun with, and judges it like any other',
+    'resumes a session of %s with its original certificate, and checks it like any other',
     async (maxVersion) => {
       await start(
         { ...pems(first), ca: ca.cert, requestCert: true, minVersion: 'TLSv1.2' },
@@ -123,19 +123,19 @@ describe('TLS on a dedicated port', () => {
       clients.push(connected);
       const begun = connected.socket as TLSSocket;
       expect(begun.isSessionReused()).toBe(false);
-      // TLS 1.3 sends its tickets behind the handshake.
+      // TLS 1.3 sends its tickets after the handshake.
       const [session] = maxVersion === 'TLSv1.3' ? await once(begun, 'session') : [begun.getSession()];
       connected.destroy();
       await eventually(() => opened.app!.stats().pending === 0);
-      // Nothing but the session says who it is.
+      // Only the session identifies the client.
       const resumed = await RawClient.open({ port: PORT, tls: { session, maxVersion } });
       clients.push(resumed);
       expect((resumed.socket as TLSSocket).isSessionReused()).toBe(true);
       resumed.send('who');
       expect(await resumed.json()).toEqual({ event: 'who', data: ['anna', true] });
-      // The address has as many connections as it may.
+      // The address is at its connection limit.
       await expect(RawClient.open({ port: PORT, tls: { session, maxVersion } })).rejects.toThrow();
-      // Of another server's keys nothing is resumed.
+      // A session of another server's keys is not resumed.
       for (const client of clients.splice(0)) client.destroy();
       await opened.app!.close();
       await start({ ...pems(first), ca: ca.cert, requestCert: true }, {});
@@ -147,16 +147,16 @@ describe('TLS on a dedicated port', () => {
     ['requestCert without a CA', () => ({ ...pems(first), requestCert: true }), /tls\.caFile/],
     ['a certificate without its key', () => ({ cert: first.cert }), /tls\.keyFile/],
     ['a key without its certificate', () => ({ key: first.key }), /tls\.certFile/],
-    ['what does not fit together', () => ({ cert: first.cert, key: second.key }), /cannot be used/],
-    ['a CA that is none', () => ({ ...pems(first), ca: 'garbage', requestCert: true }), /cannot be used/],
-    ['a file that is not there', () => ({ certFile: '/nowhere/cert.pem', keyFile: '/nowhere/key.pem' }), /ENOENT/],
+    ['a key that does not match its certificate', () => ({ cert: first.cert, key: second.key }), /cannot be used/],
+    ['an invalid CA', () => ({ ...pems(first), ca: 'garbage', requestCert: true }), /cannot be used/],
+    ['a missing file', () => ({ certFile: '/nowhere/cert.pem', keyFile: '/nowhere/key.pem' }), /ENOENT/],
     ['both a key and its file', () => ({ ...pems(first), keyFile: '/nowhere/key.pem' }), /tls\.key and .* both set/],
     ['both a file and a value', () => ({ ...pems(first), certFile: '/nowhere/cert.pem' }), /both set/],
   ])('%s stops the start', async (_, tls, words) => {
     await expect(start(tls())).rejects.toThrow(words);
   });
 
-  it('reloads changed files, drops no connection, and keeps the old set while they do not match', async () => {
+  it('reloads changed files without dropping a connection, and keeps the old ones while they do not match', async () => {
     const warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation(() => {});
     const said = (words: string) => warn.mock.calls.some(([line]) => String(line).includes(words));
     const path = written('live', first);
@@ -178,7 +178,7 @@ describe('TLS on a dedicated port', () => {
     expect(warn.mock.calls.join()).not.toContain('PRIVATE KEY');
   });
 
-  it('follows a symlink that is swapped, authorities included', async () => {
+  it('follows a replaced symbolic link, including the authorities', async () => {
     const other = issue('their ca', { isCa: true });
     const theirs = issue('bert', { ca: other });
     const sets = [
@@ -202,7 +202,7 @@ describe('TLS on a dedicated port', () => {
 });
 
 describe('TLS and admission at accept', () => {
-  it('drops a denied address before a byte of TLS is written', async () => {
+  it('drops a denied address before writing a byte of TLS', async () => {
     await start(pems(first), { connections: { deniedIps: ['127.0.0.9'] } });
     const socket = connect({ port: PORT, host: '127.0.0.1', localAddress: '127.0.0.9' });
     let received = 0;

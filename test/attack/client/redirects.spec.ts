@@ -36,32 +36,29 @@ async function end(socket: { terminate(): void; closed: Promise<unknown> }): Pro
 }
 
 describe('redirects', () => {
-  it.each([301, 302, 303, 307, 308])(
-    '%i is followed; on the same origin with all headers and credentials',
-    async (status) => {
-      const server = await rawServer((socket, request, key) => {
-        if (request.startsWith('GET /old?q ')) socket.write(redirect('/new', status));
-        else socket.write(upgrade(key, 'Sec-WebSocket-Protocol: chat'));
-      });
-      const url = server.url.replace('//', '//us%C3%A9r:p%40ss@');
-      const socket = await connect(`${url}/old?q`, {
-        headers: { 'X-Api-Key': 'secret' },
-        origin: 'https://a.example',
-        subprotocols: ['chat'],
-      });
-      expect(socket.url).toBe(`${server.url}/new`);
-      const [first, second] = server.requests;
-      expect(second).toMatch(/^GET \/new HTTP\/1.1\r\n/);
-      for (const request of [first, second]) {
-        expect(request).toContain('X-Api-Key: secret\r\n');
-        expect(request).toContain('Origin: https://a.example\r\n');
-        expect(request).toContain(`Authorization: Basic ${Buffer.from('usér:p@ss').toString('base64')}\r\n`);
-        expect(request).not.toContain('@ss@');
-      }
-      await end(socket);
-      await server.quiet();
-    },
-  );
+  it.each([301, 302, 303, 307, 308])('%i is followed, with all headers on the same origin', async (status) => {
+    const server = await rawServer((socket, request, key) => {
+      if (request.startsWith('GET /old?q ')) socket.write(redirect('/new', status));
+      else socket.write(upgrade(key, 'Sec-WebSocket-Protocol: chat'));
+    });
+    const url = server.url.replace('//', '//us%C3%A9r:p%40ss@');
+    const socket = await connect(`${url}/old?q`, {
+      headers: { 'X-Api-Key': 'secret' },
+      origin: 'https://a.example',
+      subprotocols: ['chat'],
+    });
+    expect(socket.url).toBe(`${server.url}/new`);
+    const [first, second] = server.requests;
+    expect(second).toMatch(/^GET \/new HTTP\/1.1\r\n/);
+    for (const request of [first, second]) {
+      expect(request).toContain('X-Api-Key: secret\r\n');
+      expect(request).toContain('Origin: https://a.example\r\n');
+      expect(request).toContain(`Authorization: Basic ${Buffer.from('usér:p@ss').toString('base64')}\r\n`);
+      expect(request).not.toContain('@ss@');
+    }
+    await end(socket);
+    await server.quiet();
+  });
 
   it.each([300, 304, 305, 306])('%i is not followed', async (status) => {
     const server = await rawServer((socket) => void socket.end(redirect('/new', status)));

@@ -14,7 +14,7 @@ import { PLATFORMS, type Platform, startApp, type TestApp } from '../../support/
 import { RawClient, upgradeHead } from '../../support/raw-client.js';
 
 const TOKEN = 'correct-horse-battery-staple-and-more';
-/** What the page itself sends with each POST: no page of another origin can without a preflight request. */
+/** The page sends this with each POST; a page of another origin cannot without a preflight request. */
 const FROM_PAGE = { 'X-Nest-Secure-Ws': 'dashboard' };
 const LOGIN = { ...FROM_PAGE, Authorization: `Bearer ${TOKEN}` };
 
@@ -54,7 +54,7 @@ async function logIn(headers: Record<string, string> = {}): Promise<string> {
 }
 
 describe.each(PLATFORMS)('the dashboard on %s', (platform) => {
-  it('shows nothing, and does nothing, without a login', async () => {
+  it('shows and does nothing without a login', async () => {
     await start(platform);
     for (const path of ['/overview', '/settings', '/connections']) {
       const { status, body } = await ask('GET', path, { Cookie: 'nest-secure-ws-dashboard=x.y.z' });
@@ -66,7 +66,7 @@ describe.each(PLATFORMS)('the dashboard on %s', (platform) => {
     expect(await statusOf('GET', '/overview', { Cookie })).toBe(200);
   });
 
-  it('takes no other token, and no token in a link', async () => {
+  it('accepts no other token, and no token in a link', async () => {
     await start(platform);
     for (const authorization of [`Bearer ${TOKEN}x`, 'Bearer ', TOKEN]) {
       const answer = await ask('POST', '/login', { ...FROM_PAGE, Authorization: authorization });
@@ -98,7 +98,7 @@ describe.each(PLATFORMS)('the dashboard on %s', (platform) => {
       expect(await statusOf('GET', `/connections?${query}`, { Cookie })).toBe(200);
   });
 
-  it('gives a cookie that neither scripts nor pages of others can use', async () => {
+  it('sets a cookie that neither scripts nor other sites can use', async () => {
     await start(platform);
     const { headers } = await ask('POST', '/login', LOGIN);
     expect(headers['set-cookie']).toEqual([
@@ -106,7 +106,7 @@ describe.each(PLATFORMS)('the dashboard on %s', (platform) => {
     ]);
   });
 
-  it('lets an address guess five times, and then not even with the token', async () => {
+  it('allows an address five attempts, and then refuses even the correct token', async () => {
     await start(platform);
     for (let i = 0; i < 5; i++)
       expect(await statusOf('POST', '/login', { ...FROM_PAGE, Authorization: 'Bearer guess' })).toBe(401);
@@ -115,7 +115,7 @@ describe.each(PLATFORMS)('the dashboard on %s', (platform) => {
     expect(Number(answer.headers['retry-after'])).toBeGreaterThan(0);
   });
 
-  it('does nothing for the page of another origin, though the browser sends the cookie (CSRF)', async () => {
+  it('refuses a request from a page of another origin that sends the cookie (CSRF)', async () => {
     await start(platform);
     const Cookie = await logIn();
     expect(await statusOf('POST', '/drain', { Cookie })).toBe(403);
@@ -124,7 +124,7 @@ describe.each(PLATFORMS)('the dashboard on %s', (platform) => {
     expect((await ask('GET', '/overview', { Cookie })).body).not.toContain('"draining":true');
   });
 
-  it('answers no name that a stranger’s DNS points here (DNS rebinding)', async () => {
+  it('refuses a foreign host name that resolves to it (DNS rebinding)', async () => {
     await start(platform);
     const Cookie = await logIn();
     for (const Host of ['evil.example', `evil.example:${app.port}`])
@@ -132,14 +132,14 @@ describe.each(PLATFORMS)('the dashboard on %s', (platform) => {
     expect(await statusOf('GET', '', { Host: 'evil.example' })).toBe(403);
   });
 
-  it('only shows where it is read-only', async () => {
+  it('refuses every change when it is read-only', async () => {
     await start(platform, { readonly: true });
     const Cookie = await logIn();
     for (const path of ['/drain', '/ban?address=192.0.2.1', '/unban?address=192.0.2.1', '/disconnect?id=1'])
       expect(await statusOf('POST', path, { Cookie, ...FROM_PAGE })).toBe(403);
   });
 
-  it('repeats no value of a request in what guards and hooks have thrown', async () => {
+  it('redacts the values of a request in errors of guards and hooks', async () => {
     @SecureGateway({ path: '/failing' })
     @UseAdmissionGuards(({ query, headers }) => {
       if (query.has('guard')) throw new Error(`guard: no ${query.get('ticket')} of ${headers['x-api-key']}`);
@@ -165,7 +165,7 @@ describe.each(PLATFORMS)('the dashboard on %s', (platform) => {
     expect(body).not.toContain('canary');
   });
 
-  it('is in no frame, runs no script of others, and is kept by no cache', async () => {
+  it('forbids framing, foreign scripts and caching', async () => {
     await start(platform);
     for (const path of ['', '/overview', '/app.js'])
       expect((await ask('GET', path)).headers).toMatchObject({
@@ -176,7 +176,7 @@ describe.each(PLATFORMS)('the dashboard on %s', (platform) => {
     expect((await ask('GET', '/overview')).headers['cache-control']).toBe('no-store');
   });
 
-  it('tells nest-secure-ws:audit of everything that an operator does, and of nothing that was refused', async () => {
+  it('publishes every action of an operator on nest-secure-ws:audit, and no refused one', async () => {
     await start(platform);
     const told: AuditEvent[] = [];
     const listener = (event: unknown): void => void told.push(event as AuditEvent);
@@ -205,7 +205,7 @@ describe.each(PLATFORMS)('the dashboard on %s', (platform) => {
         { action: 'unban', ip, target: '192.0.2.7' },
       ]);
 
-      // What was not done is not told.
+      // Actions that failed are not published.
       expect(await statusOf('POST', '/ban?address=nobody', headers)).toBe(400);
       expect(await statusOf('POST', '/drain', FROM_PAGE)).toBe(401);
       expect(await statusOf('POST', '/drain', { ...headers, Origin: 'https://evil.example' })).toBe(403);
@@ -223,7 +223,7 @@ describe.each(PLATFORMS)('the dashboard on %s', (platform) => {
     }
   });
 
-  it('answers 400 for a target that is none', async () => {
+  it('answers 400 to an invalid target', async () => {
     await start(platform);
     const Cookie = await logIn();
     expect(await statusOf('POST', '/ban?address=nobody', { Cookie, ...FROM_PAGE })).toBe(400);
@@ -233,7 +233,7 @@ describe.each(PLATFORMS)('the dashboard on %s', (platform) => {
 it.each([
   ['no token', {}, /needs a token of at least 32 characters/],
   ['a short token', { token: 'x'.repeat(31) }, /has 31 characters/],
-])('a dashboard with %s does not start', async (_, options, message) => {
+])('a dashboard with %s stops the start', async (_, options, message) => {
   await expect(
     startApp({ gateways: [ChatGateway], metadata: { imports: [SecureWsDashboardModule.forRoot(options)] } }),
   ).rejects.toThrow(message);

@@ -4,7 +4,7 @@ import { ConnectedSocket, MessageBody, SubscribeMessage } from '@nestjs/websocke
 import { SecureGateway, type SecureSocket, SecureWsBroadcaster, SecureWsModule, SecureWsStats } from 'nest-secure-ws';
 import 'reflect-metadata';
 
-/** Sends as much as it is told to, to a peer that may not read. */
+/** Sends as much as requested to a client that may not read. */
 @SecureGateway()
 class FillGateway {
   constructor(private readonly broadcaster: SecureWsBroadcaster) {}
@@ -39,7 +39,7 @@ const app = await NestFactory.create(AppModule, {
 });
 await app.listen(0, '127.0.0.1');
 
-/** Bytes of memory, after collections, and those that are counted as held. */
+/** Resident bytes after garbage collection, and the bytes counted as held. */
 async function memory(): Promise<{ rss: number; held: number }> {
   for (let i = 0; i < 4; i++) {
     global.gc?.();

@@ -3,7 +3,7 @@ import { selfSigned } from '../../support/certificates.js';
 import { Child } from '../../support/child.js';
 import { frame, RawClient } from '../../support/raw-client.js';
 
-/** What is counted for a peer that does not read is what is held for it, in bytes, whatever was sent and however. */
+/** The heldBytes of a client that does not read match the memory used, whatever is sent and however. */
 
 interface Memory {
   readonly rss: number;
@@ -11,7 +11,7 @@ interface Memory {
 }
 
 const MB = 1e6;
-/** What the allocator and the collector take for themselves. */
+/** The overhead of the allocator and the garbage collector. */
 const SLACK = 12 * MB;
 
 let server: Child | undefined;
@@ -22,8 +22,8 @@ afterEach(async () => {
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-describe.each([false, true])('TLS: %s', (secure) => {
-  it('texts of any kind, bytes, events and broadcasts', async () => {
+describe.each([false, true])('heldBytes with TLS: %s', (secure) => {
+  it('matches the memory of texts of any kind, bytes, events and broadcasts', async () => {
     server = await Child.start('test/attack/memory/held-server.ts', [
       JSON.stringify({ tls: secure ? selfSigned() : undefined, compression: 'off' }),
     ]);
@@ -47,10 +47,10 @@ describe.each([false, true])('TLS: %s', (secure) => {
       client.send('fill', [how, character, length, characters / length]);
       await sleep(300);
       const after = await server.ask<Memory>('memory');
-      // The kernel has some of it.
+      // The kernel holds some of it.
       const sent = characters * bytesEach;
       expect([how, after.held > 0.75 * sent, after.held < 1.05 * sent + MB]).toEqual([how, true, true]);
-      // Memory of the round before may be used again: what is held is then not all new.
+      // Memory of the previous round may be reused, so not all of it is new.
       expect(after.rss - before.rss).toBeLessThan(1.5 * after.held + SLACK);
       client.destroy();
       await sleep(300);
@@ -58,7 +58,7 @@ describe.each([false, true])('TLS: %s', (secure) => {
   });
 });
 
-it('texts of few bytes are held with what their objects cost', async () => {
+it('heldBytes includes the objects of small texts', async () => {
   server = await Child.start('test/attack/memory/held-server.ts', [JSON.stringify({ compression: 'off' })]);
   const client = await RawClient.open({ port: server.ready as number });
   const before = await server.ask<Memory>('memory');
@@ -71,7 +71,7 @@ it('texts of few bytes are held with what their objects cost', async () => {
   client.destroy();
 });
 
-/** The figures once as much is held at two looks, one after the other. */
+/** The figures once heldBytes is equal in two consecutive samples. */
 async function settled(server: Child): Promise<Memory> {
   for (let before = await server.ask<Memory>('memory'); ; ) {
     const now = await server.ask<Memory>('memory');
@@ -80,7 +80,7 @@ async function settled(server: Child): Promise<Memory> {
   }
 }
 
-it('many small broadcasts are held at what is counted, not at what each frame takes', async () => {
+it('heldBytes of many small broadcasts matches their shared memory, not one copy per frame', async () => {
   server = await Child.start('test/attack/memory/held-server.ts', [JSON.stringify({ compression: 'off' })]);
   const client = await RawClient.open({ port: server.ready as number });
   client.send('fill', ['broadcast', 'x', 100, 1000]);

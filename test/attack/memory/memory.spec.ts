@@ -19,7 +19,7 @@ async function openMany(headers: Record<string, string> = {}): Promise<RawClient
   return clients;
 }
 
-/** The next frame of data: pings come in between. */
+/** The next data frame, skipping pings. */
 async function reply(client: RawClient): Promise<void> {
   for (let next = await client.frame(); next?.opcode !== 1; next = await client.frame()) expect(next?.opcode).toBe(9);
 }
@@ -27,7 +27,7 @@ async function reply(client: RawClient): Promise<void> {
 const message = Buffer.from(JSON.stringify({ event: 'echo', data: 'x'.repeat(2000) }));
 const deflated = deflateRawSync(message, { finishFlush: 2 }).subarray(0, -4);
 
-/** A regression, not a benchmark: about twice what a connection takes now, in KiB. */
+/** A regression test, not a benchmark: about twice the present memory of a connection, in KiB. */
 describe('heap of a connection', () => {
   it.each([
     ['idle', 3.5, {}, undefined],

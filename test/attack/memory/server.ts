@@ -20,7 +20,7 @@ class AppModule {}
 const app = await NestFactory.create(AppModule, { logger: false });
 await app.listen(0, '127.0.0.1');
 
-/** Heap in use, after collections. */
+/** Heap in use after garbage collection. */
 async function heap(): Promise<number> {
   for (let i = 0; i < 4; i++) {
     global.gc?.();

@@ -43,7 +43,7 @@ const isEmpty = ({ stats }: TestApp): boolean => {
   return connections + pending + slots + heldBytes + deadlines === 0;
 };
 
-/** Another server that gives its connections to the application's, as multiplexers of ports do. */
+/** Another server that passes its connections to the application's, as port multiplexers do. */
 async function front(test: TestApp): Promise<number> {
   const server = createServer({ allowHalfOpen: true }, (socket) => serverOf(test).emit('connection', socket));
   server.listen(0, '127.0.0.1');
@@ -53,12 +53,12 @@ async function front(test: TestApp): Promise<number> {
 }
 
 const ways: [string, (test: TestApp) => number | Promise<number>][] = [
-  ['from the server itself', ({ port }) => port],
-  ['from another server', front],
+  ['accepted by the server itself', ({ port }) => port],
+  ['passed on by another server', front],
 ];
 
-describe.each(ways)('a connection that comes %s', (_, come) => {
-  it('is served, with what came behind its head', async () => {
+describe.each(ways)('a connection %s', (_, come) => {
+  it('is served, including the bytes after its head', async () => {
     const test = await openApp();
     const client = await arrive(await come(test));
     expect((await client.upgrade(Buffer.concat([Buffer.from(upgradeHead(test.port)), ECHO]))).status).toBe(101);
@@ -69,7 +69,7 @@ describe.each(ways)('a connection that comes %s', (_, come) => {
     await eventually(() => isEmpty(test));
   });
 
-  it('meets every limit, and leaves nothing behind', async () => {
+  it('is subject to every limit, and leaves nothing behind', async () => {
     const test = await openApp({ http: { openTimeout: 300 } });
     const port = await come(test);
     const wrong = upgradeHead(port, { headers: { 'Sec-WebSocket-Version': '8' } });
@@ -86,11 +86,11 @@ describe.each(ways)('a connection that comes %s', (_, come) => {
     await eventually(() => isEmpty(test));
   });
 
-  it('is reset where its address is denied, an ordinary one too', async () => {
+  it('is reset when its address is denied, even for an ordinary request', async () => {
     const test = await openApp({ connections: { deniedIps: ['127.0.9.0/24'] } });
     const port = await come(test);
     for (const bytes of [PLAIN, upgradeHead(port)]) {
-      // The reset may come before the socket has told that it is connected.
+      // The reset may arrive before the socket has connected.
       const client = await RawClient.connect({ port, localAddress: '127.0.9.1' }).catch(() => undefined);
       client?.write(bytes);
       await client?.until(() => client.closed);
@@ -99,7 +99,7 @@ describe.each(ways)('a connection that comes %s', (_, come) => {
     expect(test.stats().refused).toEqual({ 'address-denied': 2 });
   });
 
-  it('is answered though it half-closed together with its head', async () => {
+  it('is answered although it half-closed together with its head', async () => {
     const test = await openApp({ guards: [() => false] });
     const client = await RawClient.connect({ port: await come(test) });
     client.socket.end(upgradeHead(test.port));
@@ -108,7 +108,7 @@ describe.each(ways)('a connection that comes %s', (_, come) => {
     await eventually(() => isEmpty(test));
   });
 
-  it('is let go when its peer leaves while a guard thinks', async () => {
+  it('is released when its peer leaves while a guard runs', async () => {
     const signals: AbortSignal[] = [];
     const test = await openApp({
       guards: [({ signal }) => new Promise<never>(() => signals.push(signal))],
@@ -127,7 +127,7 @@ describe.each(ways)('a connection that comes %s', (_, come) => {
     }
   });
 
-  it('goes to the application where it is an ordinary one, first bytes and all', async () => {
+  it('is given to the application when it is an ordinary request, including its first bytes', async () => {
     const test = await openApp();
     const client = await arrive(await come(test));
     for (const part of PLAIN.match(/.{1,7}/gs)!) {
@@ -136,15 +136,15 @@ describe.each(ways)('a connection that comes %s', (_, come) => {
     }
     const { status, body } = await client.response();
     expect([status, body]).toEqual([404, expect.stringContaining('Cannot GET /nowhere')]);
-    // … and its upgrade, as a later request, is one.
+    // A later request of it may be an upgrade.
     expect((await client.upgrade(upgradeHead(test.port))).status).toBe(101);
     client.write(ECHO);
     expect(await client.json()).toEqual(ECHOED);
   });
 });
 
-describe('listeners of the application for connections', () => {
-  it('are told of those that are let in, and of ordinary ones, with an error listener on each', async () => {
+describe("'connection' listeners of the application", () => {
+  it('are called for admitted and ordinary connections, with an error listener on each', async () => {
     const test = await openApp();
     const seen: Socket[] = [];
     serverOf(test).on('connection', (socket: Socket) => seen.push(socket));
@@ -166,8 +166,8 @@ describe('listeners of the application for connections', () => {
   });
 });
 
-describe('a listener of the application that ends connections', () => {
-  it.each(['destroy', 'end'] as const)('leaves nothing behind, and no 101 is sent: %s', async (end) => {
+describe("a 'connection' listener of the application that ends connections", () => {
+  it.each(['destroy', 'end'] as const)('leaves nothing behind and prevents the 101: %s', async (end) => {
     const test = await openApp();
     serverOf(test).once('connection', (socket: Socket) => socket[end]());
     const client = await arrive(test.port, upgradeHead(test.port));
@@ -178,10 +178,10 @@ describe('a listener of the application that ends connections', () => {
     expect((await next.upgrade(upgradeHead(test.port))).status).toBe(101);
   });
 
-  it('that throws, likewise', async () => {
+  it('leaves nothing behind when it throws', async () => {
     const test = await openApp();
     serverOf(test).once('connection', () => {
-      throw new Error('a listener that throws');
+      throw new Error('the listener failed');
     });
     const client = await arrive(test.port, upgradeHead(test.port));
     await client.untilClosed();
@@ -190,8 +190,8 @@ describe('a listener of the application that ends connections', () => {
   });
 });
 
-describe('a server that is closed while somebody is on the way in', () => {
-  it('has closed when the last has gone, says so once, and serves those that it had', async () => {
+describe('a server closed during a handshake', () => {
+  it("closes once the last connection has ended, emits 'close' once, and serves the existing ones", async () => {
     const test = await openApp();
     const server = serverOf(test);
     const ordinary = await arrive(test.port, PLAIN.slice(0, -2));
@@ -208,18 +208,18 @@ describe('a server that is closed while somebody is on the way in', () => {
     for (const client of [ordinary, upgraded]) client.destroy();
     await eventually(() => test.stats().connections === 0);
     said.push('only one is left');
-    // It has sent nothing, and is Node's: whose server waits for it as without us.
+    // Node owns this connection, which has sent nothing, and waits for it as without the module.
     await new Promise((resolve) => setTimeout(resolve, 20));
     silent.destroy();
     await eventually(() => said.length === 2);
     await new Promise((resolve) => setTimeout(resolve, 20));
-    // Node 26 ends a silent connection when the server closes, earlier ones wait for it.
+    // Node 26 ends a silent connection when the server closes; earlier versions wait for it.
     expect(said.filter((each) => each === 'close')).toHaveLength(1);
   });
 });
 
-describe('a server that was told to listen just before the application starts', () => {
-  it('is protected once', async () => {
+describe('a server that listens just before the application starts', () => {
+  it('is protected exactly once', async () => {
     const builder = Test.createTestingModule({
       imports: [SecureWsModule.forRoot({ connections: ROOMY })],
       providers: echoes(),
@@ -237,7 +237,7 @@ describe('a server that was told to listen just before the application starts', 
 });
 
 describe('a server with maxConnections', () => {
-  it('drops what is too much for it at accept, as without us, and asks nobody about it', async () => {
+  it('drops connections above it at accept, as without the module, and runs no guard', async () => {
     let asked = 0;
     const test = await openApp({ guards: [() => ++asked > 0] });
     serverOf(test).maxConnections = 1;
@@ -255,8 +255,8 @@ describe('a server with maxConnections', () => {
   });
 });
 
-describe('a worker of a cluster', () => {
-  it('serves, refuses and answers what its primary gives it', async () => {
+describe("a worker of Node's cluster module", () => {
+  it('serves, refuses and answers connections passed on by its primary', async () => {
     const child = await Child.start('test/attack/opening/cluster-server.ts');
     closing.push(() => child.end());
     const port = child.ready as number;

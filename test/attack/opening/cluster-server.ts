@@ -5,7 +5,7 @@ import { SecureWsModule } from 'nest-secure-ws';
 import { echoes } from './setups.js';
 import 'reflect-metadata';
 
-/** A primary that accepts, and one worker, with the application, to which it gives the connections. */
+/** A primary that accepts connections, and one worker with the application that gets them. */
 if (cluster.isPrimary) {
   const worker: Worker = cluster.fork();
   worker.on('message', (message) => process.send?.(message));

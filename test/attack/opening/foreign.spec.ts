@@ -33,7 +33,7 @@ class OwnGateway {
 let app: TestApp;
 const others: { close(): unknown }[] = [];
 const clients: RawClient[] = [];
-/** What the other library was told of. */
+/** URLs of the upgrades that reached the other library. */
 let told: (string | undefined)[] = [];
 afterEach(async () => {
   for (const client of clients.splice(0)) client.destroy();
@@ -52,7 +52,7 @@ interface Options {
   readonly listens?: boolean;
 }
 
-/** An application with a gateway, and a plain `ws` server that answers what it is told of. */
+/** An application with a gateway, and a plain `ws` server for the upgrades that reach it. */
 async function start({ foreign, options, platform = 'express', tls = false, onConnection, listens = true }: Options) {
   app = await startApp({
     platform,
@@ -96,9 +96,9 @@ const slots = (count: number) => eventually(() => app.stats().slots === count &&
 const OPEN: ForeignUpgrades = { path: '/foreign' };
 
 describe.each(PLATFORMS.flatMap((platform) => [false, true].map((tls) => ({ platform, tls }))))(
-  'on $platform, TLS: $tls',
+  'another library on $platform, TLS: $tls',
   ({ platform, tls }) => {
-    it('an upgrade passes the guards, holds a slot until its socket closes, and is then the library’s', async () => {
+    it('gets an upgrade that passes the guards; its slot is held until its socket closes', async () => {
       let server: WebSocket | undefined;
       await start({ foreign: [OPEN], platform, tls, onConnection: (socket) => (server = socket) });
       for (const end of ['client', 'reset', 'server', 'destroyed'] as const) {
@@ -119,7 +119,7 @@ describe.each(PLATFORMS.flatMap((platform) => [false, true].map((tls) => ({ plat
       expect(told).toHaveLength(4);
     });
 
-    it('a later request of a connection is judged as the first one is', async () => {
+    it('gets a later upgrade of a connection only if it passes the guards too', async () => {
       await start({ foreign: [{ ...OPEN, guards: [({ query }) => query.has('good')] }], platform, tls });
       for (const [query, expected] of [
         ['good', 101],
@@ -138,7 +138,7 @@ describe.each(PLATFORMS.flatMap((platform) => [false, true].map((tls) => ({ plat
       await slots(1);
     });
 
-    it('what comes behind a head while a guard decides reaches the library, whole and in order', async () => {
+    it('gets the bytes after a head whole and in order, even while a guard decides', async () => {
       const guards = [() => new Promise<boolean>((resolve) => setTimeout(() => resolve(true), 30))];
       await start({ foreign: [{ ...OPEN, guards }], platform, tls });
       const first = await connect(tls);
@@ -158,8 +158,8 @@ describe.each(PLATFORMS.flatMap((platform) => [false, true].map((tls) => ({ plat
   },
 );
 
-describe('the upgrade of another library', () => {
-  it('is not told of before the stages have passed it, and is refused as a gateway’s is', async () => {
+describe('an upgrade for another library', () => {
+  it("is hidden from it until the stages pass, and refused like a gateway's", async () => {
     const guards = [({ headers }: UpgradeAttempt) => (headers['x-token'] === 'good' ? true : refuse(401, 'Who?'))];
     await start({
       foreign: [{ ...OPEN, guards, connections: { max: 1 } }],
@@ -180,7 +180,7 @@ describe('the upgrade of another library', () => {
     await slots(0);
   });
 
-  it('counts its attempts, and its connections per address, with those of gateways', async () => {
+  it('is counted with gateways for the attempts and connections of its address', async () => {
     await start({ foreign: [OPEN], options: { connections: { maxPerIp: 2, rate: '5/1m' } } });
     expect(await status('/own')).toBe(101);
     expect(await status('/foreign')).toBe(101);
@@ -194,7 +194,7 @@ describe('the upgrade of another library', () => {
     expect(app.stats().refused).toMatchObject({ 'connection-rate': 1 });
   });
 
-  it('leaves nothing where the peer leaves meanwhile, the guard never decides, or the library refuses', async () => {
+  it('leaves nothing behind when the peer leaves, the guard never decides, or the library refuses', async () => {
     const server = await start({
       foreign: [
         { ...OPEN, guards: [() => new Promise<boolean>(() => undefined)], connections: { guardTimeout: 50 } },
@@ -210,7 +210,7 @@ describe('the upgrade of another library', () => {
     }
     await slots(0);
     server.removeAllListeners('upgrade');
-    // Node tells nobody without a listener: there are two again.
+    // Without a listener Node emits nothing: there are two again.
     server.on('upgrade', () => undefined);
     server.on('upgrade', (_request, socket) => socket.end('HTTP/1.1 418 No\r\n\r\n'));
     for (const end of ['first', 'later'] as const) {
@@ -225,7 +225,7 @@ describe('the upgrade of another library', () => {
     await slots(0);
   });
 
-  it.each([false, true])('that no library answers is ended in time, and gives its slot back (TLS: %s)', async (tls) => {
+  it.each([false, true])('that no library answers is ended in time, and releases its slot (TLS: %s)', async (tls) => {
     const server = await start({
       foreign: [
         OPEN,
@@ -235,7 +235,7 @@ describe('the upgrade of another library', () => {
       listens: false,
       tls,
     });
-    // The library knows another path, or another subprotocol; a second one answers late, but in time.
+    // The library serves another path or subprotocol; a second one answers late, but in time.
     server.on('upgrade', (request, socket) => {
       if (request.url === '/foreign?late')
         setTimeout(() => {
@@ -264,16 +264,16 @@ describe('the upgrade of another library', () => {
   });
 
   it.each([
-    ['destroys the socket while it is told', (socket: Duplex) => void socket.destroy()],
-    ['destroys it with an error', (socket: Duplex) => void socket.destroy(new Error('of the library'))],
-    ['resets it', (socket: Duplex) => void (socket as Socket).resetAndDestroy()],
-    ['destroys it a moment later', (socket: Duplex) => void setImmediate(() => socket.destroy())],
+    ['destroys the socket in its listener', (socket: Duplex) => void socket.destroy()],
+    ['destroys the socket with an error', (socket: Duplex) => void socket.destroy(new Error('of the library'))],
+    ['resets the socket', (socket: Duplex) => void (socket as Socket).resetAndDestroy()],
+    ['destroys the socket a turn later', (socket: Duplex) => void setImmediate(() => socket.destroy())],
     [
-      'destroys it behind its answer',
+      'destroys the socket after its response',
       (socket: Duplex) => socket.end('HTTP/1.1 400 No\r\n\r\n', () => socket.destroy()),
     ],
-    ['destroys it twice, and closes it', (socket: Duplex) => void socket.destroy().end().destroy()],
-  ])('whose library %s gives its slot back', async (_, end) => {
+    ['destroys the socket twice and ends it', (socket: Duplex) => void socket.destroy().end().destroy()],
+  ])('whose library %s releases its slot', async (_, end) => {
     const slow = () => new Promise<boolean>((resolve) => setTimeout(() => resolve(true), 5));
     const server = await start({
       foreign: [
@@ -300,7 +300,7 @@ describe('the upgrade of another library', () => {
     expect(app.stats().faults).toEqual({});
   });
 
-  it('whose library takes all listeners off its socket gives its slot back all the same', async () => {
+  it('whose library removes all listeners of the socket releases its slot', async () => {
     const server = await start({
       foreign: [OPEN, { path: '/user', guards: [() => allow({ userKey: 'ada', expiresAt: Date.now() + 60_000 })] }],
       listens: false,
@@ -319,11 +319,11 @@ describe('the upgrade of another library', () => {
     expect(app.stats().faults).toEqual({});
   });
 
-  it('whose library throws ends with its socket, and nothing else does', async () => {
+  it('whose library throws ends with its socket, and affects nothing else', async () => {
     const slow = () => new Promise<boolean>((resolve) => setTimeout(() => resolve(true), 5));
     const server = await start({ foreign: [OPEN, { path: '/slow', guards: [slow] }], listens: false });
     server.on('upgrade', () => {
-      throw new Error('a fault of the library');
+      throw new Error('the library failed');
     });
     for (const path of ['/foreign', '/slow']) {
       const first = await connect();
@@ -340,7 +340,7 @@ describe('the upgrade of another library', () => {
     expect(await status('/own')).toBe(101);
   });
 
-  it('knows who it is', async () => {
+  it('gives the library its principal and parameters through foreignAdmission()', async () => {
     const seen: unknown[] = [];
     await start({
       foreign: [{ path: '/rooms/:id', guards: [() => allow({ principal: { name: 'Ada' }, userKey: 'ada' })] }, OPEN],
@@ -354,7 +354,7 @@ describe('the upgrade of another library', () => {
     ]);
   });
 
-  it('ends with its user’s other connections, and with its session', async () => {
+  it('ends with disconnectUser() and at expiresAt', async () => {
     const userOf = ({ query }: UpgradeAttempt) =>
       allow({
         userKey: query.get('user') ?? 'nobody',
@@ -379,7 +379,7 @@ describe('the upgrade of another library', () => {
     await slots(1);
   });
 
-  it('ends with its user in the turn in which its library half-closes', async () => {
+  it('ends with disconnectUser() in the turn in which its library half-closes', async () => {
     const server = await start({ foreign: [{ ...OPEN, guards: [() => allow({ userKey: 'ada' })] }], listens: false });
     const ends: string[] = [];
     server.on('upgrade', (_request, socket) => {
@@ -393,7 +393,7 @@ describe('the upgrade of another library', () => {
     expect(app.stats().slots).toBe(0);
   });
 
-  it('has guards that are classes, with what the importing module provides', async () => {
+  it('has guards that are classes with dependencies of the importing module', async () => {
     @Injectable()
     class Users {
       readonly known = 'ada';
@@ -415,7 +415,7 @@ describe('the upgrade of another library', () => {
     expect(await status('/foreign?user=eve')).toBe(403);
   });
 
-  it('is its path’s only, byte for byte; a prefix is everything below', async () => {
+  it('is matched by its exact path; a prefix matches everything below', async () => {
     await start({
       foreign: [{ path: '/one' }, { path: '/all/', prefix: true }, { path: '/both', prefix: true }],
       options: { foreignUpgrades: 'refuse' },
@@ -470,7 +470,7 @@ describe('the upgrade of another library', () => {
         for (const client of clients.splice(0)) client.destroy();
       }
       expect(told).toEqual([]);
-      // Paths of nobody else are still passed on.
+      // Paths of no library are still passed on.
       for (const path of ['/graphqlx', '/graph', '/x/graphql', '/rooms', '/rooms/5/6', '/%'])
         expect([path, await status(path)]).toEqual([path, 101]);
       await slots(0);
@@ -492,7 +492,7 @@ describe('the upgrade of another library', () => {
       expect(await status(`/tenants/%74${i}/socket`)).toBe(404);
       expect(await status(`/x/../t${i + 1}/closed`)).toBe(404);
     }
-    // Of nobody: passed on.
+    // A path of no library is passed on.
     expect(await status('/tenants/t10000/socket')).toBe(101);
     const before = app.stats().slots;
     for (let n = 0; n < 200; n++) expect(await status(`/t${2 * n + 1}/a%2F..%2Fb`)).toBe(101);
@@ -501,7 +501,7 @@ describe('the upgrade of another library', () => {
     await slots(0);
   });
 
-  it('is 404 where nobody would answer it', async () => {
+  it('is 404 when no library listens', async () => {
     await start({ foreign: [OPEN], listens: false });
     expect(await status('/foreign')).toBe(404);
     await slots(0);
@@ -560,7 +560,7 @@ describe('socket.io', () => {
   const byToken = ({ query, cookies }: UpgradeAttempt) =>
     (query.get('token') ?? cookies['token']) === 'good' && allow({ principal: 'ada' });
 
-  it('has its upgrades guarded and counted, and works as ever', async () => {
+  it('has its upgrades guarded and counted, and works unchanged', async () => {
     await startIo({ guards: [byToken], connections: { max: 1 } });
     const websocket = { transports: ['websocket'] };
     await expect(who(client(websocket))).rejects.toThrow();
@@ -570,20 +570,20 @@ describe('socket.io', () => {
     await expect(who(client({ ...websocket, query: { token: 'good' } }))).rejects.toThrow();
     good.disconnect();
     await slots(0);
-    // Its polling is its own; the upgrade behind it is guarded.
+    // Its polling is not guarded; the upgrade that follows is.
     const polling = client({ query: { token: 'good' } });
     await who(polling);
     await eventually(() => polling.io.engine.transport.name === 'websocket');
     await slots(1);
   });
 
-  it('does not see an upgrade that a guard decides about for longer than it would wait', async () => {
+  it('receives an upgrade although a guard takes longer than its own timeout', async () => {
     // engine.io waits for one second.
     const slow = () => new Promise<boolean>((resolve) => setTimeout(() => resolve(true), 3_000));
     await startIo({ guards: [slow] });
     const made = client({ transports: ['websocket'] });
     const polling = client();
-    // The upgrade of the second comes on a connection that had requests before, or on one of its own.
+    // The second client's upgrade arrives on a connection with earlier requests, or on a new one.
     expect(await who(polling)).toEqual([null, 'polling']);
     expect(await who(made)).toEqual([null, 'websocket']);
     await eventually(() => polling.io.engine.transport.name === 'websocket');
@@ -592,7 +592,7 @@ describe('socket.io', () => {
     expect([made.connected, polling.connected, polling.io.engine.transport.name]).toEqual([true, true, 'websocket']);
   });
 
-  it('does not end connections of gateways, which it does not know', async () => {
+  it('does not end connections of gateways', async () => {
     await startIo();
     const own = await RawClient.open({ port: app.port }, { path: '/own' });
     clients.push(own);

@@ -3,7 +3,7 @@ import { eventually } from '../../support/app.js';
 import { type RawClient, upgradeHead } from '../../support/raw-client.js';
 import { LISTENERS, type OpenOptions, open, type RunningSetup } from './setups.js';
 
-/** Heads that do not end: what one turn of the event loop reads of them, and when their address is judged. */
+/** Heads without an end: how much one turn of the event loop reads of them, and when their address is checked. */
 const START = 'GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n';
 const NEVER = () => new Promise<never>(() => undefined);
 
@@ -24,8 +24,8 @@ async function half(place: RunningSetup, address: string): Promise<RawClient> {
   return client;
 }
 
-describe.each(LISTENERS)('an unfinished head: $name', (setup) => {
-  it('is refused as soon as its address is past its rate or its slots', async () => {
+describe.each(LISTENERS)('an incomplete head: $name', (setup) => {
+  it('is refused as soon as its address exceeds its rate or its slots', async () => {
     const place = await openHere(setup, { options: { connections: { rate: '3/1h', maxPerIp: 1 } } });
     const open = await place.connect('127.0.4.1');
     expect((await open.upgrade(upgradeHead(place.port))).status).toBe(101);
@@ -39,7 +39,7 @@ describe.each(LISTENERS)('an unfinished head: $name', (setup) => {
     await eventually(() => place.test.stats().pending >= 3);
     const tooMany = await half(place, '127.0.4.2');
     expect((await tooMany.response()).headers['retry-after']).toBeDefined();
-    // The attempt was charged once: the other two of the three are free.
+    // The attempt was charged once, so two of three remain.
     for (const client of waiting) {
       client.write(
         upgradeHead(place.port)
@@ -53,7 +53,7 @@ describe.each(LISTENERS)('an unfinished head: $name', (setup) => {
     await eventually(() => place.isEmpty);
   });
 
-  it('is read to its end where its address is within its limits, wherever it says what it asks for', async () => {
+  it('is read to its end when its address is within its limits, wherever Upgrade stands', async () => {
     const place = await openHere(setup, {});
     const filler = (lines: number) => `X-Filler: ${'x'.repeat(980)}\r\n`.repeat(lines);
     const [request = '', ...fields] = upgradeHead(place.port).trimEnd().split('\r\n');
@@ -67,7 +67,7 @@ describe.each(LISTENERS)('an unfinished head: $name', (setup) => {
     ] as const) {
       const client = await place.connect();
       client.write(first);
-      // On a shared port the last one is Node's for now, and not pending.
+      // On a shared port the last one is still an ordinary request to Node, and not pending.
       await eventually(() => place.test.stats().pending === (!setup.own && !first.includes('Upgrade: ') ? 0 : 1));
       await new Promise((resolve) => setTimeout(resolve, 10));
       expect((await client.upgrade(last)).status).toBe(101);
@@ -76,20 +76,20 @@ describe.each(LISTENERS)('an unfinished head: $name', (setup) => {
     }
   });
 
-  it('a crowd of them is refused or dropped, and leaves nothing behind', async () => {
+  it('in large numbers is refused or dropped, and leaves nothing behind', async () => {
     const place = await openHere(setup, { options: { connections: { rate: '2/1h', maxPendingPerIp: 4 } } });
     const long = `${START}${`X-A: ${'x'.repeat(7000)}\r\n`.repeat(5)}`;
     const clients = await Promise.all(Array.from({ length: 40 }, () => place.connect('127.0.4.3')));
     for (const client of clients) client.write(long);
     const honest = await place.connect('127.0.4.4');
     expect((await honest.upgrade(upgradeHead(place.port))).status).toBe(101);
-    // All but those that its rate and its places leave.
+    // All except those that the rate and the pending limit allow.
     await eventually(() => Object.values(place.test.stats().refused).reduce((sum, count) => sum + count, 0) >= 36);
     for (const client of [honest, ...clients]) client.destroy();
     await eventually(() => place.isEmpty);
   });
 
-  it('of a client behind a trusted proxy is judged when the client is known', async () => {
+  it('of a client behind a trusted proxy is checked once the client is known', async () => {
     const place = await openHere(setup, {
       options: { proxy: { trusted: ['127.0.5.0/24'] }, connections: { rate: '1/1h' } },
     });
@@ -105,7 +105,7 @@ describe.each(LISTENERS)('an unfinished head: $name', (setup) => {
     await eventually(() => place.isEmpty);
   });
 
-  it('is held at what its bytes take, one by one or at once, and so is what comes behind a head', async () => {
+  it('is counted by its bytes, in one chunk or many, as are the bytes after a head', async () => {
     const place = await openHere(setup, { options: { guards: [NEVER] } });
     const client = await place.connect();
     client.write(upgradeHead(place.port));
@@ -122,8 +122,8 @@ describe.each(LISTENERS)('an unfinished head: $name', (setup) => {
   });
 });
 
-describe('a turn of the event loop', () => {
-  it('reads little of unfinished heads of one address, whatever they send', async () => {
+describe('one turn of the event loop', () => {
+  it('reads a bounded part of the incomplete heads of one address', async () => {
     const place = await openHere(LISTENERS[0]!, { options: { connections: { rate: '100000/1s' } } });
     const handles = handlesOf(place.test.app.getHttpServer());
     const clients = await Promise.all(Array.from({ length: 15 }, () => half(place, '127.0.6.1')));
@@ -138,7 +138,7 @@ describe('a turn of the event loop', () => {
       before = now;
       return now > 15 * 115 * 7900;
     });
-    // Without a bound a connection reads all it has in one turn.
+    // Without the limit a connection reads all available bytes in one turn.
     expect(turns.length).toBeGreaterThan(120);
     expect(Math.max(...turns)).toBeLessThanOrEqual(16 * 64 * 1024);
     expect(turns.filter((bytes) => bytes > 128 * 1024).length).toBeLessThan(16);
@@ -166,7 +166,7 @@ function handlesOf(server: object): TcpHandle[] {
 
 const sum = (handles: readonly TcpHandle[]): number => handles.reduce((total, { bytesRead }) => total + bytesRead, 0);
 
-/** Looks once in each turn. */
+/** Checks the condition once per turn. */
 async function eventuallyIn(condition: () => boolean): Promise<void> {
   const until = Date.now() + 20_000;
   while (!condition()) {

@@ -32,7 +32,7 @@ class PagesController {
   }
 }
 
-/** The same application without us. */
+/** The same application without the module. */
 async function plainly({ platform, tls }: Setup): Promise<INestApplication> {
   class Plain {}
   Module({ controllers: [PagesController] })(Plain);
@@ -54,10 +54,10 @@ const chunked = `${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`;
 const H2C = 'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n';
 const CLOSE = 'Connection: close\r\n';
 
-/** What is written, in pieces with a pause between them. */
+/** Chunks to write, with a pause between them. */
 const TALKS: readonly (readonly [name: string, ...pieces: string[]])[] = [
   ['a page', get('/seen', CLOSE)],
-  ['a page that is not there', get('/nowhere', CLOSE)],
+  ['a missing page', get('/nowhere', CLOSE)],
   ['a cookie of 9 KiB', get('/seen', `Cookie: a=${'x'.repeat(9 * 1024)}\r\n${CLOSE}`)],
   ['a head just under 16 KiB', get('/seen', `Cookie: ${'x'.repeat(16_200)}\r\n${CLOSE}`)],
   ['a head over 16 KiB', get('/seen', `Cookie: ${'x'.repeat(17_000)}\r\n${CLOSE}`)],
@@ -85,7 +85,7 @@ const TALKS: readonly (readonly [name: string, ...pieces: string[]])[] = [
   ['the preface of HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'],
 ];
 
-/** All that is answered until the end, without what depends on the moment. */
+/** The whole response, without its variable headers. */
 async function talk(port: number, tls: boolean, pieces: readonly string[]): Promise<string> {
   const client = await RawClient.connect({ port, ...(tls ? { tls: {} } : {}) });
   for (const [index, piece] of pieces.entries()) {
@@ -117,13 +117,13 @@ describe.each(SETUPS.filter(({ own }) => !own))('$name', (setup) => {
     await plain.close();
   });
 
-  it.each(TALKS)('answers %s as if we were not there', async (_, ...pieces) => {
+  it.each(TALKS)('answers %s as without the module', async (_, ...pieces) => {
     const [without, withUs] = await Promise.all([plainPort, place.port].map((port) => talk(port, setup.tls, pieces)));
     expect(withUs).toBe(without);
     expect(place.isEmpty).toBe(true);
   });
 
-  it('takes an upgrade that is a later request of a connection', async () => {
+  it('accepts an upgrade as a later request of a connection', async () => {
     const client = await place.connect();
     expect((await client.upgrade(get('/seen', 'Cookie: 1\r\n'))).body).toBe('{"cookie":1}');
     expect((await client.upgrade(upgradeHead(place.port))).status).toBe(101);
@@ -139,7 +139,7 @@ describe.each(SETUPS.filter(({ own }) => !own))('$name', (setup) => {
     ['a body', { headers: { 'Content-Length': '3' } }, 400],
     ['an unknown path', { path: '/nowhere' }, 404],
     ['an absolute target', { path: 'http://a/' }, 400],
-  ] as const)('refuses %s in a later request, finally', async (_, head, status) => {
+  ] as const)('refuses %s in a later request and closes the connection', async (_, head, status) => {
     const client = await place.connect();
     await client.upgrade(get('/seen'));
     const { status: answered } = await client.upgrade(`${upgradeHead(place.port, head)}${get('/seen')}`);
@@ -149,11 +149,11 @@ describe.each(SETUPS.filter(({ own }) => !own))('$name', (setup) => {
     client.destroy();
   });
 
-  it('refuses an upgrade behind an unanswered request, behind the answer to that', async () => {
+  it('refuses an upgrade after an unanswered request, once that is answered', async () => {
     const client = await place.connect();
     client.write(`${get('/slow')}${upgradeHead(place.port)}`);
     await eventually(() => place.test.stats().pending === 1);
-    // The open timeout is over: the response is the application’s, whenever it comes.
+    // The open timeout has passed: the application may respond at any time.
     await new Promise((resolve) => setTimeout(resolve, OPEN_TIMEOUT + 250));
     expect(client.total).toBe(0);
     answerSlow();
@@ -166,7 +166,7 @@ describe.each(SETUPS.filter(({ own }) => !own))('$name', (setup) => {
     await eventually(() => place.isEmpty);
   });
 
-  it('answers an upgrade that is too late in its head with 431, once', async () => {
+  it('answers an upgrade whose Upgrade header is beyond the limit with 431, once', async () => {
     for (const size of [15_900, 16_250, 16_384, 20_000]) {
       const lines = `${'a: '.padEnd(98, 'v')}\r\n`.repeat(size / 100);
       const response = await place.ask(
@@ -176,14 +176,14 @@ describe.each(SETUPS.filter(({ own }) => !own))('$name', (setup) => {
     }
   });
 
-  it('takes no upgrade from a parser that overlooks what ours counts', async () => {
-    // Node does not count the white space before a value: to it this head is small, and has few lines.
+  it("refuses an upgrade whose limits only the module's own parser enforces", async () => {
+    // Node ignores white space before a value: it considers this head small, with few lines.
     const blanks = `a:${' '.repeat(7900)}v\r\n`.repeat(3);
     const rest = upgradeHead(1).split('\r\n').slice(1).join('\r\n');
     expect((await place.ask(`GET / HTTP/1.1\r\n${blanks}${rest}`)).status).toBe(431);
   });
 
-  it('closes idle connections that it had nothing to do with', async () => {
+  it('closes idle connections that only made ordinary requests', async () => {
     const other = await open(setup, { metadata: { controllers: [PagesController] } });
     const clients = await Promise.all([1, 2, 3].map(() => other.connect()));
     for (const client of clients) await client.upgrade(get('/seen'));
@@ -195,16 +195,16 @@ describe.each(SETUPS.filter(({ own }) => !own))('$name', (setup) => {
   });
 });
 
-describe('other upgrades on the same server', () => {
+describe('upgrades for other listeners of the server', () => {
   async function openBoth(platform: Platform, foreignUpgrades: 'auto' | 'refuse') {
     const setup = SETUPS.find((each) => each.platform === platform && !each.own && !each.tls)!;
     const place = await open(setup, { options: { foreignUpgrades }, metadata: { controllers: [PagesController] } });
     const foreign = new WebSocketServer({ noServer: true });
     const seen: (string | undefined)[] = [];
     place.test.app.getHttpServer().on('upgrade', (request: never, socket: never, head: never) => {
-      // Nobody else ends what nobody answers.
+      // No other listener ends unanswered upgrades.
       if ((request as { headers: { upgrade?: string } }).headers.upgrade === 'h2c') (socket as Socket).destroy();
-      // One without would be the end of the process when the peer resets.
+      // Without an error listener a reset would end the process.
       expect((socket as Socket).listenerCount('error')).toBeGreaterThan(0);
       const { url, headers } = request as { url?: string; headers: { upgrade?: string } };
       seen.push(`${url} ${headers.upgrade}`);
@@ -216,7 +216,7 @@ describe('other upgrades on the same server', () => {
     return { place, seen };
   }
 
-  it.each(['express', 'fastify'] as const)('are left to their listeners: %s', async (platform) => {
+  it.each(['express', 'fastify'] as const)('are left to them: %s', async (platform) => {
     const { place, seen } = await openBoth(platform, 'auto');
     const peer = new WebSocket(`ws://127.0.0.1:${place.port}/foreign`);
     const answer = new Promise((resolve) => peer.once('message', (data) => resolve(String(data))));
@@ -235,7 +235,7 @@ describe('other upgrades on the same server', () => {
     await place.close();
   });
 
-  it('are refused where that is asked for', async () => {
+  it("are refused with foreignUpgrades 'refuse'", async () => {
     const { place, seen } = await openBoth('express', 'refuse');
     expect((await place.ask(upgradeHead(place.port, { path: '/foreign' }))).status).toBe(404);
     const client = await place.connect();
@@ -246,10 +246,10 @@ describe('other upgrades on the same server', () => {
     await place.close();
   });
 
-  it('see nothing of ours, not even in a later request of a connection', async () => {
+  it('do not include those of gateways, even in a later request of a connection', async () => {
     const { place, seen } = await openBoth('express', 'auto');
     const server = place.test.app.getHttpServer();
-    // It answers 400 to every upgrade for another path.
+    // A server that answers 400 to every upgrade for another path.
     const other = new WebSocketServer({ server, path: '/foreign' });
     other.on('connection', (peer) => peer.on('message', (data) => peer.send(`other ${data}`)));
     const kept = await place.connect();
@@ -266,7 +266,7 @@ describe('other upgrades on the same server', () => {
     await place.close();
   });
 
-  it('are still theirs in a later request of a connection', async () => {
+  it('are left to them in a later request of a connection', async () => {
     const setup = SETUPS.find((each) => each.platform === 'express' && !each.own && !each.tls)!;
     const place = await open(setup, { metadata: { controllers: [PagesController] } });
     const other = new WebSocketServer({ server: place.test.app.getHttpServer(), path: '/other' });

@@ -23,11 +23,11 @@ afterEach(async () => {
   places = [];
 });
 
-/** A connection without TLS, wherever it goes. */
+/** A TCP connection without TLS. */
 const bare = (port: number, localAddress?: string) =>
   RawClient.connect({ port, ...(localAddress === undefined ? {} : { localAddress }) });
 
-/** How much was read of each TCP connection of a server, once it is over. */
+/** The bytes read from each TCP connection of a server, once it has ended. */
 function bytesReadOf(server: object): number[] {
   const read: number[] = [];
   const handle = (server as { _handle: { onconnection(error: number, client: TcpHandle): void } })._handle;
@@ -48,10 +48,10 @@ interface TcpHandle {
   close(...then: unknown[]): void;
 }
 
-describe.each(LISTENERS)('the open timeout: $name', (setup) => {
+describe.each(LISTENERS)('openTimeout: $name', (setup) => {
   const options: SecureWsOptions = { http: { openTimeout: 300 } };
 
-  it('closes silent connections, and answers incomplete heads', async () => {
+  it('closes silent connections, and answers incomplete heads with 408', async () => {
     const place = await openHere(setup, { options });
     const silent = await bare(place.port);
     const half = await place.connect();
@@ -69,13 +69,13 @@ describe.each(LISTENERS)('the open timeout: $name', (setup) => {
     await eventually(() => place.isEmpty);
   });
 
-  it('ends a head that is complete with 503', async () => {
+  it('answers a complete head whose guard never decides with 503', async () => {
     const place = await openHere(setup, { options: { ...options, guards: [NEVER] } });
     expect((await place.ask(upgradeHead(place.port))).status).toBe(503);
     await eventually(() => place.isEmpty);
   });
 
-  it('includes TLS on a dedicated port', async () => {
+  it('includes the TLS handshake on a dedicated port', async () => {
     if (!setup.tls || !setup.own) return;
     const place = await openHere(setup, { options });
     const stalled = await bare(place.port);
@@ -89,7 +89,7 @@ describe.each(LISTENERS)('the open timeout: $name', (setup) => {
     await eventually(() => place.isEmpty);
   });
 
-  it('holds for thousands at once, with one timer, while others are served', async () => {
+  it('applies to thousands of connections with one timer, while others are served', async () => {
     if (setup.tls && !setup.own) return;
     const place = await openHere(setup, { options: { http: { openTimeout: setup.tls ? 1500 : 3000 } } });
     const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
@@ -108,10 +108,10 @@ describe.each(LISTENERS)('the open timeout: $name', (setup) => {
   });
 });
 
-describe.each(LISTENERS)('a refusal is final: $name', (setup) => {
+describe.each(LISTENERS)('a refusal: $name', (setup) => {
   const wrong = (port: number) => upgradeHead(port, { headers: { 'Sec-WebSocket-Version': '8' } });
 
-  it('parses no later bytes as a request, and ends whatever the peer does', async () => {
+  it('is final: later bytes are not parsed, and the connection ends whatever the peer does', async () => {
     const place = await openHere(setup);
     const together = await place.connect();
     expect((await together.upgrade(`${wrong(place.port)}${GET}${upgradeHead(place.port)}`)).status).toBe(426);
@@ -154,7 +154,7 @@ describe.each(LISTENERS)('resets: $name', (setup) => {
   });
   afterAll(() => place.close());
 
-  it.each(['reset', 'destroy'] as const)('%s at every point of a handshake leaves nothing behind', async (end) => {
+  it.each(['reset', 'destroy'] as const)('%s at any point of a handshake leaves nothing behind', async (end) => {
     const head = upgradeHead(place.port);
     const refused = upgradeHead(place.port, { headers: { Host: 'a b' } });
     const hello = setup.tls ? await clientHello() : undefined;
@@ -187,7 +187,7 @@ describe.each(SETUPS)('closing the application: $name', (setup) => {
     const ordinary = await place.connect();
     ordinary.write('GET / HTTP/1.1\r\nX-A:');
     await lingering.response();
-    // What has not asked for a WebSocket on a shared port is Node's, which waits for it when it closes.
+    // A connection that has not requested an upgrade on a shared port is Node's, which waits for it.
     const others = [silent, idle, ordinary];
     await eventually(() => place.test.stats().pending === (setup.own ? 6 : 3));
     if (!setup.own) for (const client of others) client.destroy();
@@ -202,7 +202,7 @@ describe.each(SETUPS)('closing the application: $name', (setup) => {
 });
 
 describe.each(LISTENERS.slice(0, 2))('memory for heads: $name', (setup) => {
-  it('is at most 16 MiB in total, and freed from the address that holds most', async () => {
+  it('is limited to 16 MiB in total, and freed from the address that holds most', async () => {
     const place = await openHere(setup);
     const honest = await place.connect('127.0.2.1');
     honest.write(HALF);
@@ -222,7 +222,7 @@ describe.each(LISTENERS.slice(0, 2))('memory for heads: $name', (setup) => {
     await eventually(() => place.isEmpty);
   });
 
-  it('counts a head that arrived in one chunk, and bytes after it, while guards decide', async () => {
+  it('counts a head that arrived in one chunk, and the bytes after it, while guards decide', async () => {
     const place = await openHere(setup, { options: { guards: [NEVER] } });
     const client = await place.connect('127.0.2.1');
     client.write(upgradeHead(place.port, { headers: { 'X-Long': 'v'.repeat(4000) } }));
@@ -249,8 +249,8 @@ describe.each(LISTENERS.slice(0, 2))('memory for heads: $name', (setup) => {
   });
 });
 
-describe('memory for heads that break a limit', () => {
-  it('stays under 48 MiB for 200 peers with half a megabyte each', async () => {
+describe('memory for heads above a limit', () => {
+  it('stays under 48 MiB for 200 clients with half a megabyte each', async () => {
     const ownPort = freePort();
     const server = await Child.start('test/attack/opening/server.ts', [String(ownPort)]);
     const ask = () => server.ask<{ peak: number; now: number }>('memory');
@@ -274,7 +274,7 @@ describe('memory for heads that break a limit', () => {
   }, 60_000);
 });
 
-describe('identification', () => {
+describe('the Server header', () => {
   const answersOf = async (serverHeader?: string | null): Promise<(string | undefined)[]> => {
     const place = await openHere(SETUPS[0]!, { options: serverHeader === undefined ? {} : { serverHeader } });
     const accepted = await place.ask(upgradeHead(place.port));
@@ -294,14 +294,14 @@ describe('identification', () => {
     ['the option over the variable', 'acme/1', 'acme/2', 'acme/1'],
     ['the option over the empty variable', 'acme/1', '', 'acme/1'],
     ['the option, removing it, over the variable', null, 'acme/2', undefined],
-  ] as const)('is what %s says', async (_, option, variable, expected) => {
+  ] as const)('is set by %s', async (_, option, variable, expected) => {
     if (variable !== undefined) process.env['WEBSOCKETS_SERVER'] = variable;
     expect(await answersOf(option)).toEqual([expected, expected]);
   });
 });
 
-describe('ports', () => {
-  it('of their own close a TLS hello without TLS, and answer nothing', async () => {
+describe('a dedicated port', () => {
+  it('closes a TLS ClientHello on plaintext without an answer', async () => {
     const place = await openHere(SETUPS[1]!);
     const client = await place.connect();
     client.write(await clientHello());
@@ -310,7 +310,7 @@ describe('ports', () => {
     client.destroy();
   });
 
-  it('that Fastify opens beside the first are protected too', async () => {
+  it('that Fastify opens in addition is protected', async () => {
     const lookup = jest.spyOn(dns, 'lookup').mockImplementation(((
       host: string,
       options: unknown,
@@ -321,7 +321,7 @@ describe('ports', () => {
         { address: '127.0.0.1', family: 4 },
         { address: '::1', family: 6 },
       ];
-      // An address is itself: Node 22 looks those up too, and asks for all there are.
+      // Node 22 looks up addresses too, and asks for all of them.
       const found = host === 'localhost' ? both : both.filter(({ address }) => address === host);
       if ((options as { all?: boolean }).all) done(null, found);
       else done(null, found[0]!.address, found[0]!.family);
@@ -330,7 +330,7 @@ describe('ports', () => {
     lookup.mockRestore();
     const tooLong = upgradeHead(place.port, { headers: { 'X-A': 'x'.repeat(8192) } });
     for (const host of ['127.0.0.1', '::1']) {
-      // Fastify passes upgrades on by itself: the protection begins at accept.
+      // Fastify forwards upgrades itself: the protection begins at accept.
       const half = await RawClient.connect({ port: place.port, host });
       half.write(HALF);
       await eventually(() => place.test.stats().pending === 1);

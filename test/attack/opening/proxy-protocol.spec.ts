@@ -14,7 +14,7 @@ import { header, TLV, tls, tlv, v2, withChecksum } from '../../support/proxy-hea
 import { RawClient, upgradeHead } from '../../support/raw-client.js';
 import { LISTENERS, open, type RunningSetup, SETUPS, type Setup } from './setups.js';
 
-/** Proxies connect from here; 127.0.0.1 is a stranger. */
+/** Proxies connect from this address; 127.0.0.1 is untrusted. */
 const PROXY = '127.0.6.1';
 const CLIENT = '203.0.113.7';
 const named = (client = CLIENT, port = 40_001): Buffer =>
@@ -65,7 +65,7 @@ async function start(setup: Setup, options: SecureWsOptions = {}): Promise<Runni
   return place;
 }
 
-/** A connection from the proxy, or somebody else, that sends these bytes first. */
+/** A connection from the proxy or another address that first sends these bytes. */
 async function connect(prefix: string | Buffer, localAddress = PROXY, withTls = place!.setup.tls): Promise<RawClient> {
   const client = await RawClient.connect({
     port: place!.port,
@@ -77,7 +77,7 @@ async function connect(prefix: string | Buffer, localAddress = PROXY, withTls = 
   return client;
 }
 
-/** How an upgrade ends: its status, or 0 where the connection is ended without an answer. */
+/** The status of an upgrade, or 0 when the connection ends without a response. */
 async function ask(prefix: string | Buffer, headers: Record<string, string> = {}, from = PROXY): Promise<number> {
   const client = await connect(prefix, from).catch(() => undefined);
   if (client === undefined) return 0;
@@ -127,7 +127,7 @@ describe.each(SETUPS)('$name', (setup) => {
   it('never reads a header from an untrusted peer', async () => {
     await start(setup);
     for (const prefix of [V1, named()]) {
-      // Over TLS it is no TLS; without, it is no HTTP.
+      // The header is invalid as TLS and as HTTP.
       const client = await connect(prefix, '127.0.0.1', false);
       client.write(upgradeHead(place!.port));
       await client.untilClosed();
@@ -139,7 +139,7 @@ describe.each(SETUPS)('$name', (setup) => {
 });
 
 describe.each(LISTENERS)('$name', (setup) => {
-  it('reads a header in any pieces, together with what follows it or not', async () => {
+  it('reads a header in any chunks, with or without the bytes after it', async () => {
     await start(setup);
     for (const whole of [Buffer.from(V1), withChecksum(named())]) {
       for (const at of [0, 1, 5, 12, 15, 16, 17, 30, whole.length - 1]) {
@@ -162,16 +162,16 @@ describe.each(LISTENERS)('$name', (setup) => {
     for (const address of ['198.51.100.9', '203.0.113.66']) await reset(await connect(named(address), PROXY, false));
     expect(place!.test.stats().refused).toEqual({ 'address-denied': 1, banned: 1 });
     expect(await ask(named())).toBe(101);
-    // The proxy itself is exempt, as everywhere: it is not what is banned.
+    // The proxy itself is exempt: the ban does not apply to it.
     place!.test.app.get(SecureWsBans).ban({ address: PROXY });
     expect(await ask(named())).toBe(101);
   });
 
-  it('limits the address in the header, and not the proxy', async () => {
+  it('limits the address in the header, not the proxy', async () => {
     await start(setup, { connections: { maxPerIp: 2, rate: '6/1m' } });
     const statuses = [];
     for (let i = 0; i < 3; i++) statuses.push(await ask(named(CLIENT, 50_000 + i)));
-    // A dedicated port resets at accept whoever has no room.
+    // A dedicated port resets at accept when the limit is reached.
     expect(statuses).toEqual([101, 101, setup.own ? 0 : 429]);
     for (let i = 0; i < 9; i++) expect(await ask(named(`198.51.100.${i}`))).toBe(101);
     for (const client of clients.splice(0)) client.destroy();
@@ -185,7 +185,7 @@ describe.each(LISTENERS)('$name', (setup) => {
     expect(rated).toEqual([101, 101, 101, 101, 101, 101, 429]);
   });
 
-  it('keeps the real endpoints for LOCAL, UNKNOWN, UNSPEC and UNIX: the proxy itself, whose headers are believed', async () => {
+  it("keeps the real endpoints for LOCAL, UNKNOWN, UNSPEC and UNIX, and trusts the proxy's forwarding headers", async () => {
     await start(setup);
     for (const prefix of [
       header(0x20, 0x00),
@@ -200,21 +200,21 @@ describe.each(LISTENERS)('$name', (setup) => {
     }
   });
 
-  it('does not believe what a named client says of itself, unless it is a trusted proxy too', async () => {
+  it('ignores forwarding headers of the client in the header, unless it is a trusted proxy too', async () => {
     await start(setup, { proxy: { trusted: [PROXY, '192.0.2.50'] } });
     const claims = { 'X-Forwarded-For': '198.51.100.5', 'X-Forwarded-Proto': 'https' };
     expect(await ask(named(), claims)).toBe(101);
     expect(attempts.at(-1)).toMatchObject({ ip: CLIENT, secure: setup.tls });
     expect(await ask(named('192.0.2.50'), claims)).toBe(101);
     expect(attempts.at(-1)).toMatchObject({ ip: '198.51.100.5', secure: true });
-    // A second header is not one.
+    // A second header is not accepted.
     const client = await connect(Buffer.concat([named(), Buffer.from(V1)]), PROXY, false);
     client.write(upgradeHead(place!.port));
     await client.untilClosed();
     if (client.total > 0 && !setup.tls) expect((await client.response()).status).toBe(400);
   });
 
-  it('knows from the proxy that the client speaks TLS, and what it asked for', async () => {
+  it('takes TLS, certificate name and authority of the client from the header', async () => {
     await start(setup, { proxy: { requireTls: true } });
     const values = (client: number, verify = 0) => [
       tls({ client, verify, version: 'TLSv1.3', commonName: 'device-7' }),
@@ -239,7 +239,7 @@ describe.each(LISTENERS)('$name', (setup) => {
       expect(await ask(prefix)).toBe(setup.tls ? 101 : 403);
   });
 
-  it('waits for the header, and for what follows it, as long as for a handshake, and not longer', async () => {
+  it('applies openTimeout to the header and the handshake together', async () => {
     await start(setup, { http: { openTimeout: 400 } });
     const silent = await connect('', PROXY, false);
     const dripping = await connect(named().subarray(0, 3), PROXY, false);
@@ -260,7 +260,7 @@ describe.each(LISTENERS)('$name', (setup) => {
     clearInterval(drip);
     if (setup.own || !setup.tls) {
       await late.untilClosed(2_000);
-      // From accept, not from the header on.
+      // Counted from accept, not from the header.
       expect(Date.now() - begun).toBeLessThan(1_500);
     }
     expect(place!.test.stats().refused['proxy-protocol']).toBe(2);
@@ -294,7 +294,7 @@ describe.each(LISTENERS)('$name', (setup) => {
     expect(place!.test.stats().refused).toEqual({ 'proxy-protocol': 1 });
   });
 
-  it('ends with those who still wait for their header', async () => {
+  it('ends connections that wait for their header at shutdown', async () => {
     await start(setup);
     const waiting = await connect(V1.slice(0, 9), PROXY, false);
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -305,7 +305,7 @@ describe.each(LISTENERS)('$name', (setup) => {
 });
 
 describe.each(LISTENERS.filter(({ own }) => !own))('$name', (setup) => {
-  it('tells the application who it is, in ordinary requests too, and in a later upgrade of their connection', async () => {
+  it("gives the application the client's address in ordinary requests and in a later upgrade", async () => {
     await start(setup);
     const client = await connect(named());
     client.write('GET /whoami HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n');
@@ -319,7 +319,7 @@ describe.each(LISTENERS.filter(({ own }) => !own))('$name', (setup) => {
     expect((await direct.response()).body).toMatch(/^127\.0\.0\.1 /);
   });
 
-  it('gives large bodies behind the header to the application whole', async () => {
+  it('passes large bodies after the header to the application unchanged', async () => {
     await start(setup);
     const client = await connect(named());
     const body = 'x'.repeat(300_000);
@@ -330,8 +330,8 @@ describe.each(LISTENERS.filter(({ own }) => !own))('$name', (setup) => {
   });
 });
 
-describe('the setting', () => {
-  it('accepts the version that it names only', async () => {
+describe('proxy.protocol', () => {
+  it('accepts only the configured version', async () => {
     await start(LISTENERS[1]!, { proxy: { protocol: 'v2' } });
     await reset(await connect(V1, PROXY, false));
     expect(await ask(named())).toBe(101);
@@ -341,13 +341,13 @@ describe('the setting', () => {
     expect(await ask(V1)).toBe(101);
   });
 
-  it('is off: then a header is no request', async () => {
+  it('when off answers a header with 400', async () => {
     await start(LISTENERS[1]!, { proxy: { protocol: 'off' } });
     expect(await ask('')).toBe(101);
     expect(await ask(V1)).toBe(400);
   });
 
-  it('needs proxies that are trusted', async () => {
+  it('requires proxy.trusted', async () => {
     const started = startApp({ gateways: gateways(), options: { proxy: { protocol: 'v2' } } });
     await expect(started).rejects.toThrow('proxy.trusted');
     await expect(startApp({ options: { proxy: { protocol: 'v3' as never } } })).rejects.toThrow(

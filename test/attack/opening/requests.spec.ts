@@ -7,14 +7,14 @@ import { open, type RunningSetup, SETUPS } from './setups.js';
 const SERVER = `Node.js/${process.versions.node} nest-secure-ws/${VERSION.split('.', 2).join('.')}`;
 const ANSWER = /^HTTP\/1\.1 \d{3} [A-Z][A-Za-z ]*\r\nConnection: (?:Upgrade, )?close\r\n/;
 const line = (name: string, length: number): string => `${name}: `.padEnd(length - 2, 'v').concat('\r\n');
-/** A target with which the request line has this many bytes. */
+/** A target for a request line of this many bytes. */
 const target = (length: number): string => `/?${'x'.repeat(length - 'GET /? HTTP/1.1\r\n'.length)}`;
 
 interface Ask {
-  /** What stands at the end of the first line. */
+  /** The request line. */
   readonly start?: string;
   readonly headers?: Record<string, string | readonly string[] | undefined>;
-  /** Behind the request line, before the other headers. */
+  /** After the request line, before the other headers. */
   readonly raw?: string;
   /** Before the request line. */
   readonly before?: string;
@@ -25,11 +25,11 @@ type Case = readonly [name: string, ask: Ask, status: number, headers?: Record<s
 const START = 'GET / HTTP/1.1';
 const NO_UPGRADE = { Upgrade: undefined, Connection: undefined };
 
-/** Every head says that it is an upgrade, and so is judged on every port. */
+/** Every head requests an upgrade, so it is checked on every port. */
 const CASES: readonly Case[] = [
   ['a good request', {}, 101],
   ['POST', { start: 'POST / HTTP/1.1' }, 405, { allow: 'GET' }],
-  ['a method that nobody knows', { start: 'SOURCE / HTTP/1.1' }, 405, { allow: 'GET' }],
+  ['an unknown method', { start: 'SOURCE / HTTP/1.1' }, 405, { allow: 'GET' }],
   ['HTTP/1.0', { start: 'GET / HTTP/1.0' }, 505],
   ['HTTP/2.0', { start: 'GET / HTTP/2.0' }, 505],
   ['another protocol', { start: 'GET / ICE/1.0' }, 400],
@@ -45,10 +45,10 @@ const CASES: readonly Case[] = [
   ['no Host', { headers: { Host: undefined } }, 400],
   ['two Hosts', { headers: { Host: ['127.0.0.1', '127.0.0.1'] } }, 400],
   ['an empty Host', { headers: { Host: '' } }, 400],
-  ['a Host that is none', { headers: { Host: 'a b' } }, 400],
+  ['an invalid Host', { headers: { Host: 'a b' } }, 400],
   ['a Host with userinfo', { headers: { Host: 'me@127.0.0.1' } }, 400],
-  ['no upgrade in Connection: none', { headers: { Connection: undefined } }, 400],
-  ['no upgrade in Connection: another', { headers: { Connection: 'keep-alive' } }, 400],
+  ['no upgrade in Connection: missing', { headers: { Connection: undefined } }, 400],
+  ['no upgrade in Connection: another option', { headers: { Connection: 'keep-alive' } }, 400],
   ['Connection that names another header', { headers: { Connection: 'Upgrade, X-Forwarded-For' } }, 400],
   ['Connection over two lines', { headers: { Connection: ['keep-alive', 'upgrade'] } }, 101],
   ['Upgrade over two lines', { headers: { Upgrade: ['h2c', 'WebSocket'] } }, 101],
@@ -93,7 +93,7 @@ const CASES: readonly Case[] = [
   ['8000 commas as protocols', { headers: { 'Sec-WebSocket-Protocol': ','.repeat(8000) } }, 400],
   ['a broken extension', { headers: { 'Sec-WebSocket-Extensions': 'permessage-deflate; =1' } }, 400],
   [
-    'extensions named like properties',
+    'extensions named like members of Object.prototype',
     { headers: { 'Sec-WebSocket-Extensions': '__proto__, constructor; toString' } },
     101,
   ],
@@ -108,7 +108,7 @@ const CASES: readonly Case[] = [
   ['2100 header lines', { raw: 'a: 1\r\n'.repeat(2095) }, 431],
 ];
 
-/** The upgrade comes first, so that a shared port knows of it before anything is wrong. */
+/** Upgrade is the first header, so that a shared port sees it before any fault. */
 function head({ start = START, headers = {}, raw = '', before = '' }: Ask): string {
   const [, ...lines] = upgradeHead(1, { headers: { Host: '127.0.0.1', ...headers } }).split('\r\n');
   const [upgrade] = lines.filter((each) => each.startsWith('Upgrade'));
@@ -125,7 +125,7 @@ describe.each(SETUPS)('$name', (setup) => {
   });
   afterAll(() => place.close());
 
-  it.each(CASES)('%s', async (name, ask, status, headers = {}) => {
+  it.each(CASES)('answers %s', async (name, ask, status, headers = {}) => {
     const response = await place.ask(head(ask));
     // Without `Connection: upgrade` it is an ordinary request (RFC 9110, section 7.8).
     if (!setup.own && name.startsWith('no upgrade in Connection')) return expect(response.status).toBe(404);
@@ -137,7 +137,7 @@ describe.each(SETUPS)('$name', (setup) => {
     expect(response.headers['content-length']).toBe(String(response.body.length));
   });
 
-  it('accepts 128 lines of 8000 bytes, in pieces', async () => {
+  it('accepts 128 lines of 8000 bytes, in chunks', async () => {
     const client = await place.connect();
     const text = head({ raw: Array.from({ length: 123 }, (_, i) => line(`x${i}`, 8000)).join('') });
     for (let at = 0; at < text.length; at += 50_000) client.write(text.slice(at, at + 50_000));
@@ -152,20 +152,20 @@ describe.each(SETUPS)('$name', (setup) => {
     ['a header line', `${START}\r\nUpgrade: websocket\r\nX-A: ${'x'.repeat(8192 - 'X-A: '.length)}`, 431],
     ['a header name', `${START}\r\nUpgrade: websocket\r\n${'x'.repeat(8192)}`, 431],
     ['the lines', `${START}\r\nUpgrade: websocket\r\n${'a: 1\r\n'.repeat(127)}`, 431],
-  ] as const)('cuts %s at the first byte too many, before it has ended', async (what, bytes, status) => {
+  ] as const)('refuses %s at the first byte above the limit, before its end', async (what, bytes, status) => {
     const client = await place.connect();
     client.write(bytes);
     await new Promise((resolve) => setTimeout(resolve, 30));
     expect({ received: client.received.toString(), closed: client.closed }).toEqual({ received: '', closed: false });
     client.write('x');
-    // On a shared port it is no upgrade yet: Node’s own limit holds for it.
+    // On a shared port it is not an upgrade yet: Node’s own limit applies.
     if (what === 'a request line' && !setup.own) client.write(' HTTP/1.1\r\nUpgrade: websocket\r\n');
     expect((await client.response()).status).toBe(status);
     await client.untilClosed();
     client.destroy();
   });
 
-  it('repeats nothing of what was asked, and says no more than it must', async () => {
+  it('repeats nothing of a request in a refusal', async () => {
     const headers = {
       'X-Canary': canary,
       'Sec-WebSocket-Protocol': canary,
@@ -178,7 +178,7 @@ describe.each(SETUPS)('$name', (setup) => {
     expect(Object.keys(response.headers).sort()).toEqual(names);
   });
 
-  it('echoes no offer', async () => {
+  it('does not repeat an offered subprotocol or extension', async () => {
     const headers = { 'Sec-WebSocket-Protocol': 'chat, graphql-ws', 'Sec-WebSocket-Extensions': 'x-mux' };
     const { status, headers: answered } = await place.ask(head({ headers }));
     expect(status).toBe(101);
@@ -197,7 +197,7 @@ describe.each(SETUPS)('$name', (setup) => {
     client.destroy();
   });
 
-  it('answers a plain request on an own port, and leaves it alone on a shared one', async () => {
+  it('answers a plain request on a dedicated port with 426, and leaves it to Node on a shared port', async () => {
     const response = await place.ask(upgradeHead(place.port, { headers: { ...NO_UPGRADE, Connection: 'close' } }));
     expect(response.status).toBe(setup.own ? 426 : 404);
     if (setup.own) expect(response.headers).toMatchObject({ upgrade: 'websocket', 'sec-websocket-version': '13' });

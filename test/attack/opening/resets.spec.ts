@@ -17,7 +17,7 @@ afterAll(() => child.end());
 
 const stats = () => child.ask<StatsSnapshot>('stats');
 
-/** Asks the server until nothing of anybody is left in it. */
+/** Polls the server until no connection or memory remains. */
 async function untilEmpty(): Promise<void> {
   for (let asked = 0; ; asked++) {
     const { connections, pending, slots, heldBytes } = await stats();
@@ -27,22 +27,28 @@ async function untilEmpty(): Promise<void> {
   }
 }
 
-/** How far a connection has come when its peer resets TCP. */
+/** How far the connection has come when its peer resets TCP. */
 const MOMENTS: readonly (readonly [string, (port: number) => Promise<RawClient>])[] = [
   ['at accept', (port) => RawClient.connect({ port })],
-  ['in the middle of a ClientHello', (port) => said(RawClient.connect({ port }), hello.subarray(0, 60))],
-  ['behind a ClientHello', (port) => said(RawClient.connect({ port }), hello)],
+  ['in the middle of a ClientHello', (port) => afterSending(RawClient.connect({ port }), hello.subarray(0, 60))],
+  ['after a ClientHello', (port) => afterSending(RawClient.connect({ port }), hello)],
   [
-    'while the server answers it',
+    "during the server's answer to it",
     async (port) => {
-      const client = await said(RawClient.connect({ port }), hello);
+      const client = await afterSending(RawClient.connect({ port }), hello);
       await client.until(() => client.total > 0);
       return client;
     },
   ],
-  ['behind the handshake of TLS', (port) => RawClient.connect({ port, tls: {} })],
-  ['in the middle of a head', (port) => said(RawClient.connect({ port, tls: {} }), upgradeHead(port).slice(0, 70))],
-  ['while a guard thinks', (port) => said(RawClient.connect({ port, tls: {} }), upgradeHead(port, { path: '/?wait' }))],
+  ['after the TLS handshake', (port) => RawClient.connect({ port, tls: {} })],
+  [
+    'in the middle of a head',
+    (port) => afterSending(RawClient.connect({ port, tls: {} }), upgradeHead(port).slice(0, 70)),
+  ],
+  [
+    'while a guard runs',
+    (port) => afterSending(RawClient.connect({ port, tls: {} }), upgradeHead(port, { path: '/?wait' })),
+  ],
   [
     'while a refusal lingers',
     async (port) => {
@@ -51,13 +57,13 @@ const MOMENTS: readonly (readonly [string, (port: number) => Promise<RawClient>]
       return client;
     },
   ],
-  ['behind the 101', (port) => RawClient.open({ port, tls: {} })],
+  ['after the 101', (port) => RawClient.open({ port, tls: {} })],
   [
     'in the middle of a frame',
-    (port) => said(RawClient.open({ port, tls: {} }), frame('x'.repeat(500)).subarray(0, 90)),
+    (port) => afterSending(RawClient.open({ port, tls: {} }), frame('x'.repeat(500)).subarray(0, 90)),
   ],
   [
-    'while much is written to it',
+    'during large writes to it',
     async (port) => {
       const client = await RawClient.open({ port, tls: {} });
       client.socket.pause();
@@ -67,7 +73,7 @@ const MOMENTS: readonly (readonly [string, (port: number) => Promise<RawClient>]
   ],
 ];
 
-async function said(connecting: Promise<RawClient>, bytes: string | Buffer): Promise<RawClient> {
+async function afterSending(connecting: Promise<RawClient>, bytes: string | Buffer): Promise<RawClient> {
   const client = await connecting;
   client.write(bytes);
   return client;
@@ -75,9 +81,9 @@ async function said(connecting: Promise<RawClient>, bytes: string | Buffer): Pro
 
 describe.each([
   ['shared', () => child.ready as number],
-  ['own', () => OWN],
-] as const)('a reset of TCP under TLS on a %s port', (_, portOf) => {
-  it.each(MOMENTS)('%s ends nothing but its connection', async (_, reach) => {
+  ['dedicated', () => OWN],
+] as const)('a TCP reset under TLS on a %s port', (_, portOf) => {
+  it.each(MOMENTS)('%s ends only its connection', async (_, reach) => {
     for (const pause of [0, 20]) {
       const clients = await Promise.all(Array.from({ length: 20 }, () => reach(portOf())));
       if (pause > 0) await new Promise((resolve) => setTimeout(resolve, pause));

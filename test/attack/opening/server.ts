@@ -27,7 +27,7 @@ setInterval(() => {
   peak = Math.max(peak, process.memoryUsage.rss());
 }, 2).unref();
 
-/** Answers with the most memory it had since it was last asked, and what it has now. */
+/** Replies with the peak memory since the last request, and the present memory. */
 process.on('message', () => {
   global.gc?.();
   const now = process.memoryUsage.rss();

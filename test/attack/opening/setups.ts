@@ -5,12 +5,12 @@ import { freePort, type Platform, startApp, type TestApp } from '../../support/a
 import { selfSigned } from '../../support/certificates.js';
 import { RawClient, type Response } from '../../support/raw-client.js';
 
-/** A place where gateways listen. */
+/** A listener to test. */
 export interface Setup {
   readonly name: string;
   readonly platform: Platform;
   readonly tls: boolean;
-  /** On a port of the gateway's own; else on the application's. */
+  /** On a dedicated port; otherwise on the application's port. */
   readonly own: boolean;
 }
 
@@ -28,7 +28,7 @@ export const SETUPS: readonly Setup[] = (['express', 'fastify'] as const).flatMa
 /** One of each kind of listener, where the platform makes no difference. */
 export const LISTENERS: readonly Setup[] = [SETUPS[0]!, SETUPS[1]!, SETUPS[6]!, SETUPS[7]!];
 
-/** Nothing here is about the limits per address. */
+/** High limits for tests that are not about the limits per address. */
 export const ROOMY = {
   rate: '1000000/1s',
   maxPerIp: 10_000,
@@ -48,7 +48,7 @@ export class RunningSetup {
     return RawClient.connect({ port: this.port, ...tls, ...(localAddress === undefined ? {} : { localAddress }) });
   }
 
-  /** Sends some bytes on a connection of their own and waits for the answer. */
+  /** Sends bytes on a new connection and waits for the response. */
   async ask(bytes: string | Buffer): Promise<Response> {
     const client = await this.connect();
     try {
@@ -58,7 +58,7 @@ export class RunningSetup {
     }
   }
 
-  /** A place that nobody remembers: what every test must leave behind. */
+  /** Whether nothing remains of any connection, as every test must leave it. */
   get isEmpty(): boolean {
     const { connections, pending, slots, heldBytes, deadlines } = this.test.stats();
     return connections + pending + slots + heldBytes + deadlines === 0;
@@ -71,7 +71,7 @@ export class RunningSetup {
 
 export interface OpenOptions {
   readonly options?: SecureWsOptions;
-  /** Makes the gateways; default one at `/` that echoes. */
+  /** Creates the gateways; default one at `/` that echoes. */
   readonly gateways?: (...place: [] | [port: number]) => Type[];
   readonly metadata?: ModuleMetadata;
   /** `null`: the platform’s own default. */
@@ -99,7 +99,7 @@ export async function open(
   return new RunningSetup(test, setup, ownPort ?? test.port);
 }
 
-/** A gateway at `/` that sends back what it is told. */
+/** A gateway at `/` that returns what it receives. */
 export function echoes(...place: [] | [port: number]): Type[] {
   const decorate = place.length === 1 ? SecureGateway(place[0], { path: '/' }) : SecureGateway();
   @decorate

@@ -11,19 +11,19 @@ import { selfSigned } from '../../support/certificates.js';
 import { RawClient } from '../../support/raw-client.js';
 import { open, type RunningSetup, SETUPS, type Setup } from './setups.js';
 
-/** Everything on a shared port that is no WebSocket upgrade is compared with a server without the module. */
+/** Compares everything on a shared port that is not a WebSocket upgrade with a server without the module. */
 const SHARED = SETUPS.filter(({ own }) => !own);
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-/** Longer than an upgrade takes here; whoever has not asked for one must not meet this timeout. */
+/** Longer than an upgrade takes here; it must not apply to connections that do not request one. */
 const OPEN_TIMEOUT = 500;
 
-/** What a 'connection' listener of the application does. */
+/** Code of the application's 'connection' listener. */
 type OnSocket = (socket: Socket, events: string[]) => void;
 
-/** A server with or without the module, and what its application can see of each connection. */
+/** A server with or without the module, and what its application observes of each connection. */
 class Side {
-  /** What was seen of the last connection from each port. */
+  /** Events of the last connection from each client port. */
   readonly seen = new Map<number, string[]>();
   private readonly bySocket = new WeakMap<Socket, string[]>();
   constructor(
@@ -84,10 +84,10 @@ async function sides(
   };
 }
 
-/** One thing that a peer does. */
+/** One action of a client. */
 type Act = string | number | 'FIN' | 'RESET';
 
-/** What a peer got and what the application saw, without what depends on the moment. */
+/** What the client received and the application observed, without variable headers. */
 async function converse(side: Side, acts: readonly Act[], quiet: number): Promise<object> {
   const client = await side.connect();
   const port = client.socket.localPort ?? (client as unknown as { tcp: Socket }).tcp.localPort!;
@@ -105,11 +105,11 @@ async function converse(side: Side, acts: readonly Act[], quiet: number): Promis
   client.destroy();
   await eventually(() => side.seen.get(port)?.some((event) => event.startsWith('close')) === true);
   const events = side.seen.get(port)!;
-  // When a request is over depends on its answer: behind one that was pipelined, or before it.
+  // A request may end before or after a pipelined one, depending on its response.
   return { text, ended, events: events.filter((event) => !event.startsWith('over')), over: events.length };
 }
 
-/** A difference must show each time, however long both sides have. */
+/** Repeated with longer pauses: a real difference shows each time. */
 async function compare(pair: { with: Side; without: Side }, acts: readonly Act[]): Promise<void> {
   for (const quiet of [60, 300, 1500]) {
     const [without, withModule] = await Promise.all(
@@ -160,7 +160,7 @@ const acts: fc.Arbitrary<readonly Act[]> = fc
   )
   .map(([list, cuts, first, end, isWhole]) => {
     const last = list.at(-1) ?? '';
-    // Half an upgrade is one that is under way.
+    // Half an upgrade request counts as an upgrade under way.
     const missing = isWhole || last.includes('websocket') ? 0 : Math.ceil(last.length * 0.3);
     const text = list.join('').slice(0, missing === 0 ? undefined : -missing);
     const pieces: Act[] = first === 0 ? [] : [first];
@@ -171,7 +171,7 @@ const acts: fc.Arbitrary<readonly Act[]> = fc
       rest = rest.slice(length + 1);
     }
     if (rest !== '') pieces.push(rest);
-    // What was answered before a reset depends on the moment.
+    // What was answered before a reset depends on timing.
     if (end === 'RESET') pieces.push(30);
     return end === undefined ? pieces : [...pieces, end];
   });
@@ -180,7 +180,7 @@ describe.each(
   SHARED.flatMap((setup) =>
     [
       {
-        how: 'pauses it for a moment',
+        how: 'pauses the socket for a moment',
         onSocket: (socket: Socket): void => {
           socket.pause();
           setTimeout(() => socket.resume(), 15);
@@ -194,16 +194,16 @@ describe.each(
       { how: 'writes first', onSocket: (socket: Socket): void => void socket.write('hello\r\n') },
     ].map((listener) => ({ ...listener, setup, name: setup.name })),
   ),
-)("beside a 'connection' listener that $how: $name", ({ setup, onSocket }) => {
+)("with a 'connection' listener that $how: $name", ({ setup, onSocket }) => {
   const long = get(`Cookie: ${'x'.repeat(6000)}\r\n`);
   it.each<[string, readonly Act[]]>([
     ['a request', [get(CLOSE)]],
-    ['a request behind a pause', [30, get(CLOSE)]],
-    ['a head in pieces', ['GET /se', 5, 'en HTTP/1.1\r\n', 5, `Host: a\r\n${CLOSE}`, 5, '\r\n']],
-    ['requests cut anywhere', [get() + long.slice(0, 3000), 5, long.slice(3000) + get(CLOSE)]],
-    ['the same behind a pause', [30, get() + long.slice(0, 3000), 5, long.slice(3000) + get(CLOSE)]],
-    ['bodies in pieces', [`${POST}${POST.slice(0, -3)}`, 5, `llo${get()}`, 40, get(CLOSE)]],
-  ])('%s', async (_, each) => {
+    ['a request after a pause', [30, get(CLOSE)]],
+    ['a head in chunks', ['GET /se', 5, 'en HTTP/1.1\r\n', 5, `Host: a\r\n${CLOSE}`, 5, '\r\n']],
+    ['requests cut at any place', [get() + long.slice(0, 3000), 5, long.slice(3000) + get(CLOSE)]],
+    ['requests cut at any place after a pause', [30, get() + long.slice(0, 3000), 5, long.slice(3000) + get(CLOSE)]],
+    ['bodies in chunks', [`${POST}${POST.slice(0, -3)}`, 5, `llo${get()}`, 40, get(CLOSE)]],
+  ])('%s is answered as without the module', async (_, each) => {
     const pair = await sides(setup, onSocket);
     try {
       await compare(pair, each);
@@ -213,7 +213,7 @@ describe.each(
   });
 });
 
-describe.each(SHARED)('as if the module was not there: $name', (setup) => {
+describe.each(SHARED)('a shared port: $name', (setup) => {
   let pair: Awaited<ReturnType<typeof sides>>;
   beforeAll(async () => {
     pair = await sides(setup);
@@ -222,7 +222,7 @@ describe.each(SHARED)('as if the module was not there: $name', (setup) => {
     await Promise.all([pair.with.close(), pair.without.close()]);
   });
 
-  it('random conversations', async () => {
+  it('treats random conversations as without the module', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(acts, { minLength: 20, maxLength: 20 }), async (talks) => {
         await Promise.all(talks.map((each) => compare(pair, each)));
@@ -234,46 +234,46 @@ describe.each(SHARED)('as if the module was not there: $name', (setup) => {
   }, 60_000);
 
   it.each<[string, readonly Act[]]>([
-    ['nothing, and the end', ['FIN']],
-    ['nothing, and the end later', [30, 'FIN']],
-    ['nothing, and a reset', [30, 'RESET']],
-    ['half a head, and the end', ['GET / HT', 'FIN']],
-    ['half a head, and the end later', ['GET / HT', 30, 'TP/1.1\r\nHo', 30, 'FIN']],
-    ['half a head, and a reset', ['GET / HT', 30, 'RESET']],
-    ['half an upgrade, and the end', ['GET / HTTP/1.1\r\nUpgrade: websocket\r\n', 30, 'FIN']],
-    ['half an upgrade in pieces, and the end', ['GET / HTTP/1.1\r\nUpgr', 30, 'ade: websocket\r\n', 30, 'FIN']],
+    ['no bytes and FIN', ['FIN']],
+    ['no bytes and a later FIN', [30, 'FIN']],
+    ['no bytes and a reset', [30, 'RESET']],
+    ['half a head and FIN', ['GET / HT', 'FIN']],
+    ['half a head and a later FIN', ['GET / HT', 30, 'TP/1.1\r\nHo', 30, 'FIN']],
+    ['half a head and a reset', ['GET / HT', 30, 'RESET']],
+    ['half an upgrade and FIN', ['GET / HTTP/1.1\r\nUpgrade: websocket\r\n', 30, 'FIN']],
+    ['half an upgrade in chunks and FIN', ['GET / HTTP/1.1\r\nUpgr', 30, 'ade: websocket\r\n', 30, 'FIN']],
     [
-      'an upgrade that Connection does not name, in pieces',
+      'an upgrade that Connection does not name, in chunks',
       ['GET /seen HTTP/1.1\r\nUpgr', 10, 'ade: websocket\r\n', 10, CLOSE, '\r\n'],
     ],
-    ['silence longer than the open timeout, then a request', [2 * OPEN_TIMEOUT, get(CLOSE)]],
+    ['silence longer than openTimeout, then a request', [2 * OPEN_TIMEOUT, get(CLOSE)]],
     [
-      'half a head, the open timeout, and the rest',
+      'half a head, a pause longer than openTimeout, and the rest',
       ['GET /seen HTTP/1.1\r\nHost:', 2 * OPEN_TIMEOUT, ` a\r\n${CLOSE}\r\n`],
     ],
     ['a head byte by byte', [...get(CLOSE)].flatMap((byte) => [byte, 1])],
     [
-      'a head of 9 KiB in pieces',
+      'a head of 9 KiB in chunks',
       [
         get(`${CLOSE}Cookie: ${'x'.repeat(9000)}\r\n`).slice(0, 5000),
         5,
         get(`${CLOSE}Cookie: ${'x'.repeat(9000)}\r\n`).slice(5000),
       ],
     ],
-    ['a request behind a pause of a few milliseconds', [3, get(CLOSE)]],
-    ['a request with a body, and an error behind it in the same chunk', [`${POST}garbage\r\n\r\n`]],
-    ['the same on a connection that Node has', [30, `${POST}garbage\r\n\r\n`]],
+    ['a request after a pause of a few milliseconds', [3, get(CLOSE)]],
+    ['a request with a body and an invalid one in the same chunk', [`${POST}garbage\r\n\r\n`]],
+    ['both on a connection that Node already owns', [30, `${POST}garbage\r\n\r\n`]],
     [
-      'a large body that nobody reads',
+      'a large body that the application does not read',
       [`POST /seen HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n${'x'.repeat(200_000)}`, 60, get(CLOSE)],
     ],
-    ['a request, and a head of too many fields behind it', [`${get()}${get('A: b\r\n'.repeat(3000))}`]],
-    ['two requests with bodies, and an error', [`${POST}${POST}GET /seen HTTP/1.1\r\nHost : a\r\n\r\n`]],
-  ])('%s', async (_, each) => {
+    ['a request and a head with too many fields in the same chunk', [`${get()}${get('A: b\r\n'.repeat(3000))}`]],
+    ['two requests with bodies and an invalid one', [`${POST}${POST}GET /seen HTTP/1.1\r\nHost : a\r\n\r\n`]],
+  ])('treats %s as without the module', async (_, each) => {
     await compare(pair, each);
   });
 
-  it('300 requests at once, and 300 silent connections that ask later, of one address', async () => {
+  it('answers 300 concurrent requests, and 300 silent connections that send later, of one address', async () => {
     const answered = async (wait: number): Promise<number> => {
       const clients = await Promise.all(Array.from({ length: setup.tls ? 100 : 300 }, () => pair.with.connect()));
       await pause(wait);
@@ -286,7 +286,7 @@ describe.each(SHARED)('as if the module was not there: $name', (setup) => {
     expect(pair.place.test.stats()).toMatchObject({ pending: 0, faults: {} });
   }, 60_000);
 
-  it('looks the same to an application: listeners of the server and of a socket', async () => {
+  it('has the same listeners on the server and on a socket', async () => {
     const counts = ({ server }: Side) =>
       ['connection', 'secureConnection', 'request', 'clientError', 'timeout', 'tlsClientError'].map((event) =>
         server.listenerCount(event),

@@ -12,7 +12,7 @@ import { selfSigned } from '../../support/certificates.js';
 import { RawClient, upgradeHead } from '../../support/raw-client.js';
 import { echoes, ROOMY } from './setups.js';
 
-/** What the library takes over of an HTTP server, seen by whoever closes the server, sets its timeouts or looks at it. */
+/** How the module's use of an HTTP server appears to code that closes it, sets its timeouts or inspects it. */
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 const PLAIN = 'GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n';
 
@@ -33,7 +33,7 @@ interface Place {
   connect(bytes?: string): Promise<RawClient>;
 }
 
-/** An application whose HTTP server is made, and may be kept, by the test. */
+/** An application whose HTTP server the test creates and may keep. */
 async function start(
   kind: Kind,
   {
@@ -47,7 +47,7 @@ async function start(
     options?: ServerOptions;
     server?: HttpServer;
     settings?: SecureWsOptions;
-    /** Called when the server is there and the application is not. */
+    /** Called when the server exists and the application does not. */
     prepare?: (server: HttpServer) => void;
   } = {},
 ): Promise<Place> {
@@ -86,7 +86,7 @@ async function start(
   return { kind, server: server!, app, tls, port, connect };
 }
 
-/** The same on both sides. */
+/** Expects the same result with and without the module. */
 async function both<T>(how: Parameters<typeof start>[1], what: (place: Place) => Promise<T>): Promise<void> {
   const [without, withModule] = await Promise.all(
     (['without', 'with'] as const).map(async (kind) => what(await start(kind, how))),
@@ -94,7 +94,7 @@ async function both<T>(how: Parameters<typeof start>[1], what: (place: Place) =>
   expect(withModule).toEqual(without);
 }
 
-const fate = async (client: RawClient, within = 2_000): Promise<string> => {
+const outcome = async (client: RawClient, within = 2_000): Promise<string> => {
   await client.untilClosed(within).catch(() => undefined);
   const answer = client.received.toString().split('\r\n', 1)[0];
   return `${client.closed || client.ended ? 'ended' : 'open'} ${answer}`;
@@ -103,32 +103,32 @@ const fate = async (client: RawClient, within = 2_000): Promise<string> => {
 describe.each([
   ['plaintext', false],
   ['TLS', true],
-] as const)('%s', (_, tls) => {
-  it('headersTimeout and requestTimeout hold from the moment that Node says', async () => {
+] as const)('an HTTP server with %s', (_, tls) => {
+  it('applies headersTimeout and requestTimeout from the same moment as Node', async () => {
     const options = { headersTimeout: 1000, requestTimeout: 1200, connectionsCheckingInterval: 50 };
     await both({ tls, options }, async ({ connect }) => {
       const silent = await connect();
       const half = await connect('GET / HTTP/1.1\r\nHost:');
       const late = await connect();
       const body = await connect('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx');
-      // Its head begins when the silent one's time is half over.
+      // This head begins halfway through the silent connection's timeout.
       await pause(700);
       late.write('GET /nowhere HTTP/1.1\r\nHo');
       await pause(700);
       late.write('st: a\r\nConnection: close\r\n\r\n');
-      return Promise.all([silent, half, late, body].map((client) => fate(client)));
+      return Promise.all([silent, half, late, body].map((client) => outcome(client)));
     });
   });
 
-  it('server.timeout holds for silent connections and half heads', async () => {
+  it('applies server.timeout to silent connections and half heads', async () => {
     await both({ tls, prepare: (server) => void server.setTimeout(150) }, async ({ connect }) => {
       const clients = [await connect(), await connect('GET / HTTP/1.1\r\nHost:')];
-      return Promise.all(clients.map((client) => fate(client)));
+      return Promise.all(clients.map((client) => outcome(client)));
     });
   });
 
   it.each(['closeAllConnections', 'closeIdleConnections', 'close'] as const)(
-    'server.%s() reaches all that it would',
+    'server.%s() ends the same connections as without the module',
     async (method) => {
       await both({ tls }, async ({ connect, server }) => {
         const idle = await connect(PLAIN);
@@ -139,14 +139,14 @@ describe.each([
         await pause(20);
         const newest = [await connect(), await connect()];
         server[method]();
-        const fates = await Promise.all([idle, silent, half, asking, ...newest].map((client) => fate(client, 300)));
+        const fates = await Promise.all([idle, silent, half, asking, ...newest].map((client) => outcome(client, 300)));
         server.closeAllConnections();
-        return [...fates, await Promise.all([silent, half].map((client) => fate(client, 300)))];
+        return [...fates, await Promise.all([silent, half].map((client) => outcome(client, 300)))];
       });
     },
   );
 
-  it('shutdown helpers end what they would', async () => {
+  it('lets shutdown helpers end the same connections as without the module', async () => {
     await both({ tls, prepare: (server) => helpers.set(server, helper(server, tls)) }, async ({ connect, server }) => {
       const idle = await connect(PLAIN);
       await idle.response();
@@ -155,11 +155,11 @@ describe.each([
       const begun = Date.now();
       await helpers.get(server)!();
       expect(Date.now() - begun).toBeLessThan(1_500);
-      return Promise.all(clients.map((client) => fate(client)));
+      return Promise.all(clients.map((client) => outcome(client)));
     });
   });
 
-  it('an application that closes gives everything back, and a second one on the same server works', async () => {
+  it('is restored when an application closes, and works with a second application', async () => {
     const server = (tls ? createHttpsServer(selfSigned()) : createServer()) as HttpServer;
     const look = () => ({
       listeners: ['connection', 'secureConnection', 'upgrade', 'listening', 'tlsClientError'].map((event) =>
@@ -180,7 +180,7 @@ describe.each([
       expect(await client.json()).toEqual({ event: 'echo', data: round });
       client.destroy();
       const silent = await place.connect();
-      // The server goes on: Fastify would close it.
+      // The server stays open; Fastify would close it.
       server.close = ((then?: () => void) => {
         then?.();
         return server;
@@ -203,7 +203,7 @@ describe.each([
   it.each([
     [0, 1],
     [1, 0],
-  ])('two applications at once on a server that neither owns: number %i closes first', async (first, second) => {
+  ])('serves two applications that do not own it: number %i closes first', async (first, second) => {
     const server = (tls ? createHttpsServer(selfSigned()) : createServer()) as HttpServer;
     server.on('request', (_, response) => void response.end('own'));
     const own = () =>
@@ -246,7 +246,7 @@ describe.each([
     server.close();
   });
 
-  it('of two applications at once, neither ends the connections that the other has taken', async () => {
+  it("serves two applications, neither of which ends the other's connections", async () => {
     const server = (tls ? createHttpsServer(selfSigned()) : createServer()) as HttpServer;
     server.on('request', (_, response) => void response.end('own'));
     server.listen(0, '127.0.0.1');
@@ -284,7 +284,7 @@ describe.each([
     server.close();
   });
 
-  it("a listener that was put before Node's own is not taken for it", async () => {
+  it("keeps a listener that was added before Node's own", async () => {
     const seen: Socket[] = [];
     const event = tls ? 'secureConnection' : 'connection';
     const place = await start('with', {
@@ -304,7 +304,7 @@ describe.each([
 
 const helpers = new WeakMap<HttpServer, () => Promise<void>>();
 
-/** As the packages do: sockets are remembered from 'connection' on, idle ones ended, and the server closed. */
+/** As shutdown packages: they track sockets since 'connection', end idle ones, and close the server. */
 function helper(server: HttpServer, tls: boolean): () => Promise<void> {
   const busy = new Map<Socket, number>();
   let isStopping = false;

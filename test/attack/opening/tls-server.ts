@@ -5,7 +5,7 @@ import { SecureGateway, SecureWsModule, SecureWsStats } from 'nest-secure-ws';
 import { selfSigned } from '../../support/certificates.js';
 import 'reflect-metadata';
 
-/** A server with TLS on a shared and on an own port, in a process of its own: it must survive its peers. */
+/** A server with TLS on a shared and a dedicated port, in its own process, which must survive its clients. */
 const ownPort = Number(process.argv[2]);
 const pair = selfSigned();
 
@@ -23,7 +23,7 @@ class SharedGateway extends Echo {}
 class OwnGateway extends Echo {}
 
 const connections = { rate: '100000/1s', maxPending: 1000, maxPendingPerIp: 1000, maxPerIp: 1000 };
-/** Some are let in at once, others never. */
+/** Some attempts are admitted at once, others never. */
 const guards = [
   ({ path, query }: { path: string; query: URLSearchParams }) =>
     query.has('wait') ? new Promise<boolean>(() => undefined) : path === '/',
