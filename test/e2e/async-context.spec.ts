@@ -31,7 +31,7 @@ import { eventually, PLATFORMS, startApp, type TestApp } from '../support/app.js
 import { Child } from '../support/child.js';
 import { frame, RawClient } from '../support/raw-client.js';
 
-/** Every callback of a connection sees what its own guards and hooks have entered, and nothing of another's. */
+/** Every callback of a connection runs in the async context that its guards and hooks entered, and in no other. */
 const als = new AsyncLocalStorage<{ user: string }>();
 const KEY = createContextKey('user');
 const store = (): unknown => als.getStore()?.user;
@@ -39,7 +39,7 @@ const spin = (ms: number): void => {
   for (const until = performance.now() + ms; performance.now() < until; );
 };
 
-/** What callbacks of each kind saw, by whose connection they were. */
+/** The context that callbacks of each kind saw, and the connection's owner. */
 const seen: { readonly kind: string; readonly whose: string; readonly store: unknown }[] = [];
 const note = (kind: string, whose: string): void => void seen.push({ kind, whose, store: store() });
 const whose = (socket: SecureSocket): string => socket.query.get('user') ?? 'nobody';
@@ -95,7 +95,7 @@ class AlsGateway {
   @SubscribeMessage('work') work(@MessageBody() data: unknown, @ConnectedSocket() client: SecureSocket) {
     note('handler', whose(client));
     spin(1);
-    // Must not reach the next message.
+    // Must not affect the next message.
     als.enterWith({ user: `entered by ${whose(client)}` });
     return { event: 'work', data };
   }
@@ -129,7 +129,7 @@ afterAll(() => app.close());
 const open = (query: string) => RawClient.open({ port: app.port }, { path: `/als?${query}` });
 const nobodyLeft = () => eventually(() => app.stats().connections === 0);
 
-/** Sends many messages at once, and takes replies one by one. */
+/** Sends many messages at once, and returns replies one by one. */
 interface Peer {
   all(events: readonly string[]): void;
   next(): Promise<unknown>;
@@ -145,7 +145,7 @@ async function openRaw(query: string): Promise<Peer> {
   };
 }
 
-/** Large enough for the thread pool, small enough for the main thread: both. */
+/** Messages small enough for the main thread, and others large enough for the thread pool. */
 async function openCompressed(query: string): Promise<Peer> {
   const client = new WebSocket(`ws://127.0.0.1:${app.port}/als?${query}`, { perMessageDeflate: { threshold: 0 } });
   const replies = on(client, 'message');
@@ -163,8 +163,8 @@ async function openCompressed(query: string): Promise<Peer> {
 const foreign = () => seen.filter(({ whose: owner, store: had }) => had !== (owner === 'nobody' ? undefined : owner));
 const kinds = () => [...new Set(seen.map(({ kind }) => kind))].sort();
 
-describe.each(['guard', 'hook'])('what a %s enters', (by) => {
-  it.each(['plain', 'listening', 'compressed'])('is seen by its own connection only, under load: %s', async (how) => {
+describe.each(['guard', 'hook'])('a context entered by a %s', (by) => {
+  it.each(['plain', 'listening', 'compressed'])('is seen only by its own connection, under load: %s', async (how) => {
     await nobodyLeft();
     seen.splice(0);
     const open = how === 'compressed' ? openCompressed : openRaw;
@@ -196,7 +196,7 @@ describe.each(['guard', 'hook'])('what a %s enters', (by) => {
     expect(kinds()).toEqual(expect.arrayContaining(wanted));
   });
 
-  it('is seen by what a deadline runs', async () => {
+  it('is seen by callbacks of a deadline', async () => {
     seen.splice(0);
     const clients = await Promise.all([open(`user=ada&by=${by}`), open('x=1')]);
     for (const client of clients) client.send('endless');
@@ -207,7 +207,7 @@ describe.each(['guard', 'hook'])('what a %s enters', (by) => {
   });
 });
 
-it('a broadcast runs nothing of its readers in the context of who broadcasts', async () => {
+it('a broadcast runs no callback of its receivers in the context of the broadcaster', async () => {
   seen.splice(0);
   const [slow, other] = [await open('user=ada&by=hook'), await open('x=1')];
   slow.socket.pause();
@@ -225,7 +225,7 @@ it('a broadcast runs nothing of its readers in the context of who broadcasts', a
   expect(foreign()).toEqual([]);
 });
 
-it('tells hooks that keep an entry for each context when it ends', async () => {
+it('destroys the async resources of messages and connections when they end', async () => {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as () => void;
   const live = new Set<number>();
@@ -257,28 +257,31 @@ it('tells hooks that keep an entry for each context when it ends', async () => {
 });
 
 describe('nestjs-cls', () => {
-  it.each(PLATFORMS)('has nobody else’s user, with guards, interceptors, run and compression: %s', async (platform) => {
-    // It requires Nest, which Jest cannot do with a package of ES modules.
-    const child = await Child.start('test/e2e/cls.app.ts', [platform]);
-    const { port } = child.ready as { port: number };
-    const users = ['ada', 'bob', 'eve'];
-    for (const [path, events] of [
-      ['/guarded', ['who']],
-      ['/intercepted', ['who', 'run']],
-    ] as const) {
-      const clients = await Promise.all(
-        users.map((user) => RawClient.open({ port }, { path: `${path}?user=${user}` })),
-      );
-      const messages = Array.from({ length: 20 }, (_, at) =>
-        frame(JSON.stringify({ event: events[at % events.length] })),
-      );
-      for (const client of clients) client.write(Buffer.concat(messages));
-      for (const [at, client] of clients.entries())
-        for (const _ of messages) expect(await client.json()).toEqual({ event: 'who', data: [users[at], users[at]] });
-      for (const client of clients) client.destroy();
-    }
-    await child.end();
-  });
+  it.each(PLATFORMS)(
+    'never returns the user of another connection, with guards, interceptors, run and compression: %s',
+    async (platform) => {
+      // nestjs-cls requires Nest, and Jest cannot require a package of ES modules.
+      const child = await Child.start('test/e2e/cls.app.ts', [platform]);
+      const { port } = child.ready as { port: number };
+      const users = ['ada', 'bob', 'eve'];
+      for (const [path, events] of [
+        ['/guarded', ['who']],
+        ['/intercepted', ['who', 'run']],
+      ] as const) {
+        const clients = await Promise.all(
+          users.map((user) => RawClient.open({ port }, { path: `${path}?user=${user}` })),
+        );
+        const messages = Array.from({ length: 20 }, (_, at) =>
+          frame(JSON.stringify({ event: events[at % events.length] })),
+        );
+        for (const client of clients) client.write(Buffer.concat(messages));
+        for (const [at, client] of clients.entries())
+          for (const _ of messages) expect(await client.json()).toEqual({ event: 'who', data: [users[at], users[at]] });
+        for (const client of clients) client.destroy();
+      }
+      await child.end();
+    },
+  );
 });
 
 describe('OpenTelemetry', () => {

@@ -14,7 +14,7 @@ import { SecureGateway, type SecureSocket, SecureWsModule, UseAdmissionGuards } 
 import { ClsModule, ClsServiceManager } from 'nestjs-cls';
 import { Observable } from 'rxjs';
 
-/** Gateways whose guards, interceptors and handlers keep the user in nestjs-cls. */
+/** Gateways whose guards, interceptors and handlers store the user in nestjs-cls. */
 const cls = ClsServiceManager.getClsService<{ user: string }>();
 const userOf = (socket: SecureSocket): string => socket.query.get('user') ?? 'nobody';
 const spin = (ms: number): void => {

@@ -13,7 +13,7 @@ class Chat {
 }
 
 const FOREIGN: ForeignUpgrades = { path: '/foreign', connections: { max: 4 } };
-/** Who it is, as the request says. */
+/** The user key comes from the request. */
 const guards = [
   ({ headers }: { headers: Record<string, unknown> }) => allow({ userKey: headers['x-user'] as string | undefined }),
 ];
@@ -21,7 +21,7 @@ const guards = [
 let cluster: MemoryCluster;
 const apps: TestApp[] = [];
 const clients: RawClient[] = [];
-/** Upgraded by the other library, by application. */
+/** The sockets that the other library upgraded, by application. */
 let theirs: WebSocket[][] = [];
 
 afterEach(async () => {
@@ -31,7 +31,7 @@ afterEach(async () => {
   await Promise.all(apps.splice(0).map((app) => app.close()));
 });
 
-/** Two processes of one cluster; on each a plain `ws` server answers the upgrades of `/foreign`. */
+/** Two processes of one cluster; on each, a plain `ws` server answers the upgrades of `/foreign`. */
 async function start(platform: Platform, options: SecureWsOptions): Promise<void> {
   cluster = new MemoryCluster();
   for (let each = 0; each < 2; each++) {
@@ -46,7 +46,7 @@ async function start(platform: Platform, options: SecureWsOptions): Promise<void
     theirs.push(sockets);
     const library = new WebSocketServer({ noServer: true });
     (app.app.getHttpServer() as Server).on('upgrade', (request, socket, head) => {
-      // A library that does not like what it sees.
+      // A library that refuses the connection.
       if (request.url?.endsWith('?destroy')) return socket.destroy();
       library.handleUpgrade(request, socket, head, (webSocket) => sockets.push(webSocket.on('error', () => undefined)));
     });
@@ -66,34 +66,34 @@ async function ask(app: TestApp, path: string, localAddress: string, user?: stri
 
 const isEmpty = (): boolean =>
   cluster.counts.size === 0 &&
-  // A refusal is remembered until somebody has left, and for a moment more.
+  // A refusal is kept until a connection ends, and briefly afterwards.
   apps.every((app) => app.stats().cluster?.refusals === 0) &&
   [...cluster.users.values()].flat().length === 0 &&
   apps.every((app) => app.stats().slots === 0 && app.stats().pending === 0);
 
 describe.each(PLATFORMS)('upgrades of other libraries in a cluster on %s', (platform) => {
-  it("count in the caps of all processes, their own and the address's, exactly and together with gateways", async () => {
+  it('count in the limits of all processes, of their path and of their address, together with gateways', async () => {
     await start(platform, { connections: { maxPerIp: 3, max: 6 } });
     const burst = (path: string, ip: string) =>
       Promise.all(Array.from({ length: 8 }, (_, each) => ask(apps[each % 2]!, path, ip)));
     const count = (all: readonly (number | 'closed')[], wanted: number) => all.filter((each) => each === wanted).length;
 
-    // Three of an address over both processes.
+    // Three connections of an address over both processes.
     const first = await burst('/foreign', '127.0.0.2');
     expect([count(first, 101), count(first, 429)]).toEqual([3, 5]);
-    // What it holds there it cannot hold at a gateway.
+    // They count at gateways too.
     expect(count(await burst('/chat', '127.0.0.2'), 101)).toBe(0);
-    // Four of the path over both processes: one is left for another address.
+    // Four connections of the path over both processes: one is left for another address.
     expect(count(await burst('/foreign', '127.0.0.3'), 101)).toBe(1);
-    // Six of everything.
+    // Six connections in all.
     expect(count(await burst('/chat', '127.0.0.4'), 101)).toBe(2);
     expect(theirs.flat()).toHaveLength(4);
   });
 
-  it('give what they held back to all processes, whoever ends them and however', async () => {
+  it('release their slots in all processes, whichever side ends them and however', async () => {
     await start(platform, { connections: { maxPerIp: 2 } });
     const [here, there] = apps as [TestApp, TestApp];
-    // `ws` waits for the end of TCP behind its close frame.
+    // `ws` waits for the end of TCP after its close frame.
     const leave = (client: RawClient): void => void client.closeFrame().then(() => client.destroy());
     const ends: Record<string, (client: RawClient, server: WebSocket) => void> = {
       'the peer leaves': (client) => client.destroy(),
@@ -110,7 +110,7 @@ describe.each(PLATFORMS)('upgrades of other libraries in a cluster on %s', (plat
     };
     for (const end of Object.values(ends)) {
       for (const app of [here, there]) expect(await ask(app, '/foreign', '127.0.0.2', 'ada')).toBe(101);
-      // The one process hears of the other's.
+      // Each process learns of the other's connections.
       expect(await ask(here, '/foreign', '127.0.0.2')).toBe(429);
       const held = clients.splice(0);
       for (const [each, server] of theirs.map((sockets) => sockets.pop()!).entries()) end(held[each]!, server);
@@ -120,7 +120,7 @@ describe.each(PLATFORMS)('upgrades of other libraries in a cluster on %s', (plat
     await eventually(isEmpty);
   });
 
-  it("count among their user's connections of all processes", async () => {
+  it('count among the connections of their user in all processes', async () => {
     await start(platform, { connections: { maxPerUser: 1 } });
     const [here, there] = apps as [TestApp, TestApp];
     expect(await ask(here, '/foreign', '127.0.0.2', 'ada')).toBe(101);

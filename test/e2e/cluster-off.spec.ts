@@ -15,7 +15,7 @@ class Gateway {
 let app: TestApp | undefined;
 afterEach(() => app?.close());
 
-/** Promises that are made in the whole process from the request to its 101, by a client that makes none. */
+/** Promises created in the process from the request to its 101; the client creates none. */
 async function promisesOfUpgrade(options: SecureWsOptions): Promise<number> {
   app = await startApp({ gateways: [Gateway], options });
   const { port } = app;
@@ -30,7 +30,7 @@ async function promisesOfUpgrade(options: SecureWsOptions): Promise<number> {
     const socket = connect(port, '127.0.0.1');
     socket.on('error', reject);
     socket.on('connect', () => {
-      // What the start has left over is done by then.
+      // Promises left over from the start have settled by then.
       setTimeout(() => {
         hook.enable();
         socket.write(head);
@@ -45,11 +45,11 @@ async function promisesOfUpgrade(options: SecureWsOptions): Promise<number> {
   });
 }
 
-it('without a cluster an upgrade waits for nobody: no promise is made', async () => {
+it('an upgrade without a cluster creates no promise', async () => {
   expect(await promisesOfUpgrade({ connections: { maxPerIp: 10 } })).toBe(0);
 });
 
-it('which would be seen: with one, some are', async () => {
+it('an upgrade in a cluster creates promises, which shows that they are counted', async () => {
   const cluster = new MemoryCluster();
   const options = { cluster: { store: cluster.store(), bus: cluster.bus(), heartbeat: '1h', lease: '10h' } };
   expect(await promisesOfUpgrade(options)).toBeGreaterThan(0);

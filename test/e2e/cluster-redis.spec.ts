@@ -53,7 +53,7 @@ async function status(app: TestApp): Promise<number> {
   return (await client.upgrade(upgradeHead(app.port))).status;
 }
 
-/** What the library has said to Nest's log. */
+/** The lines that the library wrote to Nest's log. */
 function log(): string[] {
   const lines: string[] = [];
   for (const level of ['log', 'warn', 'error'] as const)
@@ -86,7 +86,7 @@ describe('a cluster in an application', () => {
   });
 
   (HAS_REDIS ? it : it.skip)(
-    'is one variable; without Redis it starts all the same, says so, and joins later',
+    'is one variable; without Redis the application starts, says so, and joins later',
     async () => {
       const port = await unusedPort();
       const lines = log();
@@ -145,7 +145,7 @@ describe('a cluster in an application', () => {
       for (const client of clients.splice(0)) client.destroy();
     }
     await eventually(() => [a, b].every((app) => app.stats().slots === 0 && app.stats().pending === 0));
-    // Of used tickets nothing is left.
+    // Used tickets leave no key.
     expect(await server.ask((client) => client.keys('nsw:k:*'))).toEqual([]);
   });
 

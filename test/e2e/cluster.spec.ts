@@ -43,7 +43,7 @@ class Ticketed {
   @SubscribeMessage('x') x() {}
 }
 
-/** What the request says: who it is, whether it is refused, whether the guard never answers. */
+/** The request names the user, and whether the guard refuses or never answers. */
 const guards = [
   ({ headers, signal }: UpgradeAttempt) => {
     if (headers['x-refuse'] !== undefined) return refuse(401);
@@ -99,14 +99,14 @@ const statuses = (count: number, head: HeadOptions = {}, localAddress?: string):
   );
 
 const of = (all: readonly number[], wanted: number): number => all.filter((each) => each === wanted).length;
-/** Of all processes, by name. */
+/** Counts of all processes, by name. */
 const counted = (): Record<string, number> =>
   Object.fromEntries(
     [...cluster.counts].map(([name, counts]) => [name, [...counts.values()].reduce((a, b) => a + b, 0)]),
   );
 const isEmpty = () => cluster.counts.size === 0 && [...cluster.users.values()].flat().length === 0;
 
-/** Connects, and answers what it is told from then on. */
+/** Connects, joins a room, and returns the client and its id. */
 async function joined(app: TestApp, room: string, head: HeadOptions = {}): Promise<{ client: RawClient; id: string }> {
   const client = await open(app, head);
   expect(await status(client)).toBe(101);
@@ -118,14 +118,14 @@ async function joined(app: TestApp, room: string, head: HeadOptions = {}): Promi
 const message = async (client: RawClient) => (await client.json()) as { event: string; data: unknown };
 
 describe.each(PLATFORMS)('two processes on %s', (platform) => {
-  it('hold the total exactly, however many come at once', async () => {
+  it('share the total limit exactly, for concurrent attempts', async () => {
     await start(2, { connections: { max: 7 } }, platform);
     const all = await statuses(10);
     expect([of(all, 101), of(all, 503)]).toEqual([7, 13]);
     expect(counted()).toMatchObject({ 't:{t}:all': 7, 'a:{127.0.0.1}:n': 7 });
   });
 
-  it('hold the limit of an address, and of a gateway, exactly', async () => {
+  it('share the limits of an address and of a gateway exactly', async () => {
     await start(2, { connections: { maxPerIp: 5 } }, platform);
     const [one, two] = [await statuses(8), await statuses(8, {}, '127.0.0.2')];
     for (const all of [one, two]) expect([of(all, 101), of(all, 429)]).toEqual([5, 11]);
@@ -134,7 +134,7 @@ describe.each(PLATFORMS)('two processes on %s', (platform) => {
     expect(counted()).toMatchObject({ 't:{t}:Other/other': 3 });
   });
 
-  it('hold the rate of an address over both, also for requests that are refused before', async () => {
+  it('share the rate of an address, also for requests refused before it', async () => {
     await start(2, { connections: { rate: '6/1h' } }, platform);
     const missing = await statuses(2, { path: '/nowhere' });
     expect(missing).toEqual([404, 404, 404, 404]);
@@ -146,8 +146,8 @@ describe.each(PLATFORMS)('two processes on %s', (platform) => {
   });
 });
 
-describe('over two processes', () => {
-  it('an attempt that its peer abandons during a guard before the built-in checks counts in the rate too', async () => {
+describe('two processes', () => {
+  it('count an attempt in the rate even if its peer leaves during a guard before the built-in checks', async () => {
     const waiting: unknown[] = [];
     const early = beforeBuiltIn(({ headers, signal }: UpgradeAttempt) => {
       if (headers['x-hang'] === undefined) return true;
@@ -161,11 +161,11 @@ describe('over two processes', () => {
       client.reset();
       await eventually(() => a!.stats().pending === 0);
     }
-    // Its first attempt: only what the other process has counted can refuse it.
+    // The first attempt of this process: only the count of the other process can refuse it.
     expect(await status(await open(b!))).toBe(429);
   });
 
-  it('slots come back whatever ended the connection', async () => {
+  it('release slots whatever ended the connection', async () => {
     const [a, b] = (await start(2, { connections: { max: 2, guardTimeout: '200ms' } })) as [TestApp, TestApp];
     const ways: ((app: TestApp) => Promise<unknown>)[] = [
       async (app) => expect(await status(await open(app, { headers: { 'X-Refuse': '1' } }))).toBe(401),
@@ -203,7 +203,7 @@ describe('over two processes', () => {
     expect(of(all, 101)).toBe(2);
   });
 
-  it('a refusal is remembered in both, and forgotten when somebody leaves', async () => {
+  it('share a refusal until a connection ends', async () => {
     const [a, b] = (await start(2, { connections: { max: 1 } })) as [TestApp, TestApp];
     const first = await open(a);
     expect(await status(first)).toBe(101);
@@ -214,7 +214,7 @@ describe('over two processes', () => {
     expect(await status(await open(b))).toBe(101);
   });
 
-  it('connections of a user are refused past the limit, or displace the oldest', async () => {
+  it('refuse connections of a user above the limit, or close the oldest', async () => {
     const asAlice = { headers: { 'X-User': 'alice' } };
     await start(2, { connections: { maxPerUser: 3 } });
     const all = await statuses(4, asAlice);
@@ -241,7 +241,7 @@ describe('over two processes', () => {
     await eventually(isEmpty);
   });
 
-  it('a session that becomes another user’s counts for that one, and ends where it has too many', async () => {
+  it('count a connection for its new user after renew(), and end it above the limit of that user', async () => {
     const [a, b] = (await start(2, { connections: { maxPerUser: 1 } })) as [TestApp, TestApp];
     const as = (user: string) => ({ headers: { 'X-User': user } });
     const alice = await joined(a, 'x', as('alice'));
@@ -259,7 +259,7 @@ describe('over two processes', () => {
     await eventually(isEmpty);
   });
 
-  it('broadcasts reach gateways, rooms and users of both; local ones and those left out do not', async () => {
+  it('broadcast to gateways, rooms and users of both, except local broadcasts and excluded sockets', async () => {
     const [a, b] = (await start(2)) as [TestApp, TestApp];
     const anna = await joined(a, 'lobby', { headers: { 'X-User': 'anna' } });
     const bert = await joined(b, 'lobby', { headers: { 'X-User': 'bert' } });
@@ -282,7 +282,7 @@ describe('over two processes', () => {
     speaker.of(Other).to('lobby').emit('nobody');
     speaker.local.emit('local');
     expect(await message(anna.client)).toEqual({ event: 'local' });
-    // What comes last says that nothing else came before.
+    // The last message shows that no other came before it.
     speaker.emit('end');
     for (const client of [anna.client, bert.client, carl.client, other])
       expect(await message(client)).toEqual({ event: 'end' });
@@ -290,7 +290,7 @@ describe('over two processes', () => {
     expect(speaker.local.count('lobby')).toBe(1);
   });
 
-  it('it is known who is in a room, and who is online; and both can be ended', async () => {
+  it('know the members of a room and the users online, and can disconnect both', async () => {
     const [a, b] = (await start(2)) as [TestApp, TestApp];
     const anna = await joined(a, 'lobby', { headers: { 'X-User': 'anna' } });
     const bert = await joined(b, 'lobby', { headers: { 'X-User': 'bert' } });
@@ -318,7 +318,7 @@ describe('over two processes', () => {
     expect(await speaker.disconnectSocket('nobody')).toBe(0);
   });
 
-  it('a ban of one holds in both, and ends in both', async () => {
+  it('share bans and their end', async () => {
     const [a, b] = (await start(2)) as [TestApp, TestApp];
     const alice = await open(b, { headers: { 'X-User': 'alice' } });
     expect(await status(alice)).toBe(101);
@@ -336,7 +336,7 @@ describe('over two processes', () => {
     await eventually(() => a.app.get(SecureWsBans).list().length === 1);
   });
 
-  it('a ticket of one opens a connection in the other, once', async () => {
+  it('accept a ticket of the other process, once', async () => {
     const [a, b] = (await start(2)) as [TestApp, TestApp];
     const ticket = await a.app.get(SecureWsTickets).issue({ userKey: 'alice' });
     expect(await status(await open(b, { path: `/ticket?ticket=${ticket}` }))).toBe(101);
@@ -346,7 +346,7 @@ describe('over two processes', () => {
     await expect(a.app.get(SecureWsTickets).issue({})).rejects.toThrow('cluster');
   });
 
-  it('a user has few unused tickets of each process: a new one takes the place of the oldest', async () => {
+  it('limit the unused tickets of a user per process; a new one replaces the oldest', async () => {
     const [a, b] = (await start(2)) as [TestApp, TestApp];
     const issue = (app: TestApp, userKey: string) => app.app.get(SecureWsTickets).issue({ userKey });
     const [eve, anonymous] = [await issue(a, 'eve'), await a.app.get(SecureWsTickets).issue({})];
@@ -367,7 +367,7 @@ describe('over two processes', () => {
     ['local', [101, 101, 101], 4],
     ['share', [101, 101, 503], 2],
     ['closed', [503, 503, 503], 0],
-  ] as const)('while the cluster does not answer, onFailure: %s', async (onFailure, expected, most) => {
+  ] as const)("with onFailure '%s' while the cluster does not answer", async (onFailure, expected, most) => {
     const [a] = (await start(2, { connections: { max: 4 }, cluster: { onFailure } })) as [TestApp, TestApp];
     cluster.isDown = true;
     const answers: number[] = [];
@@ -381,7 +381,7 @@ describe('over two processes', () => {
     expect(of(await statuses(4), 101)).toBe(4);
   });
 
-  it('a process that closes leaves nothing behind', async () => {
+  it('leave nothing behind when one closes', async () => {
     const [a, b] = (await start(2, { connections: { max: 2 } })) as [TestApp, TestApp];
     for (let each = 0; each < 2; each++) expect(await status(await open(a))).toBe(101);
     expect(await status(await open(b))).toBe(503);
@@ -392,7 +392,7 @@ describe('over two processes', () => {
     expect(await status(await open(b))).toBe(101);
   });
 
-  it('a full server resets at accept on a dedicated port, also where another process filled it', async () => {
+  it('reset connections at accept on a full dedicated port, even if the other process filled it', async () => {
     const ports = [freePort(), freePort()];
     const gateway = (port: number) => {
       @SecureGateway(port, { path: '/chat', listen: { host: '127.0.0.1' } })

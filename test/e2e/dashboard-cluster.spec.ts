@@ -59,7 +59,7 @@ class Operator {
 }
 
 (HAS_REDIS ? describe : describe.skip)('the dashboard of one of two processes', () => {
-  it('shows both: their connections, what they refuse, and whom; and ends a connection of the other', async () => {
+  it('shows the connections and refusals of both, and disconnects a connection of the other', async () => {
     redis = await RedisServer.start();
     const [here, there] = [await start(), await start()];
     await eventually(() => apps.every((app) => app.stats().cluster?.nodes.length === 2));
@@ -73,7 +73,7 @@ class Operator {
       await lost.untilClosed();
     }
     const operator = await Operator.login(here);
-    // Refusals are in the history when their second is over.
+    // Refusals enter the history when their second has passed.
     let overview = await operator.overview();
     for (let end = Date.now() + 10_000; Object.keys(overview.refused).length === 0 && Date.now() < end; )
       overview = await operator.overview();
@@ -93,7 +93,7 @@ class Operator {
     );
     expect(overview.topUsers.map(({ key }) => key).sort()).toEqual([MARKUP, 'ada', 'bob'].sort());
 
-    // Its connections, page by page, and with a filter.
+    // The connections of the other process, page by page and filtered.
     const pageOf = async (query: string) =>
       (await operator.ask<ConnectionsAnswer>(`connections?node=${other.id}&${query}`)).body;
     const first = await pageOf('limit=1');
@@ -108,7 +108,7 @@ class Operator {
     expect(await far.closeFrame()).toEqual({ code: 1008, reason: 'disconnected by an operator' });
   });
 
-  it('says so where the other has no dashboard, or does not answer', async () => {
+  it('reports a process without a dashboard, or that does not answer', async () => {
     redis = await RedisServer.start();
     const [here, there] = [await start(), await start(false)];
     await open(there, '127.0.0.3', 'ada');

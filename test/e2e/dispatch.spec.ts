@@ -383,7 +383,7 @@ async function answers(path: string, ...events: (string | [string, unknown])[]):
 }
 
 describe('replies', () => {
-  it('are values, promises and observables, to text and binary messages', async () => {
+  it('may be values, promises and observables, to text and binary messages', async () => {
     const client = await open('/main');
     client.send('nothing');
     client.send('value', [1]);
@@ -395,14 +395,14 @@ describe('replies', () => {
     client.destroy();
   });
 
-  it('of interceptors keep their order and are all given', async () => {
+  it('of interceptors are sent completely and in order', async () => {
     const client = await open('/ordered');
     for (let i = 0; i < 30; i++) client.send('one', i);
     for (let i = 0; i < 30; i++) expect(await client.json()).toEqual({ event: 'one', data: i });
     client.destroy();
   });
 
-  it('of intercepted handlers are no streams, however many run at once', async () => {
+  it('of intercepted handlers do not count as streams, however many run at once', async () => {
     const client = await open('/main');
     for (let i = 0; i < 12; i++) client.send('intercepted', i);
     const got = [];
@@ -419,7 +419,7 @@ describe('replies', () => {
 });
 
 describe('errors', () => {
-  it('say what an application says, and nothing of their insides', async () => {
+  it('contain the message of a WsException or HttpException, and nothing of other errors', async () => {
     const [guarded, piped, http, bug] = await answers(
       '/main',
       'guarded',
@@ -439,7 +439,7 @@ describe('errors', () => {
     expect(JSON.stringify(long)).toContain('ééé');
   });
 
-  it('go through the filters of the application, which repeat no payload', async () => {
+  it('pass through the filters of the application, and repeat no payload', async () => {
     expect(await answers('/main', 'teapot', ['passing', 'my payload'])).toEqual([
       { event: 'teapot' },
       exception('passed'),
@@ -459,15 +459,15 @@ describe('hostile messages', () => {
     ['no JSON', '{'],
     ['an array', '[]'],
     ['null', 'null'],
-    ['no event', '{"data":1}'],
+    ['no event name', '{"data":1}'],
     ['a number as event', '{"event":7}'],
     ['__proto__', '{"event":"value","data":{"__proto__":{"admin":true}}}'],
     ['__proto__ as event', '{"event":"__proto__"}'],
     ['constructor.prototype', '{"event":"value","data":{"constructor":{"prototype":{"admin":true}}}}'],
     ['a depth of 100 000', deep(100_000)],
-    ['a depth of 300, which a parser takes', deep(300)],
+    ['a depth of 300, which JSON.parse accepts', deep(300)],
     ['toString as event', '{"event":"toString"}'],
-  ])('%s: an exception, and in the end 1008', async (_, text) => {
+  ])('%s is answered with an exception, and finally 1008', async (_, text) => {
     const client = await open('/main');
     for (let i = 0; i < 5; i++) {
       client.write(frame(text));
@@ -481,7 +481,7 @@ describe('hostile messages', () => {
     client.destroy();
   });
 
-  it('nested 200 deep are read', async () => {
+  it('nested 200 levels deep are read', async () => {
     const client = await open('/main');
     client.write(frame(deep(200)));
     expect(await client.json()).toMatchObject({ event: 'value' });
@@ -490,7 +490,7 @@ describe('hostile messages', () => {
 });
 
 describe('limits of handlers', () => {
-  it('@MessageRate answers what is too much and goes on', async () => {
+  it('@MessageRate answers excess messages with an exception and continues', async () => {
     const got = await answers('/main', 'limited', 'limited', 'limited', ['value', 1]);
     expect(got).toEqual([
       { event: 'limited' },
@@ -500,7 +500,7 @@ describe('limits of handlers', () => {
     ]);
   });
 
-  it('streams are bounded, and unsubscribed when their peer leaves', async () => {
+  it('maxStreams bounds streams, and they are unsubscribed when their peer leaves', async () => {
     const client = await open('/main');
     for (let i = 0; i < 3; i++) client.send('stream');
     expect([await client.json(), await client.json(), await client.json()]).toEqual([
@@ -513,7 +513,7 @@ describe('limits of handlers', () => {
     await eventually(() => streams.unsubscribed === 2);
   });
 
-  it('intercepted streams count once they go on', async () => {
+  it('intercepted streams count once they continue after their first value', async () => {
     const client = await open('/main');
     for (let i = 0; i < 3; i++) client.send('follows');
     const got = [];
@@ -523,7 +523,7 @@ describe('limits of handlers', () => {
     client.destroy();
   });
 
-  it('a handler that takes too long is answered for, and its result dropped', async () => {
+  it('handlerTimeout answers for a handler that takes too long, and drops its result', async () => {
     const client = await open('/main');
     client.send('late');
     expect(await client.json()).toEqual(exception('The handler took too long'));
@@ -533,7 +533,7 @@ describe('limits of handlers', () => {
     client.destroy();
   });
 
-  it('an interceptor that never speaks is unsubscribed, by time and by the end of the connection', async () => {
+  it('an interceptor without values is unsubscribed at handlerTimeout and at the end of the connection', async () => {
     const client = await open('/main');
     client.send('endless');
     expect(await client.json()).toEqual(exception('The handler took too long'));
@@ -546,7 +546,7 @@ describe('limits of handlers', () => {
   });
 });
 
-describe('hooks', () => {
+describe('gateway hooks', () => {
   it('of several gateways run once each, before the first message and after the last', async () => {
     const client = await RawClient.connect({ port: app.port });
     const head = upgradeHead(app.port, { path: '/shared?a=1', headers: { 'Sec-WebSocket-Key': KEY } });
@@ -574,7 +574,7 @@ describe('hooks', () => {
     client.destroy();
   });
 
-  it('that are inherited and call super settle when the whole of them has', async () => {
+  it('that are inherited and call super settle once the whole chain has settled', async () => {
     expect(await answers('/derived', 'inherited')).toEqual([{ event: 'inherited', data: 1 }]);
     expect(BaseGateway.settled).toBe(1);
   });
@@ -586,7 +586,7 @@ describe('hooks', () => {
     await eventually(() => RejectsGateway.disconnected === 1);
   });
 
-  it('that never settle close with 1011 in time; a peer that left before is said goodbye to then', async () => {
+  it('that never settle close with 1011 at guardTimeout; handleDisconnect of a peer that has left runs then', async () => {
     const [one, two] = [await open('/never'), await open('/never')];
     two.destroy();
     expect(await one.closeFrame()).toEqual({ code: 1011, reason: 'internal error' });
@@ -594,12 +594,12 @@ describe('hooks', () => {
     await eventually(() => NeverGateway.disconnected === 2);
   });
 
-  it('of request-scoped gateways are waited for', async () => {
+  it('of request-scoped gateways are awaited', async () => {
     expect(await answers('/scoped', 'scoped')).toEqual([{ event: 'scoped', data: [true, 1] }]);
     await eventually(() => ScopedGateway.disconnected === 1);
   });
 
-  it('of gateways that cannot be made close with 1011, whatever filters there are', async () => {
+  it('of gateways that cannot be constructed close with 1011, with any filters', async () => {
     PerRequest.mode = 'throws';
     for (const path of ['/scoped', '/scoped-filtered']) {
       const client = await open(path);
@@ -612,7 +612,7 @@ describe('hooks', () => {
 });
 
 describe('a messageParser', () => {
-  it('reads text and binary; nothing drops in silence; what throws is a strike; a foreign language is 1003', async () => {
+  it('reads text and binary; undefined drops a message, an error is a strike, UnsupportedDataError is 1003', async () => {
     const client = await open('/parsed', parsedPort);
     client.write(frame('nothing'));
     client.write(frame('kind'));
@@ -630,8 +630,8 @@ describe('a messageParser', () => {
   });
 });
 
-describe('the broadcaster', () => {
-  it('reaches those who are ready, in order; rooms are per gateway', async () => {
+describe('SecureWsBroadcaster', () => {
+  it('reaches connected peers in order; rooms belong to a gateway', async () => {
     const broadcaster = app.app.get(SecureWsBroadcaster);
     const [one, two, other] = [await open('/rooms'), await open('/rooms'), await open('/ordered')];
     one.send('enter', 'a');
@@ -653,7 +653,7 @@ describe('the broadcaster', () => {
     for (const client of [one, two, other]) client.destroy();
   });
 
-  it('reaches nobody whose handleConnection has not settled', async () => {
+  it('does not reach a peer whose handleConnection has not settled', async () => {
     const client = await open('/never');
     app.app.get(SecureWsBroadcaster).of(NeverGateway).emit('too early');
     let next = await client.frame();
@@ -662,7 +662,7 @@ describe('the broadcaster', () => {
     client.destroy();
   });
 
-  it('has nobody in its rooms who has left', async () => {
+  it('removes a closed connection from its rooms', async () => {
     RoomsGateway.sockets = [];
     const client = await open('/rooms');
     client.send('enter', 'a');
@@ -674,7 +674,7 @@ describe('the broadcaster', () => {
     expect([...socket!.rooms]).toEqual([]);
   });
 
-  it('knows no rooms without bounds', async () => {
+  it('limits the length and number of rooms', async () => {
     const client = await open('/rooms');
     for (const room of ['', 'x'.repeat(129)]) {
       client.send('enter', room);
@@ -688,6 +688,6 @@ describe('the broadcaster', () => {
   });
 });
 
-it('leaves nothing behind', async () => {
+it('the application has no connection left', async () => {
   await eventually(() => app.stats().connections === 0 && app.stats().slots === 0);
 });

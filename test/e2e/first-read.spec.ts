@@ -5,7 +5,7 @@ import { closeAll, DEFLATE, deflated, rawServer, frame as serverFrame, upgrade }
 import { freePort, startApp, type TestApp } from '../support/app.js';
 import { frame, RawClient, upgradeHead } from '../support/raw-client.js';
 
-/** What comes in one read with the head of the handshake, and what comes after it. */
+/** Messages in the same read as the end of the handshake, and messages after them. */
 
 let app: TestApp | undefined;
 let clients: { terminate?(): void; destroy?(): void }[] = [];
@@ -34,10 +34,10 @@ class SharedGateway extends Slow {}
 @SecureGateway(port, { path: '/' })
 class DedicatedGateway extends Slow {}
 
-const asked = (at: number): Buffer => frame(JSON.stringify({ event: 'slow', data: at }));
+const request = (at: number): Buffer => frame(JSON.stringify({ event: 'slow', data: at }));
 
 describe.each(['shared', 'dedicated'] as const)('a server on a %s port', (kind) => {
-  it('goes on reading behind messages that came with the upgrade request and filled the queue', async () => {
+  it('resumes reading after messages that arrived with the upgrade request and filled the queue', async () => {
     app = await startApp({
       gateways: [kind === 'shared' ? SharedGateway : DedicatedGateway],
       options: { listen: { host: '127.0.0.1' } },
@@ -47,17 +47,17 @@ describe.each(['shared', 'dedicated'] as const)('a server on a %s port', (kind) 
     clients.push(client);
     const first = Buffer.concat([
       Buffer.from(upgradeHead(target)),
-      ...Array.from({ length: 40 }, (_, at) => asked(at)),
+      ...Array.from({ length: 40 }, (_, at) => request(at)),
     ]);
     expect((await client.upgrade(first)).status).toBe(101);
     for (let at = 0; at < 40; at++) expect(await client.json()).toEqual({ event: 'slow', data: at });
-    client.write(asked(40));
+    client.write(request(40));
     expect(await client.json()).toEqual({ event: 'slow', data: 40 });
   });
 });
 
 describe('a client', () => {
-  it('goes on reading behind messages that came with the 101 and filled the queue', async () => {
+  it('resumes reading after messages that arrived with the 101 and filled the queue', async () => {
     const server = await rawServer((socket, _request, key) => {
       const first = Array.from({ length: 40 }, (_, at) => serverFrame(`${at}`));
       socket.write(Buffer.concat([Buffer.from(upgrade(key)), ...first]));
@@ -70,7 +70,7 @@ describe('a client', () => {
     expect(got).toEqual([...Array.from({ length: 40 }, (_, at) => `${at}`), 'later']);
   });
 
-  it('goes on reading behind a message that came with the 101 and is inflated in the thread pool', async () => {
+  it('resumes reading after a message that arrived with the 101 and is inflated in the thread pool', async () => {
     const text = 'many bytes '.repeat(50_000);
     const server = await rawServer((socket, _request, key) => {
       const first = serverFrame(deflated(text), { rsv1: true });

@@ -31,7 +31,7 @@ const OnlyScrapers: CanActivate = {
   canActivate: (context) => context.switchToHttp().getRequest().headers['x-scraper'] === 'yes',
 };
 
-/** What many applications do with every answer. */
+/** An interceptor that many applications apply to every response. */
 const Wrapping: NestInterceptor = { intercept: (_, next) => next.handle().pipe(map((data) => ({ data }))) };
 
 @Controller('health')
@@ -58,7 +58,7 @@ afterEach(async () => {
   provider = undefined;
 });
 
-/** Connects, says something, hears the answer, and leaves. */
+/** Connects, sends a message, awaits the reply, and leaves. */
 async function talk(port: number, path = '/chat'): Promise<void> {
   const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`);
   await new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject));
@@ -72,7 +72,7 @@ const scrape = (port: number, headers: Record<string, string> = {}): Promise<Res
   fetch(`http://127.0.0.1:${port}/metrics`, { headers });
 
 describe.each(PLATFORMS)('SecureWsMetricsModule on %s', (platform) => {
-  it('serves the text exposition, whatever interceptors the application has', async () => {
+  it("serves the text exposition unchanged by the application's interceptors", async () => {
     running = await startApp({
       platform,
       gateways: [ChatGateway],
@@ -95,7 +95,7 @@ describe.each(PLATFORMS)('SecureWsMetricsModule on %s', (platform) => {
     expect(text).toMatch(/\nnest_secure_ws_handshake_seconds_count 1\n/);
   });
 
-  it('has the same series whatever paths, events and close codes peers make up', async () => {
+  it('has the same series for any paths, events and close codes that peers invent', async () => {
     running = await startApp({
       platform,
       gateways: [ChatGateway],
@@ -122,7 +122,7 @@ describe.each(PLATFORMS)('SecureWsMetricsModule on %s', (platform) => {
     expect(before.join('\n')).not.toMatch(/evil|<b>/);
   });
 
-  it('asks its guards, and answers 404 where it has no path', async () => {
+  it('runs its guards, and answers 404 when path is null', async () => {
     running = await startApp({
       platform,
       gateways: [ChatGateway],
@@ -135,7 +135,7 @@ describe.each(PLATFORMS)('SecureWsMetricsModule on %s', (platform) => {
     expect((await scrape(running.port)).status).toBe(404);
   });
 
-  it('tells terminus how it is', async () => {
+  it('reports its health to terminus', async () => {
     running = await startApp({
       platform,
       gateways: [ChatGateway],
@@ -207,7 +207,7 @@ describe('the causes of closes', () => {
 });
 
 describe('OpenTelemetry', () => {
-  it('is told the same figures', async () => {
+  it('receives the same figures', async () => {
     const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
     provider = new MeterProvider({
       readers: [new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 2 ** 30 })],

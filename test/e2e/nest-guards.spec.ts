@@ -5,7 +5,7 @@ import { NEVER, Observable, of } from 'rxjs';
 import { eventually, PLATFORMS, startApp, type TestApp } from '../support/app.js';
 import { type HeadOptions, RawClient, upgradeHead } from '../support/raw-client.js';
 
-/** Nest's own guards before the upgrade, in whole applications: what they read, what they answer, what they throw. */
+/** Nest guards before the upgrade, in whole applications: what they read, return and throw. */
 interface Seen extends Record<string, unknown> {
   socket: Record<string, unknown>;
   get(name: string): string | undefined;
@@ -24,7 +24,7 @@ class AnyGuard implements CanActivate {
 @UseAdmissionGuards(AnyGuard)
 class GuardedGateway {}
 
-describe.each(PLATFORMS)('Nest’s own guards, on %s', (platform) => {
+describe.each(PLATFORMS)('Nest guards on %s', (platform) => {
   let app: TestApp;
   let warn: jest.SpiedFunction<Logger['warn']>;
   beforeAll(async () => {
@@ -52,7 +52,7 @@ describe.each(PLATFORMS)('Nest’s own guards, on %s', (platform) => {
     return status;
   }
 
-  it('see the address, the scheme, the host, the query and the cookies', async () => {
+  it('read the address, the scheme, the host, the query and the cookies', async () => {
     const names = [
       'ip',
       'ips',
@@ -117,21 +117,21 @@ describe.each(PLATFORMS)('Nest’s own guards, on %s', (platform) => {
   });
 
   it.each<[string, (request: Seen) => unknown, number]>([
-    ['an address that is denied', ({ ip }) => ip !== '127.0.0.1', 403],
-    ['an address of the socket that is denied', ({ socket }) => socket['remoteAddress'] !== '127.0.0.1', 403],
-    ['plaintext that is denied', ({ secure }) => secure, 403],
-    ['a scheme that is denied', ({ protocol }) => protocol === 'https', 403],
-    ['a socket that is not encrypted', ({ socket }) => socket['encrypted'], 403],
+    ['a denied address', ({ ip }) => ip !== '127.0.0.1', 403],
+    ['a denied address of the socket', ({ socket }) => socket['remoteAddress'] !== '127.0.0.1', 403],
+    ['plaintext', ({ secure }) => secure, 403],
+    ['a denied scheme', ({ protocol }) => protocol === 'https', 403],
+    ['an unencrypted socket', ({ socket }) => socket['encrypted'], 403],
+    ['a missing session', ({ session }) => (session as { banned: boolean } | undefined)?.banned !== true, 500],
+    ['a missing property of a middleware', (request) => !request['isBot'], 500],
     [
-      'a session that is not there',
-      ({ session }) => (session as { banned: boolean } | undefined)?.banned !== true,
+      "the missing server of Fastify's request",
+      (request) => (request['server'] as object | undefined) === undefined,
       500,
     ],
-    ['what an own middleware would have added', (request) => !request['isBot'], 500],
-    ['what Fastify’s server is', (request) => (request['server'] as object | undefined) === undefined, 500],
-    ['what only Express’s app is', (request) => (request['app'] as object | undefined) === undefined, 500],
-    ['a field of the socket that is not there', ({ socket }) => socket['tenant'] === undefined, 500],
-  ])('%s does not get in', async (_, decide, status) => {
+    ["the missing app of Express's request", (request) => (request['app'] as object | undefined) === undefined, 500],
+    ['a missing field of the socket', ({ socket }) => socket['tenant'] === undefined, 500],
+  ])('refuse %s', async (_, decide, status) => {
     guard.decide = decide;
     expect(await ask()).toBe(status);
   });
@@ -144,13 +144,13 @@ describe.each(PLATFORMS)('Nest’s own guards, on %s', (platform) => {
     ['a promise of false', () => later(false), 403],
     // biome-ignore lint/suspicious/noThenProperty: this is the subject
     ['a thenable of false', () => ({ then: (done: (value: boolean) => void) => done(false) }), 403],
-    ['an observable of false', () => of(false), 403],
+    ['an observable of true, then false', () => of(false), 403],
     ['an observable whose last value is false', () => of(true, false), 403],
-    ['an observable of nothing', () => of(), 403],
+    ['an empty observable', () => of(), 403],
     ['a promise of an observable of false', () => later(of(false)), 403],
     ['an observable that never ends', () => NEVER, 503],
     [
-      'a thenable that cannot be read',
+      'a thenable whose then throws',
       () =>
         Object.defineProperty({}, 'then', {
           get: () => {
@@ -163,12 +163,12 @@ describe.each(PLATFORMS)('Nest’s own guards, on %s', (platform) => {
     ['a promise of true', () => later(true), 101],
     ['an observable of true', () => of(false, true), 101],
     ['a promise of an observable of true', () => later(of(true)), 101],
-  ])('%s is answered as Nest would judge it', async (_, decide, status) => {
+  ])('that return %s decide as in Nest', async (_, decide, status) => {
     guard.decide = decide;
     expect(await ask()).toBe(status);
   });
 
-  it('whose observable goes on are unsubscribed from when their time is up, or their peer has left', async () => {
+  it('have their observables unsubscribed at guardTimeout and when the peer leaves', async () => {
     let unsubscribed = 0;
     guard.decide = () =>
       new Observable(() => () => {
@@ -184,7 +184,7 @@ describe.each(PLATFORMS)('Nest’s own guards, on %s', (platform) => {
     await eventually(() => unsubscribed === 2);
   });
 
-  it('cannot answer by themselves', async () => {
+  it('cannot write the response', async () => {
     guard.decide = (_, context) => {
       const response = context.switchToHttp().getResponse<{ end(text: string): void }>();
       response.end('let me in');
@@ -212,7 +212,7 @@ describe.each(PLATFORMS)('Nest’s own guards, on %s', (platform) => {
     ],
     ['a ticket', { path: '/guarded?ticket=canary%2Dhorse' }, ({ query }) => (query as { ticket: string }).ticket],
     ['the whole address', { path: '/guarded?ticket=canary%2Dhorse' }, ({ url }) => String(url)],
-  ])('that throw what the request had: %s does not reach the log', async (_, head, read) => {
+  ])('that throw %s do not leak it into the log', async (_, head, read) => {
     warn.mockClear();
     guard.decide = (request) => {
       throw new TypeError(`cannot find the session of ${read(request)}`);

@@ -45,47 +45,42 @@ async function whereIs(port: number, path: string): Promise<unknown> {
   return ((await client.json()) as { data: unknown }).data;
 }
 
-describe('a gateway with parameters in its path', () => {
-  it.each(PLATFORMS)(
-    'knows them in handlers and guards, and as which pattern it was reached (%s)',
-    async (platform) => {
-      const seen: unknown[] = [];
-      @SecureGateway({ path: '/rooms/:id/users/:user' })
-      @UseAdmissionGuards(({ params, route, path }: UpgradeAttempt) => {
-        seen.push([{ ...params }, route, path]);
-        return params['id'] === 'closed' ? false : allow({ principal: params['user'] });
-      })
-      class RoomGateway {
-        @SubscribeMessage('param')
-        param(@PathParam('id') id: string, @PathParam() all: object, @PathParam('none') none: unknown) {
-          return { event: 'param', data: [id, all, none === undefined] };
-        }
-        @SubscribeMessage('where')
-        where(@ConnectedSocket() socket: SecureSocket) {
-          return where(socket);
-        }
+describe('a gateway path with parameters', () => {
+  it.each(PLATFORMS)('gives handlers and guards its parameters and its route (%s)', async (platform) => {
+    const seen: unknown[] = [];
+    @SecureGateway({ path: '/rooms/:id/users/:user' })
+    @UseAdmissionGuards(({ params, route, path }: UpgradeAttempt) => {
+      seen.push([{ ...params }, route, path]);
+      return params['id'] === 'closed' ? false : allow({ principal: params['user'] });
+    })
+    class RoomGateway {
+      @SubscribeMessage('param')
+      param(@PathParam('id') id: string, @PathParam() all: object, @PathParam('none') none: unknown) {
+        return { event: 'param', data: [id, all, none === undefined] };
       }
-      const { port } = await start([RoomGateway], platform);
-      const client = await open(port, '/rooms/a%2Fb/users/J%C3%BCrgen?x=1');
-      client.send('where');
-      expect(await client.json()).toEqual({
-        event: 'where',
-        data: {
-          path: '/rooms/a%2Fb/users/J%C3%BCrgen',
-          route: '/rooms/:id/users/:user',
-          params: { id: 'a/b', user: 'Jürgen' },
-        },
-      });
-      client.send('param');
-      expect(await client.json()).toEqual({ event: 'param', data: ['a/b', { id: 'a/b', user: 'Jürgen' }, true] });
-      expect(seen).toEqual([
-        [{ id: 'a/b', user: 'Jürgen' }, '/rooms/:id/users/:user', '/rooms/a%2Fb/users/J%C3%BCrgen'],
-      ]);
-      expect((await ask(port, '/rooms/closed/users/x')).status).toBe(403);
-    },
-  );
+      @SubscribeMessage('where')
+      where(@ConnectedSocket() socket: SecureSocket) {
+        return where(socket);
+      }
+    }
+    const { port } = await start([RoomGateway], platform);
+    const client = await open(port, '/rooms/a%2Fb/users/J%C3%BCrgen?x=1');
+    client.send('where');
+    expect(await client.json()).toEqual({
+      event: 'where',
+      data: {
+        path: '/rooms/a%2Fb/users/J%C3%BCrgen',
+        route: '/rooms/:id/users/:user',
+        params: { id: 'a/b', user: 'Jürgen' },
+      },
+    });
+    client.send('param');
+    expect(await client.json()).toEqual({ event: 'param', data: ['a/b', { id: 'a/b', user: 'Jürgen' }, true] });
+    expect(seen).toEqual([[{ id: 'a/b', user: 'Jürgen' }, '/rooms/:id/users/:user', '/rooms/a%2Fb/users/J%C3%BCrgen']]);
+    expect((await ask(port, '/rooms/closed/users/x')).status).toBe(403);
+  });
 
-  it('is found behind literals and before wildcards; what is malformed is 400, what fits nothing 404', async () => {
+  it('is matched after literals and before wildcards; malformed escapes are 400, unknown paths 404', async () => {
     const gateway = (path: string): Type => {
       @SecureGateway({ path })
       class PathGateway {
@@ -126,7 +121,7 @@ describe('a gateway with parameters in its path', () => {
     await eventually(() => app.stats().slots === 0 && app.stats().pending === 0);
   });
 
-  it('has its caps, its rooms and its counts for all its paths together', async () => {
+  it('shares limits, rooms and counters among all its paths', async () => {
     @SecureGateway({ path: '/rooms/:id', connections: { max: 2 } })
     class RoomGateway {
       handleConnection(socket: SecureSocket) {
@@ -142,7 +137,7 @@ describe('a gateway with parameters in its path', () => {
     expect(await second.json()).toMatchObject({ event: 'hello' });
   });
 
-  it('is known by a guard of Nest as its request’s params', async () => {
+  it('gives Nest guards its parameters in request.params', async () => {
     @Injectable()
     class RoomGuard implements CanActivate {
       canActivate(context: ExecutionContext): boolean {
@@ -158,8 +153,8 @@ describe('a gateway with parameters in its path', () => {
   });
 });
 
-describe('a port of its own', () => {
-  it('serves every path where its gateway names none, and others by theirs', async () => {
+describe('a dedicated port', () => {
+  it('serves every path for a gateway without one, and the paths of the others', async () => {
     const port = freePort();
     @WebSocketGateway(port)
     class AnyGateway {
@@ -181,7 +176,7 @@ describe('a port of its own', () => {
     expect(await whereIs(port, '/known')).toEqual({ path: '/known', route: '/known', params: {} });
   });
 
-  it('serves its path only where it names one', async () => {
+  it('serves only the path of its gateway', async () => {
     const port = freePort();
     @WebSocketGateway(port, { path: '/' })
     class RootGateway {}
@@ -191,7 +186,7 @@ describe('a port of its own', () => {
   });
 });
 
-describe('paths that cannot be told apart', () => {
+describe('ambiguous paths', () => {
   const gateway = (path: string, name: string): Type => {
     @SecureGateway({ path })
     class PathGateway {}
@@ -199,7 +194,7 @@ describe('paths that cannot be told apart', () => {
     return PathGateway;
   };
 
-  it('stop the start, all of them together', async () => {
+  it('stop the start with all problems in one error', async () => {
     const paths = ['/rooms/:id', '/rooms/:room', '/files/*', '/x/:a/:a', '/y/:id?', '/z/:id(\\d+)', '/v/a:b'];
     const failed = start(paths.map((path, i) => gateway(path, `Gateway${i}`)));
     await expect(failed).rejects.toThrow("path of Gateway1: '/rooms/:room' matches the same paths as '/rooms/:id'");
@@ -209,7 +204,7 @@ describe('paths that cannot be told apart', () => {
     await expect(failed).rejects.toThrow('path of Gateway6');
   });
 
-  it('… unless they are the same: then the gateways share a server', async () => {
+  it('are allowed when equal: the gateways share a server', async () => {
     const { port } = await start([gateway('/rooms/:id', 'A'), gateway('/rooms/:id', 'B')]);
     expect((await ask(port, '/rooms/1')).status).toBe(101);
   });

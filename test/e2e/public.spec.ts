@@ -7,7 +7,7 @@ import { Observable, throwError } from 'rxjs';
 import { startApp, type TestApp } from '../support/app.js';
 import { RawClient } from '../support/raw-client.js';
 
-/** What applications read of a connection, and the ways in which their handlers break. */
+/** The public properties of a connection, and handlers that fail in different ways. */
 @Catch()
 class Throwing implements ExceptionFilter {
   catch(): never {
@@ -84,7 +84,7 @@ async function answer(event: string, data?: unknown): Promise<unknown> {
 const exception = (message: unknown) => ({ event: 'exception', data: { status: 'error', message } });
 
 describe('a connection', () => {
-  it('says what the handshake said', async () => {
+  it('has the properties of its handshake', async () => {
     const query = [
       ['a', '1'],
       ['b', ' '],
@@ -103,21 +103,21 @@ describe('a connection', () => {
     expect(request.headers).toEqual({ 'x-upper': 'other' });
   });
 
-  it('ends with 1011 where a hook throws, with nothing of its words', async () => {
+  it('ends with 1011 when a hook throws, without its message', async () => {
     const other = await RawClient.open({ port: app.port }, { path: '/throws', headers });
     expect(await other.closeFrame()).toEqual({ code: 1011, reason: 'internal error' });
     other.destroy();
     expect(app.stats().faults.handleConnection).toBe(1);
   });
 
-  it('outlives listeners of the application that throw, which are counted', async () => {
+  it('survives listeners of the application that throw, and counts them', async () => {
     const before = app.stats().faults.socket ?? 0;
     await answer('about');
     expect(app.stats().faults.socket).toBe(before + 1);
   });
 });
 
-it('a client whose subprotocols are not answered is noted once, without its words', async () => {
+it('a client whose subprotocols are not accepted is logged once, without their names', async () => {
   const warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation(() => {});
   const own = await startApp({
     gateways: [PublicGateway],
@@ -140,8 +140,8 @@ it('a client whose subprotocols are not answered is noted once, without its word
   expect(lines[0]).not.toMatch(/other|canary/);
 });
 
-describe('errors', () => {
-  it('have as many of a list of messages as fit into 1 KiB', async () => {
+describe('error replies', () => {
+  it('contain as many messages of a list as fit into 1 KiB', async () => {
     expect(await answer('list', 2)).toEqual(
       exception(['field 0 must be something else', 'field 1 must be something else']),
     );
@@ -151,11 +151,11 @@ describe('errors', () => {
     expect(Buffer.byteLength(JSON.stringify(long))).toBeLessThanOrEqual(1024);
   });
 
-  it('that no JSON can say are said by their message', async () => {
+  it('contain the message of an error that cannot be serialised', async () => {
     expect(await answer('circular')).toEqual(exception('in a circle'));
   });
 
-  it('of observables are answered, also where their filter throws', async () => {
+  it('are sent for failed observables, even if their filter throws', async () => {
     const before = app.stats().faults.filter ?? 0;
     expect(await answer('late')).toEqual(exception('Internal server error'));
     expect(app.stats().faults.filter).toBe(before + 1);

@@ -11,7 +11,7 @@ import { MessageRate, SecureGateway, SecureWsModule, UseAdmissionGuards } from '
 import { freePort, PLATFORMS, startApp } from '../support/app.js';
 import { RawClient, upgradeHead } from '../support/raw-client.js';
 
-/** Decorators of this package on a gateway that another adapter serves; and what Nest only looks at. */
+/** Decorators of this package on a gateway that another adapter serves, and Nest's preview mode. */
 const MESSAGE = /Another WebSocket adapter .* serves \w+Gateway, .*add SecureWsModule\.forRoot\(\) to the imports/;
 
 @SecureGateway({ path: '/secure' })
@@ -73,13 +73,13 @@ describe('without SecureWsModule', () => {
       (Object.keys(ADAPTERS) as (keyof typeof ADAPTERS)[]).map((adapter) => [gateway.name, platform, adapter] as const),
     ),
   );
-  it.each(cases)('%s does not start, on %s with %s', async (name, platform, adapter) => {
+  it.each(cases)('%s does not start on %s with %s', async (name, platform, adapter) => {
     const app = await create(GATEWAYS.find((gateway) => gateway.name === name)!, platform, adapter);
     await expect(app.listen(0, '127.0.0.1')).rejects.toThrow(MESSAGE);
     expect((app.getHttpServer() as { listening: boolean }).listening).toBe(false);
   });
 
-  it('nor in a testing module; but its class can be tested there', async () => {
+  it('a testing application does not start either, but the gateway class can be tested', async () => {
     const testing = await Test.createTestingModule({ providers: [SecureOnlyGateway] }).compile();
     expect(testing.get(SecureOnlyGateway)).toBeInstanceOf(SecureOnlyGateway);
     await testing.init();
@@ -95,7 +95,7 @@ describe('without SecureWsModule', () => {
   });
 });
 
-it('with SecureWsModule, and another adapter in its place, it does not start', async () => {
+it('with SecureWsModule and another adapter in its place the application does not start', async () => {
   const testing = await Test.createTestingModule({
     imports: [SecureWsModule.forRoot()],
     providers: [SecureOnlyGateway],
@@ -109,7 +109,7 @@ it('with SecureWsModule, and another adapter in its place, it does not start', a
 it.each([
   [PlainGateway, undefined],
   [SecureOnlyGateway, 'remove app.useWebSocketAdapter()'],
-])('… unless it guards the upgrades of that adapter: then %p starts only if it is plain', async (gateway, words) => {
+])('with guarded upgrades of that adapter %p starts only if it is a plain gateway', async (gateway, words) => {
   const testing = await Test.createTestingModule({
     imports: [SecureWsModule.forRoot({ foreign: [{ path: '/plain', guards: [({ query }) => query.has('good')] }] })],
     providers: [gateway],
@@ -131,7 +131,7 @@ it.each([
   }
 });
 
-it('with SecureWsModule all of them start, and their instances look as before', async () => {
+it('with SecureWsModule all gateways start, and their instances have no new properties', async () => {
   const { app, close } = await startApp({ gateways: GATEWAYS, metadata: { providers: [PerRequest] } });
   expect(Object.keys(app.get(SecureOnlyGateway))).toEqual([]);
   expect(app.get(InheritingGateway).server).toBeDefined();
@@ -152,7 +152,7 @@ describe('Nest’s preview mode', () => {
     return app;
   };
 
-  it.each(PLATFORMS)('looks at an application and ends: %s', async (platform) => {
+  it.each(PLATFORMS)('inspects an application and ends: %s', async (platform) => {
     await preview([SecureWsModule.forRoot({ connections: { max: 10 } })], platform);
     await preview([SecureWsModule.forRootAsync({ useFactory: () => ({ connections: { max: 0 } }) })], platform);
     await preview([
@@ -161,7 +161,7 @@ describe('Nest’s preview mode', () => {
     ]);
   });
 
-  it('checks the settings that it can know', async () => {
+  it('checks the settings known without providers', async () => {
     await expect(preview([SecureWsModule.forRoot({ connections: { max: -1 } })])).rejects.toThrow('connections.max');
   });
 });

@@ -39,7 +39,7 @@ class EchoGateway {
   }
 }
 
-/** A gateway class of its own for each use: decorators are for ever. */
+/** A new gateway class for each use, because decorators cannot be removed. */
 function gatewayWith(
   options: SecureGatewayOptions & Record<string, unknown>,
   port?: number,
@@ -80,7 +80,7 @@ const setEnvironment = (name: string, value: string) => {
   });
 };
 
-/** The lines of the error that a start fails with. */
+/** The lines of the error of a failed start. */
 async function problemsOf(
   options: SecureWsOptions | object,
   gateways: Type[] = [],
@@ -104,7 +104,7 @@ const serverHeader = async (port: number, path = '/none'): Promise<string | unde
 };
 
 describe.each(PLATFORMS)('on %s', (platform) => {
-  it('a gateway answers over the application’s port, and over one of its own', async () => {
+  it('a gateway answers on the application’s port and on a dedicated port', async () => {
     const port = freePort();
     @SecureGateway(port, { path: '/own' })
     class OwnGateway extends EchoGateway {}
@@ -122,7 +122,7 @@ describe.each(PLATFORMS)('on %s', (platform) => {
     for (const host of addresses) await speaks(app.port, host);
   });
 
-  it('NestFactory needs nothing in main.ts', async () => {
+  it('NestFactory needs no further call in main.ts', async () => {
     @Module({ imports: [SecureWsModule.forRoot()], providers: [EchoGateway] })
     class AppModule {}
     const options = { logger: false, abortOnError: false } as const;
@@ -169,7 +169,7 @@ describe('forRootAsync', () => {
       'from-class',
       () => SecureWsModule.forRootAsync({ imports: [FactoryModule], useExisting: Factory }),
     ],
-  ])('%s', async (_, expected, module) => {
+  ])('accepts %s', async (_, expected, module) => {
     @Module({ providers: [EchoGateway] })
     class FeatureModule {
       constructor(readonly broadcaster: SecureWsBroadcaster) {}
@@ -184,7 +184,7 @@ describe('forRootAsync', () => {
     await speaks(port);
   });
 
-  it('a factory that gives nothing is named', async () => {
+  it('names a factory that returns nothing', async () => {
     const compile = Test.createTestingModule({
       imports: [SecureWsModule.forRootAsync({ useFactory: () => undefined as never })],
     }).compile();
@@ -192,7 +192,7 @@ describe('forRootAsync', () => {
   });
 });
 
-describe('the start fails with a sentence', () => {
+describe('the start fails with an explanation', () => {
   const failing = async (start: () => Promise<unknown>) =>
     start().then(
       () => 'it started',
@@ -228,7 +228,7 @@ describe('the start fails with a sentence', () => {
     );
   });
 
-  it('when another adapter was put in its place', async () => {
+  it('when another adapter has replaced its own', async () => {
     expect(
       await failing(
         listening((app) => app.useWebSocketAdapter(new WsAdapter(app)), {
@@ -247,7 +247,7 @@ describe('the start fails with a sentence', () => {
     ).toContain('HTTP/1.1 only');
   });
 
-  it('when a port of a gateway’s own is taken', async () => {
+  it('when a dedicated port is in use', async () => {
     const server: NetServer = createServer();
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     closing.push({ close: () => new Promise((resolve) => server.close(resolve)) });
@@ -257,7 +257,7 @@ describe('the start fails with a sentence', () => {
   });
 });
 
-describe('without a server of its own', () => {
+describe('without an HTTP server', () => {
   const metadata = (port: number, options: SecureWsOptions = {}): Type => {
     @SecureGateway(port)
     class OwnGateway extends EchoGateway {}
@@ -268,7 +268,7 @@ describe('without a server of its own', () => {
   const refuses = async (port: number) => expect(RawClient.connect({ port })).rejects.toThrow('ECONNREFUSED');
   const silent = { logger: false, abortOnError: false } as const;
 
-  it('createApplicationContext starts, listens to nothing, and checks the settings', async () => {
+  it('createApplicationContext checks the settings and listens to no port', async () => {
     const port = freePort();
     const context: INestApplicationContext = await NestFactory.createApplicationContext(metadata(port), silent);
     closing.push(context);
@@ -288,12 +288,12 @@ describe('without a server of its own', () => {
 
     const sockets = new SocketModule();
     const inspector = { insertEntrypointDefinition: () => undefined };
-    // What NestMicroservice does with the gateways of its modules.
+    // The calls that NestMicroservice makes for the gateways of its modules.
     await sockets.register(container as never, config, inspector as never, {} as never);
     await sockets.close();
   });
 
-  it('preview starts', async () => {
+  it('preview mode starts', async () => {
     const port = freePort();
     const app = await NestFactory.create(metadata(port), { ...silent, preview: true });
     closing.push(app);
@@ -301,7 +301,7 @@ describe('without a server of its own', () => {
     await refuses(port);
   });
 
-  it('own ports listen at bootstrap, not at create; init without listen leaves the HTTP server alone', async () => {
+  it('dedicated ports listen at bootstrap, not at create; init() alone opens no HTTP server', async () => {
     const port = freePort();
     const app = await NestFactory.create(metadata(port), silent);
     closing.push(app);
@@ -313,7 +313,7 @@ describe('without a server of its own', () => {
 });
 
 describe('settings', () => {
-  it('come from the gateway, then forRoot, then the environment, then the default', async () => {
+  it('are taken from the gateway, then forRoot(), then the environment, then the default', async () => {
     setEnvironment('WEBSOCKETS_SERVER', 'from-environment');
     const port = freePort();
     const gateways = [EchoGateway, gatewayWith({ serverHeader: 'from-gateway' }, port)];
@@ -330,7 +330,7 @@ describe('settings', () => {
     ).toBeUndefined();
   });
 
-  it('`.env` is read without a ConfigModule only; the process’s environment wins over it', async () => {
+  it('are read from `.env` only without a ConfigModule; the process environment takes precedence', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'nest-secure-ws-'));
     const before = process.cwd();
     process.chdir(directory);
@@ -361,8 +361,8 @@ describe('settings', () => {
     expect(await serverHeader((await start({ gateways: [EchoGateway] })).port)).toBe('from-process');
   });
 
-  it('typed values of a `validate` function are accepted', async () => {
-    // ConfigModule leaves them in the environment.
+  it('may be typed values of a `validate` function', async () => {
+    // ConfigModule leaves them in process.env.
     for (const name of ['MAX_SIZE', 'SUBPROTOCOLS', 'REQUIRE_TLS'])
       undo.push(() => delete process.env[`WEBSOCKETS_${name}`]);
     const metadata = {
@@ -385,7 +385,7 @@ describe('settings', () => {
     client.destroy();
   });
 
-  it('that are wrong appear all in one message, those of gateways too', async () => {
+  it('that are invalid are reported in one error, including those of gateways', async () => {
     setEnvironment('WEBSOCKETS_PING_INTERVAL', 'soon');
     setEnvironment('WEBSOCKETS_STRIKES', '');
     setEnvironment('WEBSOCKETS_REQUIRE_TLS', 'constructor');
@@ -420,7 +420,7 @@ describe('settings', () => {
     [{ maxPerIp: 1 }, "unknown option 'maxPerIp', did you mean 'connections.maxPerIp'?"],
     [{ constructor: 1 }, "unknown option 'constructor'"],
     [{ messages: 7 }, 'messages: 7 is not an object of settings'],
-  ])('unknown options: %j', async (options, expected) => {
+  ])('report the unknown option %j', async (options, expected) => {
     expect(await problemsOf(options)).toEqual([expected]);
   });
 
@@ -435,11 +435,11 @@ describe('settings', () => {
       'listen.host of SomeGateway: needs a dedicated port, @SecureGateway(port, { … })',
     ],
     [gatewayWith({}, 70_000), 'the port of SomeGateway: 70000 is not a port from 0 to 65535'],
-  ])('what a gateway may not say: %#', async (gateway, expected) => {
+  ])('report an option that a gateway cannot have: %#', async (gateway, expected) => {
     expect(await problemsOf({}, [gateway])).toEqual([expected]);
   });
 
-  it('stock options of a plain @WebSocketGateway are answered with our names', async () => {
+  it('report stock options of @WebSocketGateway with the names of this package', async () => {
     @WebSocketGateway({ path: '/plain', cors: true })
     class PlainGateway {}
     expect(await problemsOf({}, [PlainGateway])).toEqual([
@@ -447,7 +447,7 @@ describe('settings', () => {
     ]);
   });
 
-  it('gateways that share a path or a port must not contradict each other', async () => {
+  it('of gateways that share a path or port must not contradict each other', async () => {
     const [one, two] = [
       gatewayWith({ path: 'chat', messages: { maxSize: 1 } }, undefined, 'One'),
       gatewayWith({ path: '/chat/', messages: { maxSize: '2' } }, undefined, 'Two'),
@@ -465,7 +465,7 @@ describe('settings', () => {
     ]);
   });
 
-  it('a variable that is nearly ours stops the start with the right name; others that begin so are a warning', async () => {
+  it('report a misspelt variable as an error with the right name, and other WEBSOCKETS_ variables as a warning', async () => {
     const warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation(() => undefined);
     undo.push(() => warn.mockRestore());
     setEnvironment('WEBSOCKETS_PUBLIC_ADDRESS_OF_US', 'x');
@@ -479,12 +479,12 @@ describe('settings', () => {
     ]);
   });
 
-  it('NODE_ENV=production asks for a choice about TLS', async () => {
+  it('must decide about TLS with NODE_ENV=production', async () => {
     setEnvironment('NODE_ENV', 'production');
     expect(await problemsOf({}, [EchoGateway])).toEqual([
       expect.stringContaining('proxy.requireTls (WEBSOCKETS_REQUIRE_TLS): must be set'),
     ]);
-    // Certificates that no port uses are no TLS.
+    // TLS certificates that no port uses do not count.
     expect(await problemsOf({ tls: { certFile: 'server.pem', keyFile: 'server.key' } }, [EchoGateway])).toEqual([
       expect.stringContaining('because no port of a gateway has TLS and no proxy is trusted'),
     ]);
@@ -493,7 +493,7 @@ describe('settings', () => {
   });
 });
 
-it('says in a few lines what is not at its default, and all of it on request; warns of memory that is not there', async () => {
+it('are logged in a few lines, returned completely by stats, and checked against available memory', async () => {
   const [log, warn] = (['log', 'warn'] as const).map((level) =>
     jest.spyOn(Logger.prototype, level).mockImplementation(() => undefined),
   );

@@ -16,14 +16,14 @@ import 'reflect-metadata';
 import { Observable, of, throwError } from 'rxjs';
 import { map } from 'rxjs/operators';
 
-/** Everything an application can do wrong, in a process of its own: it must go on serving. */
+/** An application whose code fails in every way, in its own process, which must keep serving. */
 const HOOKS = ['throws', 'rejects', 'late'] as const;
 
 @Injectable({ scope: Scope.REQUEST })
-class Moody {
+class Unreliable {
   static calls = 0;
   constructor() {
-    if (Moody.calls++ % 2 === 0) throw new Error('cannot be made');
+    if (Unreliable.calls++ % 2 === 0) throw new Error('cannot be made');
   }
 }
 
@@ -123,7 +123,7 @@ const hooked = HOOKS.map((how) => {
 
 @SecureGateway({ path: '/scoped' })
 class ScopedGateway {
-  constructor(@Inject(Moody) readonly moody: Moody) {}
+  constructor(@Inject(Unreliable) readonly moody: Unreliable) {}
   @SubscribeMessage('echo') echo() {
     return { event: 'echo' };
   }
@@ -137,13 +137,13 @@ class ParserGateway {}
 const limits = { connections: { maxPerIp: 10_000, rate: '100000/1s', maxPendingPerIp: 10_000, maxPending: 10_000 } };
 @Module({
   imports: [SecureWsModule.forRoot(limits)],
-  providers: [HandlersGateway, ...hooked.flat(), ScopedGateway, ParserGateway, Moody],
+  providers: [HandlersGateway, ...hooked.flat(), ScopedGateway, ParserGateway, Unreliable],
 })
 class AppModule {}
 
 const app = await NestFactory.create(AppModule, process.env['QUIET'] === '1' ? { logger: false } : {});
 await app.listen(0, '127.0.0.1');
-/** Gives its connections to the application's server, as multiplexers of ports do. */
+/** Passes its connections to the application's server, as port multiplexers do. */
 const front = createServer({ allowHalfOpen: true }, (socket) => app.getHttpServer().emit('connection', socket));
 await new Promise<void>((resolve) => front.listen(0, '127.0.0.1', resolve));
 const handlers = (name: string) => process.listenerCount(name);

@@ -20,13 +20,13 @@ async function stillServes(): Promise<void> {
   expect(child.isAlive).toBe(true);
 }
 
-describe('a process survives', () => {
-  it('without any process-wide handler', async () => {
+describe('the process', () => {
+  it('installs no process-wide handler', async () => {
     expect((child.ready as { installed: number }).installed).toBe(0);
     await stillServes();
   });
 
-  it('handlers, streams, filters and interceptors that fail', async () => {
+  it('survives handlers, streams, filters and interceptors that fail', async () => {
     const client = await RawClient.open({ port }, { path: '/handlers' });
     const events = [
       'throws',
@@ -53,7 +53,7 @@ describe('a process survives', () => {
     await stillServes();
   });
 
-  it.each(['throws', 'rejects', 'late'])('hooks: %s', async (how) => {
+  it.each(['throws', 'rejects', 'late'])('survives failing hooks: %s', async (how) => {
     const rejected = await RawClient.open({ port }, { path: `/hooks/${how}` });
     expect(await rejected.closeFrame()).toMatchObject({ code: 1011 });
     rejected.destroy();
@@ -63,7 +63,7 @@ describe('a process survives', () => {
     await stillServes();
   });
 
-  it('request-scoped gateways that cannot be made', async () => {
+  it('survives request-scoped gateways that cannot be constructed', async () => {
     for (let i = 0; i < 6; i++) {
       const client = await RawClient.open({ port }, { path: '/scoped' });
       client.send('echo');
@@ -73,7 +73,7 @@ describe('a process survives', () => {
     await stillServes();
   });
 
-  it('parsers that throw and reject', async () => {
+  it('survives parsers that throw and reject', async () => {
     const client = await RawClient.open({ port }, { path: '/parser' });
     for (const text of ['a', 'ab']) {
       client.write(frame(text));
@@ -83,26 +83,29 @@ describe('a process survives', () => {
     await stillServes();
   });
 
-  it.each(['port', 'front'] as const)('a reset at every point of a handshake and of a message: %s', async (way) => {
-    const { [way]: port } = child.ready as Record<typeof way, number>;
-    const head = Buffer.from(upgradeHead(port, { path: '/handlers' }));
-    const bytes = Buffer.concat([head, frame('{"event":"echo","data":"x"}'), frame('{"event":"rejects"}')]);
-    for (let from = 0; from <= bytes.length; from += 20) {
-      const cuts = Array.from({ length: Math.min(20, bytes.length + 1 - from) }, (_, i) => from + i);
-      await Promise.all(
-        cuts.map(async (cut) => {
-          const client = await RawClient.connect({ port });
-          client.socket.write(bytes.subarray(0, cut), () => client.reset());
-          await client.until(() => client.closed);
-        }),
-      );
-    }
-    await stillServes();
-  });
+  it.each(['port', 'front'] as const)(
+    'survives a reset at every point of a handshake and of a message: %s',
+    async (way) => {
+      const { [way]: port } = child.ready as Record<typeof way, number>;
+      const head = Buffer.from(upgradeHead(port, { path: '/handlers' }));
+      const bytes = Buffer.concat([head, frame('{"event":"echo","data":"x"}'), frame('{"event":"rejects"}')]);
+      for (let from = 0; from <= bytes.length; from += 20) {
+        const cuts = Array.from({ length: Math.min(20, bytes.length + 1 - from) }, (_, i) => from + i);
+        await Promise.all(
+          cuts.map(async (cut) => {
+            const client = await RawClient.connect({ port });
+            client.socket.write(bytes.subarray(0, cut), () => client.reset());
+            await client.until(() => client.closed);
+          }),
+        );
+      }
+      await stillServes();
+    },
+  );
 });
 
-describe('a process ends', () => {
-  it('with a code and the name of the variable when a setting is wrong', async () => {
+describe('a process with an invalid setting', () => {
+  it('exits with a code and the name of the variable', async () => {
     const started = Child.start(APP, [], { WEBSOCKETS_MAX_SIZE: 'lots' });
     await expect(started).rejects.toThrow(
       /ended with 1:[\s\S]*WEBSOCKETS_MAX_SIZE \(messages\.maxSize\): "lots" is not a size/,

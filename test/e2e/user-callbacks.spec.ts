@@ -6,7 +6,7 @@ import { SecureGateway, type SecureSocket, UseAdmissionGuards } from 'nest-secur
 import { eventually, PLATFORMS, startApp, type TestApp } from '../support/app.js';
 import { frame, RawClient, upgradeHead } from '../support/raw-client.js';
 
-/** Callbacks and listeners of applications that throw or reject: a fault of theirs, and no end of the process. */
+/** Callbacks and listeners of the application that throw or reject are counted as faults and do not end the process. */
 const fail = (): never => {
   throw new Error('a callback throws');
 };
@@ -65,8 +65,8 @@ afterAll(async () => {
   jest.restoreAllMocks();
 });
 
-describe.each([undefined, 'permessage-deflate'])('with extensions %p', (extensions) => {
-  it.each(Object.keys(WAYS))('%s: a fault', async (way) => {
+describe.each([undefined, 'permessage-deflate'])('a callback that fails, with extensions %p', (extensions) => {
+  it.each(Object.keys(WAYS))('%s is counted as a fault', async (way) => {
     const before = app.stats().faults.socket ?? 0;
     const client = await RawClient.open(
       { port: app.port },
@@ -99,7 +99,7 @@ describe.each(PLATFORMS)('on %s', (platform) => {
     }
   }
 
-  it('ordinary requests run in the context of their server, as without this module', async () => {
+  it('ordinary requests run in the async context of their server, as without this module', async () => {
     const own = await als.run('server', () =>
       startApp({ platform, gateways: [EnteringGateway], metadata: { controllers: [StoreController] } }),
     );
@@ -117,7 +117,7 @@ describe.each(PLATFORMS)('on %s', (platform) => {
     await own.close();
   });
 
-  it('takes an upgrade in absolute form, first or later on its connection, and no other authority', async () => {
+  it('accepts an upgrade in absolute form with its own authority only, first or later on a connection', async () => {
     const own = await startApp({ platform, gateways: [EnteringGateway], metadata: { controllers: [StoreController] } });
     for (const first of [true, false])
       for (const [authority, status] of [

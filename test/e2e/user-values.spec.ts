@@ -16,7 +16,7 @@ import { createWebSocketStream, type WebSocketServer as Server } from 'ws';
 import { eventually, startApp, type TestApp } from '../support/app.js';
 import { frame, RawClient } from '../support/raw-client.js';
 
-/** What applications return and throw, and what becomes of it: for the peer, for the log, and for the process. */
+/** What applications return and throw, and its effect on the peer, the log and the process. */
 const fail = (): never => {
   throw new Error('read');
 };
@@ -25,13 +25,13 @@ const cyclic: Record<string, unknown> = {};
 cyclic['self'] = cyclic;
 
 const HOSTILE: Record<string, () => unknown> = {
-  'a then that cannot be read': () => throwing('then'),
-  'a subscribe that cannot be read': () => throwing('subscribe'),
-  'an event that cannot be read': () => throwing('event'),
-  'data that cannot be read': () => ({ event: 'x', data: throwing('deep') }),
+  'a then that throws when read': () => throwing('then'),
+  'a subscribe that throws when read': () => throwing('subscribe'),
+  'an event that throws when read': () => throwing('event'),
+  'data that throws when read': () => ({ event: 'x', data: throwing('deep') }),
   'a toJSON that throws': () => ({ toJSON: fail }),
-  'a toJSON that cannot be read': () => throwing('toJSON'),
-  'a proxy that throws at everything': () =>
+  'a toJSON that throws when read': () => throwing('toJSON'),
+  'a proxy that throws on every access': () =>
     new Proxy({}, { get: fail, has: fail, ownKeys: fail, getPrototypeOf: fail }),
   'a revoked proxy': () => {
     const { proxy, revoke } = Proxy.revocable({}, {});
@@ -39,24 +39,24 @@ const HOSTILE: Record<string, () => unknown> = {
     return proxy;
   },
   'a bigint': () => ({ event: 'x', data: 1n }),
-  'a circle': () => cyclic,
-  'a promise of a subscribe that cannot be read': async () => throwing('subscribe'),
+  'a cyclic object': () => cyclic,
+  'a promise of a subscribe that throws when read': async () => throwing('subscribe'),
   // biome-ignore lint/suspicious/noThenProperty: this is the subject
   'a thenable that throws': () => ({ then: fail }),
   'an observable that throws at subscribe': () => ({ subscribe: fail }),
-  'an observable of a circle': () => of(cyclic),
-  'an observable that fails with nothing': () => new Observable((observer) => observer.error(undefined)),
+  'an observable of a cyclic object': () => of(cyclic),
+  'an observable that fails with undefined': () => new Observable((observer) => observer.error(undefined)),
 };
 const SILENT: Record<string, () => unknown> = {
   'a function': () => () => 1,
   'a symbol': () => Symbol('x'),
-  'an empty observable that is none of RxJS': () => ({
+  'an empty foreign observable': () => ({
     subscribe: (observer: { complete(): void }) => observer.complete(),
   }),
   'an observable without a subscription': () => ({ subscribe: () => undefined }),
 };
 const ANSWERS: Record<string, [() => unknown, unknown[]]> = {
-  'a thenable that calls back twice': [
+  'a thenable that resolves twice': [
     () => ({
       // biome-ignore lint/suspicious/noThenProperty: this is the subject
       then(done: (value: unknown) => void, failed: (error: unknown) => void) {
@@ -67,7 +67,7 @@ const ANSWERS: Record<string, [() => unknown, unknown[]]> = {
     }),
     [{ event: 'once' }],
   ],
-  'an observable that goes on after its end': [
+  'an observable that emits after completion': [
     () => ({
       subscribe(observer: { next(value: unknown): void; complete(): void; error(error: unknown): void }) {
         observer.next({ event: 'first' });
@@ -140,7 +140,7 @@ const THROWN: Record<string, () => unknown> = {
   'a string': () => 'the password is swordfish',
   nothing: () => undefined,
   'a proxy': () => new Proxy(new Error('x'), { get: fail, getPrototypeOf: fail, has: fail }),
-  'an exception that cannot be read': () => Object.assign(new BadRequestException('x'), { getResponse: fail }),
+  'an exception that throws when read': () => Object.assign(new BadRequestException('x'), { getResponse: fail }),
   'a WsException': () => new WsException('denied'),
   'a WsException with an object': () => new WsException({ code: 7, reason: 'because' }),
 };
@@ -207,18 +207,18 @@ class LongGateway {
   }
 }
 
-/** A language of its own, read in each of the ways there are. */
-const heard: string[] = [];
+/** Messages of a gateway with its own message format, read in each possible way. */
+const received: string[] = [];
 @SecureGateway({ path: '/own', messages: { strikes: '2/1h' } })
 class OwnGateway {
   handleConnection(client: SecureSocket): void {
     const way = client.query.get('way');
-    const hear = (data: unknown) => void heard.push(String(data));
-    if (way === 'on') client.on('message', hear);
-    if (way === 'onmessage') client.onmessage = ({ data }) => hear(data);
-    if (way === 'addEventListener') client.addEventListener('message', ({ data }) => hear(data));
-    if (way === 'once') client.once('message', hear);
-    if (way === 'stream') createWebSocketStream(client).on('data', hear);
+    const receive = (data: unknown) => void received.push(String(data));
+    if (way === 'on') client.on('message', receive);
+    if (way === 'onmessage') client.onmessage = ({ data }) => receive(data);
+    if (way === 'addEventListener') client.addEventListener('message', ({ data }) => receive(data));
+    if (way === 'once') client.once('message', receive);
+    if (way === 'stream') createWebSocketStream(client).on('data', receive);
   }
   @SubscribeMessage('known') known() {
     return { event: 'known' };
@@ -269,34 +269,37 @@ async function answer(client: RawClient, event: unknown, data?: unknown): Promis
 }
 const faults = (where: 'handler' | 'afterInit') => app.stats().faults[where] ?? 0;
 
-describe('what a handler returns', () => {
-  it.each(Object.keys(HOSTILE))('%s: an exception and a fault, and the connection goes on', async (name) => {
-    const before = faults('handler');
-    const client = await open('/values');
-    expect(await answer(client, 'return', name)).toEqual(UNKNOWN);
-    expect(await answer(client, 'ping')).toEqual({ event: 'pong' });
-    expect(faults('handler')).toBe(before + 1);
-    client.destroy();
-  });
+describe('a handler that returns', () => {
+  it.each(Object.keys(HOSTILE))(
+    '%s is answered with an exception and counted as a fault, and the connection stays open',
+    async (name) => {
+      const before = faults('handler');
+      const client = await open('/values');
+      expect(await answer(client, 'return', name)).toEqual(UNKNOWN);
+      expect(await answer(client, 'ping')).toEqual({ event: 'pong' });
+      expect(faults('handler')).toBe(before + 1);
+      client.destroy();
+    },
+  );
 
-  it.each(Object.keys(SILENT))('%s: nothing', async (name) => {
+  it.each(Object.keys(SILENT))('%s sends nothing', async (name) => {
     const client = await open('/values');
     client.send('return', name);
     expect(await answer(client, 'ping')).toEqual({ event: 'pong' });
     client.destroy();
   });
 
-  it.each(Object.keys(ANSWERS))('%s: what it said first', async (name) => {
+  it.each(Object.keys(ANSWERS))('%s sends its first result', async (name) => {
     const client = await open('/values');
     client.send('return', name);
     for (const each of ANSWERS[name]![1]) expect(await client.json()).toEqual(each);
-    // Its place in the queue was given back once: the next messages still come one after the other.
+    // The message released its place in the queue once: later messages are still handled one by one.
     for (let i = 0; i < 3; i++) expect(await answer(client, 'ping')).toEqual({ event: 'pong' });
     client.destroy();
   });
 });
 
-describe('what a handler throws', () => {
+describe('a handler that throws', () => {
   const told = async (name: string) => {
     const client = await open('/values');
     const before = faults('handler');
@@ -312,11 +315,11 @@ describe('what a handler throws', () => {
     ['an object', { field: 'name' }],
     ['no message', 'Http Exception'],
     ['a WsException', 'denied'],
-  ])('%s: the peer learns the message', async (name, message) => {
+  ])('%s sends its message', async (name, message) => {
     expect(await told(name)).toEqual([exception(message), 0]);
   });
 
-  it('a WsException with an object: the object, as in Nest', async () => {
+  it('a WsException with an object sends the object, as in Nest', async () => {
     expect(await told('a WsException with an object')).toEqual([
       { event: 'exception', data: { code: 7, reason: 'because' } },
       0,
@@ -333,11 +336,11 @@ describe('what a handler throws', () => {
     'nothing',
     'a proxy',
     'an exception that cannot be read',
-  ])('%s: "Internal server error" for the peer, and a fault for the log', async (name) => {
+  ])('%s sends "Internal server error" and is counted as a fault', async (name) => {
     expect(await told(name)).toEqual([UNKNOWN, 1]);
   });
 
-  it('is logged with its words, in one line', async () => {
+  it('an error logs its message on one line', async () => {
     const own = await startApp({ gateways: [ValuesGateway], metadata: {} });
     error.mockClear();
     const client = await RawClient.open({ port: own.port }, { path: '/values' });
@@ -355,7 +358,7 @@ describe('what a handler throws', () => {
 });
 
 describe('an error reply', () => {
-  it.each(['text', 'emoji', 'list', 'object', 'escapes', 'keys'])('of %s is cut to 1 KiB', async (event) => {
+  it.each(['text', 'emoji', 'list', 'object', 'escapes', 'keys'])('of %s is truncated to 1 KiB', async (event) => {
     const client = await open('/long');
     client.send(event, 5000);
     const { payload } = (await client.frame())!;
@@ -375,7 +378,7 @@ describe('an error reply', () => {
     if (event === 'keys') expect(data).toEqual({ ok: 1 });
   });
 
-  it('of just 1 KiB is whole', async () => {
+  it('of exactly 1 KiB is not truncated', async () => {
     const client = await open('/long');
     const frameOf = (length: number) => Buffer.byteLength(JSON.stringify(exception('é'.repeat(length))));
     const most = Math.floor((1024 - frameOf(0)) / 2);
@@ -385,7 +388,7 @@ describe('an error reply', () => {
   });
 });
 
-describe('a filter that extends Nest’s own', () => {
+describe('a filter that extends BaseWsExceptionFilter', () => {
   it.each([
     ['plain', undefined],
     ['bug', undefined],
@@ -394,7 +397,7 @@ describe('a filter that extends Nest’s own', () => {
     ['explicit bug', { pattern: 'explicit bug', data: 'mine' }],
     ['nest', { pattern: 'nest', data: 'mine' }],
     ['factory', { event: 'factory' }],
-  ])('%s: a cause only where the application asks for one', async (event, cause) => {
+  ])('adds a cause only where the application asks for it: %s', async (event, cause) => {
     const client = await open('/causes');
     const before = faults('handler');
     const message = event.endsWith('bug') ? 'Internal server error' : 'no';
@@ -405,12 +408,12 @@ describe('a filter that extends Nest’s own', () => {
   });
 });
 
-it('an afterInit that rejects is a fault, and the application starts', () => {
+it('an afterInit that rejects is counted as a fault, and the application starts', () => {
   expect(ValuesGateway.afterInit).toBeGreaterThan(0);
   expect(faults('afterInit')).toBe(1);
 });
 
-describe('an event', () => {
+describe('an event name', () => {
   it('may be any JSON value that a handler is mapped to', async () => {
     const client = await open('/values');
     expect(await answer(client, 0)).toEqual({ event: 0, data: 'zero' });
@@ -423,7 +426,7 @@ describe('an event', () => {
     client.destroy();
   });
 
-  it('of two handlers of one gateway has the last, as in Nest', async () => {
+  it('with two handlers of one gateway calls the last, as in Nest', async () => {
     const client = await open('/values');
     expect(await answer(client, 'twice')).toEqual({ event: 'second' });
     expect(await answer(client, 'ping')).toEqual({ event: 'pong' });
@@ -431,18 +434,21 @@ describe('an event', () => {
   });
 });
 
-describe('a gateway with a language of its own', () => {
-  it.each(['on', 'onmessage', 'addEventListener', 'once', 'stream'])('is not judged: %s', async (way) => {
-    const client = await open(`/own?way=${way}`);
-    heard.splice(0);
-    for (let i = 0; i < 30; i++) client.write(frame(i % 2 ? `line ${i}` : '{"event":"unknown"}'));
-    expect(await answer(client, 'known')).toEqual({ event: 'known' });
-    await eventually(() => heard.length === (way === 'once' ? 1 : 31));
-    expect(heard[0]).toBe('{"event":"unknown"}');
-    client.destroy();
-  });
+describe('a gateway with its own message format', () => {
+  it.each(['on', 'onmessage', 'addEventListener', 'once', 'stream'])(
+    'may read messages itself without strikes: %s',
+    async (way) => {
+      const client = await open(`/own?way=${way}`);
+      received.splice(0);
+      for (let i = 0; i < 30; i++) client.write(frame(i % 2 ? `line ${i}` : '{"event":"unknown"}'));
+      expect(await answer(client, 'known')).toEqual({ event: 'known' });
+      await eventually(() => received.length === (way === 'once' ? 1 : 31));
+      expect(received[0]).toBe('{"event":"unknown"}');
+      client.destroy();
+    },
+  );
 
-  it('is judged where it reads nothing itself', async () => {
+  it('has malformed messages counted when it reads none itself', async () => {
     const client = await open('/own');
     for (let i = 0; i < 3; i++) client.write(frame('line'));
     for (let i = 0; i < 2; i++) expect(await client.json()).toEqual(exception('Malformed message'));
@@ -455,9 +461,9 @@ describe('the structure of a message', () => {
   const held = () => app.stats().heldBytes;
   const list = (length: number) => Array(length).fill(0);
 
-  it('has at most messages.maxNodes values and keys, counted before it is parsed', async () => {
+  it('has at most messages.maxNodes values and keys, counted before parsing', async () => {
     const client = await open('/nodes');
-    // The message, its two keys, the event and the list are five of them.
+    // The message, its two keys, the event and the list are five nodes.
     expect(await answer(client, 'count', list(995))).toEqual({ event: 'count', data: 995 });
     const parse = jest.spyOn(JSON, 'parse');
     client.write(frame(JSON.stringify({ event: 'count', data: list(996) })));
@@ -469,7 +475,7 @@ describe('the structure of a message', () => {
     client.destroy();
   });
 
-  it('is held as 64 bytes for each until its handler has settled, also when its peer has left', async () => {
+  it('counts 64 bytes per node until its handler has settled, even after the peer left', async () => {
     await eventually(() => held() === 0);
     const client = await open('/nodes');
     client.send('hold', list(990));
@@ -483,13 +489,13 @@ describe('the structure of a message', () => {
     await eventually(() => held() === 0);
   });
 
-  it('counts for the rate of bytes of a connection and of its address', async () => {
+  it('counts in byteRate of a connection and of its address', async () => {
     const small = await startApp({
       gateways: [NodesGateway],
       options: { messages: { byteRate: '20kb/10s' } },
     });
     const client = await RawClient.open({ port: small.port }, { path: '/nodes' });
-    // 2 KiB of text, and 60 KiB of structure.
+    // 2 KiB of text and 60 KiB of structure.
     client.send('count', list(950));
     expect(await client.json()).toEqual({ event: 'count', data: 950 });
     client.send('count', list(1));
@@ -501,7 +507,7 @@ describe('the structure of a message', () => {
 });
 
 describe('a handler whose peer has left', () => {
-  it('that never settles is not waited for longer than it may take', async () => {
+  it('is awaited no longer than handlerTimeout', async () => {
     const own = await startApp({ gateways: [LeftGateway], options: { shutdown: { drainTimeout: '20s' } } });
     const client = await RawClient.open({ port: own.port }, { path: '/left' });
     client.send('forget');
@@ -515,7 +521,7 @@ describe('a handler whose peer has left', () => {
     await eventually(() => own.stats().deadlines === 0);
   });
 
-  it('is waited for while it may still settle', async () => {
+  it('is awaited while it may still settle', async () => {
     const own = await startApp({
       gateways: [LeftGateway],
       options: { shutdown: { drainTimeout: '20s' }, messages: {} },
@@ -556,7 +562,7 @@ describe('an asynchronous listener that rejects', () => {
     }
   }
 
-  it('is a fault, and no end of the process', async () => {
+  it('is counted as a fault and does not end the process', async () => {
     const own = await startApp({ gateways: [AsyncGateway] });
     const client = await RawClient.open({ port: own.port }, { path: '/async' });
     client.write(frame('anything'));
@@ -571,6 +577,6 @@ describe('an asynchronous listener that rejects', () => {
   });
 });
 
-it('leaves nothing behind', async () => {
+it('the application has no connection left', async () => {
   await eventually(() => app.stats().connections === 0 && app.stats().slots === 0 && app.stats().heldBytes === 0);
 });

@@ -170,6 +170,6 @@ it('an error thrown by a listener is an uncaught exception, and the connection c
     };
   });
   peer.write(Buffer.concat([frame('1'), frame('2')]));
-  expect(await caught).toEqual(new Error('of a listener'));
+  expect(await caught).toEqual(new Error('listener failed'));
   await until(() => received.length === 2, 'the next message');
 });
