@@ -27,7 +27,7 @@ const MODULES = [
   'cli',
 ];
 
-/** Files that import from further down all the same, from which files, and why. */
+/** Files that import from a module below their own, from which files, and why. */
 const EXCEPTIONS: Readonly<Record<string, { readonly from: readonly string[]; readonly why: string }>> = {
   'admission/bans.ts': { from: ['config/kinds.ts'], why: 'the time of a ban is written as in the options' },
   'config/options.ts': { from: ['cluster/contract.ts'], why: 'options hold a store and a bus' },
@@ -65,7 +65,7 @@ const imports: readonly Import[] = files.flatMap((file) =>
   })),
 );
 
-/** Every circle of files that import from each other, values or types. */
+/** Every cycle of files that import each other, values or types. */
 function circles(): string[] {
   const next = new Map<string, Import[]>();
   for (const each of imports) next.set(each.file, [...(next.get(each.file) ?? []), each]);
@@ -87,7 +87,7 @@ describe('the modules of lib/', () => {
     expect([...new Set(files.map(moduleOf))].filter((name) => name !== '.').sort()).toEqual([...MODULES].sort());
   });
 
-  it('import from the modules above them only, the exceptions apart', () => {
+  it('import only from the modules above them in the list, with the listed exceptions', () => {
     const found: Record<string, string[]> = {};
     for (const { file, target } of imports) {
       const isSurface = moduleOf(file) === '.' && !SHARED.includes(file);
@@ -98,7 +98,7 @@ describe('the modules of lib/', () => {
     expect(found).toEqual(Object.fromEntries(Object.entries(EXCEPTIONS).map(([file, { from }]) => [file, from])));
   });
 
-  it('form no circle of files', () => {
+  it('have no import cycle', () => {
     expect(circles()).toEqual([]);
   });
 });
@@ -110,7 +110,7 @@ describe('the files of lib/', () => {
     expect(files.filter((file) => types.test(withoutComments(file)))).toEqual([]);
   });
 
-  it('read the environment in one place', () => {
+  it('read the environment in one file', () => {
     const allowed = ['config/environment.ts'];
     expect(files.filter((file) => /process\.env/.test(source(file)) && !allowed.includes(file))).toEqual([]);
   });
@@ -120,8 +120,8 @@ describe('the files of lib/', () => {
   });
 });
 
-describe('the two ways through lib/ that are described at their heads', () => {
-  /** Names in a comment: of a file, and of functions or methods in it; those before any file of their row are of `file`. */
+describe('the file headers that describe the way of a handshake and of a message', () => {
+  /** Names in a comment: files, and functions or methods of them; a name before any file belongs to `file`. */
   function namesIn(file: string, start: string): { readonly file: string; readonly name: string }[] {
     const text = source(file);
     const comment = text.slice(text.indexOf(start), text.indexOf('*/', text.indexOf(start)));
@@ -139,7 +139,7 @@ describe('the two ways through lib/ that are described at their heads', () => {
   it.each([
     ['handshake/stages.ts', 'From accept to the 101', 8],
     ['connection/message-reader.ts', "Reads one peer's messages", 14],
-  ])('%s names files and functions that exist', (file, start, least) => {
+  ])('%s names only files and functions that exist', (file, start, least) => {
     const names = namesIn(file, start).filter(({ name }) => name !== 'WebSocket');
     expect(names.length).toBeGreaterThanOrEqual(least);
     const defines = (text: string, name: string) =>

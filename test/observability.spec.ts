@@ -23,10 +23,10 @@ class ChatGateway {
 const ALERTS = readFileSync('observability/alerts.yml', 'utf8');
 const GRAFANA = readFileSync('observability/grafana.json', 'utf8');
 const has = (program: string): boolean => spawnSync(program, ['--version']).error === undefined;
-/** Metrics that only a cluster has. */
+/** Metrics that exist only in a cluster. */
 const CLUSTER = /^nest_secure_ws_cluster_/;
 
-/** The names in a text of queries, without the suffixes of a histogram's series. */
+/** The metric names in a text of queries, without the suffixes of histogram series. */
 const namesIn = (text: string): string[] => [
   ...new Set([...text.matchAll(/nest_secure_ws_[a-z_]+/g)].map(([name]) => name.replace(/_(?:bucket|sum|count)$/, ''))),
 ];
@@ -48,7 +48,7 @@ afterAll(async () => {
 });
 
 describe('docs/observability.md', () => {
-  it('names every metric, and no other', () => {
+  it('names exactly the served metrics', () => {
     const [, table = ''] = /\n\| metric [^\n]*\n(.*?)\n## /s.exec(readFileSync('docs/observability.md', 'utf8')) ?? [];
     const documented = [...table.matchAll(/^\| ([^|]+) \|/gm)].flatMap(([, cell = '']) =>
       [...cell.matchAll(/`([a-z_]+)`/g)].map(([, name]) => name!),
@@ -65,7 +65,7 @@ describe.each([
   ['the alert rules', ALERTS],
   ['the Grafana dashboard', GRAFANA],
 ])('%s', (_, file) => {
-  it('name metrics that exist', () => {
+  it('names only metrics that exist', () => {
     const known = new Set([...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name));
     const unknown = namesIn(file).filter((name) => !known.has(name) && !CLUSTER.test(name));
     expect(unknown).toEqual([]);
@@ -73,7 +73,7 @@ describe.each([
   });
 });
 
-it('the Grafana dashboard is the one that scripts/grafana.mjs writes', () => {
+it('observability/grafana.json is up to date with scripts/grafana.mjs', () => {
   expect(JSON.parse(GRAFANA)).toEqual(grafanaDashboard());
 });
 
@@ -124,7 +124,7 @@ scrape_configs:
   const ask = async (path: string): Promise<{ data: Record<string, unknown[]> }> =>
     (await (await fetch(`${url}/api/v1/${path}`)).json()) as { data: Record<string, unknown[]> };
 
-  /** Asks until the answer is as it should be; Prometheus takes its time to start and to scrape. */
+  /** Polls until there is a result; Prometheus takes time to start and to scrape. */
   async function until<T>(what: () => Promise<T | undefined>): Promise<T> {
     const end = Date.now() + 25_000;
     for (;;) {
@@ -135,7 +135,7 @@ scrape_configs:
     }
   }
 
-  it('scrapes, answers every query of the dashboard, and loads every alert', async () => {
+  it('scrapes the metrics, answers every query of the dashboard, and loads every alert', async () => {
     const opened = await until(async () => {
       const { data } = await ask('query?query=nest_secure_ws_opened_total');
       return data['result']?.[0] as { metric: { gateway: string }; value: [number, string] } | undefined;

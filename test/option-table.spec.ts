@@ -8,7 +8,7 @@ import { resolveSettings } from '../lib/config/resolve.js';
 import { PATHS, ROWS, VARIABLES } from '../lib/config/rows.js';
 
 const NOTHING = { get: () => undefined, names: [] };
-/** Of all names: where a variable does not follow from the path, it is said here. */
+/** Options without a variable. */
 const CODE_ONLY = [
   'tls.cert',
   'tls.key',
@@ -23,8 +23,8 @@ const CODE_ONLY = [
   'cluster.bus',
 ];
 
-describe('the table of options', () => {
-  it.each(ROWS.map((entry) => [entry.path, entry] as const))('%s is said completely', (path, entry) => {
+describe('the option table', () => {
+  it.each(ROWS.map((entry) => [entry.path, entry] as const))('describes %s completely', (path, entry) => {
     const { row } = entry;
     expect(row.means).toMatch(/^[A-Z`].*[.)]$/);
     expect(row.means).not.toMatch(/Removable|Code only/);
@@ -38,7 +38,7 @@ describe('the table of options', () => {
     for (const part of [path, row.variable ?? '', row.noun, row.expected ?? '']) expect(problem).toContain(part);
   });
 
-  it('names nothing twice', () => {
+  it('has no name twice', () => {
     expect(new Set(PATHS).size).toBe(PATHS.length);
     expect(new Set(VARIABLES).size).toBe(VARIABLES.length);
   });
@@ -110,7 +110,7 @@ describe('the table of options', () => {
       expect([path, at(settings, path)]).toEqual([path, undefined]);
   });
 
-  it('resolves to values that are frozen through and through', () => {
+  it('resolves to deeply frozen values', () => {
     const { settings } = resolveSettings(
       { messages: { rate: { limit: 1, window: '1s' } }, proxy: { trusted: ['loopback'] } },
       NOTHING,
@@ -137,7 +137,7 @@ describe('the table of options', () => {
     ['messages.byteRate', '1kb/250ms', { limit: 1024, window: 250 }],
     ['connections.allowedIps', '10.0.0.0/8, ::1,', ['10.0.0.0/8', '::1']],
     ['proxy.requireTls', 'yes', true],
-  ])('%s = %j', (path, written, expected) => {
+  ])('parses %s = %j', (path, written, expected) => {
     const [group = '', key = ''] = path.split('.');
     expect(at(resolveSettings({ [group]: { [key]: written } }, NOTHING).settings, path)).toEqual(expected);
     const variable = ROWS.find((entry) => entry.path === path)!.row.variable;
@@ -168,14 +168,14 @@ describe('the table of options', () => {
     ['serverHeader', 'a\r\nb'],
     ['keepRequest', 'true'],
     ['proxy.requireTls', 'perhaps'],
-  ])('%s = %p is refused by its name', (path, written) => {
+  ])('refuses %s = %p and names it', (path, written) => {
     const [group = '', key] = path.split('.');
     const options = key === undefined ? { [group]: written } : { [group]: { [key]: written } };
     expect(() => resolveSettings(options, NOTHING)).toThrow(path);
   });
 
   it.each(['', ' ', '\t'])(
-    'an empty variable (%j) removes the identification headers, and is not set elsewhere',
+    'treats an empty variable (%j) as unset, except that it removes the identification headers',
     (empty) => {
       const { settings, sources } = resolveSettings({}, { get: () => empty, names: [] });
       const defaults = resolveSettings({}, NOTHING).settings;
@@ -191,7 +191,7 @@ describe('the table of options', () => {
     },
   );
 
-  it.each(['none', ' None '])('%j in a variable removes what is removable', (none) => {
+  it.each(['none', ' None '])('treats %j in a variable as null where the option is removable', (none) => {
     const removable = ROWS.filter(({ row }) => row.removable);
     expect(removable.map(({ path }) => path)).toEqual(
       expect.arrayContaining(['serverHeader', 'messages.handlerTimeout', 'keepalive.pingInterval']),
@@ -204,14 +204,14 @@ describe('the table of options', () => {
     ).toThrow('WEBSOCKETS_MAX_SIZE (messages.maxSize)');
   });
 
-  it('what no JSON can say is refused by its name too', () => {
+  it('refuses values that JSON cannot represent, and names the option', () => {
     const circular: Record<string, unknown> = {};
     circular['self'] = circular;
     for (const written of [circular, 10n, () => 1, Symbol('x'), { toString: null }])
       expect(() => resolveSettings({ messages: { maxSize: written as never } }, NOTHING)).toThrow('messages.maxSize');
   });
 
-  it('a .env that cannot be read stops the start; none is none', () => {
+  it('stops the start when .env is unreadable, but not when it is missing', () => {
     const folder = mkdtempSync(join(tmpdir(), 'nest-secure-ws-'));
     try {
       expect(defaultEnvironment(folder).get('WEBSOCKETS_MAX_SIZE')).toBeUndefined();
@@ -226,7 +226,7 @@ describe('the table of options', () => {
     }
   });
 
-  it('secrets are not shown', () => {
+  it('shows no secret in errors', () => {
     expect(() => resolveSettings({ tls: { key: 7 as never } }, NOTHING)).toThrow(
       'tls.key: the value (not shown) is not a PEM text or Buffer',
     );

@@ -31,7 +31,7 @@ interface Locked {
 }
 
 describe('the package', () => {
-  it('brings along packages of permissive licences only', () => {
+  it('depends on packages with permissive licences only', () => {
     const { packages } = read('package-lock.json') as unknown as { packages: Record<string, Locked> };
     const ours = Object.entries(packages).filter(
       ([path, { dev, devOptional, peer }]) => path !== '' && !dev && !devOptional && !peer,
@@ -42,7 +42,7 @@ describe('the package', () => {
       expect([path, license]).toEqual([path, expect.stringMatching(/^(MIT|ISC|BSD-[23]-Clause|Apache-2\.0|0BSD)$/)]);
   });
 
-  it('names each dependency in the README, with its licence where it is brought along', () => {
+  it('names each dependency in the README, with the licence of each installed one', () => {
     const [, section = ''] = readFileSync('README.md', 'utf8').split('\n## Dependencies\n');
     for (const name of Object.keys(manifest.dependencies)) {
       const { license } = read(`node_modules/${name}/package.json`) as unknown as { license: string };
@@ -51,7 +51,7 @@ describe('the package', () => {
     for (const name of Object.keys(manifest.peerDependencies)) expect(section).toContain(name.replace('@nestjs/', ''));
   });
 
-  it('says where it lives', () => {
+  it('names its repository', () => {
     const home = 'https://github.com/nest-secure-ws/nest-secure-ws';
     expect([manifest.repository.url, manifest.homepage, manifest.bugs.url]).toEqual([
       `git+${home}.git`,
@@ -60,7 +60,7 @@ describe('the package', () => {
     ]);
   });
 
-  it('has a README whose links and pictures are relative here, and absolute in the package', () => {
+  it('has relative links and images in the README, which are absolute in the package', () => {
     const readme = readFileSync('README.md', 'utf8');
     const targets = (text: string) => [...text.matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = '']) => target);
     const packed = absolute(readme);
@@ -83,7 +83,7 @@ describe('the package', () => {
   });
 
   it.each(Object.keys(FIGURES))(
-    '%s has the figures of the benchmark: `node scripts/figures.mjs` writes them',
+    '%s has the figures of the benchmark (`node scripts/figures.mjs` writes them)',
     (name) => {
       const text = readFileSync(name, 'utf8');
       const results: unknown = JSON.parse(readFileSync('bench/results/results.json', 'utf8'));
@@ -95,7 +95,7 @@ describe('the package', () => {
     },
   );
 
-  it('proves each promise of docs/compatibility.md by something that CI runs', () => {
+  it('proves each promise of docs/compatibility.md with something that CI runs', () => {
     const ci = readFileSync('.ci/run', 'utf8');
     const [, table = ''] = /\| proved by \|\n\|[-|]+\|\n((?:\|.*\|\n)+)/.exec(
       readFileSync('docs/compatibility.md', 'utf8'),
@@ -112,7 +112,7 @@ describe('the package', () => {
       expect([row, proofs.length > 0]).toEqual([row, true]);
       for (const path of proofs) {
         expect([path, existsSync(path)]).toEqual([path, true]);
-        // Specs are run by `npm cit`.
+        // `npm cit` runs the specs.
         expect([path, path.startsWith('test/') || ci.includes(`node ${path}`)]).toEqual([path, true]);
       }
     }

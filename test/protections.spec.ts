@@ -23,7 +23,7 @@ interface Attack {
 const ATTACKS = JSON.parse(readFileSync('test/protections.json', 'utf8')) as Record<string, Attack>;
 const BLOCKS = markedProtections();
 const NAMES = [...new Set(BLOCKS.map(({ name }) => name))];
-/** Jest joins the titles of `describe` and `it`, and fills rows of tables in. */
+/** Jest joins the titles of `describe` and `it`, and fills in the rows of tables. */
 const MOST_PARTS = 4;
 
 const parses = (text: string): boolean => {
@@ -35,7 +35,7 @@ const parses = (text: string): boolean => {
   }
 };
 
-/** Whether a title can be put together from so many texts of the spec. */
+/** Whether a title can be composed of at most this many parts of the spec's text. */
 function isMadeOf(words: readonly string[], source: string, parts = MOST_PARTS): boolean {
   if (words.length === 0) return true;
   if (parts === 0) return false;
@@ -50,7 +50,7 @@ describe('marked protections', () => {
     expect(Object.keys(ATTACKS).sort()).toEqual([...NAMES].sort());
   });
 
-  it('name tests that there are', () => {
+  it('name tests that exist', () => {
     const wrong = Object.entries(ATTACKS).filter(
       ([, { spec, test }]) =>
         !existsSync(spec) || !isMadeOf(test.split(' '), readFileSync(spec, 'utf8').replaceAll("\\'", "'")),
@@ -58,7 +58,7 @@ describe('marked protections', () => {
     expect(wrong).toEqual([]);
   });
 
-  it('can be dropped: what is left is code, and there is something to drop', () => {
+  it('can be dropped: the remaining text is valid code, and something is dropped', () => {
     for (const block of BLOCKS) expect([block, block.last - block.first > 1]).toEqual([block, true]);
     const broken = NAMES.filter((name) => {
       const own = BLOCKS.filter((block) => block.name === name);
@@ -68,7 +68,7 @@ describe('marked protections', () => {
   });
 });
 
-it('a block that does not stand alone is not taken for one that does', () => {
+it('parses() and isMadeOf() reject invalid input', () => {
   expect(parses('if (a) {\n')).toBe(false);
   expect(isMadeOf(['a', 'title', 'nowhere'], 'a title')).toBe(false);
 });

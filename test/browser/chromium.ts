@@ -14,7 +14,7 @@ const FLAGS = [
 
 const executablePath = PLACES.find((place) => place !== undefined && existsSync(place));
 
-/** False, with a note, where this machine has no browser. */
+/** False, with a note, when this machine has no browser. */
 export function hasChromium(): boolean {
   if (executablePath === undefined)
     process.stderr.write('No Chromium is installed (nor named by CHROMIUM): the tests in a browser are skipped.\n');

@@ -48,7 +48,7 @@ class ChatGateway {
     return socket;
   }
 
-  it('shows both and their total, and disconnects a peer of the other', async () => {
+  it('shows both processes and their total, and disconnects a peer of the other', async () => {
     const [here, there] = apps as [TestApp, TestApp];
     await peer(here, 'ada');
     const far = await peer(there, MARKUP);
@@ -72,7 +72,7 @@ class ChatGateway {
     await page.locator('#node').selectOption({ index: await indexOfOther() });
     await table.getByText('bob').waitFor();
     await table.getByText(MARKUP).waitFor();
-    // A poll does not go back to this process.
+    // A poll does not return to the own process.
     await page.waitForTimeout(2500);
     expect(await table.innerText()).toContain('bob');
     expect(await page.title()).not.toBe('hacked');

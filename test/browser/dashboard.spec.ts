@@ -20,7 +20,7 @@ class ChatGateway {
   }
 }
 
-/** A peer behind the trusted proxy that the test stands for. */
+/** A peer behind a trusted proxy, which is the test itself. */
 async function peer(port: number, ip: string, user: string, path = '/chat'): Promise<WebSocket> {
   const socket = new WebSocket(`ws://127.0.0.1:${port}${path}?user=${encodeURIComponent(user)}`, {
     headers: { 'X-Forwarded-For': ip },
@@ -62,7 +62,7 @@ const SCREENSHOTS = process.env['SCREENSHOTS'];
       for (const socket of peers.splice(0)) socket.terminate();
       await context?.close();
       await eventually(() => app.stats().connections === 0);
-      // A login that fails is answered with 401, which Chromium writes to the console.
+      // A failed login is answered with 401, which Chromium writes to the console.
       expect(complaints.splice(0).filter((text) => !/status of 401/.test(text))).toEqual([]);
     });
 
@@ -84,7 +84,7 @@ const SCREENSHOTS = process.env['SCREENSHOTS'];
       return page;
     }
 
-    it('asks for the token, says when it is wrong, and lets go at logout', async () => {
+    it('asks for the token, reports a wrong one, and forgets it at logout', async () => {
       const page = await open();
       await page.getByLabel('Token').fill('wrong');
       await page.keyboard.press('Enter');
@@ -101,7 +101,7 @@ const SCREENSHOTS = process.env['SCREENSHOTS'];
       await page.getByLabel('Token').waitFor();
     });
 
-    it('shows a flood as it happens, who presses, and who is connected', async () => {
+    it('shows a flood as it happens, the addresses that cause it, and the connections', async () => {
       const page = await loggedIn();
       peers.push(await peer(app.port, '192.0.2.7', 'ada'));
       const flood = Array.from({ length: 60 }, () =>
@@ -116,7 +116,7 @@ const SCREENSHOTS = process.env['SCREENSHOTS'];
       if (SCREENSHOTS) await page.screenshot({ path: `${SCREENSHOTS}/dashboard-${platform}.png`, fullPage: true });
     });
 
-    it('disconnects a peer, bans an address that cannot come back, and lifts the ban', async () => {
+    it('disconnects a peer, bans its address, and lifts the ban', async () => {
       const page = await loggedIn();
       const socket = await peer(app.port, '192.0.2.8', 'eve');
       peers.push(socket);
@@ -155,7 +155,7 @@ const SCREENSHOTS = process.env['SCREENSHOTS'];
       const page = await loggedIn({ colorScheme, viewport });
       peers.push(await peer(app.port, '192.0.2.10', 'grace'));
       await page.locator('#connections').getByText('grace').waitFor();
-      // Evaluated by the debugger, which the policy of the page does not bind.
+      // Evaluated by the debugger, to which the page's policy does not apply.
       await page.evaluate(AXE);
       const violations = (await page.evaluate(
         'axe.run().then(({ violations }) => violations.map(({ id, impact, nodes }) => impact + " " + id + " " + nodes[0].html))',
@@ -169,7 +169,7 @@ const SCREENSHOTS = process.env['SCREENSHOTS'];
         });
     });
 
-    it('is used by keyboard alone', async () => {
+    it('can be used with the keyboard alone', async () => {
       const page = await open();
       await page.locator('#token:focus').waitFor();
       await page.keyboard.type(TOKEN);

@@ -30,9 +30,9 @@ import 'reflect-metadata';
 /** The code of docs/browser.md by file name, bundled as an application would, served beside a gateway with tickets. */
 export class LivePage {
   signedIn = true;
-  /** Tickets that were issued. */
+  /** Number of tickets issued. */
   issued = 0;
-  /** Tokens that came with `renew`. */
+  /** Tokens received in `renew` messages. */
   readonly renewed: string[] = [];
   app!: INestApplication;
   private script = '';
@@ -47,7 +47,7 @@ export class LivePage {
     return this.app.get(SecureWsStats).snapshot().connections;
   }
 
-  /** Bundles `main.js` or whatever else `entry` names, with the files of the documentation beside it. */
+  /** Bundles `main.js`, or another `entry`, together with the files of the documentation. */
   bundle(entry: string, text?: string): void {
     mkdirSync(this.folder, { recursive: true });
     for (const [name, block] of browserCode()) writeFileSync(join(this.folder, name), block);
@@ -119,7 +119,7 @@ export class LivePage {
     await this.app.listen(port, '127.0.0.1');
   }
 
-  /** Starts again, on the same port. */
+  /** Restarts the application on the same port. */
   async restart(): Promise<void> {
     const { port } = this;
     await this.app.close();
@@ -137,7 +137,7 @@ export function browserCode(): ReadonlyMap<string, string> {
   return new Map(blocks.map((block) => [/^\/\/ (\S+)\n/.exec(block)![1]!, block]));
 }
 
-/** What a page has printed, in order. */
+/** The console output of a page, in order. */
 export class PageConsole {
   readonly lines: string[] = [];
 
@@ -145,7 +145,7 @@ export class PageConsole {
     page.on('console', (message) => message.type() === 'log' && this.lines.push(message.text()));
   }
 
-  /** Waits for a line that begins so, and takes those before it away. */
+  /** Waits for a line with this beginning, and removes it and the lines before it. */
   async until(line: string): Promise<void> {
     const at = (): number => this.lines.findIndex((each) => each.startsWith(line));
     while (at() < 0) await this.page.waitForEvent('console', { timeout: 20_000 });

@@ -29,7 +29,7 @@ describe('the code of docs/browser.md', () => {
   }, 60_000);
 });
 
-(hasChromium() ? describe : describe.skip)('a page that stays connected', () => {
+(hasChromium() ? describe : describe.skip)('connectLive() of docs/browser.md in Chromium', () => {
   const live = new LivePage(join(FOLDER, 'live'));
   let browser: Browser;
   let page: Page;
@@ -38,7 +38,7 @@ describe('the code of docs/browser.md', () => {
   beforeAll(async () => {
     const use = browserCode()
       .get('main.ts')!
-      // A line for each event, and a session that is renewed every 50 ms.
+      // Prints a line per event, and renews the session every 50 ms.
       .replace('console.log(event, data)', 'console.log(event, JSON.stringify(data))')
       .replace("live('/chat', {", "live('/chat', { renew: { every: 50, token: async () => 'token ' + ++tokens },");
     live.bundle('main.ts', `let tokens = 0;\n${use}\nObject.assign(globalThis, { chat });`);
@@ -68,7 +68,7 @@ describe('the code of docs/browser.md', () => {
   const send = (event: string, data: unknown) =>
     page.evaluate(`chat.send(${JSON.stringify(event)}, ${JSON.stringify(data)})`);
 
-  it('connects with a ticket, and again with another after a restart of the server', async () => {
+  it('connects with a ticket, and with a new one after a restart of the server', async () => {
     await open();
     expect(live.issued).toBe(1);
     await live.restart();
@@ -79,19 +79,19 @@ describe('the code of docs/browser.md', () => {
     expect(live.issued).toBe(2);
   });
 
-  it('tries again, with growing delays, while nothing listens', async () => {
+  it('retries with growing delays while no server listens', async () => {
     await open();
     const { port } = live;
     await live.app.close();
     await log.until('waiting 1001');
-    // Without the server there is no ticket either: the page waits, and says nothing new.
+    // Without the server there is no ticket either: the page waits and prints nothing new.
     await page.waitForTimeout(2500);
     expect(log.lines.filter((line) => !line.startsWith('waiting'))).toEqual([]);
     await live.serve(port);
     await log.until('open');
   });
 
-  it('ends with a session that has ended', async () => {
+  it('stops when the session has ended', async () => {
     await open();
     live.signedIn = false;
     live.app.get(SecureWsBroadcaster).disconnectUser('ada', 4401, 'logged out');
@@ -102,7 +102,7 @@ describe('the code of docs/browser.md', () => {
     expect([live.issued, log.lines]).toEqual([1, []]);
   });
 
-  it('does not come back with a message that is too large', async () => {
+  it('does not reconnect after a message that is too large', async () => {
     await open();
     await send('say', { text: 'x'.repeat(2000) });
     await log.until('failed 1009');
@@ -110,7 +110,7 @@ describe('the code of docs/browser.md', () => {
     expect([live.issued, log.lines]).toEqual([1, []]);
   });
 
-  it('comes back from an idle end when it has something to send, and delivers it', async () => {
+  it('reconnects after an idle end when it has something to send, and delivers it', async () => {
     await open();
     await send('end', 1000);
     await log.until('idle 1000 as asked');
@@ -121,7 +121,7 @@ describe('the code of docs/browser.md', () => {
     expect([live.issued, live.connections]).toEqual([2, 1]);
   });
 
-  it('renews the session while it is open, and no longer', async () => {
+  it('renews the session while the connection is open', async () => {
     live.renewed.splice(0);
     await open();
     await eventually(() => live.renewed.length >= 3);

@@ -20,7 +20,7 @@ const start = async (): Promise<INestApplication> => {
 };
 const portOf = (server: Server): number => (server.address() as AddressInfo).port;
 
-/** Opens a WebSocket from a page and tells how that went. */
+/** Opens a WebSocket from a page and returns the result. */
 const attempt = (page: Page, url: string): Promise<string> =>
   page.evaluate(`new Promise((resolve) => {
     const socket = new WebSocket('${url}');
@@ -31,7 +31,7 @@ const attempt = (page: Page, url: string): Promise<string> =>
     socket.onclose = ({ code }) => resolve('closed ' + code);
   })`);
 
-/** What axe-core has against the page: WCAG 2.2 AA and best practices. */
+/** Violations that axe-core finds in the page: WCAG 2.2 AA and best practices. */
 async function violations(page: Page): Promise<unknown> {
   await page.evaluate(readFileSync('node_modules/axe-core/axe.min.js', 'utf8'));
   return page.evaluate(`axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) =>
@@ -43,7 +43,7 @@ async function violations(page: Page): Promise<unknown> {
   let browser: Browser;
   let context: BrowserContext;
   let port: number;
-  /** What the browser itself objected to: errors of the page, breaches of its policy. */
+  /** Errors of the page and violations of its policy, as the browser reports them. */
   const complaints: string[] = [];
 
   beforeAll(async () => {
@@ -76,7 +76,7 @@ async function violations(page: Page): Promise<unknown> {
     return page.textContent('#ending');
   };
 
-  it('connects, echoes, shows what was agreed, disconnects and connects again', async () => {
+  it('connects, echoes, shows the negotiated properties, disconnects and reconnects', async () => {
     const page = await open();
     await page.fill('#text', 'Grüße <b>&');
     await page.press('#text', 'Enter');
@@ -94,7 +94,7 @@ async function violations(page: Page): Promise<unknown> {
     await page.waitForSelector('#status[data-state=open]');
   });
 
-  it('brings a shout to every tab, and an echo to one', async () => {
+  it('delivers a broadcast to every tab, and an echo to one', async () => {
     const [one, two] = [await open(), await open()];
     await one.fill('#text', 'hear, hear');
     await one.click('#echo');
@@ -104,7 +104,7 @@ async function violations(page: Page): Promise<unknown> {
     expect(await lines(two, 'received')).toEqual(['{"event":"shout","data":"hear, hear"}']);
   });
 
-  it('shows why the server ended a connection', async () => {
+  it('shows why the server closed a connection', async () => {
     const page = await open();
     await page.click('#malformed');
     await page.waitForSelector('#log .problem');
@@ -117,7 +117,7 @@ async function violations(page: Page): Promise<unknown> {
     expect(await ending(page)).toMatch(/^1009 \S+/);
   });
 
-  it('shows the end of the server itself, and that nobody is there any more', async () => {
+  it('shows that the server has ended and is not reachable', async () => {
     const other = await start();
     const page = await open(portOf(other.getHttpServer()));
     await other.close();
@@ -127,7 +127,7 @@ async function violations(page: Page): Promise<unknown> {
     expect(complaints.splice(0).join()).toContain('ERR_CONNECTION_REFUSED');
   });
 
-  it('points to where to read when it is refused, and no longer once it is connected', async () => {
+  it('shows help when it is refused, and hides it once it is connected', async () => {
     const other = await start();
     const { port: taken } = other.getHttpServer().address() as AddressInfo;
     const page = await open(taken);
@@ -160,7 +160,7 @@ async function violations(page: Page): Promise<unknown> {
     expect(complaints.splice(0).join()).toContain('ERR_CONNECTION_REFUSED');
   });
 
-  it('is usable by keyboard: everything is reached, the log too, and scrolls', async () => {
+  it('can be used with the keyboard: every control and the log are reached, and the log scrolls', async () => {
     const page = await open();
     for (let i = 0; i < 40; i++) await page.press('#text', 'Enter');
     await page.waitForSelector('#log .received');
@@ -185,7 +185,7 @@ async function violations(page: Page): Promise<unknown> {
     );
     await page.focus('#log');
     let top = 1;
-    // The policy of the page allows no polling inside of it. A reply that still comes takes the view to the end again.
+    // The page's policy forbids polling inside it. A late reply scrolls the log to its end again.
     for (let looks = 0; top !== 0 && looks < 100; looks++) {
       await page.keyboard.press('Home');
       await page.waitForTimeout(20);
@@ -219,7 +219,7 @@ async function violations(page: Page): Promise<unknown> {
     }
   });
 
-  it('compresses both ways', async () => {
+  it('compresses in both directions', async () => {
     const relay = await Relay.start(port);
     try {
       const page = await open(relay.port);
@@ -237,7 +237,7 @@ async function violations(page: Page): Promise<unknown> {
     }
   });
 
-  it('lets its own page connect, and no page of another origin', async () => {
+  it('accepts connections of its own page, and of no other origin', async () => {
     const stranger = createServer(({ url }, response) => {
       if (url === '/opaque') response.setHeader('Content-Security-Policy', 'sandbox allow-scripts');
       response.setHeader('Content-Type', 'text/html');
@@ -252,7 +252,7 @@ async function violations(page: Page): Promise<unknown> {
       await page.goto(`http://127.0.0.1:${portOf(stranger)}/`);
       expect(await attempt(page, `ws://127.0.0.1:${port}/`)).toBe('closed 1006');
       await eventually(() => refused() === 1);
-      // A name that means this machine is another origin than its address.
+      // A host name of this machine is a different origin than its address.
       await page.goto(`http://localhost:${portOf(stranger)}/`);
       expect(await attempt(page, `ws://127.0.0.1:${port}/`)).toBe('closed 1006');
       // A page in a sandbox has an opaque origin, `null` on the wire.

@@ -6,7 +6,7 @@ import { eventually } from '../support/app.js';
 import { hasChromium, launch } from './chromium.js';
 import { LivePage } from './live-page.js';
 
-/** Mounts the component of docs/browser.md as a page in development would. */
+/** Mounts the component of docs/browser.md as a development build does. */
 const ENTRY = `
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
@@ -22,7 +22,7 @@ Object.assign(globalThis, { root, render });
   const live = new LivePage(resolve('test/docs/.recipes/react'));
   let browser: Browser;
   let page: Page;
-  /** URLs of the sockets that the page has opened. */
+  /** URLs of the sockets opened by the page. */
   let sockets: string[];
   let complaints: string[];
 
@@ -61,14 +61,14 @@ Object.assign(globalThis, { root, render });
     await page.waitForSelector(`li:has-text("ada: ${text}")`);
   };
 
-  it('has one connection and one ticket, although StrictMode mounts it twice', async () => {
+  it('opens one connection with one ticket, although StrictMode mounts it twice', async () => {
     await open();
     for (const text of ['one', 'two', 'three']) await say(text);
     expect(await page.locator('li').allTextContents()).toEqual(['ada: one', 'ada: two', 'ada: three']);
     expect([live.issued, live.connections, sockets.length, complaints]).toEqual([1, 1, 1, []]);
   });
 
-  it('takes events that come at once, before it has rendered', async () => {
+  it('renders every event, even many that arrive before one rendering', async () => {
     await open();
     const { app } = live;
     for (let number = 0; number < 20; number++)
@@ -77,7 +77,7 @@ Object.assign(globalThis, { root, render });
     expect(await page.locator('li').count()).toBe(20);
   });
 
-  it('closes with the component, and connects with none that was unmounted before it was open', async () => {
+  it('closes with the component, and opens none after an early unmount', async () => {
     await open();
     await page.evaluate('root.unmount()');
     await eventually(() => live.connections === 0);
@@ -85,7 +85,7 @@ Object.assign(globalThis, { root, render });
     expect([live.issued, live.connections, sockets.length, complaints]).toEqual([1, 0, 1, []]);
   });
 
-  it('gives up a connection whose ticket is on its way', async () => {
+  it('abandons a connection whose ticket is still being fetched', async () => {
     await open('#later');
     let answer: (() => void) | undefined;
     await page.route('**/ticket', async (route) => {
@@ -103,7 +103,7 @@ Object.assign(globalThis, { root, render });
     expect([sockets, live.connections, complaints]).toEqual([[], 0, []]);
   });
 
-  it('leaves the old gateway for another path', async () => {
+  it('closes the old connection when its path changes', async () => {
     await open();
     await page.evaluate("render('/chat?room=5')");
     await eventually(() => sockets.length === 2);
@@ -113,7 +113,7 @@ Object.assign(globalThis, { root, render });
     expect(sockets[1]).toContain('/chat?room=5&ticket=');
   });
 
-  it('comes back after a restart of the server', async () => {
+  it('reconnects after a restart of the server', async () => {
     await open();
     await live.restart();
     await shows('waiting 1001');
@@ -122,7 +122,7 @@ Object.assign(globalThis, { root, render });
     expect([live.issued, live.connections]).toEqual([2, 1]);
   });
 
-  it('offers to sign in when the session has ended', async () => {
+  it('offers a login when the session has ended', async () => {
     await open();
     live.signedIn = false;
     live.app.get(SecureWsBroadcaster).disconnectUser('ada', 4401, 'logged out');
@@ -131,7 +131,7 @@ Object.assign(globalThis, { root, render });
     expect([live.issued, live.connections, sockets.length]).toEqual([1, 0, 1]);
   });
 
-  it('tells that it has failed, and stays disconnected, after a message that is too large', async () => {
+  it('shows the failure and stays disconnected after a message that is too large', async () => {
     await open();
     await page.fill('input', 'x'.repeat(2000));
     await page.press('input', 'Enter');

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
-/** Stands between a browser and a server, and counts the bytes each way. */
+/** Relays between a browser and a server, and counts the bytes in each direction. */
 export class Relay {
   readonly port: number;
   toServer = 0;

@@ -25,14 +25,14 @@ function directory(name: string, ...lines: string[]): string {
 
 const doctor = (args: readonly string[], options: Parameters<typeof runJson>[1]) =>
   runJson<DoctorReport>(['doctor', ...args], options);
-/** That Node has reached its end of life is true of the machine, not of the deployment. */
+/** The check of Node's end of life depends on the machine, not on the deployment. */
 const found = ({ findings }: DoctorReport) =>
   findings.filter(({ check }) => check !== 'node').map(({ check, severity }) => `${severity} ${check}`);
 const setting = ({ settings }: DoctorReport, path: string, gateway?: string) =>
   settings.find((each) => each.path === path && each.gateway === gateway);
 
-describe('doctor on an environment', () => {
-  it('finds nothing where all is well', async () => {
+describe('doctor on the environment', () => {
+  it('finds nothing in a good environment', async () => {
     const cwd = directory(
       'good',
       'NODE_ENV=production',
@@ -56,7 +56,7 @@ describe('doctor on an environment', () => {
     expect(setting(json, 'messages.maxSize')).toMatchObject({ source: 'default', value: 1_048_576 });
   });
 
-  it('tells every problem at once, and which of both said it', async () => {
+  it('reports every problem at once, with its source', async () => {
     const cwd = directory(
       'bad',
       'WEBSOCKETS_MAX_SIZE=huge',
@@ -82,7 +82,7 @@ describe('doctor on an environment', () => {
     expect(setting(json, 'connections.allowedOrigins')?.source).toBe('.env');
   });
 
-  it('reads another file, and judges as under production', async () => {
+  it('reads another file, and checks as for production', async () => {
     const cwd = directory('files', 'WEBSOCKETS_MAX_SIZE=1kb');
     writeFileSync(join(cwd, '.env.production'), 'WEBSOCKETS_MAX_SIZE=2kb\n');
     const { json } = await doctor(['--env-file', '.env.production', '--production'], { cwd });
@@ -97,7 +97,7 @@ describe('doctor on an environment', () => {
     writeFileSync(join(cwd, 'cert.pem'), cert);
     writeFileSync(join(cwd, 'key.pem'), key, { mode: 0o600 });
     const { json } = await doctor([], { cwd });
-    // The certificate of the test is valid for two days, and vouches for itself.
+    // The certificate of the test is valid for two days, and self-signed.
     expect(found(json)).toEqual(['error certificates', 'warning certificates']);
     chmodSync(join(cwd, 'key.pem'), 0o644);
     const open = await doctor([], { cwd });
@@ -108,7 +108,7 @@ describe('doctor on an environment', () => {
     expect(found(mismatch)).toContain('error settings');
   });
 
-  it('sees the limits of the process that it runs in', async () => {
+  it('reads the limits of its own process', async () => {
     const cwd = directory('limits');
     const script = `ulimit -n 300 && exec "$0" "$@"`;
     const entry =
@@ -120,7 +120,7 @@ describe('doctor on an environment', () => {
     expect(report.findings.find(({ check }) => check === 'descriptors')?.what).toContain('may have 300');
   });
 
-  it('for people: no escapes outside a terminal, the lines to set, and one line that sums up', async () => {
+  it('prints without escapes outside a terminal, with the lines to set and a summary line', async () => {
     const cwd = directory('people', 'WEBSOCKETS_ALLOWED_ORIGINS=*', 'WEBSOCKETS_SERVER=a\u001b[2Jb');
     const { stdout, code } = await runCli(['doctor'], { cwd });
     expect(stdout).not.toContain('\u001b');
@@ -146,7 +146,7 @@ describe('doctor on an environment', () => {
     }
   });
 
-  it('that cannot run says why, and ends with 2', async () => {
+  it('explains why it cannot run, and exits with 2', async () => {
     const cwd = directory('cannot');
     for (const [args, words] of [
       [['doctor', '--app', 'missing.js'], /no such file; build the application first/],
@@ -160,7 +160,7 @@ describe('doctor on an environment', () => {
       expect(stderr).toMatch(words);
     }
     const { code, stderr } = await runCli(['doctor', '--env-file', 'missing'], { cwd });
-    // As a process: Node 20 looks for --env-file behind the script too, and ends by itself (9) where the file is missing.
+    // As a process: Node 20 takes --env-file after the script for its own, and exits with 9 when the file is missing.
     expect([2, 9]).toContain(code);
     expect(stderr).toMatch(/missing cannot be read: ENOENT|missing: not found/);
     const help = await runCli(['doctor', '--help'], { cwd });
@@ -169,7 +169,7 @@ describe('doctor on an environment', () => {
   });
 });
 
-/** What a command printed, whatever it ended with. */
+/** The output of a command, whatever its exit code. */
 function spawnedOutput(command: string, args: readonly string[], cwd: string): string {
   try {
     return execFileSync(command, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
@@ -180,9 +180,9 @@ function spawnedOutput(command: string, args: readonly string[], cwd: string): s
 
 const app = (name: string): string => resolve('test/cli/apps', `${name}.app.ts`);
 
-/** The applications are TypeScript, which only the executable over the sources can load. */
+/** These applications are TypeScript, which only the executable over the sources can load. */
 (process.env['DIST'] === '1' ? describe.skip : describe)('doctor on an application', () => {
-  it('reads options in code and of gateways; runs no hook, and leaves nothing behind', async () => {
+  it('reads options in code and of gateways, runs no hook, and leaves nothing behind', async () => {
     const cwd = directory('app', 'WEBSOCKETS_MAX_FRAGMENTS=33');
     const { json, stdout, stderr, code } = await doctor(['--app', app('chat')], { cwd });
     expect(found(json)).toEqual(['warning origins']);
@@ -194,7 +194,7 @@ const app = (name: string): string => resolve('test/cli/apps', `${name}.app.ts`)
     expect(`${stdout}${stderr}`).not.toContain('canary');
   });
 
-  it('judges its ports under production', async () => {
+  it('checks its ports as for production', async () => {
     const cwd = directory('app-production');
     const { json } = await doctor(['--app', app('chat'), '--production'], {
       cwd,
@@ -207,7 +207,7 @@ const app = (name: string): string => resolve('test/cli/apps', `${name}.app.ts`)
     expect(found(https)).not.toContain('error settings');
   });
 
-  it('tells what would stop its start', async () => {
+  it('reports what would stop its start', async () => {
     const { json, code } = await doctor(['--app', app('broken')], { cwd: directory('app-broken') });
     expect(json.findings.filter(({ check }) => check === 'settings').map(({ what }) => what)).toEqual([
       expect.stringContaining("unknown option 'maxPayload'"),
@@ -216,7 +216,7 @@ const app = (name: string): string => resolve('test/cli/apps', `${name}.app.ts`)
     expect(code).toBe(1);
   });
 
-  it('opens no port, whatever the application wants', async () => {
+  it('opens no port, even if the application does', async () => {
     const port = await unusedPort();
     let seen = false;
     const look = setInterval(() => {
@@ -235,7 +235,7 @@ const app = (name: string): string => resolve('test/cli/apps', `${name}.app.ts`)
     expect(stderr).toContain('doctor opens no port');
   });
 
-  it('tells why it cannot be constructed, without what is secret in it', async () => {
+  it('explains why the application cannot be constructed, without its secrets', async () => {
     const { code, stderr } = await runCli(['doctor', '--app', app('failing')], { cwd: directory('app-failing') });
     expect([code, stderr.includes('canary')]).toEqual([2, false]);
     expect(stderr).toContain('cannot reach postgres://…@db/prod');
@@ -244,8 +244,8 @@ const app = (name: string): string => resolve('test/cli/apps', `${name}.app.ts`)
   });
 });
 
-(has('redis-server') ? describe : describe.skip)('doctor on a Redis', () => {
-  it('reads its version, policy, latency and clock, and says when it is gone', async () => {
+(has('doctor on Redis') ? describe : describe.skip)('doctor on a Redis', () => {
+  it('reads its version, policy, latency and clock, and reports when it is gone', async () => {
     const port = await unusedPort();
     const policy = ['--maxmemory', '64mb', '--maxmemory-policy', 'allkeys-lru', '--requirepass', 'canary-password'];
     const server = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', ...policy], {
@@ -269,7 +269,7 @@ const app = (name: string): string => resolve('test/cli/apps', `${name}.app.ts`)
     expect(json.findings.find(({ check }) => check === 'redis')?.what).toMatch(/cannot be queried/);
   });
 
-  it('waits for none that does not answer', async () => {
+  it('does not wait for a Redis that does not answer', async () => {
     const silent = createServer().listen(0, '127.0.0.1');
     await once(silent, 'listening');
     const { port } = silent.address() as { port: number };

@@ -14,7 +14,7 @@ const suite = HAS_REDIS ? describe : describe.skip;
 const folder = mkdtempSync(join(tmpdir(), 'nest-secure-ws-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** What doctor finds about the Redis of a URL. */
+/** Doctor's findings about the Redis at a URL. */
 async function look(url: string): Promise<readonly Finding[]> {
   writeFileSync(join(folder, '.env'), `WEBSOCKETS_CLUSTER_URL=${url}\nWEBSOCKETS_CLUSTER_TIMEOUT=10s\n`);
   const { json, stdout, stderr } = await runJson<DoctorReport>(['doctor', '--workers', '4'], { cwd: folder });
@@ -56,11 +56,11 @@ suite('doctor on Sentinels', () => {
   });
   afterAll(() => Promise.all([...sentinels, ...servers].map((each) => each.stop())));
 
-  it('finds nothing where all is well', async () => {
+  it('finds nothing in a good deployment', async () => {
     expect(words(await look(url()))).toEqual([]);
   });
 
-  it('finds a name that they do not know, a password that is wrong, and what is no Sentinel', async () => {
+  it('finds an unknown master name, a wrong password, and a server that is not a Sentinel', async () => {
     expect(words(await look(url('other')))[0]).toMatch(
       /^error: .*: It cannot be queried: no Sentinel names the master/,
     );
@@ -81,7 +81,7 @@ suite('doctor on Sentinels', () => {
         `^warning: Sentinel at 127.0.0.1:${sentinels[0]!.port}: It cannot be queried: connect ECONNREFUSED`,
       ),
     ]);
-    // One of three left: no majority fails over.
+    // With one of three left there is no majority to fail over.
     await sentinels[1]!.kill();
     await servers[0]!.kill();
     await until(() =>
@@ -118,11 +118,11 @@ suite('doctor on a Redis Cluster', () => {
   });
   afterAll(() => Promise.all(servers.map((server) => server.stop())));
 
-  it('finds nothing where all is well', async () => {
+  it('finds nothing in a good deployment', async () => {
     expect(words(await look(url()))).toEqual([]);
   });
 
-  it('looks at each master', async () => {
+  it('checks each master', async () => {
     const [, second] = servers as [RedisServer, RedisServer];
     await second.ask((redis) => redis.call('CONFIG', 'SET', 'maxmemory', '64mb', 'maxmemory-policy', 'allkeys-lru'));
     expect(words(await look(url()))).toEqual([
@@ -134,7 +134,7 @@ suite('doctor on a Redis Cluster', () => {
     ]);
   });
 
-  it('needs no other permissions than those that the manual names', async () => {
+  it('needs only the permissions that the manual names', async () => {
     const rules = ['reset', 'on', '>canary-password', '~nsw:*', '~{nsw:nodes}:*', '&nsw:*'];
     const commands = ['+info', '+client|setname', '+time', '+cluster|slots', '+cluster|info'];
     for (const server of servers)
@@ -143,7 +143,7 @@ suite('doctor on a Redis Cluster', () => {
     for (const server of servers) expect(await server.ask((redis) => redis.call('ACL', 'LOG'))).toEqual([]);
   });
 
-  it('finds slots that nobody serves, and a node of the URL that is gone', async () => {
+  it('finds uncovered slots, and a node of the URL that is gone', async () => {
     await Promise.all([servers[0]!.kill(), ...servers.slice(MASTERS).map((server) => server.kill())]);
     await until(() =>
       servers[1]!.ask(async (redis) => /cluster_state:fail/.test((await redis.cluster('INFO')) as string)),

@@ -51,7 +51,7 @@ const asked = <Facts>(good: Facts, all: readonly (Partial<Facts> | string)[]): A
     ...(typeof each === 'string' ? { failed: each } : { ...good, ...each }),
   }));
 const SENTINEL: SentinelFacts = { status: 'ok', master: { host: '10.0.0.1', port: 6379 }, replicas: 1, sentinels: 3 };
-/** A deployment's Redis behind Sentinels, each with what it reports, or why it does not. */
+/** The Sentinels of a deployment, each with its report or its failure. */
 const sentinels = (...all: (Partial<SentinelFacts> | string)[]): { redis: RedisLook } => ({
   redis: { ...redisLook(), kind: 'sentinel', sentinels: asked(SENTINEL, all) },
 });
@@ -79,7 +79,7 @@ const TLS: TlsFacts = {
   },
 };
 
-/** What a good deployment says for itself: behind a private proxy, in a container, with a cluster. */
+/** The options of a good deployment: behind a private proxy, in a container, with a cluster. */
 const GOOD: SecureWsOptions = {
   proxy: { trusted: ['10.0.0.0/8'], requireTls: true },
   connections: { allowedOrigins: ['https://app.example'] },
@@ -126,17 +126,17 @@ const chain = (
   tls: [{ ...TLS, chain: { state, others: [], leaf: { ...(TLS.chain as Chain).leaf, ...part } } } as TlsFacts],
 });
 
-/** One fact of a good deployment changed, and what must be found then: check, severity, and words of it. */
+/** A good deployment with one fact changed, and the finding expected then: check, severity, and part of its text. */
 const PROVOKED: readonly (readonly [string, Deployment, string, Finding['severity'], RegExp, string?])[] = [
   [
-    'a setting that is wrong',
+    'an invalid setting',
     deployment({ ...GOOD, messages: { maxSize: 'huge' } }),
     'settings',
     'error',
     /messages\.maxSize \(WEBSOCKETS_MAX_SIZE\)/,
   ],
   [
-    'a variable that is unknown',
+    'an unknown variable',
     deployment(GOOD, { warnings: ['unknown variable WEBSOCKETS_MAX_SIZ'] }),
     'settings',
     'warning',
@@ -189,7 +189,7 @@ const PROVOKED: readonly (readonly [string, Deployment, string, Finding['severit
     'NODE_OPTIONS=--max-old-space-size=716',
   ],
   [
-    'everybody is a trusted proxy',
+    'every address as a trusted proxy',
     deployment({ ...GOOD, proxy: { trusted: ['0.0.0.0/0'], requireTls: true } }),
     'trusted-proxies',
     'error',
@@ -197,7 +197,7 @@ const PROVOKED: readonly (readonly [string, Deployment, string, Finding['severit
     'WEBSOCKETS_TRUSTED_PROXIES=10.0.0.0/8',
   ],
   [
-    '… of IPv6',
+    'every IPv6 address as a trusted proxy',
     deployment({ ...GOOD, proxy: { trusted: ['::/0', 'loopback'], requireTls: true } }),
     'trusted-proxies',
     'error',
@@ -205,14 +205,14 @@ const PROVOKED: readonly (readonly [string, Deployment, string, Finding['severit
     'WEBSOCKETS_TRUSTED_PROXIES=loopback',
   ],
   [
-    '… in another form',
+    'every address as a trusted proxy, in another notation',
     deployment({ ...GOOD, proxy: { trusted: ['::ffff:0.0.0.0/96'], requireTls: true } }),
     'trusted-proxies',
     'error',
     /covers the whole internet/,
   ],
   [
-    'half of everybody',
+    'half of all addresses as trusted proxies',
     deployment({ ...GOOD, proxy: { trusted: ['128.0.0.0/1'], requireTls: true } }),
     'trusted-proxies',
     'error',
@@ -265,7 +265,7 @@ const PROVOKED: readonly (readonly [string, Deployment, string, Finding['severit
     'WEBSOCKETS_REQUIRE_TLS=true',
   ],
   [
-    'TLS required where there can be none',
+    'TLS required where no port has TLS',
     deployment({ proxy: { requireTls: true } }, { tls: [], variable: () => undefined }),
     'plaintext',
     'error',
@@ -288,7 +288,7 @@ const PROVOKED: readonly (readonly [string, Deployment, string, Finding['severit
     'WEBSOCKETS_PING_INTERVAL=20s',
   ],
   [
-    'a consent to attacks that is still there',
+    'a probe token that is still set',
     deployment({ ...GOOD, probe: { token: 'x'.repeat(32) } }),
     'probe-token',
     'note',
@@ -302,21 +302,33 @@ const PROVOKED: readonly (readonly [string, Deployment, string, Finding['severit
     /expired on 2026-11-25/,
   ],
   [
-    'one that expires in days',
+    'a certificate that expires in days',
     deployment(GOOD, chain({ notAfter: NOW + 3 * DAY })),
     'certificates',
     'error',
     /in 3 days/,
   ],
   [
-    'one that expires in weeks',
+    'a certificate that expires in weeks',
     deployment(GOOD, chain({ notAfter: NOW + 15 * DAY })),
     'certificates',
     'warning',
     /in 15 days/,
   ],
-  ['one of tomorrow', deployment(GOOD, chain({ notBefore: NOW + DAY })), 'certificates', 'error', /not valid before/],
-  ['a self-signed one', deployment(GOOD, chain({}, 'self-signed')), 'certificates', 'warning', /is self-signed/],
+  [
+    'a certificate that is not valid yet',
+    deployment(GOOD, chain({ notBefore: NOW + DAY })),
+    'certificates',
+    'error',
+    /not valid before/,
+  ],
+  [
+    'a self-signed certificate',
+    deployment(GOOD, chain({}, 'self-signed')),
+    'certificates',
+    'warning',
+    /is self-signed/,
+  ],
   [
     'an incomplete chain',
     deployment(GOOD, chain({}, 'incomplete')),
@@ -331,17 +343,17 @@ const PROVOKED: readonly (readonly [string, Deployment, string, Finding['severit
     'error',
     /not issued by the one that follows it/,
   ],
-  ['no names', deployment(GOOD, chain({ names: [] })), 'certificates', 'error', /subjectAltName/],
+  ['a certificate without names', deployment(GOOD, chain({ names: [] })), 'certificates', 'error', /subjectAltName/],
   ['a short key', deployment(GOOD, chain({ rsaBits: 1024 })), 'certificates', 'error', /1024 bits/],
   [
-    'a key that everybody reads',
+    'a private key that every user can read',
     deployment(GOOD, { tls: [{ ...TLS, keyMode: 0o100644 }] }),
     'key-file',
     'warning',
     /mode 644/,
   ],
   [
-    'Redis is gone',
+    'an unreachable Redis',
     deployment(GOOD, { redis: { ...redisLook(), servers: [{ address: 'r:1', failed: 'ECONNREFUSED' }] } }),
     'redis',
     'error',
@@ -364,21 +376,21 @@ const PROVOKED: readonly (readonly [string, Deployment, string, Finding['severit
     /are in use/,
   ],
   [
-    'a far Redis',
+    'a slow Redis',
     deployment(GOOD, { redis: redisLook({ latency: 40 }) }),
     'redis',
     'warning',
     /40\.0 ms/,
     'WEBSOCKETS_CLUSTER_TIMEOUT=200ms',
   ],
-  ['a Redis past the timeout', deployment(GOOD, { redis: redisLook({ latency: 150 }) }), 'redis', 'error', /150\.0 ms/],
   [
-    'a clock that is wrong',
-    deployment(GOOD, { redis: redisLook({ clockAhead: -7000 }) }),
+    'a Redis slower than the timeout',
+    deployment(GOOD, { redis: redisLook({ latency: 150 }) }),
     'redis',
-    'warning',
-    /7 s behind/,
+    'error',
+    /150\.0 ms/,
   ],
+  ['a wrong clock', deployment(GOOD, { redis: redisLook({ clockAhead: -7000 }) }), 'redis', 'warning', /7 s behind/],
   [
     'a Redis without an address',
     deployment(GOOD, { redis: { ...redisLook(), failed: 'it is not a URL', servers: [] } }),
@@ -387,13 +399,13 @@ const PROVOKED: readonly (readonly [string, Deployment, string, Finding['severit
     /cannot be queried: it is not a URL/,
   ],
   [
-    'a node in place of its cluster',
+    'a node of a cluster given as a single Redis',
     deployment(GOOD, { redis: redisLook({ mode: 'cluster' }) }),
     'redis',
     'error',
     /a node of a Redis Cluster/,
   ],
-  ['a Sentinel that is gone', deployment(GOOD, sentinels({}, {}, 'ECONNREFUSED')), 'redis', 'warning', /ECONNREFUSED/],
+  ['an unreachable Sentinel', deployment(GOOD, sentinels({}, {}, 'ECONNREFUSED')), 'redis', 'warning', /ECONNREFUSED/],
   [
     'Sentinels that disagree',
     deployment(GOOD, sentinels({}, { master: { host: '10.0.0.9', port: 6379 } })),
@@ -409,13 +421,13 @@ const PROVOKED: readonly (readonly [string, Deployment, string, Finding['severit
   ['a cluster that has failed', deployment(GOOD, cluster({ state: 'fail' })), 'redis', 'error', /is fail/],
   ['a cluster without all slots', deployment(GOOD, cluster({ slots: 16_000 })), 'redis', 'error', /16000 of 16384/],
   [
-    'a cluster of which a node sees less',
+    'a cluster that one node sees as smaller',
     deployment(GOOD, cluster({}, { state: 'fail', slots: 5461 })),
     'redis',
     'error',
     /5461 of 16384/,
   ],
-  ['a node that is gone', deployment(GOOD, cluster({}, 'ECONNREFUSED')), 'redis', 'warning', /ECONNREFUSED/],
+  ['an unreachable node', deployment(GOOD, cluster({}, 'ECONNREFUSED')), 'redis', 'warning', /ECONNREFUSED/],
   [
     'masters without replicas',
     deployment(GOOD, cluster({ masters: [{ host: 'm', port: 1, replicas: 0 }] })),
@@ -423,9 +435,15 @@ const PROVOKED: readonly (readonly [string, Deployment, string, Finding['severit
     'note',
     /1 of 1 masters/,
   ],
-  ['a Node without fixes', deployment(GOOD, { nodeVersion: 'v20.19.0' }), 'node', 'warning', /since 2026-04-30/],
   [
-    'a Node that will have none soon',
+    'a Node version past its end of life',
+    deployment(GOOD, { nodeVersion: 'v20.19.0' }),
+    'node',
+    'warning',
+    /since 2026-04-30/,
+  ],
+  [
+    'a Node version near its end of life',
     deployment(GOOD, { nodeVersion: 'v22.1.0', now: Date.parse('2027-04-01'), tls: [] }),
     'node',
     'note',
@@ -436,7 +454,7 @@ const PROVOKED: readonly (readonly [string, Deployment, string, Finding['severit
 ];
 
 describe('the checks of doctor', () => {
-  it('find nothing in a good deployment, and each of them ran', () => {
+  it('find nothing in a good deployment, and all run', () => {
     const report = examine(deployment(), []);
     expect(report.findings).toEqual([]);
     expect(report.checks).toEqual(Object.keys(CHECKS).map((check) => ({ check, status: 'passed' })));
@@ -444,13 +462,13 @@ describe('the checks of doctor', () => {
     for (const given of [sentinels({}, {}, {}), cluster({}, {})]) expect(findings(deployment(GOOD, given))).toEqual([]);
   });
 
-  it('tell that a client of the application is not queried', () => {
+  it('report that a Redis client of the application is not queried', () => {
     const report = examine(deployment(GOOD, { redis: undefined, workers: 4 }), []);
     expect(report.findings).toEqual([]);
     expect(report.checks.find(({ check }) => check === 'redis')?.reason).toMatch(/a client or a store of its own/);
   });
 
-  it.each(PROVOKED.map((row) => [row[0], row] as const))('%s', (_, [, given, check, severity, words, line]) => {
+  it.each(PROVOKED.map((row) => [row[0], row] as const))('find %s', (_, [, given, check, severity, words, line]) => {
     const found = findings(given);
     expect(found.map((each) => [each.check, each.severity])).toEqual([[check, severity]]);
     const [finding] = found;
@@ -459,11 +477,11 @@ describe('the checks of doctor', () => {
     if (line !== undefined) expect(finding!.set.map(({ variable, value }) => `${variable}=${value}`)).toContain(line);
   });
 
-  it('each have a test that provokes them', () => {
+  it('each have a case that provokes them', () => {
     expect([...new Set(PROVOKED.map(([, , check]) => check))].sort()).toEqual(Object.keys(CHECKS).sort());
   });
 
-  it('report a trusted range that covers everybody once', () => {
+  it('report a trusted range of all addresses once', () => {
     const options = { ...GOOD, proxy: { trusted: ['0.0.0.0/0'], requireTls: true } };
     const given = deployment(options);
     const { warnings } = inconsistencies({ ...given, gateways: [] });
@@ -471,7 +489,7 @@ describe('the checks of doctor', () => {
     expect(findings({ ...given, warnings }).map(({ check }) => check)).toEqual(['trusted-proxies']);
   });
 
-  it('what a finding says to set ends it', () => {
+  it('suggest values that resolve the finding', () => {
     const first = deployment(
       GOOD,
       machine({ memoryLimit: { bytes: 512 * MIB, cgroup: 2, file: 'f' }, heapLimit: 300 * MIB }),
@@ -488,7 +506,7 @@ describe('the checks of doctor', () => {
     ).toEqual([]);
   });
 
-  it('a warning is a finding, a note only with --strict', () => {
+  it('count a warning as a finding, a note only with --strict', () => {
     const [warning, note] = [
       deployment(GOOD, machine({ somaxconn: 128 })),
       deployment({ ...GOOD, proxy: { trusted: ['203.0.113.7'], requireTls: true } }),
@@ -500,7 +518,7 @@ describe('the checks of doctor', () => {
     ]);
   });
 
-  it('look at gateways of their own', () => {
+  it("examine the gateways' own options", () => {
     const base = deployment();
     const gateway = (name: string, port: number, own: [string, unknown][]) => ({
       name,
@@ -524,7 +542,7 @@ describe('the checks of doctor', () => {
   });
 });
 
-describe('the machine', () => {
+describe('readMachine', () => {
   const reader = (files: Record<string, string>): MachineReader => ({
     read: (path) => files[path],
     totalMemory: 8 * GIB,
@@ -534,28 +552,28 @@ describe('the machine', () => {
     'Limit                     Soft Limit           Hard Limit           Units\nMax open files            1024                 524288               files\n';
 
   it.each([
-    ['nothing that can be read', {}, undefined, undefined],
-    ['the soft limit of open files', { '/proc/self/limits': LIMITS }, 1024, undefined],
+    ['returns nothing when no file can be read', {}, undefined, undefined],
+    ['returns the soft limit of open files', { '/proc/self/limits': LIMITS }, 1024, undefined],
     [
-      'no limit of open files',
+      'returns no limit of open files when it is unlimited',
       { '/proc/self/limits': LIMITS.replace('1024  ', 'unlimited') },
       Number.POSITIVE_INFINITY,
       undefined,
     ],
     [
-      'cgroup v2, seen from inside',
+      'reads cgroup v2 from inside the container',
       { '/proc/self/cgroup': '0::/\n', '/sys/fs/cgroup/memory.max': '536870912\n' },
       undefined,
       536870912,
     ],
     [
-      'cgroup v2 without a limit',
+      'reads cgroup v2 without a limit',
       { '/proc/self/cgroup': '0::/\n', '/sys/fs/cgroup/memory.max': 'max\n' },
       undefined,
       undefined,
     ],
     [
-      'cgroup v2, the least of its parents',
+      'reads cgroup v2 and takes the smallest limit of its parents',
       {
         '/proc/self/cgroup': '0::/kube/pod/app\n',
         '/sys/fs/cgroup/kube/pod/app/memory.max': 'max',
@@ -566,7 +584,7 @@ describe('the machine', () => {
       3000000,
     ],
     [
-      'cgroup v2 that throttles before it ends',
+      'reads cgroup v2 with a throttling limit below the hard limit',
       {
         '/proc/self/cgroup': '0::/a\n',
         '/sys/fs/cgroup/a/memory.max': '5000000',
@@ -576,13 +594,13 @@ describe('the machine', () => {
       4000000,
     ],
     [
-      'a hybrid hierarchy',
+      'reads a hybrid hierarchy',
       { '/proc/self/cgroup': '4:memory:/\n0::/x\n', '/sys/fs/cgroup/unified/x/memory.max': '7000000' },
       undefined,
       7000000,
     ],
     [
-      'cgroup v1',
+      'reads cgroup v1',
       {
         '/proc/self/cgroup': '5:cpu,cpuacct:/d/1\n4:memory:/d/1\n',
         '/sys/fs/cgroup/memory/d/1/memory.limit_in_bytes': '8000000',
@@ -591,13 +609,13 @@ describe('the machine', () => {
       8000000,
     ],
     [
-      'cgroup v1, seen from inside under its outer name',
+      'reads cgroup v1 from inside under its outer name',
       { '/proc/self/cgroup': '4:memory:/docker/ab\n', '/sys/fs/cgroup/memory/memory.limit_in_bytes': '6000000' },
       undefined,
       6000000,
     ],
     [
-      'cgroup v1 without a limit',
+      'reads cgroup v1 without a limit',
       { '/proc/self/cgroup': '4:memory:/\n', '/sys/fs/cgroup/memory/memory.limit_in_bytes': '9223372036854771712' },
       undefined,
       undefined,
@@ -607,21 +625,21 @@ describe('the machine', () => {
     expect([read.descriptors, read.memoryLimit?.bytes]).toEqual([descriptors, memory]);
   });
 
-  it('of a running process', () => {
+  it('reads the limits of a running process', () => {
     const files = { '/proc/42/limits': LIMITS.replace('1024', '4096'), '/proc/sys/net/core/somaxconn': '4096\n' };
     expect(readMachine(reader(files), 42)).toMatchObject({ descriptors: 4096, somaxconn: 4096 });
     expect(readMachine(reader(files)).descriptors).toBeUndefined();
   });
 });
 
-describe('certificates', () => {
+describe('readChain', () => {
   let made: { root: Pair; leaf: Pair; other: Pair } | undefined;
   const pairs = () => {
     const root = issue('Root', { isCa: true });
     return (made ??= { root, leaf: issue('leaf.example', { ca: root }), other: issue('other') });
   };
 
-  it('are read with their chain', () => {
+  it('classifies a certificate by its chain', () => {
     const { root, leaf, other } = pairs();
     const none = () => [];
     expect(readChain(leaf.cert, none)).toMatchObject({ state: 'incomplete', others: [] });
@@ -639,7 +657,7 @@ describe('certificates', () => {
     expect(() => readChain('nothing', none)).toThrow('no certificate');
   });
 
-  it('are public where Node knows the authority', async () => {
+  it('classifies a chain as public when Node knows the authority', async () => {
     const { X509Certificate } = await import('node:crypto');
     const { root, leaf } = pairs();
     const known = () => [new X509Certificate(root.cert)];
@@ -648,7 +666,7 @@ describe('certificates', () => {
   });
 });
 
-describe('Redis', () => {
+describe('lookAtRedis', () => {
   const INFO =
     '# Server\r\nredis_version:7.2.4\r\nvalkey_version:8.0.1\r\nredis_mode:standalone\r\nrole:master\r\nmaxmemory:0\r\nused_memory:12\r\nmaxmemory_policy:noeviction\r\n';
   const client = (over: Partial<RedisClient> = {}): RedisClient => ({
@@ -661,7 +679,7 @@ describe('Redis', () => {
     ...over,
   });
 
-  it('is read', async () => {
+  it('reads a single Redis', async () => {
     const look = await lookAtRedis('redis://user:secret@cache:6379/2', async () => client());
     expect(look).toMatchObject({
       kind: 'single',
@@ -672,7 +690,7 @@ describe('Redis', () => {
     expect(parseInfo('a:b:c\n# x\n').get('a')).toBe('b:c');
   });
 
-  it('that fails is a value without secrets, and is let go', async () => {
+  it('returns a failure as a value without secrets, and disconnects', async () => {
     let ended = 0;
     const failing = client({
       connect: () => Promise.reject(new Error('WRONGPASS for redis://user:secret@cache')),
@@ -685,7 +703,7 @@ describe('Redis', () => {
     expect((await lookAtRedis('no address with secret')).failed).toMatch(/^it is not a URL redis:/);
   });
 
-  it('behind Sentinels is the master that the first of them names', async () => {
+  it('asks the Sentinels in turn, and reads the master that the first reachable one names', async () => {
     const lines = (name: string) =>
       `redis_mode:sentinel\r\nsentinel_masters:2\r\nmaster0:name=other,status=ok,address=10.9.9.9:1,slaves=1,sentinels=1\r\nmaster1:name=${name},status=ok,address=fd00::7:6380,slaves=2,sentinels=3\r\n`;
     const told: string[] = [];
@@ -718,7 +736,7 @@ describe('Redis', () => {
     expect(none).toMatchObject({ failed: 'no Sentinel names the master', servers: [] });
   });
 
-  it('Cluster is each of its masters', async () => {
+  it('reads each master of a Redis Cluster', async () => {
     const call: RedisClient['call'] = async (_, what) =>
       what === 'INFO'
         ? 'cluster_state:ok\r\ncluster_slots_ok:16384\r\n'
@@ -740,7 +758,7 @@ describe('Redis', () => {
   });
 });
 
-describe('values are shown as one would write them', () => {
+describe('valueText', () => {
   it.each([
     ['http.openTimeout', 10_000, '10s'],
     ['keepalive.maxLifetime', 90 * DAY, '90d'],
@@ -753,5 +771,5 @@ describe('values are shown as one would write them', () => {
     ['proxy.trusted', ['10.0.0.0/8', '::1'], '10.0.0.0/8,::1'],
     ['serverHeader', null, 'removed'],
     ['connections.allowedHosts', undefined, '–'],
-  ])('%s %j', (path, value, text) => expect(valueText({ path, value })).toBe(text));
+  ])('formats %s %j', (path, value, text) => expect(valueText({ path, value })).toBe(text));
 });

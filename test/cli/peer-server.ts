@@ -1,4 +1,4 @@
-// A WebSocket server of one kind in a process of its own: argument `kind`, then options of nest-secure-ws as JSON.
+// A WebSocket server of one kind in its own process: argument `kind`, then options of nest-secure-ws as JSON.
 import 'reflect-metadata';
 import { createServer, type Server } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
@@ -54,7 +54,7 @@ function bare(perMessageDeflate: boolean): Server {
   const sockets = new WebSocketServer({ server, perMessageDeflate });
   sockets.on('connection', (socket) => {
     socket.on('error', () => undefined);
-    // What a bomb inflates to is not compressed again.
+    // Echoing an inflated bomb would compress it again.
     if (!perMessageDeflate) socket.on('message', (data, isBinary) => socket.send(data, { binary: isBinary }));
   });
   return server.listen(0, '127.0.0.1');
@@ -67,14 +67,14 @@ function secure(): Server {
   return server.listen(0, '127.0.0.1') as unknown as Server;
 }
 
-/** Ends at the first frame that it does not understand. */
+/** Ends its process at the first invalid frame. */
 function fragile(): Server {
   const server = createServer();
   new WebSocketServer({ server }).on('connection', (socket) => socket.on('error', () => process.exit(9)));
   return server.listen(0, '127.0.0.1');
 }
 
-/** Lets nobody in. */
+/** Refuses every upgrade. */
 const guarded = (): Server =>
   createServer((_, response) => response.writeHead(404).end())
     .on('upgrade', (_, socket) => {
@@ -83,7 +83,7 @@ const guarded = (): Server =>
     })
     .listen(0, '127.0.0.1');
 
-/** Sends everybody elsewhere. */
+/** Redirects every upgrade. */
 const redirecting = (): Server =>
   createServer((_, response) => response.writeHead(302, { Location: options }).end())
     .on('upgrade', (_, socket) => {
@@ -102,7 +102,7 @@ const KINDS: Record<string, () => Server | Promise<Server>> = {
   stock: () => nest(StockModule, (app) => app.useWebSocketAdapter(new WsAdapter(app))),
   'socket.io': () => nest(IoModule, (app) => app.useWebSocketAdapter(new IoAdapter(app))),
   ours: () => nest(OurModule, () => undefined),
-  // Node looks at its connections every 30 seconds.
+  // Node checks its connections every 30 seconds.
   'ours, impatient with HTTP': () =>
     nest(OurModule, (app) => {
       (app.getHttpServer() as Server).headersTimeout = 1000;

@@ -8,7 +8,7 @@ import { selfSigned } from '../support/certificates.js';
 import { Child } from '../support/child.js';
 import { runCli, runJson } from './run.js';
 
-// Each run starts two processes, and attacks for seconds: a busy machine takes its time.
+// Each run starts two processes and attacks for seconds; a busy machine needs longer.
 jest.setTimeout(120_000);
 
 const children: Child[] = [];
@@ -16,7 +16,7 @@ afterEach(async () => {
   await Promise.all(children.splice(0).map((child) => child.end()));
 });
 
-/** Starts a server of one kind in a process of its own. */
+/** Starts a server of one kind in its own process. */
 async function serve(kind: string, options: unknown = {}, host = 'localhost'): Promise<{ child: Child; url: string }> {
   const text = typeof options === 'string' ? options : JSON.stringify(options);
   const child = await Child.start('test/cli/peer-server.ts', [kind, text, ...(host === 'localhost' ? [] : [host])]);
@@ -24,7 +24,7 @@ async function serve(kind: string, options: unknown = {}, host = 'localhost'): P
   return { child, url: `ws://${host}:${child.ready as number}` };
 }
 
-/** Resolves when the server has seen every connection end. */
+/** Resolves when the server has no open connection. */
 async function untilNothingIsOpen(child: Child): Promise<void> {
   while ((await child.ask<{ open: number }>('')).open > 0) await new Promise((resolve) => setTimeout(resolve, 20));
 }
@@ -37,7 +37,7 @@ const frames = ATTACKS.filter(({ group }) => group === 'frames').map(({ id }) =>
 const of = ({ results }: ProbeReport, id: string) => results.find((each) => each.id === id);
 
 describe('probe', () => {
-  it('finds that this library holds everything', async () => {
+  it('finds that this library resists every attack', async () => {
     const { child, url } = await serve('ours');
     const { json, code } = await runJson<ProbeReport>(['probe', url, '--quick'], { asProcess: true });
     expect([ids(json, 'held'), ids(json, 'accepted'), ids(json, 'skipped')]).toEqual([quick, [], []]);
@@ -46,7 +46,7 @@ describe('probe', () => {
     expect(json.connections).toBeLessThanOrEqual(500);
     expect([code, json.complete, child.isAlive]).toEqual([0, true, true]);
     if (process.platform === 'linux') expect(json.server.pid).toBe(child.process.pid);
-    // Nothing is left open.
+    // No connection is left open.
     await untilNothingIsOpen(child);
   });
 
@@ -63,7 +63,7 @@ describe('probe', () => {
     await untilNothingIsOpen(child);
   });
 
-  it('finds what bare ws accepts, what it costs, and what changes it', async () => {
+  it('finds the attacks that bare ws accepts, their cost, and the settings against them', async () => {
     const { url } = await serve('bare');
     const { json, code } = await probe(url, '--quick', '--only', 'head,request,origin,frames,messages,floods');
     expect(code).toBe(1);
@@ -94,13 +94,13 @@ describe('probe', () => {
     if (process.platform === 'linux') expect(of(json, 'slow-reader')?.cost?.memory).toBeGreaterThan(8 * 1024 * 1024);
   });
 
-  it('finds bombs where compression is on', async () => {
+  it('finds bombs accepted with compression enabled', async () => {
     const { url } = await serve('compressing');
     const { json } = await probe(url, '--only', 'bomb');
     expect(of(json, 'bomb')).toMatchObject({ verdict: 'accepted', severity: 'error' });
   });
 
-  it('finds that bare ws waits for slow heads, and says which attacks need more time', async () => {
+  it('finds that bare ws waits for slow heads, and names the attacks that need more time', async () => {
     const { url } = await serve('bare');
     const { json } = await probe(url, '--only', 'half-head,drip,no-pong', '--time', '20');
     expect(ids(json, 'accepted')).toEqual(['half-head', 'drip']);
@@ -108,7 +108,7 @@ describe('probe', () => {
     expect(of(json, 'no-pong')).toMatchObject({ verdict: 'skipped', seen: 'takes up to 48 s: raise --time' });
   });
 
-  it('watches a silent connection to a port with HTTP for as long as a run allows', async () => {
+  it('watches a silent connection to an HTTP port for as long as the run allows', async () => {
     const { url } = await serve('ours');
     const { json, code } = await probe(url, '--only', 'silence', '--time', '20');
     expect(of(json, 'silence')).toMatchObject({
@@ -118,7 +118,7 @@ describe('probe', () => {
     expect(code).toBe(0);
   });
 
-  it('attacks the stock adapter of Nest', async () => {
+  it('attacks the stock ws adapter of Nest', async () => {
     const { url } = await serve('stock');
     const { json, code } = await probe(url, '--quick');
     expect([code, json.complete, json.server.echoes]).toEqual([1, true, true]);
@@ -128,7 +128,7 @@ describe('probe', () => {
     expect(ids(json, 'held')).toEqual(expect.arrayContaining(frames));
   });
 
-  it('attacks socket.io, of which it finds the path and the language', async () => {
+  it('attacks socket.io, whose path and protocol it detects', async () => {
     const { url } = await serve('socket.io');
     const { json, code } = await probe(url, '--quick');
     expect(json.server).toMatchObject({ upgrade: '101 Switching Protocols', dialect: 'socket.io', echoes: true });
@@ -138,7 +138,7 @@ describe('probe', () => {
     expect(ids(json, 'accepted')).toEqual(expect.arrayContaining(['header-count', 'message-flood']));
   });
 
-  it('says when a server has ended, and stops', async () => {
+  it('reports that a server has ended, and stops', async () => {
     const { child, url } = await serve('fragile');
     const { json, code } = await probe(url, '--quick', '--only', 'frames,floods');
     expect([ids(json, 'ended'), json.complete, code]).toEqual([['unmasked'], false, 1]);
@@ -147,7 +147,7 @@ describe('probe', () => {
     expect(child.process.exitCode).toBe(9);
   });
 
-  it('tries what it can where nobody is let in', async () => {
+  it('runs the remaining attacks when every upgrade is refused', async () => {
     const { url } = await serve('guarded');
     const { json, code } = await probe(url, '--quick');
     expect(of(json, 'unmasked')).toMatchObject({ verdict: 'skipped', seen: 'an upgrade gets 401 Unauthorized' });
@@ -157,7 +157,7 @@ describe('probe', () => {
     expect(stdout).toMatch(/Attacks on open connections were skipped: an upgrade gets 401 Unauthorized/);
   });
 
-  it('says that nobody is at a path', async () => {
+  it('reports that no gateway is at a path', async () => {
     const { url } = await serve('ours');
     const { code, stdout, stderr } = await runCli(['probe', `${url}/nowhere`]);
     expect([code, stdout]).toEqual([2, '']);
@@ -188,11 +188,11 @@ describe('probe', () => {
     expect([code, reached]).toEqual([0, 0]);
   });
 
-  it('stops at Ctrl-C, tells what it has seen, and leaves nothing open', async () => {
+  it('stops at Ctrl-C, prints its results so far, and leaves nothing open', async () => {
     const { child, url } = await serve('bare');
     const { json, code, stderr } = await runJson<ProbeReport>(['probe', url, '--only', 'origin,slow'], {
       onStart: async (run) => {
-        // The canary and five slow ones: the run is in the midst of it.
+        // The canary connection and five slow ones: the run is under way.
         while ((await child.ask<{ open: number }>('')).open < 6)
           await new Promise((resolve) => setTimeout(resolve, 50));
         run.kill('SIGINT');
@@ -204,7 +204,7 @@ describe('probe', () => {
     await untilNothingIsOpen(child);
   });
 
-  it('speaks TLS, whatever the certificate of this machine is', async () => {
+  it('connects with TLS to any certificate of this machine', async () => {
     const { url } = await serve('secure', selfSigned());
     const { json } = await probe(url.replace('ws:', 'wss:'), '--quick', '--only', 'frames,half-head,resets');
     expect(json.url).toMatch(/^wss:/);
@@ -215,7 +215,7 @@ describe('probe', () => {
     .flatMap((each) => each ?? [])
     .find(({ family, internal }) => family === 'IPv4' && !internal)?.address;
   (outer === undefined ? it.skip : it)(
-    'attacks a server at an outer address that has the token, and no other',
+    'attacks a server at a non-loopback address that has the token, and no other',
     async () => {
       const token = 'token-of-the-test-0123456789abcdef';
       const { url } = await serve('ours', { probe: { token } }, outer);
@@ -231,7 +231,7 @@ describe('probe', () => {
     },
   );
 
-  it('is for people, too', async () => {
+  it('prints readable text', async () => {
     const { url } = await serve('bare');
     const { stdout, stderr, code } = await runCli(['probe', url, '--only', 'origin,method,header-count']);
     expect([code, stderr]).toEqual([1, '']);
@@ -241,7 +241,7 @@ describe('probe', () => {
     expect(stdout).toMatch(/1 held, 5 accepted, 0 skipped; \d+ connections, 1 MiB, \d+ s\.\n$/);
   });
 
-  it('attacks no other machine', async () => {
+  it('refuses to attack any other machine', async () => {
     for (const [url, words] of [
       ['ws://0.0.0.0:80/', /not the address of a single server/],
       ['ws://127.0.0.1:1/', /cannot connect to 127\.0\.0\.1:1 \(127\.0\.0\.1: ECONNREFUSED\)/],

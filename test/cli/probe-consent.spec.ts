@@ -19,7 +19,7 @@ async function answer({ port }: TestApp, head: HeadOptions): Promise<Response> {
 
 const asking = (nonce: string | readonly string[]) => ({ 'nest-secure-WS-probe': nonce });
 
-describe.each(PLATFORMS)('consent to be probed, on %s', (platform) => {
+describe.each(PLATFORMS)('consent to a probe on %s', (platform) => {
   it('is proved on the 101 and on refusals', async () => {
     const app = await startApp({ platform, gateways: [ChatGateway], options: { probe: { token: TOKEN } } });
     try {
@@ -38,14 +38,14 @@ describe.each(PLATFORMS)('consent to be probed, on %s', (platform) => {
         expect(isProof(TOKEN, `${NONCE}B`, proof)).toBe(false);
         expect(response.raw).not.toContain(TOKEN);
       }
-      // A refusal that is shared carries no proof of an earlier request.
+      // A shared refusal carries no proof of an earlier request.
       expect((await answer(app, { path: '/nowhere' })).headers).not.toHaveProperty('nest-secure-ws-probe');
     } finally {
       await app.close();
     }
   });
 
-  it('answers nothing but one nonce of its own form', async () => {
+  it('answers only one valid nonce', async () => {
     const app = await startApp({ platform, gateways: [ChatGateway], options: { probe: { token: TOKEN } } });
     try {
       for (const nonce of ['', 'short', `${NONCE} `.repeat(2), 'A'.repeat(87), `${NONCE}=`, [NONCE, NONCE]])
@@ -58,7 +58,7 @@ describe.each(PLATFORMS)('consent to be probed, on %s', (platform) => {
     }
   });
 
-  it('is not there without the option', async () => {
+  it('is absent without the option', async () => {
     const app = await startApp({ platform, gateways: [ChatGateway] });
     try {
       for (const path of ['/chat', '/nowhere'])
@@ -69,15 +69,15 @@ describe.each(PLATFORMS)('consent to be probed, on %s', (platform) => {
   });
 });
 
-describe('the token', () => {
-  it('must not be guessable, and is not repeated by the error', async () => {
+describe('probe.token', () => {
+  it('must not be guessable, and is not repeated in the error', async () => {
     for (const token of ['short-canary', 'canary with spaces in it that is long enough', `canary\n${TOKEN}`])
       await expect(startApp({ gateways: [ChatGateway], options: { probe: { token } } })).rejects.toThrow(
         /probe\.token \(WEBSOCKETS_PROBE_TOKEN\): the value \(not shown\) is not a random secret of at least 32/,
       );
   });
 
-  it('alone makes proofs', () => {
+  it('is necessary for a proof', () => {
     expect(probeProof(TOKEN, NONCE)).toMatch(/^[A-Za-z0-9_-]{43}$/);
     expect(isProof(`${TOKEN}x`, NONCE, probeProof(TOKEN, NONCE))).toBe(false);
     for (const proof of [undefined, '', 'A', probeProof(TOKEN, NONCE).slice(1)])

@@ -17,21 +17,21 @@ import { probeProof } from '../../lib/http/probe-consent.js';
 const TOKEN = 'token-of-the-test-0123456789abcdef';
 const forever = new AbortController().signal;
 
-describe('the address that is attacked', () => {
+describe('the target of a probe', () => {
   it.each([
     ['ws://localhost:3000/chat?a=b', 'localhost', 3000, false, '/chat?a=b', 'localhost:3000'],
     ['localhost:3000', 'localhost', 3000, false, '/', 'localhost:3000'],
     ['wss://app.example', 'app.example', 443, true, '/', 'app.example'],
     ['http://app.example:80/x#y', 'app.example', 80, false, '/x', 'app.example'],
     ['ws://[::1]:81/', '::1', 81, false, '/', '[::1]:81'],
-    // The URL standard knows one address in many forms.
+    // The URL standard accepts one address in many notations.
     ['ws://2130706433/', '127.0.0.1', 80, false, '/', '127.0.0.1'],
     ['ws://0x7f.1/', '127.0.0.1', 80, false, '/', '127.0.0.1'],
     ['ws://0/', '0.0.0.0', 80, false, '/', '0.0.0.0'],
-    // What looks like a local host to the eye, and is none.
+    // Hosts that only look local.
     ['ws://evil.invalid#@127.0.0.1/', 'evil.invalid', 80, false, '/', 'evil.invalid'],
     ['ws://127.0.0.1.evil.invalid/', '127.0.0.1.evil.invalid', 80, false, '/', '127.0.0.1.evil.invalid'],
-  ])('%s', (text, host, port, tls, path, authority) => {
+  ])('parses %s', (text, host, port, tls, path, authority) => {
     expect(parseProbeUrl(text)).toEqual({ host, port, tls, path, authority });
   });
 
@@ -43,7 +43,7 @@ describe('the address that is attacked', () => {
     ['ws://', /not a URL/],
     ['ws://a b/', /not a URL/],
     ['ws://localhost:99999/', /not a URL/],
-  ])('%s is refused', (text, words) => expect(() => parseProbeUrl(text)).toThrow(words));
+  ])('refuses %s', (text, words) => expect(() => parseProbeUrl(text)).toThrow(words));
 
   it.each([
     ['127.0.0.1', 'loopback'],
@@ -56,7 +56,7 @@ describe('the address that is attacked', () => {
     ['169.254.169.254', 'remote'],
     ['::ffff:8.8.8.8', 'remote'],
     ['fe80::1', 'remote'],
-    // A gateway translates these: they leave the machine.
+    // Gateways translate these addresses, so they leave the machine.
     ['64:ff9b::7f00:1', 'remote'],
     ['2002:7f00:1::', 'remote'],
     ['::7f00:1', 'remote'],
@@ -68,12 +68,12 @@ describe('the address that is attacked', () => {
     ['255.255.255.255', 'none'],
     ['localhost', 'none'],
     ['', 'none'],
-  ])('%s is %s', (address, kind) => expect(kindOf(address)).toBe(kind));
+  ])('classifies %s as %s', (address, kind) => expect(kindOf(address)).toBe(kind));
 
   const resolved = (...addresses: string[]) =>
     resolveAddresses(parseProbeUrl('ws://name.invalid/'), async () => addresses);
 
-  it('is of this machine only where every address of a name is', async () => {
+  it('counts as this machine only when every address of its name does', async () => {
     expect(await resolved('::1', '127.0.0.1')).toEqual({ addresses: ['::1', '127.0.0.1'], isLoopback: true });
     expect(await resolved('192.0.2.1', '192.0.2.2')).toMatchObject({ isLoopback: false });
     for (const mixed of [
@@ -90,8 +90,8 @@ describe('the address that is attacked', () => {
   });
 });
 
-describe('what a run may do', () => {
-  it('is bounded in time, connections and bytes, whatever is asked for', () => {
+describe('the limits of a run', () => {
+  it('bound its time, connections and bytes, whatever is requested', () => {
     let now = 0;
     const budget = new Budget(10 ** 9, forever, () => now);
     expect(budget.left).toBe(60_000);
@@ -107,7 +107,7 @@ describe('what a run may do', () => {
     expect(() => late.connection()).toThrow('the time is over');
   });
 
-  it('ends when it is stopped', () => {
+  it('end when the run is stopped', () => {
     const stopped = new AbortController();
     const budget = new Budget(1000, stopped.signal);
     stopped.abort();
@@ -115,7 +115,7 @@ describe('what a run may do', () => {
     expect(() => budget.connection()).toThrow('stopped');
   });
 
-  it('fits the list of attacks', () => {
+  it('suffice for the list of attacks', () => {
     expect(new Set(ATTACKS.map(({ id }) => id)).size).toBe(ATTACKS.length);
     for (const { setting, patience } of ATTACKS) {
       if (setting !== undefined) expect(PATHS).toContain(setting);
@@ -125,7 +125,7 @@ describe('what a run may do', () => {
     expect(() => checkOnly(['bomb', 'nonsense'])).toThrow(/no attack or group is called nonsense/);
   });
 
-  it('counts what was accepted', () => {
+  it('count accepted attacks as findings', () => {
     const report = (verdict: string, severity: string) =>
       ({ results: [{ verdict, severity }] }) as unknown as ProbeReport;
     expect(hasFindings(report('held', 'error'), true)).toBe(false);
@@ -136,7 +136,7 @@ describe('what a run may do', () => {
     expect(hasFindings(report('ended', 'note'), false)).toBe(true);
   });
 
-  it('takes headers of the user’s, but not those that make the request what it is', () => {
+  it('allow headers of the user, except those of the handshake itself', () => {
     expect(parseHeaders(['Cookie: a=b', 'X-A: 1', 'X-A:2'])).toEqual({ Cookie: ['a=b'], 'X-A': ['1', '2'] });
     for (const line of ['Host: evil.invalid', 'host: x', 'Content-Length: 5', 'Sec-WebSocket-Key: x'])
       expect(() => parseHeaders([line])).toThrow(/cannot set/);
@@ -145,8 +145,8 @@ describe('what a run may do', () => {
   });
 });
 
-describe('frames', () => {
-  it('are written as told, and read in pieces', () => {
+describe('probe frames', () => {
+  it('are written as told, and read in chunks', () => {
     expect(frame('hi', { masked: false })).toEqual(Buffer.from([0x81, 2, 0x68, 0x69]));
     expect(frame('', { masked: false, opcode: 3, rsv: 5, fin: false })).toEqual(Buffer.from([0x53, 0]));
     expect(frame('', { masked: false, length: 1n << 63n })).toEqual(
@@ -160,13 +160,13 @@ describe('frames', () => {
       const seen: Frame[] = [];
       const reader = new FrameReader((each) => seen.push(each));
       for (let at = 0; at < bytes.length; at += step) reader.push(bytes.subarray(at, at + step));
-      // Of a long one only the beginning is kept.
+      // Of a long frame only the beginning is kept.
       expect(seen.map(({ payload }) => payload.length)).toEqual(sizes.map((size) => Math.min(size, 65_536)));
     }
   });
 });
 
-describe('the process of the server', () => {
+describe('findListener and usageOf', () => {
   const TCP = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:0BB8 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0
    1: 0100007F:0BB9 0100007F:0BB8 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 0 100 0 0 10 0\n`;
@@ -182,9 +182,9 @@ describe('the process of the server', () => {
     link: (path) => (path === '/proc/42/fd/21' ? 'socket:[4711]' : 'socket:[1]'),
   };
 
-  it('is found by its port, and looked at', () => {
+  it("find the server's process by its port, and read its usage", () => {
     expect(findListener(3000, reader)).toBe(42);
-    // A client's connection is no listener.
+    // A client's connection is not a listener.
     expect(findListener(3001, reader)).toBeUndefined();
     expect(usageOf(42, reader)).toEqual({ cpu: 3, memory: 2048 * 1024 });
     expect([usageOf(43, reader), usageOf(44, reader)]).toEqual([undefined, undefined]);
@@ -198,11 +198,11 @@ afterEach(async () => {
 
 interface Recorded {
   readonly port: number;
-  /** What each connection has sent. */
+  /** The bytes sent by each connection. */
   readonly said: string[];
 }
 
-/** A raw server that answers each head, and notes everything. */
+/** A raw server that answers each head and records everything. */
 async function recorder(answer: (head: string) => string, host = '127.0.0.1'): Promise<Recorded> {
   const said: string[] = [];
   const server = createServer((socket: Socket) => {
@@ -222,7 +222,7 @@ async function recorder(answer: (head: string) => string, host = '127.0.0.1'): P
 const REFUSED = 'HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: 0\r\n';
 const nonceOf = (head: string): string => /^nest-secure-ws-probe: (.*)\r$/im.exec(head)?.[1] ?? '';
 
-/** A target that passes for one of another machine: what is decided does not depend on where it is. */
+/** A loopback target that claims to be another machine: the decisions do not depend on its address. */
 const remote = (port: number, more: Partial<Target> = {}): Target => ({
   ...parseProbeUrl(`ws://127.0.0.1:${port}/`),
   address: '127.0.0.1',
@@ -232,7 +232,7 @@ const remote = (port: number, more: Partial<Target> = {}): Target => ({
 });
 const arenaOf = (target: Target): Arena => new Arena(target, new Budget(10_000, forever), {}, '$DATA');
 
-describe('a server of another machine', () => {
+describe('a server on another machine', () => {
   it('is attacked when it proves that it has the token', async () => {
     const { port, said } = await recorder(
       (head) => `${REFUSED}Nest-Secure-Ws-Probe: ${probeProof(TOKEN, nonceOf(head))}\r\n\r\n`,
@@ -246,7 +246,7 @@ describe('a server of another machine', () => {
   });
 
   it.each([
-    ['says nothing of it', () => `${REFUSED}\r\n`],
+    ['sends no proof', () => `${REFUSED}\r\n`],
     ['repeats the nonce', (head: string) => `${REFUSED}Nest-Secure-Ws-Probe: ${nonceOf(head)}\r\n\r\n`],
     [
       'has another token',
@@ -257,25 +257,25 @@ describe('a server of another machine', () => {
       () => `${REFUSED}Nest-Secure-Ws-Probe: ${probeProof(TOKEN, 'A'.repeat(43))}\r\n\r\n`,
     ],
     [
-      'puts it into the body',
+      'sends the proof in the body',
       (head: string) => `${REFUSED}\r\nNest-Secure-Ws-Probe: ${probeProof(TOKEN, nonceOf(head))}\r\n\r\n`,
     ],
-    ['answers no HTTP', () => 'hello\r\n\r\n'],
-    ['closes', () => ''],
-  ])('is left alone after one request when it %s', async (_, answer) => {
+    ['answers without HTTP', () => 'hello\r\n\r\n'],
+    ['closes the connection', () => ''],
+  ])('gets one request and no attack when it %s', async (_, answer) => {
     const { port, said } = await recorder(answer);
     await expect(requireConsent(arenaOf(remote(port)), TOKEN)).rejects.toThrow(/has not proved its consent/);
     expect(said).toHaveLength(1);
     expect(said[0]!.length).toBeLessThan(400);
   });
 
-  it('is not asked at all without a token', async () => {
+  it('gets no request without a token', async () => {
     const { port, said } = await recorder(() => REFUSED);
     await expect(requireConsent(arenaOf(remote(port)), undefined)).rejects.toThrow(/is not this machine/);
     expect(said).toEqual([]);
   });
 
-  it('is not followed to where it redirects, nor is that one asked', async () => {
+  it('is not followed to a redirect, whose target gets no request', async () => {
     const other = await recorder(
       (head) => `${REFUSED}Nest-Secure-Ws-Probe: ${probeProof(TOKEN, nonceOf(head))}\r\n\r\n`,
     );
@@ -287,10 +287,10 @@ describe('a server of another machine', () => {
   });
 });
 
-describe('the one address of a run', () => {
-  it('is looked up once: a name that is bound to another address later changes nothing', async () => {
+describe('the address of a run', () => {
+  it('is looked up once: a name that resolves differently later has no effect', async () => {
     const mine = await recorder(() => `${REFUSED}\r\n`, '127.0.0.1');
-    // The same port of another address: where the name points from the second look-up on.
+    // The same port of another address, where the name points from the second lookup on.
     const others = createServer((socket) => socket.destroy()).listen(mine.port, '127.0.0.2');
     servers.push(others);
     await once(others, 'listening');
@@ -333,8 +333,8 @@ describe('the one address of a run', () => {
     expect(said.join('')).toBe('');
   });
 
-  it('is checked again where a connection has arrived', async () => {
-    // A target that claims to be of this machine, and is not: nothing is sent.
+  it('is checked again after connecting', async () => {
+    // A target that claims to be this machine and is not: nothing is sent.
     const { port, said } = await recorder(() => REFUSED, own ?? '127.0.0.1');
     const target = { ...remote(port), address: own ?? '127.0.0.1', isLoopback: true };
     const opening = Peer.open(target, new Budget(5000, forever));

@@ -12,19 +12,19 @@ export interface CliRun {
 interface Options {
   readonly cwd?: string;
   readonly env?: Record<string, string>;
-  /** As a process of its own: always with DIST=1, and for what starts processes itself. */
+  /** In its own process: always with DIST=1, and for commands that start processes. */
   readonly asProcess?: boolean;
-  /** Told of the process once it runs; there is one then. */
+  /** Called with the process once it runs; a process is started for it. */
   readonly onStart?: (child: ChildProcess) => unknown;
 }
 
-/** The executable: over the sources, or with DIST=1 the one of the built package. */
+/** The executable over the sources, or over the built package with DIST=1. */
 const IS_DIST = process.env['DIST'] === '1';
 const ENTRY = IS_DIST
   ? [resolve('bin/nest-secure-ws.js')]
   : ['--import', `file://${resolve('test/support/typescript.mjs')}`, resolve('bin/nest-secure-ws.js')];
 
-/** Runs the command line without the settings of this process, and tells how it ended. */
+/** Runs the command line without this process's settings, and returns its output and exit code. */
 export function runCli(args: readonly string[], options: Options = {}): Promise<CliRun> {
   const { asProcess = false, onStart } = options;
   const starts = asProcess || args.includes('--app');
@@ -52,7 +52,7 @@ async function runProcess(args: readonly string[], { cwd, env, onStart }: Option
   return { code, ...output };
 }
 
-/** What the executable does, without starting a process for it. */
+/** Runs the executable's code in this process. */
 async function runHere(args: readonly string[], { cwd = process.cwd(), env }: Options): Promise<CliRun> {
   const output = { stdout: '', stderr: '' };
   const writer = (to: keyof typeof output) => ({ write: (text: string) => (output[to] += text) });
@@ -67,7 +67,7 @@ async function runHere(args: readonly string[], { cwd = process.cwd(), env }: Op
   return { code, ...output };
 }
 
-/** The same, with the JSON that it printed. */
+/** Like runCli(), with the parsed JSON output. */
 export async function runJson<T>(args: readonly string[], options?: Options): Promise<CliRun & { readonly json: T }> {
   const run = await runCli([...args, '--json'], options);
   try {

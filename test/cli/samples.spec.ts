@@ -12,7 +12,7 @@ jest.setTimeout(180_000);
 const run = promisify(execFile);
 const BIN = resolve('bin/nest-secure-ws.js');
 
-/** The executable as it is published, over the built package. */
+/** The published executable over the built package. */
 async function cli(
   args: readonly string[],
   cwd = process.cwd(),
@@ -31,8 +31,8 @@ beforeAll(async () => {
   await run(process.execPath, ['scripts/build-samples.mjs'], { env: { ...process.env, NODE_OPTIONS: '' } });
 });
 
-describe('the executable, with the samples', () => {
-  it('says its version, and that it needs a command', async () => {
+describe('the executable with the samples', () => {
+  it('prints its version, and requires a command', async () => {
     const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
     expect(await cli(['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
     expect((await cli([])).code).toBe(2);
@@ -44,11 +44,11 @@ describe('the executable, with the samples', () => {
     ['02-guards-and-env', { 'messages.maxSize': 16_384, 'connections.onUserLimit': 'closeOldest' }],
     ['05-behind-fastify', {}],
     ['06-rooms-and-broadcast', {}],
-  ])('doctor loads %s, and finds nothing', async (name, values) => {
+  ])('doctor loads %s and finds nothing', async (name, values) => {
     const { stdout, stderr } = await cli(['doctor', '--app', 'dist/app.module.js', '--json'], resolve('sample', name));
     expect(stderr).toBe('');
     const report = JSON.parse(stdout) as DoctorReport;
-    // Of the machine, not of the sample.
+    // Findings about the machine, not the sample.
     expect(report.findings.filter(({ check }) => check !== 'node')).toEqual([]);
     for (const [path, value] of Object.entries(values))
       expect(report.settings.find((each) => each.path === path)).toMatchObject({ value, source: '.env' });
@@ -57,7 +57,7 @@ describe('the executable, with the samples', () => {
   it.each([
     ['01-quick-start', '/'],
     ['05-behind-fastify', '/sum'],
-  ])('probe finds that %s holds', async (name, path) => {
+  ])('probe finds that %s resists every attack', async (name, path) => {
     const port = await unusedPort();
     const sample = new Running(process.execPath, [resolve('sample', name, 'dist/main.js')], {
       cwd: resolve('sample', name),
@@ -73,7 +73,7 @@ describe('the executable, with the samples', () => {
     }
   });
 
-  it('ends quietly when nobody reads what it prints', async () => {
+  it('exits silently when its output is no longer read', async () => {
     const { stdout, stderr } = await run('sh', ['-c', `"${BIN}" doctor | head -n 1`], {
       env: { ...process.env, NODE_OPTIONS: '' },
     });
@@ -81,7 +81,7 @@ describe('the executable, with the samples', () => {
   });
 });
 
-describe('the page of the command line', () => {
+describe('docs/command-line.md', () => {
   const page = readFileSync('docs/command-line.md', 'utf8');
 
   it('names every check, attack and schema', () => {
@@ -90,7 +90,7 @@ describe('the page of the command line', () => {
     for (const schema of ['doctor', 'probe', 'tune']) expect(page).toContain(`"schema": "nest-secure-ws/${schema}/1"`);
   });
 
-  it('names every option that the help names', async () => {
+  it('names every option of the help text', async () => {
     for (const command of ['doctor', 'probe', 'tune']) {
       const { stdout } = await cli([command, '--help']);
       const section = page.slice(page.indexOf(`\n## ${command}\n`)).split('\n## ')[1];

@@ -31,8 +31,8 @@ const json = (i: number) =>
     data: { id: i, room: `room-${i % 7}`, text: 'hello, how are you today? '.repeat(1 + (i % 30)) },
   });
 
-describe('the messages of a folder', () => {
-  it('are one a file, or one a line of a .jsonl file', () => {
+describe('readCorpus and sampleOf', () => {
+  it('read one message per file, or per line of a .jsonl file', () => {
     const path = folder('messages', {
       'b.txt': 'two\nlines',
       'a.jsonl': '{"a":1}\r\n\n{"b":2}\n',
@@ -44,18 +44,18 @@ describe('the messages of a folder', () => {
     expect(readCorpus(path).map(String)).toEqual(['{"a":1}', '{"b":2}', 'two\nlines', String(Buffer.from([0, 255]))]);
   });
 
-  it('must be there', () => {
+  it('require messages', () => {
     expect(() => readCorpus(join(root, 'missing'))).toThrow(/cannot be read: ENOENT/);
     expect(() => readCorpus(folder('none', { empty: '' }))).toThrow(/contains no messages/);
   });
 
-  it('are bounded in number and bytes', () => {
+  it('bound the number and bytes of messages', () => {
     expect(readCorpus(folder('many', { 'a.jsonl': 'x\n'.repeat(30_000) }))).toHaveLength(20_000);
     const large = Buffer.alloc(30 * 1024 * 1024, 'a');
     expect(readCorpus(folder('large', { a: large, b: large, c: large }))).toHaveLength(2);
   });
 
-  it('are measured by a sample of them', () => {
+  it('measure a representative sample', () => {
     const messages = Array.from({ length: 1000 }, (_, i) => Buffer.from(json(i)));
     const sample = sampleOf(messages, sum(messages) / 10);
     expect(sample).toHaveLength(100);
@@ -66,7 +66,7 @@ describe('the messages of a folder', () => {
   });
 });
 
-describe('measuring', () => {
+describe('measureSpeed', () => {
   const halving = (): Codec => ({
     compress: async (message) => message.subarray(0, message.length / 2),
     decompress: async (wire) => Buffer.concat([wire, wire]),
@@ -74,7 +74,7 @@ describe('measuring', () => {
   });
   const once = { turns: 3, time: 0 };
 
-  it('sends short messages plain, and counts what is on the wire', async () => {
+  it('sends short messages uncompressed, and counts bytes on the wire', async () => {
     const messages = [Buffer.alloc(100, 'a'), Buffer.alloc(1000, 'a')];
     const [all, long] = await measureSpeed(
       [
@@ -88,7 +88,7 @@ describe('measuring', () => {
     expect(all!.cpu).toBeGreaterThan(0);
   });
 
-  it('makes as many turns as there is time for, and at least one', async () => {
+  it('makes as many turns as the time allows, and at least one', async () => {
     const turns: number[] = [];
     const candidates = [{ make: halving, threshold: 0 }];
     await measureSpeed(candidates, [Buffer.alloc(2)], { turns: 3, time: 60_000, onTurn: (turn) => turns.push(turn) });
@@ -96,7 +96,7 @@ describe('measuring', () => {
     expect(turns).toEqual([1, 2, 3, 1]);
   });
 
-  it('fails where a message comes back changed, and stops when it is told to', async () => {
+  it('fails when a message is changed, and stops when it is aborted', async () => {
     const broken = () => ({ ...halving(), decompress: async (wire: Buffer) => wire });
     await expect(measureSpeed([{ make: broken, threshold: 0 }], [Buffer.alloc(8)], once)).rejects.toThrow(
       /was changed/,
@@ -118,11 +118,11 @@ describe('measuring', () => {
   });
 });
 
-describe('the recommendation', () => {
+describe('the recommendation of tune', () => {
   const row = (name: string, size: number, cpu: number) => ({ name, size, cpu });
   const rows = [row('default', 0.44, 31), row('cheap', 0.48, 22), row('small', 0.42, 44)];
 
-  it('weighs size and CPU as preferred', () => {
+  it('weighs size and CPU by the preference', () => {
     expect(best(rows, 'cpu').name).toBe('cheap');
     expect(best(rows, 'size').name).toBe('small');
     expect(best(rows, 'balanced').name).toBe('default');
@@ -130,13 +130,13 @@ describe('the recommendation', () => {
     expect(score({ size: 0.99, cpu: 104 }, 'balanced')).toBeCloseTo(score({ size: 1, cpu: 100 }, 'balanced'), 3);
   });
 
-  it('keeps the first where the others are better by noise alone', () => {
+  it('keeps the first candidate when the others are better only within noise', () => {
     expect(best([row('default', 0.44, 31), row('other', 0.44, 30)], 'balanced').name).toBe('default');
     expect(best([row('default', 0.44, 31), row('other', 0.435, 31)], 'size').name).toBe('default');
     expect(best([row('only', 1, 0)], 'balanced').name).toBe('only');
   });
 
-  it('is none where little is saved, and contexts where they save much and are allowed', () => {
+  it('omits compression that saves little, and adds contexts where they save much and are allowed', () => {
     expect([isWorthIt(row('', 0.95, 1)), isWorthIt(row('', 0.9, 1))]).toEqual([false, true]);
     const [shared, dedicated] = [row('', 0.4, 30), row('', 0.3, 30)];
     const cost = { perConnection: 100, connections: 10 };
@@ -188,7 +188,7 @@ describe('tune', () => {
     expect(printed(report)).toMatch(/^ {2}WEBSOCKETS_COMPRESSION=shared$/m);
   });
 
-  it('finds the settings of now as good, when they are', () => {
+  it('reports good current settings as such', () => {
     const tuning = { mode: 'shared', windowBits: 12, memLevel: 5, level: 3, threshold: 256 } as const;
     const row = { tuning, size: 0.4, cpu: 30, memory: 400 };
     const dedicated = { ...row, tuning: { ...tuning, mode: 'dedicated' as const }, size: 0.3, memory: 100_000 };
@@ -219,7 +219,7 @@ describe('tune', () => {
     );
   });
 
-  it('recommends none for what does not compress', async () => {
+  it('recommends no compression for incompressible messages', async () => {
     const path = folder('random', Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`${i}`, randomBytes(700)])));
     const { json: report, code } = await tune([path]);
     expect([code, report.recommended.tuning, report.set]).toEqual([
@@ -229,7 +229,7 @@ describe('tune', () => {
     ]);
   });
 
-  it('that cannot run says why, and ends with 2', async () => {
+  it('explains why it cannot run, and exits with 2', async () => {
     for (const [args, words] of [
       [['tune', join(root, 'missing')], /cannot be read/],
       [['tune'], /missing required argument 'folder'/],
@@ -248,7 +248,7 @@ describe('tune', () => {
     let out = '';
     const code = await main(['tune', path, '--time', '60'], {
       stdout: { write: (text: string) => (out += text) },
-      // On a terminal progress is shown, and the second turn is stopped.
+      // A terminal gets progress, and the run is stopped in its second turn.
       stderr: { isTTY: true, write: (text: string) => text.includes('turn 2') && stopped.abort() },
       env: {},
       cwd: root,

@@ -14,7 +14,7 @@ afterAll(async () => {
 });
 
 (HAS_REDIS ? it : it.skip)(
-  `whatever is killed, frozen, flushed and restarted, Redis counts what there is (seed ${SEED})`,
+  `after kills, stops, flushes and restarts Redis counts exactly the live connections (seed ${SEED})`,
   async () => {
     const redis = await RedisServer.start();
     server = redis;
@@ -31,7 +31,7 @@ afterAll(async () => {
     for (let each = 0; each < 3; each++) await join();
     const end = Date.now() + SECONDS * 1000;
     const busy = new Map<Node, Promise<unknown>>();
-    /** Connections come and go in a process for as long as the run lasts, or it lives. */
+    /** Opens and closes connections in a process until the run or the process ends. */
     const churn = (node: Node): void => {
       busy.set(node, node.ask('churn', end - Date.now(), next(1000)));
     };
@@ -73,7 +73,7 @@ afterAll(async () => {
     }
     await Promise.all(nodes.map((node) => busy.get(node)));
     await until(
-      `all are up, and counted, behind ${log.join(', ')}`,
+      `all are up and counted after ${log.join(', ')}`,
       async () => {
         for (const node of nodes) if ((await node.state()).status !== 'up') return false;
         const [there, held] = [await redis.ask((each) => counted(each, nodes)), await real(nodes)];
@@ -81,7 +81,7 @@ afterAll(async () => {
       },
       45_000,
     );
-    // Somebody is there at all, and nobody is left when all have gone.
+    // Some connections are open, and none is counted after all have closed.
     expect(Object.keys(await real(nodes)).length).toBeGreaterThan(0);
     for (const node of nodes) await node.ask('release', 100_000);
     await until('nothing is counted', async () => {

@@ -11,7 +11,7 @@ interface Answer {
   readonly last: { readonly kind: string } | undefined;
 }
 
-(HAS_REDIS ? describe : describe.skip)('a cluster whose Redis fails', () => {
+(HAS_REDIS ? describe : describe.skip)('a cluster whose Redis', () => {
   let server: RedisServer;
   const nodes: Node[] = [];
   const ends: (() => Promise<void>)[] = [];
@@ -49,12 +49,12 @@ interface Answer {
       40_000,
     );
 
-  it('frozen: an attempt waits for the time of one answer at most, then not at all; and all is right again behind it', async () => {
+  it('is stopped: an attempt waits for one timeout at most, later ones not at all; and recovers', async () => {
     const [a, b] = (await start(2)) as [Node, Node];
     expect(await a.ask('admit', total(10), 4)).toMatchObject({ admitted: 4 });
     server.signal('SIGSTOP');
     const first = await a.ask<Answer>('admit', total(10), 5);
-    // Five that wait at once: all of them for 100 ms. The machine may be busy.
+    // Five concurrent attempts wait for 100 ms altogether. The machine may be busy.
     expect(first.admitted).toBe(5);
     expect(first.took).toBeGreaterThan(90);
     expect(first.took).toBeLessThan(1500);
@@ -68,7 +68,7 @@ interface Answer {
     await everybody('up');
     await agrees();
     expect(await b.ask('admit', total(10))).toMatchObject({ admitted: 0 });
-    // One line for each change.
+    // One line per change.
     const notices = await a.ask<string[]>('notices');
     expect(notices).toEqual([
       expect.stringMatching(/joined, [12] process/),
@@ -77,7 +77,7 @@ interface Answer {
     ]);
   }, 60_000);
 
-  it('gone: each way of onFailure, and all is right again when it is back, empty', async () => {
+  it('is gone: applies onFailure, and recovers when it returns without data', async () => {
     const [local, share, closed] = nodes as [Node, Node, Node];
     nodes.push(
       await Node.start(server.url, { onFailure: 'local' }),
@@ -91,7 +91,7 @@ interface Answer {
     await server.kill();
     await everybody('degraded');
     expect(await byLocal.ask('admit', total(30), 50)).toMatchObject({ admitted: 50 });
-    // A third of 30, of which two are held already.
+    // A third of 30, of which two are already held.
     expect(await byShare.ask('admit', total(30), 50)).toMatchObject({ admitted: 8, last: { kind: 'room' } });
     expect(await byClosed.ask('admit', total(30), 50)).toMatchObject({
       admitted: 0,
@@ -104,7 +104,7 @@ interface Answer {
     expect(await server.ask((redis) => redis.hvals(`nsw:${TOTAL}`))).toHaveLength(3);
   }, 60_000);
 
-  it('away when a process starts: it works, and joins later', async () => {
+  it('is not reachable at the start: the process works alone, and joins later', async () => {
     const port = await unusedPort();
     const lonely = await Node.start(`redis://127.0.0.1:${port}`, { onFailure: 'closed' });
     nodes.push(lonely);
@@ -112,14 +112,14 @@ interface Answer {
     expect(await lonely.ask('admit', total(5))).toMatchObject({ admitted: 0 });
     const late = await TcpRelay.start(server.port);
     ends.push(() => late.stop());
-    // A relay cannot choose its port: the Redis itself comes up there.
+    // The Redis itself starts on that port, because a relay cannot choose its port.
     const other = await RedisServer.start('--port', String(port));
     ends.push(() => other.stop());
     await everybody('up');
     expect(await lonely.ask('admit', total(5), 9)).toMatchObject({ admitted: 5 });
   }, 60_000);
 
-  it('wiped: counts are asserted again at once', async () => {
+  it('was flushed: counts are written again at once', async () => {
     const [a, b] = (await start(2)) as [Node, Node];
     for (const node of nodes) expect(await node.ask('admit', total(10), 5)).toMatchObject({ admitted: 5 });
     await server.ask((redis) => redis.flushall());
@@ -128,7 +128,7 @@ interface Answer {
     expect(await b.ask('admit', total(10))).toMatchObject({ admitted: 0 });
   });
 
-  it('out of memory: each process by itself, and together again behind it', async () => {
+  it('is out of memory: each process works alone, and recovers', async () => {
     const [a] = (await start(2)) as [Node, Node];
     await server.ask((redis) => redis.config('SET', 'maxmemory', '1'));
     try {
@@ -144,7 +144,7 @@ interface Answer {
     await agrees();
   }, 60_000);
 
-  it('failed over: to a replica that has not heard the last of it', async () => {
+  it('fails over to a replica without the last writes: recovers', async () => {
     const replica = await RedisServer.start('--replicaof', '127.0.0.1', String(server.port));
     ends.push(() => replica.stop());
     const relay = await TcpRelay.start(server.port);
@@ -155,7 +155,7 @@ interface Answer {
     await replica.ask((redis) => redis.replicaof('NO', 'ONE'));
     // Too late for the replica.
     expect(await a.ask('admit', total(20), 5)).toMatchObject({ admitted: 5 });
-    // What was the master is a replica now, and says READONLY on connections that stay.
+    // The former master is a replica now, and answers READONLY on connections that stay open.
     relay.target = replica.port;
     await server.ask((redis) => redis.replicaof('127.0.0.1', replica.port));
     try {
@@ -176,7 +176,7 @@ interface Answer {
     }
   }, 60_000);
 
-  it('with dead pub/sub on a healthy connection: it is noticed, said, and mended', async () => {
+  it('has a broken pub/sub connection: the process detects, reports and reopens it', async () => {
     const relay = await TcpRelay.start(server.port);
     ends.push(() => relay.stop());
     const [a, b] = (await start(2, {}, `redis://127.0.0.1:${relay.port}`)) as [Node, Node];
@@ -184,7 +184,7 @@ interface Answer {
     const before = relay.connections;
     relay.swallows = (said) => said.includes('subscribe') && !said.includes('evalsha');
     await everybody('degraded');
-    // Limits are shared all the same.
+    // The limits are shared nevertheless.
     expect(await a.ask('admit', total(5), 3)).toMatchObject({ admitted: 3 });
     expect(await b.ask('admit', total(5), 5)).toMatchObject({ admitted: 2 });
     await until('a new connection was made', async () => relay.connections > before);
@@ -195,7 +195,7 @@ interface Answer {
     expect((await a.ask<string[]>('notices')).filter((line) => /do not arrive/.test(line))).toHaveLength(1);
   }, 60_000);
 
-  it('cut off again and again: no more and no less than there is', async () => {
+  it('loses connections repeatedly: the counts stay exact', async () => {
     const relay = await TcpRelay.start(server.port);
     ends.push(() => relay.stop());
     await start(2, {}, `redis://127.0.0.1:${relay.port}`);

@@ -26,7 +26,7 @@ const total = (max: number) => [{ name: TOTAL, max }];
     return nodes;
   }
 
-  /** Hashes equal reality. */
+  /** Waits until the counts in Redis equal those of the processes. */
   const agrees = (): Promise<void> =>
     until('what Redis counts is what there is', async () => {
       const [there, held] = [await server.ask((redis) => counted(redis, nodes)), await real(nodes)];
@@ -36,7 +36,7 @@ const total = (max: number) => [{ name: TOTAL, max }];
   const everywhere = <T>(what: string, ...rest: unknown[]): Promise<T[]> =>
     Promise.all(nodes.map((node) => node.ask<T>(what, ...rest)));
 
-  it('hold caps exactly under a burst at all of them at once, each address and in total', async () => {
+  it('enforce limits exactly during a concurrent burst, per address and in total', async () => {
     await start(3);
     const claims = [{ name: 'a:{192.0.2.1}:n', max: 40 }, ...total(100)];
     const bursts = await everywhere<{ admitted: number }>('admit', claims, 60);
@@ -50,10 +50,10 @@ const total = (max: number) => [{ name: TOTAL, max }];
     await agrees();
   });
 
-  it('refuse on, without asking Redis, until there is room; and then at once', async () => {
+  it('refuse without asking Redis until there is room, and then admit at once', async () => {
     const [a, b] = (await start(2)) as [Node, Node];
     expect(await a.ask('admit', total(5), 9)).toMatchObject({ admitted: 5, last: { kind: 'room', claim: 0 } });
-    await until('b has heard it', async () => (await b.state()).refusals === 1);
+    await until('b has received the refusal', async () => (await b.state()).refusals === 1);
     const before = await calls();
     expect(await b.ask('admit', total(5), 500)).toMatchObject({ admitted: 0 });
     expect(await a.ask('admit', total(5), 500)).toMatchObject({ admitted: 0 });
@@ -68,7 +68,7 @@ const total = (max: number) => [{ name: TOTAL, max }];
   const calls = (): Promise<number> =>
     server.ask(async (redis) => Number(/cmdstat_evalsha:calls=(\d+)/.exec(await redis.info('commandstats'))?.[1] ?? 0));
 
-  it('free what a crashed process held within the lease and a heartbeat', async () => {
+  it('release what a crashed process held within the lease and one heartbeat', async () => {
     const [a, b] = (await start(2)) as [Node, Node];
     expect(await a.ask('admit', total(10), 10)).toMatchObject({ admitted: 10 });
     expect(await b.ask('admit', total(10))).toMatchObject({ admitted: 0 });
@@ -85,7 +85,7 @@ const total = (max: number) => [{ name: TOTAL, max }];
     await agrees();
   });
 
-  it('free what a process held at once when it leaves', async () => {
+  it('release what a process held at once when it stops', async () => {
     const [a, b] = (await start(2, { lease: 60_000 })) as [Node, Node];
     expect(await a.ask('admit', total(10), 10)).toMatchObject({ admitted: 10 });
     await a.ask('stop');
@@ -96,16 +96,16 @@ const total = (max: number) => [{ name: TOTAL, max }];
     );
   });
 
-  it('count a process that was frozen beyond its lease again when it is back', async () => {
+  it('count a process again that was stopped for longer than its lease', async () => {
     const [a, b] = (await start(2)) as [Node, Node];
     expect(await a.ask('admit', total(10), 6)).toMatchObject({ admitted: 6 });
     a.signal('SIGSTOP');
-    await until('it counts for nothing', async () => (await b.state()).nodes.length === 1);
+    await until('a is no longer counted', async () => (await b.state()).nodes.length === 1);
     expect(await b.ask('admit', total(10), 20)).toMatchObject({ admitted: 10 });
     a.signal('SIGCONT');
     await until('both are there', async () => (await b.state()).nodes.length === 2);
     await agrees();
-    // Sixteen hold ten: nobody comes in until seven have gone.
+    // Sixteen connections hold ten slots: no one is admitted until seven have closed.
     await b.ask('release', 6);
     await pause(100);
     expect(await b.ask('admit', total(10))).toMatchObject({ admitted: 0 });
@@ -114,7 +114,7 @@ const total = (max: number) => [{ name: TOTAL, max }];
     await agrees();
   });
 
-  it('displace the oldest connection of a user, wherever it is', async () => {
+  it('displace the oldest connection of a user in any process', async () => {
     const [a, b] = (await start(2)) as [Node, Node];
     const claims = [{ name: 'u:{x}:all', max: 1, onLimit: 'closeOldest' }];
     expect(await a.ask('admitUser', claims, 'first')).toBeNull();
@@ -127,7 +127,7 @@ const total = (max: number) => [{ name: TOTAL, max }];
     await until('nothing is left', async () => (await server.ask((redis) => redis.exists('nsw:u:{x}:all'))) === 0);
   });
 
-  it('hear broadcasts of each other, in order, and not their own', async () => {
+  it("receive each other's broadcasts in order, and not their own", async () => {
     const [a, b, c] = (await start(3, { secret: 'x'.repeat(32) })) as [Node, Node, Node];
     for (let n = 0; n < 20; n++) await a.ask('cast', {}, `{"n":${n}}`);
     await b.ask('cast', { gateway: '/chat', userKey: 'u' }, 'ü\n');
@@ -148,14 +148,14 @@ const total = (max: number) => [{ name: TOTAL, max }];
       expect((await node.state()).messages).toMatchObject({ gaps: 0, unsigned: 0, malformed: 0 });
   });
 
-  it('hear of rooms only while they have a member', async () => {
+  it('receive broadcasts to a room only while they have a member', async () => {
     const [a, b] = (await start(2)) as [Node, Node];
     const subscribers = () => server.ask((redis) => redis.pubsub('CHANNELS', 'nsw:r:*'));
     await a.ask('cast', { room: 'lobby' }, 'nobody');
     await until('it was published', () =>
       server.ask(async (redis) => /cmdstat_publish/.test(await redis.info('commandstats'))),
     );
-    // It must have been delivered to nobody before somebody is there.
+    // It must have been delivered to no process before there is a member.
     await pause(2000);
     await b.ask('room', 'lobby', true);
     await until('it has subscribed', async () => ((await subscribers()) as string[]).length === 1);
@@ -169,7 +169,7 @@ const total = (max: number) => [{ name: TOTAL, max }];
     await until('it has left', async () => ((await subscribers()) as string[]).length === 0);
   });
 
-  it('drop what is not signed, or not ours, and count it', async () => {
+  it('drop and count messages that are unsigned or foreign', async () => {
     const [a] = (await start(1, { secret: 'x'.repeat(32) })) as [Node];
     const stranger = await Node.start(server.url, { secret: 'y'.repeat(32) });
     await stranger.ask('cast', {}, 'forged');
@@ -183,7 +183,7 @@ const total = (max: number) => [{ name: TOTAL, max }];
     await stranger.kill();
   });
 
-  it('answer each other: who is there, who is disconnected, how many', async () => {
+  it("answer each other's questions: presence, disconnects, counts", async () => {
     const [a, b, c] = (await start(3)) as [Node, Node, Node];
     await b.ask('online', 'alice');
     await c.ask('online', 'alice');
@@ -194,14 +194,14 @@ const total = (max: number) => [{ name: TOTAL, max }];
     expect(await a.ask('disconnectUser', 'alice')).toBe(4);
     expect(await b.ask('disconnected')).toEqual(['user alice 1008 bye']);
     expect(await a.ask('isOnline', 'alice')).toBe(false);
-    // One that does not answer is not waited for longer than the time for one answer.
+    // A process that does not answer delays the result by one timeout at most.
     c.signal('SIGSTOP');
     const begun = Date.now();
     expect(await a.ask('total', 'lobby')).toBe(3);
     expect(Date.now() - begun).toBeLessThan(2000);
   });
 
-  it('share bans, also with those that come later, and after Redis has lost them', async () => {
+  it('share bans with later processes and after Redis has lost them', async () => {
     const [a, b] = (await start(2)) as [Node, Node];
     const ban = { id: 'ip:192.0.2.1/32', until: Date.now() + 60_000, value: '{}' };
     await a.ask('ban', ban);

@@ -4,7 +4,7 @@ import type { ClusterState } from '../../lib/cluster/node.js';
 import { redisCluster } from '../../lib/cluster/redis/index.js';
 import { Child } from '../support/child.js';
 
-/** A process of its own that is one of a cluster: `test/cluster/process.ts`. */
+/** A process of a cluster: `test/cluster/process.ts`. */
 export class Node {
   private constructor(
     private readonly child: Child,
@@ -28,14 +28,14 @@ export class Node {
     this.child.process.kill(signal);
   }
 
-  /** Ends it as a crash does. */
+  /** Kills it, as a crash does. */
   async kill(): Promise<void> {
     this.child.process.kill('SIGCONT');
     await this.child.end('SIGKILL');
   }
 }
 
-/** Waits until something holds. */
+/** Polls until the condition holds. */
 export async function until(what: string, holds: () => Promise<boolean>, timeout = 15_000): Promise<void> {
   const end = Date.now() + timeout;
   while (!(await holds())) {
@@ -46,7 +46,7 @@ export async function until(what: string, holds: () => Promise<boolean>, timeout
 
 export const pause = (time: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, time));
 
-/** What Redis counts under each name, of processes that are alive; without those that count nothing. */
+/** The counts in Redis of live processes by name, without empty ones. */
 export async function counted(redis: Redis, nodes: readonly Node[]): Promise<Record<string, Record<string, number>>> {
   const alive = new Map<string, string>();
   for (const incarnation of await redis.zrange('nsw:nodes', '0', '-1')) alive.set(incarnation, incarnation.slice(11));
@@ -61,7 +61,7 @@ export async function counted(redis: Redis, nodes: readonly Node[]): Promise<Rec
   return found;
 }
 
-/** What there is: of each process by name. */
+/** The actual counts of each process by name. */
 export async function real(nodes: readonly Node[]): Promise<Record<string, Record<string, number>>> {
   const found: Record<string, Record<string, number>> = {};
   for (const node of nodes)
@@ -70,7 +70,7 @@ export async function real(nodes: readonly Node[]): Promise<Record<string, Recor
   return found;
 }
 
-/** The same with its keys in order. */
+/** The same value with sorted keys. */
 export const sorted = (value: unknown): unknown =>
   typeof value !== 'object' || value === null
     ? value
@@ -82,11 +82,11 @@ export const sorted = (value: unknown): unknown =>
 
 export type Where = Parameters<typeof redisCluster>[0];
 
-/** Only the store of one; its bus is never started. */
+/** Only the store of a cluster; its bus is never started. */
 export const storeIn = (where: () => Where) => async (): Promise<ClusterStore> =>
   (await redisCluster(where(), 'nsw')).store;
 
-/** How a store is started that nobody is told of. */
+/** Options of a store without callbacks. */
 export const storeOptions = (id: string): ClusterStoreOptions => ({
   id,
   timeout: 1000,
@@ -99,7 +99,7 @@ export const storeOptions = (id: string): ClusterStoreOptions => ({
   onBansLost: () => undefined,
 });
 
-/** The bus of one, with the store whose connection it publishes on. */
+/** The bus of a cluster, with the store whose connection it publishes on. */
 export const busIn = (where: () => Where) => async (): Promise<ClusterBus> => {
   const { store, bus } = await redisCluster(where(), 'nsw');
   const { start, stop } = bus;

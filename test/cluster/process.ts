@@ -5,11 +5,11 @@ import type { CastScope } from '../../lib/cluster/requests.js';
 import type { LocalClaim } from '../../lib/cluster/shared-refusals.js';
 
 /*
- * One process of a cluster without connections: it holds claims as told. Arguments: URL, options as JSON.
+ * A process of a cluster without connections: it holds claims as told. Arguments: URL, options as JSON.
  * It answers each message `[what, …arguments]` with `{ answer }`.
  */
 const [url = '', given = '{}'] = process.argv.slice(2);
-const heard: { scope: CastScope; text: string }[] = [];
+const received: { scope: CastScope; text: string }[] = [];
 const notices: string[] = [];
 const bans = new Map<string, StoredBan>();
 const disconnected: string[] = [];
@@ -17,7 +17,7 @@ const online = new Set<string>();
 const displaced: string[] = [];
 
 const host: ClusterHost = {
-  deliver: (scope, text) => heard.push({ scope, text }),
+  deliver: (scope, text) => received.push({ scope, text }),
   disconnectUser: (key, code, reason) => {
     disconnected.push(`user ${key} ${code} ${reason}`);
     return online.delete(key) ? 2 : 0;
@@ -50,7 +50,7 @@ const node = new ClusterNode(store, bus, host, {
 });
 await node.start();
 
-/** Claims that are held, and how many are held by name. */
+/** Held claims, and the count of each name. */
 const held: LocalClaim[][] = [];
 const counts = new Map<string, number>();
 function count(claims: readonly LocalClaim[], change: 1 | -1): void {
@@ -74,7 +74,7 @@ function release(claims: LocalClaim[]): void {
 }
 
 const ways = {
-  /** So many attempts at once; answers how many were admitted, and what refused the last. */
+  /** Makes this many concurrent attempts; returns how many were admitted, and the last refusal. */
   async admit(told: readonly Told[], times = 1) {
     const begun = performance.now();
     const refusals = await Promise.all(Array.from({ length: times }, () => admit(told)));
@@ -89,7 +89,7 @@ const ways = {
   releaseUser: (claims: Parameters<ClusterNode['admitUser']>[0], id: string) => node.releaseUser(claims, id),
   counts: () => Object.fromEntries([...counts].filter(([, count]) => count > 0)),
   state: () => node.state,
-  heard: () => heard.splice(0),
+  received: () => received.splice(0),
   notices: () => notices.splice(0),
   bans: () => [...bans.keys()],
   displaced: () => displaced.splice(0),
@@ -108,7 +108,7 @@ const ways = {
   total: (room: string) => node.count({ room }),
   members: (room: string) => node.members({ room }),
   stop: () => node.stop(),
-  /** Attempts and ends at random for so many milliseconds: connections of a few addresses, in a total. */
+  /** Admits and releases at random for this many milliseconds: a few addresses and a total. */
   async churn(time: number, seed: number) {
     let random = seed;
     const next = (below: number) => {

@@ -17,7 +17,7 @@ suite('Redis over TLS', () => {
   let server: RedisServer;
   let pair: Pair;
   let folder: string;
-  /** Names of files of authorities, for `NODE_EXTRA_CA_CERTS`. */
+  /** CA files, for `NODE_EXTRA_CA_CERTS`. */
   let files: { ours: string; others: string };
   const nodes: Node[] = [];
   const ends: (() => unknown)[] = [];
@@ -47,7 +47,7 @@ suite('Redis over TLS', () => {
     return node;
   };
 
-  it('is joined by processes that know its authority, by name and by address; caps and messages are shared', async () => {
+  it('is joined by processes that trust its CA, by name and by address; limits and messages are shared', async () => {
     const [a, b] = [await start(urlAt('localhost'), 'ours'), await start(urlAt('127.0.0.1'), 'ours')];
     await until('both are up', async () => {
       for (const node of [a, b]) {
@@ -64,9 +64,9 @@ suite('Redis over TLS', () => {
   });
 
   it.each([
-    ['an authority that the process does not know', 'others', 'localhost'],
+    ['an unknown CA', 'others', 'localhost'],
     ['a certificate for another address', 'ours', '127.0.0.2'],
-  ] as const)('is not joined with %s: nothing is sent, and the limits of the process hold', async (_, ca, host) => {
+  ] as const)('is not joined with %s: nothing is sent, and local limits apply', async (_, ca, host) => {
     const received: Buffer[] = [];
     const impostor = createTlsServer(pair, (socket) => socket.on('data', (chunk: Buffer) => received.push(chunk)));
     impostor.on('tlsClientError', () => undefined);
@@ -84,7 +84,7 @@ suite('Redis over TLS', () => {
     expect(JSON.stringify([await node.state(), await node.ask('notices')])).not.toContain('canary');
   });
 
-  it('is not spoken to without TLS: no password is sent in the clear', async () => {
+  it('is not used without TLS: no password is sent in plaintext', async () => {
     const received: Buffer[] = [];
     const sockets = new Set<Socket>();
     const plain = createServer((socket) => {

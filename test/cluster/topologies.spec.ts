@@ -29,7 +29,7 @@ suite('Redis Cluster', () => {
   for (const { name, run } of clusterStoreTests(storeIn(() => ({ url })))) it(name, run);
   for (const { name, run } of clusterBusTests(busIn(() => ({ url })))) it(name, run);
 
-  it('spreads addresses over its machines', async () => {
+  it('spreads addresses over its masters', async () => {
     const store = await storeIn(() => ({ url }))();
     await store.start(storeOptions('spread01'));
     for (let n = 0; n < 50; n++)
@@ -60,20 +60,20 @@ suite("the application's own client", () => {
   for (const { name, run } of clusterStoreTests(storeIn(where))) it(name, run);
   for (const { name, run } of clusterBusTests(busIn(where))) it(name, run);
 
-  it('is left alone: neither connected nor ended, and its prefix is not ours', async () => {
+  it('is neither connected nor closed, and its key prefix is not used', async () => {
     expect(client.status).toBe('wait');
     expect(await server.ask((redis) => redis.keys('app:*'))).toEqual([]);
   });
 });
 
-/** docs/cluster.md names these. */
+/** docs/cluster.md names these commands. */
 const COMMANDS = [
   ...['evalsha', 'eval', 'time', 'hget', 'hset', 'hgetall', 'hdel', 'hlen', 'hkeys', 'pexpire', 'pttl', 'del', 'get'],
   ...['zadd', 'zrem', 'zrange', 'zrangebyscore', 'zremrangebyscore', 'zscore', 'zcard', 'zpopmin', 'incr', 'set'],
   ...['getdel', 'publish', 'subscribe', 'unsubscribe', 'info', 'client|setname'],
 ];
 
-suite('a user of Redis with the rights that the manual names', () => {
+suite('a Redis user with the permissions of the manual', () => {
   let server: RedisServer;
   const url = () => `redis://nsw:secret@127.0.0.1:${server.port}`;
   const allow = (...rules: string[]) =>
@@ -88,7 +88,7 @@ suite('a user of Redis with the rights that the manual names', () => {
   afterAll(() => server.stop());
 
   for (const { name, run } of clusterStoreTests(storeIn(() => ({ url: url() })))) {
-    // Names of the suite are random: within the prefix all the same.
+    // The suite uses random names within the prefix.
     it(name, run);
   }
 
@@ -115,7 +115,7 @@ suite('a user of Redis with the rights that the manual names', () => {
     } finally {
       await node.kill();
     }
-    // Nothing was refused.
+    // No command was refused.
     expect(await server.ask((redis) => redis.call('ACL', 'LOG'))).toEqual([]);
     const documented = readFileSync('docs/cluster.md', 'utf8').match(/^ACL SETUSER[\s\S]*?^```$/m)![0];
     expect([...documented.matchAll(/\+(\S+)/g)].map(([, command]) => command).sort()).toEqual([...COMMANDS].sort());
@@ -153,7 +153,7 @@ suite('Sentinel', () => {
     await until('it is replicated', async () => (await replica.ask((redis) => redis.exists('nsw:t:{t}:all'))) === 1);
     await master.kill();
     await until(
-      'they are with the replica',
+      'all processes are connected to the replica',
       async () => {
         for (const node of nodes) if ((await node.state()).status !== 'up') return false;
         return (await replica.ask((redis) => redis.hvals('nsw:t:{t}:all'))).join() === '6';

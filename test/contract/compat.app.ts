@@ -4,7 +4,7 @@ import { MessageBody, SubscribeMessage } from '@nestjs/websockets';
 import { SecureGateway, SecureWsModule, SecureWsStats } from 'nest-secure-ws';
 import 'reflect-metadata';
 
-/** A shared and a dedicated port, in a process from which one internal of Node was taken. */
+/** A shared and a dedicated port, in a process without one internal of Node. */
 const ownPort = Number(process.argv[2]);
 
 class Echo {

@@ -14,7 +14,7 @@ import { freePort } from '../support/app.js';
 import { Child } from '../support/child.js';
 import { RawClient, upgradeHead } from '../support/raw-client.js';
 
-/** Each internal of Node is taken away in its turn; `expected`: which way is reported. */
+/** Each internal of Node that is hidden in turn, and the way reported then. */
 const INTERNALS: readonly (readonly [name: string, expected: Record<string, RegExp>])[] = [
   [
     'nothing',
@@ -60,7 +60,7 @@ afterEach(async () => {
 const PLAIN = 'GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n';
 type Answer = StatsSnapshot & { readonly compatibility: Record<string, string> };
 
-/** What a user has: refusals, answers, closing, and no exception. */
+/** Expects refusals, replies, an orderly close, and no exception. */
 async function expectService(started: Child, ownPort: number): Promise<void> {
   const shared = started.ready as number;
   for (const port of [shared, ownPort]) {
@@ -101,7 +101,7 @@ async function expectService(started: Child, ownPort: number): Promise<void> {
 }
 
 describe.each(INTERNALS)('without %s', (name, expected) => {
-  it('an application serves as ever, and says which way it uses', async () => {
+  it('an application works unchanged and reports the way in use', async () => {
     const ownPort = freePort();
     child = await Child.start('test/contract/compat.app.ts', [String(ownPort)], {
       NODE_OPTIONS: `--import=file://${resolve('test/contract/without.mjs')}`,
@@ -115,7 +115,7 @@ describe.each(INTERNALS)('without %s', (name, expected) => {
   });
 });
 
-/** Fastify, so far as one can see without the list of its secondary servers. */
+/** Fastify without the list of its secondary servers. */
 class FastifyWithoutList extends FastifyAdapter {
   override getInstance<T = unknown>(): T {
     const isList = (key: string | symbol) => typeof key === 'symbol' && key.description === 'fastify.serverBindings';
@@ -125,8 +125,8 @@ class FastifyWithoutList extends FastifyAdapter {
   }
 }
 
-describe('without the list of the servers of Fastify', () => {
-  it('an application serves at the first of them, and says so', async () => {
+describe("without the list of Fastify's servers", () => {
+  it('an application serves on the first of them, and reports it', async () => {
     const said: string[] = [];
     const logger = { log: () => undefined, error: () => undefined, warn: (text: string) => said.push(text) };
     const app = await NestFactory.create(AppModule, new FastifyWithoutList() as never, { logger });
@@ -172,7 +172,7 @@ describe('the version of ws', () => {
     expect(found.warnings).toHaveLength(warnings);
   });
 
-  it('of two copies is told of once, and a bundle has none', () => {
+  it('warns once about two copies of ws, and accepts a bundle', () => {
     expect(checkWs(copy('8.23.0'), copy('8.18.0', '/b')).warnings).toEqual([
       expect.stringContaining('another copy of ws (8.18.0)'),
     ]);
@@ -180,7 +180,7 @@ describe('the version of ws', () => {
   });
 });
 
-it('refuses Bun, in a sentence', () => {
+it('reports that Bun is not supported', () => {
   const asBun = 'data:text/javascript,Object.defineProperty(process.versions,"bun",{value:"1.4.0"})';
   const { status, stderr } = spawnSync(
     process.execPath,
@@ -199,8 +199,8 @@ it('refuses Bun, in a sentence', () => {
   expect(stderr).toContain('nest-secure-ws needs Node.js 20.19 or newer: Bun');
 });
 
-describe('what Node keeps of a socket', () => {
-  it('tells which server has accepted it', async () => {
+describe('the internals of a socket', () => {
+  it('tell which server accepted it', async () => {
     const server = createServer().listen(0, '127.0.0.1');
     const accepted = once(server, 'connection') as Promise<[Socket]>;
     await once(server, 'listening');
@@ -221,7 +221,7 @@ describe('what Node keeps of a socket', () => {
     expect(acceptingServer(client)).toBeUndefined();
   });
 
-  it('is paused where its state cannot be written', () => {
+  it('are replaced by pause() when its state cannot be written', () => {
     const calls: string[] = [];
     const socket = Object.freeze({ readableFlowing: false, pause: () => calls.push('pause') });
     markUnread(socket as unknown as Socket);

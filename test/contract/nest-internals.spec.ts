@@ -22,7 +22,7 @@ const connected: ((...args: unknown[]) => void)[] = [];
 const bound: WsMessageHandler[][] = [];
 const left: ((reason: unknown) => void)[] = [];
 
-/** Writes down what Nest does with an adapter. */
+/** Records the calls of Nest to an adapter. */
 class Recorder implements WebSocketAdapter {
   set forceCloseConnections(_: boolean) {
     called.push('forceCloseConnections');
@@ -113,7 +113,7 @@ async function started(...providers: (abstract new (...args: never[]) => unknown
 }
 
 describe('Nest and its WebSocket adapter', () => {
-  it('sets forceCloseConnections first, creates one server per port and path, and bootstraps behind', async () => {
+  it('sets forceCloseConnections first, creates one server per port and path, and bootstraps afterwards', async () => {
     await started(OneGateway, SameGateway, TwoGateway);
     expect(called[0]).toBe('forceCloseConnections');
     expect(called.filter((each) => each.startsWith('create')).sort()).toEqual(['create 0 /one', 'create 8123 /two']);
@@ -121,7 +121,7 @@ describe('Nest and its WebSocket adapter', () => {
     expect(called.at(-1)).toBe('onApplicationBootstrap');
   });
 
-  it('calls hooks as soon as a connect callback is called, then binds handlers, then the end', async () => {
+  it('calls hooks directly after the connect callback, then binds handlers, then the disconnect', async () => {
     await started(OneGateway);
     called.splice(0);
     connected[0]!('client', 'request');
@@ -130,14 +130,14 @@ describe('Nest and its WebSocket adapter', () => {
     expect(called.at(-1)).toBe('handleDisconnect client 4000');
   });
 
-  it('binds handlers that take data and event and give a promise', async () => {
+  it('binds handlers that take data and event and return a promise', async () => {
     await started(OneGateway);
     connected[0]!({});
     const value = bound[0]!.find(({ message }) => message === 'value')!;
     await expect((value.callback as (...args: unknown[]) => Promise<unknown>)(7, 'value')).resolves.toBe(7);
   });
 
-  it('tries the first of a class’s filters last', async () => {
+  it('applies the first filter of a class last', async () => {
     await started(OneGateway);
     connected[0]!({});
     const throws = bound[0]!.find(({ message }) => message === 'throws')!;
@@ -145,7 +145,7 @@ describe('Nest and its WebSocket adapter', () => {
     expect(called.at(-1)).toBe('filter second ws 4');
   });
 
-  it('closes: beforeClose, hooks, adapter.close for each server, dispose', async () => {
+  it('closes in this order: beforeClose, hooks, adapter.close for each server, dispose', async () => {
     const app = await started(OneGateway, TwoGateway);
     const { httpAdapter } = app.get(HttpAdapterHost);
     (httpAdapter as unknown as { beforeClose(): void }).beforeClose = () => called.push('beforeClose');
@@ -154,7 +154,7 @@ describe('Nest and its WebSocket adapter', () => {
     expect(called).toEqual(['beforeClose', 'onModuleDestroy', 'close', 'close', 'dispose']);
   });
 
-  it('finds instances of request-scoped gateways by getInstanceByContextId', async () => {
+  it('provides instances of request-scoped gateways through getInstanceByContextId', async () => {
     const app = await started(ScopedGateway, PerRequest);
     const wrappers = [...app.get(ModulesContainer).values()].flatMap(({ providers }) => [...providers.values()]);
     const wrapper = wrappers.find(({ metatype }) => metatype === ScopedGateway)!;
@@ -172,7 +172,7 @@ describe('Nest and its WebSocket adapter', () => {
     expect((seen.at(-1) as ScopedGateway).request).toBeInstanceOf(PerRequest);
   });
 
-  it('keeps its metadata where its decorators show it', () => {
+  it('stores the metadata of its decorators under the expected keys', () => {
     expect([
       Reflect.getMetadata(nest.GATEWAY_METADATA, TwoGateway),
       Reflect.getMetadata(nest.PORT_METADATA, TwoGateway),
@@ -185,7 +185,7 @@ describe('Nest and its WebSocket adapter', () => {
       Reflect.getMetadata(nest.MESSAGE_METADATA, value),
     ]).toEqual([true, 'value']);
     expect([nest.scopeOf(PerRequest), nest.scopeOf(OneGateway)]).toEqual([Scope.REQUEST, undefined]);
-    // Named in Nest's files that it calls internal: whoever changes them changes these.
+    // Nest calls these internal: a change there needs a change here.
     expect(Object.entries(nest).filter(([name]) => name.endsWith('METADATA') || name === 'GATEWAY_OPTIONS')).toEqual(
       expect.arrayContaining([
         ['GATEWAY_METADATA', 'websockets:is_gateway'],

@@ -34,7 +34,7 @@ function dial(from = '127.0.0.1'): Socket {
   return socket;
 }
 
-/** What a client of that address gets: text, or the code of an error. */
+/** The text that a client from this address receives, or the code of its error. */
 async function visit(from: string): Promise<string> {
   const socket = dial(from);
   let text = '';
@@ -51,8 +51,8 @@ afterEach(async () => {
   await new Promise((resolve) => server.close(resolve));
 });
 
-describe('Node hands connections over before it makes sockets of them', () => {
-  it('so that some are reset without one, and others do not notice', async () => {
+describe('accept hook', () => {
+  it('resets some connections without a socket, invisibly to the others', async () => {
     const asked: string[] = [];
     await listen((each) =>
       interceptAccept(each, (address, client) => {
@@ -69,7 +69,7 @@ describe('Node hands connections over before it makes sockets of them', () => {
     expect(asked).toEqual(['127.0.0.9', '127.0.0.8']);
   });
 
-  it('again after the server was closed and listens anew', async () => {
+  it('works again after the server was closed and listens anew', async () => {
     await listen((each) =>
       interceptAccept(each, (_, client) => {
         resetHandle(client);
@@ -84,8 +84,8 @@ describe('Node hands connections over before it makes sockets of them', () => {
   });
 });
 
-describe('a server that listens already, and has not said so yet', () => {
-  it('hands each connection over once', async () => {
+describe("a server that has not emitted 'listening' yet", () => {
+  it('passes each connection to the accept hook once', async () => {
     let asked = 0;
     server = createServer((socket) => socket.end('hello'));
     server.listen(0);
@@ -99,7 +99,7 @@ describe('a server that listens already, and has not said so yet', () => {
 
 describe('a handle without a socket', () => {
   /** Takes every connection, and resolves with the first. */
-  const met = (): Promise<{ client: Handle; gate: AcceptHook }> =>
+  const firstHandle = (): Promise<{ client: Handle; gate: AcceptHook }> =>
     new Promise((resolve) => {
       void listen((each) =>
         interceptAccept(each, (_, client, gate) => {
@@ -110,7 +110,7 @@ describe('a handle without a socket', () => {
       ).then(() => dial().resume().end('0123456789'));
     });
 
-  /** What it reads, chunk by chunk, and an empty one at the end. */
+  /** The chunks read from a handle, with an empty one at the end. */
   const readAll = (client: Handle): Promise<Buffer[]> =>
     new Promise((resolve) => {
       const chunks: Buffer[] = [];
@@ -121,9 +121,9 @@ describe('a handle without a socket', () => {
       client.readStart();
     });
 
-  it('hands over exactly what was read, and says when the peer has ended', async () => {
+  it('returns exactly the bytes read, and reports the end of the peer', async () => {
     const before = handles();
-    const { client, gate } = await met();
+    const { client, gate } = await firstHandle();
     expect((await readAll(client)).map(String)).toEqual(['0123456789', '']);
     expect(client.bytesRead).toBe(10);
     client.close();
@@ -131,8 +131,8 @@ describe('a handle without a socket', () => {
     while (handles() > before) await new Promise((resolve) => setTimeout(resolve, 5));
   });
 
-  it('is counted by its server, which closes when it has gone, and says so once', async () => {
-    const { client, gate } = await met();
+  it("is counted by its server, which emits 'close' once after it has closed", async () => {
+    const { client, gate } = await firstHandle();
     const connections = () => new Promise((resolve) => server.getConnections((_, count) => resolve(count)));
     expect(await connections()).toBe(1);
     let closed = 0;
@@ -146,8 +146,8 @@ describe('a handle without a socket', () => {
     expect([closed, await connections()]).toEqual([1, 0]);
   });
 
-  it('becomes a socket of the server later, which reads what comes then', async () => {
-    const { client, gate } = await met();
+  it('can become a socket of the server later, which reads the following bytes', async () => {
+    const { client, gate } = await firstHandle();
     client.readStart();
     client.reading = true;
     gate.proceed(client);
@@ -158,7 +158,7 @@ describe('a handle without a socket', () => {
     await once(accepted[0]!, 'close');
   });
 
-  /** Takes the next connection, and resolves with its handle and what came to a peer that reads on demand. */
+  /** Takes the next connection, and resolves with its handle and a peer that reads on demand. */
   async function pair(): Promise<{ client: Handle; peer: Socket }> {
     const taken: Handle[] = [];
     await listen((each) => interceptAccept(each, (_, client) => taken.push(client) > 0));
@@ -168,12 +168,12 @@ describe('a handle without a socket', () => {
     return { client: taken[0]!, peer };
   }
 
-  it('writes, and half-closes behind what was written, with the requests that sockets use', async () => {
+  it('writes, and half-closes after the writes, with the requests that sockets use', async () => {
     const requests = learnRequests()!;
     expect([undefined, 'WriteWrap']).toContain(requests.Write?.name);
     expect(requests.Shutdown.name).toBe('ShutdownWrap');
     const { client, peer } = await pair();
-    // More than the kernel takes at once: most of it is written later.
+    // More than the kernel accepts at once: most of it is written later.
     const text = 'é'.repeat(16 * 1024 * 1024);
     let received = 0;
     peer.on('data', (chunk) => (received += chunk.length));
@@ -188,7 +188,7 @@ describe('a handle without a socket', () => {
     client.close();
   });
 
-  it('may be closed while it writes, and again', async () => {
+  it('may be closed repeatedly, even during a write', async () => {
     const requests = learnRequests()!;
     const { client, peer } = await pair();
     peer.pause();
@@ -202,7 +202,7 @@ describe('a handle without a socket', () => {
     peer.destroy();
   });
 
-  it('says when nothing can be written any more', async () => {
+  it('reports when nothing can be written any more', async () => {
     const requests = learnRequests()!;
     const { client, peer } = await pair();
     client.close();

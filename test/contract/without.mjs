@@ -1,12 +1,12 @@
-// Preloaded: hides one internal of Node from this library, and from nobody else.
+// Preloaded: hides one internal of Node from this library, and from no other code.
 import { createServer, Server as HttpServer } from 'node:http';
 import { Server, Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 
-/** The caller of whoever asks is a file of this library, and not Node itself. */
+/** Whether the caller is a file of this library, not Node itself. */
 const isOurs = () => /[\\/](?:lib|dist)[\\/](?:compat|net|server)[\\/]/.test(new Error().stack.split('\n')[3] ?? '');
 
-/** A property of a prototype that is not there for files of this library. */
+/** Makes a property of a prototype absent for files of this library. */
 function hide(target, name) {
   let holder = target;
   while (holder !== null && !Object.hasOwn(holder, name)) holder = Object.getPrototypeOf(holder);
@@ -22,7 +22,7 @@ function hide(target, name) {
   });
 }
 
-/** A property that Node sets on each object. */
+/** The same for a property that Node sets on each object. */
 function hideOwn(prototype, name) {
   const values = new WeakMap();
   Object.defineProperty(prototype, name, {
@@ -75,7 +75,7 @@ const WAYS = {
   readStart: () => hide(tcp(), 'readStart'),
   WriteWrap: () => {
     const request = writeRequest();
-    // Node 26 makes its requests by itself.
+    // Node 26 creates its requests itself.
     if (request) Object.defineProperty(request.constructor, 'name', { value: 'OtherWrap' });
     else hide(tcp(), 'writeLatin1String');
   },

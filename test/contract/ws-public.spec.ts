@@ -13,7 +13,7 @@ import { createWebSocketStream, WebSocket, type WebSocketServer } from 'ws';
 import { eventually, startApp, type TestApp } from '../support/app.js';
 import { frame, RawClient } from '../support/raw-client.js';
 
-/** Everything that `ws` documents of a `WebSocket`: both roles answer it, and nothing of its insides is used for that. */
+/** The documented interface of a `WebSocket` of `ws`: both roles implement it without private members of `ws`. */
 
 let app: TestApp | undefined;
 let sockets: WebSocket[] = [];
@@ -58,15 +58,15 @@ afterEach(async () => {
   onSocket = onServer = () => undefined;
 });
 
-describe('the insides of ws', () => {
+describe('private members of ws', () => {
   const folder = join(dirname(createRequire(import.meta.url).resolve('ws')), 'lib');
   const own = readdirSync(folder)
     .map((file) => readFileSync(join(folder, file), 'utf8'))
     .flatMap((text) => [...text.matchAll(/\b(?:this|ws|websocket|receiver|sender)\.(_\w+)/g)].map(([, name]) => name!));
   const names = new Set(own);
 
-  it('are named nowhere in lib/, but for a getter that libraries look for', () => {
-    // Those that everything depends on are among them, or this looks at nothing.
+  it('are not used in lib/, except for a getter that libraries look for', () => {
+    // The best-known members must be among the names, or the search is empty.
     for (const name of ['_receiver', '_sender', '_socket', '_readyState', '_closeTimer', '_fragments'])
       expect(names).toContain(name);
     const files = readdirSync('lib', { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
@@ -79,18 +79,18 @@ describe('the insides of ws', () => {
     expect(readFileSync('lib/connection/connected-socket.ts', 'utf8')).toContain('get _socket(): Socket {');
   });
 
-  it('are not in our sockets', async () => {
+  it("are not set on this library's sockets", async () => {
     const { server, client } = await pair();
     for (const socket of [server, client]) {
-      client.send('to make everything that is made late');
+      client.send('to allocate everything that is allocated on demand');
       const keys = Object.getOwnPropertyNames(socket).filter((name) => names.has(name));
       expect(keys).toEqual([]);
     }
   });
 });
 
-describe('identity', () => {
-  it('is that of a WebSocket: instanceof, constants, the set of clients', async () => {
+describe('a socket of this library', () => {
+  it('is a WebSocket: instanceof, constants, the set of clients', async () => {
     const { server, client } = await pair();
     for (const socket of [server, client]) {
       expect(socket).toBeInstanceOf(WebSocket);
@@ -112,7 +112,7 @@ describe('identity', () => {
     await eventually(() => servers[0]!.clients.size === 0);
   });
 
-  it('knows no extension where none was agreed', async () => {
+  it('has no extension when none was agreed', async () => {
     const { server, client } = await pair({ compression: { mode: 'off' } });
     expect([server.extensions, client.extensions]).toEqual(['', '']);
   });
@@ -121,13 +121,13 @@ describe('identity', () => {
 type Role = 'server' | 'client';
 const ROLES: readonly Role[] = ['server', 'client'];
 
-describe.each(ROLES)('the %s’s socket', (role) => {
+describe.each(ROLES)('the public interface of a %s socket', (role) => {
   async function ends(options: SecureWsOptions = {}): Promise<{ ours: WebSocket; other: WebSocket }> {
     const both = await pair(options);
     return role === 'server' ? { ours: both.server, other: both.client } : { ours: both.client, other: both.server };
   }
 
-  it.each(['off', 'shared', 'dedicated'] as const)('sends whatever ws sends (compression: %s)', async (mode) => {
+  it.each(['off', 'shared', 'dedicated'] as const)('sends every type that ws sends (compression: %s)', async (mode) => {
     const { ours, other } = await ends({ compression: { mode } });
     const got: unknown[] = [];
     other.on('message', (data: Buffer, isBinary) => got.push(isBinary ? [...data] : data.toString()));
@@ -156,7 +156,7 @@ describe.each(ROLES)('the %s’s socket', (role) => {
     expect(got).toEqual(expected);
   });
 
-  it('is paused until resume() is called, and lists its members as ws does', async () => {
+  it('pauses until resume(), and lists its members as ws does', async () => {
     const { ours } = await ends();
     ours.pause();
     expect(ours.isPaused).toBe(true);
@@ -170,7 +170,7 @@ describe.each(ROLES)('the %s’s socket', (role) => {
     for (const name of Object.keys(WebSocket.prototype)) expect(listed).toContain(name);
   });
 
-  it('closes without a code where only a reason is given', async () => {
+  it('closes without a code when only a reason is given', async () => {
     const { ours, other } = await ends();
     const closed = once(other, 'close');
     ours.close(undefined, 'a reason');
@@ -202,7 +202,7 @@ describe.each(ROLES)('the %s’s socket', (role) => {
     expect(ours.bufferedAmount).toBeGreaterThanOrEqual(8);
   });
 
-  it('tells of messages in each binaryType', async () => {
+  it('emits messages in each binaryType', async () => {
     const { ours, other } = await ends();
     const types = ['nodebuffer', 'arraybuffer', 'fragments', 'blob', 'nonsense'];
     const got: unknown[] = [];
@@ -253,7 +253,7 @@ describe.each(ROLES)('the %s’s socket', (role) => {
     expect(ours.readyState).toBe(WebSocket.CLOSED);
   });
 
-  it('tells an end without a close frame as one that was not clean', async () => {
+  it('reports wasClean: false for an end without a close frame', async () => {
     const { ours, other } = await ends();
     const closed = new Promise((resolve) => {
       ours.onclose = ({ code, wasClean }) => resolve([code, wasClean]);
@@ -262,21 +262,21 @@ describe.each(ROLES)('the %s’s socket', (role) => {
     expect(await closed).toEqual([1006, false]);
   });
 
-  it('pings, pongs, and hears both', async () => {
+  it('sends pings and pongs, and emits both', async () => {
     const { ours, other } = await ends();
-    const heard: unknown[] = [];
-    other.on('ping', (data: Buffer) => heard.push(['ping', data.toString()]));
-    ours.on('pong', (data: Buffer) => heard.push(['pong', data.toString()]));
+    const received: unknown[] = [];
+    other.on('ping', (data: Buffer) => received.push(['ping', data.toString()]));
+    ours.on('pong', (data: Buffer) => received.push(['pong', data.toString()]));
     for (const data of ['x', 7, Buffer.from('y'), Uint8Array.of(122)]) ours.ping(data);
-    await eventually(() => heard.length === 8);
+    await eventually(() => received.length === 8);
     const payloads = ['x', '7', 'y', 'z'];
     for (const name of ['ping', 'pong'])
-      expect(heard.filter((each) => (each as string[])[0] === name)).toEqual(payloads.map((data) => [name, data]));
+      expect(received.filter((each) => (each as string[])[0] === name)).toEqual(payloads.map((data) => [name, data]));
     expect(() => ours.ping(Buffer.alloc(126))).toThrow(RangeError);
     expect(ours.readyState).toBe(WebSocket.OPEN);
   });
 
-  it('closes as it is told to, and throws for what cannot be sent', async () => {
+  it('closes with the given code, and throws for invalid codes and reasons', async () => {
     const { ours, other } = await ends();
     for (const args of [[999], [1005], [1006], [5000], [1000, 'x'.repeat(124)], ['1000']] as [number, string?][])
       expect(() => ours.close(...args)).toThrow();
@@ -293,24 +293,24 @@ describe.each(ROLES)('the %s’s socket', (role) => {
     expect(ours.readyState).toBe(WebSocket.CLOSED);
   });
 
-  it('pauses between two messages of one read, and resumes in a while', async () => {
+  it('pauses between two messages of one read, and resumes later', async () => {
     const { ours, other } = await ends();
-    const heard: string[] = [];
+    const received: string[] = [];
     ours.on('message', (data) => {
-      heard.push(String(data));
-      if (heard.length === 2) ours.pause();
+      received.push(String(data));
+      if (received.length === 2) ours.pause();
     });
     for (let at = 0; at < 6; at++) other.send(String(at));
     await eventually(() => ours.isPaused);
     await new Promise((resolve) => setTimeout(resolve, 30));
-    expect(heard).toEqual(['0', '1']);
+    expect(received).toEqual(['0', '1']);
     ours.resume();
-    expect(heard).toHaveLength(2);
-    await eventually(() => heard.length === 6);
-    expect([heard, ours.isPaused]).toEqual([['0', '1', '2', '3', '4', '5'], false]);
+    expect(received).toHaveLength(2);
+    await eventually(() => received.length === 6);
+    expect([received, ours.isPaused]).toEqual([['0', '1', '2', '3', '4', '5'], false]);
   });
 
-  it('becomes a stream', async () => {
+  it('becomes a stream with createWebSocketStream', async () => {
     const { ours, other } = await ends({
       messages: { byteRate: '1gb/1s', byteRatePerIp: '1gb/1s', rate: '100000/1s' },
     });
@@ -330,8 +330,8 @@ describe.each(ROLES)('the %s’s socket', (role) => {
   });
 });
 
-describe('libraries that are given our sockets', () => {
-  it('graphql-ws: a query, a subscription, and its end', async () => {
+describe("libraries on this library's sockets", () => {
+  it('graphql-ws runs a query and a subscription to its end', async () => {
     const schema = buildSchema('type Query { hello: String } type Subscription { count: Int }');
     async function* count() {
       for (let at = 0; at < 3; at++) yield { count: at };
@@ -346,11 +346,11 @@ describe('libraries that are given our sockets', () => {
     expect(results).toEqual([{ hello: 'world' }, { count: 0 }, { count: 1 }, { count: 2 }]);
     await client.dispose();
     await eventually(() => app!.stats().connections === 0);
-    // Ten messages that are none of Nest's did not end it.
+    // Ten messages that are not Nest events did not end the connection.
     expect(app!.stats().closed).toEqual({ 1000: 2 });
   });
 
-  it('the calls of y-websocket’s server', async () => {
+  it('the calls of y-websocket’s server work', async () => {
     const updates: Uint8Array[] = [];
     const alive: boolean[] = [];
     onSocket = (conn) => {

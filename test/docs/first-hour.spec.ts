@@ -7,12 +7,12 @@ import { hasChromium, launch } from '../browser/chromium.js';
 import { codeBlocks, fileOf } from '../support/markdown-code.js';
 import { RawClient, upgradeHead } from '../support/raw-client.js';
 
-/** The README's first gateway, in the order in which a reader meets its blocks: each does what is said around it. */
+/** Runs the README's first gateway in the order of its blocks, and checks what the text says about each. */
 const FOLDER = resolve('test/docs/.recipes/first-hour');
 const [development = '', production = ''] = codeBlocks('README.md', 'ini');
 const [inBrowser = ''] = codeBlocks('README.md', 'js');
 
-/** As `nest new` writes it, but for the free port. */
+/** As `nest new` writes it, except for the port. */
 const MAIN = `import { NestFactory } from '@nestjs/core';
 import 'reflect-metadata';
 import { AppModule } from './app.module.js';
@@ -22,7 +22,7 @@ await app.listen(process.env.PORT ?? 3000);
 console.log('PORT ' + app.getHttpServer().address().port);
 `;
 
-/** The commands of the README in their order: what runs each in CI, and words of it there. */
+/** The README's commands in order: the file that runs each in CI, and its words there. */
 const RUN_BY: readonly (readonly [command: string, file: string, words: string])[] = [
   ['npm start', 'scripts/try-quick-start.mjs', "spawn('npm', ['start'"],
   ['npm cit', '.ci/run', 'npm cit'],
@@ -62,7 +62,7 @@ interface Started {
   readonly output: () => string;
 }
 
-/** Starts the application with this `.env`. Rejects with what it has printed when it ends. */
+/** Starts the application with this `.env`. Rejects with its output when it ends. */
 async function start(env: string, environment: Record<string, string> = {}): Promise<Started> {
   writeFileSync(join(FOLDER, '.env'), env);
   const child = spawn(
@@ -101,7 +101,7 @@ async function statusOf(port: number, headers: Record<string, string>): Promise<
 }
 
 describe('the first hour with the README', () => {
-  it('a gateway that validates, asks who one is and keeps the limits of `.env`', async () => {
+  it('the gateway validates, authenticates and applies the limits of `.env`', async () => {
     const { port, output } = await start(development);
     expect(output()).toContain('settings from environment: connections.maxPerIp=20, messages.maxSize=16kb');
     expect(await statusOf(port, {})).toBe(401);
@@ -115,13 +115,13 @@ describe('the first hour with the README', () => {
     client.destroy();
   });
 
-  it('a choice under production that is asked for at start, and the block that makes it', async () => {
+  it('production requires a decision about TLS, and the block makes it', async () => {
     const asked = start(development, { NODE_ENV: 'production' });
     await expect(asked).rejects.toThrow(/proxy\.requireTls \(WEBSOCKETS_REQUIRE_TLS\): must be set/);
     const plaintext = await start(`${development}WEBSOCKETS_REQUIRE_TLS=false\n`, { NODE_ENV: 'production' });
     expect(await statusOf(plaintext.port, COOKIE)).toBe(101);
 
-    // The proxy of the block is this machine here.
+    // The proxy of the block is this machine.
     const behind = production.replace('10.0.0.0/8', 'loopback');
     expect(behind).not.toBe(production);
     const { port } = await start(`${development}${behind}`, { NODE_ENV: 'production' });
@@ -156,9 +156,9 @@ describe('the first hour with the README', () => {
     }
   });
 
-  it('has no block or command that nothing runs', () => {
+  it('every block and command is run by a test', () => {
     const readme = readFileSync('README.md', 'utf8');
-    // The first two of `ts`, both of `ini` and the one of `js` are what this file starts.
+    // This file runs the first two `ts` blocks, both `ini` blocks and the `js` block.
     const fences = [...readme.matchAll(/^```(\w*)\n/gm)].map(([, language]) => language).filter((each) => each !== '');
     expect(fences).toEqual(['sh', 'sh', 'sh', 'ts', 'ts', 'ini', 'js', 'ini']);
     const commands = codeBlocks('README.md', 'sh').flatMap((block) => block.trim().split('\n'));

@@ -24,7 +24,7 @@ const before = { ...process.env };
 let issuer: Server;
 const keys = generateKeyPairSync('rsa', { modulusLength: 2048 });
 const newKeys = generateKeyPairSync('rsa', { modulusLength: 2048 });
-/** The keys that the issuer publishes, by name. */
+/** The keys that the issuer publishes, by key id. */
 let published: Record<string, KeyObject> = {};
 let fetches = 0;
 
@@ -61,16 +61,16 @@ beforeEach(() => {
 afterEach(async () => {
   for (const client of clients.splice(0)) client.destroy();
   await app?.close();
-  // After the application has ended, whose clock must not go back.
+  // After the application has closed, whose clock must not run backwards.
   jest.restoreAllMocks();
   app = undefined;
 });
 
-/** The exports of a recipe, whose module is started. */
+/** Starts the module of a recipe, and returns the recipe's exports. */
 async function start(name: string): Promise<Record<string, unknown>> {
   const recipe = (await import(join(FOLDER, `${name}.ts`))) as Record<string, unknown>;
   const module = Object.entries(recipe).find(([each]) => each.endsWith('Module'))![1];
-  // A browser keeps connections open on which it sends nothing.
+  // A browser keeps idle connections open.
   app = await NestFactory.create(module as Type, { logger: false, forceCloseConnections: true });
   await app.listen(0, '127.0.0.1');
   port = (app.getHttpServer().address() as AddressInfo).port;
@@ -110,7 +110,7 @@ describe('the recipes of docs/guards.md', () => {
     expect(compileErrors(blocks)).toEqual([]);
   }, 60_000);
 
-  it('a token in a cookie', async () => {
+  it('authenticate with a token in a cookie', async () => {
     await start('cookie');
     expect((await post('/login', {}, { name: 'ada', password: 'wrong' })).status).toBe(401);
     const response = await post('/login', {}, { name: 'ada', password: 'correct horse' });
@@ -121,7 +121,7 @@ describe('the recipes of docs/guards.md', () => {
     expect(await who({ Authorization: `Bearer ${cookie!.slice(8)}` })).toBe(401);
   });
 
-  it('a token as a subprotocol', async () => {
+  it('authenticate with a token in a subprotocol', async () => {
     await start('subprotocol');
     const token = await sign();
     const { response } = await connect({ 'Sec-WebSocket-Protocol': `bearer.${token}, chat.v1` });
@@ -130,7 +130,7 @@ describe('the recipes of docs/guards.md', () => {
     expect(await who({ Authorization: `Bearer ${token}` })).toBe('ada');
   });
 
-  it('tickets from a route', async () => {
+  it('authenticate with tickets from a route', async () => {
     await start('tickets');
     expect((await post('/ticket')).status).toBe(401);
     const issued = await post('/ticket', { 'X-Api-Key': 'secret of ada' });
@@ -139,7 +139,7 @@ describe('the recipes of docs/guards.md', () => {
     expect(await who({}, `/chat?ticket=${ticket}`)).toBe(401);
   });
 
-  it('keys of an identity provider', async () => {
+  it('verify keys of an identity provider', async () => {
     await start('jwks');
     const token = (audience: string, alg = 'RS256') =>
       new SignJWT({ sub: 'ada', iss: variables.ISSUER, aud: audience, exp: seconds(60) })
@@ -150,7 +150,7 @@ describe('the recipes of docs/guards.md', () => {
     expect(await who({ Authorization: `Bearer ${await token('https://chat.example', 'PS256')}` })).toBe(401);
   });
 
-  it('keys of an identity provider that changes them', async () => {
+  it('follow a rotation of the keys', async () => {
     await start('jwks');
     const attempt = async (kid: string, { privateKey }: typeof keys) =>
       who({
@@ -161,7 +161,7 @@ describe('the recipes of docs/guards.md', () => {
       });
     expect(await attempt('one', keys)).toBe('ada');
     published = { one: keys.publicKey, two: newKeys.publicKey };
-    // Within the cooldown of the fetch at the start: whatever names come cause no other.
+    // Within the cooldown after the fetch at the start, unknown key ids cause no fetch.
     const before = fetches;
     for (let i = 0; i < 20; i++) expect(await attempt(`flood-${i}`, newKeys)).toBe(401);
     expect(fetches).toBe(before);
@@ -170,7 +170,7 @@ describe('the recipes of docs/guards.md', () => {
     jest.spyOn(performance, 'now').mockImplementation(() => now() + later);
     expect([await attempt('two', newKeys), await attempt('one', keys)]).toEqual(['ada', 'ada']);
     expect(fetches).toBe(before + 1);
-    // The old key is withdrawn: it counts no longer when the keys have been fetched again.
+    // The old key is withdrawn: it is refused once the keys have been fetched again.
     published = { two: newKeys.publicKey };
     later = 62_000;
     expect(await attempt('three', newKeys)).toBe(401);
@@ -178,7 +178,7 @@ describe('the recipes of docs/guards.md', () => {
     expect(fetches).toBe(before + 2);
   });
 
-  it('session tokens of Clerk', async () => {
+  it('verify session tokens of Clerk', async () => {
     await start('clerk');
     const token = (claims: Record<string, unknown>) =>
       new SignJWT({ sub: 'ada', iss: variables.CLERK_ISSUER, exp: seconds(60), azp: 'https://app.example', ...claims })
@@ -194,7 +194,7 @@ describe('the recipes of docs/guards.md', () => {
     expect(await ask({}, 'https://other.example')).toBe(403);
   });
 
-  it('expiry and renewal', async () => {
+  it('expire and renew connections', async () => {
     await start('renewal');
     const open = async () => (await connect({ Authorization: `Bearer ${await sign({ exp: seconds(2) })}` })).client;
     const [renewed, expired] = [await open(), await open()];
@@ -223,7 +223,7 @@ describe('the recipes of docs/guards.md', () => {
     expect(await other.client.closeFrame()).toMatchObject({ code: 1008 });
   });
 
-  it('sessions on the server', async () => {
+  it('use sessions on the server', async () => {
     const { store } = await start('session');
     const sessions = new Map<string, object>([
       ['id-1', { user: { id: 'ada' }, cookie: { expires: null } }],
@@ -248,20 +248,20 @@ describe('the recipes of docs/guards.md', () => {
   });
 });
 
-(hasChromium() ? describe : describe.skip)('in Chromium', () => {
+(hasChromium() ? describe : describe.skip)('the recipes of docs/guards.md in Chromium', () => {
   let browser: Browser;
   beforeAll(async () => {
     browser = await launch();
   });
   afterAll(() => browser?.close());
 
-  /** A page of the application; what it answers there is of no interest. */
+  /** A page of the application; its content does not matter. */
   async function page(): Promise<Page> {
     const opened = await (await browser.newContext()).newPage();
     await opened.goto(`http://127.0.0.1:${port}/`);
     return opened;
   }
-  /** What a script of a page makes of a socket: the answer to `who`, or how it ended. */
+  /** The answer to `who` on a socket opened by the page, or its close code. */
   const ask = (opened: Page, open: string): Promise<unknown> =>
     opened.evaluate(`(async () => {
       const socket = await (async () => { ${open} })();
@@ -272,7 +272,7 @@ describe('the recipes of docs/guards.md', () => {
       });
     })()`);
 
-  it('a cookie is sent by itself', async () => {
+  it('a cookie is sent by the browser', async () => {
     await start('cookie');
     const opened = await page();
     expect(await ask(opened, "return new WebSocket('/chat');")).toBe(1006);
@@ -281,7 +281,7 @@ describe('the recipes of docs/guards.md', () => {
     expect(await ask(opened, `${login} return new WebSocket('/chat');`)).toEqual(['ada', '']);
   });
 
-  it('a token comes as a subprotocol beside another; alone the browser itself gives up', async () => {
+  it('a token is sent as a second subprotocol; as the only one the browser fails the connection', async () => {
     await start('subprotocol');
     const opened = await page();
     const token = await sign();

@@ -10,7 +10,7 @@ import { WebSocket } from 'ws';
 import { codeBlocks } from '../support/markdown-code.js';
 import 'reflect-metadata';
 
-/** The gateways of docs/migrating.md, started and talked to by clients of the kind that they had before. */
+/** Starts the gateways of docs/migrating.md, and connects the kind of client that each had before. */
 const FOLDER = join(import.meta.dirname, '.recipes/migrating');
 const blocks = new Map(
   codeBlocks('docs/migrating.md', 'ts').map((text) => [/export class (\w+)/.exec(text)?.[1], text]),
@@ -45,7 +45,7 @@ async function connect(options: Parameters<typeof connectTo>[2] = {}): Promise<T
 }
 
 describe('docs/migrating.md', () => {
-  it('from the stock adapter', async () => {
+  it('migrates from the stock adapter', async () => {
     await expectRefusal(await start('FromStockModule'), { path: '/chat?token=x' }, { status: 401, reason: 'guard' });
     const [speaker, other] = [await connect(), await connect()];
     speaker.send('say', { text: 'hi' });
@@ -55,7 +55,7 @@ describe('docs/migrating.md', () => {
     expect(await speaker.closed()).toMatchObject({ code: 1009 });
   });
 
-  it('from socket.io, with answers to requests', async () => {
+  it('migrates from socket.io, with acknowledgements', async () => {
     const { port } = (await start('FromSocketIoModule')).getHttpServer().address() as AddressInfo;
     await expectRefusal(app!, { path: '/chat' }, { status: 401 });
     await expectRefusal(
@@ -82,7 +82,7 @@ describe('docs/migrating.md', () => {
     await expect(unanswered).rejects.toThrow('closed with 1005');
   });
 
-  it('from bare ws, with a format of its own', async () => {
+  it('migrates from bare ws, with its own message format', async () => {
     await expectRefusal(await start('FromBareModule'), { path: '/chat?token=x' }, { status: 401 });
     const client = await connect({ subprotocols: ['chat.v1', 'x'] });
     expect(client.socket.protocol).toBe('chat.v1');

@@ -27,7 +27,7 @@ const anchors = (file: string): string[] =>
 const links = (file: string): string[] => [...prose(file).matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => target!);
 
 describe.each(PAGES)('%s', (file) => {
-  it('links to what there is', () => {
+  it('links to existing files and headings', () => {
     for (const link of links(file)) {
       const inRepository = link.replace(new RegExp(`^${HOME}(?:blob|tree)/main/`), '/');
       if (/^[a-z]+:/.test(inRepository)) continue;
@@ -38,7 +38,7 @@ describe.each(PAGES)('%s', (file) => {
     }
   });
 
-  it('names options, variables and scripts that there are', () => {
+  it('names existing options, variables and scripts', () => {
     const groups = new Set(PATHS.filter((path) => path.includes('.')).map((path) => path.slice(0, path.indexOf('.'))));
     const text = read(file);
     for (const [, path = '', group = ''] of prose(file).matchAll(/`((\w+)\.\w+)`/g))
@@ -51,7 +51,7 @@ describe.each(PAGES)('%s', (file) => {
   });
 });
 
-it('README, the index and the menu of the site lead to every page', () => {
+it('the README, the index and the menu of the site link to every page', () => {
   const pages = DOCS.filter((name) => name !== 'docs/index.md').map((name) => name.slice('docs/'.length));
   const [index, readme] = [links('docs/index.md'), links('README.md')];
   const menu = read('docs/.vitepress/config.mjs');
@@ -63,11 +63,11 @@ it('README, the index and the menu of the site lead to every page', () => {
 });
 
 describe('the code of README and docs', () => {
-  // The guards' recipes and the code for browsers are compiled, and run, by specs of their own.
+  // Other specs compile and run the recipes for guards and browsers.
   const elsewhere = ['docs/guards.md', 'docs/browser.md'];
   const withCode = ['README.md', ...DOCS.filter((name) => !elsewhere.includes(name))].map((file) => ({
     file,
-    // The test of the README's gateway stands in another file than the gateway.
+    // The test of the README's gateway is in another file.
     blocks: [...(file === 'docs/testing.md' ? codeBlocks('README.md', 'ts') : []), ...codeBlocks(file, 'ts')],
   }));
   const isNamed = (blocks: readonly string[]): boolean => blocks.some((block) => fileOf(block) !== undefined);
@@ -76,13 +76,13 @@ describe('the code of README and docs', () => {
     expect(compileErrors(blocks)).toEqual([]);
   });
 
-  it('compiles: everything else', () => {
+  it('compiles: all other pages', () => {
     const blocks = withCode.filter(({ blocks }) => !isNamed(blocks)).flatMap(({ blocks }) => blocks);
     expect(blocks.length).toBeGreaterThan(5);
     expect(compileErrors(blocks)).toEqual([]);
   });
 
-  it('would be found out if it did not', () => {
+  it('is really compiled: an error is found', () => {
     expect(
       compileErrors(["import { nothing } from 'nest-secure-ws';\nexport const x: number = nothing;\n"]),
     ).toHaveLength(1);

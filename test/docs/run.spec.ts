@@ -15,10 +15,10 @@ import { issue } from '../support/certificates.js';
 import { codeBlocks, fileOf } from '../support/markdown-code.js';
 import 'reflect-metadata';
 
-/** The TypeScript of the pages that have no spec of their own, run; test/docs/pages.spec.ts compiles it. */
+/** Runs the TypeScript of the pages without a spec of their own; test/docs/pages.spec.ts compiles it. */
 const FOLDER = join(import.meta.dirname, '.recipes/run');
 
-/** How many blocks of TypeScript each page has, and which spec runs them: a new block is run, or this fails. */
+/** The number of TypeScript blocks per page, and the spec that runs them, so that no block goes unrun. */
 const BLOCKS: Readonly<Record<string, readonly [count: number, spec: string]>> = {
   'browser.md': [3, 'test/browser/live.spec.ts'],
   'client.md': [1, 'here'],
@@ -37,7 +37,7 @@ const BLOCKS: Readonly<Record<string, readonly [count: number, spec: string]>> =
 
 type Exports = Record<string, Type>;
 
-/** Imports a block of a page, with other texts in place of some. */
+/** Imports a block of a page, with some of its text replaced. */
 async function block(page: string, index: number, replaced: Readonly<Record<string, string>> = {}): Promise<Exports> {
   const text = codeBlocks(`docs/${page}`, 'ts')[index]!;
   const file = join(FOLDER, page, fileOf(text) ?? `block-${index}.ts`);
@@ -101,7 +101,7 @@ it('every block of TypeScript is run by a spec', () => {
 });
 
 describe('docs/getting-started.md', () => {
-  it('the gateway, the page, the settings and the log', async () => {
+  it('the gateway, the page, the settings and the log work', async () => {
     for (const line of codeBlocks('docs/getting-started.md', 'ini')[0]!.trim().split('\n')) {
       const [name = '', value] = line.split('=');
       variables.push(name);
@@ -125,14 +125,14 @@ describe('docs/getting-started.md', () => {
     for (const line of shown.trim().split('\n')) expect(lines.map(sizes)).toContain(sizes(line));
   });
 
-  it('the guard', async () => {
+  it('the guard works', async () => {
     await start(gateways((await block('getting-started.md', 2))['MembersGateway']!));
     await expectRefusal(app, { path: '/members' }, { status: 401, reason: 'guard' });
     await connect('/members', { cookies: { session: 'secret' } });
   });
 });
 
-it('docs/rooms.md', async () => {
+it('the code of docs/rooms.md works', async () => {
   const { ScoresGateway, News } = await block('rooms.md', 0);
   await start(gateways(ScoresGateway!, News!));
   const news = app.get<{
@@ -158,7 +158,7 @@ it('docs/rooms.md', async () => {
   expect(await news.logOut('42')).toBe('0 connections');
 });
 
-it('docs/client.md', async () => {
+it('the code of docs/client.md works', async () => {
   const server = new WebSocketServer({ port: 0, host: '127.0.0.1' });
   await once(server, 'listening');
   const closed: number[] = [];
@@ -190,12 +190,12 @@ it('docs/client.md', async () => {
 });
 
 describe('docs/observability.md', () => {
-  it('metrics', async () => {
+  it('the metrics are served', async () => {
     await start((await block('observability.md', 0))['AppModule']!);
     expect(await (await fetch(url('/metrics'))).text()).toContain('nest_secure_ws_connections');
   });
 
-  it('health', async () => {
+  it('the health check works', async () => {
     const { HealthController } = await block('observability.md', 1);
     await start({
       imports: [SecureWsModule.forRoot(), TerminusModule],
@@ -207,7 +207,7 @@ describe('docs/observability.md', () => {
   });
 });
 
-it('docs/dashboard.md', async () => {
+it('the code of docs/dashboard.md works', async () => {
   variables.push('WEBSOCKETS_DASHBOARD_TOKEN');
   process.env['WEBSOCKETS_DASHBOARD_TOKEN'] = 'x'.repeat(48);
   await start((await block('dashboard.md', 0))['AppModule']!);
@@ -216,7 +216,7 @@ it('docs/dashboard.md', async () => {
 });
 
 describe('docs/paths-and-other-libraries.md', () => {
-  it('paths', async () => {
+  it('the path parameters work', async () => {
     await start(gateways((await block('paths-and-other-libraries.md', 0))['RoomGateway']!));
     await expectRefusal(app, { path: '/rooms/closed' }, { status: 403, reason: 'guard' });
     const client = await connect('/rooms/5');
@@ -224,9 +224,9 @@ describe('docs/paths-and-other-libraries.md', () => {
     expect(await client.nextEvent('where')).toEqual({ id: '5', path: '/rooms/5', route: '/rooms/:id' });
   });
 
-  it('upgrades of other libraries', async () => {
+  it('the upgrades of other libraries are guarded', async () => {
     await start((await block('paths-and-other-libraries.md', 1))['AppModule']!);
-    // Another library must listen: without one the path is nobody's.
+    // Another library must listen, otherwise the path is 404.
     app.getHttpServer().on('upgrade', () => undefined);
     const evil = { path: '/socket.io/?EIO=4', origin: 'https://evil.example' };
     await expectRefusal(app, evil, { status: 403, reason: 'origin' });
@@ -234,24 +234,33 @@ describe('docs/paths-and-other-libraries.md', () => {
   });
 });
 
-(has('openssl') ? it : it.skip)('docs/deployment.md: TLS without a proxy', async () => {
-  const ca = issue('devices', { isCa: true });
-  const [server, device, stranger] = [issue('localhost', { ca }), issue('device-1', { ca }), issue('device-2', { ca })];
-  const files = { 'server.pem': server.cert, 'server.key': server.key, 'devices-ca.pem': ca.cert };
-  mkdirSync(FOLDER, { recursive: true });
-  for (const [name, text] of Object.entries(files)) writeFileSync(join(FOLDER, name), text);
-  const port = freePort();
-  const paths = Object.keys(files).map((name) => [`'${name}'`, `'${join(FOLDER, name)}'`] as const);
-  const { DeviceGateway } = await block('deployment.md', 0, { '8443': String(port), ...Object.fromEntries(paths) });
-  await start(gateways(DeviceGateway!));
-  const tls = ({ cert, key }: typeof device) => ({ ca: ca.cert, cert, key });
-  const { connect: dial } = await import('nest-secure-ws');
-  const socket = await dial(`wss://localhost:${port}/devices`, { tls: tls(device) });
-  socket.close();
-  await socket.closed;
-  await expect(dial(`wss://localhost:${port}/devices`, { tls: tls(stranger) })).rejects.toMatchObject({ status: 403 });
-  await expect(dial(`wss://localhost:${port}/devices`, { tls: { ca: ca.cert } })).rejects.toThrow();
-});
+(has('the TLS code of docs/deployment.md works without a proxy') ? it : it.skip)(
+  'docs/deployment.md: TLS without a proxy',
+  async () => {
+    const ca = issue('devices', { isCa: true });
+    const [server, device, stranger] = [
+      issue('localhost', { ca }),
+      issue('device-1', { ca }),
+      issue('device-2', { ca }),
+    ];
+    const files = { 'server.pem': server.cert, 'server.key': server.key, 'devices-ca.pem': ca.cert };
+    mkdirSync(FOLDER, { recursive: true });
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(FOLDER, name), text);
+    const port = freePort();
+    const paths = Object.keys(files).map((name) => [`'${name}'`, `'${join(FOLDER, name)}'`] as const);
+    const { DeviceGateway } = await block('deployment.md', 0, { '8443': String(port), ...Object.fromEntries(paths) });
+    await start(gateways(DeviceGateway!));
+    const tls = ({ cert, key }: typeof device) => ({ ca: ca.cert, cert, key });
+    const { connect: dial } = await import('nest-secure-ws');
+    const socket = await dial(`wss://localhost:${port}/devices`, { tls: tls(device) });
+    socket.close();
+    await socket.closed;
+    await expect(dial(`wss://localhost:${port}/devices`, { tls: tls(stranger) })).rejects.toMatchObject({
+      status: 403,
+    });
+    await expect(dial(`wss://localhost:${port}/devices`, { tls: { ca: ca.cert } })).rejects.toThrow();
+  },
+);
 
 describe('docs/options.md', () => {
   const settingOf = (path: string): unknown =>
@@ -260,7 +269,7 @@ describe('docs/options.md', () => {
       .settings()
       .settings.find((each) => each.path === path)?.value;
 
-  it('options in code', async () => {
+  it('options in code work', async () => {
     await start((await block('options.md', 0))['AppModule']!);
     expect(settingOf('connections.maxPerIp')).toBe(20);
     const client = await connect('/chat');
@@ -268,7 +277,7 @@ describe('docs/options.md', () => {
     expect(await client.closed()).toMatchObject({ code: 1009 });
   });
 
-  it('options in a JSON file', async () => {
+  it('options in a JSON file work', async () => {
     const file = join(FOLDER, 'websockets.json');
     mkdirSync(FOLDER, { recursive: true });
     writeFileSync(file, codeBlocks('docs/options.md', 'json')[0]!);
@@ -277,14 +286,14 @@ describe('docs/options.md', () => {
   });
 });
 
-it('docs/testing.md: a guard without a socket', async () => {
+it('the guard test of docs/testing.md works without a socket', async () => {
   const { inside, outside } = await block('testing.md', 0);
   expect([inside, outside]).toEqual([expect.objectContaining({ decision: 'allow', principal: 'ada' }), false]);
 });
 
-it('docs/observability.md: events', async () => {
+it('the events of docs/observability.md are published', async () => {
   const logged = jest.spyOn(console, 'log').mockImplementation(() => undefined);
-  // The channels are the process's, which other specs share: what the block subscribes is taken back.
+  // Other specs share the process's channels, so the subscriptions of the block are removed.
   const channels = join(FOLDER, 'channels.ts');
   mkdirSync(FOLDER, { recursive: true });
   writeFileSync(

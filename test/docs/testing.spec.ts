@@ -4,7 +4,7 @@ import { afterAll, describe, expect, it } from '@jest/globals';
 import { codeBlocks, compileErrors, fileOf } from '../support/markdown-code.js';
 import 'reflect-metadata';
 
-/** The README's first gateway, and the test of it in docs/testing.md, which runs here as part of this file. */
+/** The README's first gateway, and its test in docs/testing.md, which runs as part of this file. */
 const FOLDER = join(import.meta.dirname, '.recipes/testing');
 const README = codeBlocks('README.md', 'ts');
 const EXAMPLE = codeBlocks('docs/testing.md', 'ts').find((block) => fileOf(block) === 'src/chat.gateway.spec.ts')!;
@@ -19,7 +19,7 @@ afterAll(() => rmSync(FOLDER, { recursive: true, force: true }));
 await import(join(FOLDER, fileOf(EXAMPLE)!));
 
 describe('the example of docs/testing.md', () => {
-  it('has types for the events: another name, or other data, is an error', () => {
+  it('has types for the events: another name or other data is an error', () => {
     const wrong = EXAMPLE.replace("nextEvent('said'))", "nextEvent('sad'))").replace(
       "send('say', { text: 'hello' }",
       "send('say', { txt: 1 }",

@@ -25,7 +25,7 @@ class EchoGateway {
   }
 }
 
-/** Sends texts of several sizes, one of them in fragments; prints what was negotiated and whether all came back. */
+/** Sends texts of several sizes, one in fragments; prints the negotiated extension and whether all were echoed. */
 const CLIENT = `
 import asyncio, json, sys, websockets
 

@@ -8,7 +8,7 @@ import { io, type Socket } from 'socket.io-client';
 import { WebSocket } from 'ws';
 import { Running, unusedPort } from './processes.js';
 
-/** Both samples, each with its own client. */
+/** Builds both samples, each of which is used with its own client. */
 beforeAll(async () => {
   await promisify(execFile)(
     process.execPath,

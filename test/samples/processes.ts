@@ -7,7 +7,7 @@ interface Options {
   readonly env?: NodeJS.ProcessEnv;
 }
 
-/** A command that runs beside the test, with all that it prints. */
+/** A command that runs beside the test, with its output. */
 export class Running {
   printed = '';
   private readonly child: ChildProcess;
@@ -28,7 +28,7 @@ export class Running {
     });
   }
 
-  /** Resolves when it has printed this behind `from`; rejects when it has ended without. */
+  /** Resolves when the output after `from` matches; rejects when the process has ended without it. */
   async prints(what: RegExp, { from = 0, timeout = 20_000 } = {}): Promise<RegExpExecArray> {
     return new Promise((resolve, reject) => {
       const settle = (action: () => void): void => {
@@ -53,7 +53,7 @@ export class Running {
     return this.ended;
   }
 
-  /** Asks it to end, so that it takes its own children along, and tells its exit code. */
+  /** Asks it to end together with its children, and returns its exit code. */
   async stop(patience = 10_000): Promise<number | null> {
     this.child.kill('SIGTERM');
     const timer = setTimeout(() => this.child.kill('SIGKILL'), patience);
@@ -63,7 +63,7 @@ export class Running {
   }
 }
 
-/** A port of 127.0.0.1 that nobody uses. */
+/** An unused port of 127.0.0.1. */
 export async function unusedPort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -73,7 +73,7 @@ export async function unusedPort(): Promise<number> {
   return port;
 }
 
-/** Resolves when something accepts connections there. */
+/** Resolves when the port accepts connections. */
 export async function accepts(port: number, timeout = 10_000): Promise<void> {
   for (const until = Date.now() + timeout; ; ) {
     const socket = connect(port, '127.0.0.1');
@@ -88,7 +88,7 @@ export async function accepts(port: number, timeout = 10_000): Promise<void> {
   }
 }
 
-/** False, with a note, where a command is not installed. */
+/** False, with a note, when a command is not installed. */
 export function has(command: string): boolean {
   try {
     execFileSync('sh', ['-c', `command -v ${command}`], { stdio: 'ignore' });

@@ -30,7 +30,7 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Starts a program in the folder, with a configuration of this text, until it listens. */
+/** Starts a program in the folder with this configuration, and waits until it listens. */
 async function startProxy(name: 'haproxy' | 'nginx', text: string, port: number): Promise<void> {
   const file = name === 'nginx' ? 'nginx.conf' : 'haproxy.cfg';
   writeFileSync(join(folder, file), text);
@@ -51,7 +51,7 @@ async function ask(options: RawOptions): Promise<unknown> {
   return ((await client.json()) as { data: unknown }).data;
 }
 
-/** The text with each of these, which must be in it, replaced everywhere. */
+/** The text with each of these parts, which it must contain, replaced everywhere. */
 const replaced = (text: string, ...changes: (readonly [from: string, to: string])[]): string =>
   changes.reduce((changed, [from, to]) => {
     expect(changed).toContain(from);
@@ -89,9 +89,9 @@ describe('sample/10-proxy-protocol', () => {
     expect(await (await fetch(`http://127.0.0.1:${plain}/`)).text()).toContain('page for 127.0.0.1');
     for (const expected of [{ ip: '127.0.0.6' }, { ip: '127.0.0.6' }, 429])
       expect(await ask(overTls)).toEqual(typeof expected === 'number' ? expected : expect.objectContaining(expected));
-    // Around the proxy, from its own address: no header, no connection.
+    // Around the proxy, from its own address: the connection is reset without a header.
     await expect(fetch(`http://127.0.0.1:${application}/`)).rejects.toThrow();
-    // From another address it is a client like any other.
+    // From another address it is an ordinary client.
     expect(await ask({ port: application, localAddress: '127.0.0.9' })).toEqual({ ip: '127.0.0.9', secure: false });
   });
 
@@ -107,7 +107,7 @@ describe('sample/10-proxy-protocol', () => {
   });
 });
 
-describe('each kind of port', () => {
+describe('every kind of port', () => {
   const PROXY = '127.0.6.1';
   const pair = selfSigned();
 
@@ -160,7 +160,7 @@ backend ${name}
       const options = { port: fronts[i]!, localAddress: `127.0.0.${20 + i}`, ...(tls === 'none' ? {} : { tls: {} }) };
       expect([name, await ask(options)]).toEqual([name, [`127.0.0.${20 + i}`, tls !== 'none']]);
     }
-    // Many health checks have come meanwhile, and none was refused.
+    // Many health checks have arrived meanwhile, and none was refused.
     await new Promise((resolve) => setTimeout(resolve, 300));
     expect(app!.stats().refused).toEqual({});
     for (const client of clients.splice(0)) client.destroy();
@@ -186,7 +186,7 @@ backend ${name}
     await startProxy('nginx', `${preamble}stream { ${servers.join('\n')} }`, fronts[0]!);
     expect(await ask({ port: fronts[0]!, localAddress: '127.0.0.30' })).toEqual(['127.0.0.30', false]);
     expect(await ask({ port: fronts[1]!, localAddress: '127.0.0.31', tls: {} })).toEqual(['127.0.0.31', true]);
-    // Version 1 does not say that the client speaks TLS.
+    // Version 1 does not carry whether the client uses TLS.
     expect(await ask({ port: fronts[2]!, localAddress: '127.0.0.32', tls: {} })).toEqual(['127.0.0.32', false]);
   });
 });

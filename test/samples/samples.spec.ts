@@ -9,7 +9,7 @@ import { selfSigned } from '../support/certificates.js';
 import { type HeadOptions, RawClient, type RawOptions, upgradeHead } from '../support/raw-client.js';
 import { accepts, has, Running, unusedPort } from './processes.js';
 
-/** Every sample is built and started as its README says, talked to, and stopped. */
+/** Builds every sample, starts it as its README says, connects to it, and stops it. */
 beforeAll(async () => {
   await promisify(execFile)(process.execPath, ['scripts/build-samples.mjs'], {
     env: { ...process.env, NODE_OPTIONS: '' },
@@ -40,7 +40,7 @@ interface Started {
   readonly port: number;
 }
 
-/** Starts a sample in its own folder (its `.env` counts) on a free port. */
+/** Starts a sample in its own folder, with its `.env`, on a free port. */
 async function start(
   name: string,
   { file = 'main.js', cwd = resolve('sample', name), env = {} } = {},
@@ -67,7 +67,7 @@ async function refusal(
   return client.upgrade(upgradeHead(options.port, head));
 }
 
-/** Ends a sample while somebody is connected: its farewell, and its exit code. */
+/** Stops a sample with an open connection: the close code and the exit code. */
 async function end(sample: Running, client: RawClient): Promise<{ code: number | null; closed: number | undefined }> {
   const farewell = client.closeFrame().then((frame) => {
     for (const each of clients) each.destroy();
@@ -77,7 +77,7 @@ async function end(sample: Running, client: RawClient): Promise<{ code: number |
   return { code, closed };
 }
 
-/** The next message, whatever pings come before it. */
+/** The next message, skipping pings. */
 async function next(client: RawClient): Promise<unknown> {
   for (;;) {
     const frame = await client.frame();
@@ -92,7 +92,7 @@ const ask = (client: RawClient, event: string, data?: unknown): Promise<unknown>
 };
 
 describe('01-quick-start', () => {
-  it('starts by its script, serves the page and the gateway, and ends with 0', async () => {
+  it('starts with its script, serves the page and the gateway, and exits with 0', async () => {
     const port = await unusedPort();
     const sample = run(process.execPath, ['scripts/start.mjs'], {
       env: { PORT: String(port), WEBSOCKETS_SERVER: 'acme' },
@@ -111,14 +111,14 @@ describe('01-quick-start', () => {
     one.send('shout', 'hear');
     for (const client of [one, two]) expect(await next(client)).toEqual({ event: 'shout', data: 'hear' });
 
-    // As a browser's preconnected sockets, which stay open when it ends.
+    // Like the preconnected sockets of a browser, which stay open when the server stops.
     const silent = await Promise.all([RawClient.connect({ port }), RawClient.connect({ port })]);
     silent[1]!.write('GET / HTTP/1.1\r\nHo');
     expect(await end(sample, two)).toEqual({ code: 0, closed: 1001 });
     for (const client of silent) client.destroy();
   });
 
-  it('takes everything from .env in the working directory', async () => {
+  it('reads every setting from .env in the working directory', async () => {
     const port = await unusedPort();
     writeFileSync(join(folder, '.env'), `PORT=${port}\nWEBSOCKETS_SERVER=from a file\nWEBSOCKETS_STRIKES=1/1m\n`);
     const sample = run(process.execPath, [resolve('sample/01-quick-start/dist/main.js')], { cwd: folder });
@@ -131,7 +131,7 @@ describe('01-quick-start', () => {
   });
 
   it.each([[{ WEBSOCKETS_MAX_SIZE: 'huge', WEBSOCKETS_PING_INTERVAL: '-1' }], [{ PORT: '65536' }]])(
-    'does not start with %j, and says what is wrong',
+    'does not start with %j, and explains why',
     async (variables) => {
       const lines = Object.entries(variables).map(([name, value]) => `${name}=${value}\n`);
       writeFileSync(join(folder, '.env'), lines.join(''));
@@ -145,7 +145,7 @@ describe('01-quick-start', () => {
 });
 
 describe('02-guards-and-env', () => {
-  it('lets in who has a token, and nobody while it is maintained', async () => {
+  it('admits clients with a token, and none during maintenance', async () => {
     const { sample, port } = await start('02-guards-and-env');
     const head = { path: '/chat' };
     expect(await refusal({ port }, head)).toMatchObject({ status: 401, headers: { 'www-authenticate': 'Bearer' } });
@@ -158,7 +158,7 @@ describe('02-guards-and-env', () => {
 });
 
 (has('openssl') ? describe : describe.skip)('03-own-port-tls', () => {
-  it('takes the name out of a client’s certificate, and nobody without one', async () => {
+  it('takes the name from a client’s certificate, and refuses clients without one', async () => {
     const here = resolve('sample/03-own-port-tls');
     for (const file of ['.env', 'certificates.sh']) copyFileSync(join(here, file), join(folder, file));
     execFileSync('sh', [join(folder, 'certificates.sh')], { stdio: 'ignore' });
@@ -174,7 +174,7 @@ describe('02-guards-and-env', () => {
   });
 });
 
-/** What is different between the two proxies. */
+/** The differences between the two proxies. */
 const PROXIES = [
   {
     name: 'nginx',
@@ -187,7 +187,7 @@ const PROXIES = [
 ];
 
 describe('04-behind-nginx', () => {
-  /** The sample's own configuration, with free ports and a certificate. */
+  /** The sample's configuration, with free ports and a certificate. */
   async function startProxy({ name, file, plain, tls, args }: (typeof PROXIES)[number], application: number) {
     const ports = { plain: await unusedPort(), tls: await unusedPort() };
     const { cert, key } = selfSigned();
@@ -204,7 +204,7 @@ describe('04-behind-nginx', () => {
       expect(text).toContain(from);
       text = text.replace(from, to);
     }
-    // Only so that nginx need not be allowed to write to the system's folders.
+    // Only so that nginx does not need to write to system folders.
     const spools = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((of) => `${of}_temp_path ${of};`);
     writeFileSync(join(folder, file), text.replace('http {', `http { ${spools.join(' ')}`));
     const env = { PATH: `${process.env['PATH']}:/usr/sbin` };
@@ -215,7 +215,7 @@ describe('04-behind-nginx', () => {
 
   for (const proxy of PROXIES)
     (has(proxy.name) && has('openssl') ? it : it.skip)(
-      `knows clients behind ${proxy.name}, and limits each by itself`,
+      `knows the clients behind ${proxy.name}, and limits each one`,
       async () => {
         const { sample, port } = await start('04-behind-nginx');
         const ports = await startProxy(proxy, port);
@@ -226,14 +226,14 @@ describe('04-behind-nginx', () => {
         const page = await fetch(`http://127.0.0.1:${ports.plain}/`);
         expect(await page.text()).toContain('ordinary');
 
-        // The client's address and TLS are known, a page of the same origin is.
+        // The client's address and TLS are known, and a page of the same origin is accepted.
         const first = await open(from('127.0.0.5'), head({ Origin: `https://${host}` }));
         expect(await ask(first, 'who')).toEqual({ event: 'who', data: { ip: '127.0.0.5', secure: true } });
         expect(await refusal(from('127.0.0.5'), head({ Origin: 'https://evil.example' }))).toMatchObject({
           status: 403,
         });
 
-        // What a client makes up does not count.
+        // Headers that a client invents are ignored.
         const lies = { 'X-Forwarded-For': '203.0.113.9', 'X-Forwarded-Proto': 'http', Forwarded: 'for=203.0.113.9' };
         const liar = await open(from('127.0.0.5'), head(lies));
         expect(await ask(liar, 'who')).toEqual({ event: 'who', data: { ip: '127.0.0.5', secure: true } });
@@ -246,7 +246,7 @@ describe('04-behind-nginx', () => {
           status: 403,
         });
 
-        // Three connections for each client.
+        // Three connections per client.
         await open(from('127.0.0.5'), head());
         const refused = await refusal(from('127.0.0.5'), head(lies));
         expect(refused).toMatchObject({ status: 429, headers: { 'retry-after': expect.any(String) } });
@@ -259,7 +259,7 @@ describe('04-behind-nginx', () => {
 });
 
 describe('05-behind-fastify', () => {
-  it('serves pages and gateway on every loopback address', async () => {
+  it('serves pages and the gateway on every loopback address', async () => {
     const { sample, port } = await start('05-behind-fastify');
     expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toContain('Fastify');
     for (const { address: host } of await lookup('localhost', { all: true })) {
@@ -278,13 +278,13 @@ describe('05-behind-fastify', () => {
 });
 
 describe('06-rooms-and-broadcast', () => {
-  it('brings what is said in a room to those who are in it', async () => {
+  it('delivers messages in a room to its members', async () => {
     const { sample, port } = await start('06-rooms-and-broadcast');
     const at = { path: '/rooms' };
     const [one, two, other] = [await open({ port }, at), await open({ port }, at), await open({ port }, at)];
     for (const client of [one, two])
       expect(await ask(client, 'join', { room: 'tea' })).toEqual({ event: 'rooms', data: ['tea'] });
-    // Who is outside is not heard inside.
+    // Messages from outside are not delivered inside.
     other.send('say', { room: 'tea', text: 'let me in' });
     expect(await ask(other, 'join', { room: 'clock' })).toEqual({ event: 'rooms', data: ['clock'] });
     one.send('say', { room: 'tea', text: 'hello' });
@@ -313,7 +313,7 @@ describe('07-client', () => {
     const before = consumer.printed.length;
     expect(await first.sample.stop()).toBe(0);
     await consumer.prints(/closed with 1001/, { from: before });
-    // The feed is away for an attempt at least.
+    // The feed is unavailable for at least one attempt.
     await consumer.prints(/ECONNREFUSED.*reconnecting in \d+ ms/, { from: before });
     await start('07-client', { file: 'feed/main.js', env: { PORT: String(first.port) } });
     await consumer.prints(/price 10\d/, { from: before });

@@ -60,7 +60,7 @@ async function proxy(ports: readonly number[]): Promise<number> {
   return port;
 }
 
-/** The next message, whatever pings come before it. */
+/** The next message, skipping pings. */
 async function next(client: RawClient): Promise<unknown> {
   for (;;) {
     const frame = await client.frame();
@@ -75,7 +75,7 @@ const ask = (client: RawClient, event: string, data?: unknown): Promise<unknown>
 };
 
 (HAS_REDIS && has('nginx') ? it : it.skip)(
-  'two processes behind nginx are one: limits, broadcasts, presence, disconnects, bans; also without Redis for a while',
+  'two processes behind nginx share limits, broadcasts, presence, disconnects and bans, and recover from a missing Redis',
   async () => {
     redis = await RedisServer.start();
     const nodes = [await node(), await node()];
@@ -109,7 +109,7 @@ const ask = (client: RawClient, event: string, data?: unknown): Promise<unknown>
     expect(await ask(bert, 'online', 'anna')).toEqual({ event: 'online', data: true });
     expect(await ask(anna, 'online', 'zoe')).toEqual({ event: 'online', data: false });
 
-    // Three connections of an address over both; a user has one.
+    // Three connections of an address over both processes; a user has one.
     const third = '127.0.0.4';
     const statuses = [await status('c1', third), await status('c2', third), await status('c3', third)];
     expect(statuses).toEqual([101, 101, 101]);
@@ -127,7 +127,7 @@ const ask = (client: RawClient, event: string, data?: unknown): Promise<unknown>
     bert.destroy();
     for (let each = 0; each < 4; each++) expect(await status('bert', '127.0.0.8')).toBe(403);
 
-    // Without Redis each process goes on by itself, and both say so; with it they are together again.
+    // Without Redis each process works alone, and both report it; with it they recover.
     await redis.kill();
     for (const { sample } of nodes)
       await sample.prints(/cluster: the store does not answer.*applies the limits by itself/);

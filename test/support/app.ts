@@ -62,10 +62,10 @@ export async function startApp({
 
 let nextPort = 20_000 + (process.pid % 500) * 20;
 
-/** A port for a gateway of its own; decorators need it before anything listens. */
+/** A port for a dedicated listener; decorators need it before anything listens. */
 export const freePort = (): number => nextPort++;
 
-/** Waits until a condition holds, looking every few milliseconds. */
+/** Polls a condition every few milliseconds until it holds. */
 export async function eventually(condition: () => boolean, timeout = 20_000): Promise<void> {
   const until = Date.now() + timeout;
   while (!condition()) {

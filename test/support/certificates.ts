@@ -16,13 +16,13 @@ const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-
 
 let made: Pair | undefined;
 
-/** A certificate for localhost that vouches for itself; the same one at each call. Needs the openssl binary. */
+/** A self-signed certificate for localhost; the same one at each call. Needs the openssl binary. */
 export function selfSigned(): Pair {
   made ??= issue('localhost');
   return made;
 }
 
-/** A certificate and its key: signed by `ca`, or by itself. */
+/** A certificate and its key, signed by `ca` or self-signed. */
 export function issue(name: string, { ca, isCa = false }: { ca?: Pair; isCa?: boolean } = {}): Pair {
   const folder = mkdtempSync(join(tmpdir(), 'nest-secure-ws-'));
   const file = (of: string) => join(folder, of);
@@ -41,7 +41,7 @@ export function issue(name: string, { ca, isCa = false }: { ca?: Pair; isCa?: bo
   }
 }
 
-/** What a TLS client says first. */
+/** The first bytes that a TLS client sends. */
 export async function clientHello(): Promise<Buffer> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');

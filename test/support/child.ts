@@ -3,13 +3,13 @@ import { once } from 'node:events';
 import { resolve } from 'node:path';
 
 /**
- * A process of its own, for what a spec's process cannot show: memory, exit codes, whether it survives.
- * `file` is a `.ts` file, from the root of the repository; it says `process.send({ ready: … })` when it is.
+ * A child process, for what a spec's own process cannot show: memory, exit codes, whether it survives.
+ * `file` is a `.ts` file, relative to the repository; it calls `process.send({ ready: … })` when it is ready.
  */
 export class Child {
   private constructor(
     readonly process: ChildProcess,
-    /** What it said when it was ready. */
+    /** The value of `ready`. */
     readonly ready: unknown,
     private readonly output: string[],
   ) {}
@@ -40,14 +40,14 @@ export class Child {
     return this.process.exitCode === null && this.process.signalCode === null;
   }
 
-  /** Sends a request and waits for the answer: the child answers each message with one. */
+  /** Sends a request and waits for the reply: the child answers each message with one. */
   async ask<T>(request: unknown): Promise<T> {
     this.process.send(request as object);
     const [answer] = await once(this.process, 'message');
     return answer as T;
   }
 
-  /** Sends a signal and waits for the end; answers the exit code. */
+  /** Sends a signal and waits for the end; returns the exit code. */
   async end(signal: NodeJS.Signals = 'SIGKILL'): Promise<number | null> {
     if (!this.isAlive) return this.process.exitCode;
     this.process.kill(signal);

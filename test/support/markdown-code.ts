@@ -2,16 +2,16 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import ts from 'typescript';
 
-/** The blocks of one language in a file of Markdown. */
+/** The code blocks of one language in a Markdown file. */
 export const codeBlocks = (file: string, language: string): string[] =>
   [...readFileSync(file, 'utf8').matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\``, 'gm'))].map(
     (match) => match[1]!,
   );
 
-/** The file that a block says it is: `// src/app.module.ts` in its first line. */
+/** The file that a block names in its first line: `// src/app.module.ts`. */
 export const fileOf = (block: string): string | undefined => /^\/\/ (src\/\S+\.ts)\n/.exec(block)?.[1];
 
-/** What is wrong with texts, compiled as if they were modules beside the README; those that name files see each other. */
+/** The errors of these texts compiled as modules in the repository's root; those that name their file can import each other. */
 export function compileErrors(texts: readonly string[]): string[] {
   const { config } = ts.readConfigFile('tsconfig.json', ts.sys.readFile);
   const { options } = ts.parseJsonConfigFileContent(config, ts.sys, '.');
@@ -29,7 +29,7 @@ export function compileErrors(texts: readonly string[]): string[] {
   const host = ts.createCompilerHost(settings);
   const { readFile, fileExists, getSourceFile } = host;
   host.readFile = (name) => files.get(resolve(name)) ?? readFile(name);
-  // The folder of named files need not be there.
+  // The folder of named files need not exist.
   host.directoryExists = undefined;
   host.fileExists = (name) => files.has(resolve(name)) || fileExists(name);
   host.getSourceFile = (name, version, ...rest) => {

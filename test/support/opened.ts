@@ -2,13 +2,13 @@ import { afterEach } from '@jest/globals';
 import type { TestApp } from './app.js';
 import type { RawClient } from './raw-client.js';
 
-/** What one test has opened. */
+/** The application and clients that one test has opened. */
 export interface Opened {
   app: TestApp | undefined;
   readonly clients: RawClient[];
 }
 
-/** Ends the clients and the application of each test of a spec behind it. */
+/** Destroys the clients and closes the application after each test of a spec. */
 export function openedByTests(): Opened {
   const opened: Opened = { app: undefined, clients: [] };
   afterEach(async () => {

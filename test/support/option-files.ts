@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { type NamedRow, ROWS } from '../../lib/config/rows.js';
 
-/** What is written from the option table: the option interfaces, the reference, `.env.example` and the JSON schema. */
+/** The files written from the option table: the option interfaces, the reference, `.env.example` and the JSON schema. */
 
 const SCOPES = { a: 'application', p: 'port', g: 'gateway', ag: 'application and gateway' } as const;
 
-/** The words of the groups for the interfaces and for the headings of `.env.example`. */
+/** Descriptions of the groups, for the interfaces and the headings of `.env.example`. */
 const GROUPS: Readonly<Record<string, string>> = {
   http: 'Limits on HTTP request and response heads while they arrive.',
   listen: 'Where dedicated ports listen.',
@@ -58,13 +58,13 @@ function line(entry: NamedRow): string {
 export const optionTable = (): string =>
   ['| option | variable | scope | default | meaning |', '|---|---|---|---|---|', ...ROWS.map(line)].join('\n');
 
-/** What stands between the markers, or `undefined` where there are none. */
+/** The text between the markers, or `undefined` without them. */
 export function tableIn(text: string): string | undefined {
   const [begin, end] = [text.indexOf(BEGIN), text.indexOf(END)];
   return begin < 0 || end < begin ? undefined : text.slice(begin + BEGIN.length, end).trim();
 }
 
-/** The text with a new table. Throws where the markers are missing. */
+/** The text with a new table. Throws without the markers. */
 export function withTable(text: string): string {
   if (tableIn(text) === undefined) throw new Error(`the text needs a line ${BEGIN} and a line ${END}`);
   return `${text.slice(0, text.indexOf(BEGIN) + BEGIN.length)}\n${optionTable()}\n${text.slice(text.indexOf(END))}`;
@@ -72,7 +72,7 @@ export function withTable(text: string): string {
 
 // The option interfaces.
 
-/** Words in lines of at most 120 columns. */
+/** Wraps words to lines of at most 120 columns. */
 function wrapped(text: string, indent: string): string[] {
   const lines: string[] = [];
   for (const word of text.split(' ')) {
@@ -118,7 +118,7 @@ function property(entry: NamedRow, indent = '  '): string {
 
 const nameOf = (group: string): string => `${capital(group)}Options`;
 
-/** Groups of the table in order; a row without a group is a group of its own. */
+/** The groups of the table in order; a row without a group is a group of its own. */
 function parts(rows: readonly NamedRow[]): (readonly NamedRow[])[] {
   const found: NamedRow[][] = [];
   for (const entry of rows) {
@@ -129,7 +129,7 @@ function parts(rows: readonly NamedRow[]): (readonly NamedRow[])[] {
   return found;
 }
 
-/** Members of an interface of all groups; of a group that is not whole only these properties. */
+/** Members of an interface of all groups; for an incomplete group, only these properties. */
 function members(rows: readonly NamedRow[], nullable: ReadonlySet<string> = new Set()): string[] {
   return parts(rows).map((part) => {
     const [first] = part as readonly [NamedRow];
@@ -145,7 +145,7 @@ function members(rows: readonly NamedRow[], nullable: ReadonlySet<string> = new 
   });
 }
 
-/** As the formatter would write it behind `readonly group?: `. */
+/** As the formatter would write it after `readonly group?: `. */
 function pick(name: string, part: readonly NamedRow[]): string {
   const { group } = part[0]!;
   const keys = part.map(({ key }) => `'${key}'`);
@@ -182,7 +182,7 @@ export function optionTypes(): string {
 
 // `.env.example`.
 
-/** Markdown without its marks, for a comment in a file of variables. */
+/** Markdown without its markup, for a comment in a file of variables. */
 const plain = (text: string): string => text.replaceAll('`', '');
 
 /** Every variable with its default, commented out. */
@@ -216,7 +216,7 @@ const schemaOf = (entry: NamedRow): object => {
   return { description, ...schema, ...plainDefault };
 };
 
-/** JSON schema of what `forRoot()` takes, for options that are kept as JSON. */
+/** JSON schema of the options of `forRoot()` that can be stored as JSON. */
 export function optionSchema(): string {
   const properties: Record<string, object> = {};
   for (const part of parts(ROWS)) {
@@ -242,13 +242,13 @@ export function optionSchema(): string {
   return `${JSON.stringify(schema, undefined, 2)}\n`;
 }
 
-/** A constant, and no file that is read at run time: a bundle has none, or the application's. */
+/** A constant instead of a file read at run time, which a bundle would not have. */
 function withVersion(text: string): string {
   const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
   return text.replace(/(?<=^export const VERSION: string = ').*(?=';$)/m, version);
 }
 
-/** Every written file with its new text, given the old one. */
+/** Every generated file, with a function from its old text to its new one. */
 export const OPTION_FILES: Readonly<Record<string, (old: string) => string>> = {
   'lib/config/options.ts': optionTypes,
   '.env.example': envExample,

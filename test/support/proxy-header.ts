@@ -1,6 +1,6 @@
 import { parseAddress } from '../../lib/net/address.js';
 
-/** Headers of the PROXY protocol, version 2, as a proxy writes them, and as one must not. */
+/** Headers of the PROXY protocol, version 2, both valid and invalid. */
 export const TLV = { ALPN: 1, AUTHORITY: 2, CRC32C: 3, NOOP: 4, UNIQUE_ID: 5, SSL: 0x20 } as const;
 
 export function tlv(type: number, value: Buffer | string): Buffer {
@@ -56,7 +56,7 @@ function bytesOf(text: string): Buffer {
   return Buffer.from(words!.flatMap((word) => [word >>> 8, word & 255]));
 }
 
-/** The same header with its checksum as the first value, of IPv4 addresses. */
+/** The same header of IPv4 addresses with its checksum as the first value. */
 export function withChecksum(bytes: Buffer): Buffer {
   const body = Buffer.concat([bytes.subarray(16, 28), tlv(TLV.CRC32C, Buffer.alloc(4)), bytes.subarray(28)]);
   const whole = header(bytes[12]!, bytes[13]!, body);
@@ -64,7 +64,7 @@ export function withChecksum(bytes: Buffer): Buffer {
   return whole;
 }
 
-/** Bit by bit, by the letter of RFC 9260, appendix A: not the way of the library. */
+/** Bit by bit, after RFC 9260, appendix A; the library uses another algorithm. */
 export function crc32c(bytes: Buffer): number {
   let crc = 0xffffffff;
   for (const byte of bytes) {

@@ -14,7 +14,7 @@ export interface RawOptions {
   readonly prefix?: string | Buffer;
 }
 
-/** A frame as it came from the server. */
+/** A frame received from the server. */
 export interface Frame {
   readonly fin: boolean;
   readonly rsv1: boolean;
@@ -22,7 +22,7 @@ export interface Frame {
   readonly payload: Buffer;
 }
 
-/** What a server answered to a head. */
+/** A server's response to a request head. */
 export interface Response {
   readonly status: number;
   readonly headers: Record<string, string>;
@@ -34,7 +34,7 @@ export const KEY = 'dGhlIHNhbXBsZSBub25jZQ==';
 
 export interface HeadOptions {
   readonly path?: string;
-  /** By name; an array makes several lines; `undefined` leaves a default out. */
+  /** By name; an array makes several lines; `undefined` omits a default. */
   readonly headers?: Record<string, string | readonly string[] | undefined>;
 }
 
@@ -54,7 +54,7 @@ export function upgradeHead(port: number, { path = '/', headers = {} }: HeadOpti
   return `GET ${path} HTTP/1.1\r\n${lines.join('')}\r\n`;
 }
 
-/** A masked frame (RFC 6455, section 5.2); `length` lies about the payload's. */
+/** A masked frame (RFC 6455, section 5.2); `length` overrides the declared payload length. */
 export function frame(
   payload: string | Buffer,
   {
@@ -82,7 +82,7 @@ export function frame(
   return Buffer.concat([Buffer.from(head), mask, body]);
 }
 
-/** A socket as a plain stream: TLS over it does not take it away, so that it can be reset below TLS. */
+/** A socket as a plain stream, so that TLS over it does not own it and it can be reset below TLS. */
 class Transport extends Duplex {
   constructor(private readonly tcp: Socket) {
     super({ allowHalfOpen: false });
@@ -102,9 +102,9 @@ class Transport extends Duplex {
   }
 }
 
-/** A client on a bare socket, that behaves only as well as it is told to. */
+/** A client on a raw socket that may misbehave in any way. */
 export class RawClient {
-  /** Everything received and not taken yet. */
+  /** Bytes received and not consumed yet. */
   received: Buffer = Buffer.alloc(0);
   total = 0;
   ended = false;
@@ -114,7 +114,7 @@ export class RawClient {
 
   private constructor(
     readonly socket: Socket,
-    /** Below TLS, where there is TLS. */
+    /** The socket below TLS, where there is TLS. */
     private readonly tcp: Socket,
   ) {
     tcp.on('error', () => undefined);
@@ -156,7 +156,7 @@ export class RawClient {
     });
   }
 
-  /** Connects and upgrades; throws where the answer is no 101. */
+  /** Connects and upgrades; throws when the response is not 101. */
   static async open(options: RawOptions, head: HeadOptions = {}): Promise<RawClient> {
     const client = await RawClient.connect(options);
     const response = await client.upgrade(upgradeHead(options.port, head));
@@ -174,7 +174,7 @@ export class RawClient {
     return this.response();
   }
 
-  /** The next response, with its body where it announces one. */
+  /** The next response, with its body if it declares one. */
   async response(timeout = 5_000): Promise<Response> {
     await this.until(() => this.received.includes('\r\n\r\n') || this.ended || this.closed, timeout);
     const end = this.received.indexOf('\r\n\r\n');
@@ -206,14 +206,14 @@ export class RawClient {
     return found.frame;
   }
 
-  /** The next frame of text, parsed; pings in between are passed over. */
+  /** The next text frame, parsed; pings are skipped. */
   async json(timeout = 5_000): Promise<unknown> {
     let next = await this.frame(timeout);
     while (next?.opcode === 9 || next?.opcode === 10) next = await this.frame(timeout);
     return next === undefined ? undefined : JSON.parse(next.payload.toString());
   }
 
-  /** The code and the reason of the close frame, whatever comes before it. */
+  /** The code and reason of the close frame, skipping other frames. */
   async closeFrame(timeout = 5_000): Promise<{ code: number; reason: string } | undefined> {
     for (;;) {
       const next = await this.frame(timeout);
@@ -256,20 +256,20 @@ export class RawClient {
     });
   }
 
-  /** Reads nothing more, below TLS either. */
+  /** Stops reading, below TLS too. */
   pause(): void {
     this.socket.pause();
     this.tcp.pause();
   }
 
-  /** Sends a reset; under TLS it ends TCP without a word of TLS. */
+  /** Sends a reset; under TLS it ends TCP without a TLS alert. */
   reset(): void {
-    // A reset that crosses the peer's end leaves the handle open in Node. Under TLS it does: TCP just breaks off there.
+    // A reset that crosses the peer's FIN leaks the handle in Node. Under TLS, TCP is destroyed instead.
     if (this.socket === this.tcp) this.tcp.resetAndDestroy();
     else this.tcp.destroy();
   }
 
-  /** A reset, under TLS too: only where the server is in a process of its own. */
+  /** A reset, under TLS too: only for a server in another process. */
   resetTcp(): void {
     this.tcp.resetAndDestroy();
     this.socket.destroy();

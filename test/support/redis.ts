@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import type { Pair } from './certificates.js';
 
-/** Whether there is a `redis-server` (Debian's package of that name) on this machine. */
+/** Whether `redis-server` (Debian package of that name) is installed. */
 export const HAS_REDIS = (() => {
   try {
     execFileSync('redis-server', ['--version'], { stdio: 'ignore' });
@@ -19,8 +19,8 @@ export const HAS_REDIS = (() => {
 })();
 
 /**
- * A port that nobody listens on, below those that outgoing connections get: a client that tries to reach a server that
- * has ended must not meet itself there. Its bus of Redis Cluster, 10 000 further up, is a port too.
+ * An unused port below the range of outgoing connections: a client that retries a server that has ended must not connect
+ * to itself. The bus of Redis Cluster uses the port 10 000 above.
  */
 export async function unusedPort(): Promise<number> {
   for (;;) {
@@ -36,7 +36,7 @@ export async function unusedPort(): Promise<number> {
   }
 }
 
-/** A real Redis on a free port of the loopback interface, with nothing on disk. */
+/** A real Redis on a free loopback port, without persistence. */
 export class RedisServer {
   #process: ChildProcess | undefined;
   #output = '';
@@ -54,7 +54,7 @@ export class RedisServer {
     return server;
   }
 
-  /** One that speaks TLS alone, with `pair`. */
+  /** One that accepts only TLS, with `pair`. */
   static async overTls(pair: Pair, ...args: string[]): Promise<RedisServer> {
     const port = await unusedPort();
     const server = new RedisServer(port, args, true);
@@ -65,7 +65,7 @@ export class RedisServer {
     return server;
   }
 
-  /** A Sentinel, which writes what it learns into its configuration. */
+  /** A Sentinel, which writes its state into its configuration. */
   static async sentinel(port: number, lines: readonly string[]): Promise<RedisServer> {
     const server = new RedisServer(port, []);
     const file = join(server.#folder, 'sentinel.conf');
@@ -78,7 +78,7 @@ export class RedisServer {
     return `${this.isTls ? 'rediss' : 'redis'}://127.0.0.1:${this.port}`;
   }
 
-  /** Starts it where it has ended. */
+  /** Starts it again after it has ended. */
   async restart(): Promise<void> {
     const tls = ['--tls-cert-file', join(this.#folder, 'cert.pem'), '--tls-key-file', join(this.#folder, 'key.pem')];
     const listen = this.isTls
@@ -105,7 +105,7 @@ export class RedisServer {
     this.#process!.kill(signal);
   }
 
-  /** Ends it as a crash does. */
+  /** Kills it, as a crash does. */
   async kill(): Promise<void> {
     const child = this.#process;
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
@@ -119,7 +119,7 @@ export class RedisServer {
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
-  /** Asks it something over a connection of its own. */
+  /** Runs commands over a new connection. */
   async ask<T>(question: (redis: Redis) => Promise<T>): Promise<T> {
     const redis = new Redis(this.port, '127.0.0.1', {
       maxRetriesPerRequest: 0,

@@ -4,9 +4,9 @@ const TRAILER = Buffer.from([0x00, 0x00, 0xff, 0xff]);
 const Z_SYNC_FLUSH = 2;
 
 /**
- * Compressed data that takes zlib as long as a byte can, and yields nothing: empty blocks, each with Huffman codes of
- * its own for which tables are built (RFC 1951, 3.2.7). The payload of a message with RSV1; `text`: what it says in the
- * end.
+ * Compressed data that takes zlib the longest time per byte without output: empty blocks, each with Huffman codes of
+ * its own, whose tables must be built (RFC 1951, 3.2.7). It is the payload of a message with RSV1; `text` is its content
+ * at the end.
  */
 export function slowDeflate(bytes: number, text?: string): Buffer {
   const slow = emptyBlocks(bytes);
@@ -21,12 +21,12 @@ export function slowDeflate(bytes: number, text?: string): Buffer {
 function emptyBlocks(bytes: number): Buffer {
   const bits = new BitWriter(bytes + 64);
   while (bits.length < bytes - 1) emptyDynamicBlock(bits);
-  // A stored block, of which the receiver puts back the length (RFC 7692, 7.2.2).
+  // A stored block, whose length the receiver appends (RFC 7692, 7.2.2).
   bits.write(0b000, 3);
   return bits.take();
 }
 
-/** In the order in which the lengths of code lengths are sent. */
+/** The order in which code length codes are sent. */
 const ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1];
 /** Codes for code lengths: five of three bits, six of four. */
 const SHORT = [0, 1, 2, 9, 18];
@@ -41,7 +41,7 @@ function emptyDynamicBlock(bits: BitWriter): void {
   bits.write(0, 5);
   bits.write(ORDER.length - 4, 4);
   for (const symbol of ORDER) bits.write(lengthOf(symbol), 3);
-  // 247 literals without a code; then codes of 9, 9, 8, … 2 bits, and of one bit for the end of the block.
+  // 247 literals without a code; then codes of 9, 9, 8, … 2 bits, and one bit for the end of the block.
   code(bits, 18);
   bits.write(138 - 11, 7);
   code(bits, 18);
@@ -73,7 +73,7 @@ class BitWriter {
     return this.at >> 3;
   }
 
-  /** Lowest bit first, as the header fields and extra bits of DEFLATE are. */
+  /** Lowest bit first, as the header fields and extra bits of DEFLATE. */
   write(value: number, count: number): void {
     for (let i = 0; i < count; i++, this.at++) this.bytes[this.at >> 3]! |= ((value >> i) & 1) << (this.at & 7);
   }

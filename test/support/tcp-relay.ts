@@ -1,11 +1,11 @@
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
-/** A TCP relay in front of a server, which can go to another, swallow what the server says, or end its connections. */
+/** A TCP relay in front of a server that can switch to another server, drop its responses, or end its connections. */
 export class TcpRelay {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
-  /** What comes from the server is dropped where this says so of a connection, by all that its client has said. */
+  /** Whether to drop the server's bytes on a connection, given all bytes that its client has sent. */
   swallows: (said: string) => boolean = () => false;
   connections = 0;
 
@@ -24,7 +24,7 @@ export class TcpRelay {
     return (this.#server.address() as { port: number }).port;
   }
 
-  /** Ends all connections, without a word. */
+  /** Destroys all connections. */
   cut(): void {
     for (const socket of this.#sockets) socket.destroy();
   }

@@ -1,4 +1,4 @@
-// Lets a child process run the TypeScript of the specs and of lib/ as it is: node --import ./test/support/typescript.mjs file.ts
+// Lets a child process run the TypeScript of the specs and of lib/: node --import ./test/support/typescript.mjs file.ts
 import { readFileSync } from 'node:fs';
 import { register } from 'node:module';
 import { fileURLToPath } from 'node:url';
@@ -23,7 +23,7 @@ const OPTIONS = {
   sourceMaps: 'inline',
 };
 
-/** The executable imports what is built: here it runs over the sources. */
+/** The executable imports the built package; here it runs over the sources. */
 const BIN = new URL('bin/', ROOT).href;
 const BUILT = '../dist/';
 

@@ -1,7 +1,7 @@
 import { Module } from '@nestjs/common';
 import { SecureWsModule } from 'nest-secure-ws';
 
-/** Its options are wrong in two places. */
+/** An application with two invalid options. */
 @Module({
   imports: [SecureWsModule.forRoot({ messages: { maxSize: 'huge' }, maxPayload: 7 } as object)],
 })

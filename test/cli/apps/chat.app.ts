@@ -2,12 +2,12 @@ import { Injectable, Module, type OnModuleInit } from '@nestjs/common';
 import { SubscribeMessage } from '@nestjs/websockets';
 import { SecureGateway, SecureWsModule } from 'nest-secure-ws';
 
-/** Says what a hook would do: doctor runs none. */
+/** Prints in its constructor and hook; doctor must not run the hook. */
 @Injectable()
 class Hooked implements OnModuleInit {
   constructor() {
     console.log('constructed, with a secret: canary-of-stdout');
-    // What applications leave behind: it must not keep the command.
+    // An application's leftover timer must not keep the command running.
     setInterval(() => undefined, 1000);
   }
 

@@ -1,7 +1,7 @@
 import { createServer } from 'node:net';
 import { Module } from '@nestjs/common';
 
-/** Listens while it is constructed. */
+/** Listens in its constructor. */
 @Module({})
 export class AppModule {
   constructor() {

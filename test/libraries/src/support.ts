@@ -9,14 +9,14 @@ import { SignJWT } from 'jose';
 import { SecureWsStats } from 'nest-secure-ws';
 import { type ClientOptions, WebSocket } from 'ws';
 
-/** `scripts/try-libraries.mjs` sets it, for the recipes too. */
+/** Set by `scripts/try-libraries.mjs`, for the recipes too. */
 export const SECRET = process.env['SESSION_SECRET']!;
 /** The origin that recipes allow. */
 export const ORIGIN = 'https://app.example';
 
 type Headers = Readonly<Record<string, string>>;
 
-/** A recipe's module as an application on a free port of the loopback interface. */
+/** A recipe's module as an application on a free loopback port. */
 export class Recipe {
   private readonly sockets: WebSocket[] = [];
 
@@ -26,7 +26,7 @@ export class Recipe {
   ) {}
 
   static async start(module: Type, platform: 'express' | 'fastify' = 'express'): Promise<Recipe> {
-    // Refusals, which are warnings, are what is tried.
+    // Refusals are expected, and are logged as warnings.
     const options = { logger: ['error'] as 'error'[], abortOnError: false };
     const app =
       platform === 'express'
@@ -45,7 +45,7 @@ export class Recipe {
   async open(path: string, headers: Headers = {}, protocols: string[] = []): Promise<WebSocket | number> {
     const socket = new WebSocket(this.url(path), protocols, { headers });
     this.sockets.push(socket);
-    // A message may come right behind the 101.
+    // A message may arrive directly after the 101.
     incoming.set(socket, on(socket, 'message'));
     const opened = new Promise<WebSocket>((resolve) => socket.once('open', () => resolve(socket)));
     const refused = new Promise<number>((resolve) =>
@@ -55,7 +55,7 @@ export class Recipe {
       }),
     );
     const failed = once(socket, 'error').then(([error]) => Promise.reject(error as Error));
-    // What ends a socket later is no fault.
+    // A later error of the socket is not a failure.
     socket.on('error', () => undefined);
     failed.catch(() => undefined);
     return Promise.race([opened, refused, failed]);
@@ -67,7 +67,7 @@ export class Recipe {
     return socket;
   }
 
-  /** What the gateway of a recipe answers to `who`, or the status of the refusal. */
+  /** The gateway's answer to `who`, or the status of the refusal. */
   async who(path: string, headers: Headers): Promise<unknown> {
     const socket = await this.open(path, headers);
     if (typeof socket === 'number') return socket;
@@ -86,7 +86,7 @@ export class Recipe {
     });
   }
 
-  /** Waits until so many slots are held, and no attempt is under way. */
+  /** Waits until this many slots are held, and no handshake is pending. */
   async untilSlots(count: number): Promise<void> {
     await until(`${count} slots are held`, () => {
       const { slots, pending } = this.app.get(SecureWsStats).snapshot();
@@ -101,7 +101,7 @@ export class Recipe {
   }
 }
 
-/** The status of an upgrade whose target is sent as it is: `new URL()` of a client would resolve dot segments. */
+/** The status of an upgrade with this exact target; a client's `new URL()` would resolve dot segments. */
 export async function rawStatus(port: number, target: string, protocol: string): Promise<number> {
   const socket = connect(port, '127.0.0.1').setEncoding('latin1');
   socket.write(
@@ -122,7 +122,7 @@ export async function until(what: string, holds: () => boolean | Promise<boolean
 
 const incoming = new WeakMap<WebSocket, AsyncIterator<unknown[]>>();
 
-/** The next message that was not read yet. */
+/** The next unread message. */
 export async function nextMessage(socket: WebSocket): Promise<unknown> {
   const timer = setTimeout(() => socket.emit('error', new Error('no message within 20 s')), 20_000);
   try {
@@ -146,7 +146,7 @@ export function tokenFor(name: string, expires: number | string = '5m', secret =
     .sign(Buffer.from(secret));
 }
 
-/** `ws` with headers of its own, as a library's client makes it. */
+/** A `ws` class with additional headers, for a library's client. */
 export function webSocketWith(headers: Headers): typeof WebSocket {
   return class extends WebSocket {
     constructor(url: string | URL, protocols?: string | string[], options?: ClientOptions) {

@@ -6,7 +6,7 @@ import { ORIGIN, Recipe, rawStatus, tokenFor, webSocketWith } from './support.js
 
 const COUNT = (number: number) => ({ query: `subscription { countTo(number: ${number}) }` });
 
-/** Nest's GraphQL module, talked to by the client of graphql-ws. */
+/** Nest's GraphQL module with the client of graphql-ws. */
 export async function tryGraphql(module: Type, platform: 'express' | 'fastify'): Promise<void> {
   const recipe = await Recipe.start(module, platform);
   const token = await tokenFor('ada');
@@ -26,7 +26,7 @@ export async function tryGraphql(module: Type, platform: 'express' | 'fastify'):
   };
   const expected = [1, 2, 3].map((i) => ({ countTo: `${i} for ada` }));
 
-  // Ordinary queries are not touched.
+  // Ordinary queries are unaffected.
   const answer = await recipe.post('/graphql', { query: '{ version }' });
   equal(await answer.json(), { data: { version: '1' } });
 
@@ -37,7 +37,7 @@ export async function tryGraphql(module: Type, platform: 'express' | 'fastify'):
     await recipe.untilSlots(0);
   }
 
-  // Refused before the 101; the client hears of it as of a connection that failed.
+  // Refused before the 101; to the client the connection has failed.
   const refusals: [Record<string, string>, number][] = [
     [{ Origin: ORIGIN }, 401],
     [{ ...good, Authorization: `Bearer ${await tokenFor('ada', '5m', 'another secret of more than 32 bytes')}` }, 401],
@@ -54,12 +54,12 @@ export async function tryGraphql(module: Type, platform: 'express' | 'fastify'):
       ),
     );
   }
-  // Fastify's router decodes a path before it looks for its route: other spellings of the path are refused.
+  // Fastify's router decodes a path before matching it: other spellings of the path are refused.
   for (const path of ['/%67raphql', '/graphql/', '/x/../graphql', '//graphql', '/GraphQL'])
     equal([path, await rawStatus(recipe.port, path, 'graphql-transport-ws')], [path, 404]);
   await recipe.untilSlots(0);
 
-  // The cap of a user: two connections, and another when one has ended.
+  // maxPerUser: two connections, and another when one has closed.
   const open = await Promise.all(
     [1, 2].map(
       () =>
@@ -78,7 +78,7 @@ export async function tryGraphql(module: Type, platform: 'express' | 'fastify'):
       () => true,
     ),
   );
-  // Of another user there is room.
+  // Another user is not limited by these.
   const other = client({ Authorization: `Bearer ${await tokenFor('eve')}`, Origin: ORIGIN });
   equal(
     await count(other),

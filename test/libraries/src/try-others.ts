@@ -12,7 +12,7 @@ export async function tryVite(platform: 'express' | 'fastify'): Promise<void> {
   write(1);
   const recipe = await Recipe.start(ViteModule, platform);
   const text = async (path: string): Promise<string> => (await fetch(recipe.url(path, 'http'))).text();
-  // The client's own code says how it connects.
+  // The client's code contains its token.
   const client = await text('/@vite/client');
   const token = /wsToken = "([^"]+)"/.exec(client)?.[1];
   ok(token !== undefined, 'the client has a token');
@@ -39,11 +39,11 @@ export async function tryVite(platform: 'express' | 'fastify'): Promise<void> {
   socket.terminate();
   await recipe.untilSlots(0);
 
-  // The cap of the entry, and room again after the end.
+  // The limit of the entry, and a new connection after one has closed.
   const sockets = await Promise.all(Array.from({ length: 10 }, () => recipe.mustOpen(path, own, protocols)));
   await recipe.untilSlots(10);
   equal(await recipe.open(path, own, protocols), 503);
-  // A gateway beside it has slots of its own.
+  // A gateway has slots of its own.
   const chat = await recipe.mustOpen('/chat', own);
   const reply = nextMessage(chat);
   chat.send('{"event":"echo","data":"hello"}');
@@ -63,7 +63,7 @@ export async function tryPlainWs(platform: 'express' | 'fastify'): Promise<void>
   await recipe.untilSlots(1);
   socket.close();
   await recipe.untilSlots(0);
-  // Its own limit ends this one, and the slot is free again.
+  // The library's own limit ends this connection, which frees the slot.
   const big = await recipe.mustOpen('/legacy', { 'X-Api-Key': 'secret of ada' });
   big.send(Buffer.alloc(100 * 1024));
   await recipe.untilSlots(0);

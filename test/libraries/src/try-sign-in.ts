@@ -36,11 +36,11 @@ export async function tryExpressSession(): Promise<void> {
   const eve = await login('eve');
   equal([await recipe.who('/chat', { Cookie: ada }), await recipe.who('/chat', { Cookie: eve })], ['ada', 'eve']);
   equal(await recipe.who('/chat', {}), 403);
-  // Neither another signature nor another id with the same signature.
+  // Neither another signature nor another id with the same signature is accepted.
   equal(await recipe.who('/chat', { Cookie: `${ada.slice(0, -4)}AAAA` }), 403);
   equal(await recipe.who('/chat', { Cookie: ada.replace(/s%3A..../, 's%3AAAAA') }), 403);
   equal(await recipe.who('/chat', { Cookie: ada, Origin: 'https://evil.example' }), 403);
-  // A new login has a new id; the old one is gone.
+  // A new login has a new id; the old one is invalid.
   const again = await login('ada', { Cookie: ada });
   equal(await recipe.who('/chat', { Cookie: ada }), 403);
 

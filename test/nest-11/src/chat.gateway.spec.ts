@@ -21,7 +21,7 @@ describe('ChatGateway', () => {
   });
   afterAll(() => app.close());
 
-  it('says', async () => {
+  it('broadcasts a message', async () => {
     const client = await connectTo<Events>(app, '/chat?token=ada');
     client.send('say', { text: 'hi' });
     expect(await client.nextEvent('said')).toMatchObject({ text: 'hi', by: 'ada' });
@@ -29,14 +29,14 @@ describe('ChatGateway', () => {
     await client.close();
   });
 
-  it('refuses', async () => {
+  it('refuses a connection without a token', async () => {
     await expectRefusal(app, { path: '/chat' }, { status: 401, reason: 'guard' });
     await expect(expectRefusal(app, { path: '/chat' }, { status: 403 })).rejects.toThrow(
       /refused with 401, reason guard/,
     );
   });
 
-  it('has a guard', () => {
+  it('has a guard that can be tested alone', () => {
     expect(new TokenGuard().admit(attempt())).toMatchObject({ decision: 'refuse', status: 401 });
     expect(new TokenGuard().admit(attempt({ path: '/chat?token=ada' }))).toMatchObject({ decision: 'allow' });
   });

@@ -59,7 +59,7 @@ export class TokenGuard implements AdmissionGuard {
   }
 }
 
-/** One of Nest's own, as an application has it for HTTP. */
+/** A Nest guard, as an application has it for HTTP. */
 @Injectable()
 export class BlockedGuard implements CanActivate {
   canActivate(context: ExecutionContext): boolean {
@@ -82,7 +82,7 @@ export class ChatFilter extends BaseWsExceptionFilter {
   }
 }
 
-/** What happened, in order. */
+/** The hooks and handlers called, in order. */
 export const history: string[] = [];
 
 @SecureGateway({ path: '/chat', messages: { maxQueue: 4 } })

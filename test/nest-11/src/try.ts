@@ -82,7 +82,7 @@ async function tryWith(platform: string, app: INestApplication): Promise<void> {
   room.close();
 
   const carl = await connect(`${url}/chat?token=carl`);
-  // Its handleConnection has settled, and it is in the room.
+  // Its handleConnection has settled, so it is in the room.
   equal(await ask(carl, 0), { event: 0 });
   const shouted = [ada, bob, carl].map((socket) => once(socket, 'message'));
   bob.send('{"event":"shout","data":"all"}');
@@ -100,7 +100,7 @@ async function tryWith(platform: string, app: INestApplication): Promise<void> {
   await closing;
   await rejects(connect(`${url}/chat?token=late`));
   ok(history.includes('left carl 4000'), history.join());
-  // Handlers have ended before what they need is destroyed.
+  // Handlers finish before the resources that they use are destroyed.
   ok(history.indexOf('slow is done') < history.indexOf('destroyed'), history.join());
   console.log(`Nest 11 with ${platform}: ${history.join(', ')}`);
 }

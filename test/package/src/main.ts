@@ -2,7 +2,7 @@ import { NestFactory } from '@nestjs/core';
 import { AppModule } from './app.module.js';
 import 'reflect-metadata';
 
-// Without await at the top: the same source is compiled to CommonJS, too.
+// No top-level await, because the same source is also compiled to CommonJS.
 async function start(): Promise<void> {
   const app = await NestFactory.create(AppModule, { logger: ['error', 'warn'] });
   app.enableShutdownHooks(undefined, { useProcessExit: true });

@@ -16,7 +16,7 @@ import * as library from 'nest-secure-ws';
 import * as guards from 'nest-secure-ws/guards';
 import * as testing from 'nest-secure-ws/testing';
 
-// What the package promises to export, each as what it promises it to be: the compiler and `try.ts` hold it to that.
+// The exports that the package promises, with their kinds: checked by the compiler and by `try.ts`.
 
 export type Types = [
   Admission,

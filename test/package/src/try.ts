@@ -7,7 +7,7 @@ import { attempt } from 'nest-secure-ws/testing';
 import { TokenGuard } from './app.module.js';
 import { CLASSES, CODES, FUNCTIONS, TEXTS } from './surface.js';
 
-// Starts an application as a process of its own (the one beside this file, or `node try.js …/main.js`), talks to it, and
+// Starts an application in its own process (the one beside this file, or `node try.js …/main.js`), connects to it, and
 // ends it.
 
 for (const each of CLASSES) assert.match(Function.prototype.toString.call(each), /^class\b/);
@@ -24,7 +24,7 @@ const app = spawn(process.execPath, [main], {
 });
 process.on('exit', () => app.kill('SIGKILL'));
 const exited = once(app, 'exit');
-// Where it does not start, its output ends and there is no address.
+// If it does not start, its output ends without an address.
 const [line] = (await Promise.race([once(app.stdout, 'data'), exited.then(() => [''])])) as [Buffer | string];
 const url = String(line).trim().replace('http:', 'ws:');
 assert.match(url, /^ws:/, 'the application did not start');
