@@ -1,5 +1,5 @@
 // node bench/cluster.mjs [--only admission,redis,memory,broadcast,frozen,crash] [--turns 9]
-// What a cluster costs, beside one process without one on the same machine: Redis (redis-server on a free port), two
+// The cost of a cluster compared with one process without it on the same machine: Redis (redis-server on a free port), two
 // processes in a cluster, one without. Run `npm run build` first.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -38,7 +38,7 @@ async function child(file, config) {
 async function server(cluster, more = {}) {
   const started = await child(OURS, { limits: { ...LIMITS, ...more, ...(cluster && { cluster }) } });
   started.port = await started.call('port');
-  // Those to Redis stay.
+  // Connections to Redis stay.
   started.idle = await started.call('sockets');
   return started;
 }
@@ -49,7 +49,7 @@ async function cpuOf(started, work) {
   return (await started.call('cpu')) - before;
 }
 
-/** A Redis with nothing on disk; `redisCpu` is all of its own time, in microseconds. */
+/** A Redis without persistence; `redisCpu` is all of its CPU time, in microseconds. */
 async function startRedis() {
   const probe = createServer().listen(0, '127.0.0.1');
   await once(probe, 'listening');
@@ -73,7 +73,7 @@ async function startRedis() {
 }
 
 const bench = {
-  /** CPU of a process per accepted handshake, with its end, with a cluster and without, turn by turn. */
+  /** CPU of a process per accepted handshake, and including its end, with and without a cluster, in turns. */
   async admission({ redis, load }) {
     const servers = { without: await server(), within: await server({ url: redis.url }) };
     const samples = { without: { opened: [], whole: [] }, within: { opened: [], whole: [] }, redis: [] };
@@ -103,7 +103,7 @@ const bench = {
     row('CPU of Redis per handshake and its end', of(spread(samples.redis), 'µs'));
   },
 
-  /** What one Redis can do: as many attempts as two processes can make, and what each costs Redis. */
+  /** The capacity of one Redis: as many attempts as two processes can make, and the cost of each for Redis. */
   async redis({ redis }) {
     const stores = [await storeOf(redis, 'bench-01'), await storeOf(redis, 'bench-02')];
     const SECONDS = 4;
@@ -129,7 +129,7 @@ const bench = {
     for (const store of stores) await store.stop();
   },
 
-  /** Memory of Redis for each address that is connected. */
+  /** Memory of Redis for each connected address. */
   async memory({ redis }) {
     const store = await storeOf(redis, 'bench-03');
     const used = async () => Number(/used_memory:(\d+)/.exec(await redis.client.info('memory'))[1]);
@@ -141,7 +141,7 @@ const bench = {
     await store.stop();
   },
 
-  /** CPU of a process per broadcast of another, beside its deliveries: it has no peer. */
+  /** CPU of a process per broadcast of another process, without deliveries: it has no peer. */
   async broadcast({ redis, load }) {
     const MESSAGES = 3000;
     for (const [burst, secret] of [[10], [10, 'x'.repeat(32)], [1]]) {
@@ -187,7 +187,7 @@ const bench = {
     await each.stop();
   },
 
-  /** How soon the slots of a process that was killed are free, with the lease and the heartbeat at their defaults. */
+  /** How soon the slots of a killed process are free, with the default lease and heartbeat. */
   async crash({ redis, load }) {
     const cluster = { url: redis.url, prefix: 'crash' };
     const limits = { connections: { ...LIMITS.connections, max: 50 } };

@@ -1,6 +1,6 @@
 // node bench/fairness.mjs [--peers 20] [--seconds 5] [--kind 'deep arrays']
-// The round trip of an honest client's small echo while peers of one other address send messages that cost much, as fast as they
-// are read: with every setting at its default, and once without rates of bytes. Exits with 1 where a p99 is above what is asked.
+// The round trip of an honest client's small echo while peers of another address send expensive messages as fast as they are
+// read: with every setting at its default, and once without byte rates. Exits with 1 when a p99 is above its limit.
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -21,7 +21,7 @@ const PAUSE = 5;
 const WARM_UP = 1000;
 const NONE = '1000gb/1s';
 const UNLIMITED = { messages: { rate: '1000000/1s', byteRate: NONE, byteRatePerIp: NONE } };
-/** What the peers send, the settings, and the p99 that is asked for (ms). */
+/** Name, kind of message, settings, and the limit of p99 (ms). */
 const ROWS = [
   ['60 000 keys', 'keys', {}, 100],
   ['as many keys as a message may have', undefined, {}, 100],
@@ -38,7 +38,7 @@ const ECHO = frame(JSON.stringify({ event: 'echo', data: 'a small honest message
 const COUNT = Number(values.peers);
 const SECONDS = Number(values.seconds);
 
-/** Milliseconds of each echo of one client, one after the other. Throws where the client's connection is ended. */
+/** Milliseconds of each echo of one client, one after the other. Throws when the client's connection ends. */
 async function echoes(port, seconds) {
   const peer = new Peer({ port, from: source(1), request: upgradeRequest(port) });
   await peer.ready;
@@ -59,7 +59,7 @@ async function echoes(port, seconds) {
 
 const at = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
 
-/** The load as a process of its own, which reads TypeScript too. */
+/** The load in its own process, which reads TypeScript too. */
 const newLoad = () =>
   new Child(fileURLToPath(new URL('./load/greedy.mjs', import.meta.url)), {}, [
     '--import',

@@ -1,6 +1,6 @@
 // node bench/heads.mjs [--connections 1500] [--lines 120] [--length 7900] [--server ours] [--seconds 4]
-// How long the handshake of an honest client takes while connections of other addresses send unfinished upgrade heads: all of one
-// address, of five, and byte by byte. Exits with 1 where one took longer than is asked.
+// The handshake time of an honest client while connections of other addresses send incomplete upgrade heads: all of one address,
+// of five, and byte by byte. Exits with 1 when a handshake exceeds the limit.
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -34,7 +34,7 @@ async function handshakes(port, seconds) {
 }
 
 const at = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))].toFixed(1);
-/** What is asked of the longest (ms), on a machine that does nothing else. */
+/** The limit of the longest handshake (ms), on an otherwise idle machine. */
 const MOST = 300;
 const CASES = {
   'one address': {},

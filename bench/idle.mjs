@@ -1,5 +1,5 @@
 // node bench/idle.mjs [--count 10000] [--seconds 10]
-// What connections cost that do nothing: between pings, with pings, and how the pings are spread.
+// The cost of idle connections: between pings, with pings, and how the pings are spread.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { Peer, source, upgradeRequest } from './load/peer.mjs';
@@ -19,7 +19,7 @@ const AT_ONCE = 100;
 const connections = { rate: '1000000/1s', maxPerIp: COUNT, maxPending: COUNT, maxPendingPerIp: COUNT, max: COUNT };
 const problems = [];
 
-/** Opens all, and calls `work` with the server; `onBytes` hears of every read of a peer. */
+/** Opens all connections, and calls `work` with the server; `onBytes` is called for every read of a peer. */
 async function withIdlePeers(keepalive, work, onBytes = () => undefined) {
   const server = await startServer('ours', { limits: { connections, keepalive } });
   const peers = [];
@@ -29,7 +29,7 @@ async function withIdlePeers(keepalive, work, onBytes = () => undefined) {
       const batch = Array.from({ length: Math.min(AT_ONCE, COUNT - at) }, (_, i) => {
         const peer = new Peer({ port: server.port, from: source(at + i), request });
         const { send } = peer;
-        // What an idle peer sends are pongs.
+        // An idle peer sends only pongs.
         peer.send = (bytes) => {
           onBytes();
           send.call(peer, bytes);

@@ -1,5 +1,5 @@
 // node bench/nest-chain.mjs
-// What Nest's own way to a handler costs for one message (proxy, context, pipes; no socket, no adapter's work): microseconds of CPU.
+// The cost of Nest's own path to a handler per message (proxy, context, pipes; no socket, no adapter): microseconds of CPU.
 import { setImmediate as turn } from 'node:timers/promises';
 import { NestFactory } from '@nestjs/core';
 import { gateway, moduleOf } from './servers/gateway.mjs';
@@ -25,7 +25,7 @@ app.useWebSocketAdapter(probe);
 await app.init();
 await turn();
 
-/** One message a turn of the event loop, as when each comes alone. */
+/** One message per turn of the event loop, as when each arrives alone. */
 async function cpuOf(handle) {
   const before = process.cpuUsage();
   for (let i = 0; i < MESSAGES; i++) {

@@ -1,5 +1,5 @@
-// The most memory that a peer can pin for each byte it sends, with every setting at its default: what the budget is charged
-// and what the process really takes. The structures of JSON are searched for the one that takes most. Run with: npm run build && node --expose-gc bench/pinned.mjs
+// The most memory that a peer can occupy per byte sent, with every setting at its default: the memory charged to the budget and
+// the memory really used. Searches for the JSON structure that uses most. Run with: npm run build && node --expose-gc bench/pinned.mjs
 import 'reflect-metadata';
 import { once } from 'node:events';
 import { connect } from 'node:net';
@@ -11,7 +11,7 @@ import { parseMessage } from '../dist/dispatch/message-parser.js';
 import { moduleOf } from './servers/gateway.mjs';
 import { structures } from './support/structures.mjs';
 
-/** What handlers work on, for as long as they do. */
+/** The messages that handlers hold. */
 const worked = [];
 class Silent {
   hold(_client, data) {
@@ -95,7 +95,7 @@ const deflated = (size) => deflateRawSync(json(size), { finishFlush: 2 }).subarr
 const first = frame(Buffer.from('x'), { fin: false });
 const next = frame(Buffer.from('x'), { fin: false, opcode: 0 });
 
-/** What the objects of a message take, and what is counted for them. */
+/** The memory of a message's objects, and the memory counted for them. */
 async function weigh(text) {
   const bytes = Buffer.from(text);
   const kept = [];
@@ -130,7 +130,7 @@ for (const [what, each] of [
   );
 console.log('');
 
-/** The most nodes, and then the most text that a message may have. */
+/** The heaviest structure, filled with as much text as a message may have. */
 const heavy = worst(({ taken }) => taken).text.slice(0, -1);
 const heaviest = `${heavy},"pad":"${'x'.repeat(MAX_SIZE - heavy.length - 20)}"}`;
 const deflate = (text) => deflateRawSync(Buffer.from(text), { finishFlush: 2, level: 9 }).subarray(0, -4);

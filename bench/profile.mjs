@@ -1,6 +1,6 @@
 // node bench/profile.mjs
-// Where the busy time of a server's main thread goes: shares by origin, nest-secure-ws beside bare `ws`. Takes CPU profiles of both
-// servers under the load of the benchmark; the start of the process is not counted.
+// The distribution of a server's main-thread time by origin, nest-secure-ws beside bare `ws`. Takes CPU profiles of both servers
+// under the load of the benchmark, without the start of the process.
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -49,7 +49,7 @@ function echo(inFlight) {
   };
 }
 
-/** Whose function a sample was taken in. */
+/** The origin of a sampled function. */
 function originOf({ functionName, url }) {
   if (functionName === '(garbage collector)') return 'garbage collection';
   if (CALLS_THAT_WRITE.has(functionName) && url === '') return 'writing';

@@ -1,5 +1,5 @@
-// CPU of parsing and framing alone, without a socket, beside ws's Receiver and Sender: microseconds per message, the
-// sides in turns, the least of many turns. Run with: npm run build && node bench/protocol.mjs
+// CPU of parsing and framing alone, without a socket, compared with ws's Receiver and Sender: microseconds per message, the
+// sides in turns, the minimum of many turns. Run with: npm run build && node bench/protocol.mjs
 import { performance } from 'node:perf_hooks';
 import { Receiver, Sender } from 'ws';
 import { FrameEncoder } from '../dist/protocol/encoder.js';
@@ -14,7 +14,7 @@ function masked(payload) {
   return client.frame(client.next(false), payload);
 }
 
-/** Reads of `perRead` frames each; made anew for each turn, as unmasking is in place. */
+/** Reads of `perRead` frames each; created for each turn, because unmasking is in place. */
 function reads(payload, perRead) {
   return Array.from({ length: MESSAGES / perRead }, () =>
     Buffer.concat(Array.from({ length: perRead }, () => masked(payload))),

@@ -81,7 +81,7 @@ async function measured(name, group) {
   return rows;
 }
 
-/** A run of some rows takes the place of those rows only; ratios never mix runs. */
+/** A run of some rows replaces only those rows; ratios never mix runs. */
 async function write(folder, machine, rows) {
   const earlier = values.only ? await readRows(join(folder, 'results.json')) : [];
   const fresh = new Map(rows.map((row) => [row.id, row]));

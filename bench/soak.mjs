@@ -1,5 +1,5 @@
 // node bench/soak.mjs [--seconds 60] [--lanes 240] [--server ours]
-// Connections come and go under mixed abuse; then everything must be back where it started, or the exit code is 1.
+// Opens and closes connections under mixed abuse; then everything must be back at its start, or the exit code is 1.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { source } from './load/peer.mjs';
@@ -20,8 +20,8 @@ const SETTLE = 40_000;
 const HONEST_EVERY = 4;
 
 /**
- * Every deadline short, so that minutes hold thousands of them; the load comes from few addresses, which would wait for their
- * rate of bytes longer than we do.
+ * Short deadlines, so that a few minutes contain thousands of them; the load comes from few addresses, whose byte rate would
+ * otherwise limit them.
  */
 const LIMITS = {
   http: { openTimeout: '4s' },
@@ -46,7 +46,7 @@ async function main(server) {
   report(before, after);
 }
 
-/** Every lane opens one connection after the other until the time is over; then waits for its last. */
+/** Every lane opens one connection after the other until the time is over, then waits for its last. */
 async function abuse({ port, key }, seconds) {
   const until = Date.now() + seconds * 1000;
   const target = { port, strict: key === 'ours' };
@@ -58,7 +58,7 @@ async function runLane(lane, target, until) {
   for (let turn = lane; Date.now() < until; turn++) {
     const behaves = lane % HONEST_EVERY === 0;
     const [name, act] = behaves ? ['honest', honest] : abuses[turn % abuses.length];
-    // Honest peers have addresses of their own: what the others' address is limited to is not theirs to bear.
+    // Honest peers have their own addresses, so the limits of the others' addresses do not affect them.
     const from = source(lane, { net: behaves ? 6 : 5, sources: 16 });
     await one(name, (nth) => act({ ...target, from }, nth));
     if (behaves) await sleep(20);
@@ -82,7 +82,7 @@ function problem(text) {
   if (problems.push(text) <= 20) console.error(`! ${text}`);
 }
 
-/** The server's figures once its sockets are as few as in `goal`, its own figures too; or as they are at the deadline. */
+/** The server's figures once its sockets and counters are down to `goal`, or at the deadline. */
 async function settled(server, goal) {
   const deadline = Date.now() + SETTLE;
   for (;;) {
@@ -92,7 +92,7 @@ async function settled(server, goal) {
   }
 }
 
-// How many addresses are remembered is bounded by its own table, and they expire in their own time.
+// The table of addresses is bounded separately, and its entries expire in their own time.
 const CURRENT = ['connections', 'pending', 'slots', 'heldBytes', 'deadlines', 'contextBytes'];
 
 function differences(before, after) {

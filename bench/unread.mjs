@@ -1,6 +1,6 @@
 // node bench/unread.mjs
-// What replies take that a peer does not read: resident memory beside what the server counts for them, over TCP and over TLS, each
-// in a process of its own. Exits with 1 where the process takes more than 1.5 times what is counted.
+// The memory of replies that a peer does not read: resident memory compared with the bytes that the server counts, over TCP and TLS,
+// each in its own process. Exits with 1 when the process uses more than 1.5 times the counted bytes.
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -12,9 +12,9 @@ import { certificate } from './support/certificate.mjs';
 
 const MOST = 1.5;
 const BYTES = 96e6;
-/** How long the server may take to queue all of it (ms). */
+/** How long the server may take to queue everything (ms). */
 const PATIENCE = 10_000;
-/** What is sent, how, each character, its bytes, and characters of a message. */
+/** Name, kind, character, bytes per character, and characters of a message. */
 const ROWS = [
   ['texts of 300 000 characters, three bytes each', 'send', '漢', 3, 300_000],
   ['texts of 300 000 characters, two bytes each', 'send', 'é', 2, 300_000],
@@ -28,7 +28,7 @@ const ROWS = [
   ['a broadcast, three bytes a character', 'broadcast', '漢', 3, 300_000],
   ['a broadcast of 100 characters', 'broadcast', 'x', 1, 100],
 ];
-/** Messages at most: small ones take far more than their bytes. */
+/** The maximum of messages, because small ones use far more memory than their bytes. */
 const MOST_MESSAGES = 500_000;
 
 async function open(port, tls) {
@@ -42,7 +42,7 @@ async function open(port, tls) {
 
 const fill = (...data) => frame(JSON.stringify({ event: 'fill', data }));
 
-/** The server's figures once as much is held at two looks, one after the other. */
+/** The server's figures once heldBytes is equal in two consecutive samples. */
 async function settled(server) {
   let before = await server.memory();
   for (const deadline = Date.now() + PATIENCE; Date.now() < deadline; ) {

@@ -1,5 +1,5 @@
-// Asks the registry for known vulnerabilities of what an application gets with this package. A registry that does not
-// answer the question is no finding.
+// Asks the registry for known vulnerabilities of the packages that an application installs with this one. A registry
+// without an answer is not a finding.
 import { spawnSync } from 'node:child_process';
 
 const { stdout } = spawnSync('npm', ['audit', '--omit=dev', '--json'], {

@@ -1,12 +1,12 @@
-// The peer that the Autobahn test suite (crossbario/autobahn-testsuite, which is not part of this project) talks to: it
-// sends back each message as it came. Needs `npm run build`.
+// An echo peer for the Autobahn test suite (crossbario/autobahn-testsuite, which is not part of this project). Needs
+// `npm run build`.
 //
 //     node scripts/autobahn-peer.mjs server                          for `wstest -m fuzzingclient`
 //     node scripts/autobahn-peer.mjs client ws://127.0.0.1:9001      for `wstest -m fuzzingserver`; `… shared`: one mode
 //
 // The server listens on two ports until it gets SIGTERM: 9011, shared with HTTP, with `compression.mode` `shared`, and
-// 9012, dedicated, with `dedicated`. The client runs all cases with either mode, as agents of their own. Both raise
-// the limits that cases 9.* and 12.* are above: 16 MiB a message, 65 536 fragments, thousands of messages a second.
+// 9012, dedicated, with `dedicated`. The client runs all cases in either mode, as separate agents. Both raise the limits
+// for cases 9.* and 12.*: 16 MiB per message, 65 536 fragments, thousands of messages per second.
 import 'reflect-metadata';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -16,10 +16,10 @@ const SHARED_PORT = 9011;
 const DEDICATED_PORT = 9012;
 const messages = { maxSize: '16mb', maxQueueBytes: '64mb', maxFragments: 70_000, assemblyTimeout: '2m' };
 const buffers = { maxBuffered: '64mb', writeLimit: '1mb' };
-/** The suite answers pings in the middle of its own frames, where cases pause there: 6.4.3 would fail by chance. */
+/** No pings: the suite answers them in the middle of its own frames, so that case 6.4.3 would fail at random. */
 const keepalive = { pingInterval: null };
 const rates = { rate: '1000000/1s', byteRate: '1gb/1s', controlRate: '1000/1s' };
-/** Every message is compressed, and the windows that cases 13.* ask for are there. */
+/** Compresses every message, and allows the windows that cases 13.* request. */
 const compression = { threshold: 0, windowBits: 15 };
 const MODES = ['shared', 'dedicated'];
 
@@ -55,7 +55,7 @@ async function serve() {
   console.log(`shared: ws://127.0.0.1:${SHARED_PORT}/ dedicated: ws://127.0.0.1:${DEDICATED_PORT}/`);
 }
 
-/** The text that a path of the test suite's server answers with. */
+/** The text that a path of the test suite's server returns. */
 async function ask(url) {
   const socket = await connect(url);
   for await (const answer of socket) return answer;
@@ -67,8 +67,8 @@ async function runCases(base, modes) {
     const agent = `nest-secure-ws-${mode}`;
     for (let number = 1; number <= count; number++) {
       const url = `${base}/runCase?case=${number}&agent=${agent}`;
-      // One message waits for the listener below, and what is behind it: cases 3.* to 5.* want the echo before the close
-      // frame that an invalid frame is answered with.
+      // One message waits for the listener below, together with what follows it: cases 3.* to 5.* expect the echo before the
+      // close frame that answers an invalid frame.
       const socket = await connect(url, {
         messages: { ...messages, maxQueue: 1 },
         buffers,

@@ -1,4 +1,4 @@
-// Compiles the library and every sample, or those that are named, where their sources are newer.
+// Compiles the library and every sample, or the named ones, when their sources are newer.
 import { build } from './build.mjs';
 
 const names = process.argv.slice(2);

@@ -1,4 +1,4 @@
-// Installs and compiles what is missing or older than its sources. Uses nothing but Node until that is done.
+// Installs and compiles what is missing or older than its sources. Uses only Node until that is done.
 import { spawn } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
@@ -7,18 +7,18 @@ import { fileURLToPath } from 'node:url';
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const stamps = join(root, 'node_modules/.cache/nest-secure-ws');
 
-/** `npm ci`, unless every package of the lock is there in its version. */
+/** `npm ci`, unless every locked package is installed in its version. */
 export async function install() {
   if (isInstalled()) return;
   console.error('Installing what is missing …');
-  // npm's own words go where errors go: the one line of output is the sample's.
+  // npm's output goes to stderr: the one line on stdout is the sample's.
   await run('npm', ['ci', '--include=dev', '--no-audit', '--no-fund'], { shell: process.platform === 'win32' });
 }
 
-/** Compiles the library and these samples (all of them by default) where their sources are newer. */
+/** Compiles the library and these samples (all by default) when their sources are newer. */
 export async function build(samples = allSamples()) {
   await compile(['lib'], () => ['-p', 'lib/tsconfig.lib.json']);
-  // All in one go: they share what the compiler has read.
+  // In one process, so that they share the files that the compiler has read.
   const projects = (folders) => folders.map((folder) => `${folder}/tsconfig.app.json`);
   await compile(
     samples.map((name) => `sample/${name}`),
@@ -45,7 +45,7 @@ function packagesOf(lock) {
   }
 }
 
-/** Runs the compiler over those folders that need it, and notes when. */
+/** Runs the compiler over the outdated folders, and records the time. */
 async function compile(folders, args) {
   const outdated = folders.filter((folder) => !isBuilt(folder));
   if (outdated.length === 0) return;
@@ -55,7 +55,7 @@ async function compile(folders, args) {
   mkdirSync(stamps, { recursive: true });
   for (const folder of outdated) {
     writeFileSync(stampOf(folder), '');
-    // What changed while it was compiled is newer than this.
+    // A file changed during the compilation is newer than this.
     utimesSync(stampOf(folder), begun, begun);
   }
 }
@@ -68,7 +68,7 @@ function isBuilt(folder) {
 const stampOf = (folder) => join(stamps, folder.replaceAll('/', '-'));
 const modified = (path) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
 
-/** When the newest source of a folder was written. */
+/** The modification time of the newest source in a folder. */
 function newest(folder) {
   const sources = readdirSync(folder, { withFileTypes: true, recursive: true }).filter(
     ({ name, parentPath }) => /\.(ts|json)$/.test(name) && !/^dist\b/.test(relative(folder, parentPath)),
@@ -76,7 +76,7 @@ function newest(folder) {
   return Math.max(...sources.map(({ name, parentPath }) => modified(join(parentPath, name))));
 }
 
-/** Runs a command to its end, and takes it along when this process is told to stop. */
+/** Runs a command to its end, and ends it when this process is told to stop. */
 function run(command, args, options = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { cwd: root, stdio: ['ignore', 2, 2], ...options });

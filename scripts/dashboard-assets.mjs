@@ -1,4 +1,4 @@
-// Writes the dashboard's page, with uPlot, into a module: no file is read at run time, so bundles carry it.
+// Writes the dashboard's page, with uPlot, into a module, so that bundles contain it: no file is read at run time.
 //   node scripts/dashboard-assets.mjs
 import { readFileSync, writeFileSync } from 'node:fs';
 
@@ -6,7 +6,7 @@ const PAGE = 'lib/dashboard/page/';
 const UPLOT = 'node_modules/uplot/dist/';
 const read = (path) => readFileSync(path, 'utf8');
 
-/** The module's text: `ASSETS` by the last segment of the path. */
+/** The text of the module: `ASSETS` by the last path segment. */
 export function assetsModule() {
   const assets = {
     '': { type: 'text/html; charset=utf-8', body: read(`${PAGE}index.html`) },

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 const BEGIN = '<!-- figures -->\n';
 const END = '<!-- /figures -->\n';
 
-/** Rows of docs/performance.md: the row of the benchmark, and the servers beside bare `ws`. */
+/** Rows of docs/performance.md: the benchmark's row, and the servers compared with bare `ws`. */
 const TABLE = [
   'memory.idle.rss',
   'memory.further.heap',
@@ -23,7 +23,7 @@ const TABLE = [
   'handshake.denied',
 ];
 
-/** The texts by file. Each is given the rows by id, and throws where the benchmark has no such row. */
+/** The text of each file, given the rows by id. Throws when the benchmark has no such row. */
 export const FIGURES = { 'README.md': readmeText, 'docs/performance.md': performanceTable };
 
 /** `text` with the figures of `results` between the markers. */

@@ -1,9 +1,9 @@
-// Other versions of Node, which the npm package `node` brings, and commands that end in time.
+// Other versions of Node, which the npm package `node` provides, and commands with a time limit.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** Installs the newest Node of this major version into a folder: where its program is. */
+/** Installs the newest Node of this major version into a folder, and returns the path of its executable. */
 export function installNode(major, folder) {
   const place = join(folder, `node-${major}`);
   mkdirSync(place);
@@ -12,14 +12,14 @@ export function installNode(major, folder) {
   return join(place, 'node_modules', 'node', 'bin', 'node');
 }
 
-/** Installs what the `package.json` of a folder names. */
+/** Installs the packages in the `package.json` of a folder. */
 export function install(place) {
   run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error'], place, 300);
 }
 
 export const versionOf = (node) => spawnSync(node, ['-v'], { encoding: 'utf8' }).stdout.trim();
 
-/** Runs a command to its end, and ends it after so many seconds. */
+/** Runs a command, and ends it after this many seconds. */
 export function run(command, args, cwd, seconds, env = process.env) {
   const shell = process.platform === 'win32' && command === 'npm';
   const { status, signal, error } = spawnSync(command, args, {

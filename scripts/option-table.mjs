@@ -1,5 +1,5 @@
-// Writes what is made from the option table (lib/config/table*.ts): the option interfaces, .env.example, the JSON schema
-// and the table of options: node scripts/option-table.mjs
+// Writes the files generated from the option table (lib/config/table*.ts): the option interfaces, .env.example, the JSON
+// schema and the table of options: node scripts/option-table.mjs
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import '../test/support/typescript.mjs';
 

@@ -1,7 +1,7 @@
-// Drops each marked protection from a copy of lib/ and runs the attack that is named for it, which must then fail.
+// Drops each marked protection from a copy of lib/ and runs its attack, which must then fail.
 //   node scripts/protections.mjs [words]        only protections whose name or file contains one of the words
-// A protection is what stands between `// protection: NAME` and `// end protection` in lib/; several blocks of one name are
-// dropped together. `test/protections.json` names for each the spec and the title, or part of it, of the attack.
+// A protection is the code between `// protection: NAME` and `// end protection` in lib/; blocks with the same name are
+// dropped together. `test/protections.json` names the spec of each attack and its title, or a part of the title.
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -35,17 +35,17 @@ export function markedProtections(root = '.') {
   });
 }
 
-/** The text of a file without some of its blocks, or, without `blocks`, as it is. */
+/** The text of a file without some of its blocks, or the unchanged text without `blocks`. */
 export function textWithout(path, blocks) {
   const own = blocks.filter((block) => block.path === path);
   const lines = readFileSync(path, 'utf8').split('\n');
   return lines.filter((_, index) => !own.some(({ first, last }) => index >= first && index <= last)).join('\n');
 }
 
-/** A title as a pattern of Jest's `-t`, which reads it as a regular expression. */
+/** A title as a pattern for Jest's `-t`, which is a regular expression. */
 const escaped = (title) => title.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
 
-/** Runs the tests of a spec whose title contains one of `titles`: full titles of those that passed, and of those that failed. */
+/** Runs the tests of a spec whose title contains one of `titles`; returns the full titles of the passed and the failed ones. */
 function runSpec(root, spec, titles) {
   const report = join(root, 'report.json');
   rmSync(report, { force: true });
@@ -66,15 +66,15 @@ function runSpec(root, spec, titles) {
     const { testResults } = JSON.parse(readFileSync(report, 'utf8'));
     const ran = testResults.flatMap(({ assertionResults }) => assertionResults);
     const titled = (wanted) => ran.filter((each) => each.status === wanted).map(({ fullName }) => fullName);
-    // A spec that cannot even be loaded has no results of tests.
+    // A spec that cannot be loaded has no test results.
     return { passed: titled('passed'), failed: titled('failed'), isBroken: status !== 0 };
   } catch {
-    // The process was ended: by its own uncaught error, or for its time.
+    // The process ended early: by an uncaught error, or at its time limit.
     return { passed: [], failed: [], isBroken: true };
   }
 }
 
-/** The names of `names` whose attack passes as long as nothing is dropped. */
+/** The names of `names` whose attack passes while nothing is dropped. */
 function sound(root, names, attacks) {
   const specs = new Set(names.map((name) => attacks[name].spec));
   return new Set(

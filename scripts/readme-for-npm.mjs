@@ -1,5 +1,5 @@
-// Makes the links and pictures of the README absolute before the package is packed, so that they lead somewhere wherever
-// the README is shown, and relative again afterwards:
+// Makes the links and images of the README absolute before the package is packed, so that they work wherever the README is
+// shown, and relative again afterwards:
 //
 //     node scripts/readme-for-npm.mjs absolute    (prepack)
 //     node scripts/readme-for-npm.mjs relative    (postpack)
@@ -8,10 +8,10 @@ import { fileURLToPath } from 'node:url';
 
 const HOME = 'https://github.com/nest-secure-ws/nest-secure-ws';
 const PICTURES = 'https://raw.githubusercontent.com/nest-secure-ws/nest-secure-ws/main/';
-/** A file of the repository, or a folder. */
+/** A file or folder of the repository. */
 const at = (path) => `${HOME}/${/\.\w+$|LICENSE$/.test(path.split('#')[0]) ? 'blob' : 'tree'}/main/${path}`;
 
-/** Every relative link and picture as an absolute address. */
+/** Converts every relative link and image to an absolute address. */
 export const absolute = (text) =>
   text
     .replace(/(!\[[^\]]*\])\((?![a-z]+:|#)([^)\s]+)\)/g, (_, shown, path) => `${shown}(${PICTURES}${path})`)

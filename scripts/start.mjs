@@ -1,4 +1,4 @@
-// `npm start`: installs and builds what is missing, then is the quick-start sample, which reads `.env` here.
+// `npm start`: installs and builds what is missing, then runs the quick-start sample, which reads `.env` here.
 import { build, install, root } from './build.mjs';
 
 const SAMPLE = '01-quick-start';

@@ -1,5 +1,5 @@
-// Bundles a sample with esbuild (ESM and CommonJS) and webpack, starts each bundle where there is nothing but its one
-// file and a package.json of another version, talks to it, and ends it.
+// Bundles a sample with esbuild (ESM and CommonJS) and webpack, starts each bundle in a folder with only its file and a
+// package.json of another version, connects to it, and ends it.
 //
 //     node scripts/try-bundles.mjs
 import { spawn } from 'node:child_process';
@@ -17,7 +17,7 @@ const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const IDENTITY = `nest-secure-ws/${version.split('.').slice(0, 2).join('.')}`;
 const ENVIRONMENT = { TOKENS: 'blue-sky:anna', PORT: '0', WEBSOCKETS_MAX_SIZE: '1kb' };
 
-/** Packages that Nest and its platforms load only where an application has them. */
+/** Packages that Nest and its platforms load only when an application has them. */
 const OPTIONAL = [
   '@nestjs/microservices',
   '@nestjs/microservices/microservices-module.js',
@@ -41,7 +41,7 @@ try {
   rmSync(folder, { recursive: true, force: true });
 }
 
-/** The sample's module behind a start without top-level await, which CommonJS does not have. */
+/** The sample's module with a start without top-level await, which CommonJS does not have. */
 function writeEntry() {
   const dist = join(root, 'sample', SAMPLE, 'dist');
   const entry = join(dist, 'bundle-entry.js');
@@ -68,7 +68,7 @@ async function esm(entry, place) {
   const outfile = join(place, 'main.mjs');
   await bundleWithEsbuild(entry, outfile, {
     format: 'esm',
-    // Packages that are CommonJS call require().
+    // CommonJS packages call require().
     banner: {
       js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
     },
@@ -80,7 +80,7 @@ async function cjs(entry, place) {
   const outfile = join(place, 'main.cjs');
   await bundleWithEsbuild(entry, outfile, {
     format: 'cjs',
-    // Nest itself asks for import.meta.url, which CommonJS does not have.
+    // Nest itself uses import.meta.url, which CommonJS does not have.
     banner: { js: "const __url = require('node:url').pathToFileURL(__filename).href;" },
     define: { 'import.meta.url': '__url' },
   });
@@ -95,7 +95,7 @@ function bundleWithEsbuild(entry, outfile, options) {
     platform: 'node',
     target: 'node20',
     minify: true,
-    // Nest names providers by their classes.
+    // Nest identifies providers by their class names.
     keepNames: true,
     external: OPTIONAL,
     logLevel: 'error',
@@ -114,7 +114,7 @@ async function packed(entry, place) {
     externals: Object.fromEntries(OPTIONAL.map((name) => [name, `commonjs ${name}`])),
     optimization: { minimize: false },
     performance: { hints: false },
-    // express looks for view engines by name.
+    // express loads view engines by name.
     module: { exprContextCritical: false, unknownContextCritical: false },
     stats: 'errors-warnings',
   });
@@ -125,7 +125,7 @@ async function packed(entry, place) {
   return join(place, 'main.cjs');
 }
 
-/** Starts a bundle as an operator would, and asks it what a peer would. */
+/** Starts a bundle as an operator would, and connects to it as a peer would. */
 async function tryBundle(name, file, place) {
   const child = spawn(process.execPath, [file], {
     cwd: place,

@@ -1,6 +1,6 @@
-// Packs this package, installs it with the libraries that docs/ has recipes for into a fresh application
-// (test/libraries/), takes the recipes out of the documentation as they stand there, compiles them, and talks to each with
-// the library's own client.
+// Packs this package, installs it with the libraries of the recipes in docs/ into a new application (test/libraries/),
+// extracts the recipes from the documentation unchanged, compiles them, and connects to each with the library's own
+// client.
 //
 //     node scripts/try-libraries.mjs
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ import { install, run } from './node-versions.mjs';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
-/** The libraries, in exact versions: a fresh machine gets the same. */
+/** The libraries in exact versions, so that every machine gets the same. */
 const LIBRARIES = {
   '@apollo/server': '5.5.1',
   '@as-integrations/express5': '1.1.2',
@@ -33,10 +33,10 @@ const LIBRARIES = {
   vite: '7.3.8',
   ws: '8.23.0',
 };
-/** What every application needs, in the versions that are tested here. */
+/** Packages that every application needs, in the versions tested here. */
 const COMMON = [
   ...Object.keys(manifest.peerDependencies).filter((name) => !manifest.peerDependenciesMeta?.[name]?.optional),
-  // Optional peers of ours, which Nest's ValidationPipe needs.
+  // Optional peers of this package, which Nest's ValidationPipe needs.
   'class-validator',
   'class-transformer',
   '@nestjs/platform-express',
@@ -44,7 +44,7 @@ const COMMON = [
   '@types/node',
   'typescript',
 ];
-/** Blocks that name a file in their first line are recipes; those after "```ts [file]" need one of the libraries. */
+/** Blocks whose first line names a file are recipes; those after "```ts [file]" need one of the libraries. */
 const PAGES = ['docs/guards.md', 'docs/paths-and-other-libraries.md'];
 const RECIPE = /^```ts(?: \[(\S+)\])?\n(\/\/ (\S+\.ts)\n[\s\S]*?)^```/gm;
 
@@ -65,7 +65,7 @@ try {
   writeFileSync(join(app, 'package.json'), JSON.stringify({ private: true, type: 'module', dependencies }));
   install(app);
   run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', '.'], app, 120);
-  // Whoever runs this may have settings of his own.
+  // The environment of this process may contain settings.
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('WEBSOCKETS_')));
   run(process.execPath, ['dist/try.js'], app, 120, {
     ...env,

@@ -1,8 +1,8 @@
-// Packs this package, installs it into a CommonJS application of Nest 11 as `nest new` makes it (test/nest-11/), compiles
-// that in the two ways of its templates, starts it with Express and with Fastify, talks to it, and runs its own Jest.
+// Packs this package, installs it into a CommonJS application of Nest 11 as created by `nest new` (test/nest-11/), compiles
+// that with both configurations of its templates, starts it with Express and with Fastify, connects to it, and runs its Jest.
 //
 //     node scripts/try-nest-11.mjs             with this Node
-//     node scripts/try-nest-11.mjs 20 22 24    with these; the npm package `node` brings them
+//     node scripts/try-nest-11.mjs 20 22 24    with these; the npm package `node` provides them
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ import { install, installNode, run, versionOf } from './node-versions.mjs';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
-/** What `nest new` of Nest 11 brings, as far as the application needs it. */
+/** The packages that `nest new` of Nest 11 installs, as far as the application needs them. */
 const PACKAGES = {
   '@nestjs/common': '^11.1.0',
   '@nestjs/config': '^4.0.0',
@@ -57,7 +57,7 @@ try {
 function tryWith(node, app) {
   for (const built of ['dist', 'dist-nodenext']) run(node, [`${built}/try.js`], app, 60);
   run(node, [JEST], app, 120);
-  // As `nest new` writes it: from 24.9 on Jest can require() ES modules.
+  // As `nest new` configures it: since Node 24.9 Jest can require() ES modules.
   const [major] = versionOf(node).slice(1).split('.').map(Number);
   if (major >= 24) run(node, ['--experimental-vm-modules', JEST, '--config', 'jest.plain.config.js'], app, 120);
   console.log(`${manifest.name} ${manifest.version} works in an application of Nest 11 on Node ${versionOf(node)}`);

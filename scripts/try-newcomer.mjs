@@ -1,6 +1,6 @@
-// Follows the README in a new application, as somebody does who meets this package: `nest new`, the README's command with
-// the packed package, its files and its `.env`, and the test of docs/testing.md. Then it builds, tests (with the Vitest
-// of `nest new`), starts, talks to the gateway, and runs the command line.
+// Follows the README in a new application, as a new user does: `nest new`, the README's command with the packed package,
+// its files and its `.env`, and the test of docs/testing.md. Then it builds, tests (with the Vitest of `nest new`), starts,
+// connects to the gateway, and runs the command line.
 //
 //     node scripts/try-newcomer.mjs
 import { spawn, spawnSync } from 'node:child_process';
@@ -17,7 +17,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const read = (...path) => readFileSync(join(...path), 'utf8');
 const { name } = JSON.parse(read(root, 'package.json'));
 
-/** What `nest new` brings and neither a build nor a test needs. */
+/** Packages that `nest new` installs and that neither the build nor the tests need. */
 const UNUSED =
   /^(@nestjs\/mau|@vitest\/coverage-v8|@types\/(express|supertest)|oxlint|oxlint-tsgolint|prettier|source-map-support|supertest)$/;
 
@@ -64,7 +64,7 @@ function pack() {
   );
 }
 
-/** The README's `npm install`, with the packed package under its name. */
+/** The README's `npm install` with the packed package in place of its name. */
 function addPackage(app, tarball) {
   const command = blocks('README.md', 'sh')
     .flatMap((block) => block.split('\n'))
@@ -92,7 +92,7 @@ async function freePort() {
   return port;
 }
 
-/** Starts the built application, does what the README's code for a browser does, and runs the command line beside it. */
+/** Starts the built application, connects as the README's browser code does, and runs the command line beside it. */
 async function talk(app) {
   const port = await freePort();
   const env = { ...process.env, PORT: String(port) };
@@ -110,7 +110,7 @@ async function talk(app) {
     const [message] = await once(socket, 'message');
     if (String(message) !== '{"event":"said","data":{"by":"ada","text":"hello"}}') throw new Error(`got ${message}`);
     socket.terminate();
-    commandLine(app, 1, 'doctor'); // A machine may have its findings; that it cannot run is a failure.
+    commandLine(app, 1, 'doctor'); // Findings depend on the machine; only a failure to run counts.
     commandLine(app, 0, 'probe', `${url}/chat`, '--quick', '--header', 'Cookie: session=secret');
   } finally {
     child.kill('SIGTERM');
@@ -126,7 +126,7 @@ async function answers(port) {
   }
 }
 
-/** Runs the command line of the installed package; fails where its exit code is above `highest`. */
+/** Runs the command line of the installed package; fails when its exit code is above `highest`. */
 function commandLine(app, highest, ...args) {
   const options = { cwd: app, encoding: 'utf8', timeout: 120_000 };
   const { status, stdout, stderr } = spawnSync('npx', ['--no-install', name, ...args], options);

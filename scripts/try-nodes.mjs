@@ -1,7 +1,7 @@
-// Runs the tests with other versions of Node, one after the other; ends with 1 when one of them fails.
+// Runs the tests with other versions of Node, one after the other; exits with 1 when one of them fails.
 //
 //     node scripts/try-nodes.mjs 22 24                  every test
-//     node scripts/try-nodes.mjs 22 24 test/unit        those that Jest finds by these words
+//     node scripts/try-nodes.mjs 22 24 test/unit        only those that Jest finds by these words
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
@@ -10,7 +10,7 @@ import { installNode, run, versionOf } from './node-versions.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const FLAGS = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', 'node_modules/jest/bin/jest.js'];
-/** Seconds for the whole suite on a slow machine. */
+/** Time limit of the whole suite in seconds, for a slow machine. */
 const LIMIT = 1800;
 
 const words = process.argv.slice(2);
@@ -30,7 +30,7 @@ try {
 
 function tryWith(node) {
   console.log(`\n== Node ${versionOf(node)}`);
-  // What tests start by the name `node` is this one too.
+  // Processes that tests start as `node` use this version too.
   const env = { ...process.env, PATH: `${dirname(node)}${delimiter}${process.env.PATH}` };
   run(node, [...FLAGS, ...chosen], root, LIMIT, env);
 }

@@ -1,9 +1,9 @@
-// Packs this package, installs it into fresh Nest applications (test/package/) with npm, pnpm and Yarn Plug'n'Play,
-// compiles them as strictly as a user may and with several versions of TypeScript, as ESM and as CommonJS, starts them,
-// talks to them and ends them.
+// Packs this package, installs it into new Nest applications (test/package/) with npm, pnpm and Yarn Plug'n'Play, compiles
+// them with the strictest settings and several versions of TypeScript, as ESM and as CommonJS, starts them, connects to
+// them and ends them.
 //
 //     node scripts/try-package.mjs             with this Node
-//     node scripts/try-package.mjs 20 22 24    with these; the npm package `node` brings them
+//     node scripts/try-package.mjs 20 22 24    with these; the npm package `node` provides them
 import { execFileSync } from 'node:child_process';
 import {
   cpSync,
@@ -25,10 +25,10 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const read = (path, parse = JSON.parse) => parse(readFileSync(path, 'utf8'));
 const manifest = read(join(root, 'package.json'));
 
-/** What an application with a gateway needs beside this package, in the versions that are tested here. */
+/** The packages that an application with a gateway needs, in the versions tested here. */
 const PACKAGES = [
   ...Object.keys(manifest.peerDependencies).filter((name) => !manifest.peerDependenciesMeta?.[name]?.optional),
-  // Optional peers of ours, which Nest's ValidationPipe needs.
+  // Optional peers of this package, which Nest's ValidationPipe needs.
   'class-validator',
   'class-transformer',
   '@nestjs/platform-express',
@@ -36,16 +36,16 @@ const PACKAGES = [
   'typescript',
 ];
 const SETTINGS = 'WEBSOCKETS_SERVER=from .env\nWEBSOCKETS_MAX_SIZE=1kb\n';
-/** The oldest and the newest compiler that users may have, beside our own. */
+/** The oldest and newest supported compilers, beside this project's own. */
 const COMPILERS = ['5.9', '7'];
-/** The newest that runs on every Node of ours. */
+/** The newest version that runs on every supported Node. */
 const PNPM = 'pnpm@10';
 const OLDEST_WS = '8.21.0';
 const YARN = ['@yarnpkg/cli-dist', '4'];
-/** What may be in the package. */
+/** The files that the package may contain. */
 const ALLOWED =
   /^(LICENSE|package\.json|options\.schema\.json|grafana\.json|alerts\.yml|\.env\.example|.+\.(js|css|html|svg|d\.ts|md))$/;
-/** Most bytes of the tarball and of what is in it. */
+/** The maximum size of the tarball and of its content in bytes. */
 const BUDGET = { packed: 640 * 1024, unpacked: 2.5 * 1024 ** 2 };
 
 const folder = mkdtempSync(join(tmpdir(), 'try-package-'));
@@ -77,7 +77,7 @@ function pack() {
 function createApp(name, tarball, installInto) {
   const app = join(folder, name);
   cpSync(join(root, 'test', 'package'), app, { recursive: true });
-  // The same sources as a CommonJS application, apart from what talks to it.
+  // The same sources as a CommonJS application, except for the client.
   mkdirSync(join(app, 'cjs', 'src'));
   for (const file of ['app.module.ts', 'main.ts']) cpSync(join(app, 'src', file), join(app, 'cjs', 'src', file));
   const versions = PACKAGES.map((each) => [each, manifest.devDependencies[each]]);
@@ -88,7 +88,7 @@ function createApp(name, tarball, installInto) {
   return app;
 }
 
-/** Nothing is hoisted: what this package imports and does not name is missing. */
+/** Nothing is hoisted, so an import of a package that is not a dependency fails. */
 function installWithPnpm(app) {
   const options = [
     '--prefer-offline',
@@ -100,8 +100,8 @@ function installWithPnpm(app) {
 }
 
 /**
- * Yarn Plug'n'Play: no `node_modules` at all. Nest's own declarations import a package that Nest does not name, so that
- * `skipLibCheck` is needed; and `require()` of an ES module, such as Nest 12 itself, does not ask Plug'n'Play.
+ * Yarn Plug'n'Play: no `node_modules` at all. Nest's declarations import a package that is not its dependency, which
+ * requires `skipLibCheck`; and `require()` of an ES module, such as Nest 12, does not use Plug'n'Play.
  */
 function tryYarn(tarball) {
   const place = join(folder, 'yarn-cli');
@@ -129,7 +129,7 @@ function tryYarn(tarball) {
   console.log(`${manifest.name} works in an ESM application with Yarn Plug'n'Play`);
 }
 
-/** The oldest version of `ws` that is supported, where an application insists on it. */
+/** The oldest supported version of `ws`, when an application requires it. */
 function tryOldestWs(app) {
   const file = join(app, 'package.json');
   writeFileSync(file, JSON.stringify({ ...read(file), overrides: { ws: OLDEST_WS } }));
@@ -142,7 +142,7 @@ function tryOldestWs(app) {
   console.log(`${manifest.name} works with ws ${version}`);
 }
 
-/** Programs, types and words about them; no sources, maps or tests; not more than one wants to download. */
+/** Checks that the package contains only programs, types and documents, within the size budget. */
 function checkContents(installed, tarball) {
   const files = readdirSync(installed, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
@@ -175,7 +175,7 @@ function compile(app, config) {
   run(process.execPath, [join(app, 'node_modules/typescript/bin/tsc'), '-p', config], app, 120);
 }
 
-/** Another compiler has nothing against our types either. */
+/** Another compiler accepts the declarations too. */
 function compileWith(version, app) {
   const place = join(folder, `typescript-${version}`);
   mkdirSync(place);

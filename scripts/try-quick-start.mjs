@@ -1,4 +1,4 @@
-// Starts the quick-start sample as the README does, talks to it, and ends it as an operator would.
+// Starts the quick-start sample as the README does, connects to it, and ends it as an operator would.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { WebSocket } from 'ws';

@@ -1,11 +1,11 @@
 import { answer } from '../support/rpc.mjs';
 
-/** What the parent asked of this client. */
+/** The parent's configuration of this client. */
 export const config = JSON.parse(process.argv[2] ?? '{}');
 
 const TEXT = JSON.stringify({ event: 'echo', data: 'x'.repeat(38) });
 
-/** Answers the runner: `echo` over `sockets`, each told of messages by `onMessage(socket, take)`. */
+/** Answers the runner: `echo` over `sockets`, each passed messages by `onMessage(socket, take)`. */
 export function measured(sockets, onMessage) {
   answer({
     port: () => config.port,

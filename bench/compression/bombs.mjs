@@ -1,4 +1,4 @@
-// 40 bombs of 128 MiB at once beside an honest peer: peak memory, delay of the event loop, latency. Prints JSON.
+// 40 concurrent bombs of 128 MiB beside an honest peer: peak memory, event loop delay, latency. Prints JSON.
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
 import { deflateRawSync } from 'node:zlib';
 import { codecFrom } from '../../dist/cli/tune/codecs.js';

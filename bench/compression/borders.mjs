@@ -1,4 +1,4 @@
-// What messages of one size cost on the calling thread and in the thread pool: prints JSON.
+// The cost of messages of one size on the calling thread and in the thread pool: prints JSON.
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { DeflateContext, DeflateTask, InflateContext, InflateTask } from '../../dist/protocol/deflate/contexts.js';
 import { SYNC_DEFLATE_BYTES } from '../../dist/protocol/deflate/per-message-deflate.js';
@@ -10,7 +10,7 @@ const Z_SYNC_FLUSH = 2;
 
 const ROUNDS = 5;
 
-/** Of the least disturbed round. */
+/** The result of the least disturbed round. */
 async function cost(times, work) {
   let best = { cpu: Number.POSITIVE_INFINITY, wall: 0 };
   for (let round = 0; round < ROUNDS; round++) {
@@ -37,7 +37,7 @@ function inflateHere(wire, size) {
   inflater.inflateSync(wire, size, false);
 }
 
-/** All steps of a task, as the queue in front of the pool would run them. */
+/** Runs all steps of a task, as the pool's queue does. */
 function run(task) {
   const next = (isDone) => {
     if (!isDone) task.step(next);

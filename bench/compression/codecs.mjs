@@ -4,10 +4,10 @@ import { codecsOf } from '../../dist/cli/tune/codecs.js';
 const { PerMessageDeflate } = createRequire(import.meta.url)('ws');
 const MAX_SIZE = 64 * 1024 * 1024;
 
-/** What a row says → a function that makes one end of a connection. */
+/** A table row → a function that creates one end of a connection. */
 export const makerOf = (row) => (row.kind === 'ws' ? ofWs({ tuned: row.mode === 'tuned' }) : codecsOf(row));
 
-/** `ws` with its defaults, or with the settings that its documentation advises for little memory. */
+/** `ws` with its defaults, or with the settings that its documentation recommends for low memory. */
 function ofWs({ tuned }) {
   const zlibDeflateOptions = tuned ? { windowBits: 12, memLevel: 5 } : {};
   const windows = tuned ? { server_max_window_bits: ['12'], client_max_window_bits: ['12'] } : {};

@@ -1,4 +1,4 @@
-/** Numbers that are the same on every machine: a minimal generator with a fixed seed. */
+/** A pseudo-random generator with a fixed seed, equal on every machine. */
 function generator(seed) {
   let state = seed;
   const next = () => (state = (state * 48271) % 2147483647) / 2147483647;

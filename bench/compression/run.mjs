@@ -32,7 +32,7 @@ const ours = (mode, windowBits, memLevel, more) => ({
 const PAIRS = [9, 10, 11, 12, 13, 14, 15].map((bits) => [bits, bits - 7]);
 const DEFAULT = ours('shared', 12, 5);
 
-/** Rows with names, the default first: all else is relative to it. */
+/** Named rows, relative to the first, which is the default. */
 function compare(named, withMemory) {
   const { rows, ...corpus } = speed([DEFAULT, ...named.map(([, , row]) => row)]);
   const [base, ...results] = rows;

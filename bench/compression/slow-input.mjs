@@ -1,5 +1,5 @@
-// Messages that are made to take zlib long and to yield nothing, from thirty connections of one address, beside an honest
-// peer of another that sends 128 KiB compressed: its latency, and the delay of the event loop.
+// Messages designed to inflate slowly without output, from thirty connections of one address, beside an honest peer of
+// another address that sends 128 KiB compressed: its latency, and the event loop delay.
 // Run with: npm run build && node --import ./test/support/typescript.mjs bench/compression/slow-input.mjs
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
 import { deflateRawSync } from 'node:zlib';

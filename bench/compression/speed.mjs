@@ -1,4 +1,4 @@
-// Size and CPU of some rows, in turns, so that what else the machine does meets all of them:
+// Size and CPU of several rows, in turns, so that disturbances of the machine affect all of them:
 // `node speed.mjs '[{"kind":…}, …]' [folder]` prints JSON.
 import { readCorpus, sum } from '../../dist/cli/tune/corpus.js';
 import { measureSpeed } from '../../dist/cli/tune/measure.js';

@@ -1,4 +1,4 @@
-// Peers of one address that send messages that cost much, as fast as they are read. A process of its own, told over IPC.
+// Peers of one address that send expensive messages as fast as they are read. Its own process, controlled over IPC.
 import { deflateRawSync } from 'node:zlib';
 import { answer } from '../support/rpc.mjs';
 import { frame } from './frames.mjs';
@@ -8,7 +8,7 @@ const GREEDY = source(0, { net: 3 });
 const MEGABYTE = 2 ** 20 - 1024;
 /** Values and keys of a message, at most: the default of `messages.maxNodes`. */
 const NODES = 10_000;
-/** How long a peer that was closed waits before it connects again (ms): the connection rate of its address is bounded. */
+/** How long a closed peer waits before it reconnects (ms): the connection rate of its address is limited. */
 const AGAIN = 1000;
 let peers = [];
 let sent = 0;
@@ -18,12 +18,12 @@ answer({ start, sent: () => sent, stop });
 const call = (data) => Buffer.from(`{"event":"echo","data":${data}}`);
 const keys = (count) => `{${Array.from({ length: count }, (_, at) => `"key${at}":${at}`)}}`;
 const chains = () => `[${Array(39).fill(`${'['.repeat(250)}${']'.repeat(250)}`)}]`;
-/** White space up to a megabyte: parsing goes over all of it. */
+/** White space up to a megabyte, which the parser must skip. */
 const padded = (data) => call(data.padEnd(MEGABYTE));
-/** As a megabyte of JSON that compresses to a kilobyte. */
+/** For example, a megabyte of JSON that compresses to a kilobyte. */
 const deflated = (message) => deflateRawSync(message, { finishFlush: 2, level: 9 }).subarray(0, -4);
 
-/** What one message is, by the name of its kind. */
+/** The message of each kind. */
 const KINDS = {
   keys: () => frame(call(keys(60_000))),
   'as many keys as a message may have': () => frame(call(keys((NODES - 10) / 2))),
@@ -63,7 +63,7 @@ function pour(socket, bytes) {
   const more = () => {
     if (socket.destroyed) return;
     sent++;
-    // A turn of the loop between them: small writes are done at once, and nothing else would run.
+    // A turn of the loop between writes: small writes finish at once, and nothing else would run.
     socket.write(bytes, () => setImmediate(more));
   };
   more();

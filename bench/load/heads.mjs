@@ -1,9 +1,9 @@
-// Connections of a few addresses that send legal upgrade heads and never end them. A process of its own, told over IPC.
+// Connections of a few addresses that send valid upgrade heads without their end. Its own process, controlled over IPC.
 import { connect } from 'node:net';
 import { answer } from '../support/rpc.mjs';
 import { source } from './peer.mjs';
 
-/** How long a byte waits for the one before it, where they come one by one (ms). */
+/** The delay between bytes sent one by one (ms). */
 const DRIP = 200;
 let sockets = [];
 let dripping;
@@ -11,7 +11,7 @@ let dripping;
 answer({ start, open: () => sockets.filter(({ destroyed }) => !destroyed).length, stop });
 
 /**
- * Each sends `lines` header lines of `length` bytes, at once or byte by byte. Resolves when all have begun to connect.
+ * Each sends `lines` header lines of `length` bytes, at once or byte by byte. Resolves when all have started to connect.
  */
 async function start({ port, count, lines, length, addresses = 1, drip = false }) {
   const line = (i) => `${`x${i}: `.padEnd(length - 2, 'v')}\r\n`;

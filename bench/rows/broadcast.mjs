@@ -20,7 +20,7 @@ export async function broadcast(bench) {
   ];
 }
 
-/** Bursts: a hundred at once, as an application sends them that has collected what happened. */
+/** Bursts of a hundred, as from an application that collects events before it sends them. */
 export async function broadcastBursts(bench) {
   return [
     await broadcastRow(bench, ['bare', 'ours', 'nestWs', ...(await uwsHere())], {

@@ -1,6 +1,6 @@
 import { ratios, spread } from '../support/stats.mjs';
 
-/** One row of the table: samples by server, turn after turn. `limits` is what ours has to meet: ratios to `base`, or a `max`. */
+/** One row of the table: samples by server, turn after turn. `limits` is the requirement for ours: ratios to `base`, or a `max`. */
 export class Row {
   samples = {};
 

@@ -24,7 +24,7 @@ export async function echo(bench) {
   return rows;
 }
 
-/** The same without Nest's way to a handler: a listener of `'message'`. */
+/** The same without Nest's path to a handler: a listener of `'message'`. */
 export async function echoListener(bench) {
   const rows = [];
   const limits = { 1: undefined, 4: { goal: 0.58, accepted: 0.65 }, 32: { goal: 0.5, accepted: 0.56 } };

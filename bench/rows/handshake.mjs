@@ -9,11 +9,11 @@ const CAPPED = { net: 3, sources: 16 };
 const DENIED = { net: 4, sources: 16 };
 /** The same addresses for the server that only writes prebuilt bytes. */
 const REFUSES = { capped: `127.0.${CAPPED.net}.`, denied: `127.0.${DENIED.net}.` };
-/** On a port of its own who has no room is reset at accept. */
+/** On a dedicated port, attempts above the limit are reset at accept. */
 const REFUSED = { ours: ['429'], oursOwnPort: ['reset', 'closed'], net: ['429'] };
 const KEYS = ['bare', 'ours', 'oursOwnPort', 'nestWs', 'nestIo', 'net'];
 
-/** CPU per accepted handshake: up to the last 101, and with the end of the connections in it. */
+/** CPU per accepted handshake: up to the last 101, and including the end of the connections. */
 export async function handshake(bench) {
   const accepted = new Row({
     id: 'handshake.accepted',
@@ -34,7 +34,7 @@ export async function handshake(bench) {
   return [accepted, whole];
 }
 
-/** `how`: of the load's `open`. */
+/** `how`: options of the load's `open`. */
 export async function acceptedCpu(bench, server, how = {}) {
   const { port, protocol, tls } = server;
   const all = { group: 'accept', port, protocol, tls, count: COUNT, ...how };
@@ -46,7 +46,7 @@ export async function acceptedCpu(bench, server, how = {}) {
   return { opened, ended };
 }
 
-/** CPU per refused attempt, from accept to the last of its socket, against what bare `ws` needs to accept one. */
+/** CPU per refused attempt, from accept to the end of its socket, relative to an attempt accepted by bare `ws`. */
 export async function refusals(bench) {
   const capped = new Row({
     id: 'handshake.429',
@@ -60,7 +60,7 @@ export async function refusals(bench) {
     unit: 'µs',
     limits: { ours: { goal: 0.35, accepted: 0.4 } },
   });
-  // A refused attempt is measured to its end: these compare it with an accepted one that is, too.
+  // A refused attempt is measured to its end, so these rows compare it with an accepted one measured to its end.
   const cappedWhole = new Row({
     id: 'handshake.429.whole',
     title: 'CPU per refused attempt (429) against one accepted and ended by bare ws',
@@ -100,7 +100,7 @@ export async function refusals(bench) {
   return [capped, denied, cappedWhole, deniedWhole];
 }
 
-/** What 20 000 refused attempts leave in memory. */
+/** Memory growth after 20 000 refused attempts. */
 export async function refusalGrowth(bench) {
   const total = bench.quick ? 2000 : 20_000;
   const ways = { 429: { ...CAPPED, expected: ['429'] }, denied: { ...DENIED, expected: ['reset', 'closed'] } };
@@ -140,7 +140,7 @@ const refusingLimits = ({ limits }) => ({
   connections: { ...limits.handshakes.connections, maxPerIp: CAP, deniedIps: [`127.0.${DENIED.net}.0/24`] },
 });
 
-/** Holds as many connections as the cap lets each of the capped addresses have. */
+/** Holds as many connections as the limit allows each of the limited addresses. */
 function fillCap(bench, { key, port, protocol }) {
   return bench.load.call('open', { group: `cap.${key}`, port, protocol, count: CAP * CAPPED.sources, ...CAPPED });
 }

@@ -9,9 +9,9 @@ const PING = 2000;
 const CYCLES = 3;
 
 /**
- * Whether a connection costs more where there are many: 18 000 in one process beside 1 000. The heap is compared with
- * what it was after as many connections had come and gone, RSS with what it was at the start: the first thousand find
- * room in pages that the process has anyway.
+ * Whether a connection costs more among many: 18 000 in one process beside 1 000. The heap is compared with its size after
+ * as many connections had come and gone, RSS with its size at the start: the first thousand connections fit into pages
+ * that the process has anyway.
  */
 export async function many(bench) {
   const limits = { ours: { max: 1.1 } };
@@ -26,7 +26,7 @@ export async function many(bench) {
   const add = {};
   for (const [name, [title, unit]] of Object.entries(kinds)) {
     const each = counts.map((count) => of(`${name}.${count}`, `${title}, ${count} connections`, unit));
-    // RSS moves by more than a thousand connections take.
+    // RSS varies by more than a thousand connections take.
     const ratio = of(
       name,
       `${title}, ${counts[1]} beside ${counts[0]} connections`,
@@ -63,7 +63,7 @@ async function costOf(bench, key, count) {
     const base = await server.memory();
     const alone = await server.cpuOf(() => sleep(PING));
     await open();
-    // Every one has been pinged: what a ping needs has been made.
+    // Every connection has been pinged once, so everything that a ping needs is allocated.
     await sleep(PING);
     const first = await server.memory();
     const cpu = await server.cpuOf(() => sleep(PING * CYCLES));

@@ -9,8 +9,8 @@ const SETTLE = 250;
 const MORE = 0.6;
 
 /**
- * Idle connections counted from a process that just started, fixed growth of its heap and code included; what each
- * further one adds, which is a connection's own; then one message each way on all of them.
+ * Idle connections relative to a process that has just started, including its fixed growth of heap and code; the memory
+ * of each further connection, which is its own; then one message each way on all of them.
  */
 export async function memory(bench) {
   const rows = {
@@ -46,7 +46,7 @@ export async function memoryCompressed(bench) {
     title: 'RSS with compression after a 2 KiB message each way',
     unit: 'KiB',
   });
-  // With those that are opened later, five thousand.
+  // Together with those opened later, five thousand.
   const count = bench.quick ? 200 : 3125;
   await bench.turns(3, ['bare', 'tuned', 'ours', 'nestWs', 'nestIo'], async (key) => {
     const { base, used } = await footprint(bench, key, { count, deflate: true });
@@ -55,7 +55,7 @@ export async function memoryCompressed(bench) {
   return [row];
 }
 
-/** Forced collections before each figure. A fresh process each time, since RSS never comes back whole. */
+/** Garbage is collected before each figure. Each uses a new process, because RSS never returns completely. */
 export async function footprint(bench, key, { count, deflate = false, isIdleOnly = false }) {
   const server = await startServer(key, { compression: deflate, limits: bench.limits.connections });
   try {

@@ -8,7 +8,7 @@ const TOKEN = 'a-token-of-at-least-thirty-two-characters';
 const SYNTHETIC = 100_000;
 const PEERS = 50;
 
-/** What metrics and the dashboard cost: a scrape, a poll, and each message. */
+/** The cost of metrics and the dashboard: a scrape, a poll, and each message. */
 export async function observed(bench) {
   return [...(await echoes(bench)), ...(await scrapes(bench)), ...(await syntheticPolls(bench))];
 }
@@ -35,7 +35,7 @@ async function echoes(bench) {
   return rows;
 }
 
-/** Requests of Prometheus and of the page, with all that HTTP costs, while connections are open that have been used. */
+/** Requests of Prometheus and of the page, including HTTP, while used connections are open. */
 async function scrapes(bench) {
   const count = bench.quick ? 1000 : 10_000;
   const of = (id, title, max) =>
@@ -53,7 +53,7 @@ async function scrapes(bench) {
     const Cookie = await logIn(port);
     const work = {
       scrape: () => read(port, '/metrics'),
-      // What the page asks for every two seconds.
+      // The poll that the page makes every two seconds.
       async poll() {
         await read(port, `/ws-admin/overview?since=${Math.floor(Date.now() / 1000) - 2}`, { Cookie });
         await read(port, '/ws-admin/connections?filter=&cursor=0&limit=50', { Cookie });
@@ -76,7 +76,7 @@ async function scrapes(bench) {
   return Object.values(rows);
 }
 
-/** A poll beside 100 000 connections, which one machine cannot open to itself: objects with what the page reads of them. */
+/** A poll at 100 000 connections, which one machine cannot open to itself: objects with the properties that the page reads. */
 async function syntheticPolls(bench) {
   const { Dashboard } = await import('../../dist/dashboard/dashboard.service.js');
   const { SecureWsStats } = await import('nest-secure-ws');
@@ -146,7 +146,7 @@ function logIn(port) {
   });
 }
 
-/** Reads an answer to its end; it must be 200. */
+/** Reads a response to its end; it must be 200. */
 function read(port, path, headers = {}) {
   return new Promise((resolve, reject) => {
     get({ port, host: '127.0.0.1', path, headers }, (response) => {

@@ -4,7 +4,7 @@ import { Row } from './collector.mjs';
 const KEYS = ['nestWs', 'ours'];
 const MIB = 1024 * 1024;
 
-/** What the module adds to the start of an application, beside the stock adapter: time and memory. */
+/** Time and memory that the module adds to the start of an application, relative to the stock adapter. */
 export async function start(bench) {
   const of = (id, title, unit) => new Row({ id: `start.${id}`, title, unit, base: null });
   const rows = {

@@ -41,7 +41,7 @@ export async function tlsEcho(bench) {
   return [echo, broadcast];
 }
 
-/** CPU per accepted handshake over TLS: full, and with a session that is resumed, with both kinds of certificates. */
+/** CPU per accepted handshake over TLS: full, and with a resumed session, with both kinds of certificates. */
 export async function tlsHandshake(bench) {
   const rows = [];
   for (const [kind, suffix, title] of [
@@ -61,7 +61,7 @@ async function handshakesOf(bench, kind, [bare, ours, floor], title) {
     ...{ id: `tls.resumed.${kind}`, title: `CPU per resumed handshake over TLS, ${title}`, unit: 'µs', base: bare },
     limits: { [ours]: ASKED },
   });
-  // Against a full handshake of the same server in the same turn.
+  // Relative to a full handshake of the same server in the same turn.
   const saved = new Row({
     ...{ id: `tls.saved.${kind}`, title: `Resumed against full handshakes, ${title}`, unit: '×', base: null },
     limits: { [ours]: { max: 0.35 } },

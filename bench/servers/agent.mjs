@@ -2,12 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { openDescriptors, openSockets } from '../support/descriptors.mjs';
 import { answer } from '../support/rpc.mjs';
 
-/** What the parent asked of this server. */
+/** The parent's configuration of this server. */
 export const config = JSON.parse(process.argv[2] ?? '{}');
 
 /**
- * Answers the runner's questions about this process; `stats` adds counters of the server's own, `begun` is when the
- * application began to be created (milliseconds since the start of the process).
+ * Answers the runner's questions about this process; `stats` adds the server's own counters, `begun` is the time at which
+ * the application began to be created (milliseconds since the start of the process).
  */
 export function measured({ port, stats = () => null, begun = 0 }) {
   const ready = performance.now();
@@ -30,7 +30,7 @@ function cpuMicros() {
   return user + system;
 }
 
-// Finalizers and the allocator's returned pages need turns of the loop between collections.
+// Finalizers and the allocator's release of pages need turns of the loop between collections.
 async function collect() {
   for (let turn = 0; turn < 4; turn++) {
     globalThis.gc();

@@ -1,4 +1,4 @@
-// The least that an honest application on bare `ws` does: parse, switch on the event, serialise, send.
+// The minimum of a correct application on bare `ws`: parse, switch on the event, serialise, send.
 import { createServer } from 'node:https';
 import { WebSocket, WebSocketServer } from 'ws';
 import { config, measured } from './agent.mjs';

@@ -1,4 +1,4 @@
-// The same gateway for every Nest server. Plain ESM, so the decorators are applied by hand.
+// The same gateway for every Nest server, in plain ESM, so decorators are applied by hand.
 import 'reflect-metadata';
 import { Module } from '@nestjs/common';
 import { SubscribeMessage, WebSocketGateway, WebSocketServer } from '@nestjs/websockets';

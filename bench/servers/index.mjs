@@ -11,7 +11,7 @@ export const SERVERS = {
   nestIo: { title: 'Nest platform-socket.io', file: 'nest-socket-io.mjs', protocol: 'io' },
 };
 
-/** Where a row measures a server in another set-up: the same server, its own column. */
+/** A server in another configuration, in a column of its own. */
 export const VARIANTS = {
   tuned: { ...SERVERS.bare, title: 'bare ws, tuned', config: { compression: 'tuned' } },
   oursListener: { ...SERVERS.ours, title: 'nest-secure-ws, a listener', config: { listener: true } },
@@ -29,7 +29,7 @@ export const VARIANTS = {
   oursTlsRsa: { ...SERVERS.ours, title: 'nest-secure-ws, RSA', config: { ownPort: true }, tls: 'rsa' },
 };
 
-/** Processes that connect as clients, measured beside each other. */
+/** Processes that connect as clients, compared with each other. */
 export const CLIENTS = {
   wsClient: { title: 'client of ws', file: '../clients/ws.mjs', protocol: 'ws' },
   oursClient: { title: 'client of nest-secure-ws', file: '../clients/ours.mjs', protocol: 'ws' },
@@ -37,7 +37,7 @@ export const CLIENTS = {
 
 const START_TIMEOUT = 20_000;
 
-/** Starts one server in a process of its own. */
+/** Starts one server in its own process. */
 export async function startServer(key, config = {}) {
   const kind = SERVERS[key] ?? VARIANTS[key] ?? CLIENTS[key];
   const tls = kind.tls && certificate(kind.tls);

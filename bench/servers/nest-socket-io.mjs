@@ -3,7 +3,7 @@ import { IoAdapter } from '@nestjs/platform-socket.io';
 import { config, measured } from './agent.mjs';
 import { gateway, moduleOf } from './gateway.mjs';
 
-// Compressed pings would have to be inflated to be known, and those who do not answer are closed after 45 s.
+// Compressed pings would have to be inflated to be recognised, and peers that do not answer are closed after 45 s.
 const compressed = { perMessageDeflate: { threshold: 256 }, pingInterval: 3_600_000 };
 const options = config.compression ? compressed : { perMessageDeflate: false };
 const Gateway = gateway(({ server }, data) => server.emit('shout', data), options);

@@ -1,4 +1,4 @@
-// Every protection at its default, apart from what `config.limits` raises above the load of a row.
+// Every protection at its default, except for what `config.limits` raises above a row's load.
 import { createServer } from 'node:net';
 import { Inject } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -14,7 +14,7 @@ import { config, measured } from './agent.mjs';
 import { gateway, moduleOf } from './gateway.mjs';
 
 const ownPort = config.ownPort ? await freePort() : undefined;
-/** Reads messages itself: what the library costs without Nest's way to a handler. */
+/** Reads messages itself, to measure the library without Nest's path to a handler. */
 class ListenerGateway {
   handleConnection(socket) {
     socket.on('message', onMessage);

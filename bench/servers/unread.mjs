@@ -1,4 +1,4 @@
-// Sends as much as it is told to, to a peer that may not read. Only the limits of what is buffered are raised.
+// Sends as much as requested to a peer that may not read. Only the buffer limits are raised.
 import { Inject } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { SubscribeMessage, WebSocketGateway } from '@nestjs/websockets';
@@ -6,7 +6,7 @@ import { SecureWsBroadcaster, SecureWsModule, SecureWsStats } from 'nest-secure-
 import { config, measured } from './agent.mjs';
 import { moduleOf } from './gateway.mjs';
 
-/** Digits that make each message another one. */
+/** Digits that make each message different. */
 const DIGITS = 10;
 
 class Filler {

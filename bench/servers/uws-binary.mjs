@@ -17,7 +17,7 @@ export function loadUws() {
   }
 }
 
-/** The key of its server where there is a binary that loads. */
+/** The key of its server, if a binary is present that loads. */
 export async function uwsHere() {
   if (loadUws() !== undefined) return ['uws'];
   console.log('uWebSockets.js is left out: BENCH_UWS names no binary that loads here (bench/README.md says how).\n');

@@ -1,15 +1,15 @@
-// What clients do, or have done to them. Each runs one connection to its end; it answers whether the server let go.
+// Actions and failures of clients. Each runs one connection to its end and returns whether the server released it.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { frame, OPCODE, Tape } from '../load/frames.mjs';
 import { upgradeRequest } from '../load/peer.mjs';
 import { FrameReader } from '../load/reader.mjs';
 import { dial, endedByServer, firstBytes, onceOver, upgraded } from './wire.mjs';
 
-/** How long one connection may take in all (ms): past it nobody answered it any more. */
+/** The maximum duration of one connection (ms); a longer one counts as stuck. */
 export const LIFETIME = 60_000;
-/** How long the server may take to end what it must end (ms); its own limits are at most five seconds. */
+/** How long the server may take to end a connection (ms); its own limits are at most five seconds. */
 export const PATIENCE = 20_000;
-/** How long a silent connection says nothing (ms): longer than the soak's `http.openTimeout`. */
+/** How long a silent connection stays silent (ms): longer than the soak's `http.openTimeout`. */
 const SILENCE = 5000;
 const ECHOES = 5;
 const SMALL = new Tape({ event: 'echo', bytes: 200 });
@@ -17,7 +17,7 @@ const LARGE = new Tape({ event: 'echo', bytes: 65_000 });
 const PING = frame('p', { opcode: OPCODE.ping });
 const BYE = frame(Buffer.from([0x03, 0xe8]), { opcode: OPCODE.close });
 
-/** A client that behaves: some echoes, then the closing handshake. It must be served. */
+/** A correct client: some echoes, then the closing handshake. It must be served. */
 export async function honest(target) {
   const socket = await upgraded(target);
   for (let at = 0; at < ECHOES; at++) {
@@ -96,7 +96,7 @@ export const ABUSES = {
       throw new Error(`accepted: ${wrong[1]}`);
     return endedByServer(socket, PATIENCE);
   },
-  /** On a shared port such a connection is Node's, which waits a minute for its first request; it is served when it asks. */
+  /** On a shared port such a connection is Node's, which waits a minute for its first request; it is served when it sends one. */
   async silentFromAccept(target) {
     const socket = await dial(target);
     await sleep(SILENCE);

@@ -2,7 +2,7 @@ import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { upgradeRequest } from '../load/peer.mjs';
 
-/** A socket that resolves when it is connected, discards what it reads, and never throws. */
+/** A socket that resolves when connected, discards what it reads, and never throws. */
 export function dial({ port, from }) {
   const socket = connect({ port, host: '127.0.0.1', localAddress: from, allowHalfOpen: true });
   socket.on('error', () => {});
@@ -24,7 +24,7 @@ export async function upgraded(target) {
   return socket;
 }
 
-/** The first bytes that the other side sends, or nothing when it ends instead. */
+/** The first bytes from the other side, or nothing when it ends instead. */
 export function firstBytes(socket) {
   return new Promise((resolve) => {
     socket.once('data', (chunk) => resolve(chunk.latin1Slice()));
@@ -32,14 +32,14 @@ export function firstBytes(socket) {
   });
 }
 
-/** Calls back when the other side has ended or the socket is gone, at once where it has been. */
+/** Calls back when the other side has ended or the socket is closed, at once if it already is. */
 export function onceOver(socket, callback) {
   if (socket.destroyed || socket.readableEnded) return callback();
   socket.once('end', callback);
   socket.once('close', callback);
 }
 
-/** Waits until the server ends the connection; false when it has not within `timeout` ms. The socket is gone after. */
+/** Waits until the server ends the connection; false when it has not within `timeout` ms. The socket is closed afterwards. */
 export async function endedByServer(socket, timeout) {
   socket.resume();
   const deadline = new AbortController();

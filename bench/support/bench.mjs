@@ -2,19 +2,19 @@ import { fileURLToPath } from 'node:url';
 import { startServer } from '../servers/index.mjs';
 import { Child } from './rpc.mjs';
 
-/** What ours raises above the load, row by row; everything else stays at its default. */
+/** Limits of this library raised above the load, row by row; everything else stays at its default. */
 const LIMITS = {
   connections: {},
   messages: { messages: { rate: '10000000/1s', byteRate: '8gb/1s', byteRatePerIp: '8gb/1s' } },
   handshakes: { connections: { rate: '1000000/1s' } },
 };
 
-/** Many short turns: what a shared machine does meanwhile, it does to all servers of a turn. */
+/** Many short turns, so that disturbances of a shared machine affect all servers of a turn. */
 export const TURNS = 21;
 const WARM = 3;
 const GENERATOR = fileURLToPath(new URL('../load/generator.mjs', import.meta.url));
 
-/** What a row needs: servers that take turns, one load generator, one way to measure. */
+/** What a row needs: servers that take turns, one load generator, one method of measuring. */
 export class Bench {
   limits = LIMITS;
   #children = new Set();
@@ -39,7 +39,7 @@ export class Bench {
     }
   }
 
-  /** Turns that are thrown away, so that every server is measured with its code compiled. */
+  /** Discarded turns, so that every server is measured with compiled code. */
   async warm(servers, turn) {
     for (let round = 0; round < WARM; round++) for (const server of servers) await turn(server);
   }

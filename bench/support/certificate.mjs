@@ -9,7 +9,7 @@ const KINDS = {
 };
 const made = {};
 
-/** A certificate for localhost that vouches for itself, and its key; the same one at each call. Needs `openssl`. */
+/** A self-signed certificate for localhost and its key; the same one at each call. Needs `openssl`. */
 export function certificate(kind = 'ec') {
   made[kind] ??= issue(KINDS[kind]);
   return made[kind];

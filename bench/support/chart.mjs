@@ -32,7 +32,7 @@ const STYLE = `
   .one { stroke: #8b949e; stroke-width: 1.5; stroke-dasharray: 4 3 }
   @media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .soft { fill: #9198a1 } }`;
 
-/** Horizontal bars of the ratio to bare ws, a group per row: an SVG that reads on light and on dark. */
+/** Horizontal bars of the ratio to bare ws, a group per row: an SVG for light and dark backgrounds. */
 export function chart({ machine, rows }) {
   const groups = SHOWN.map(([id, label]) => ({ label, row: rows.find((row) => row.id === id) })).filter(
     ({ row }) => row?.servers.bare,

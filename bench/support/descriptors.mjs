@@ -1,11 +1,11 @@
 import { readdirSync } from 'node:fs';
 
-/** TCP sockets this process has open, its listeners not counted. */
+/** The number of open TCP sockets of this process, without listeners. */
 export function openSockets() {
   return process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
 }
 
-/** Open file descriptors of this process, or -1 where there is no /proc. */
+/** The number of open file descriptors of this process, or -1 without /proc. */
 export function openDescriptors() {
   try {
     return readdirSync('/proc/self/fd').length;

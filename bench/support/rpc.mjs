@@ -13,7 +13,7 @@ export function answer(handlers) {
   process.on('disconnect', () => process.exit(0));
 }
 
-// A parent that is gone is not an error of ours.
+// A parent that has exited is not an error.
 const reply = (message) => process.connected && process.send(message, () => {});
 
 // Defaults are measured: neither a setting of the shell nor a `.env` of the working directory may change them.
@@ -21,7 +21,7 @@ function plainEnvironment() {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(WEBSOCKETS_|NODE_ENV$)/.test(name)));
 }
 
-/** One child process that is asked over IPC. Every question has a deadline (ms). */
+/** A child process that answers questions over IPC. Every question has a deadline (ms). */
 export class Child {
   #pending = new Map();
   #lastId = 0;
@@ -48,7 +48,7 @@ export class Child {
     });
   }
 
-  /** Ends the child by its own id; resolves when it is gone. */
+  /** Ends the child by its pid; resolves when it has exited. */
   stop() {
     if (this.process.exitCode !== null || this.process.signalCode !== null) return Promise.resolve();
     return new Promise((resolve) => {

@@ -6,7 +6,7 @@ export function spread(samples) {
   return { min: sorted[0], median, max: sorted.at(-1) };
 }
 
-/** Ratios turn by turn: what both did in the same turn met the same machine. */
+/** Ratios turn by turn: both values of a turn were measured under the same conditions. */
 export function ratios(samples, base) {
   return spread(samples.map((sample, turn) => sample / base[turn]));
 }

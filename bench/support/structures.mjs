@@ -1,13 +1,13 @@
-/** Values and keys of a message, at most: the default of `messages.maxNodes`, less those around the data. */
+/** The limit of values and keys of a message (the default of `messages.maxNodes`), less those around the data. */
 const NODES = 9_990;
-/** Levels, at most. */
+/** The limit of nesting. */
 const DEPTH = 250;
 
 const list = (item, nodes, make = () => item) =>
   `[${Array.from({ length: Math.floor(NODES / nodes) }, (_, at) => make(at)).join(',')}]`;
 const name = (at) => at.toString(36);
 
-/** Objects in objects, as deep as they may be, side by side. */
+/** Objects nested as deep as allowed, side by side. */
 function chains(open, close, nodes) {
   const depth = Math.min(DEPTH, Math.floor(NODES / nodes));
   const chain = `${open.repeat(depth)}0${close.repeat(depth)}`;
@@ -17,8 +17,8 @@ function chains(open, close, nodes) {
 }
 
 /**
- * JSON that may take much memory for its text, by name: every kind of value, keys that share a shape and keys that do
- * not, array indices with room before them, two of them, each alone, nested, and mixed with what makes V8 box numbers.
+ * JSON that may use much memory for its text, by name: every kind of value, keys that share a shape and keys that do not,
+ * array indices used as keys, one, two or many, nested, and mixed with values that make V8 box numbers.
  */
 export function* structures() {
   for (const value of ['0', '1.5', 'null', '""', '"a"', '"\u4e2d"', '[]', '{}', '[0]', '[[]]', '{"a":0}'])

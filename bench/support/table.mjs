@@ -10,7 +10,7 @@ export function figure({ min, median, max, ratio }, unit) {
   return ratio ? `${value}, ${ratio.median.toFixed(2)}× (${ratio.min.toFixed(2)}–${ratio.max.toFixed(2)})` : value;
 }
 
-/** Whether ours met what the row asks: `goal`, `accepted`, `missed`, or nothing where nothing is asked. */
+/** Whether ours met the requirement of the row: `goal`, `accepted`, `missed`, or nothing without a requirement. */
 export function verdict(row, key) {
   const limit = row.limits[key];
   const server = row.servers[key];
@@ -29,7 +29,7 @@ export function textOf(row) {
   return [row.title, ...lines].join('\n');
 }
 
-/** The whole result as Markdown: a line per row, a column per server; a server in another set-up has a line below. */
+/** The whole result as Markdown: a line per row, a column per server; a server in another configuration has a line below. */
 export function markdown({ machine, rows }) {
   const columns = Object.keys(SERVERS);
   return [
@@ -48,7 +48,7 @@ function lineOf(row, columns) {
   return `| ${[`${row.title}, ${row.unit}`, ...cells, verdict(row, 'ours')].join(' | ')} |`;
 }
 
-// A variant stands in the column of the server that it is a variant of.
+// A variant is in the column of the server that it is a variant of.
 function variantLines(row, columns) {
   const variants = Object.keys({ ...VARIANTS, ...CLIENTS }).filter((key) => row.servers[key]);
   return variants.map((key) => {

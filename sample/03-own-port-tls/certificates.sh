@@ -1,5 +1,5 @@
 #!/bin/sh
-# A CA, and certificates of a server and a client, for trying things out: certificates/*.pem, *.key
+# Creates a CA and certificates of a server and a client for testing: certificates/*.pem, *.key
 set -eu
 mkdir -p "$(dirname "$0")/certificates"
 cd "$(dirname "$0")/certificates"

@@ -267,7 +267,7 @@ describe('05-behind-fastify', () => {
       expect(await ask(client, 'sum', [1, 2, 3])).toEqual({ event: 'sum', data: 6 });
       expect(await ask(client, 'sum', 'many')).toMatchObject({
         event: 'exception',
-        data: { message: 'a list of numbers, please' },
+        data: { message: 'data must be a list of numbers' },
       });
       client.send('sum', 'x'.repeat(4096));
       expect(await client.closeFrame()).toMatchObject({ code: 1009 });

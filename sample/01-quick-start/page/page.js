@@ -1,4 +1,4 @@
-/** The page: one connection at a time, and a list of what happened to it. */
+/** The page: one connection at a time, and a list of its events. */
 const $ = (id) => document.getElementById(id);
 const controls = ['echo', 'shout', 'malformed', 'malformed-many', 'large'].map($);
 const MARKS = { sent: '↑', received: '↓', note: '·', problem: '×' };
@@ -31,7 +31,7 @@ function connect() {
   };
   current.onclose = ({ code, reason }) => {
     const ending = `${code}${reason && ` ${reason}`}`;
-    const text = opened ? `closed: ${ending}` : 'refused, or out of reach: a browser is not told which';
+    const text = opened ? `closed: ${ending}` : 'refused or unreachable: a browser does not tell a page which';
     $('help').hidden = opened;
     const clean = opened && (code === 1000 || code === 1005);
     show(clean ? 'closed' : 'ended', clean ? 'not connected' : opened ? `ended: ${ending}` : 'refused', 'Connect');
@@ -52,7 +52,7 @@ function fill(values) {
   for (const [id, value] of Object.entries(values)) $(id).textContent = value;
 }
 
-/** What the server says of its settings. */
+/** Shows the server's settings. */
 async function settings() {
   const response = await fetch('settings.json').catch(() => undefined);
   if (!response?.ok) return;
@@ -68,7 +68,7 @@ async function settings() {
   });
 }
 
-/** The pages that are there only where the server has a token for them. */
+/** Links to the pages that exist only when the server has a token for them. */
 function linkOperators() {
   const target = document.getElementById('operators');
   const links = ['ws-admin', 'metrics'].map((href) => Object.assign(document.createElement('a'), { href }));
@@ -95,7 +95,7 @@ function say(event) {
   $('text').select();
 }
 
-/** Adds a line; the view follows unless one has scrolled up. */
+/** Adds a line; the list scrolls to it unless the user has scrolled up. */
 function log(kind, text) {
   const list = $('log');
   const follows = list.scrollTop + list.clientHeight >= list.scrollHeight - 8;

@@ -4,7 +4,7 @@ import { SecureWsDashboardModule, SecureWsMetricsModule, SecureWsModule } from '
 import { EchoGateway } from './echo.gateway.js';
 import { PageController } from './page.controller.js';
 
-/** `WEBSOCKETS_DASHBOARD_TOKEN=… npm start` adds the page for operators at /ws-admin and metrics at /metrics. */
+/** `WEBSOCKETS_DASHBOARD_TOKEN=… npm start` adds the operators' page at /ws-admin and the metrics at /metrics. */
 const withToken = (env: NodeJS.ProcessEnv): boolean => Boolean(env['WEBSOCKETS_DASHBOARD_TOKEN']);
 
 @Module({

@@ -5,7 +5,7 @@ import { AppModule } from './app.module.js';
 import { portOf } from './port.js';
 
 try {
-  // Browsers keep connections open on which they have sent nothing: the end of the application does not wait for them.
+  // Browsers keep idle connections open; the application must not wait for them when it closes.
   const app = await NestFactory.create(AppModule, {
     logger: ['error', 'warn'],
     abortOnError: false,

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { Controller, Get, Header } from '@nestjs/common';
 import { SecureWsAdapter } from 'nest-secure-ws';
 
-/** Nothing but what this server itself serves: no inline script, no other host, no frame around it. */
+/** Only files of this server: no inline script, no other host, no framing. */
 const POLICY = [
   "default-src 'none'",
   "script-src 'self'",
@@ -16,7 +16,7 @@ const POLICY = [
 
 const file = (name: string): string => readFileSync(new URL(`../page/${name}`, import.meta.url), 'utf8');
 
-/** The page from which a browser tries the gateway out. */
+/** The page with which a browser tries the gateway. */
 @Controller()
 export class PageController {
   private readonly html = file('index.html');

@@ -1,6 +1,6 @@
 const DEFAULT = 3000;
 
-/** The port that a variable names, 3000 where it is empty; 0 takes any. */
+/** The port in a variable, 3000 when it is empty; 0 takes any free port. */
 export function portOf(value: unknown): number {
   const text = String(value ?? '').trim();
   if (text === '') return DEFAULT;

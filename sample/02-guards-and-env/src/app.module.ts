@@ -9,7 +9,7 @@ import { TokenGuard } from './token.guard.js';
 @Module({
   imports: [
     ConfigModule.forRoot(),
-    // Every limit comes from .env. This guard runs before the built-in ones, whatever the gateway.
+    // Every limit comes from .env. This guard runs before the built-in checks, for every gateway.
     SecureWsModule.forRoot({ guards: [beforeBuiltIn(MaintenanceGuard)] }),
   ],
   providers: [ChatGateway, TokenGuard, Sessions, MaintenanceGuard],

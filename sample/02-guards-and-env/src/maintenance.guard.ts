@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { ConfigService } from '@nestjs/config';
 import { type AdmissionGuard, refuse } from 'nest-secure-ws';
 
-/** Turns everybody away while `MAINTENANCE=true`. */
+/** Refuses everyone while `MAINTENANCE=true`. */
 @Injectable()
 export class MaintenanceGuard implements AdmissionGuard {
   constructor(private readonly config: ConfigService) {}

@@ -7,7 +7,7 @@ export interface User {
 
 const HOUR = 3_600_000;
 
-/** Who is logged in. A real one asks a database, or verifies a signature. */
+/** The logged-in users. A real application asks a database or verifies a signature. */
 @Injectable()
 export class Sessions {
   private readonly users: ReadonlyMap<string, User>;

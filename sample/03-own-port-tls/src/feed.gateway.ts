@@ -3,7 +3,7 @@ import { allow, Principal, refuse, SecureGateway, type UpgradeAttempt, UseAdmiss
 
 export const PORT = 8443;
 
-/** The certificate was verified already; here its name becomes the principal. */
+/** The certificate has been verified; its name becomes the principal. */
 function byCertificate({ certificate }: UpgradeAttempt) {
   const name = certificate?.subject.CN;
   return name === undefined ? refuse(403) : allow({ principal: name });

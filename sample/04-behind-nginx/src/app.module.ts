@@ -4,7 +4,7 @@ import { SecureWsModule } from 'nest-secure-ws';
 import { PageController } from './page.controller.js';
 import { WhoGateway } from './who.gateway.js';
 
-/** Which proxies are trusted stands in .env. */
+/** The trusted proxies are configured in .env. */
 @Module({
   imports: [ConfigModule.forRoot(), SecureWsModule.forRoot()],
   controllers: [PageController],

@@ -7,6 +7,6 @@ const app = await NestFactory.create<NestFastifyApplication>(AppModule, new Fast
   logger: ['error', 'warn'],
 });
 app.enableShutdownHooks(undefined, { useProcessExit: true });
-// Without a host Fastify opens a server for each loopback address: all of them are protected.
+// Without a host Fastify opens a server per loopback address: all of them are protected.
 await app.listen(process.env['PORT'] ?? 3005);
 console.log(`Listening on ${await app.getUrl()}`);

@@ -7,7 +7,7 @@ export class SumGateway {
   @SubscribeMessage('sum')
   sum(@MessageBody() numbers: unknown) {
     const isList = Array.isArray(numbers) && numbers.every((each) => typeof each === 'number');
-    if (!isList) throw new BadRequestException('a list of numbers, please');
+    if (!isList) throw new BadRequestException('data must be a list of numbers');
     return { event: 'sum', data: numbers.reduce((sum, each) => sum + each, 0) };
   }
 }

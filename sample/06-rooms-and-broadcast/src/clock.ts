@@ -1,7 +1,7 @@
 import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import { SecureWsBroadcaster } from 'nest-secure-ws';
 
-/** Speaks to a room from outside of any gateway. */
+/** Sends to a room from outside a gateway. */
 @Injectable()
 export class Clock implements OnApplicationBootstrap, OnModuleDestroy {
   private timer: NodeJS.Timeout | undefined;

@@ -3,7 +3,7 @@ import { ConnectedSocket, MessageBody, SubscribeMessage } from '@nestjs/websocke
 import { MessageRate, SecureGateway, type SecureSocket, SecureWsBroadcaster } from 'nest-secure-ws';
 import { RoomDto, SayDto } from './messages.js';
 
-/** A peer leaves its rooms by itself when its connection ends. */
+/** A connection leaves its rooms automatically when it ends. */
 @SecureGateway({ path: '/rooms' })
 @UsePipes(new ValidationPipe({ whitelist: true }))
 export class RoomsGateway {
@@ -21,7 +21,7 @@ export class RoomsGateway {
     return { event: 'rooms', data: [...socket.rooms] };
   }
 
-  /** Only those who are in a room may speak to it. */
+  /** Only members of a room may send to it. */
   @SubscribeMessage('say')
   @MessageRate('10/1s')
   say(@MessageBody() { room, text }: SayDto, @ConnectedSocket() socket: SecureSocket): void {

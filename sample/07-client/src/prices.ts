@@ -2,11 +2,11 @@ import { Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common'
 import { ConfigService } from '@nestjs/config';
 import { type ClientSocket, SecureWsConnector } from 'nest-secure-ws';
 
-/** Follows a feed for as long as the application lives, however often the feed goes away. */
+/** Follows a feed for as long as the application runs, across restarts of the feed. */
 @Injectable()
 export class Prices implements OnApplicationBootstrap {
   private readonly logger = new Logger(Prices.name);
-  /** The last price that was told. */
+  /** The last price received. */
   latest: number | undefined;
 
   constructor(
@@ -15,7 +15,7 @@ export class Prices implements OnApplicationBootstrap {
   ) {}
 
   onApplicationBootstrap(): void {
-    // A refusal that will not pass by itself (401, say) ends it with its error.
+    // A permanent refusal (401, for example) ends the loop with its error.
     this.follow().catch((error: unknown) => this.logger.error(`Gave up on the feed: ${error}`));
   }
 

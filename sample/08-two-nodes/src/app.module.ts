@@ -4,7 +4,7 @@ import { SecureWsModule } from 'nest-secure-ws';
 import { ChatGateway } from './chat.gateway.js';
 import { OperatorController } from './operator.controller.js';
 
-/** That there are two processes stands in .env, and nowhere in the code. */
+/** The cluster is configured in .env; the code does not depend on it. */
 @Module({
   imports: [ConfigModule.forRoot(), SecureWsModule.forRoot()],
   controllers: [OperatorController],

@@ -9,7 +9,7 @@ import {
   UseAdmissionGuards,
 } from 'nest-secure-ws';
 
-/** Whoever gives a name has it. A real application knows its users: see 02-guards-and-env. */
+/** The client chooses its name. A real application authenticates its users: see 02-guards-and-env. */
 const byName = ({ query }: UpgradeAttempt) => allow({ principal: query.get('name') ?? 'somebody' });
 
 @SecureGateway({ path: '/chat' })
@@ -17,7 +17,7 @@ const byName = ({ query }: UpgradeAttempt) => allow({ principal: query.get('name
 export class ChatGateway {
   constructor(private readonly broadcaster: SecureWsBroadcaster) {}
 
-  /** To everybody in the room, in whichever process. */
+  /** Sends to everyone in the room, in both processes. */
   @SubscribeMessage('say')
   @MessageRate('10/1s')
   say(@MessageBody() text: unknown, @ConnectedSocket() socket: SecureSocket<string>): void {

@@ -1,7 +1,7 @@
 import { Controller, Get, Param, Post } from '@nestjs/common';
 import { SecureWsBans, SecureWsBroadcaster, SecureWsStats } from 'nest-secure-ws';
 
-/** For whoever runs it: a real application guards these routes. */
+/** Routes for the operator. A real application protects them with a guard. */
 @Controller()
 export class OperatorController {
   constructor(

@@ -4,7 +4,7 @@ import { SecureWsModule } from 'nest-secure-ws';
 import { PageController } from './page.controller.js';
 import { WhoGateway } from './who.gateway.js';
 
-/** Which proxies are trusted, and that they speak the PROXY protocol, stands in .env. */
+/** The trusted proxies and the PROXY protocol are configured in .env. */
 @Module({
   imports: [ConfigModule.forRoot(), SecureWsModule.forRoot()],
   controllers: [PageController],

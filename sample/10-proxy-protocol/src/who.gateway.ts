@@ -1,7 +1,7 @@
 import { ConnectedSocket, SubscribeMessage } from '@nestjs/websockets';
 import { allow, ClientIp, Principal, SecureGateway, type SecureSocket, type UpgradeAttempt } from 'nest-secure-ws';
 
-/** What the proxy said beside the address: the name that the client asked for, and who it is by its certificate. */
+/** Further values of the PROXY header: the requested server name, and the name in the client's certificate. */
 const fromProxy = ({ proxy }: UpgradeAttempt) =>
   allow({ principal: { name: proxy?.authority, device: proxy?.commonName } });
 

@@ -11,7 +11,7 @@ class PageController {
   }
 }
 
-/** socket.io keeps its adapter, its rooms and its protocol; its upgrades are judged before it hears of them. */
+/** socket.io keeps its adapter, rooms and protocol; its upgrades are checked before they reach it. */
 @Module({
   imports: [
     SecureWsModule.forRoot({

@@ -12,9 +12,9 @@ class PageController {
 }
 
 const secret = process.env['TOKEN_SECRET'];
-if (secret === undefined) throw new Error('TOKEN_SECRET is not set: 32 bytes or more, with which tokens are signed');
+if (secret === undefined) throw new Error('TOKEN_SECRET is not set: the secret of at least 32 bytes that signs tokens');
 
-/** graphql-ws answers upgrades of /graphql, which are judged before it hears of them. */
+/** graphql-ws answers upgrades of /graphql, which are checked before they reach it. */
 @Module({
   imports: [
     SecureWsModule.forRoot({

@@ -23,7 +23,7 @@ const schema = new GraphQLSchema({
   }),
 });
 
-/** Subscriptions beside the application's routes, on its own port. */
+/** Subscriptions on the application's HTTP server and port. */
 @Injectable()
 export class GraphqlServer implements OnApplicationBootstrap, OnModuleDestroy {
   private dispose: (() => void | Promise<void>) | undefined;
@@ -36,7 +36,7 @@ export class GraphqlServer implements OnApplicationBootstrap, OnModuleDestroy {
     const { dispose } = useServer(
       {
         schema,
-        // The guard has verified who this is.
+        // The guard has verified the token.
         context: ({ extra }) => {
           const admission = foreignAdmission((extra as Extra).request);
           return { user: (admission?.principal as JwtClaims | undefined)?.sub };

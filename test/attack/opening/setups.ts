@@ -17,7 +17,7 @@ export interface Setup {
 export const SETUPS: readonly Setup[] = (['express', 'fastify'] as const).flatMap((platform) =>
   [false, true].flatMap((tls) =>
     [false, true].map((own) => ({
-      name: `${platform}, ${own ? 'own' : 'shared'} port, ${tls ? 'TLS' : 'plaintext'}`,
+      name: `${platform}, ${own ? 'dedicated' : 'shared'} port, ${tls ? 'TLS' : 'plaintext'}`,
       platform,
       tls,
       own,
