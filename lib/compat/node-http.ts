@@ -340,6 +340,8 @@ class Unconnected extends Duplex {
 }
 
 function probeHttp(): string | undefined {
+  // The probe has no TCP handle. On one, the parser of Deno reads on after it was told to let go.
+  if ((process.versions as { deno?: string }).deno !== undefined) return "Deno's HTTP server reads connections itself";
   if (typeof NODE_LISTENER !== 'function') return "Node's HTTP server listens to no 'connection'";
   const server = createServer();
   const paths: unknown[] = [];

@@ -38,6 +38,7 @@ const INTERNALS: readonly (readonly [name: string, expected: Record<string, RegE
   ['the listener of HTTP servers', { accept: /^handles$/ }],
   ['_parent', { accept: /^handles$/, http: /^first bytes$/, tls: /^addresses of TCP: .*_parent/ }],
   ['parser', { accept: /^handles$/, http: /^upgrade events: / }],
+  ['a server other than that of Deno', { http: /^upgrade events: Deno/ }],
 ];
 
 @SecureGateway()

@@ -93,6 +93,10 @@ const WAYS = {
       return isOurs() ? symbols.filter(({ description }) => description !== 'kCapture') : symbols;
     };
   },
+  // The internals of Node are there: what is shown is that they are not used where the runtime says that it is Deno.
+  'a server other than that of Deno': () => {
+    Object.defineProperty(process.versions, 'deno', { value: '2.9.6' });
+  },
   'the server of a socket': () => hideOwn(Socket.prototype, 'server'),
   _tickCallback: () => hide(process, '_tickCallback'),
   parser: () => hideOwn(Duplex.prototype, 'parser'),
