@@ -7,7 +7,7 @@ const PEERS = { echo: 50, broadcast: 1000 };
 /** Connections of one turn. */
 const COUNT = 400;
 const ASKED = { goal: 0.8, accepted: 1 };
-const KEYS = ['bareTls', 'oursTls'];
+const KEYS = ['bareTls', 'oursTls', 'nestTls'];
 
 /** Idle connections over TLS, on a dedicated port, beside `ws` on a server of `node:https`. */
 export async function tlsMemory(bench) {
@@ -48,11 +48,12 @@ export async function tlsHandshake(bench) {
     ['ec', '', 'ECDSA P-256'],
     ['rsa', 'Rsa', 'RSA 2048'],
   ])
-    rows.push(...(await handshakesOf(bench, kind, [`bareTls${suffix}`, `oursTls${suffix}`, `netTls${suffix}`], title)));
+    rows.push(...(await handshakesOf(bench, kind, suffix, title)));
   return rows;
 }
 
-async function handshakesOf(bench, kind, [bare, ours, floor], title) {
+async function handshakesOf(bench, kind, suffix, title) {
+  const [bare, ours, ...others] = ['bareTls', 'oursTls', 'nestTls', 'netTls'].map((key) => `${key}${suffix}`);
   const full = new Row({
     ...{ id: `tls.handshake.${kind}`, title: `CPU per accepted handshake over TLS, ${title}`, unit: 'µs', base: bare },
     limits: { [ours]: ASKED },
@@ -66,7 +67,7 @@ async function handshakesOf(bench, kind, [bare, ours, floor], title) {
     ...{ id: `tls.saved.${kind}`, title: `Resumed against full handshakes, ${title}`, unit: '×', base: null },
     limits: { [ours]: { max: 0.35 } },
   });
-  await bench.withServers([bare, ours, floor], { limits: bench.limits.handshakes }, async (servers) => {
+  await bench.withServers([bare, ours, ...others], { limits: bench.limits.handshakes }, async (servers) => {
     const turn = async (server, resume) => (await acceptedCpu(bench, server, { resume, count: COUNT })).opened / COUNT;
     await bench.warm(servers, (server) => turn(server, false));
     await bench.turns(TURNS, servers, async (server) => {

@@ -18,6 +18,8 @@ export const VARIANTS = {
   unread: { title: 'nest-secure-ws, unread replies', file: 'unread.mjs', protocol: 'ws' },
   net: { title: 'sockets of node:net alone', file: 'net.mjs', protocol: 'ws' },
   netBroadcast: { title: 'sockets of node:net alone', file: 'net.mjs', protocol: 'ws', config: { broadcasts: true } },
+  nestTls: { ...SERVERS.nestWs, title: 'Nest platform-ws over https', tls: 'ec' },
+  nestTlsRsa: { ...SERVERS.nestWs, title: 'Nest platform-ws over https, RSA', tls: 'rsa' },
   netTls: { title: 'sockets of node:tls alone', file: 'net.mjs', protocol: 'ws', tls: 'ec' },
   netTlsRsa: { title: 'sockets of node:tls alone, RSA', file: 'net.mjs', protocol: 'ws', tls: 'rsa' },
   uws: { title: 'uWebSockets.js', file: 'uws.mjs', protocol: 'ws' },

@@ -12,7 +12,8 @@ function broadcast({ server }, data) {
 
 const Gateway = gateway(broadcast, { path: '/', perMessageDeflate: Boolean(config.compression) });
 const begun = performance.now();
-const app = await NestFactory.create(moduleOf([Gateway]), { logger: false });
+const https = config.tls ? { httpsOptions: config.tls } : {};
+const app = await NestFactory.create(moduleOf([Gateway]), { logger: false, ...https });
 app.useWebSocketAdapter(new WsAdapter(app));
 await app.listen(0, '127.0.0.1');
 measured({ port: app.getHttpServer().address().port, begun });
