@@ -14,7 +14,7 @@ export const MESSAGES_ROWS = {
     variable: 'WEBSOCKETS_MAX_NODES',
     default: 10_000,
     means:
-      'Maximum number of values and keys of a JSON message, counted before it is parsed; a message with more is malformed. Each counts as 64 bytes in byte rates, and in queue and buffer limits until the handler has settled. With a `messageParser`, only text that begins like a JSON object or array is counted.',
+      'Maximum number of values and keys of a JSON message, counted before it is parsed; a message with more is malformed. Each counts as 64 bytes in byte rates, and in queue and buffer limits until the handler has settled. With a `messageParser`, only text that begins like a JSON object or array is counted. A message that would take more than 20 bytes of memory for each byte of its text, beyond 4 KiB, is malformed, too.',
   }),
   maxFragments: row(integer({ min: 1, max: 1_000_000 }), {
     scope: 'g',

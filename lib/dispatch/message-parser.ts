@@ -1,6 +1,6 @@
 import { isThenable } from '../admission/awaitable.js';
 import type { MessageParser } from '../config/code-types.js';
-import { countNodes, INDEX_BYTES, indexedObjects, measureStructure, NODE_BYTES, REFUSED } from './json-structure.js';
+import { countNodes, indexBytes, measureStructure, NODE_BYTES, REFUSED } from './json-structure.js';
 
 /**
  * Thrown by a `messageParser` to close the connection with 1003, because the peer sends data that this endpoint cannot
@@ -24,7 +24,8 @@ export type NoMessage = 'dropped' | 'malformed' | 'unsupported';
 
 /**
  * Parses `{ "event": …, "data": … }`. Returns `undefined` for anything else: invalid JSON, another shape, more than
- * `maxNodes` values and keys, nesting deeper than 256, or a key that would reach a prototype.
+ * `maxNodes` values and keys, nesting deeper than 256, a key that would reach a prototype, or a structure that takes too
+ * much memory for its text.
  */
 export function parseMessage(data: Buffer, maxNodes: number): Message | undefined {
   const nodes = measureStructure(data, maxNodes);
@@ -39,7 +40,7 @@ export function parseMessage(data: Buffer, maxNodes: number): Message | undefine
 }
 
 /** The structure bytes of the last measured text. */
-const chargeOf = (nodes: number): number => nodes * NODE_BYTES + indexedObjects * INDEX_BYTES;
+const chargeOf = (nodes: number): number => nodes * NODE_BYTES + indexBytes;
 
 function parseJson(text: string): unknown {
   try {

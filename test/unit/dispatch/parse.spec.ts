@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { measureStructure, REFUSED } from '../../../lib/dispatch/json-structure.js';
+import { indexBytes, measureStructure, REFUSED, resultBytes } from '../../../lib/dispatch/json-structure.js';
 import { parseMessage, readMessage } from '../../../lib/dispatch/message-parser.js';
 import { runs } from '../../support/runs.js';
 
@@ -118,11 +118,128 @@ describe('measureStructure', () => {
     );
   });
 
-  it('charges an array index used as a key for the elements that V8 allocates', () => {
-    const charge = (data: unknown) => parseMessage(Buffer.from(JSON.stringify({ event: 1, data })), MANY)!.charge;
-    expect(charge({ a: 0 })).toBe(7 * 64);
-    expect(charge({ 34: 0 })).toBe(7 * 64 + 320);
-    expect(charge({ '-1': 0, a1: 1 })).toBe(9 * 64);
+  it('charges array indices used as keys for the elements that V8 allocates', () => {
+    const charge = (data: string) => parseMessage(Buffer.from(`{"event":1,"data":${data}}`), MANY)!.charge;
+    expect(charge('{"a":0}')).toBe(7 * 64);
+    expect(charge('{"-1":0,"a1":1}')).toBe(9 * 64);
+    // A list with a place for each index up to the largest.
+    for (const key of ['34', '3\\u0034', '\\u0033\\u0034']) expect(charge(`{"${key}":0}`)).toBe(7 * 64 + 16 + 8 * 35);
+    expect(charge('{"0":0}')).toBe(7 * 64 + 16 + 8);
+    expect(charge('{"70":0,"1":0,"2":0,"3":0}')).toBe(13 * 64 + 16 + 8 * 71);
+    expect(charge('{"70":0,"0":0,"0":0,"0":0}')).toBe(13 * 64 + 16 + 8 * 71);
+    // A hash table, where the list would be nine times as long.
+    for (const key of ['35', '100', '4294967294']) expect(charge(`{"${key}":0}`)).toBe(7 * 64 + 48 + 24 * 4);
+    expect(charge('{"71":0,"1":0,"2":0,"3":0}')).toBe(13 * 64 + 48 + 24 * 8);
+    // Each object for itself.
+    expect(charge('{"34":{"34":0},"a":{"b":0}}')).toBe(13 * 64 + 2 * (16 + 8 * 35));
+    for (const key of ['4294967295', '01', '1a', '1.5', '\\u0061', '\\n', '3\\u00', ''])
+      expect(measureStructure(Buffer.from(`{"${key}":0}`), MANY) * 64 + indexBytes).toBe(3 * 64);
+  });
+
+  it('refuses a text whose result takes more than 20 bytes for each of its bytes, beyond 4 KiB', () => {
+    const list = (item: string, length: number) => `[${Array(length).fill(item)}]`;
+    const chain = (open: string, close: string, depth: number) => `${open.repeat(depth)}0${close.repeat(depth)}`;
+    const border = (make: (length: number) => string) => {
+      let length = 1;
+      while (length < 5000 && !isRefused(make(length))) length++;
+      return length;
+    };
+    expect(border((length) => list('{}', length))).toBe(1016);
+    expect(border((length) => list('[{}]', length))).toBe(204);
+    expect(border((length) => list('{"34":0}', length))).toBe(22);
+    expect(border((length) => list('{"35":0}', length))).toBe(113);
+    expect(border((length) => list('{"abc":0}', length))).toBe(5000);
+    expect(border((length) => chain('{"34":', '}', length))).toBe(19);
+    expect(border((length) => chain('[', ']', length))).toBe(257);
+    expect(border((length) => list(chain('[', ']', 200), length))).toBe(2);
+    const sparse = (keys: number) =>
+      JSON.stringify(
+        Object.fromEntries(
+          Array(keys)
+            .fill(1)
+            .map((one, at) => [25 * at, one]),
+        ),
+      );
+    expect(border(sparse)).toBe(172);
+    // As many small messages as one likes: each is within 4 KiB.
+    expect(isRefused(list('{"34":0}', 10))).toBe(false);
+    // The text around it counts.
+    const attack = list('{"34":0}', 300);
+    expect(isRefused(attack)).toBe(true);
+    expect(isRefused(`[${attack},"${'x'.repeat(6_000)}"]`)).toBe(false);
+    expect(isRefused(list(' {"34" : 0 }       \n', 300))).toBe(false);
+  });
+
+  describe('has room for honest messages, which take for each byte of their text', () => {
+    const many = <T>(length: number, make: (at: number) => T): T[] => Array.from({ length }, (_, at) => make(at));
+    const seat = (at: number) => `${String.fromCharCode(65 + (at % 26))}${Math.floor(at / 26) + 1}`;
+    const position = (at: number) => [102.1 + at / 1000, 0.5 + at / 700];
+    const messages: Readonly<Record<string, [factor: number, data: unknown]>> = {
+      'a chat message': [12.9, { room: 'general', text: 'hello', at: 1_700_000_000_000 }],
+      'GeoJSON: points': [
+        6.6,
+        many(300, (at) => ({
+          type: 'Feature',
+          geometry: { type: 'Point', coordinates: position(at) },
+          properties: {},
+        })),
+      ],
+      'GeoJSON: a polygon': [3.3, { type: 'MultiPolygon', coordinates: [[many(2000, position)]] }],
+      'points of small integers': [12.9, many(1500, (at) => ({ x: at % 10, y: at % 7 }))],
+      'a matrix of one-digit integers': [4.3, many(90, () => many(100, (at) => at % 10))],
+      'a matrix of floats': [1.4, many(90, () => many(100, (at) => at / 7))],
+      'a column vector': [16, many(2000, (at) => [at % 10])],
+      'adjacency lists': [9.7, many(1500, (at) => many(at % 5, (to) => at + to))],
+      'adjacency lists without edges': [18.7, many(3000, () => [])],
+      'adjacency lists by id': [6.9, Object.fromEntries(many(1200, (at) => [at, [at + 1, at + 2]]))],
+      'counts by id, dense': [1.9, Object.fromEntries(many(3000, (at) => [at, 1]))],
+      'counts by id, one in four': [4.6, Object.fromEntries(many(1000, (at) => [4 * at, at % 10]))],
+      'counts by id, one in ten': [9.9, Object.fromEntries(many(1000, (at) => [10 * at, at % 10]))],
+      'counts by id, one in twenty': [17.9, Object.fromEntries(many(900, (at) => [20 * at, at % 10]))],
+      'counts by id, one in a thousand': [5.2, Object.fromEntries(many(1000, (at) => [100_000 + 1000 * at, at % 10]))],
+      'records by id': [7.3, Object.fromEntries(many(500, (at) => [100 * at, { name: `player ${at}`, score: at }]))],
+      'a map of seats': [17.2, Object.fromEntries(many(1000, (at) => [seat(at), at % 3]))],
+      'prices by currency': [7.6, Object.fromEntries(many(170, (at) => [`C${at}`, at / 3]))],
+      'rows of the same columns': [
+        9.4,
+        many(600, (at) => ({ id: at, name: `row ${at}`, open: at % 2 === 0, tags: ['a'] })),
+      ],
+      'objects with an empty object': [12.5, many(1000, (at) => ({ id: at, meta: {} }))],
+      'an inventory, half of it empty': [10.4, many(2000, (at) => (at % 2 === 0 ? {} : { item: at, count: 3 }))],
+      'a grid of empty cells with their places': [12.5, many(1000, (at) => ({ x: at, y: at, cell: {} }))],
+      'a tree': [
+        10.1,
+        (function tree(depth: number): object {
+          return { name: `n${depth}`, children: depth === 0 ? [] : [tree(depth - 1), tree(depth - 1)] };
+        })(9),
+      ],
+      'a tree of lists': [
+        16,
+        (function tree(depth: number): unknown {
+          return depth === 0 ? 1 : [tree(depth - 1), tree(depth - 1)];
+        })(11),
+      ],
+      'a GraphQL request': [
+        5.3,
+        {
+          id: '1',
+          type: 'subscribe',
+          payload: { query: 'query($a: Int) { a { b { c d } } }'.repeat(9), variables: { a: 1 } },
+        },
+      ],
+      'a Yjs update, as numbers': [6.6, many(8000, (at) => (at * 31) % 256)],
+      'a JSON patch': [7, many(400, (at) => ({ op: 'replace', path: `/items/${at}/count`, value: at }))],
+      'a text with little in it': [2, 'word '.repeat(5_000)],
+      'a text of another script': [2, '汉字'.repeat(5_000)],
+      nulls: [4.8, many(5000, () => null)],
+      'empty strings': [10.7, many(5000, () => '')],
+    };
+
+    it.each(Object.entries(messages))('%s', (_, [factor, data]) => {
+      const text = Buffer.from(JSON.stringify({ event: 'x', data }));
+      expect(Math.round((10 * resultBytes(text, MANY)) / text.length) / 10).toBe(factor);
+      expect(measureStructure(text, 10_000)).toBeGreaterThan(0);
+    });
   });
 
   it('finds the end of a string of any length and with any escapes', () => {
