@@ -20,6 +20,9 @@ const code = await main(process.argv.slice(2), {
   cwd: process.cwd(),
   signal: stopped.signal,
   self: fileURLToPath(import.meta.url),
+}).catch((error) => {
+  console.error(error);
+  return 2;
 });
 // What has been printed leaves first; nothing that a command has left behind keeps the process.
 process.stdout.write('', () => process.stderr.write('', () => process.exit(code)));

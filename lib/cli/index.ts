@@ -3,7 +3,7 @@ import { VERSION } from '../version.js';
 import { loadApplication } from './doctor/application.js';
 import { addDoctor } from './doctor/command.js';
 import { addProbe } from './probe/command.js';
-import { CannotRun, Exit, type Io, painter } from './terminal.js';
+import { CannotRun, Exit, type Io, painter, printableLines } from './terminal.js';
 import { addTune } from './tune/command.js';
 import { answerMemory } from './tune/tune.js';
 
@@ -54,7 +54,9 @@ export async function main(args: readonly string[], io: Io): Promise<number> {
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? Exit.FINE : Exit.COULD_NOT_RUN;
     if (!(error instanceof CannotRun)) throw error;
-    io.stderr.write(`${painter({ stdout: io.stderr, env: io.env })('red', 'nest-secure-ws:')} ${error.message}\n`);
+    io.stderr.write(
+      `${painter({ stdout: io.stderr, env: io.env })('red', 'nest-secure-ws:')} ${printableLines(error.message)}\n`,
+    );
     return Exit.COULD_NOT_RUN;
   }
 }

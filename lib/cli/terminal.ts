@@ -1,3 +1,5 @@
+import { printable } from '../telemetry/log.js';
+
 /** What a command writes to and reads from; the executable passes the process's own, tests pass values. */
 export interface Io {
   readonly stdout: Output;
@@ -97,12 +99,15 @@ export class Progress {
 
 /** Makes text from outside safe for a terminal: one line, no control characters, bounded length. */
 export function safeText(text: string, max = 200): string {
-  const oneLine = text.replace(
-    /[\x00-\x1f\x7f-\x9f\u2028\u2029]/g,
-    (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`,
-  );
+  const oneLine = printable(text);
   return oneLine.length > max ? `${oneLine.slice(0, max - 1)}…` : oneLine;
 }
+
+/** The same for text of several lines. */
+export const printableLines = (text: string): string => text.split('\n').map(printable).join('\n');
+
+/** A document for `--json`. Text from outside is safe for a terminal there, too. */
+export const jsonText = (document: unknown): string => `${printableLines(JSON.stringify(document, undefined, 2))}\n`;
 
 /** Removes credentials from URLs in a text. */
 export const withoutCredentials = (text: string): string => text.replace(/\/\/[^/@\s]*@/g, '//…@');

@@ -243,7 +243,8 @@ export class Dashboard<C extends ListedConnection = ListedConnection> implements
     let skipped = same;
     for (const each of this.source.connections()) {
       if (each.openedAt < last || (each.openedAt === last && skipped-- > 0)) continue;
-      if (rows.length === limit || scanned++ === MAX_SCANNED) return { rows, cursor: last + same / MOST_SAME };
+      // The limit can be a fraction.
+      if (rows.length >= limit || scanned++ === MAX_SCANNED) return { rows, cursor: last + same / MOST_SAME };
       same = each.openedAt === last ? same + 1 : 1;
       last = each.openedAt;
       if (words === '' || matches(each, words)) rows.push(this.source.row(each, now));

@@ -113,15 +113,16 @@ const also = (suppressed: number): string => (suppressed === 0 ? '' : ` (and ${s
 const pathOf = ({ path }: { readonly path: string | undefined }): string =>
   path === undefined ? '' : ` path=${path.slice(0, MAX_PATH)}`;
 
+/** Control characters, line breaks, and characters that are invisible or change the direction of the text. */
+const UNPRINTABLE = /[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+
+/** Writes such characters as in JSON, so that a terminal neither obeys nor hides them (CWE-117, CWE-150). */
+export const printable = (text: string): string =>
+  text.replace(UNPRINTABLE, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
+
 /** Returns one line of at most 1 KiB with control characters escaped (CWE-117). */
 export function line(text: string): string {
-  const clean = text
-    .slice(0, MAX_LINE)
-    .replace(
-      /[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
-      (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
-    );
-  let cut = clean;
+  let cut = printable(text.slice(0, MAX_LINE));
   // protection: lines of the log are short
   while (Buffer.byteLength(cut) > MAX_LINE)
     cut = cut.slice(0, cut.length - Math.max(1, Math.ceil((Buffer.byteLength(cut) - MAX_LINE) / 4)));

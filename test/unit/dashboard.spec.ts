@@ -202,6 +202,12 @@ describe('Dashboard.connections', () => {
     expect(ids(dashboard.connections('', first.cursor!, 3).rows)).toEqual(['4', '5', '6']);
   });
 
+  it('has no more rows than its limit, whatever that is', () => {
+    expect(dashboard.connections('', 0, 1.5).rows.length).toBe(2);
+    const { rows } = dashboard.answer({ view: 'connections', limit: 1.5 }) as { rows: unknown[] };
+    expect(rows.length).toBe(2);
+  });
+
   it('returns every connection opened within the same millisecond', () => {
     const crowd = Array.from({ length: 100 }, (_, index) => ({
       ...listed(0),

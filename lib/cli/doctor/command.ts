@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { wholeNumber } from '../arguments.js';
-import { Exit, type Io } from '../terminal.js';
+import { Exit, type Io, jsonText } from '../terminal.js';
 import { examineApplication } from './application.js';
 import { type DoctorRequest, diagnose } from './collect.js';
 import { DoctorVariables, readEnvironment } from './environment.js';
@@ -48,7 +48,7 @@ async function doctor(options: Options, io: Io): Promise<number> {
     options.app === undefined
       ? await diagnose(options, readEnvironment(variables, options), variables)
       : await examineApplication(options, variables, io);
-  if (options.json) io.stdout.write(`${JSON.stringify(report, undefined, 2)}\n`);
+  if (options.json) io.stdout.write(jsonText(report));
   else printReport(report, io, options);
   return hasFindings(report, options.strict) ? Exit.FINDINGS : Exit.FINE;
 }

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { seconds, wholeNumber } from '../arguments.js';
 import { DoctorVariables } from '../doctor/environment.js';
-import { CannotRun, Exit, type Io, Progress, safeText } from '../terminal.js';
+import { CannotRun, Exit, type Io, jsonText, Progress, safeText } from '../terminal.js';
 import { Arena, type Headers } from './arena.js';
 import { Budget, LIMITS } from './budget.js';
 import { chooseTarget, requireConsent } from './consent.js';
@@ -80,7 +80,7 @@ async function probe(text: string, options: Options, io: Io): Promise<number> {
   const progress = new Progress(io.stderr);
   const run = new ProbeRun(arena, { ...options, signal: io.signal, onProgress: (line) => progress.show(line) });
   const report = await run.run().finally(() => progress.clear());
-  if (options.json) io.stdout.write(`${JSON.stringify(report, undefined, 2)}\n`);
+  if (options.json) io.stdout.write(jsonText(report));
   else printProbe(report, io);
   if (io.signal.aborted) return Exit.COULD_NOT_RUN;
   return hasFindings(report, options.strict) ? Exit.FINDINGS : Exit.FINE;

@@ -48,7 +48,9 @@ export async function requireConsent(arena: Arena, token: string | undefined): P
       `${target.authority} (${target.address}) is not this machine: set the same WEBSOCKETS_PROBE_TOKEN for the server and for this command to prove that it is yours`,
     );
   const nonce = randomBytes(32).toString('base64url');
-  const peer = await arena.open();
+  const peer = await arena.open().catch((error: NodeJS.ErrnoException) => {
+    throw new CannotRun(`cannot connect to ${target.authority} again: ${error.code ?? error.message}`);
+  });
   const response = await peer.ask(arena.head({ headers: { [PROBE_HEADER]: nonce } }));
   peer.destroy();
   if (isProof(token, nonce, response?.headers.get(PROBE_HEADER.toLowerCase()))) return;

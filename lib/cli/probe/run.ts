@@ -76,7 +76,7 @@ export class ProbeRun {
     const begun = performance.now();
     const { target, budget } = arena;
     this.pid = target.isLoopback ? (options.pid ?? findListener(target.port)) : undefined;
-    const first = await this.meet();
+    const first = await this.meet().catch(cannotMeet);
     const chosen = ATTACKS.filter(
       ({ id, group }) => options.only.length === 0 || options.only.includes(id) || options.only.includes(group),
     );
@@ -131,8 +131,9 @@ export class ProbeRun {
       );
     if (arena.path.includes('EIO=4')) arena.dialect = 'socket.io';
     if (response?.status === 101) {
-      this.canary = await Canary.open(arena);
-      arena.echoes = await this.canary.echoes(arena);
+      // A server may take one connection, and refuse the next.
+      this.canary = await Canary.open(arena).catch(orNone);
+      arena.echoes = (await this.canary?.echoes(arena)) ?? false;
     }
     const name = response?.headers.get('server');
     return {
@@ -206,7 +207,7 @@ export class ProbeRun {
       if (this.canary === undefined) return true;
       // The server may have closed this connection because of a limit: another one is opened.
       this.canary.stop();
-      this.canary = await Canary.open(this.arena).catch(() => undefined);
+      this.canary = await Canary.open(this.arena).catch(orNone);
       return true;
     } catch (error) {
       return error instanceof BudgetExceeded;
@@ -221,6 +222,14 @@ function whySkipped(error: unknown): string {
   if (code === undefined && !/connection|connected/.test(message)) throw error;
   return `no connection: ${safeText(code ?? message, 60)}`;
 }
+
+/** Without an answer to an ordinary request there is nothing to attack. */
+function cannotMeet(error: unknown): never {
+  if (error instanceof CannotRun) throw error;
+  throw new CannotRun(`the server does not answer an ordinary request: ${whySkipped(error)}`);
+}
+
+const orNone = (error: unknown): undefined => void whySkipped(error);
 
 /** Server ended, or something was accepted that is at least a warning (with `--strict`: a note). */
 export const hasFindings = ({ results }: ProbeReport, strict: boolean): boolean =>

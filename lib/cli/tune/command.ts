@@ -4,7 +4,7 @@ import { readSettings } from '../../config/resolve.js';
 import { rowAt } from '../../config/rows.js';
 import { parsedBy, seconds, wholeNumber } from '../arguments.js';
 import { DoctorVariables } from '../doctor/environment.js';
-import { columns, Exit, type Io, mebibytes, Progress, painter, widthOf, wrap } from '../terminal.js';
+import { columns, Exit, type Io, jsonText, mebibytes, Progress, painter, widthOf, wrap } from '../terminal.js';
 import { readCorpus } from './corpus.js';
 import { type Preference, WORTH } from './recommend.js';
 import { type TunedRow, type TuneReport, tune } from './tune.js';
@@ -87,7 +87,7 @@ async function runTune(folder: string, options: Options, io: Io): Promise<number
   } finally {
     progress.clear();
   }
-  if (options.json) io.stdout.write(`${JSON.stringify(report, undefined, 2)}\n`);
+  if (options.json) io.stdout.write(jsonText(report));
   else printTune(folder, report, io);
   return options.strict && report.improves ? Exit.FINDINGS : Exit.FINE;
 }
