@@ -4,13 +4,12 @@ import { type AccessFacts, checkAddress, checkHost, checkOrigin, checkTls } from
 import { AddressTable } from './address-table.js';
 import { factsOf } from './attempt.js';
 import { AttemptRate } from './attempt-rate.js';
-import { type Capacity, type GatewayCapacity, Reservation } from './capacity.js';
 import { type AdmissionGuardFunction, BuiltInRefusal } from './guard.js';
 import { parseAllowedHosts } from './host.js';
 import { parseAllowedOrigins } from './origin.js';
 
 /**
- * The built-in guards in the order in which they run, with their stages and settings. The application's guards run
+ * The built-in checks that are also guards, in the order in which they run, with their stages and settings. The application's guards run
  * after them (stage 7), those of `forRoot` first; `beforeBuiltIn(guard)` makes a guard run after the first of them, the
  * rate, and before the others (after stage 4, when the path is known).
  */
@@ -20,7 +19,6 @@ export const BUILT_IN_GUARDS = Object.freeze([
   { name: 'hostGuard', stage: 5, settings: 'connections.allowedHosts' },
   { name: 'originGuard', stage: 5, settings: 'connections.allowedOrigins' },
   { name: 'addressGuard', stage: 5, settings: 'connections.allowedIps, connections.deniedIps' },
-  { name: 'capacityGuard', stage: 6, settings: 'connections.max, connections.maxPerIp' },
 ] as const);
 
 /** Refuses with 403 without TLS to this server or to the nearest trusted proxy. */
@@ -71,24 +69,6 @@ export function rateGuard(
     } finally {
       table.release(entry);
     }
-  });
-}
-
-/**
- * Refuses with 429 or 503 without a free slot. The receiver of the reservation must release it when the connection
- * ends.
- */
-export function capacityGuard(
-  capacity: Capacity,
-  gateway: GatewayCapacity,
-  onReserved: (reservation: Reservation) => void,
-): AdmissionGuardFunction {
-  return named('capacityGuard', ({ entry }) => {
-    if (entry === undefined) throw new TypeError('capacityGuard needs an attempt with an address entry');
-    const outcome = capacity.reserve(entry, gateway);
-    if (!(outcome instanceof Reservation)) return outcome;
-    onReserved(outcome);
-    return undefined;
   });
 }
 

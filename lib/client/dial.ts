@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import type { Call } from './call.js';
-import { closedEarly, during, Ending } from './ending.js';
 import { HandshakeError, RedirectRefusedError, TooManyRedirectsError, UnexpectedStatusError } from './errors.js';
+import { closedEarly, during, OpenDeadline } from './open-deadline.js';
 import { isReadOnly, openSocket } from './open-socket.js';
 import { newKey, requestHead } from './request-head.js';
 import { locationOf, type Response, ResponseReader } from './response-reader.js';
@@ -21,20 +21,20 @@ export interface Dialled extends Agreed {
 
 /** Opens a connection, following redirects, within the open timeout. No socket stays open when it rejects. */
 export async function dial(call: Call, runtime: ClientRuntime): Promise<Dialled> {
-  const ending = new Ending(runtime, call.settings.http.openTimeout, call.signal);
+  const deadline = new OpenDeadline(runtime, call.settings.http.openTimeout, call.signal);
   try {
-    ending.check();
-    return await follow(call, runtime, ending);
+    deadline.check();
+    return await follow(call, runtime, deadline);
   } finally {
-    ending.release();
+    deadline.release();
   }
 }
 
-async function follow(call: Call, runtime: ClientRuntime, ending: Ending): Promise<Dialled> {
+async function follow(call: Call, runtime: ClientRuntime, deadline: OpenDeadline): Promise<Dialled> {
   const { maxRedirects, allowPrivateRedirects } = call.settings.client;
   let hop: Hop = { call, target: call.target, publicOnly: false };
   for (let redirects = 0; ; redirects++) {
-    const arrival = await request(hop, runtime, ending);
+    const arrival = await request(hop, runtime, deadline);
     if ('raw' in arrival) return arrival;
     // protection: client: number of redirects
     if (redirects === maxRedirects) throw new TooManyRedirectsError(maxRedirects);
@@ -70,10 +70,10 @@ function forStrangers(call: Call): Call {
   return { ...call, tls, headers: [], credentials: undefined, origin: undefined, subprotocols: [], agent: undefined };
 }
 
-async function request(hop: Hop, runtime: ClientRuntime, ending: Ending): Promise<Dialled | Redirected> {
+async function request(hop: Hop, runtime: ClientRuntime, deadline: OpenDeadline): Promise<Dialled | Redirected> {
   const { call, target } = hop;
   const way = { target, tls: call.tls, agent: call.agent, publicOnly: hop.publicOnly };
-  const reached = await openSocket(way, ending);
+  const reached = await openSocket(way, deadline);
   const { socket: raw, isPublic } = reached;
   try {
     const { settings } = call;
@@ -83,7 +83,7 @@ async function request(hop: Hop, runtime: ClientRuntime, ending: Ending): Promis
     const userAgent = call.userAgent ?? settings.client.userAgentHeader ?? undefined;
     const refused = isReadOnly(raw);
     if (!refused) raw.write(requestHead(target, asked.key, { ...call, userAgent, extensions: deflate.header }));
-    const answer = read(raw, new ResponseReader(settings.http), ending);
+    const answer = read(raw, new ResponseReader(settings.http), deadline);
     reached.announce?.();
     const response = await answer;
     // The response may come from a proxy, not from the server: its redirects are not followed.
@@ -110,8 +110,8 @@ function redirectOf(raw: Socket, { head, body }: Response, isPublic: boolean): R
 }
 
 /** Reads one response; the socket is left paused after it. */
-function read(raw: Socket, reader: ResponseReader, ending: Ending): Promise<Response> {
-  return during<Response>(raw, ending, (resolve, reject) => {
+function read(raw: Socket, reader: ResponseReader, deadline: OpenDeadline): Promise<Response> {
+  return during<Response>(raw, deadline, (resolve, reject) => {
     const take = (outcome: Response | HandshakeError | undefined): void => {
       if (outcome === undefined) return;
       raw.pause();

@@ -8,8 +8,8 @@ import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'n
 import { parseAddress } from '../net/address.js';
 import { addressList } from '../net/address-list.js';
 import type { ConnectionAgent } from './call.js';
-import { type Ending, settle } from './ending.js';
 import { RedirectRefusedError } from './errors.js';
+import { type OpenDeadline, waitFor } from './open-deadline.js';
 import type { Target } from './target.js';
 
 /** The parameters for reaching a target. */
@@ -74,20 +74,20 @@ export function isPublicAddress(text: string | undefined): boolean {
 }
 
 /** Opens a socket to the target, including TLS if required. No socket stays open when it rejects. */
-export async function openSocket(way: Way, ending: Ending): Promise<Reached> {
-  return way.agent === undefined ? direct(way, ending) : throughAgent(way, way.agent, ending);
+export async function openSocket(way: Way, deadline: OpenDeadline): Promise<Reached> {
+  return way.agent === undefined ? direct(way, deadline) : throughAgent(way, way.agent, deadline);
 }
 
-async function direct(way: Way, ending: Ending): Promise<Reached> {
+async function direct(way: Way, deadline: OpenDeadline): Promise<Reached> {
   const { host, port, secure } = way.target;
   // A literal address is checked before anything is sent to it; the addresses of a name are checked in the lookup.
   if (isIP(host) !== 0) judge(way, isPublicAddress(host));
   const tcp = guard(connectTcp({ ...lookupOf(way), host, port }));
-  await settle(tcp, 'connect', ending);
+  await waitFor(tcp, 'connect', deadline);
   try {
     const isPublic = isPublicAddress(tcp.remoteAddress);
     judge(way, isPublic);
-    return { socket: secure ? await encrypt(tcp, way, ending) : tcp, isPublic };
+    return { socket: secure ? await encrypt(tcp, way, deadline) : tcp, isPublic };
   } catch (error) {
     tcp.destroy();
     throw error;
@@ -126,9 +126,9 @@ function judge({ publicOnly }: Way, isPublic: boolean): void {
 const intoPrivate = (): RedirectRefusedError =>
   new RedirectRefusedError('redirect from a public address into a private network');
 
-async function encrypt(tcp: Socket, { target, tls }: Way, ending: Ending): Promise<Socket> {
+async function encrypt(tcp: Socket, { target, tls }: Way, deadline: OpenDeadline): Promise<Socket> {
   const socket = guard(connectTls({ ...tlsOptions(target, tls), socket: tcp }));
-  await settle(socket, 'secureConnect', ending);
+  await waitFor(socket, 'secureConnect', deadline);
   return socket;
 }
 
@@ -164,10 +164,10 @@ function guard<S extends Socket>(socket: S): S {
 
 const ignore = (): void => {};
 
-async function throughAgent(way: Way, agent: ConnectionAgent, ending: Ending): Promise<Reached> {
+async function throughAgent(way: Way, agent: ConnectionAgent, deadline: OpenDeadline): Promise<Reached> {
   const request = new EventEmitter();
   if (isPlain(agent) && isIP(way.target.host) !== 0) judge(way, isPublicAddress(way.target.host));
-  const socket = guard(await ending.race(created(way, agent, request), (late) => guard(late).destroy()));
+  const socket = guard(await deadline.race(created(way, agent, request), (late) => guard(late).destroy()));
   const announce = (): void => void request.emit('socket', socket);
   // A proxy has refused: its answer can be read, but nothing can be written.
   if (isReadOnly(socket)) return { socket, isPublic: true, announce };
@@ -178,8 +178,8 @@ async function throughAgent(way: Way, agent: ConnectionAgent, ending: Ending): P
     throw new TypeError('the agent returned a socket without TLS for a wss: URL');
   }
   // end protection
-  if (tls.secureConnecting === true) await settle(socket, 'secureConnect', ending);
-  else if (socket.connecting) await settle(socket, 'connect', ending);
+  if (tls.secureConnecting === true) await waitFor(socket, 'secureConnect', deadline);
+  else if (socket.connecting) await waitFor(socket, 'connect', deadline);
   const isPublic = !isPlain(agent) || isPublicAddress(socket.remoteAddress);
   if (way.publicOnly && !isPublic) {
     socket.destroy();

@@ -1,7 +1,7 @@
 import type { Call } from './call.js';
 import { ClientSocket } from './client-socket.js';
 import { dial } from './dial.js';
-import { closedEarly } from './ending.js';
+import { closedEarly } from './open-deadline.js';
 import type { ClientRuntime } from './runtime.js';
 
 /** Opens a connection. Rejects with a `HandshakeError`, Node's own error, or the reason of the call's signal. */

@@ -1,16 +1,13 @@
 import { describe, expect, it, jest } from '@jest/globals';
-import { AddressTable } from '../../../lib/admission/address-table.js';
 import { type AttemptInit, abortAttempt, UpgradeAttempt } from '../../../lib/admission/attempt.js';
 import {
   addressGuard,
   BUILT_IN_GUARDS,
-  capacityGuard,
   hostGuard,
   originGuard,
   rateGuard,
   tlsGuard,
 } from '../../../lib/admission/built-in-guards.js';
-import { Capacity, GatewayCapacity, type Reservation } from '../../../lib/admission/capacity.js';
 import {
   type Admission,
   type AdmissionGuard,
@@ -445,18 +442,6 @@ describe('built-in guards', () => {
     expect([1, 2].map(() => status(askAlone(guard)))).toEqual([101, 429]);
   });
 
-  it('capacityGuard passes its reservation on', () => {
-    const capacity = new Capacity({ max: 1, maxPerIp: 1 });
-    const held: Reservation[] = [];
-    const guard = capacityGuard(capacity, new GatewayCapacity(), (reservation) => held.push(reservation));
-    const entry = new AddressTable({ now: () => 0 }).acquire(init.address);
-    expect(status(askAlone(guard, { entry }))).toBe(101);
-    expect(askAlone(guard, { entry })).toMatchObject({ reason: 'connections-per-ip', status: 429 });
-    held[0]!.release();
-    expect(status(askAlone(guard, { entry }))).toBe(101);
-    expect(status(askAlone(guard))).toBe(500);
-  });
-
   it('are listed in the order of their stages', () => {
     expect(BUILT_IN_GUARDS.map((guard) => guard.name)).toEqual([
       'rateGuard',
@@ -464,9 +449,8 @@ describe('built-in guards', () => {
       'hostGuard',
       'originGuard',
       'addressGuard',
-      'capacityGuard',
     ]);
-    expect(BUILT_IN_GUARDS.map((guard) => guard.stage)).toEqual([2, 5, 5, 5, 5, 6]);
+    expect(BUILT_IN_GUARDS.map((guard) => guard.stage)).toEqual([2, 5, 5, 5, 5]);
   });
 
   it('have the same form as an application guard', () => {

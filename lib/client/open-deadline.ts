@@ -10,7 +10,7 @@ const NEVER = Number.POSITIVE_INFINITY;
  * The open timeout or the caller's signal, which end an attempt early. One object covers name lookup, connect, TLS,
  * requests, redirects and the bodies of refusals.
  */
-export class Ending extends Timed {
+export class OpenDeadline extends Timed {
   private failure: { readonly reason: unknown } | undefined;
   private onEnd: ((reason: unknown) => void) | undefined;
   private endsAt: number;
@@ -88,8 +88,8 @@ export class Ending extends Timed {
 }
 
 /** Waits for `event`. Rejects, and destroys the socket, on its error, its close, or the end of the attempt. */
-export function settle(socket: Socket, event: 'connect' | 'secureConnect', ending: Ending): Promise<void> {
-  return during(socket, ending, (resolve) => {
+export function waitFor(socket: Socket, event: 'connect' | 'secureConnect', deadline: OpenDeadline): Promise<void> {
+  return during(socket, deadline, (resolve) => {
     socket.once(event, resolve);
     return () => void socket.removeListener(event, resolve);
   });
@@ -104,7 +104,7 @@ export const closedEarly = (): Error =>
 /** Creates a promise about a socket of an attempt; `start` returns a function that removes its listeners. */
 export function during<T>(
   socket: Socket,
-  ending: Ending,
+  deadline: OpenDeadline,
   start: (resolve: (value: T) => void, reject: (error: unknown) => void) => () => void,
 ): Promise<T> {
   return new Promise<T>((resolve, reject) => {
@@ -120,7 +120,7 @@ export function during<T>(
       reject(error);
     };
     const closed = (): void => fail(closedEarly());
-    const unlisten = ending.listen(fail);
+    const unlisten = deadline.listen(fail);
     socket.on('error', fail);
     socket.on('close', closed);
     const stop = start((value) => {
@@ -128,7 +128,7 @@ export function during<T>(
       resolve(value);
     }, fail);
     try {
-      ending.check();
+      deadline.check();
       if (socket.destroyed) closed();
     } catch (reason) {
       fail(reason);
