@@ -1,5 +1,6 @@
 // Prints what V8 takes for messages of many structures, each with as little text as makes it accepted.
 import { accepted, structures } from '../../../bench/support/structures.mjs';
+import { measureStructure, REFUSED } from '../../../lib/dispatch/json-structure.ts';
 import { parseMessage } from '../../../lib/dispatch/message-parser.ts';
 
 const COPIES = 3;
@@ -20,7 +21,9 @@ function taken(texts) {
 const names = [...structures()].map(([name]) => name);
 const copies = Array.from({ length: COPIES }, (_, copy) => structures(copy));
 const found = names.map((name) => {
-  const texts = copies.map((copy) => accepted(copy.next().value[1], (text) => parseMessage(text, NODES) !== undefined));
+  const texts = copies.map((copy) =>
+    accepted(copy.next().value[1], (text) => measureStructure(text, NODES) !== REFUSED),
+  );
   // The lesser of two: the engine allocates for itself, too.
   const [one, two] = [taken(texts), taken(texts)];
   const bytes = texts[0].length;
