@@ -12,7 +12,7 @@ import { Running, unusedPort } from './processes.js';
 beforeAll(async () => {
   await promisify(execFile)(
     process.execPath,
-    ['scripts/build-samples.mjs', '11-socket-io', '12-graphql-subscriptions'],
+    ['scripts/build-samples.mjs', '10-socket-io', '11-graphql-subscriptions'],
     { env: { ...process.env, NODE_OPTIONS: '' } },
   );
 }, 180_000);
@@ -38,9 +38,9 @@ async function start(name: string, env: NodeJS.ProcessEnv = {}): Promise<number>
 
 const page = async (port: number): Promise<string> => (await fetch(`http://127.0.0.1:${port}/`)).text();
 
-describe('11-socket-io', () => {
+describe('10-socket-io', () => {
   it('guards the upgrades of Nest’s socket.io adapter', async () => {
-    const port = await start('11-socket-io');
+    const port = await start('10-socket-io');
     const connect = (query: object): Promise<Socket> => {
       const socket = io(`http://127.0.0.1:${port}`, { transports: ['websocket'], reconnection: false, query });
       endings.push(() => socket.disconnect());
@@ -60,11 +60,11 @@ describe('11-socket-io', () => {
   });
 });
 
-describe('12-graphql-subscriptions', () => {
+describe('11-graphql-subscriptions', () => {
   const SECRET = 'a secret of forty-eight bytes that nobody knows.';
 
   it('guards the upgrades of graphql-ws', async () => {
-    const port = await start('12-graphql-subscriptions', { TOKEN_SECRET: SECRET });
+    const port = await start('11-graphql-subscriptions', { TOKEN_SECRET: SECRET });
     const token = await new SignJWT()
       .setProtectedHeader({ alg: 'HS256' })
       .setSubject('ada')

@@ -58,16 +58,16 @@ const replaced = (text: string, ...changes: (readonly [from: string, to: string]
     return changed.replaceAll(from, to);
   }, text);
 
-describe('sample/10-proxy-protocol', () => {
+describe('sample/09-proxy-protocol', () => {
   beforeAll(async () => {
-    await promisify(execFile)(process.execPath, ['scripts/build-samples.mjs', '10-proxy-protocol'], {
+    await promisify(execFile)(process.execPath, ['scripts/build-samples.mjs', '09-proxy-protocol'], {
       env: { ...process.env, NODE_OPTIONS: '' },
     });
   }, 180_000);
 
   async function startSample(): Promise<number> {
     const port = await unusedPort();
-    const cwd = resolve('sample/10-proxy-protocol');
+    const cwd = resolve('sample/09-proxy-protocol');
     const sample = new Running(process.execPath, [join(cwd, 'dist/main.js')], { cwd, env: { PORT: String(port) } });
     running.push(sample);
     await sample.prints(/Listening on/);
@@ -77,7 +77,7 @@ describe('sample/10-proxy-protocol', () => {
   (has('haproxy') && has('openssl') ? it : it.skip)('behind HAProxy', async () => {
     const [application, plain, tls] = [await startSample(), await unusedPort(), await unusedPort()];
     const text = replaced(
-      readFileSync('sample/10-proxy-protocol/haproxy.cfg', 'utf8'),
+      readFileSync('sample/09-proxy-protocol/haproxy.cfg', 'utf8'),
       ['bind :8082', `bind 127.0.0.1:${plain}`],
       ['bind :8445', `bind 127.0.0.1:${tls}`],
       ['127.0.0.1:3010', `127.0.0.1:${application}`],
@@ -98,7 +98,7 @@ describe('sample/10-proxy-protocol', () => {
   (has('nginx') ? it : it.skip)('behind nginx', async () => {
     const [application, port] = [await startSample(), await unusedPort()];
     const text = replaced(
-      readFileSync('sample/10-proxy-protocol/nginx.conf', 'utf8'),
+      readFileSync('sample/09-proxy-protocol/nginx.conf', 'utf8'),
       ['listen 8083', `listen 127.0.0.1:${port}`],
       ['127.0.0.1:3010', `127.0.0.1:${application}`],
     );
@@ -182,7 +182,7 @@ backend ${name}
       server(fronts[1]!, ports.secure),
       server(fronts[2]!, ports.plain, ' ssl'),
     ];
-    const preamble = readFileSync('sample/10-proxy-protocol/nginx.conf', 'utf8').split('stream {')[0]!;
+    const preamble = readFileSync('sample/09-proxy-protocol/nginx.conf', 'utf8').split('stream {')[0]!;
     await startProxy('nginx', `${preamble}stream { ${servers.join('\n')} }`, fronts[0]!);
     expect(await ask({ port: fronts[0]!, localAddress: '127.0.0.30' })).toEqual(['127.0.0.30', false]);
     expect(await ask({ port: fronts[1]!, localAddress: '127.0.0.31', tls: {} })).toEqual(['127.0.0.31', true]);
