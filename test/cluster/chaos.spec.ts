@@ -1,6 +1,7 @@
 import { afterAll, expect, it } from '@jest/globals';
 import { HAS_REDIS, RedisServer } from '../support/redis.js';
-import { counted, Node, pause, real, sorted, until } from './nodes.js';
+import { sleep } from '../support/time.js';
+import { counted, Node, real, sorted, until } from './nodes.js';
 
 /** `CHAOS_SECONDS=600 npm test -- test/cluster/chaos.spec.ts` is the long form; `CHAOS_SEED` repeats a run. */
 const SECONDS = Number(process.env['CHAOS_SECONDS'] ?? 10);
@@ -47,17 +48,17 @@ afterAll(async () => {
       async 'a process is frozen'() {
         const node = nodes[next(nodes.length)]!;
         node.signal('SIGSTOP');
-        await pause(next(2) === 0 ? 500 : 2500);
+        await sleep(next(2) === 0 ? 500 : 2500);
         node.signal('SIGCONT');
       },
       async 'Redis is frozen'() {
         redis.signal('SIGSTOP');
-        await pause(300 + next(1500));
+        await sleep(300 + next(1500));
         redis.signal('SIGCONT');
       },
       async 'Redis is killed, and comes back empty'() {
         await redis.kill();
-        await pause(next(1000));
+        await sleep(next(1000));
         await redis.restart();
       },
       async 'Redis is flushed'() {
@@ -69,7 +70,7 @@ afterAll(async () => {
       const name = names[next(names.length)]!;
       log.push(name);
       await disasters[name]!();
-      await pause(next(800));
+      await sleep(next(800));
     }
     await Promise.all(nodes.map((node) => busy.get(node)));
     await until(

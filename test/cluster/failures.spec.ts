@@ -1,7 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { HAS_REDIS, RedisServer, unusedPort } from '../support/redis.js';
 import { TcpRelay } from '../support/tcp-relay.js';
-import { counted, Node, pause, real, sorted, until } from './nodes.js';
+import { sleep } from '../support/time.js';
+import { counted, Node, real, sorted, until } from './nodes.js';
 
 const TOTAL = 't:{t}:all';
 const total = (max: number) => [{ name: TOTAL, max }];
@@ -201,7 +202,7 @@ interface Answer {
     await start(2, {}, `redis://127.0.0.1:${relay.port}`);
     const churning = Promise.all(nodes.map((node, index) => node.ask('churn', 3000, index + 1)));
     for (let round = 0; round < 8; round++) {
-      await pause(300);
+      await sleep(300);
       relay.cut();
     }
     await churning;

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { HAS_REDIS, RedisServer } from '../support/redis.js';
-import { counted, Node, pause, real, sorted, until } from './nodes.js';
+import { sleep } from '../support/time.js';
+import { counted, Node, real, sorted, until } from './nodes.js';
 
 const TOTAL = 't:{t}:all';
 const total = (max: number) => [{ name: TOTAL, max }];
@@ -107,7 +108,7 @@ const total = (max: number) => [{ name: TOTAL, max }];
     await agrees();
     // Sixteen connections hold ten slots: no one is admitted until seven have closed.
     await b.ask('release', 6);
-    await pause(100);
+    await sleep(100);
     expect(await b.ask('admit', total(10))).toMatchObject({ admitted: 0 });
     await b.ask('release', 1);
     await until('there is room', async () => (await a.ask<{ admitted: number }>('admit', total(10))).admitted === 1);
@@ -156,7 +157,7 @@ const total = (max: number) => [{ name: TOTAL, max }];
       server.ask(async (redis) => /cmdstat_publish/.test(await redis.info('commandstats'))),
     );
     // It must have been delivered to no process before there is a member.
-    await pause(2000);
+    await sleep(2000);
     await b.ask('room', 'lobby', true);
     await until('it has subscribed', async () => ((await subscribers()) as string[]).length === 1);
     await a.ask('cast', { room: 'lobby' }, 'somebody');

@@ -44,8 +44,6 @@ export async function until(what: string, holds: () => Promise<boolean>, timeout
   }
 }
 
-export const pause = (time: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, time));
-
 /** The counts in Redis of live processes by name, without empty ones. */
 export async function counted(redis: Redis, nodes: readonly Node[]): Promise<Record<string, Record<string, number>>> {
   const alive = new Map<string, string>();

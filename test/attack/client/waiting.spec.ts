@@ -3,7 +3,8 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import type { ConnectOptions } from '../../../lib/client/call.js';
 import { type ClientSocket, type Closed, connect } from '../../../lib/client/index.js';
 import { sharedRuntime } from '../../../lib/client/runtime.js';
-import { FakeClock, openWith, until } from '../../unit/client/support.js';
+import { ManualClock, sleep } from '../../support/time.js';
+import { openWith, until } from '../../unit/client/support.js';
 import { closeAll, DEFLATE, deflated, frame, type RawServer, rawServer, upgrade } from './support.js';
 
 const MIB = 1024 * 1024;
@@ -27,7 +28,7 @@ interface OpenPair {
   readonly server: RawServer;
 }
 
-async function openPair(options: ConnectOptions = {}, extensions = DEFLATE, clock?: FakeClock): Promise<OpenPair> {
+async function openPair(options: ConnectOptions = {}, extensions = DEFLATE, clock?: ManualClock): Promise<OpenPair> {
   let peer!: Socket;
   const server = await rawServer((socket, _request, key) => {
     peer = socket.resume();
@@ -39,7 +40,7 @@ async function openPair(options: ConnectOptions = {}, extensions = DEFLATE, cloc
 }
 
 /** A time in which nothing may happen. */
-const aWhile = (milliseconds = 150): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
+const aWhile = (milliseconds = 150): Promise<void> => sleep(milliseconds);
 
 /** Expects the client to hold at most the queue limits and one message above. */
 function expectBounded({ connection }: ClientSocket, messages = 16, bytes = MIB): void {
@@ -276,7 +277,7 @@ describe('the end of a connection behind queued messages', () => {
   });
 
   it('each message taken restarts closeTimeout', async () => {
-    const clock = new FakeClock();
+    const clock = new ManualClock();
     const { socket, peer } = await openPair(
       { keepalive: { closeTimeout: '5s' }, messages: { maxQueue: 2 } },
       DEFLATE,
@@ -294,7 +295,7 @@ describe('the end of a connection behind queued messages', () => {
     ['close()', (socket: ClientSocket) => socket.close()],
     ['terminate()', (socket: ClientSocket) => socket.terminate()],
   ])('after the end of TCP %s does not wait for the queue', async (_, end) => {
-    const clock = new FakeClock();
+    const clock = new ManualClock();
     const { socket, peer } = await openPair({}, DEFLATE, clock);
     peer.end(bombs(40, 1000));
     await until(() => socket.connection.transport.destroyed, 'the end of TCP');

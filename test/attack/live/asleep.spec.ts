@@ -3,7 +3,8 @@ import { allow, type SecureSocket, SecureWsBroadcaster, type SecureWsOptions } f
 import { WebSocket } from 'ws';
 import { eventually, type TestApp } from '../../support/app.js';
 import { frame, RawClient, upgradeHead } from '../../support/raw-client.js';
-import { isQuiet, LiveGateway, message, nextMessage, openClient, reply, sleep, startLive } from './live.js';
+import { sleep } from '../../support/time.js';
+import { isQuiet, LiveGateway, message, nextMessage, openClient, reply, startLive } from './live.js';
 
 let app: TestApp;
 let clients: RawClient[] = [];

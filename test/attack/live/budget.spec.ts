@@ -4,7 +4,8 @@ import type { SecureWsOptions, StatsSnapshot } from 'nest-secure-ws';
 import { eventually, type TestApp } from '../../support/app.js';
 import { Child } from '../../support/child.js';
 import { frame, RawClient, upgradeHead } from '../../support/raw-client.js';
-import { Frames, isQuiet, LiveGateway, message, nextMessage, openClient, sleep, startLive, unmetered } from './live.js';
+import { sleep } from '../../support/time.js';
+import { Frames, isQuiet, LiveGateway, message, nextMessage, openClient, startLive, unmetered } from './live.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;

@@ -3,18 +3,8 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import type { SecureWsOptions } from 'nest-secure-ws';
 import { eventually, type TestApp } from '../../support/app.js';
 import { frame, RawClient } from '../../support/raw-client.js';
-import {
-  Frames,
-  isQuiet,
-  LiveGateway,
-  message,
-  nextMessage,
-  openClient,
-  reply,
-  sleep,
-  startLive,
-  unmetered,
-} from './live.js';
+import { sleep } from '../../support/time.js';
+import { Frames, isQuiet, LiveGateway, message, nextMessage, openClient, reply, startLive, unmetered } from './live.js';
 
 let app: TestApp;
 let clients: RawClient[] = [];

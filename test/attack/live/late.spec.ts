@@ -2,7 +2,8 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import type { SecureWsOptions } from 'nest-secure-ws';
 import { eventually, type TestApp } from '../../support/app.js';
 import { frame, RawClient, upgradeHead } from '../../support/raw-client.js';
-import { isQuiet, LiveGateway, message, nextMessage, openClient, reply, sleep, startLive } from './live.js';
+import { sleep } from '../../support/time.js';
+import { isQuiet, LiveGateway, message, nextMessage, openClient, reply, startLive } from './live.js';
 
 /** When the event loop is blocked for longer than a deadline, peers that met the deadline, or meet it at once, stay. */
 

@@ -2,18 +2,8 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { allow, SecureWsBroadcaster, type SecureWsOptions, type UpgradeAttempt } from 'nest-secure-ws';
 import { eventually, type TestApp } from '../../support/app.js';
 import { frame, RawClient, upgradeHead } from '../../support/raw-client.js';
-import {
-  Frames,
-  isQuiet,
-  LiveGateway,
-  message,
-  nextMessage,
-  openClient,
-  reply,
-  sleep,
-  startLive,
-  unmetered,
-} from './live.js';
+import { sleep } from '../../support/time.js';
+import { Frames, isQuiet, LiveGateway, message, nextMessage, openClient, reply, startLive, unmetered } from './live.js';
 
 let app: TestApp;
 let clients: RawClient[] = [];

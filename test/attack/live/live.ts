@@ -127,8 +127,6 @@ export const isQuiet = (app: TestApp): boolean => {
   return connections + pending + slots + heldBytes === 0;
 };
 
-export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-
 /** Reads frames in linear time; a payload is reported only when it arrived in one piece. */
 export class Frames {
   readonly sizes: number[] = [];

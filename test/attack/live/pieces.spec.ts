@@ -2,7 +2,8 @@ import { deflateRawSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { eventually, type TestApp } from '../../support/app.js';
 import { frame, type RawClient } from '../../support/raw-client.js';
-import { Frames, isQuiet, LiveGateway, openClient, sleep, startLive, unmetered } from './live.js';
+import { sleep } from '../../support/time.js';
+import { Frames, isQuiet, LiveGateway, openClient, startLive, unmetered } from './live.js';
 
 /** Messages of every kind in chunks of any size, while reading pauses and resumes: each is handled once and in order. */
 

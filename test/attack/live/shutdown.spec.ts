@@ -4,7 +4,8 @@ import { WebSocket } from 'ws';
 import { eventually, type TestApp } from '../../support/app.js';
 import { Child } from '../../support/child.js';
 import { frame, RawClient, upgradeHead } from '../../support/raw-client.js';
-import { LiveGateway, nextMessage, openClient, reply, sleep, startLive } from './live.js';
+import { sleep } from '../../support/time.js';
+import { LiveGateway, nextMessage, openClient, reply, startLive } from './live.js';
 
 let app: TestApp;
 let child: Child | undefined;

@@ -3,7 +3,8 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { eventually, type TestApp } from '../../support/app.js';
 import { frame, type RawClient } from '../../support/raw-client.js';
 import { slowDeflate } from '../../support/slow-deflate.js';
-import { isQuiet, LiveGateway, nextMessage, openClient, sleep, startLive, unmetered } from './live.js';
+import { sleep } from '../../support/time.js';
+import { isQuiet, LiveGateway, nextMessage, openClient, startLive, unmetered } from './live.js';
 
 const DEFLATE = { headers: { 'Sec-WebSocket-Extensions': 'permessage-deflate' } };
 const KIB = 1024;

@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { selfSigned } from '../../support/certificates.js';
 import { Child } from '../../support/child.js';
 import { frame, RawClient } from '../../support/raw-client.js';
+import { sleep } from '../../support/time.js';
 
 /** The heldBytes of a client that does not read match the memory used, whatever is sent and however. */
 
@@ -19,8 +20,6 @@ afterEach(async () => {
   await server?.end();
   server = undefined;
 });
-
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 describe.each([false, true])('heldBytes with TLS: %s', (secure) => {
   it('matches the memory of texts of any kind, bytes, events and broadcasts', async () => {

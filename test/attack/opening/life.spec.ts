@@ -5,12 +5,12 @@ import { eventually, freePort } from '../../support/app.js';
 import { clientHello } from '../../support/certificates.js';
 import { Child } from '../../support/child.js';
 import { RawClient, upgradeHead } from '../../support/raw-client.js';
+import { sleep } from '../../support/time.js';
 import { LISTENERS, type OpenOptions, open, type RunningSetup, SETUPS } from './setups.js';
 
 const HALF = 'GET / HTTP/1.1\r\nUpgrade: websocket\r\nHost: a\r\nX-A: ';
 const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
 const NEVER = () => new Promise<never>(() => undefined);
-const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 let places: RunningSetup[] = [];
 async function openHere(setup: Parameters<typeof open>[0], options: OpenOptions = {}): Promise<RunningSetup> {
@@ -150,7 +150,7 @@ describe.each(LISTENERS)('a refusal: $name', (setup) => {
 describe.each(LISTENERS)('resets: $name', (setup) => {
   let place: RunningSetup;
   beforeAll(async () => {
-    place = await open(setup, { options: { guards: [() => pause(2).then(() => true)] } });
+    place = await open(setup, { options: { guards: [() => sleep(2).then(() => true)] } });
   });
   afterAll(() => place.close());
 
@@ -163,7 +163,7 @@ describe.each(LISTENERS)('resets: $name', (setup) => {
       const client = hello !== undefined && i % 4 === 0 ? await bare(place.port) : await place.connect();
       const bytes = hello !== undefined && i % 4 === 0 ? hello : Buffer.from(text);
       client.write(bytes.subarray(0, i < 150 ? Math.floor((bytes.length * i) / 150) : bytes.length));
-      if (i % 2 === 0) await pause(i % 10);
+      if (i % 2 === 0) await sleep(i % 10);
       client[end]();
     }
     await eventually(() => place.isEmpty, 10_000);

@@ -9,11 +9,11 @@ import fc from 'fast-check';
 import { eventually } from '../../support/app.js';
 import { selfSigned } from '../../support/certificates.js';
 import { RawClient } from '../../support/raw-client.js';
+import { sleep } from '../../support/time.js';
 import { open, type RunningSetup, SETUPS, type Setup } from './setups.js';
 
 /** Compares everything on a shared port that is not a WebSocket upgrade with a server without the module. */
 const SHARED = SETUPS.filter(({ own }) => !own);
-const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 /** Longer than an upgrade takes here; it must not apply to connections that do not request one. */
 const OPEN_TIMEOUT = 500;
@@ -92,14 +92,14 @@ async function converse(side: Side, acts: readonly Act[], quiet: number): Promis
   const client = await side.connect();
   const port = client.socket.localPort ?? (client as unknown as { tcp: Socket }).tcp.localPort!;
   for (const act of acts) {
-    if (typeof act === 'number') await pause(act);
+    if (typeof act === 'number') await sleep(act);
     else if (act === 'FIN') client.socket.end();
     else if (act === 'RESET') {
       await eventually(() => side.seen.has(port));
       client.resetTcp();
     } else client.write(act);
   }
-  await Promise.race([client.untilClosed(5_000).catch(() => undefined), pause(quiet)]);
+  await Promise.race([client.untilClosed(5_000).catch(() => undefined), sleep(quiet)]);
   const text = client.received.toString('latin1').replace(/^(Date|ETag):.*$/gim, '$1');
   const { ended } = client;
   client.destroy();
@@ -276,7 +276,7 @@ describe.each(SHARED)('a shared port: $name', (setup) => {
   it('answers 300 concurrent requests, and 300 silent connections that send later, of one address', async () => {
     const answered = async (wait: number): Promise<number> => {
       const clients = await Promise.all(Array.from({ length: setup.tls ? 100 : 300 }, () => pair.with.connect()));
-      await pause(wait);
+      await sleep(wait);
       for (const client of clients) client.write(get(CLOSE));
       const answers = await Promise.all(clients.map((client) => client.response(20_000)));
       for (const client of clients) client.destroy();

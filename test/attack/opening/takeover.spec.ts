@@ -10,10 +10,10 @@ import { SecureGateway, SecureWsModule, type SecureWsOptions, SecureWsStats } fr
 import { eventually } from '../../support/app.js';
 import { selfSigned } from '../../support/certificates.js';
 import { RawClient, upgradeHead } from '../../support/raw-client.js';
+import { sleep } from '../../support/time.js';
 import { echoes, ROOMY } from './setups.js';
 
 /** How the module's use of an HTTP server appears to code that closes it, sets its timeouts or inspects it. */
-const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 const PLAIN = 'GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n';
 
 let closing: (() => unknown)[] = [];
@@ -112,9 +112,9 @@ describe.each([
       const late = await connect();
       const body = await connect('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx');
       // This head begins halfway through the silent connection's timeout.
-      await pause(700);
+      await sleep(700);
       late.write('GET /nowhere HTTP/1.1\r\nHo');
-      await pause(700);
+      await sleep(700);
       late.write('st: a\r\nConnection: close\r\n\r\n');
       return Promise.all([silent, half, late, body].map((client) => outcome(client)));
     });
@@ -136,7 +136,7 @@ describe.each([
         const silent = await connect();
         const half = await connect('GET / HTTP/1.1\r\nHost:');
         const asking = await connect('GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n');
-        await pause(20);
+        await sleep(20);
         const newest = [await connect(), await connect()];
         server[method]();
         const fates = await Promise.all([idle, silent, half, asking, ...newest].map((client) => outcome(client, 300)));
@@ -151,7 +151,7 @@ describe.each([
       const idle = await connect(PLAIN);
       await idle.response();
       const clients = [idle, await connect(), await connect('GET / HTTP/1.1\r\nHost:')];
-      await pause(20);
+      await sleep(20);
       const begun = Date.now();
       await helpers.get(server)!();
       expect(Date.now() - begun).toBeLessThan(1_500);

@@ -20,6 +20,7 @@ import { ABANDONED, type GuardOutcome, refusalOfThrown, runGuards } from '../../
 import { GuardResolver } from '../../../lib/nest/guard-resolver.js';
 import { parseAddress } from '../../../lib/net/address.js';
 import { attempt } from '../../../lib/testing/attempt.js';
+import { turn } from '../../support/time.js';
 
 class ChatGateway {}
 
@@ -63,7 +64,6 @@ const run = (guards: unknown[], attempt = newAttempt(), context = newContext().c
   runGuards(guards as AdmissionGuardFunction[], attempt, context);
 const runNow = (...guards: unknown[]) => run(guards) as GuardOutcome;
 const answering = (answer: unknown) => runNow(() => answer);
-const tick = () => new Promise((resolve) => setImmediate(resolve));
 
 describe('UpgradeAttempt', () => {
   it('has the documented properties', () => {
@@ -336,7 +336,7 @@ describe('runGuards', () => {
       [
         () => order.push('sync') > 0,
         async () => {
-          await tick();
+          await turn();
           order.push('slow');
           return allow({ principal: 'p' });
         },
@@ -363,13 +363,13 @@ describe('runGuards', () => {
       return new Promise<boolean>((resolve) => (answer = resolve));
     };
     const outcome = run([slow, later], newAttempt(), context);
-    await tick();
+    await turn();
     expire();
     expect(await outcome).toMatchObject({ reason: 'guard-timeout', status: 503, detail: 'slow' });
     expect(signal.aborted).toBe(true);
     expect(signal.reason).toMatchObject({ name: 'TimeoutError' });
     answer(true);
-    await tick();
+    await turn();
     expect(later).not.toHaveBeenCalled();
     expect(timers.size).toBe(0);
   });
@@ -385,7 +385,7 @@ describe('runGuards', () => {
     expect(await outcome).toBe(ABANDONED);
     expect(timers.size).toBe(0);
     fail(new Error('late'));
-    await tick();
+    await turn();
     expect(uncaught).not.toHaveBeenCalled();
     process.off('unhandledRejection', uncaught);
     expect(await run([async () => true], attempt, context)).toBe(ABANDONED);

@@ -4,7 +4,8 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import type { ConnectOptions } from '../../../lib/client/call.js';
 import { type ClientSocket, connect } from '../../../lib/client/index.js';
 import { closeAll, DEFLATE, deflated, frame, rawServer, upgrade } from '../../attack/client/support.js';
-import { FakeClock, openWith, until } from './support.js';
+import { ManualClock } from '../../support/time.js';
+import { openWith, until } from './support.js';
 
 /** Everything that runs for a connection later must run in the async context of the code that opened it. */
 const als = new AsyncLocalStorage<string>();
@@ -81,7 +82,7 @@ describe('event listeners', () => {
 
   it('run in that context when a deadline or protocol error triggers them', async () => {
     const seen: Seen[] = [];
-    const clock = new FakeClock();
+    const clock = new ManualClock();
     const server = await rawServer((socket, _request, key) => void socket.write(upgrade(key)));
     const options: ConnectOptions = {
       compression: { mode: 'off' },

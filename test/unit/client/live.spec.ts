@@ -14,7 +14,8 @@ import {
   rawServer,
   upgrade,
 } from '../../attack/client/support.js';
-import { FakeClock, openWith, until } from './support.js';
+import { ManualClock } from '../../support/time.js';
+import { openWith, until } from './support.js';
 
 const KIB = 1024;
 const MIB = KIB * KIB;
@@ -26,7 +27,7 @@ afterEach(async () => {
 });
 
 interface Pair {
-  readonly clock: FakeClock;
+  readonly clock: ManualClock;
   readonly socket: ClientSocket;
   readonly server: RawServer;
   /** The server's end. */
@@ -37,7 +38,7 @@ interface Pair {
 
 /** A connection to a raw server; with `reads`, the frames of the client are read and recorded. */
 async function pair(options: ConnectOptions = {}, reads = true, ...lines: string[]): Promise<Pair> {
-  const clock = new FakeClock();
+  const clock = new ManualClock();
   let peer: Socket | undefined;
   const frames: [number, Buffer][] = [];
   const server = await rawServer((socket, _request, key) => {

@@ -8,13 +8,14 @@ import { ClientRuntime, sharedRuntime } from '../../../lib/client/runtime.js';
 import { defaultEnvironment } from '../../../lib/config/environment.js';
 import { resolveSettings } from '../../../lib/config/resolve.js';
 import { closeAll, frame, type RawServer, rawServer, rejection, upgrade } from '../../attack/client/support.js';
-import { FakeClock, until } from './support.js';
+import { ManualClock } from '../../support/time.js';
+import { until } from './support.js';
 
 afterEach(closeAll);
 
 /** Reconnects with a fake clock: delays take no time and are recorded. */
 function timed(url: string, options: ConnectOptions = {}, random = 0.5) {
-  const clock = new FakeClock();
+  const clock = new ManualClock();
   const delays: number[] = [];
   const retries: RetryEvent[] = [];
   const runtime = new ClientRuntime(

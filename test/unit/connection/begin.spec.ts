@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { frame } from '../../support/raw-client.js';
-import { type BareConnection, bareConnection, turn } from './support.js';
+import { turn } from '../../support/time.js';
+import { type BareConnection, bareConnection } from './support.js';
 
 /** Frames that arrived in the same read as the end of the handshake. */
 

@@ -4,36 +4,13 @@ import { Keepalive } from '../../../lib/connection/keepalive.js';
 import { type HeldBytes, type Holder, MemoryBudget } from '../../../lib/connection/memory-budget.js';
 import { Rates } from '../../../lib/connection/rates.js';
 import { shifted } from '../../../lib/connection/read-gate.js';
-import { type Clock, Timed, TimerWheel } from '../../../lib/net/timer-wheel.js';
-
-class ManualClock implements Clock {
-  time = 1_000;
-  ticking = 0;
-  private callback: (() => void) | undefined;
-
-  now = () => this.time;
-
-  every(_interval: number, callback: () => void): () => void {
-    this.ticking++;
-    this.callback = callback;
-    return () => {
-      this.ticking--;
-      this.callback = undefined;
-    };
-  }
-
-  pass(ms: number, step = 100): void {
-    for (const until = this.time + ms; this.time < until; ) {
-      this.time = Math.min(until, this.time + step);
-      this.callback?.();
-    }
-  }
-}
+import { Timed, TimerWheel } from '../../../lib/net/timer-wheel.js';
+import { ManualClock } from '../../support/time.js';
 
 class Asked extends Timed {
   readonly at: number[] = [];
   constructor(
-    private readonly clock: Clock,
+    private readonly clock: ManualClock,
     private readonly again: (now: number) => number = () => Number.POSITIVE_INFINITY,
   ) {
     super();
@@ -47,7 +24,7 @@ class Asked extends Timed {
 
 describe('TimerWheel', () => {
   it('continues when onStall() reschedules or cancels its own or another deadline', () => {
-    const clock = new ManualClock();
+    const clock = new ManualClock(1_000);
     const wheel = new TimerWheel(clock);
     const told: string[] = [];
     class Told extends Asked {
@@ -72,7 +49,7 @@ describe('TimerWheel', () => {
     const last = new Told('last', () => undefined);
     for (const timed of [sooner, leaving, other, last]) wheel.schedule(timed, at);
     clock.pass(100);
-    clock.pass(3_000, 3_000);
+    clock.tick(3_000);
     expect(told).toEqual(['sooner', 'leaving', 'last']);
     clock.pass(20_000);
     expect([sooner, leaving, other, last].map((timed) => timed.at.length)).toEqual([1, 0, 0, 1]);
@@ -81,33 +58,33 @@ describe('TimerWheel', () => {
   it.each([0.5, 1, 99, 100, 101, 12_345, 51_100, 51_200, 60_000, 3_600_000, 90 * 24 * 3_600_000])(
     'calls onDue() after %d ms, never early and within a tick',
     (delay) => {
-      const clock = new ManualClock();
+      const clock = new ManualClock(1_000);
       const wheel = new TimerWheel(clock);
       const timed = new Asked(clock);
       wheel.schedule(timed, clock.now() + delay);
       // A quarter of a year is passed in steps longer than a round of the wheel.
-      clock.pass(delay + 200, delay > 1e7 ? 40_000 : 100);
+      clock.tick(delay > 1e7 ? 40_000 : 100, delay + 200);
       expect(timed.at).toHaveLength(1);
       expect(timed.at[0]! - 1_000).toBeGreaterThanOrEqual(delay);
       expect(timed.at[0]! - 1_000).toBeLessThanOrEqual(delay + (delay > 1e7 ? 40_000 : 200));
-      expect([wheel.size, clock.ticking]).toEqual([0, 0]);
+      expect([wheel.size, clock.running]).toEqual([0, 0]);
     },
   );
 
   it('calls every deadline once after a stall longer than a round', () => {
-    const clock = new ManualClock();
+    const clock = new ManualClock(1_000);
     const wheel = new TimerWheel(clock);
     const all = Array.from({ length: 1000 }, (_, at) => {
       const timed = new Asked(clock);
       wheel.schedule(timed, clock.now() + at * 97);
       return timed;
     });
-    clock.pass(1000 * 97 + 100, 1e9);
+    clock.tick(1000 * 97 + 100);
     expect(all.every(({ at }) => at.length === 1)).toBe(true);
   });
 
   it('keeps the earlier of two deadlines, repeats when onDue() says so, and forgets cancelled ones', () => {
-    const clock = new ManualClock();
+    const clock = new ManualClock(1_000);
     const wheel = new TimerWheel(clock);
     const timed = new Asked(clock, (now) => (now < 3_000 ? now + 1_000 : Number.POSITIVE_INFINITY));
     wheel.schedule(timed, clock.now() + 5_000);
@@ -122,7 +99,7 @@ describe('TimerWheel', () => {
   });
 
   it('allows onDue() to schedule and cancel itself and others', () => {
-    const clock = new ManualClock();
+    const clock = new ManualClock(1_000);
     const wheel = new TimerWheel(clock);
     const victim = new Asked(clock);
     const late = new Asked(clock);
@@ -141,7 +118,7 @@ describe('TimerWheel', () => {
   });
 
   it('visits each of 10 000 rescheduled deadlines once', () => {
-    const clock = new ManualClock();
+    const clock = new ManualClock(1_000);
     const wheel = new TimerWheel(clock);
     const all = Array.from({ length: 10_000 }, (_, at) => {
       const timed = new Asked(clock);
@@ -332,7 +309,7 @@ it('Rates charge all connections of an address together, and a fragment as a six
 });
 
 it('pings of ten thousand connections are spread, at first and after a stall', () => {
-  const clock = new ManualClock();
+  const clock = new ManualClock(1_000);
   const pings = new Map<number, number>();
   const peer = () => {
     const connection = {

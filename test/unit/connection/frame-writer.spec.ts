@@ -4,8 +4,9 @@ import { plainFrame } from '../../../lib/protocol/encoder.js';
 import { FIN, Opcode, type Role } from '../../../lib/protocol/frame.js';
 import { FrameRun } from '../../../lib/protocol/frame-run.js';
 import { runs } from '../../support/runs.js';
+import { turn } from '../../support/time.js';
 import { parserOf, Recorder } from '../protocol/support.js';
-import { type Bare, bareConnection, type Kernel, turn } from './support.js';
+import { type Bare, bareConnection, type Kernel } from './support.js';
 
 /**
  * FrameWriter over Node's streams and a fake kernel that accepts writes immediately, later or with an error: in any

@@ -1,7 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import type { SecureWsOptions } from '../../../lib/config/settings.js';
 import { frame } from '../../support/raw-client.js';
-import { type BareConnection, bareConnection, turn } from './support.js';
+import { turn } from '../../support/time.js';
+import { type BareConnection, bareConnection } from './support.js';
 
 /** The time at which a message is charged: it may be parsed long after its read began, or slowly. */
 

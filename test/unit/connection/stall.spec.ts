@@ -1,24 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { type Clock, systemClock, Timed, TimerWheel } from '../../../lib/net/timer-wheel.js';
-
-class StepClock implements Clock {
-  time = 10_000;
-  private callback: ((now?: number) => void) | undefined;
-  now = () => this.time;
-
-  every(_interval: number, callback: (now?: number) => void): () => void {
-    this.callback = callback;
-    return () => {
-      this.callback = undefined;
-    };
-  }
-
-  /** The timer fires this much later. */
-  tick(ms: number): void {
-    this.time += ms;
-    this.callback?.();
-  }
-}
+import { ManualClock } from '../../support/time.js';
 
 /** A deadline that moves by the stalls reported to it. */
 class Deadline extends Timed {
@@ -46,7 +28,7 @@ class Deadline extends Timed {
 
 describe('TimerWheel with a late event loop', () => {
   it('extends every deadline by the stall, and no more', () => {
-    const clock = new StepClock();
+    const clock = new ManualClock();
     const wheel = new TimerWheel(clock);
     const deadline = new Deadline(clock, clock.now() + 1000);
     wheel.schedule(deadline, clock.now() + 1000);
@@ -59,7 +41,7 @@ describe('TimerWheel with a late event loop', () => {
   });
 
   it('still ends a silent peer when every turn is late', () => {
-    const clock = new StepClock();
+    const clock = new ManualClock();
     const wheel = new TimerWheel(clock);
     const deadline = new Deadline(clock, clock.now() + 1000);
     wheel.schedule(deadline, clock.now() + 1000);
@@ -68,7 +50,7 @@ describe('TimerWheel with a late event loop', () => {
   });
 
   it('measures from the start of its timer, not from an earlier one', () => {
-    const clock = new StepClock();
+    const clock = new ManualClock();
     const wheel = new TimerWheel(clock);
     const first = new Deadline(clock, clock.now() + 100);
     wheel.schedule(first, clock.now() + 100);
@@ -83,7 +65,7 @@ describe('TimerWheel with a late event loop', () => {
   });
 
   it('ignores a small delay', () => {
-    const clock = new StepClock();
+    const clock = new ManualClock();
     const wheel = new TimerWheel(clock);
     const deadline = new Deadline(clock, clock.now() + 1000);
     wheel.schedule(deadline, clock.now() + 1000);

@@ -8,35 +8,10 @@ import { clientLimitsOf, limitsOf } from '../../../lib/connection/limits.js';
 import { MemoryBudget } from '../../../lib/connection/memory-budget.js';
 import { type AsyncContext, captureContext } from '../../../lib/net/async-context.js';
 import { FairScheduler } from '../../../lib/net/fair-scheduler.js';
-import { type Clock, TimerWheel } from '../../../lib/net/timer-wheel.js';
+import { TimerWheel } from '../../../lib/net/timer-wheel.js';
 import type { Role } from '../../../lib/protocol/frame.js';
 import { GatewayCounters } from '../../../lib/telemetry/metrics.js';
-
-/** A clock that the test advances; with `step`, each call of now() advances it too. */
-export class ManualClock implements Clock {
-  time = 10_000;
-  step = 0;
-  private callback: ((now?: number) => void) | undefined;
-
-  now = (): number => {
-    this.time += this.step;
-    return this.time;
-  };
-
-  every(_interval: number, callback: (now?: number) => void): () => void {
-    this.callback = callback;
-    return () => {
-      this.callback = undefined;
-    };
-  }
-
-  pass(ms: number, tick = 50): void {
-    for (const until = this.time + ms; this.time < until; ) {
-      this.time = Math.min(until, this.time + tick);
-      this.callback?.();
-    }
-  }
-}
+import { ManualClock } from '../../support/time.js';
 
 /** How the kernel handles a write: at once, at {@link KernelSocket.release}, or with an error. */
 export type Kernel = 'now' | 'later' | 'error';
@@ -199,6 +174,3 @@ export function bareConnection(given: BareOptions = {}): Bare {
   connection.begin(rest);
   return { connection, socket, clock, wheel, scheduler, budget, messages, ends };
 }
-
-/** One turn of the event loop, with the ticks and immediates that were due. */
-export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { SecureWsBroadcaster } from '../../../lib/dispatch/broadcaster.js';
 import type { Audience } from '../../../lib/dispatch/local-broadcaster.js';
 import { Rooms } from '../../../lib/dispatch/rooms.js';
+import { turn } from '../../support/time.js';
 
 const PEERS = 1200;
 
@@ -26,7 +27,6 @@ function crowd() {
   return { got, broadcaster };
 }
 
-const turn = () => new Promise((resolve) => setImmediate(resolve));
 const sum = (numbers: readonly number[]) => numbers.reduce((total, each) => total + each, 0);
 
 describe('SecureWsBroadcaster.emit', () => {
