@@ -9,6 +9,7 @@ import { SubscribeMessage } from '@nestjs/websockets';
 import { SecureGateway, SecureWsMetricsModule } from 'nest-secure-ws';
 import { WebSocket } from 'ws';
 import { startApp, type TestApp } from './support/app.js';
+import { has } from './support/programs.js';
 
 // @ts-expect-error a script without types
 const { grafanaDashboard } = (await import('../scripts/grafana.mjs')) as { grafanaDashboard: () => unknown };
@@ -22,7 +23,6 @@ class ChatGateway {
 
 const ALERTS = readFileSync('observability/alerts.yml', 'utf8');
 const GRAFANA = readFileSync('observability/grafana.json', 'utf8');
-const has = (program: string): boolean => spawnSync(program, ['--version']).error === undefined;
 /** Metrics that exist only in a cluster. */
 const CLUSTER = /^nest_secure_ws_cluster_/;
 

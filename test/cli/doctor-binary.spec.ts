@@ -6,8 +6,10 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, describe, expect, it, jest } from '@jest/globals';
 import type { DoctorReport } from '../../lib/cli/doctor/examine.js';
-import { accepts, has, unusedPort } from '../samples/processes.js';
+import { accepts } from '../samples/processes.js';
 import { issue } from '../support/certificates.js';
+import { unusedPort } from '../support/ports.js';
+import { has } from '../support/programs.js';
 import { runCli, runJson } from './run.js';
 
 jest.setTimeout(120_000);

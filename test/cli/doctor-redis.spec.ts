@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import type { DoctorReport } from '../../lib/cli/doctor/examine.js';
 import type { Finding } from '../../lib/cli/doctor/finding.js';
-import { HAS_REDIS, RedisServer, unusedPort } from '../support/redis.js';
+import { unusedPort } from '../support/ports.js';
+import { HAS_REDIS, RedisServer } from '../support/redis.js';
 import { runJson } from './run.js';
 
 jest.setTimeout(120_000);

@@ -5,7 +5,8 @@ import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { CHECKS, type DoctorReport } from '../../lib/cli/doctor/examine.js';
 import { ATTACKS, type ProbeReport } from '../../lib/cli/probe/run.js';
-import { Running, unusedPort } from '../samples/processes.js';
+import { Running } from '../samples/processes.js';
+import { unusedPort } from '../support/ports.js';
 
 jest.setTimeout(180_000);
 

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { HAS_REDIS, RedisServer, unusedPort } from '../support/redis.js';
+import { unusedPort } from '../support/ports.js';
+import { HAS_REDIS, RedisServer } from '../support/redis.js';
 import { TcpRelay } from '../support/tcp-relay.js';
 import { sleep } from '../support/time.js';
 import { counted, Node, real, sorted, until } from './nodes.js';

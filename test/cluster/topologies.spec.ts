@@ -4,7 +4,8 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { clusterBusTests, clusterStoreTests } from '../../lib/cluster/contract-tests.js';
 import type { RedisClient } from '../../lib/cluster/redis/index.js';
-import { HAS_REDIS, RedisServer, unusedPort } from '../support/redis.js';
+import { unusedPort } from '../support/ports.js';
+import { HAS_REDIS, RedisServer } from '../support/redis.js';
 import { busIn, Node, storeIn, storeOptions, until, type Where } from './nodes.js';
 
 const suite = HAS_REDIS ? describe : describe.skip;

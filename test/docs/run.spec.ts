@@ -9,11 +9,11 @@ import { TerminusModule } from '@nestjs/terminus';
 import { type SecureSocket, SecureWsHealthIndicator, SecureWsModule, SecureWsStats } from 'nest-secure-ws';
 import { connectTo, expectRefusal, type TestClient } from 'nest-secure-ws/testing';
 import { WebSocket, WebSocketServer } from 'ws';
-import { has } from '../samples/processes.js';
 import { eventually, freePort } from '../support/app.js';
 import { issue } from '../support/certificates.js';
 import { codeBlocks, fileOf } from '../support/markdown-code.js';
 import 'reflect-metadata';
+import { has } from '../support/programs.js';
 
 /** Runs the TypeScript of the pages without a spec of their own; test/docs/pages.spec.ts compiles it. */
 const FOLDER = join(import.meta.dirname, '.recipes/run');

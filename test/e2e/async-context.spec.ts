@@ -1,8 +1,6 @@
 import { AsyncLocalStorage, createHook } from 'node:async_hooks';
 import { randomBytes } from 'node:crypto';
 import { on, once } from 'node:events';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import {
   type ArgumentsHost,
@@ -29,6 +27,7 @@ import { defer, Observable, of } from 'rxjs';
 import { WebSocket } from 'ws';
 import { eventually, PLATFORMS, startApp, type TestApp } from '../support/app.js';
 import { Child } from '../support/child.js';
+import { collectGarbage } from '../support/garbage.js';
 import { frame, RawClient } from '../support/raw-client.js';
 
 /** Every callback of a connection runs in the async context that its guards and hooks entered, and in no other. */
@@ -226,8 +225,6 @@ it('a broadcast runs no callback of its receivers in the context of the broadcas
 });
 
 it('destroys the async resources of messages and connections when they end', async () => {
-  setFlagsFromString('--expose-gc');
-  const collect = runInNewContext('gc') as () => void;
   const live = new Set<number>();
   let begun = 0;
   const hook = createHook({
@@ -248,7 +245,7 @@ it('destroys the async resources of messages and connections when they end', asy
     await nobodyLeft();
     expect(begun).toBeGreaterThan(500);
     await eventually(() => {
-      collect();
+      collectGarbage();
       return live.size < 50;
     });
   } finally {

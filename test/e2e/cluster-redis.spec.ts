@@ -13,8 +13,9 @@ import {
 } from 'nest-secure-ws';
 import { SecureWsTickets, ticketGuard } from 'nest-secure-ws/guards';
 import { eventually, startApp, type TestApp } from '../support/app.js';
+import { unusedPort } from '../support/ports.js';
 import { RawClient, upgradeHead } from '../support/raw-client.js';
-import { HAS_REDIS, RedisServer, unusedPort } from '../support/redis.js';
+import { HAS_REDIS, RedisServer } from '../support/redis.js';
 
 @SecureGateway({ path: '/' })
 class Gateway {

@@ -1,9 +1,9 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { SubscribeMessage } from '@nestjs/websockets';
 import { connect, SecureGateway } from 'nest-secure-ws';
-import { closeAll, DEFLATE, deflated, rawServer, frame as serverFrame, upgrade } from '../attack/client/support.js';
+import { closeAll, DEFLATE, rawServer, frame as serverFrame, upgrade } from '../attack/client/support.js';
 import { freePort, startApp, type TestApp } from '../support/app.js';
-import { frame, RawClient, upgradeHead } from '../support/raw-client.js';
+import { deflated, frame, RawClient, upgradeHead } from '../support/raw-client.js';
 
 /** Messages in the same read as the end of the handshake, and messages after them. */
 

@@ -1,21 +1,9 @@
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { MessageBody, SubscribeMessage } from '@nestjs/websockets';
 import { SecureGateway } from 'nest-secure-ws';
 import { startApp, type TestApp } from '../support/app.js';
-
-const PYTHON = '/usr/bin/python3';
-
-const hasWebSockets = (() => {
-  try {
-    execFileSync(PYTHON, ['-c', 'import websockets'], { stdio: 'ignore' });
-    return true;
-  } catch {
-    console.warn("Python's websockets is not installed: skipping its client");
-    return false;
-  }
-})();
 
 @SecureGateway()
 class EchoGateway {
@@ -44,7 +32,9 @@ async def main(port, compression):
 asyncio.run(main(sys.argv[1], None if sys.argv[2] == "none" else sys.argv[2]))
 `;
 
-(hasWebSockets ? describe : describe.skip)('the client of Python’s websockets', () => {
+import { hasPythonWebSockets, PYTHON } from '../support/programs.js';
+
+(hasPythonWebSockets() ? describe : describe.skip)('the client of Python’s websockets', () => {
   let running: TestApp;
   beforeAll(async () => {
     running = await startApp({ gateways: [EchoGateway], options: { serverHeader: 'ours' } });

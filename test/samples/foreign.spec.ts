@@ -6,7 +6,8 @@ import { createClient } from 'graphql-ws';
 import { SignJWT } from 'jose';
 import { io, type Socket } from 'socket.io-client';
 import { WebSocket } from 'ws';
-import { Running, unusedPort } from './processes.js';
+import { unusedPort } from '../support/ports.js';
+import { Running } from './processes.js';
 
 /** Builds both samples, each of which is used with its own client. */
 beforeAll(async () => {

@@ -1,6 +1,7 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { connect } from 'node:net';
+import type { RawClient } from '../support/raw-client.js';
 
 interface Options {
   readonly cwd?: string;
@@ -63,16 +64,6 @@ export class Running {
   }
 }
 
-/** An unused port of 127.0.0.1. */
-export async function unusedPort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
 /** Resolves when the port accepts connections. */
 export async function accepts(port: number, timeout = 10_000): Promise<void> {
   for (const until = Date.now() + timeout; ; ) {
@@ -88,13 +79,17 @@ export async function accepts(port: number, timeout = 10_000): Promise<void> {
   }
 }
 
-/** False, with a note, when a command is not installed. */
-export function has(command: string): boolean {
-  try {
-    execFileSync('sh', ['-c', `command -v ${command}`], { stdio: 'ignore' });
-    return true;
-  } catch {
-    process.stderr.write(`${command} is not installed: its tests are skipped.\n`);
-    return false;
+/** The next message, skipping pings; `undefined` when the connection has ended. */
+export async function next(client: RawClient): Promise<unknown> {
+  for (;;) {
+    const frame = await client.frame();
+    if (frame === undefined || frame.opcode === 8) return undefined;
+    if (frame.opcode < 8) return JSON.parse(frame.payload.toString());
   }
+}
+
+/** The reply to a message. */
+export function ask(client: RawClient, event: string, data?: unknown): Promise<unknown> {
+  client.send(event, data);
+  return next(client);
 }

@@ -8,8 +8,10 @@ import { SubscribeMessage } from '@nestjs/websockets';
 import { SecureGateway, type SecureSocket } from 'nest-secure-ws';
 import { eventually, freePort, startApp, type TestApp } from '../support/app.js';
 import { selfSigned } from '../support/certificates.js';
+import { unusedPort } from '../support/ports.js';
+import { has } from '../support/programs.js';
 import { RawClient, type RawOptions, upgradeHead } from '../support/raw-client.js';
-import { accepts, has, Running, unusedPort } from './processes.js';
+import { accepts, Running } from './processes.js';
 
 let folder: string;
 let app: TestApp | undefined;

@@ -6,8 +6,10 @@ import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { selfSigned } from '../support/certificates.js';
+import { unusedPort } from '../support/ports.js';
+import { has } from '../support/programs.js';
 import { type HeadOptions, RawClient, type RawOptions, upgradeHead } from '../support/raw-client.js';
-import { accepts, has, Running, unusedPort } from './processes.js';
+import { accepts, ask, next, Running } from './processes.js';
 
 /** Builds every sample, starts it as its README says, connects to it, and stops it. */
 beforeAll(async () => {
@@ -76,20 +78,6 @@ async function end(sample: Running, client: RawClient): Promise<{ code: number |
   const [code, closed] = await Promise.all([sample.stop(), farewell]);
   return { code, closed };
 }
-
-/** The next message, skipping pings. */
-async function next(client: RawClient): Promise<unknown> {
-  for (;;) {
-    const frame = await client.frame();
-    if (frame === undefined || frame.opcode === 8) return undefined;
-    if (frame.opcode < 8) return JSON.parse(frame.payload.toString());
-  }
-}
-
-const ask = (client: RawClient, event: string, data?: unknown): Promise<unknown> => {
-  client.send(event, data);
-  return next(client);
-};
 
 describe('01-quick-start', () => {
   it('starts with its script, serves the page and the gateway, and exits with 0', async () => {

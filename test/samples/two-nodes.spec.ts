@@ -5,9 +5,11 @@ import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeAll, expect, it } from '@jest/globals';
 import { eventually } from '../support/app.js';
+import { unusedPort } from '../support/ports.js';
+import { has } from '../support/programs.js';
 import { type HeadOptions, RawClient, upgradeHead } from '../support/raw-client.js';
 import { HAS_REDIS, RedisServer } from '../support/redis.js';
-import { accepts, has, Running, unusedPort } from './processes.js';
+import { accepts, ask, next, Running } from './processes.js';
 
 const SAMPLE = resolve('sample/08-two-nodes');
 const folder = mkdtempSync(join(tmpdir(), 'nest-secure-ws-'));
@@ -59,20 +61,6 @@ async function proxy(ports: readonly number[]): Promise<number> {
   await Promise.race([accepts(port), nginx.exit().then(() => Promise.reject(new Error(nginx.printed)))]);
   return port;
 }
-
-/** The next message, skipping pings. */
-async function next(client: RawClient): Promise<unknown> {
-  for (;;) {
-    const frame = await client.frame();
-    if (frame === undefined || frame.opcode === 8) return undefined;
-    if (frame.opcode < 8) return JSON.parse(frame.payload.toString());
-  }
-}
-
-const ask = (client: RawClient, event: string, data?: unknown): Promise<unknown> => {
-  client.send(event, data);
-  return next(client);
-};
 
 (HAS_REDIS && has('nginx') ? it : it.skip)(
   'two processes behind nginx share limits, broadcasts, presence, disconnects and bans, and recover from a missing Redis',

@@ -11,7 +11,7 @@ export interface Pair {
   readonly key: string;
 }
 
-const NAMES = 'subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1';
+const NAMES = 'DNS:localhost,IP:127.0.0.1,IP:::1';
 const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
 
 let made: Pair | undefined;
@@ -22,8 +22,15 @@ export function selfSigned(): Pair {
   return made;
 }
 
+interface IssueOptions {
+  readonly ca?: Pair;
+  readonly isCa?: boolean;
+  /** The subjectAltName, such as `DNS:a.test,IP:127.0.0.1`. */
+  readonly names?: string;
+}
+
 /** A certificate and its key, signed by `ca` or self-signed. */
-export function issue(name: string, { ca, isCa = false }: { ca?: Pair; isCa?: boolean } = {}): Pair {
+export function issue(name: string, { ca, isCa = false, names = NAMES }: IssueOptions = {}): Pair {
   const folder = mkdtempSync(join(tmpdir(), 'nest-secure-ws-'));
   const file = (of: string) => join(folder, of);
   try {
@@ -32,7 +39,12 @@ export function issue(name: string, { ca, isCa = false }: { ca?: Pair; isCa?: bo
       writeFileSync(file('ca.pem'), ca.cert);
       writeFileSync(file('ca.key'), ca.key);
     }
-    const extensions = ['-addext', NAMES, '-addext', `basicConstraints=critical,CA:${isCa ? 'TRUE' : 'FALSE'}`];
+    const extensions = [
+      '-addext',
+      `subjectAltName=${names}`,
+      '-addext',
+      `basicConstraints=critical,CA:${isCa ? 'TRUE' : 'FALSE'}`,
+    ];
     const to = ['-days', '2', '-subj', `/CN=${name}`, '-keyout', file('key'), '-out', file('cert')];
     execFileSync('openssl', ['req', '-x509', ...NEW_KEY, ...extensions, ...signer, ...to], { stdio: 'pipe' });
     return { cert: readFileSync(file('cert'), 'utf8'), key: readFileSync(file('key'), 'utf8') };

@@ -1,6 +1,7 @@
 import { type Socket, connect as tcpConnect } from 'node:net';
 import { Duplex } from 'node:stream';
 import { type ConnectionOptions, connect as tlsConnect } from 'node:tls';
+import { constants, deflateRawSync } from 'node:zlib';
 
 export interface RawOptions {
   readonly port: number;
@@ -81,6 +82,15 @@ export function frame(
   for (let i = 0; i < body.length; i++) body[i]! ^= mask[i & 3]!;
   return Buffer.concat([Buffer.from(head), mask, body]);
 }
+
+/** A close frame (RFC 6455, section 5.5.1). */
+export function closeFrame(code: number, reason = '', options: { masked?: boolean } = {}): Buffer {
+  return frame(Buffer.concat([Buffer.from([code >> 8, code & 255]), Buffer.from(reason)]), { ...options, opcode: 8 });
+}
+
+/** The payload of a compressed message (RFC 7692, section 7.2.1). */
+export const deflated = (data: string | Buffer): Buffer =>
+  deflateRawSync(data, { finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, -4);
 
 /** A socket as a plain stream, so that TLS over it does not own it and it can be reset below TLS. */
 class Transport extends Duplex {

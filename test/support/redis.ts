@@ -1,40 +1,15 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import type { Pair } from './certificates.js';
+import { unusedPort } from './ports.js';
+import { has } from './programs.js';
 
 /** Whether `redis-server` (Debian package of that name) is installed. */
-export const HAS_REDIS = (() => {
-  try {
-    execFileSync('redis-server', ['--version'], { stdio: 'ignore' });
-    return true;
-  } catch {
-    console.warn('redis-server is not installed: tests that need it are skipped');
-    return false;
-  }
-})();
-
-/**
- * An unused port below the range of outgoing connections: a client that retries a server that has ended must not connect
- * to itself. The bus of Redis Cluster uses the port 10 000 above.
- */
-export async function unusedPort(): Promise<number> {
-  for (;;) {
-    const port = 10_000 + Math.floor(Math.random() * 10_000);
-    const server = createServer();
-    const isFree = await new Promise<boolean>((resolve) => {
-      server.once('error', () => resolve(false));
-      server.listen(port, '127.0.0.1', () => resolve(true));
-    });
-    if (!isFree) continue;
-    await new Promise((resolve) => server.close(resolve));
-    return port;
-  }
-}
+export const HAS_REDIS = has('redis-server');
 
 /** A real Redis on a free loopback port, without persistence. */
 export class RedisServer {

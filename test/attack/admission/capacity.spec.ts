@@ -289,11 +289,10 @@ describe('the rate of an address', () => {
     expect(await status({ ip: '127.0.0.8' })).toBe(101);
     if (limited.status === 429) expect(limited.headers['retry-after']).toBe('1');
     // A 429 is not charged: repeated attempts do not extend the refusal.
-    let asked = 0;
     const until = Date.now() + 10_000;
-    while ((await status({ ip })) !== 101 && Date.now() < until) asked++;
-    expect(Date.now()).toBeLessThan(until);
-    expect(asked).toBeGreaterThanOrEqual(0);
+    let isAdmitted = false;
+    while (!isAdmitted && Date.now() < until) isAdmitted = (await status({ ip })) === 101;
+    expect(isAdmitted).toBe(true);
   });
 
   it('ignores ordinary requests of the same port', async () => {

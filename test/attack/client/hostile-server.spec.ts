@@ -13,18 +13,8 @@ import {
   UnexpectedStatusError,
 } from '../../../lib/client/index.js';
 import { sharedRuntime } from '../../../lib/client/runtime.js';
-import {
-  accept,
-  closeAll,
-  DEFLATE,
-  deflated,
-  frame,
-  pour,
-  type RawServer,
-  rawServer,
-  rejection,
-  upgrade,
-} from './support.js';
+import { deflated } from '../../support/raw-client.js';
+import { accept, closeAll, DEFLATE, frame, pour, type RawServer, rawServer, rejection, upgrade } from './support.js';
 
 afterEach(closeAll);
 

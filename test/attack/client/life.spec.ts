@@ -6,9 +6,9 @@ import { afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { ClientSocket, connect, reconnecting, SecureWsConnector } from '../../../lib/client/index.js';
 import { sharedRuntime } from '../../../lib/client/runtime.js';
 import { resolveSettings } from '../../../lib/config/resolve.js';
+import { issue, type Pair } from '../../support/certificates.js';
 import { until } from '../../unit/client/support.js';
-import { authority, type Certificate } from './certificates.js';
-import { type Answer, closeAll, frame, rawServer, rejection, upgrade } from './support.js';
+import { type Answer, closeAll, closeFrame, frame, rawServer, rejection, upgrade } from './support.js';
 
 const opened: ClientSocket[] = [];
 afterEach(async () => {
@@ -17,7 +17,6 @@ afterEach(async () => {
 });
 
 const accepts: Answer = (socket, _request, key) => void socket.write(upgrade(key));
-const close = (code: number): Buffer => frame(Buffer.from([code >> 8, code & 255]), { opcode: 8 });
 const OFF = { compression: { mode: 'off' } } as const;
 
 async function open(answer: Answer = accepts): Promise<ClientSocket> {
@@ -29,17 +28,18 @@ async function open(answer: Answer = accepts): Promise<ClientSocket> {
 
 describe('an end directly after the 101', () => {
   let ca: string;
-  let local: Certificate;
+  let local: Pair;
   beforeAll(() => {
-    const made = authority();
-    ca = made.ca;
-    local = made.issue('localhost', 'DNS:localhost,IP:127.0.0.1');
+    const authority = issue('Test authority', { isCa: true });
+    ca = authority.cert;
+    local = issue('localhost', { ca: authority });
   });
 
   const ends: [string, Answer, string[]][] = [
     [
       'messages and a close frame',
-      (socket, _request, key) => void socket.end(Buffer.concat([Buffer.from(upgrade(key)), frame('a'), close(1000)])),
+      (socket, _request, key) =>
+        void socket.end(Buffer.concat([Buffer.from(upgrade(key)), frame('a'), closeFrame(1000)])),
       ['a'],
     ],
     [
@@ -276,7 +276,7 @@ describe('resources after the end', () => {
   it('leaving the loop of reconnecting() closes the socket', async () => {
     const server = await rawServer((socket, _request, key) => {
       socket.write(upgrade(key));
-      socket.on('data', () => socket.end(close(1000)));
+      socket.on('data', () => socket.end(closeFrame(1000)));
     });
     let last: ClientSocket | undefined;
     for await (const socket of reconnecting(server.url, OFF)) {
@@ -292,7 +292,7 @@ describe('resources after the end', () => {
 describe('close()', () => {
   const answers: Answer = (socket, _request, key) => {
     socket.write(upgrade(key));
-    socket.on('data', () => socket.end(close(1000)));
+    socket.on('data', () => socket.end(closeFrame(1000)));
   };
 
   it('may be called repeatedly, and after the end', async () => {
@@ -332,7 +332,7 @@ describe('close()', () => {
         raw.write(
           Buffer.concat([Buffer.from(upgrade(key)), frame('', { opcode: 9 }), frame('', { opcode: 10 }), frame('a')]),
         );
-        raw.on('data', () => raw.end(close(1000)));
+        raw.on('data', () => raw.end(closeFrame(1000)));
       });
       socket.on(event, () => socket.close());
       if (event === 'close') socket.close();

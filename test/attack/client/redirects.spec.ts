@@ -11,7 +11,7 @@ import {
 } from '../../../lib/client/index.js';
 import { isPublicAddress, publicLookup } from '../../../lib/client/open-socket.js';
 import { sharedRuntime } from '../../../lib/client/runtime.js';
-import { authority, type Certificate } from './certificates.js';
+import { issue, type Pair } from '../../support/certificates.js';
 import { closeAll, rawServer, rejection, upgrade } from './support.js';
 
 afterEach(closeAll);
@@ -306,13 +306,13 @@ describe('a redirect into the private network', () => {
 
 describe('TLS', () => {
   let ca: string;
-  let feed: Certificate;
-  let client: Certificate;
+  let feed: Pair;
+  let client: Pair;
   beforeAll(() => {
-    const issuer = authority();
-    ca = issuer.ca;
-    feed = issuer.issue('feed.test', 'DNS:feed.test,DNS:other.test,IP:127.0.0.1');
-    client = issuer.issue('client.test');
+    const authority = issue('Test authority', { isCa: true });
+    ca = authority.cert;
+    feed = issue('feed.test', { ca: authority, names: 'DNS:feed.test,DNS:other.test,IP:127.0.0.1' });
+    client = issue('client.test', { ca: authority });
   });
   const requesting = () => ({ tls: { ...feed, ca, requestCert: true, rejectUnauthorized: false } });
   const peerOf = (socket: Socket): string | undefined =>

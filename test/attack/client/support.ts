@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
-import { constants, deflateRawSync } from 'node:zlib';
+import { closeFrame as anyCloseFrame, frame as anyFrame } from '../../support/raw-client.js';
 
 /** A server on raw sockets whose answer to each request the test decides. */
 export interface RawServer {
@@ -81,21 +81,16 @@ export const upgrade = (key: string, ...lines: string[]): string =>
   `${['HTTP/1.1 101 Switching Protocols', 'Upgrade: websocket', 'Connection: Upgrade', `Sec-WebSocket-Accept: ${accept(key)}`, ...lines].join('\r\n')}\r\n\r\n`;
 
 /** A server's frame, unmasked. */
-export function frame(payload: Buffer | string, { opcode = 1, fin = true, rsv1 = false } = {}): Buffer {
-  const data = Buffer.from(payload);
-  const first = (fin ? 0x80 : 0) | (rsv1 ? 0x40 : 0) | opcode;
-  if (data.length < 126) return Buffer.concat([Buffer.from([first, data.length]), data]);
-  const head = Buffer.from([first, 127, 0, 0, 0, 0, 0, 0, 0, 0]);
-  head.writeUIntBE(data.length, 4, 6);
-  return Buffer.concat([head, data]);
-}
+export const frame = (
+  payload: Buffer | string,
+  options: { opcode?: number; fin?: boolean; rsv1?: boolean } = {},
+): Buffer => anyFrame(payload, { ...options, masked: false });
+
+/** A server's close frame, unmasked. */
+export const closeFrame = (code: number, reason?: string): Buffer => anyCloseFrame(code, reason, { masked: false });
 
 /** The header line with which a server accepts compression without context takeover. */
 export const DEFLATE = 'Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover';
-
-/** The payload of a compressed message (RFC 7692, section 7.2.1). */
-export const deflated = (data: string | Buffer): Buffer =>
-  deflateRawSync(data, { finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, -4);
 
 /** The reason of a rejected promise. */
 export async function rejection(promise: Promise<unknown>): Promise<unknown> {

@@ -3,9 +3,10 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import type { ConnectOptions } from '../../../lib/client/call.js';
 import { type ClientSocket, type Closed, connect } from '../../../lib/client/index.js';
 import { sharedRuntime } from '../../../lib/client/runtime.js';
+import { deflated } from '../../support/raw-client.js';
 import { ManualClock, sleep } from '../../support/time.js';
 import { openWith, until } from '../../unit/client/support.js';
-import { closeAll, DEFLATE, deflated, frame, type RawServer, rawServer, upgrade } from './support.js';
+import { closeAll, closeFrame, DEFLATE, frame, type RawServer, rawServer, upgrade } from './support.js';
 
 const MIB = 1024 * 1024;
 
@@ -19,8 +20,6 @@ afterEach(async () => {
 const bomb = (at: number, size = MIB - 10): Buffer => frame(deflated(String(at).padEnd(size)), { rsv1: true });
 const bombs = (count: number, size?: number): Buffer =>
   Buffer.concat(Array.from({ length: count }, (_, at) => bomb(at, size)));
-const close = (code: number, reason = ''): Buffer =>
-  frame(Buffer.concat([Buffer.from([code >> 8, code & 255]), Buffer.from(reason)]), { opcode: 8 });
 
 interface OpenPair {
   readonly socket: ClientSocket;
@@ -78,7 +77,7 @@ describe('one read of messages that inflate a thousandfold', () => {
 
   it('an application that reads slowly gets every message in order, within the queue limits', async () => {
     const { socket, peer } = await openPair();
-    peer.write(Buffer.concat([bombs(60), close(1000, 'done')]));
+    peer.write(Buffer.concat([bombs(60), closeFrame(1000, 'done')]));
     const numbers = await readAll(socket, async () => {
       await aWhile(3);
       expectBounded(socket);
@@ -136,7 +135,7 @@ describe('one read of messages that inflate a thousandfold', () => {
       { compression: { mode: 'dedicated' } },
       'Sec-WebSocket-Extensions: permessage-deflate',
     );
-    peer.write(Buffer.concat([bombs(40), close(1000)]));
+    peer.write(Buffer.concat([bombs(40), closeFrame(1000)]));
     await until(() => socket.isPaused, 'a pause');
     await aWhile();
     expectBounded(socket);
@@ -220,7 +219,7 @@ describe('leaving an iteration', () => {
 
 describe('the end of a connection behind queued messages', () => {
   const ends: [string, (peer: Socket) => void, Partial<Closed>][] = [
-    ['a close frame', (peer) => peer.end(close(4000, 'over')), { code: 4000, reason: 'over', cause: undefined }],
+    ['a close frame', (peer) => peer.end(closeFrame(4000, 'over')), { code: 4000, reason: 'over', cause: undefined }],
     ['FIN', (peer) => peer.end(), { code: 1006, cause: undefined }],
   ];
 
@@ -283,7 +282,7 @@ describe('the end of a connection behind queued messages', () => {
       DEFLATE,
       clock,
     );
-    peer.end(Buffer.concat([bombs(20, 1000), close(1000)]));
+    peer.end(Buffer.concat([bombs(20, 1000), closeFrame(1000)]));
     await until(() => socket.connection.transport.destroyed, 'the end of TCP');
     await aWhile(20);
     expect(await readAll(socket, () => clock.pass(4000))).toEqual(upTo(20));
@@ -308,7 +307,7 @@ describe('the end of a connection behind queued messages', () => {
 
   it('close() of the client ends it at once, and drops compressed messages', async () => {
     const { socket, peer, server } = await openPair();
-    peer.write(Buffer.concat([bombs(50), close(1000)]));
+    peer.write(Buffer.concat([bombs(50), closeFrame(1000)]));
     await until(() => socket.isPaused, 'a pause');
     const waiting = socket.connection.input.waiting;
     const before = process.memoryUsage().arrayBuffers;
@@ -331,7 +330,7 @@ describe('the end of a connection behind queued messages', () => {
 
   it('close() during an iteration ends it', async () => {
     const { socket, peer } = await openPair();
-    peer.write(Buffer.concat([bombs(50), close(1000)]));
+    peer.write(Buffer.concat([bombs(50), closeFrame(1000)]));
     const numbers = await readAll(socket, (count) => {
       if (count === 5) socket.close();
     });

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { allow, type SecureSocket, SecureWsBroadcaster, type SecureWsOptions } from 'nest-secure-ws';
 import { WebSocket } from 'ws';
 import { eventually, type TestApp } from '../../support/app.js';
-import { frame, RawClient, upgradeHead } from '../../support/raw-client.js';
+import { closeFrame, frame, RawClient, upgradeHead } from '../../support/raw-client.js';
 import { sleep } from '../../support/time.js';
 import { isQuiet, LiveGateway, message, nextMessage, openClient, reply, startLive } from './live.js';
 
@@ -31,12 +31,6 @@ function recordEnd(socket: SecureSocket): unknown[] {
 }
 
 const pong = (payload: Buffer) => frame(payload, { opcode: 10 });
-const close = (code: number, reason = '') => {
-  const payload = Buffer.alloc(2 + reason.length);
-  payload.writeUInt16BE(code);
-  payload.write(reason, 2);
-  return frame(payload, { opcode: 8 });
-};
 
 beforeEach(() => {
   clients = [];
@@ -161,8 +155,8 @@ describe('the end of a connection without messages', () => {
     ['a reset', (client) => client.reset(), [ended]],
     ['the peer’s FIN', (client) => client.socket.end(), [ended]],
     ['half a frame, and FIN', (client) => client.socket.end(message('echo').subarray(0, 3)), [ended]],
-    ['a close frame', (client) => client.write(close(4000, 'enough')), [[4000, 'enough', WebSocket.CLOSED]]],
-    ['a close frame and FIN', (client) => client.socket.end(close(4000)), [[4000, '', WebSocket.CLOSED]]],
+    ['a close frame', (client) => client.write(closeFrame(4000, 'enough')), [[4000, 'enough', WebSocket.CLOSED]]],
+    ['a close frame and FIN', (client) => client.socket.end(closeFrame(4000)), [[4000, '', WebSocket.CLOSED]]],
     ['terminate()', (_, socket) => socket.terminate(), [ended]],
     ['kill()', (_, socket) => socket.connection.kill('test'), [ended]],
     ['an error of the raw socket', (_, socket) => socket.connection.transport.destroy(new Error('test')), [ended]],
@@ -220,7 +214,7 @@ describe('the end of a connection without messages', () => {
     end(client, socket);
     const last = await client.closeFrame();
     expect(last).toEqual(frameWanted);
-    client.write(close(last!.code));
+    client.write(closeFrame(last!.code));
     await client.untilClosed();
     client.destroy();
     await eventually(() => LiveGateway.left.length === 1);

@@ -1,8 +1,7 @@
-import { deflateRawSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import type { SecureWsOptions } from 'nest-secure-ws';
 import { eventually, type TestApp } from '../../support/app.js';
-import { frame, RawClient } from '../../support/raw-client.js';
+import { deflated, frame, RawClient } from '../../support/raw-client.js';
 import { sleep } from '../../support/time.js';
 import { Frames, isQuiet, LiveGateway, message, nextMessage, openClient, reply, startLive, unmetered } from './live.js';
 
@@ -28,7 +27,6 @@ afterEach(async () => {
 });
 
 const DEFLATE = { headers: { 'Sec-WebSocket-Extensions': 'permessage-deflate' } };
-const deflated = (data: string | Buffer): Buffer => deflateRawSync(data, { finishFlush: 2 }).subarray(0, -4);
 const MIB = 1024 * 1024;
 
 describe('messages.maxSize', () => {

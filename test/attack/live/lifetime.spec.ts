@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { allow, SecureWsBroadcaster, type SecureWsOptions, type UpgradeAttempt } from 'nest-secure-ws';
 import { eventually, type TestApp } from '../../support/app.js';
-import { frame, RawClient, upgradeHead } from '../../support/raw-client.js';
+import { closeFrame, frame, RawClient, upgradeHead } from '../../support/raw-client.js';
 import { sleep } from '../../support/time.js';
 import { Frames, isQuiet, LiveGateway, message, nextMessage, openClient, reply, startLive, unmetered } from './live.js';
 
@@ -26,12 +26,6 @@ afterEach(async () => {
 
 const socketOf = (at = 0) => LiveGateway.sockets[at]!;
 const pong = (payload: Buffer) => frame(payload, { opcode: 10 });
-const close = (code: number, reason = '') => {
-  const payload = Buffer.alloc(2 + reason.length);
-  payload.writeUInt16BE(code);
-  payload.write(reason, 2);
-  return frame(payload, { opcode: 8 });
-};
 
 describe('keepalive', () => {
   it('pings, measures the latency, and keeps peers that answer', async () => {
@@ -281,8 +275,8 @@ describe('expiresAt of a session', () => {
 
 describe('the closing handshake', () => {
   it.each([
-    ['a code and a reason', close(4000, 'enough'), { code: 4000, reason: 'enough' }],
-    ['a code', close(1000), { code: 1000, reason: 'bye' }],
+    ['a code and a reason', closeFrame(4000, 'enough'), { code: 4000, reason: 'enough' }],
+    ['a code', closeFrame(1000), { code: 1000, reason: 'bye' }],
     ['an empty close frame', frame('', { opcode: 8 }), { code: 1005, reason: '' }],
   ])('answers a peer that begins with %s', async (_, bytes, expected) => {
     const client = await open();
@@ -302,7 +296,7 @@ describe('the closing handshake', () => {
     await eventually(() => LiveGateway.sockets.length === 1);
     socketOf().close(4000, 'go');
     await client.closeFrame();
-    if (answers) client.write(close(4000));
+    if (answers) client.write(closeFrame(4000));
     await sleep(100);
     expect(app.stats().slots).toBe(1);
     const refused = await RawClient.connect({ port: app.port });
@@ -337,7 +331,7 @@ describe('the closing handshake', () => {
     await eventually(() => socketOf().connection.input.gate.paused);
     socketOf().close(4000, 'go');
     expect(await client.closeFrame()).toEqual({ code: 4000, reason: 'go' });
-    client.write(Buffer.concat([message('echo'), close(4000)]));
+    client.write(Buffer.concat([message('echo'), closeFrame(4000)]));
     await client.untilClosed(2_000);
   });
 
@@ -352,7 +346,7 @@ describe('the closing handshake', () => {
     socketOf().on('message', () => ++seen === concurrency && socketOf().close(4000, 'go'));
     client.write(bytes);
     expect(await client.closeFrame()).toEqual({ code: 4000, reason: 'go' });
-    client.write(close(4000));
+    client.write(closeFrame(4000));
     await client.untilClosed(2_000);
     client.destroy();
     await eventually(() => LiveGateway.left.length === 1);
@@ -382,7 +376,7 @@ describe('the closing handshake', () => {
     ['a continuation without a message', frame('x', { opcode: 0 }), 1002, 'protocol error'],
     ['a fragmented ping', frame('x', { opcode: 9, fin: false }), 1002, 'protocol error'],
     ['a long ping', frame('x'.repeat(126), { opcode: 9 }), 1002, 'protocol error'],
-    ['an invalid close code', close(1005), 1002, 'protocol error'],
+    ['an invalid close code', closeFrame(1005), 1002, 'protocol error'],
     ['invalid UTF-8', frame(Buffer.from([0xc3, 0x28])), 1007, 'invalid payload data'],
   ])('names the reason for %s', async (_, bytes, code, reason) => {
     const client = await open();

@@ -1,7 +1,7 @@
-import { deflateRawSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { eventually, type TestApp } from '../../support/app.js';
-import { frame, type RawClient } from '../../support/raw-client.js';
+import { Random } from '../../support/random.js';
+import { deflated, frame, type RawClient } from '../../support/raw-client.js';
 import { sleep } from '../../support/time.js';
 import { Frames, isQuiet, LiveGateway, openClient, startLive, unmetered } from './live.js';
 
@@ -14,17 +14,6 @@ afterEach(async () => {
   await eventually(() => isQuiet(app));
   await app.close();
 });
-
-/** A pseudo-random generator, reproducible by its seed. */
-function random(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
-    return (state >>> 8) % below;
-  };
-}
-
-const deflated = (text: string): Buffer => deflateRawSync(text, { finishFlush: 2 }).subarray(0, -4);
 
 /** The frames of one message, with control frames between them. */
 function framed(text: string, next: (below: number) => number): Buffer {
@@ -43,7 +32,8 @@ function framed(text: string, next: (below: number) => number): Buffer {
 
 describe('messages in chunks of any size', () => {
   it.each([1, 2, 3, 4])('are handled once and in order (seed %d)', async (seed) => {
-    const next = random(seed);
+    const random = new Random(seed);
+    const next = (below: number): number => random.below(below);
     app = await startLive({
       messages: unmetered({ maxQueue: 1 + next(20), concurrency: 1, maxQueueBytes: seed % 2 ? '1mb' : '40kb' }),
       keepalive: { pingInterval: null },

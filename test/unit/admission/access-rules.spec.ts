@@ -305,17 +305,14 @@ describe('allowedHosts', () => {
     'a b',
     '',
     '*.',
-    '*',
     'a:0',
     'a:99999',
     '[::1',
     '::1',
     'u@a',
     '*.1.2.3.4',
-  ])('checks the entry %p', (entry) => {
-    const parsed = parseAllowedHosts([entry]);
-    if (entry === '*') expect(parsed).toBeInstanceOf(AllowedHosts);
-    else expect(String(parsed)).toContain(`'${entry}' is not a valid host`);
+  ])('refuses the entry %p', (entry) => {
+    expect(String(parseAllowedHosts([entry]))).toContain(`'${entry}' is not a valid host`);
   });
 });
 

@@ -3,7 +3,8 @@ import type { Socket } from 'node:net';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import type { ConnectOptions } from '../../../lib/client/call.js';
 import { type ClientSocket, connect } from '../../../lib/client/index.js';
-import { closeAll, DEFLATE, deflated, frame, rawServer, upgrade } from '../../attack/client/support.js';
+import { closeAll, DEFLATE, frame, rawServer, upgrade } from '../../attack/client/support.js';
+import { deflated } from '../../support/raw-client.js';
 import { ManualClock } from '../../support/time.js';
 import { openWith, until } from './support.js';
 

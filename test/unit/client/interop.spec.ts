@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -79,17 +79,6 @@ describe.each([
   });
 });
 
-const PYTHON = '/usr/bin/python3';
-const hasPython = (() => {
-  try {
-    execFileSync(PYTHON, ['-c', 'import websockets'], { stdio: 'ignore' });
-    return true;
-  } catch {
-    console.warn("Python's websockets is not installed: its interoperability is not tested");
-    return false;
-  }
-})();
-
 const SCRIPT = `
 import asyncio, sys, websockets
 async def echo(ws, path=None):
@@ -103,7 +92,9 @@ async def main():
 asyncio.run(main())
 `;
 
-(hasPython ? describe : describe.skip).each(['deflate', 'off'])(
+import { hasPythonWebSockets, PYTHON } from '../../support/programs.js';
+
+(hasPythonWebSockets() ? describe : describe.skip).each(['deflate', 'off'])(
   "Python's websockets, compression %s",
   (compression) => {
     let python: ChildProcess;

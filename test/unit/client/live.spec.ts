@@ -4,16 +4,8 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import type { ConnectOptions } from '../../../lib/client/call.js';
 import type { ClientSocket } from '../../../lib/client/client-socket.js';
 import { connect } from '../../../lib/client/index.js';
-import {
-  closeAll,
-  DEFLATE,
-  deflated,
-  frame,
-  pour,
-  type RawServer,
-  rawServer,
-  upgrade,
-} from '../../attack/client/support.js';
+import { closeAll, DEFLATE, frame, pour, type RawServer, rawServer, upgrade } from '../../attack/client/support.js';
+import { deflated } from '../../support/raw-client.js';
 import { ManualClock } from '../../support/time.js';
 import { openWith, until } from './support.js';
 

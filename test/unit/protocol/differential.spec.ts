@@ -4,9 +4,10 @@ import fc from 'fast-check';
 import * as ws from 'ws';
 import type { ProtocolError } from '../../../lib/protocol/frame.js';
 import { FrameParser, type FrameSink } from '../../../lib/protocol/parser.js';
+import { Random } from '../../support/random.js';
 import { runs } from '../../support/runs.js';
 import { type Event, type ModelOptions, model, OURS, type Outcome, type Policy, WS } from './model.js';
-import { cuts, Random, sequence } from './sequences.js';
+import { cuts, sequence } from './sequences.js';
 import { copy } from './support.js';
 
 /** Sequences of the long test; a longer run by hand: `SEQUENCES=100000000 npm test -- test/unit/protocol/differential`. */

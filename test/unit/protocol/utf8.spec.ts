@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { describe, expect, it } from '@jest/globals';
 import { COMPLETE, checkUtf8, INVALID } from '../../../lib/protocol/utf8.js';
-import { Random } from './sequences.js';
+import { Random } from '../../support/random.js';
 
 /** The length of the longest valid prefix, found by trying every length: slow and simple. */
 function validPrefix(bytes: Buffer): number {

@@ -12,6 +12,7 @@ import {
 } from '../../../lib/telemetry/metrics.js';
 import { prometheusText } from '../../../lib/telemetry/prometheus.js';
 import { SecureWsStats } from '../../../lib/telemetry/stats.js';
+import { Random } from '../../support/random.js';
 
 const gateway = (path: string, change: Partial<GatewayCounters> = {}): GatewayGauges => ({
   path,
@@ -121,11 +122,8 @@ describe('prometheusText', () => {
     stats.collector = collector;
     const telemetry = new Telemetry();
     telemetry.subscribe(stats);
-    let random = 20_261_126;
-    const next = (below: number): number => {
-      random = (Math.imul(random, 1_103_515_245) + 12_345) >>> 0;
-      return (random >>> 8) % below;
-    };
+    const random = new Random(20_261_126);
+    const next = (below: number): number => random.below(below);
     /** Values that a peer can choose: markup, line ends, names of Object.prototype, bytes, long texts. */
     const madeUp = [
       () => `/${next(1e6)}`,

@@ -37,6 +37,7 @@ import {
   peerWith,
   responseOf,
   resultOf,
+  type TheirDeflate,
   textOf,
 } from './support.js';
 
@@ -45,13 +46,6 @@ const { Z_SYNC_FLUSH } = constants;
 
 const compressed = (data: Buffer, windowBits = 12): Buffer =>
   deflateRawSync(data, { windowBits, finishFlush: Z_SYNC_FLUSH }).subarray(0, -4);
-
-interface TheirDeflate {
-  accept(params: Record<string, (string | true)[]>[]): void;
-  compress(data: Buffer, fin: boolean, done: (error: Error | null, result: Buffer) => void): void;
-  decompress(data: Buffer, fin: boolean, done: (error: Error | null, result: Buffer) => void): void;
-  cleanup(): void;
-}
 
 const peers: PerMessageDeflate[] = [];
 const keep = (peer: PerMessageDeflate): PerMessageDeflate => {

@@ -6,19 +6,24 @@ import type { PerMessageDeflate } from '../../../../lib/protocol/deflate/per-mes
 import type { CompressionMode } from '../../../../lib/protocol/deflate/settings.js';
 import { FrameEncoder } from '../../../../lib/protocol/encoder.js';
 import { FrameParser } from '../../../../lib/protocol/parser.js';
-import { cuts, Random } from '../sequences.js';
+import { Random } from '../../../support/random.js';
+import { cuts } from '../sequences.js';
 import { copy, LIMITS, Recorder } from '../support.js';
-import { budgetOf, DEFAULTS, deflated, noiseOf, type Offer, responseOf, resultOf, textOf } from './support.js';
+import {
+  budgetOf,
+  DEFAULTS,
+  deflated,
+  noiseOf,
+  type Offer,
+  responseOf,
+  resultOf,
+  type TheirDeflate,
+  textOf,
+} from './support.js';
 
 // Compares compressed messages with the zlib use of ws: each side reads what the other sends, and both refuse invalid
 // data with the same code, except for the differences listed below.
 
-interface TheirDeflate {
-  accept(configurations: Record<string, (string | true)[]>[]): void;
-  compress(data: Buffer, fin: boolean, done: (error: Error | null, result: Buffer) => void): void;
-  decompress(data: Buffer, fin: boolean, done: (error: Error | null, result: Buffer) => void): void;
-  cleanup(): void;
-}
 interface TheirReceiver {
   on(event: string, listener: (first: Buffer, second: boolean) => void): void;
   write(chunk: Buffer, done: (error?: Error | null) => void): void;

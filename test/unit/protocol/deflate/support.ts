@@ -101,3 +101,11 @@ export const noiseOf = (length: number, seed = 1): Buffer => {
   for (let i = 0, x = seed; i < length; i++) noise[i] = (x = (x * 48271) % 2147483647) >> 8;
   return noise;
 };
+
+/** The class `PerMessageDeflate` of `ws`. */
+export interface TheirDeflate {
+  accept(params: Record<string, (string | true)[]>[]): void;
+  compress(data: Buffer, fin: boolean, done: (error: Error | null, result: Buffer) => void): void;
+  decompress(data: Buffer, fin: boolean, done: (error: Error | null, result: Buffer) => void): void;
+  cleanup(): void;
+}
