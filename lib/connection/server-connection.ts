@@ -1,9 +1,10 @@
+import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { AddressEntry } from '../admission/address-table.js';
 import type { SharedSlot } from '../admission/shared-slot.js';
 import type { AsyncContext } from '../net/async-context.js';
 import { CloseCode } from '../protocol/close-codes.js';
-import type { Telemetry } from '../telemetry/events.js';
+import type { FaultPlace, Telemetry } from '../telemetry/events.js';
 import type { RequestValues } from '../telemetry/redact.js';
 import type { ConnectedSocket } from './connected-socket.js';
 import { type Agreed, Connection } from './connection.js';
@@ -12,8 +13,14 @@ import { Pause } from './read-gate.js';
 
 const NEVER = Number.POSITIVE_INFINITY;
 
+/** The socket of a connection to a gateway, for the application. */
+interface ServerSocket extends ConnectedSocket {
+  /** The upgrade request, if it is kept. */
+  readonly request: IncomingMessage | undefined;
+}
+
 /** State that all connections of a gateway share. */
-export interface GatewayContext<PeerSocket extends ConnectedSocket> extends ConnectionContext {
+export interface GatewayContext<PeerSocket extends ServerSocket> extends ConnectionContext {
   /** The path of the gateway; a pattern if it has parameters. */
   readonly path: string;
   readonly telemetry: Telemetry;
@@ -109,7 +116,7 @@ interface Hooks {
 }
 
 /** A connection to a gateway of this server. `PeerSocket`: its socket for the application. */
-export class ServerConnection<PeerSocket extends ConnectedSocket = ConnectedSocket> extends Connection {
+export class ServerConnection<PeerSocket extends ServerSocket = ServerSocket> extends Connection {
   declare readonly context: GatewayContext<PeerSocket>;
   declare readonly sink: PeerSocket;
   private dispatched: DispatchState | undefined = undefined;
@@ -154,7 +161,18 @@ export class ServerConnection<PeerSocket extends ConnectedSocket = ConnectedSock
   }
 
   report(error: unknown): void {
-    this.context.telemetry.fault('socket', error, this.context.path);
+    this.fault('socket', error);
+  }
+
+  /** Publishes an error of the application's code, which has seen the query, and the headers if the request is kept. */
+  fault(where: FaultPlace, error: unknown, request: RequestValues | undefined = this.requestValues): void {
+    this.context.telemetry.fault(where, error, this.context.path, request);
+  }
+
+  private get requestValues(): RequestValues | undefined {
+    const { rawQuery } = this.peer;
+    const rawHeaders = this.sink.request?.rawHeaders ?? [];
+    return rawQuery === '' && rawHeaders.length === 0 ? undefined : { rawHeaders, rawQuery };
   }
 
   // handleConnection
@@ -202,7 +220,7 @@ export class ServerConnection<PeerSocket extends ConnectedSocket = ConnectedSock
   }
 
   private endForHook(error: unknown, request?: RequestValues): void {
-    this.context.telemetry.fault('handleConnection', error, this.context.path, request);
+    this.fault('handleConnection', error, request);
     // protection: a hook that rejects closes
     this.end(CloseCode.INTERNAL_ERROR, 'internal error');
     // end protection

@@ -84,6 +84,9 @@ const MOST_SAME = 4096;
 /** Seconds over which the rates of a process are averaged. */
 const RECENT = 10;
 const MAX_REMARKS = 50;
+/** Faults that are described in one period, in milliseconds. */
+const MAX_DESCRIBED = 5;
+const DESCRIBED_PERIOD = 5_000;
 const TOP_KEYS = 256;
 const SHOWN_TOP = 10;
 const MAX_BANS_SHOWN = 500;
@@ -115,6 +118,8 @@ export class Dashboard<C extends ListedConnection = ListedConnection> implements
   private readonly addresses = new TopCounters(TOP_KEYS);
   private readonly users = new TopCounters(TOP_KEYS);
   private readonly remarks: Remark[] = [];
+  private described = 0;
+  private describedSince = 0;
   private readonly delay = new EventLoopDelay();
   private seconds = 0;
   private timer: NodeJS.Timeout | undefined;
@@ -148,7 +153,19 @@ export class Dashboard<C extends ListedConnection = ListedConnection> implements
   }
 
   fault({ where, error, path, request }: FaultEvent): void {
+    // protection: faults are described at a limited rate
+    if (!this.mayDescribe(Date.now())) return;
+    // end protection
     this.remark('fault', `${where} failed${path === undefined ? '' : ` at ${path}`}: ${errorWords(error, request)}`);
+  }
+
+  /** Removing the values of a request from a message can take 20 ms, and a peer may cause faults at will. */
+  private mayDescribe(now: number): boolean {
+    if (now - this.describedSince >= DESCRIBED_PERIOD) {
+      this.describedSince = now;
+      this.described = 0;
+    }
+    return ++this.described <= MAX_DESCRIBED;
   }
 
   notice({ message }: NoticeEvent): void {

@@ -151,8 +151,14 @@ export class Dispatcher implements TaskOwner, StreamOwner {
   /** Called when a handler has thrown or rejected and no filter has answered: the peer gets a generic error. */
   failed(task: Task, error: unknown): void {
     if (!task.abandoned) this.report(task.connection, error);
-    else this.options.telemetry.fault('handler', error, this.options.path);
+    else this.failedLate(task, error);
     this.finish(task);
+  }
+
+  /** A task that was given back, because its promise could no longer settle, has no connection. */
+  private failedLate({ connection }: Task, error: unknown): void {
+    if (connection === undefined) this.options.telemetry.fault('handler', error, this.options.path);
+    else connection.fault('handler', error);
   }
 
   private reply(connection: Connection, result: unknown): void {
@@ -166,7 +172,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
   }
 
   private report(connection: Connection, error: unknown): void {
-    this.options.telemetry.fault('handler', error, this.options.path);
+    connection.fault('handler', error);
     sendException(connection.socket, UNKNOWN_ERROR);
   }
 
@@ -323,7 +329,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     try {
       runInFork(stream.connection.peer.asyncContext, stream.unsubscribe, stream);
     } catch (error) {
-      this.options.telemetry.fault('handler', error, this.options.path);
+      stream.connection.fault('handler', error);
     }
   }
 }

@@ -37,7 +37,7 @@ export class LastResortFilter extends BaseWsExceptionFilter {
     if (isOfConnection(host)) return socket.connection.hookFailed(exception, requestValuesOf(host.getArgByIndex(1)));
     const { data, isFault } = publicError(exception);
     if (socket.readyState === 1) socket.send(exceptionText(data));
-    if (isFault) socket.connection.context.telemetry.fault('handler', exception, socket.route);
+    if (isFault) socket.connection.fault('handler', exception);
   }
 }
 

@@ -46,7 +46,7 @@ const filterCatch = (original: Method): Method =>
       () => original.apply(this, args),
       () => undefined,
       (error) => {
-        connection.context.telemetry.fault('filter', error, connection.context.path);
+        connection.fault('filter', error);
         sendException(client as SecureSocket, UNKNOWN_ERROR);
       },
     );
@@ -85,12 +85,11 @@ function wrapBaseFilter(filter: BaseWsExceptionFilter): void {
       function (this: unknown, ...args: unknown[]) {
         const [exception, client, cause] = args as [unknown, unknown, { pattern: unknown; data: unknown } | undefined];
         if (!(client instanceof SecureSocket)) return original.apply(this, args);
-        const { telemetry, path } = client.connection.context;
         const { includeCause, causeFactory } = base.options;
         const data: Record<string, unknown> = { status: 'error', message: UNKNOWN_ERROR };
         if (includeCause && cause) data['cause'] = causeFactory?.(cause.pattern, cause.data);
         client.sendEvent('exception', data);
-        if (isFault(exception)) telemetry.fault('handler', exception, path);
+        if (isFault(exception)) client.connection.fault('handler', exception);
       },
   );
 }

@@ -82,7 +82,7 @@ const isScopeError = (error: unknown): boolean =>
 
 const scopeError = (type: GuardClass, module: NestModule): Error =>
   new Error(
-    `The admission guard ${type.name} of ${module.name} is request-scoped or transient, or depends on a provider that is: it runs before Nest creates a request, so the guard and its dependencies must be singletons`,
+    `The admission guard ${nameOf(type)} of ${module.name} is request-scoped or transient, or depends on a provider that is: it runs before Nest creates a request, so the guard and its dependencies must be singletons`,
   );
 
 /**
@@ -111,13 +111,34 @@ function toFunction(instance: unknown, gateway: GatewayType): AdmissionGuardFunc
   if (typeof guard?.admit === 'function') return (attempt) => guard.admit!(attempt);
   if (typeof guard?.canActivate === 'function') return (attempt) => activate(guard as CanActivate, attempt, gateway);
   throw new TypeError(
-    `${guard?.constructor?.name ?? String(instance)} is not a guard: it has neither admit() nor canActivate()`,
+    `${guard?.constructor === undefined ? String(instance) : nameOf(guard.constructor)} is not a guard: it has neither admit() nor canActivate()`,
   );
 }
 
 /** The name for the log. */
 const named = (guard: AdmissionGuardFunction, instance: unknown): AdmissionGuardFunction =>
-  Object.defineProperty(guard, 'name', { value: (instance as object).constructor?.name ?? 'guard' });
+  Object.defineProperty(guard, 'name', { value: nameOf((instance as object).constructor) });
+
+/** The random name that Nest's `mixin()` gives to a class. */
+const MIXIN_NAME = /^[\w-]{21}$/;
+const DECLARED_NAME = /^(?:class|function)\s+(?!extends\b)([\p{ID_Start}$_][\p{ID_Continue}$]*)/u;
+
+/**
+ * The name of a class as it was declared, also if Nest's `mixin()` has replaced it; without one, that of the class that
+ * it extends.
+ */
+function nameOf(type: unknown): string {
+  if (typeof type !== 'function') return 'guard';
+  const { name } = type as { name: unknown };
+  if (typeof name !== 'string' || name === '') return 'guard';
+  if (!MIXIN_NAME.test(name)) return name;
+  const source = Function.prototype.toString.call(type);
+  if (source.includes(name)) return name;
+  const declared = DECLARED_NAME.exec(source)?.[1];
+  if (declared !== undefined) return declared;
+  const base: unknown = Object.getPrototypeOf(type);
+  return base === Function.prototype ? 'guard' : nameOf(base);
+}
 
 /**
  * Adapts a Nest guard, which reads the upgrade request; the value that it sets as `request.user` becomes the principal.

@@ -137,10 +137,9 @@ const disconnectHook = (original: Method): Method =>
     const [client] = args;
     if (!(client instanceof SecureSocket)) return original.apply(this, args);
     const { connection } = client;
-    const { telemetry, path } = connection.context;
     // Nest 11 does not pass the reason.
     const all = args.length > 1 ? args : [client, connection.dispatch.closeCode];
     const run = (): unknown => runInFork(connection.peer.asyncContext, original, this, ...all);
-    connection.whenReady(() => observe(run, nothing, (error) => telemetry.fault('handleDisconnect', error, path)));
+    connection.whenReady(() => observe(run, nothing, (error) => connection.fault('handleDisconnect', error)));
     return undefined;
   };

@@ -29,12 +29,20 @@ export interface ClosedEvent {
   readonly cause: string | undefined;
 }
 
-/** Published for an error in code of the application or of this library that no caller awaits. */
+/**
+ * Published for an error in code of the application or of this library that no caller awaits. `error` is the thrown value
+ * itself: its message can contain what the code has seen, such as a token. The log and the dashboard remove the values of
+ * `request` from it; a subscriber that stores or sends errors must do so, too.
+ */
 export interface FaultEvent {
   readonly where: FaultPlace;
   readonly error: unknown;
   readonly path: string | undefined;
-  /** The parts of the peer's request that the failed code has seen: the log must not repeat them. */
+  /**
+   * Header values and query of the peer's request, verbatim (cookies, credentials), as far as the failed code has seen
+   * them: to remove them from a text. Never store or print it. It is not enumerable: it does not appear in the output of
+   * `console.log(event)`, `JSON.stringify(event)` or a copy of the event.
+   */
   readonly request?: RequestValues;
 }
 export const FAULT_PLACES = Object.freeze([
@@ -84,7 +92,10 @@ export class Telemetry {
   }
 
   fault(where: FaultPlace, error: unknown, path?: string, request?: RequestValues): void {
-    const event: FaultEvent = request === undefined ? { where, error, path } : { where, error, path, request };
+    const event: FaultEvent = { where, error, path };
+    // protection: printing an event prints no credentials
+    if (request !== undefined) Object.defineProperty(event, 'request', { value: request });
+    // end protection
     for (const subscriber of this.subscribers) subscriber.fault?.(event);
     if (FAULT.hasSubscribers) FAULT.publish(event);
   }

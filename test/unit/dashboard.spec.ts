@@ -1,4 +1,4 @@
-import { describe, expect, it } from '@jest/globals';
+import { describe, expect, it, jest } from '@jest/globals';
 import { Dashboard, type DashboardSource, type ListedConnection } from '../../lib/dashboard/dashboard.service.js';
 import { History, SLOTS } from '../../lib/dashboard/history.js';
 import { briefOf, heaviest, pageOf } from '../../lib/dashboard/nodes.js';
@@ -240,5 +240,24 @@ describe('Dashboard.connections', () => {
     }
     expect(found).toEqual(['70001']);
     expect(pages).toBe(5);
+  });
+});
+
+describe('the remarks of the dashboard', () => {
+  it('describe few faults in a period, because removing values of a request from a message takes time', () => {
+    const dashboard = new Dashboard({ now: () => 0 } as never as DashboardSource, true);
+    const { remarks } = dashboard as unknown as { remarks: { text: string }[] };
+    const now = jest.spyOn(Date, 'now').mockReturnValue(1_000_000);
+    const request = { rawHeaders: [], rawQuery: 'token=canary' };
+    const fail = (times: number) => {
+      for (let i = 0; i < times; i++)
+        dashboard.fault({ where: 'handler', error: new Error('no canary'), path: '/', request });
+    };
+    fail(100);
+    expect(remarks.map(({ text }) => text)).toEqual(Array(5).fill('handler failed at /: Error: no …'));
+    now.mockReturnValue(1_005_000);
+    fail(100);
+    now.mockRestore();
+    expect(remarks).toHaveLength(10);
   });
 });

@@ -1,4 +1,5 @@
 import diagnostics_channel from 'node:diagnostics_channel';
+import { inspect } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
 import { SecureWsStats } from 'nest-secure-ws';
 import { UntrustedProxyDetector } from '../../../lib/admission/untrusted-proxy-detector.js';
@@ -36,6 +37,17 @@ describe('Telemetry', () => {
     expect(told['fault']).toEqual([{ where: 'socket', error, path: undefined }]);
     expect(told['closed']).toEqual([{ ip: '192.0.2.1', path: '/', code: 1000, cause: undefined }]);
     expect({ ...told, notice: heard['notice'] }).toEqual(heard);
+  });
+
+  it('publishes values of the request for subscribers that ask for them, not for those that print the event', () => {
+    const heard: unknown[] = [];
+    const telemetry = new Telemetry();
+    telemetry.subscribe({ fault: (event) => void heard.push(event) });
+    const request = { rawHeaders: ['Cookie', 'sid=canary'], rawQuery: 'token=canary' };
+    telemetry.fault('guard', undefined, '/', request);
+    const [event] = heard as [{ request: unknown }];
+    expect(event.request).toBe(request);
+    expect(inspect(event) + JSON.stringify(event) + inspect({ ...event })).not.toContain('canary');
   });
 
   it('counts close codes that peers invent as one', () => {
