@@ -106,7 +106,8 @@ function assemble(raw: (path: string) => unknown): Settings {
     else ((root[group] ??= {}) as Record<string, unknown>)[key] = value;
   }
   for (const value of Object.values(root)) if (isPlainObject(value)) Object.freeze(value);
-  return Object.freeze(root) as unknown as Settings;
+  // `root` is a hash table for V8, because many computed names were assigned to it; an object made of entries is not.
+  return Object.freeze(Object.fromEntries(Object.entries(root))) as unknown as Settings;
 }
 
 function resolvedValue(row: NamedRow['row'], raw: unknown): unknown {

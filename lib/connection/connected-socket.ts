@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer';
 import type { Socket } from 'node:net';
 import { WebSocket } from 'ws';
 import { isThenable, whenSettled } from '../admission/awaitable.js';
@@ -133,8 +134,9 @@ export abstract class ConnectedSocket extends Base implements ConnectionSink {
 
   /** @internal A message in the form that listeners receive. */
   told(data: Buffer, isBinary: boolean): unknown {
+    if (!isBinary) return data;
     const type: string = this.binaryType;
-    if (!isBinary || type === 'nodebuffer') return data;
+    if (type === 'nodebuffer') return data;
     if (type === 'blob') return new Blob([data as never]);
     return type === 'fragments' ? [data] : arrayBufferOf(data);
   }

@@ -1,10 +1,11 @@
+import { Buffer } from 'node:buffer';
 import { FrameEncoder, frameHeader, LONGEST_STRING } from '../protocol/encoder.js';
 import { FIN, Opcode } from '../protocol/frame.js';
 import { FrameRun } from '../protocol/frame-run.js';
 import type { ConnectionCore, Sendable, SendCallback, SendOptions } from './context.js';
 import { Fifo } from './fifo.js';
 import { OVERHEAD } from './memory-budget.js';
-import { bytesOf, Outgoing, sizeOf } from './outgoing.js';
+import { bytesOf, isBlob, Outgoing, sizeOf } from './outgoing.js';
 import { StallWatch } from './stall-watch.js';
 
 /**
@@ -65,14 +66,15 @@ export class FrameWriter {
   /** Sends a message, or a fragment of one. */
   send(data: Sendable, options: SendOptions, callback: SendCallback | undefined): void {
     if (this.refused || !this.connection.isOpen) return this.lose(data, callback);
-    this.count(sizeOf(data));
+    const size = sizeOf(data);
+    this.count(size);
     const { isShort } = this;
     this.spendAllowance();
     const isBinary = options.binary ?? typeof data !== 'string';
     const fin = options.fin ?? true;
-    if (!this.encoder.isMidMessage) this.compresses = options.compress !== false && this.isWorth(data);
-    if (data instanceof Blob || this.compresses) this.prepare(data, isBinary, fin, callback);
-    else this.frame(data, isBinary, fin, callback);
+    if (!this.encoder.isMidMessage) this.compresses = options.compress !== false && this.isWorth(size);
+    if (this.compresses || isBlob(data)) this.prepare(data, size, isBinary, fin, callback);
+    else this.frame(data, size, isBinary, fin, callback);
     if (fin && this.deferred.length > 0) this.undefer();
     this.sent(isShort);
   }
@@ -85,10 +87,11 @@ export class FrameWriter {
     if (this.encoder.isMidMessage) return this.defer(this.encoder.frame(FIN | Opcode.TEXT, Buffer.from(text)));
     // end protection
     if (connection.deflate?.isWorth(text.length)) return this.send(text, TEXT, undefined);
+    const size = Buffer.byteLength(text);
+    this.count(size);
     const { isShort } = this;
     this.spendAllowance();
-    const frame = this.encoder.text(text);
-    this.count(typeof frame === 'string' ? text.length : frame.length);
+    const frame = this.encoder.text(text, size);
     this.put(frame, frame.length, undefined);
     this.sent(isShort);
   }
@@ -212,19 +215,20 @@ export class FrameWriter {
 
   // Frames
 
-  private isWorth(data: Sendable): boolean {
-    return this.connection.deflate?.isWorth(sizeOf(data)) ?? false;
+  private isWorth(size: number): boolean {
+    return this.connection.deflate?.isWorth(size) ?? false;
   }
 
   private frame(
     data: Exclude<Sendable, Blob>,
+    size: number,
     isBinary: boolean,
     fin: boolean,
     callback: SendCallback | undefined,
   ): void {
     const { encoder } = this;
     if (typeof data === 'string' && !isBinary && fin) {
-      const frame = encoder.text(data);
+      const frame = encoder.text(data, size);
       return this.put(frame, frame.length, callback);
     }
     const payload = bytesOf(data);
@@ -243,11 +247,17 @@ export class FrameWriter {
    * Queues a message that must be compressed, or read from a `Blob`, before it is framed. Such messages are prepared
    * one after the other.
    */
-  private prepare(data: Sendable, isBinary: boolean, fin: boolean, callback: SendCallback | undefined): void {
+  private prepare(
+    data: Sendable,
+    size: number,
+    isBinary: boolean,
+    fin: boolean,
+    callback: SendCallback | undefined,
+  ): void {
     const { encoder, unready } = this;
-    const payload = data instanceof Blob ? data : bytesOf(data);
+    const payload = isBlob(data) ? data : bytesOf(data);
     const first = encoder.next(isBinary, fin, this.compresses);
-    if (unready.length === 0 && !(payload instanceof Blob)) {
+    if (unready.length === 0 && !isBlob(payload)) {
       const compressed = this.compress(payload, fin);
       if (compressed !== undefined) {
         this.countCompressed(payload.length, compressed.length);
@@ -255,11 +265,11 @@ export class FrameWriter {
         return this.put(frame, frame.length, callback);
       }
     }
-    const outgoing = new Outgoing(undefined, sizeOf(payload), payload, first, fin, this.compresses);
+    const outgoing = new Outgoing(undefined, size, payload, first, fin, this.compresses);
     outgoing.add(callback);
     this.queue.push(outgoing);
     unready.push(outgoing);
-    if (unready.length === 1 && payload instanceof Blob) this.prepareNext();
+    if (unready.length === 1 && isBlob(payload)) this.prepareNext();
   }
 
   /**
@@ -284,7 +294,7 @@ export class FrameWriter {
   private prepareNext(): void {
     for (let [next] = this.unready; next !== undefined; [next] = this.unready) {
       const { payload, fin } = next;
-      if (payload instanceof Blob) return void this.read(payload);
+      if (isBlob(payload)) return void this.read(payload);
       const compressed = this.compress(payload!, fin);
       if (compressed === undefined) return;
       this.ready(compressed);

@@ -35,19 +35,39 @@ const CONNECTION_ROWS = ROWS.filter(({ group, path }) => CONNECTION_GROUPS.has(g
 const ONLY_NAMED: ReadonlySet<string> = new Set(['messages.rate', 'messages.byteRate', 'messages.controlRate']);
 
 export function limitsOf(settings: Settings): Limits {
-  const limits: Record<string, unknown> = { hookTimeout: settings.connections.guardTimeout };
-  for (const { group, key } of CONNECTION_ROWS)
-    limits[key] = (settings[group as keyof Settings] as Record<string, unknown>)[key] ?? NEVER;
-  limits['maxQueueBytes'] = settings.messages.maxQueueBytes ?? settings.messages.maxSize;
-  // The queue must have room for all messages that can be handled at once.
-  limits['maxQueue'] = Math.max(settings.messages.maxQueue, settings.messages.concurrency);
-  return Object.freeze(limits as Limits);
+  const { messages, connections } = settings;
+  return frozen(
+    CONNECTION_ROWS.map(({ group, key }) => [
+      key,
+      (settings[group as keyof Settings] as Record<string, unknown>)[key] ?? NEVER,
+    ]),
+    [
+      ['hookTimeout', connections.guardTimeout],
+      ['maxQueueBytes', messages.maxQueueBytes ?? messages.maxSize],
+      // The queue must have room for all messages that can be handled at once.
+      ['maxQueue', Math.max(messages.maxQueue, messages.concurrency)],
+    ],
+  );
 }
 
 /** The limits of a client connection. `named`: the paths of the settings that the call itself sets. */
 export function clientLimitsOf(settings: Settings, named: ReadonlySet<string>): Limits {
-  const limits: Record<string, unknown> = { ...limitsOf(settings), concurrency: NEVER, byteRatePerIp: NO_RATE };
-  limits['maxQueue'] = settings.messages.maxQueue;
-  for (const { path, key } of CONNECTION_ROWS) if (ONLY_NAMED.has(path) && !named.has(path)) limits[key] = NO_RATE;
-  return Object.freeze(limits as Limits);
+  const unnamed = CONNECTION_ROWS.filter(({ path }) => ONLY_NAMED.has(path) && !named.has(path));
+  return frozen(
+    Object.entries(limitsOf(settings)),
+    [
+      ['concurrency', NEVER],
+      ['byteRatePerIp', NO_RATE],
+      ['maxQueue', settings.messages.maxQueue],
+    ],
+    unnamed.map(({ key }) => [key, NO_RATE]),
+  );
 }
+
+type Entries = readonly (readonly [string, unknown])[];
+
+/**
+ * Later entries replace earlier ones. Created from entries, because V8 turns an object to which many computed names are
+ * assigned into a hash table, and every message reads a dozen limits.
+ */
+const frozen = (...entries: readonly Entries[]): Limits => Object.freeze(Object.fromEntries(entries.flat()) as Limits);

@@ -1,11 +1,16 @@
 import { AsyncResource } from 'node:async_hooks';
+import { Buffer } from 'node:buffer';
 import type { FrameRun } from '../protocol/frame-run.js';
 import type { Sendable, SendCallback } from './context.js';
 import type { Waiting } from './fifo.js';
 
 /** The size of a payload in bytes. */
 export const sizeOf = (data: Sendable): number =>
-  typeof data === 'string' ? Buffer.byteLength(data) : data instanceof Blob ? data.size : data.byteLength;
+  typeof data === 'string' ? Buffer.byteLength(data) : isBlob(data) ? data.size : data.byteLength;
+
+/** `Blob` is not read for data of another kind: it is a getter of the global object. */
+export const isBlob = (data: unknown): data is Blob =>
+  typeof data === 'object' && !ArrayBuffer.isView(data) && data instanceof Blob;
 
 /** An item that waits for room in the socket. */
 export class Outgoing implements Waiting {

@@ -1,3 +1,5 @@
+import { Buffer } from 'node:buffer';
+import { performance } from 'node:perf_hooks';
 import type { GatewayType } from '../admission/attempt.js';
 import type { UserConnection } from '../admission/shared-slot.js';
 import type { SecureConnection as Connection, SecureSocket } from '../connection/secure-socket.js';

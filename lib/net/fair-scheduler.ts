@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import { runInFork } from './async-context.js';
 
 /** A connection, as the scheduler uses it. */

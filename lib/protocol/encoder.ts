@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer';
 import { closePayload } from './close-codes.js';
 import { FIN, MASK, Opcode, type Role, RSV1 } from './frame.js';
 import { applyMask, newMask } from './mask.js';
@@ -65,36 +66,29 @@ export function maskedFrame(first: number, payload: Uint8Array): Buffer {
 /** Writes a new key in the four bytes before `start` and masks the payload that begins there. */
 function maskPayload(frame: Buffer, start: number): void {
   const mask = newMask();
-  frame.writeInt32BE(mask, start - 4);
+  frame[start - 4] = mask >>> 24;
+  frame[start - 3] = mask >>> 16;
+  frame[start - 2] = mask >>> 8;
+  frame[start - 1] = mask;
   applyMask(frame, start, frame.length, mask);
-}
-
-/** Whether a fragmented message has been begun and not finished. */
-enum Open {
-  NOTHING,
-  FRAGMENTS,
 }
 
 /** Encodes the frames that one side of a connection sends, and keeps track of fragmented messages. A client masks. */
 export class FrameEncoder {
-  private open = Open.NOTHING;
+  /** A fragmented message has been begun and its last frame has not been sent. */
+  isMidMessage = false;
 
   constructor(private readonly role: Role) {}
-
-  /** A fragmented message has been begun and its last frame has not been sent. */
-  get isMidMessage(): boolean {
-    return this.open !== Open.NOTHING;
-  }
 
   /**
    * The first byte of the next data frame. Within a fragmented message the opcode is CONTINUATION and RSV1 is
    * clear, whatever the arguments are (RFC 6455, 5.4; RFC 7692, section 6).
    */
   next(isBinary: boolean, fin = true, isCompressed = false): number {
-    const isFirst = this.open === Open.NOTHING;
-    this.open = fin ? Open.NOTHING : Open.FRAGMENTS;
+    const isContinuation = this.isMidMessage;
+    this.isMidMessage = !fin;
     const bits = fin ? FIN : 0;
-    if (!isFirst) return bits | Opcode.CONTINUATION;
+    if (isContinuation) return bits | Opcode.CONTINUATION;
     return bits | (isCompressed ? RSV1 : 0) | (isBinary ? Opcode.BINARY : Opcode.TEXT);
   }
 
@@ -103,9 +97,8 @@ export class FrameEncoder {
     return this.role === 'server' ? plainFrame(first, payload) : maskedFrame(first, payload);
   }
 
-  /** A whole frame of text: the text is encoded directly into the frame. */
-  textFrame(first: number, text: string): Buffer {
-    const length = Buffer.byteLength(text);
+  /** A whole frame of text of `length` bytes: the text is encoded directly into the frame. */
+  textFrame(first: number, text: string, length = Buffer.byteLength(text)): Buffer {
     const isClient = this.role === 'client';
     const frame = Buffer.allocUnsafe(headerLength(length) + (isClient ? 4 : 0) + length);
     const start = writeHeader(frame, first, length, isClient ? MASK : 0) + (isClient ? 4 : 0);
@@ -114,11 +107,11 @@ export class FrameEncoder {
     return frame;
   }
 
-  /** A whole text message. A server gets short ASCII texts as a string, to be written in latin1. */
-  text(text: string): string | Buffer {
-    const isShort = this.role === 'server' && text.length <= LONGEST_STRING && this.open === Open.NOTHING;
-    if (isShort && Buffer.byteLength(text) === text.length) return asciiFrame(text);
-    return this.textFrame(this.next(false), text);
+  /** A whole text message of `length` bytes. A server gets short ASCII texts as a string, to be written in latin1. */
+  text(text: string, length = Buffer.byteLength(text)): string | Buffer {
+    const isString = this.role === 'server' && length <= LONGEST_STRING && !this.isMidMessage;
+    if (isString && length === text.length) return asciiFrame(text);
+    return this.textFrame(this.next(false), text, length);
   }
 
   /**

@@ -1,3 +1,5 @@
+import { Buffer } from 'node:buffer';
+
 /** Maximum number of bytes of frames that are joined to one write. */
 export const LONGEST_RUN = 64 * 1024;
 

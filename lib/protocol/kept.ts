@@ -1,3 +1,5 @@
+import { Buffer } from 'node:buffer';
+
 /** Bytes of memory that a view may keep alive in excess of twice its own length. */
 const SLACK = 512;
 /** The smallest capacity of a buffer that grows. */

@@ -61,7 +61,7 @@ function maskWords(words: Uint32Array, mask: number): number {
   return seen;
 }
 
-const POOL = Buffer.alloc(4096);
+const POOL = new Int32Array(1024);
 let used = POOL.length;
 
 /** A new random masking key (RFC 6455, 5.3 and 10.3: it must be unpredictable). */
@@ -70,7 +70,5 @@ export function newMask(): number {
     randomFillSync(POOL);
     used = 0;
   }
-  const mask = POOL.readInt32BE(used);
-  used += 4;
-  return mask;
+  return POOL[used++]!;
 }

@@ -1,3 +1,5 @@
+import { performance } from 'node:perf_hooks';
+
 /** A connection, as the thread pool sees it. */
 export interface PoolUser {
   /**
