@@ -249,7 +249,7 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
   close(code?: number, reason?: string | Uint8Array): void {
     if (this.state === 'closed') return;
     if (this.state === 'closing') return this.endTransportWhenDone();
-    const text = reason === undefined || reason.length === 0 ? defaultReason(code) : reason;
+    const text = reason?.length ? reason : defaultReason(code);
     this.output.close(code, text, (error) => {
       if (error) return;
       this.closeFrames |= SENT;
@@ -488,6 +488,7 @@ const resume = (transport: Socket): unknown => transport.resume();
 
 /** Errors for which `ws` has a message other than "Invalid WebSocket frame". */
 const MESSAGES: Readonly<Record<string, string>> = {
+  WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH: 'Unsupported WebSocket frame: payload length > 2^53 - 1',
   WS_ERR_UNSUPPORTED_MESSAGE_LENGTH: 'Max payload size exceeded',
   WS_ERR_TOO_MANY_BUFFERED_PARTS: 'Too many message fragments',
 };

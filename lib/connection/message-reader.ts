@@ -137,7 +137,7 @@ export class MessageReader implements FrameSink {
     // protection: rate of pings
     if (!this.controlFrame()) return;
     // end protection
-    connection.output.answer(data);
+    if (connection.isOpen) connection.output.answer(data);
     connection.sink.pinged(data);
   }
 
@@ -159,9 +159,9 @@ export class MessageReader implements FrameSink {
 
   /** Counts a ping or an unsolicited pong. Returns false if it must be ignored. */
   private controlFrame(): boolean {
-    const { context, isOpen } = this.connection;
+    const { context } = this.connection;
     if (this.discarding) return this.afterEnd();
-    if (this.rates.controlFrame(context.clock.now(), context.limits)) return isOpen;
+    if (this.rates.controlFrame(context.clock.now(), context.limits)) return true;
     return this.breach('control frame rate exceeded');
   }
 

@@ -38,7 +38,7 @@ export const Failure = Object.freeze({
   FIN: invalid('FIN must be set', 'WS_ERR_EXPECTED_FIN'),
   MASK_MISSING: invalid('MASK must be set', 'WS_ERR_EXPECTED_MASK'),
   MASK_SET: invalid('MASK must be clear', 'WS_ERR_UNEXPECTED_MASK'),
-  CONTROL_LENGTH: invalid('invalid control frame length', 'WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH'),
+  CONTROL_LENGTH: invalid('invalid payload length', 'WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH'),
   CLOSE_CODE: invalid('invalid status code', 'WS_ERR_INVALID_CLOSE_CODE'),
   UTF8: Object.freeze({
     code: CloseCode.INVALID_PAYLOAD,

@@ -268,7 +268,7 @@ export class FrameParser {
     if (isMasked !== (this.role === 'server')) return this.fail(isMasked ? Failure.MASK_SET : Failure.MASK_MISSING);
     const length = byte & 0x7f;
     if (this.isControl && (length > MAX_CONTROL_BYTES || (length === 1 && this.isClose)))
-      return this.fail(Failure.CONTROL_LENGTH);
+      return this.fail(Failure.CONTROL_LENGTH, length);
     if (length <= 125) return this.haveLength(length);
     this.length = 0;
     this.missing = length === 126 ? 2 : 8;

@@ -350,6 +350,7 @@ const CAUSES = new Map<string | undefined, string>([
 /** The error texts of `ws`, with which connections end because of an invalid frame or message. */
 const ERRORS = new Map<string | undefined, string>([
   ['Max payload size exceeded', 'message too big'],
+  ['Unsupported WebSocket frame: payload length > 2^53 - 1', 'message too big'],
   ['Too many message fragments', 'too many message fragments'],
 ]);
 
