@@ -39,6 +39,9 @@ class ThrownRefusal implements Refusal {
   }
 }
 
+/** Whether the detail of a refusal is created when it is first read. */
+export const isDetailLazy = (refusal: Refusal): boolean => refusal instanceof ThrownRefusal;
+
 function statusOf(error: unknown): number | undefined {
   try {
     const getStatus = (error as { getStatus?: unknown } | null | undefined)?.getStatus;

@@ -70,7 +70,7 @@ function open(upgrade: UpgradeContext, gateway: UpgradedGateway, rest: Buffer, p
     extensions: deflate && headerValue(deflate.profile.agreement.params),
     headers: consent === undefined ? admitted.headers : [...admitted.headers, consent],
   });
-  socket.write(text, 'latin1');
+  if (!upgrade.transport.write(text)) return false;
   const webSocket = new SecureSocket({ context: gateway, raw: socket, peer, deflate, subprotocol });
   gateway.opened(webSocket, gateway.needsRequest ? new UpgradeMessage(upgrade.head, socket) : undefined);
   upgrade.reservation?.shared?.opened(webSocket.connection);

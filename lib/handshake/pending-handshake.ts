@@ -1,6 +1,6 @@
 import type { TLSSocket } from 'node:tls';
 import type { AddressEntry } from '../admission/address-table.js';
-import { ABANDONED } from '../admission/guard-runner.js';
+import { ABANDONED, isDetailLazy } from '../admission/guard-runner.js';
 import type { PendingPlace } from '../admission/pending-registry.js';
 import type { ClientRoute } from '../http/forwarding.js';
 import { COMPLETE, FAULT, type HeadVerdict, MORE, type RequestHead } from '../http/head.js';
@@ -347,20 +347,25 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
   }
 
   private report(refusal: Refusal): void {
-    const { upgrade } = this;
-    const { context } = this;
+    const { upgrade, context } = this;
+    const { reason, status } = refusal;
     const ip = upgrade?.route?.address.text ?? this.peer.text;
-    context.telemetry.refused({
-      reason: refusal.reason,
-      status: refusal.status,
-      ip,
-      path: upgrade?.request?.path,
-      // The text of a thrown error is only created if something reads it.
-      get detail() {
-        return refusal.detail;
-      },
-    });
-    const forAddress = refusal.reason === 'connection-rate' || refusal.reason === 'connections-per-ip';
+    const path = upgrade?.request?.path;
+    context.telemetry.refused(
+      isDetailLazy(refusal)
+        ? {
+            reason,
+            status,
+            ip,
+            path,
+            // The text of a thrown error is only created if something reads it.
+            get detail() {
+              return refusal.detail;
+            },
+          }
+        : { reason, status, ip, path, detail: refusal.detail },
+    );
+    const forAddress = reason === 'connection-rate' || reason === 'connections-per-ip';
     if (forAddress && upgrade?.route?.strayHeaders) context.proxyDetector.onRefused(upgrade.route);
   }
 

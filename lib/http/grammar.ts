@@ -40,7 +40,7 @@ export function skip(bytes: Uint8Array, table: Uint8Array, from: number): number
   return at;
 }
 
-/** For fewer bytes the loop over single bytes is used. */
+/** Shorter values are read byte by byte, without a view of words, which is an object. */
 const SHORT = 64;
 
 /**
@@ -49,6 +49,9 @@ const SHORT = 64;
  */
 export function skipField(bytes: Uint8Array, from: number, end: number = bytes.length): number {
   let at = from;
+  const short = Math.min(end, from + SHORT);
+  while (at < short && FIELD_BYTES[bytes[at]!] === 1) at++;
+  if (at < short || at === end) return at;
   while (at < end && (bytes.byteOffset + at) % 4 !== 0 && FIELD_BYTES[bytes[at]!] === 1) at++;
   if (end - at > SHORT && (bytes.byteOffset + at) % 4 === 0) {
     const words = new Int32Array(bytes.buffer, bytes.byteOffset + at, (end - at) >> 2);

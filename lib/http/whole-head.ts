@@ -87,7 +87,8 @@ function endOfLine(chunk: Buffer, start: number, cr: number, maxLength: number):
 
 /** Whether a field value is exactly a word, in any case. */
 function saysOnly(chunk: Buffer, from: number, to: number, word: Buffer): boolean {
-  let [start, end] = [from, to];
+  let start = from;
+  let end = to;
   while (start < end && isWhiteSpace(chunk[start]!)) start++;
   while (end > start && isWhiteSpace(chunk[end - 1]!)) end--;
   return says(chunk, start, end, word);

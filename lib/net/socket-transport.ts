@@ -45,6 +45,11 @@ export class SocketTransport implements Transport {
     this.socket.resume();
   }
 
+  write(text: string): boolean {
+    this.socket.write(text, 'latin1');
+    return true;
+  }
+
   end(text: string): boolean {
     const { socket } = this;
     if (!socket.writable) return false;

@@ -30,6 +30,11 @@ export interface Transport {
   /** Resumes reading. */
   resume(): void;
   /**
+   * Writes latin1 text: the 101, on a connection that was released for a WebSocket. Returns false if nothing can be
+   * written any more.
+   */
+  write(text: string): boolean;
+  /**
    * Writes latin1 text, then half-closes; bytes that arrive are still read. Returns false if nothing can be written any
    * more.
    */

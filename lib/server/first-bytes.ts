@@ -6,6 +6,7 @@ import { type HeadVerdict, MORE, ORDINARY } from '../http/head.js';
 import { firstLook, type HeadMeter } from '../http/head-meter.js';
 import type { ClientAddress } from '../net/address.js';
 import type { HandleTransport } from '../net/handle-transport.js';
+import { Ring, type RingMember } from '../net/ring.js';
 import { SocketTransport } from '../net/socket-transport.js';
 import type { Transport, TransportReader } from '../net/transport.js';
 
@@ -51,23 +52,18 @@ export const SOCKETS_PER_TICK = 8;
  * as if they had just been accepted.
  */
 export class AcceptedConnections {
-  private older = new Set<AcceptedConnection>();
-  private newer = new Set<AcceptedConnection>();
+  private older = new Ring<AcceptedConnection>();
+  private newer = new Ring<AcceptedConnection>();
   private isArmed = false;
 
   constructor(readonly owner: FirstBytesOwner) {}
 
   add(transport: HandleTransport, peer: ClientAddress): void {
-    const connection = new AcceptedConnection(this, transport, peer);
+    const connection = new AcceptedConnection(this, this.newer, transport, peer);
     this.newer.add(connection);
     transport.setReader(connection);
     transport.read();
     this.arm();
-  }
-
-  /** @internal */ remove(connection: AcceptedConnection): void {
-    this.newer.delete(connection);
-    this.older.delete(connection);
   }
 
   /** Hands all waiting connections over to Node. */
@@ -93,17 +89,13 @@ export class AcceptedConnections {
 
   private rearm(): void {
     this.isArmed = false;
-    if (this.older.size === 0) [this.older, this.newer] = [this.newer, this.older];
-    if (this.older.size > 0) this.arm();
+    if (this.older.first === undefined) [this.older, this.newer] = [this.newer, this.older];
+    if (this.older.first !== undefined) this.arm();
   }
 
   /** The oldest waiting connections, at most the given number. */
-  private give(connections: Set<AcceptedConnection>, most: number): void {
-    let given = 0;
-    for (const connection of connections) {
-      if (given++ === most) return;
-      connection.onEnd();
-    }
+  private give(connections: Ring<AcceptedConnection>, most: number): void {
+    for (let left = most; left > 0 && connections.first !== undefined; left--) connections.first.onEnd();
   }
 }
 
@@ -116,16 +108,21 @@ function look(meter: HeadMeter, chunk: Buffer): [HeadVerdict, rest: Buffer] {
   return meter.isUpgrade || verdict !== MORE ? [verdict, rest] : [meter.push(rest), NOTHING];
 }
 
-class AcceptedConnection implements TransportReader {
+class AcceptedConnection implements TransportReader, RingMember<AcceptedConnection> {
+  next: AcceptedConnection = this;
+  previous: AcceptedConnection = this;
+
   constructor(
-    private readonly owner: AcceptedConnections,
+    private readonly accepted: AcceptedConnections,
+    /** The ring in which it waits. */
+    private readonly ring: Ring<AcceptedConnection>,
     private readonly transport: HandleTransport,
     private readonly peer: ClientAddress,
   ) {}
 
   onChunk(chunk: Buffer): void {
-    const { owner } = this.owner;
-    this.owner.remove(this);
+    const { owner } = this.accepted;
+    this.ring.remove(this);
     const meter = owner.newMeter();
     const [verdict, rest] = look(meter, chunk);
     if (meter.isUpgrade)
@@ -134,12 +131,12 @@ class AcceptedConnection implements TransportReader {
   }
 
   onEnd(): void {
-    this.owner.remove(this);
-    this.owner.owner.giveToNode(this.transport, undefined, false);
+    this.ring.remove(this);
+    this.accepted.owner.giveToNode(this.transport, undefined, false);
   }
 
   onClose(): void {
-    this.owner.remove(this);
+    this.ring.remove(this);
   }
 }
 
