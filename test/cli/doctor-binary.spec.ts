@@ -246,7 +246,7 @@ const app = (name: string): string => resolve('test/cli/apps', `${name}.app.ts`)
   });
 });
 
-(has('doctor on Redis') ? describe : describe.skip)('doctor on a Redis', () => {
+(has('redis-server') ? describe : describe.skip)('doctor on Redis', () => {
   it('reads its version, policy, latency and clock, and reports when it is gone', async () => {
     const port = await unusedPort();
     const policy = ['--maxmemory', '64mb', '--maxmemory-policy', 'allkeys-lru', '--requirepass', 'canary-password'];

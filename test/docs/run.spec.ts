@@ -234,33 +234,26 @@ describe('docs/paths-and-other-libraries.md', () => {
   });
 });
 
-(has('the TLS code of docs/deployment.md works without a proxy') ? it : it.skip)(
-  'docs/deployment.md: TLS without a proxy',
-  async () => {
-    const ca = issue('devices', { isCa: true });
-    const [server, device, stranger] = [
-      issue('localhost', { ca }),
-      issue('device-1', { ca }),
-      issue('device-2', { ca }),
-    ];
-    const files = { 'server.pem': server.cert, 'server.key': server.key, 'devices-ca.pem': ca.cert };
-    mkdirSync(FOLDER, { recursive: true });
-    for (const [name, text] of Object.entries(files)) writeFileSync(join(FOLDER, name), text);
-    const port = freePort();
-    const paths = Object.keys(files).map((name) => [`'${name}'`, `'${join(FOLDER, name)}'`] as const);
-    const { DeviceGateway } = await block('deployment.md', 0, { '8443': String(port), ...Object.fromEntries(paths) });
-    await start(gateways(DeviceGateway!));
-    const tls = ({ cert, key }: typeof device) => ({ ca: ca.cert, cert, key });
-    const { connect: dial } = await import('nest-secure-ws');
-    const socket = await dial(`wss://localhost:${port}/devices`, { tls: tls(device) });
-    socket.close();
-    await socket.closed;
-    await expect(dial(`wss://localhost:${port}/devices`, { tls: tls(stranger) })).rejects.toMatchObject({
-      status: 403,
-    });
-    await expect(dial(`wss://localhost:${port}/devices`, { tls: { ca: ca.cert } })).rejects.toThrow();
-  },
-);
+(has('openssl') ? it : it.skip)('the TLS code of docs/deployment.md works without a proxy', async () => {
+  const ca = issue('devices', { isCa: true });
+  const [server, device, stranger] = [issue('localhost', { ca }), issue('device-1', { ca }), issue('device-2', { ca })];
+  const files = { 'server.pem': server.cert, 'server.key': server.key, 'devices-ca.pem': ca.cert };
+  mkdirSync(FOLDER, { recursive: true });
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(FOLDER, name), text);
+  const port = freePort();
+  const paths = Object.keys(files).map((name) => [`'${name}'`, `'${join(FOLDER, name)}'`] as const);
+  const { DeviceGateway } = await block('deployment.md', 0, { '8443': String(port), ...Object.fromEntries(paths) });
+  await start(gateways(DeviceGateway!));
+  const tls = ({ cert, key }: typeof device) => ({ ca: ca.cert, cert, key });
+  const { connect: dial } = await import('nest-secure-ws');
+  const socket = await dial(`wss://localhost:${port}/devices`, { tls: tls(device) });
+  socket.close();
+  await socket.closed;
+  await expect(dial(`wss://localhost:${port}/devices`, { tls: tls(stranger) })).rejects.toMatchObject({
+    status: 403,
+  });
+  await expect(dial(`wss://localhost:${port}/devices`, { tls: { ca: ca.cert } })).rejects.toThrow();
+});
 
 describe('docs/options.md', () => {
   const settingOf = (path: string): unknown =>
