@@ -120,7 +120,7 @@ export class MessageReader implements FrameSink {
 
   message(data: Buffer, isBinary: boolean, isCompressed: boolean): void {
     if (isCompressed) this.inflate(data, isBinary);
-    else this.arrive(data, isBinary, data.length);
+    else this.arrive(data, isBinary, data.length, data.length);
   }
 
   /** Handles a fragment that is not the last, or a message that is skipped because the connection is closing. */
@@ -194,12 +194,12 @@ export class MessageReader implements FrameSink {
     const { counters } = this.connection.context;
     counters.compressedIn += result.inputBytes;
     counters.inflatedIn += result.data!.length;
-    this.arrive(result.data!, isBinary, chargedBytes(result));
+    this.arrive(result.data!, isBinary, chargedBytes(result), result.inputBytes);
   }
 
   // 4. Whole messages, and their rates
 
-  private arrive(data: Buffer, isBinary: boolean, charge: number): void {
+  private arrive(data: Buffer, isBinary: boolean, charge: number, received: number): void {
     const { connection, parsedAt: now } = this;
     const { limits } = connection.context;
     this.completedOne = true;
@@ -214,7 +214,7 @@ export class MessageReader implements FrameSink {
     connection.touch(now);
     // The read contains more than this message: the reply is collected and sent together with those of the following
     // messages.
-    const isOneOfMany = this.readBytes > data.length + LONGEST_HEAD;
+    const isOneOfMany = this.readBytes > received + LONGEST_HEAD;
     if (isOneOfMany) connection.output.hold();
     const isHeard = connection.sink.heard(data, isBinary);
     if (this.left) return;

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { resolveSettings } from '../../../lib/config/resolve.js';
 import type { SecureWsOptions } from '../../../lib/config/settings.js';
-import { Connection } from '../../../lib/connection/connection.js';
+import { type Agreed, Connection } from '../../../lib/connection/connection.js';
 import type { ConnectionContext, ConnectionSink } from '../../../lib/connection/context.js';
 import { clientLimitsOf, limitsOf } from '../../../lib/connection/limits.js';
 import { MemoryBudget } from '../../../lib/connection/memory-budget.js';
@@ -136,13 +136,15 @@ export interface BareOptions {
   readonly encrypted?: true;
   /** Bytes after the head of the handshake, which leaves the transport paused. */
   readonly rest?: Buffer;
+  /** The codec, if compression was negotiated. */
+  readonly deflate?: Agreed['deflate'];
   /** Handles a message and must call `finished`; without it every message finishes at once. */
   readonly take?: (data: Buffer, connection: BareConnection) => void;
 }
 
 /** A connection over a fake kernel, clock and application. */
 export function bareConnection(given: BareOptions = {}): Bare {
-  const { role = 'server', options = {}, named = [], encrypted, rest = Buffer.alloc(0), take } = given;
+  const { role = 'server', options = {}, named = [], encrypted, rest = Buffer.alloc(0), deflate, take } = given;
   const { settings } = resolveSettings(options, { get: () => undefined, names: [] });
   const limits = role === 'server' ? limitsOf(settings) : clientLimitsOf(settings, new Set(named));
   const clock = new ManualClock();
@@ -167,7 +169,7 @@ export function bareConnection(given: BareOptions = {}): Bare {
     ended: (code) => void ends.push(code),
   };
   const connection: BareConnection = new BareConnection(context, socket as unknown as Socket, sink, {
-    deflate: undefined,
+    deflate,
     subprotocol: undefined,
   });
   socket.pause();
