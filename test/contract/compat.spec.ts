@@ -10,8 +10,8 @@ import { MessageBody, SubscribeMessage } from '@nestjs/websockets';
 import { SecureGateway, SecureWsModule, SecureWsStats, type StatsSnapshot } from 'nest-secure-ws';
 import { acceptingServer, markUnread } from '../../lib/compat/node-sockets.js';
 import { checkWs } from '../../lib/compat/ws-version.js';
-import { freePort } from '../support/app.js';
 import { Child } from '../support/child.js';
+import { freePort } from '../support/ports.js';
 import { RawClient, upgradeHead } from '../support/raw-client.js';
 
 /** Each internal of Node that is hidden in turn, and the way reported then. */

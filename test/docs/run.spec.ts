@@ -9,9 +9,10 @@ import { TerminusModule } from '@nestjs/terminus';
 import { type SecureSocket, SecureWsHealthIndicator, SecureWsModule, SecureWsStats } from 'nest-secure-ws';
 import { connectTo, expectRefusal, type TestClient } from 'nest-secure-ws/testing';
 import { WebSocket, WebSocketServer } from 'ws';
-import { eventually, freePort } from '../support/app.js';
+import { eventually } from '../support/app.js';
 import { issue } from '../support/certificates.js';
 import { codeBlocks, fileOf } from '../support/markdown-code.js';
+import { freePort } from '../support/ports.js';
 import 'reflect-metadata';
 import { has } from '../support/programs.js';
 

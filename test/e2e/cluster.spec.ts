@@ -14,7 +14,8 @@ import {
 } from 'nest-secure-ws';
 import { SecureWsTickets, ticketGuard } from 'nest-secure-ws/guards';
 import { MemoryCluster } from 'nest-secure-ws/testing';
-import { eventually, freePort, PLATFORMS, startApp, type TestApp } from '../support/app.js';
+import { eventually, PLATFORMS, startApp, type TestApp } from '../support/app.js';
+import { freePort } from '../support/ports.js';
 import { frame, type HeadOptions, RawClient, upgradeHead } from '../support/raw-client.js';
 
 @SecureGateway({ path: '/chat' })

@@ -37,7 +37,8 @@ import {
 import { concat, NEVER, Observable, of, throwError } from 'rxjs';
 import { delay, map } from 'rxjs/operators';
 import type { WebSocketServer as Server } from 'ws';
-import { eventually, freePort, startApp, type TestApp } from '../support/app.js';
+import { eventually, startApp, type TestApp } from '../support/app.js';
+import { freePort } from '../support/ports.js';
 import { frame, KEY, RawClient, upgradeHead } from '../support/raw-client.js';
 
 class Denied implements CanActivate {

@@ -2,7 +2,8 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { SubscribeMessage } from '@nestjs/websockets';
 import { connect, SecureGateway } from 'nest-secure-ws';
 import { closeAll, DEFLATE, rawServer, frame as serverFrame, upgrade } from '../attack/client/support.js';
-import { freePort, startApp, type TestApp } from '../support/app.js';
+import { startApp, type TestApp } from '../support/app.js';
+import { freePort } from '../support/ports.js';
 import { deflated, frame, RawClient, upgradeHead } from '../support/raw-client.js';
 
 /** Messages in the same read as the end of the handshake, and messages after them. */

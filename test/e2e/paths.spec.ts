@@ -10,8 +10,9 @@ import {
   type UpgradeAttempt,
   UseAdmissionGuards,
 } from 'nest-secure-ws';
-import { eventually, freePort, PLATFORMS, type Platform, startApp, type TestApp } from '../support/app.js';
+import { eventually, PLATFORMS, type Platform, startApp, type TestApp } from '../support/app.js';
 import { openedByTests } from '../support/opened.js';
+import { freePort } from '../support/ports.js';
 import { RawClient, type Response, upgradeHead } from '../support/raw-client.js';
 
 const opened = openedByTests();

@@ -8,7 +8,8 @@ import { WsAdapter } from '@nestjs/platform-ws';
 import { Test } from '@nestjs/testing';
 import { SubscribeMessage, WebSocketGateway, WebSocketServer } from '@nestjs/websockets';
 import { MessageRate, SecureGateway, SecureWsModule, UseAdmissionGuards } from 'nest-secure-ws';
-import { freePort, PLATFORMS, startApp } from '../support/app.js';
+import { PLATFORMS, startApp } from '../support/app.js';
+import { freePort } from '../support/ports.js';
 import { RawClient, upgradeHead } from '../support/raw-client.js';
 
 /** Decorators of this package on a gateway that another adapter serves, and Nest's preview mode. */

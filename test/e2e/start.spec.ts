@@ -29,7 +29,8 @@ import {
   type SecureWsOptionsFactory,
   SecureWsStats,
 } from 'nest-secure-ws';
-import { freePort, PLATFORMS, startApp, type TestApp } from '../support/app.js';
+import { PLATFORMS, startApp, type TestApp } from '../support/app.js';
+import { freePort } from '../support/ports.js';
 import { RawClient, upgradeHead } from '../support/raw-client.js';
 
 @SecureGateway()

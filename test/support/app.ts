@@ -60,11 +60,6 @@ export async function startApp({
   return { app, port, stats: () => app.get(SecureWsStats).snapshot(), close: () => app.close() };
 }
 
-let nextPort = 20_000 + (process.pid % 500) * 20;
-
-/** A port for a dedicated listener; decorators need it before anything listens. */
-export const freePort = (): number => nextPort++;
-
 /** Polls a condition every few milliseconds until it holds. */
 export async function eventually(condition: () => boolean, timeout = 20_000): Promise<void> {
   const until = Date.now() + timeout;

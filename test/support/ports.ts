@@ -1,4 +1,7 @@
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 /**
  * An unused port below the range of outgoing connections: a client that retries a server that has ended must not connect
@@ -16,4 +19,64 @@ export async function unusedPort(): Promise<number> {
     await new Promise((resolve) => server.close(resolve));
     return port;
   }
+}
+
+/** One file for each port that {@link freePort} has returned, with the id of the process. */
+const CLAIMS = join(tmpdir(), 'nest-secure-ws-test-ports');
+let isSwept = false;
+
+/**
+ * A port for a dedicated listener, at once: decorators need it before anything listens. While this process runs, no other
+ * test process gets the same port. The range is above that of {@link unusedPort} and below that of outgoing connections.
+ */
+export function freePort(): number {
+  if (!isSwept) sweep();
+  isSwept = true;
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    if (claim(port) && !isUsed(port)) return port;
+  }
+}
+
+function claim(port: number): boolean {
+  try {
+    writeFileSync(join(CLAIMS, String(port)), String(process.pid), { flag: 'wx' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Removes the claims of processes that have ended. */
+function sweep(): void {
+  mkdirSync(CLAIMS, { recursive: true });
+  for (const name of readdirSync(CLAIMS)) {
+    const file = join(CLAIMS, name);
+    try {
+      if (!isAlive(Number(readFileSync(file, 'utf8')))) rmSync(file, { force: true });
+    } catch {
+      // Another process has removed it.
+    }
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    // A claim that is being written has no id yet.
+    return pid === 0 || process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
+  }
+}
+
+/** Whether another program uses the port, on Linux. */
+function isUsed(port: number): boolean {
+  const local = new RegExp(`^ *\\d+: [0-9A-F]+:${port.toString(16).toUpperCase().padStart(4, '0')} `, 'm');
+  return ['/proc/net/tcp', '/proc/net/tcp6'].some((file) => {
+    try {
+      return local.test(readFileSync(file, 'utf8'));
+    } catch {
+      return false;
+    }
+  });
 }

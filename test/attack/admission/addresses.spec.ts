@@ -5,8 +5,9 @@ import { afterAll, afterEach, describe, expect, it, jest } from '@jest/globals';
 import { Logger } from '@nestjs/common';
 import { SubscribeMessage } from '@nestjs/websockets';
 import { ClientIp, SecureGateway, type SecureWsOptions, type UpgradeAttempt } from 'nest-secure-ws';
-import { eventually, freePort, PLATFORMS, startApp, type TestApp } from '../../support/app.js';
+import { eventually, PLATFORMS, startApp, type TestApp } from '../../support/app.js';
 import { selfSigned } from '../../support/certificates.js';
+import { freePort } from '../../support/ports.js';
 import { type HeadOptions, RawClient, type RawOptions, upgradeHead } from '../../support/raw-client.js';
 
 const OWN = freePort();

@@ -13,8 +13,9 @@ import {
   type SecureWsOptions,
   type UpgradeAttempt,
 } from 'nest-secure-ws';
-import { eventually, freePort, startApp, type TestApp } from '../../support/app.js';
+import { eventually, startApp, type TestApp } from '../../support/app.js';
 import { selfSigned } from '../../support/certificates.js';
+import { freePort } from '../../support/ports.js';
 import { frame, type HeadOptions, RawClient, upgradeHead } from '../../support/raw-client.js';
 
 let running: TestApp;

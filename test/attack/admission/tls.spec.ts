@@ -8,9 +8,10 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jes
 import { Logger } from '@nestjs/common';
 import { SubscribeMessage } from '@nestjs/websockets';
 import { allow, Principal, SecureGateway, type SecureWsOptions, UseAdmissionGuards } from 'nest-secure-ws';
-import { eventually, freePort, startApp, type TestApp } from '../../support/app.js';
+import { eventually, startApp, type TestApp } from '../../support/app.js';
 import { issue, type Pair } from '../../support/certificates.js';
 import { openedByTests } from '../../support/opened.js';
+import { freePort } from '../../support/ports.js';
 import { RawClient, upgradeHead } from '../../support/raw-client.js';
 
 const PORT = freePort();

@@ -1,9 +1,10 @@
 import dns from 'node:dns';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import type { SecureWsOptions } from 'nest-secure-ws';
-import { eventually, freePort } from '../../support/app.js';
+import { eventually } from '../../support/app.js';
 import { clientHello } from '../../support/certificates.js';
 import { Child } from '../../support/child.js';
+import { freePort } from '../../support/ports.js';
 import { RawClient, upgradeHead } from '../../support/raw-client.js';
 import { sleep } from '../../support/time.js';
 import { LISTENERS, type OpenOptions, open, type RunningSetup, SETUPS } from './setups.js';

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { StatsSnapshot } from 'nest-secure-ws';
-import { freePort } from '../../support/app.js';
 import { clientHello } from '../../support/certificates.js';
 import { Child } from '../../support/child.js';
+import { freePort } from '../../support/ports.js';
 import { frame, RawClient, upgradeHead } from '../../support/raw-client.js';
 
 const OWN = freePort();

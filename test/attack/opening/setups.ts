@@ -1,8 +1,9 @@
 import type { ModuleMetadata, Type } from '@nestjs/common';
 import { MessageBody, SubscribeMessage } from '@nestjs/websockets';
 import { SecureGateway, type SecureWsOptions } from 'nest-secure-ws';
-import { freePort, type Platform, startApp, type TestApp } from '../../support/app.js';
+import { type Platform, startApp, type TestApp } from '../../support/app.js';
 import { selfSigned } from '../../support/certificates.js';
+import { freePort } from '../../support/ports.js';
 import { RawClient, type Response } from '../../support/raw-client.js';
 
 /** A listener to test. */

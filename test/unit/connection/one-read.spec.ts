@@ -16,7 +16,7 @@ describe('the replies to the messages of one read', () => {
     const { socket, messages } = bareConnection({
       deflate: compression.accept(BROWSER_OFFER)!,
       take(data, to) {
-        to.output.send('reply', { compress: false });
+        to.output.send('reply', { compress: false }, undefined);
         to.finished(data.length);
       },
     });

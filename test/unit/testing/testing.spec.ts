@@ -11,8 +11,9 @@ import {
   UseAdmissionGuards,
 } from 'nest-secure-ws';
 import { attempt, connectTo, expectRefusal, type TestClient } from 'nest-secure-ws/testing';
-import { eventually, freePort, startApp, type TestApp } from '../../support/app.js';
+import { eventually, startApp, type TestApp } from '../../support/app.js';
 import { selfSigned } from '../../support/certificates.js';
+import { freePort } from '../../support/ports.js';
 
 class SessionGuard implements AdmissionGuard {
   admit({ cookies, query, ip }: UpgradeAttempt) {
