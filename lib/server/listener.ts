@@ -150,8 +150,10 @@ export abstract class Listener implements HandshakeListener {
         const peer = peerAddress(socket, ipv6Prefix);
         return peer === NO_ADDRESS ? 'gone' : context.proxy.trusted.has(peer) ? 'proxy' : 'untrusted';
       },
-      refused: ({ remoteAddress: ip = '' }, detail) =>
-        context.telemetry.refused({ reason: 'proxy-protocol', status: 0, ip, path: undefined, detail }),
+      refused: (socket, detail) => {
+        const { text: ip } = this.peerOf(socket);
+        context.telemetry.refused({ reason: 'proxy-protocol', status: 0, ip, path: undefined, detail });
+      },
     });
   }
 

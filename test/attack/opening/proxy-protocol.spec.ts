@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { Controller, Get, Req } from '@nestjs/common';
 import { SubscribeMessage } from '@nestjs/websockets';
@@ -354,4 +355,23 @@ describe('proxy.protocol', () => {
       'WEBSOCKETS_PROXY_PROTOCOL',
     );
   });
+});
+
+it('reports a proxy over a dual-stack port by its IPv4 address', async () => {
+  const test = await startApp({
+    host: '::',
+    gateways: gateways(),
+    options: { proxy: { trusted: [PROXY], protocol: 'v1' } },
+  });
+  const told: unknown[] = [];
+  const listener = (event: unknown): void => void told.push((event as { ip: string }).ip);
+  subscribe('nest-secure-ws:refused', listener);
+  try {
+    const client = await RawClient.connect({ port: test.port, localAddress: PROXY, prefix: 'GET /' });
+    await client.until(() => client.closed);
+    expect(told).toEqual([PROXY]);
+  } finally {
+    unsubscribe('nest-secure-ws:refused', listener);
+    await test.close();
+  }
 });
