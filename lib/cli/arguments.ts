@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 
 /** A parser for commander: a whole number within bounds. */
 export const wholeNumber =
@@ -11,11 +11,13 @@ export const wholeNumber =
     );
   };
 
-/** Seconds, resolved to milliseconds. */
-export const seconds = (min: number, max: number) => {
+/** The option `--time <seconds>`, resolved to milliseconds; its bounds and default are in seconds. */
+export function timeOption(description: string, min: number, max: number, byDefault: number): Option {
   const parse = wholeNumber(min, max);
-  return (text: string): number => parse(text) * 1000;
-};
+  return new Option('--time <seconds>', description)
+    .argParser((text) => parse(text) * 1000)
+    .default(byDefault * 1000, String(byDefault));
+}
 
 /** A value as an option of the library would read it. */
 export const parsedBy =

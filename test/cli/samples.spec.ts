@@ -91,6 +91,16 @@ describe('docs/command-line.md', () => {
     for (const schema of ['doctor', 'probe', 'tune']) expect(page).toContain(`"schema": "nest-secure-ws/${schema}/1"`);
   });
 
+  it('has the defaults of times in the unit of the help text', async () => {
+    for (const [command, byDefault] of [
+      ['probe', 60],
+      ['tune', 20],
+    ]) {
+      const { stdout } = await cli([`${command}`, '--help']);
+      expect(stdout).toMatch(new RegExp(`--time <seconds>[^-]*\\(default: ${byDefault}\\)`));
+    }
+  });
+
   it('names every option of the help text', async () => {
     for (const command of ['doctor', 'probe', 'tune']) {
       const { stdout } = await cli([command, '--help']);

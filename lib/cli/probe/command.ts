@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { seconds, wholeNumber } from '../arguments.js';
+import { timeOption, wholeNumber } from '../arguments.js';
 import { DoctorVariables } from '../doctor/environment.js';
 import { CannotRun, Exit, type Io, jsonText, Progress, safeText } from '../terminal.js';
 import { Arena, type Headers } from './arena.js';
@@ -56,7 +56,7 @@ export function addProbe(program: Command, io: Io, done: (code: number) => void)
       [],
     )
     .option('--quick', 'skip slow attacks', false)
-    .option('--time <seconds>', 'stop after so many seconds', seconds(1, LIMITS.time / 1000), LIMITS.time)
+    .addOption(timeOption('stop after so many seconds', 1, LIMITS.time / 1000, LIMITS.time / 1000))
     .option(
       '--pid <number>',
       "the server's process, to measure its memory and CPU; found by itself on Linux",

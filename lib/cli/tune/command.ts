@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander';
 import { size } from '../../config/kinds.js';
 import { readSettings } from '../../config/resolve.js';
 import { rowAt } from '../../config/rows.js';
-import { parsedBy, seconds, wholeNumber } from '../arguments.js';
+import { parsedBy, timeOption, wholeNumber } from '../arguments.js';
 import { DoctorVariables } from '../doctor/environment.js';
 import { columns, Exit, type Io, jsonText, mebibytes, Progress, painter, widthOf, wrap } from '../terminal.js';
 import { readCorpus } from './corpus.js';
@@ -50,7 +50,7 @@ export function addTune(program: Command, io: Io, done: (code: number) => void):
       0,
     )
     .option('--connections <number>', 'number of connections (default: connections.max)', wholeNumber(1))
-    .option('--time <seconds>', 'time for speed measurements', seconds(1, 600), 20_000)
+    .addOption(timeOption('time for speed measurements', 1, 600, 20))
     .option('--env-file <file>', 'read the current settings from this file instead of .env')
     .option('--json', 'print one JSON document (schema nest-secure-ws/tune/1)', false)
     .option('--strict', 'exit 1 if other settings are better than the current ones', false)
