@@ -18,6 +18,7 @@ const MOST_WRITES = 256;
 const NOT_COPIED = 16 * 1024;
 /** Maximum number of bytes of a frame that TLS gets at once: it keeps an encrypted copy until they are sent. */
 const TLS_SLICE = 32 * 1024;
+const NEVER = Number.POSITIVE_INFINITY;
 
 /**
  * Sends frames to one peer in order, within limits of bytes and time. The first frame in a turn of the event loop is
@@ -34,13 +35,13 @@ export class FrameWriter {
   private readonly encoder: FrameEncoder;
   private readonly queue = new Fifo<Outgoing>();
   /** The items of the queue that are not ready (compressed or read from a `Blob`) yet, in order. */
-  private readonly unready: Outgoing[] = [];
+  private unready: Outgoing[] | undefined = undefined;
   private corked = false;
   private isEnding = false;
   /** The scheduler will call {@link endTurn}. */
   private scheduled = false;
   /** Frames of whole messages that must wait until a fragmented message is complete. */
-  private readonly deferred: Buffer[] = [];
+  private deferred: Buffer[] | undefined = undefined;
   private deferredBytes = 0;
   /** The turn of the event loop in which something was last written. */
   private turn = 0;
@@ -53,7 +54,7 @@ export class FrameWriter {
   private compresses = false;
   /** The last ping that could not be answered yet. */
   private lastPing: Buffer | undefined = undefined;
-  private readonly stall = new StallWatch();
+  private stall: StallWatch | undefined = undefined;
   private onWritten: SendCallback | undefined = undefined;
   private onPrepared: ((bytes: Buffer) => void) | undefined = undefined;
 
@@ -75,7 +76,7 @@ export class FrameWriter {
     if (!this.encoder.isMidMessage) this.compresses = options.compress !== false && this.isWorth(size);
     if (this.compresses || isBlob(data)) this.prepare(data, size, isBinary, fin, callback);
     else this.frame(data, size, isBinary, fin, callback);
-    if (fin && this.deferred.length > 0) this.undefer();
+    if (fin && this.deferred !== undefined) this.undefer(this.deferred);
     this.sent(isShort);
   }
 
@@ -138,13 +139,14 @@ export class FrameWriter {
 
   /** The application has started a fragmented message, within which no other message may be sent. */
   private defer(frame: Buffer): void {
-    this.deferred.push(frame);
+    (this.deferred ??= []).push(frame);
     this.deferredBytes += frame.length + OVERHEAD;
     this.judge();
   }
 
-  private undefer(): void {
-    for (const frame of this.deferred.splice(0)) this.append(frame, frame.length, undefined);
+  private undefer(frames: readonly Buffer[]): void {
+    this.deferred = undefined;
+    for (const frame of frames) this.append(frame, frame.length, undefined);
     this.deferredBytes = 0;
   }
 
@@ -191,9 +193,9 @@ export class FrameWriter {
     const { queue } = this;
     this.lastPing = undefined;
     this.refused = true;
-    this.unready.length = 0;
+    this.unready = this.deferred = undefined;
     this.lostBytes += this.deferredBytes;
-    this.deferred.length = this.deferredBytes = 0;
+    this.deferredBytes = 0;
     const isPartlyWritten = (queue.first?.written ?? 0) > 0;
     const kept = isPartlyWritten && !this.connection.transport.destroyed ? queue.shift() : undefined;
     for (let item = queue.clear(); item !== undefined; item = item.next) {
@@ -254,10 +256,10 @@ export class FrameWriter {
     fin: boolean,
     callback: SendCallback | undefined,
   ): void {
-    const { encoder, unready } = this;
+    const { encoder } = this;
     const payload = isBlob(data) ? data : bytesOf(data);
     const first = encoder.next(isBinary, fin, this.compresses);
-    if (unready.length === 0 && !isBlob(payload)) {
+    if (!this.unready?.length && !isBlob(payload)) {
       const compressed = this.compress(payload, fin);
       if (compressed !== undefined) {
         this.countCompressed(payload.length, compressed.length);
@@ -268,6 +270,7 @@ export class FrameWriter {
     const outgoing = new Outgoing(undefined, size, payload, first, fin, this.compresses);
     outgoing.add(callback);
     this.queue.push(outgoing);
+    const unready = (this.unready ??= []);
     unready.push(outgoing);
     if (unready.length === 1 && isBlob(payload)) this.prepareNext();
   }
@@ -292,7 +295,7 @@ export class FrameWriter {
   }
 
   private prepareNext(): void {
-    for (let [next] = this.unready; next !== undefined; [next] = this.unready) {
+    for (let next = this.unready?.[0]; next !== undefined; next = this.unready?.[0]) {
       const { payload, fin } = next;
       if (isBlob(payload)) return void this.read(payload);
       const compressed = this.compress(payload!, fin);
@@ -305,7 +308,7 @@ export class FrameWriter {
     blob.arrayBuffer().then(
       (bytes) => {
         const payload = Buffer.from(bytes);
-        const [outgoing] = this.unready;
+        const outgoing = this.unready?.[0];
         if (outgoing === undefined) return;
         const compressed = outgoing.isCompressed ? this.compress(payload, outgoing.fin) : payload;
         if (compressed !== undefined) this.prepared(compressed);
@@ -315,7 +318,7 @@ export class FrameWriter {
   }
 
   private ready(bytes: Buffer): void {
-    const outgoing = this.unready.shift();
+    const outgoing = this.unready?.shift();
     if (outgoing === undefined) return;
     if (outgoing.isCompressed) this.countCompressed(outgoing.size, bytes.length);
     const frame = this.encoder.frame(outgoing.first, bytes);
@@ -467,7 +470,7 @@ export class FrameWriter {
 
   /** When to call {@link review} again. */
   get nextAt(): number {
-    return this.watching && !this.connection.transport.writableNeedDrain ? 0 : this.stall.by;
+    return this.watching && !this.connection.transport.writableNeedDrain ? 0 : (this.stall?.by ?? NEVER);
   }
 
   private get isShort(): boolean {
@@ -535,16 +538,17 @@ export class FrameWriter {
       this.watching = true;
       connection.watchDrain();
     }
-    this.stall.watch(transport, now, context.limits.stallTimeout, pending);
+    const stall = (this.stall ??= new StallWatch());
+    stall.watch(transport, now, context.limits.stallTimeout, pending);
     // Below the socket's high-water mark there is no 'drain' event: review again at the next tick.
-    connection.schedule(transport.writableNeedDrain ? this.stall.by : now + 1);
+    connection.schedule(transport.writableNeedDrain ? stall.by : now + 1);
     // protection: who does not read is not read
     connection.outputIsLong(pending > context.limits.writeLimit);
     // end protection
   }
 
   private rest(): void {
-    this.stall.rest();
+    this.stall?.rest();
     if (this.watching) {
       this.watching = false;
       this.connection.unwatchDrain();
@@ -554,12 +558,12 @@ export class FrameWriter {
 
   /** Whether the oldest queued byte is still unsent after its deadline. */
   isStalled(now: number): boolean {
-    return this.stall.isOverdue(this.connection.transport, now);
+    return this.stall?.isOverdue(this.connection.transport, now) ?? false;
   }
 
   /** Extends the deadline because the event loop was late. */
   standStill(silence: number): void {
-    this.stall.by += silence;
+    if (this.stall !== undefined) this.stall.by += silence;
   }
 }
 

@@ -29,9 +29,13 @@ const NEVER = Number.POSITIVE_INFINITY;
 
 /** Decides whether a peer is read from. While it is not, deadlines for bytes from the peer are suspended. */
 export class ReadGate {
-  /** When reading resumes after a byte rate was exceeded. */
-  resumeAt = NEVER;
+  /**
+   * When reading resumes after a byte rate was exceeded, in whole milliseconds: V8 stores integers without allocating an
+   * object. 0: it was not exceeded.
+   */
+  private paysUntil = 0;
   private reasons = 0;
+  /** When the current pause began, in whole milliseconds. */
   private since = 0;
   private transportPaused = false;
   /** Number of pauses by the application: a later pause cancels a resume that is still pending. */
@@ -43,6 +47,11 @@ export class ReadGate {
     private readonly connection: ConnectionCore,
     private readonly reader: { stop(): void; goOn(parses: boolean): void },
   ) {}
+
+  /** When to call {@link review}. */
+  get resumeAt(): number {
+    return this.paysUntil === 0 ? NEVER : this.paysUntil;
+  }
 
   /** Reading is paused. */
   get closed(): boolean {
@@ -60,16 +69,16 @@ export class ReadGate {
 
   pause(reason: Pause): void {
     if (this.isClosedFor(reason)) return;
-    if (this.reasons === 0) this.since = this.connection.context.clock.now();
+    if (this.reasons === 0) this.since = Math.ceil(this.connection.context.clock.now());
     if ((reason & PARSING) === 0) this.reader.stop();
     this.reasons |= reason;
     if ((reason & BRIEF) === 0) this.pauseTransport();
   }
 
   pauseUntil(at: number): void {
-    this.resumeAt = at;
+    this.paysUntil = Math.ceil(at);
     this.pause(Pause.BYTES);
-    this.connection.schedule(at);
+    this.connection.schedule(this.paysUntil);
   }
 
   pauseForUser(): void {
@@ -102,7 +111,7 @@ export class ReadGate {
   /** Resumes if the time of {@link pauseUntil} has come. */
   review(now: number): void {
     if (now < this.resumeAt) return;
-    this.resumeAt = NEVER;
+    this.paysUntil = 0;
     this.resume(Pause.BYTES);
   }
 

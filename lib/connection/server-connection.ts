@@ -75,9 +75,7 @@ export interface Peer {
 }
 
 /** A message handler as Nest binds it for one connection. */
-export interface BoundHandler {
-  callback(data: unknown, event: unknown): unknown;
-}
+export type BoundHandler = (data: unknown, event: unknown) => unknown;
 
 /** A running handler. */
 export interface RunningTask {

@@ -26,6 +26,12 @@ export interface DispatcherOptions {
   readonly timeOf: ((event: unknown) => Histogram) | undefined;
 }
 
+/** A handler as Nest passes it to an adapter. */
+export interface NestHandler {
+  readonly message: unknown;
+  readonly callback: BoundHandler;
+}
+
 const NEVER = Number.POSITIVE_INFINITY;
 /** Fewer bytes than this are not counted for an abandoned handler: its message is smaller than a connection. */
 const SMALLEST_ORPHAN = 4096;
@@ -45,10 +51,12 @@ export class Dispatcher implements TaskOwner, StreamOwner {
   /**
    * The handlers that one gateway has for one connection, as Nest bound them; always the same ones in the same order.
    */
-  bind(connection: Connection, handlers: readonly (BoundHandler & { message: unknown })[], traits: TraitsOf): void {
+  bind(connection: Connection, handlers: readonly NestHandler[], traits: TraitsOf): void {
     const state = connection.dispatch;
     const offset = state.handlers?.length ?? 0;
-    state.handlers = state.handlers === undefined ? handlers : [...state.handlers, ...handlers];
+    // Only the functions are kept: Nest makes an object for each handler of each connection.
+    const callbacks = handlers.map(({ callback }) => callback);
+    state.handlers = state.handlers === undefined ? callbacks : [...state.handlers, ...callbacks];
     if (this.table.size < state.handlers.length) this.table.add(handlers, traits, this.table.size - offset);
   }
 
@@ -122,7 +130,7 @@ export class Dispatcher implements TaskOwner, StreamOwner {
     let result: unknown;
     let isPromise: boolean;
     try {
-      result = handler.callback(data, event);
+      result = handler(data, event);
       isPromise = isThenable(result);
     } catch (error) {
       return this.failed(task, error);
