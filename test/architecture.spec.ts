@@ -120,7 +120,7 @@ describe('the files of lib/', () => {
   });
 });
 
-describe('the file headers that describe the way of a handshake and of a message', () => {
+describe('the file headers that describe the path of a handshake and of a message', () => {
   /** Names in a comment: files, and functions or methods of them; a name before any file belongs to `file`. */
   function namesIn(file: string, start: string): { readonly file: string; readonly name: string }[] {
     const text = source(file);

@@ -4,7 +4,7 @@ import { expect, it } from '@jest/globals';
 // @ts-expect-error a script without types
 const { assetsModule } = (await import('../scripts/dashboard-assets.mjs')) as { assetsModule: () => string };
 
-it('the page of the dashboard has at most 120 KiB in all', async () => {
+it('the dashboard page has at most 120 KiB in total', async () => {
   const { ASSETS } = await import('../lib/dashboard/assets.generated.js');
   const sizes = Object.values(ASSETS).map((asset) => Buffer.byteLength(asset!.body));
   expect(sizes.length).toBeGreaterThan(2);

@@ -29,7 +29,7 @@ describe('the code of docs/browser.md', () => {
   }, 60_000);
 });
 
-(hasChromium() ? describe : describe.skip)('connectLive() of docs/browser.md in Chromium', () => {
+(hasChromium() ? describe : describe.skip)('live() of docs/browser.md in Chromium', () => {
   const live = new LivePage(join(FOLDER, 'live'));
   let browser: Browser;
   let page: Page;

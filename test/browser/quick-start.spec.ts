@@ -200,24 +200,27 @@ async function violations(page: Page): Promise<unknown> {
     ['dark', 1280],
     ['light', 320],
     ['dark', 320],
-  ] as const)('axe-core finds nothing (%s, %i pixels), and it never scrolls sideways', async (colorScheme, width) => {
-    const page = await open();
-    await page.setViewportSize({ width, height: 800 });
-    await page.emulateMedia({ colorScheme });
-    await page.fill('#text', 'wide '.repeat(50));
-    await page.click('#echo');
-    await page.waitForSelector('#log .received');
-    await page.waitForFunction('document.getElementById("server").textContent !== "–"');
-    for (const state of ['connected', 'ended', 'refused']) {
-      if (state === 'ended') {
-        await page.click('#large');
-        await ending(page);
+  ] as const)(
+    'axe-core finds nothing, and the page never scrolls sideways (%s, %i pixels)',
+    async (colorScheme, width) => {
+      const page = await open();
+      await page.setViewportSize({ width, height: 800 });
+      await page.emulateMedia({ colorScheme });
+      await page.fill('#text', 'wide '.repeat(50));
+      await page.click('#echo');
+      await page.waitForSelector('#log .received');
+      await page.waitForFunction('document.getElementById("server").textContent !== "–"');
+      for (const state of ['connected', 'ended', 'refused']) {
+        if (state === 'ended') {
+          await page.click('#large');
+          await ending(page);
+        }
+        if (state === 'refused') await page.evaluate('document.getElementById("help").hidden = false');
+        expect(await page.evaluate('document.documentElement.scrollWidth - innerWidth')).toBeLessThanOrEqual(0);
+        expect(await violations(page)).toEqual([]);
       }
-      if (state === 'refused') await page.evaluate('document.getElementById("help").hidden = false');
-      expect(await page.evaluate('document.documentElement.scrollWidth - innerWidth')).toBeLessThanOrEqual(0);
-      expect(await violations(page)).toEqual([]);
-    }
-  });
+    },
+  );
 
   it('compresses in both directions', async () => {
     const relay = await Relay.start(port);

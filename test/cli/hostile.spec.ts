@@ -40,15 +40,15 @@ const accept = (head: string): string =>
     headers: [],
   });
 
-describe('text from outside on a terminal', () => {
-  it('is printed without characters that a terminal obeys or hides', () => {
+describe('text from an untrusted peer', () => {
+  it('is printed with control and invisible characters escaped', () => {
     expect(safeText(HOSTILE)).toBe('\\u001b[2J\\u009b31m\\u000d\\u2028\\u202egnp.exe\\u200b');
     const text = jsonText({ seen: HOSTILE });
     expect(text).not.toMatch(UNPRINTABLE);
     expect(JSON.parse(text)).toEqual({ seen: HOSTILE });
   });
 
-  it.each([[[]], [['--json']]])('is not in the report of a probe (%j)', async (format) => {
+  it.each([[[]], [['--json']]])('is escaped in the report of a probe (%j)', async (format) => {
     const url = await hostile((socket, head) => {
       socket.write(accept(head).replace('\r\n\r\n', `\r\nServer: ${HOSTILE.slice(0, 6)}\r\n\r\n`), 'latin1');
       const reason = Buffer.from(HOSTILE);
@@ -60,14 +60,14 @@ describe('text from outside on a terminal', () => {
     expect(stdout).toContain('u202egnp');
   });
 
-  it('is not in the reason why a probe is not possible', async () => {
+  it('is escaped in the reason why a probe cannot run', async () => {
     const url = await hostile((socket) => socket.end(`HTTP/1.1 404 \x1b]0;owned\x07\x9b2J\r\n\r\n`, 'latin1'));
     const { stderr, code } = await runCli(['probe', `${url}#`, '--quick']);
     expect([code, UNPRINTABLE.test(stderr)]).toEqual([2, false]);
     expect(stderr).toContain('404');
   });
 
-  it('is not in what doctor says about Redis', async () => {
+  it('is escaped in the findings of doctor about Redis', async () => {
     const client = (info: string): RedisClient => ({
       connect: () => Promise.resolve(),
       info: () => Promise.resolve(info),
@@ -84,11 +84,11 @@ describe('text from outside on a terminal', () => {
 
 describe('a hostile server', () => {
   it.each<[string, (socket: Socket, head: string) => void]>([
-    ['answers nothing', () => undefined],
-    ['takes the first connection only', takeOnce()],
+    ['does not answer', () => undefined],
+    ['accepts only the first connection', takeOnce()],
     ['sends a head without an end', (socket) => flood(socket, Buffer.alloc(64 * 1024, 'a'))],
     [
-      'sends interim responses only',
+      'sends only interim responses',
       (socket) => flood(socket, Buffer.from('HTTP/1.1 100 Continue\r\n\r\n'.repeat(2000))),
     ],
     [
@@ -108,7 +108,7 @@ describe('a hostile server', () => {
       },
     ],
   ])(
-    'that %s keeps no probe beyond its time, and takes no memory',
+    'that %s cannot delay a probe beyond its time limit, nor fill its memory',
     async (_, answer) => {
       const url = await hostile(answer);
       const before = process.memoryUsage().rss;

@@ -325,7 +325,7 @@ describe('the address of a run', () => {
   const own = Object.values(networkInterfaces())
     .flatMap((each) => each ?? [])
     .find(({ family, internal }) => family === 'IPv4' && !internal)?.address;
-  (own === undefined ? it.skip : it)('needs consent where it is an outer address of this machine, too', async () => {
+  (own === undefined ? it.skip : it)('needs consent even if it is an external address of this machine', async () => {
     const { port, said } = await recorder(() => REFUSED, own);
     const target = await chooseTarget(parseProbeUrl(`ws://${own}:${port}/`), { verify: true, signal: forever });
     expect(target.isLoopback).toBe(false);

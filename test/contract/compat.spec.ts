@@ -166,7 +166,7 @@ describe('the version of ws', () => {
     ['8.23.4', undefined, 0],
     ['8.24.0', undefined, 1],
     ['9.0.0', undefined, 1],
-  ])('%s', (version, problem, warnings) => {
+  ])('checks version %s', (version, problem, warnings) => {
     const found = checkWs(copy(version), copy(version));
     if (problem === undefined) expect(found.problem).toBeUndefined();
     else expect(found.problem).toContain(problem);

@@ -181,7 +181,7 @@ const SCENARIOS: Record<string, Scenario> = {
     log(outcome(() => socket.close(4000, 'x'.repeat(123))));
     log((await closed).map(String));
   },
-  'calls back in order': async ({ socket }, log) => {
+  'calls callbacks in order': async ({ socket }, log) => {
     socket.send('a', callback(log, 'send'));
     socket.send('b', { compress: false }, callback(log, 'with options'));
     socket.send('c', {}, callback(log, 'with empty options'));
@@ -193,7 +193,7 @@ const SCENARIOS: Record<string, Scenario> = {
     socket.pong('x', callback(log, 'pong with data') as never);
     await ticks();
   },
-  'sends nothing after close(), and says why': async ({ socket }, log) => {
+  'sends nothing after close(), and reports an error': async ({ socket }, log) => {
     const closed = once(socket, 'close');
     socket.send('before', callback(log, 'before'));
     socket.close(1000, 'done');
@@ -227,7 +227,7 @@ const SCENARIOS: Record<string, Scenario> = {
     await ticks(50);
     log(socket.readyState);
   },
-  'tells the peer’s close frame': async ({ socket, peer }, log) => {
+  'reports the peer’s close frame': async ({ socket, peer }, log) => {
     socket.on('message', (data, isBinary) => log('message', ...received(data, isBinary), socket.readyState));
     socket.on('close', (...args) => log('close', args.map(String), socket.readyState));
     socket.onclose = ({ type, code, reason, wasClean, target }) =>
@@ -237,18 +237,18 @@ const SCENARIOS: Record<string, Scenario> = {
     await once(socket, 'close');
     await ticks();
   },
-  'tells a close frame without a code': async ({ socket, peer }, log) => {
+  'reports a close frame without a code': async ({ socket, peer }, log) => {
     socket.onclose = ({ code, reason, wasClean }) => log(code, reason, wasClean);
     peer.close();
     await once(socket, 'close');
   },
-  'tells an end without a close frame': async ({ socket, peer }, log) => {
+  'reports a termination without a close frame': async ({ socket, peer }, log) => {
     socket.on('error', (error) => log('error', error.message));
     socket.onclose = ({ code, reason, wasClean }) => log(code, reason, wasClean);
     peer.terminate();
     await once(socket, 'close');
   },
-  'tells an invalid frame': async ({ socket, peer }, log) => {
+  'reports an invalid frame': async ({ socket, peer }, log) => {
     socket.on('message', (data) => log('message', String(data)));
     socket.on('error', (error) =>
       log('error', error.name, error.message, (error as { code?: string }).code, socket.readyState),
@@ -266,7 +266,7 @@ const SCENARIOS: Record<string, Scenario> = {
     await closed;
     await ticks();
   },
-  'tells of pings and pongs': async ({ socket, peer }, log) => {
+  'emits pings and pongs': async ({ socket, peer }, log) => {
     socket.on('ping', (...args) => log('ping', args.length, Buffer.isBuffer(args[0]), String(args[0])));
     socket.on('pong', (...args) => log('pong', args.length, Buffer.isBuffer(args[0]), String(args[0])));
     peer.on('pong', (data) => log('peer got pong', String(data)));
@@ -299,7 +299,7 @@ const SCENARIOS: Record<string, Scenario> = {
     }
     await ticks(50);
   },
-  'tells of messages as each binaryType says': async ({ socket, peer }, log) => {
+  'emits messages in the form that binaryType sets': async ({ socket, peer }, log) => {
     const show = async (data: unknown): Promise<string> =>
       data instanceof Blob
         ? `Blob ${data.type} ${await data.text()}`
@@ -395,7 +395,7 @@ const SCENARIOS: Record<string, Scenario> = {
     socket.send(Buffer.from('e'), { binary: false });
     await ticks(40);
   },
-  'counts what it has not sent': async ({ socket, peer }, log) => {
+  'counts unsent bytes in bufferedAmount': async ({ socket, peer }, log) => {
     peer.pause();
     const chunk = Buffer.alloc(1024 * 1024, 1);
     for (let at = 0; at < 3; at++) socket.send(chunk, { compress: false });
@@ -405,7 +405,7 @@ const SCENARIOS: Record<string, Scenario> = {
     await eventually(() => socket.bufferedAmount === 0);
     log(socket.bufferedAmount);
   },
-  'tells an end of TCP without a close frame': async ({ socket, peer }, log) => {
+  'reports the end of TCP without a close frame': async ({ socket, peer }, log) => {
     socket.on('error', (error) => log('error', error.message));
     const closed = once(socket, 'close');
     raw(peer).end();
@@ -413,19 +413,19 @@ const SCENARIOS: Record<string, Scenario> = {
     log(socket.readyState);
     log((await closed).map(String));
   },
-  'tells a reset': async ({ socket, peer }, log) => {
+  'reports a reset': async ({ socket, peer }, log) => {
     socket.on('error', (error) => log('error', error.message));
     const closed = new Promise((resolve) => socket.on('close', (...args) => resolve(args.map(String))));
     raw(peer).resetAndDestroy();
     log(await closed, socket.readyState);
   },
-  'closes while the peer closes, too': async ({ socket, peer }, log) => {
+  'closes while the peer closes': async ({ socket, peer }, log) => {
     const ends = Promise.all([once(socket, 'close'), once(peer, 'close')]);
     socket.close(4001, 'ours');
     peer.close(4002, 'theirs');
     log((await ends).map((args) => args.map(String)));
   },
-  'tells a peer that closes what was sent before, and nothing after': async ({ socket, peer }, log) => {
+  'sends what was queued before the peer’s close, and nothing after it': async ({ socket, peer }, log) => {
     peer.on('message', (data) => log('peer', String(data)));
     socket.on('message', () => {
       socket.send('answer');
@@ -437,7 +437,7 @@ const SCENARIOS: Record<string, Scenario> = {
     log((await closed).map(String));
     await ticks();
   },
-  'hears the peer while it closes itself': async ({ socket, peer }, log) => {
+  'receives messages while it is closing': async ({ socket, peer }, log) => {
     socket.on('message', (data) => log('message', String(data), socket.readyState));
     socket.on('ping', (data) => log('ping', String(data)));
     const closed = once(socket, 'close');
@@ -449,7 +449,10 @@ const SCENARIOS: Record<string, Scenario> = {
     peer.resume();
     log((await closed).map(String));
   },
-  'takes a reason as text or bytes, ignores what has no length, and throws for the rest': async ({ socket }, log) => {
+  'accepts a reason as text or bytes, ignores a value without a length, and throws for any other': async (
+    { socket },
+    log,
+  ) => {
     log((outcome(() => socket.close(4000, [1, 2] as never)) as string[]).slice(0, 2), socket.readyState);
     log(
       outcome(() => socket.close(4000, 5 as never)),
@@ -457,11 +460,11 @@ const SCENARIOS: Record<string, Scenario> = {
     );
     log((await once(socket, 'close')).map(String));
   },
-  'takes a reason in bytes': async ({ socket }, log) => {
+  'accepts a reason in bytes': async ({ socket }, log) => {
     log(outcome(() => socket.close(4000, Uint8Array.of(65, 66) as never)));
     log((await once(socket, 'close')).map(String));
   },
-  'is a stream': async ({ socket, peer }, log) => {
+  'works as a stream': async ({ socket, peer }, log) => {
     const stream = createWebSocketStream(socket, { encoding: 'utf8' });
     stream.on('data', (chunk: string) => log('data', chunk));
     for (const event of ['end', 'finish', 'close']) stream.on(event, () => log(event));
@@ -474,7 +477,7 @@ const SCENARIOS: Record<string, Scenario> = {
     await once(stream, 'close');
     log(socket.readyState);
   },
-  'is a stream that ends with its peer': async ({ socket, peer }, log) => {
+  'works as a stream that ends when the peer closes': async ({ socket, peer }, log) => {
     const stream = createWebSocketStream(socket);
     stream.resume();
     for (const event of ['end', 'finish', 'close', 'error']) stream.on(event, () => log(event));
@@ -485,7 +488,7 @@ const SCENARIOS: Record<string, Scenario> = {
     await once(stream, 'close');
     log(stream.destroyed);
   },
-  'is a stream that can be destroyed': async ({ socket, peer }, log) => {
+  'works as a stream that can be destroyed': async ({ socket, peer }, log) => {
     const stream = createWebSocketStream(socket);
     const told = once(peer, 'close');
     stream.on('error', (error) => log('error', error.message));
@@ -494,7 +497,7 @@ const SCENARIOS: Record<string, Scenario> = {
     await closed;
     log((await told)[0]);
   },
-  'gives messages to events.on()': async ({ socket, peer }, log) => {
+  'works with events.on()': async ({ socket, peer }, log) => {
     const aborted = new AbortController();
     socket.removeAllListeners('message');
     peer.send('one');

@@ -178,7 +178,7 @@ describe.each(ROLES)('the public interface of a %s socket', (role) => {
     expect([code, `${reason}`]).toEqual([1005, '']);
   });
 
-  it('calls back', async () => {
+  it('calls the callbacks of send, ping and pong', async () => {
     const { ours, other } = await ends();
     const called: unknown[] = [];
     const note =

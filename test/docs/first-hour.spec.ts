@@ -133,7 +133,7 @@ describe('the first hour with the README', () => {
     expect(await through('https://app.example.evil')).toBe(403);
   });
 
-  (hasChromium() ? it : it.skip)('the code for a browser, on a page of the application', async () => {
+  (hasChromium() ? it : it.skip)('the browser code works on a page of the application', async () => {
     const { port } = await start(development);
     const browser = await launch();
     try {

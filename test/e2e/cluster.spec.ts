@@ -368,7 +368,7 @@ describe('two processes', () => {
     ['local', [101, 101, 101], 4],
     ['share', [101, 101, 503], 2],
     ['closed', [503, 503, 503], 0],
-  ] as const)("with onFailure '%s' while the cluster does not answer", async (onFailure, expected, most) => {
+  ] as const)("apply onFailure '%s' while the cluster does not answer", async (onFailure, expected, most) => {
     const [a] = (await start(2, { connections: { max: 4 }, cluster: { onFailure } })) as [TestApp, TestApp];
     cluster.isDown = true;
     const answers: number[] = [];

@@ -175,8 +175,8 @@ const reportedTo = (exporter: InMemoryMetricExporter) =>
       .map(({ descriptor, dataPoints }) => [descriptor.name, dataPoints as DataPoint<number | Histogram>[]]),
   );
 
-describe('the causes of closes', () => {
-  it('name what a peer did wrong', async () => {
+describe('the close causes in the metrics', () => {
+  it('say what the peer sent wrong', async () => {
     running = await startApp({
       gateways: [ChatGateway],
       options: { messages: { maxSize: 1000, maxFragments: 2 } },
@@ -225,7 +225,7 @@ describe('OpenTelemetry', () => {
     expect(points.get('nest_secure_ws_closed_total')).toMatchObject([{ attributes: { code: '1000' }, value: 2 }]);
   });
 
-  it('is told every metric that Prometheus is told, also what happens later', async () => {
+  it('receives every metric that Prometheus receives, including later changes', async () => {
     const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
     provider = new MeterProvider({
       readers: [new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 2 ** 30 })],

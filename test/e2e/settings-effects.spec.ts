@@ -40,7 +40,7 @@ const compressed = (text: string): Buffer => {
 };
 
 describe('compression.maxRatio', () => {
-  it('ends a connection whose message inflates to more than that, with 1009, and no other', async () => {
+  it('closes with 1009 when a message inflates by more than the ratio, and only then', async () => {
     const port = await start({ compression: { maxRatio: 5 } });
     const { client } = await upgrade(port, { 'Sec-WebSocket-Extensions': 'permessage-deflate' });
     client.write(compressed('some words that are not repeated'));
@@ -56,7 +56,7 @@ describe('compression.maxRatio', () => {
 });
 
 describe('connections.ipv6Prefix', () => {
-  it('is the network that counts as one client; addresses that embed IPv4 count as IPv4; a /48 has eight times the limit', async () => {
+  it('groups the addresses of a network as one client; an embedded IPv4 address counts as IPv4; a /48 may have eight times the limit', async () => {
     const port = await start({ proxy: { trusted: ['loopback'] }, connections: { ipv6Prefix: 56, maxPerIp: 1 } });
     const statusFor = async (address: string): Promise<number> =>
       (await upgrade(port, { 'X-Forwarded-For': address })).response.status;

@@ -494,7 +494,7 @@ describe('settings', () => {
   });
 });
 
-it('are logged in a few lines, returned completely by stats, and checked against available memory', async () => {
+it('the settings are logged in a few lines, returned completely by stats, and checked against available memory', async () => {
   const [log, warn] = (['log', 'warn'] as const).map((level) =>
     jest.spyOn(Logger.prototype, level).mockImplementation(() => undefined),
   );

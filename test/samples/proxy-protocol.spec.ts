@@ -76,7 +76,7 @@ describe('sample/09-proxy-protocol', () => {
     return port;
   }
 
-  (has('haproxy') && has('openssl') ? it : it.skip)('behind HAProxy', async () => {
+  (has('haproxy') && has('openssl') ? it : it.skip)('reads the client address behind HAProxy', async () => {
     const [application, plain, tls] = [await startSample(), await unusedPort(), await unusedPort()];
     const text = replaced(
       readFileSync('sample/09-proxy-protocol/haproxy.cfg', 'utf8'),
@@ -97,7 +97,7 @@ describe('sample/09-proxy-protocol', () => {
     expect(await ask({ port: application, localAddress: '127.0.0.9' })).toEqual({ ip: '127.0.0.9', secure: false });
   });
 
-  (has('nginx') ? it : it.skip)('behind nginx', async () => {
+  (has('nginx') ? it : it.skip)('reads the client address behind nginx', async () => {
     const [application, port] = [await startSample(), await unusedPort()];
     const text = replaced(
       readFileSync('sample/09-proxy-protocol/nginx.conf', 'utf8'),
@@ -136,41 +136,44 @@ describe('every kind of port', () => {
     return { shared: app.port, plain, secure };
   }
 
-  (has('haproxy') && has('openssl') ? it : it.skip)('behind HAProxy, version 1 and 2, with TLS of either', async () => {
-    const ports = await start(true);
-    const targets: [name: string, options: string, port: number, tls: 'here' | 'there' | 'none'][] = [
-      ['v1-plain', 'send-proxy', ports.plain, 'none'],
-      ['v2-plain', 'send-proxy-v2', ports.plain, 'none'],
-      ['v2-ssl', 'send-proxy-v2-ssl', ports.plain, 'there'],
-      ['v1-secure', 'send-proxy', ports.secure, 'here'],
-      ['v2-secure', 'send-proxy-v2 proxy-v2-options crc32c', ports.secure, 'here'],
-      ['v1-https', 'send-proxy', ports.shared, 'here'],
-      ['v2-https', 'send-proxy-v2', ports.shared, 'here'],
-    ];
-    const fronts = await Promise.all(targets.map(() => unusedPort()));
-    const sections = targets.map(
-      ([name, options, port, tls], i) => `
+  (has('haproxy') && has('openssl') ? it : it.skip)(
+    'reads the header of HAProxy in version 1 and 2, with TLS at the proxy or at the application',
+    async () => {
+      const ports = await start(true);
+      const targets: [name: string, options: string, port: number, tls: 'here' | 'there' | 'none'][] = [
+        ['v1-plain', 'send-proxy', ports.plain, 'none'],
+        ['v2-plain', 'send-proxy-v2', ports.plain, 'none'],
+        ['v2-ssl', 'send-proxy-v2-ssl', ports.plain, 'there'],
+        ['v1-secure', 'send-proxy', ports.secure, 'here'],
+        ['v2-secure', 'send-proxy-v2 proxy-v2-options crc32c', ports.secure, 'here'],
+        ['v1-https', 'send-proxy', ports.shared, 'here'],
+        ['v2-https', 'send-proxy-v2', ports.shared, 'here'],
+      ];
+      const fronts = await Promise.all(targets.map(() => unusedPort()));
+      const sections = targets.map(
+        ([name, options, port, tls], i) => `
 frontend ${name}
   bind 127.0.0.1:${fronts[i]}${tls === 'there' ? ' ssl crt certificates/both.pem' : ''}
   default_backend ${name}
 backend ${name}
   server one 127.0.0.1:${port} ${options} source ${PROXY} check check-send-proxy inter 50ms`,
-    );
-    const timeouts = ['connect', 'client', 'server'].map((of) => `\n  timeout ${of} 10s`).join('');
-    await startProxy('haproxy', `defaults\n  mode tcp${timeouts}${sections.join('')}\n`, fronts[0]!);
-    for (const [i, [name, , , tls]] of targets.entries()) {
-      const options = { port: fronts[i]!, localAddress: `127.0.0.${20 + i}`, ...(tls === 'none' ? {} : { tls: {} }) };
-      expect([name, await ask(options)]).toEqual([name, [`127.0.0.${20 + i}`, tls !== 'none']]);
-    }
-    // Many health checks have arrived meanwhile, and none was refused.
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    expect(app!.stats().refused).toEqual({});
-    for (const client of clients.splice(0)) client.destroy();
-    await Promise.all(running.splice(0).map((each) => each.stop(2_000)));
-    await eventually(() => app!.stats().pending === 0 && app!.stats().slots === 0 && app!.stats().connections === 0);
-  });
+      );
+      const timeouts = ['connect', 'client', 'server'].map((of) => `\n  timeout ${of} 10s`).join('');
+      await startProxy('haproxy', `defaults\n  mode tcp${timeouts}${sections.join('')}\n`, fronts[0]!);
+      for (const [i, [name, , , tls]] of targets.entries()) {
+        const options = { port: fronts[i]!, localAddress: `127.0.0.${20 + i}`, ...(tls === 'none' ? {} : { tls: {} }) };
+        expect([name, await ask(options)]).toEqual([name, [`127.0.0.${20 + i}`, tls !== 'none']]);
+      }
+      // Many health checks have arrived meanwhile, and none was refused.
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      expect(app!.stats().refused).toEqual({});
+      for (const client of clients.splice(0)) client.destroy();
+      await Promise.all(running.splice(0).map((each) => each.stop(2_000)));
+      await eventually(() => app!.stats().pending === 0 && app!.stats().slots === 0 && app!.stats().connections === 0);
+    },
+  );
 
-  (has('nginx') ? it : it.skip)('behind nginx, which speaks TLS, or passes it on', async () => {
+  (has('nginx') ? it : it.skip)('reads the header of nginx that terminates TLS or forwards it', async () => {
     const ports = await start(false);
     const fronts = await Promise.all([1, 2, 3].map(() => unusedPort()));
     const { cert, key } = pair;

@@ -79,8 +79,8 @@ describe('a response head without an end', () => {
 
 describe('a response body without an end', () => {
   it.each([
-    ['ended by the connection', ''],
-    ['in chunks', 'Transfer-Encoding: chunked\r\n'],
+    ['that ends with the connection', ''],
+    ['sent in chunks', 'Transfer-Encoding: chunked\r\n'],
     ['with Content-Length above the limit', 'Content-Length: 1073741824\r\n'],
   ])('%s is refused at the limit', async (_, header) => {
     const server = await rawServer((socket) => {

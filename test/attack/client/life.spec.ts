@@ -64,7 +64,7 @@ describe('an end directly after the 101', () => {
       expect(sharedRuntime.deadlines).toBe(0);
     });
 
-    it('by a reset', async () => {
+    it('by a reset: connect rejects with ECONNRESET or the socket closes with 1006', async () => {
       const server = await rawServer(
         (socket, _request, key) => {
           socket.write(upgrade(key), () => socket.destroy());

@@ -75,7 +75,7 @@ describe.each(PLATFORMS)('the dashboard on %s', (platform) => {
     expect(await statusOf('GET', '/login', LOGIN)).toBe(405);
   });
 
-  it('lets no page of others keep the operator out, or log the operator out, with a link', async () => {
+  it('does not let a link on another site use up the login attempts or log the operator out', async () => {
     await start(platform);
     for (let i = 0; i < 10; i++) expect(await statusOf('GET', '/login')).toBe(405);
     const Cookie = await logIn();
@@ -83,7 +83,7 @@ describe.each(PLATFORMS)('the dashboard on %s', (platform) => {
     expect([status, headers['set-cookie']]).toEqual([405, undefined]);
   });
 
-  it('reads a query of any shape', async () => {
+  it('accepts a query of any shape', async () => {
     await start(platform);
     const Cookie = await logIn();
     if (platform === 'express') app.app.getHttpAdapter().getInstance().set('query parser', 'extended');

@@ -109,7 +109,7 @@ import { hasPythonWebSockets, PYTHON } from '../../support/programs.js';
       await once(python, 'exit');
     });
 
-    it.each(MODES)('and mode %s', async (mode) => {
+    it.each(MODES)('echoes every message in mode %s', async (mode) => {
       const extensions = await echoes(url, { compression: { mode, threshold: 0 }, subprotocols: ['other', 'chat'] });
       expect(extensions).toBe(compression !== 'off' && mode !== 'off' ? 'permessage-deflate' : '');
     });

@@ -136,7 +136,7 @@ describe('measureStructure', () => {
       expect(measureStructure(Buffer.from(`{"${key}":0}`), MANY) * 64 + indexBytes).toBe(3 * 64);
   });
 
-  it('refuses a text whose result takes more than 20 bytes for each of its bytes, beyond 4 KiB', () => {
+  it('refuses a text whose result takes more than 4 KiB plus 20 bytes for each byte of the text', () => {
     const list = (item: string, length: number) => `[${Array(length).fill(item)}]`;
     const chain = (open: string, close: string, depth: number) => `${open.repeat(depth)}0${close.repeat(depth)}`;
     const border = (make: (length: number) => string) => {
@@ -229,13 +229,13 @@ describe('measureStructure', () => {
       ],
       'a Yjs update, as numbers': [6.6, many(8000, (at) => (at * 31) % 256)],
       'a JSON patch': [7, many(400, (at) => ({ op: 'replace', path: `/items/${at}/count`, value: at }))],
-      'a text with little in it': [2, 'word '.repeat(5_000)],
+      'a long text': [2, 'word '.repeat(5_000)],
       'a text of another script': [2, '汉字'.repeat(5_000)],
       nulls: [4.8, many(5000, () => null)],
       'empty strings': [10.7, many(5000, () => '')],
     };
 
-    it.each(Object.entries(messages))('%s', (_, [factor, data]) => {
+    it.each(Object.entries(messages))('calculates the memory of %s', (_, [factor, data]) => {
       const text = Buffer.from(JSON.stringify({ event: 'x', data }));
       expect(Math.round((10 * resultBytes(text, MANY)) / text.length) / 10).toBe(factor);
       expect(measureStructure(text, 10_000)).toBeGreaterThan(0);

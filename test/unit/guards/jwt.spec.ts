@@ -140,7 +140,7 @@ describe('a valid token', () => {
   });
 });
 
-describe('an invalid token:', () => {
+describe('an invalid token', () => {
   const HMAC = { alg: 'HS256' };
   const cases: readonly (readonly [string, string | Promise<string>, string])[] = [
     ['expired', sign({ claims: { exp: SECONDS - 6 } }), 'expired'],
@@ -320,7 +320,7 @@ describe('the place of the token', () => {
     }
   });
 
-  it('is no other', async () => {
+  it('is never one that is not configured', async () => {
     const token = await sign();
     for (const options of [
       {},

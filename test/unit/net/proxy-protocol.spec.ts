@@ -175,7 +175,7 @@ describe('PROXY protocol version 2', () => {
   });
 
   it.each([
-    ['not TLS', { client: 0, verify: 0 }, { secure: false }],
+    ['a connection without TLS', { client: 0, verify: 0 }, { secure: false }],
     [
       'TLS without a client certificate',
       { client: 1, verify: 0, commonName: 'x' },
