@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Redis } from 'ioredis';
-import { redisCluster } from '../dist/cluster/redis/index.js';
+import { redisCluster } from '../build/cluster/redis/index.js';
 import { upgradeRequest } from './load/peer.mjs';
 import { Child } from './support/rpc.mjs';
 import { spread } from './support/stats.mjs';

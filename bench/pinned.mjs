@@ -7,7 +7,7 @@ import { deflateRawSync } from 'node:zlib';
 import { NestFactory } from '@nestjs/core';
 import { SubscribeMessage, WebSocketGateway } from '@nestjs/websockets';
 import { SecureGateway, SecureWsModule, SecureWsStats } from 'nest-secure-ws';
-import { parseMessage } from '../dist/dispatch/message-parser.js';
+import { parseMessage } from '../build/dispatch/message-parser.js';
 import { moduleOf } from './servers/gateway.mjs';
 import { accepted, structures } from './support/structures.mjs';
 

@@ -2,8 +2,8 @@
 // sides in turns, the minimum of many turns. Run with: npm run build && node bench/protocol.mjs
 import { performance } from 'node:perf_hooks';
 import { Receiver, Sender } from 'ws';
-import { FrameEncoder } from '../dist/protocol/encoder.js';
-import { FrameParser } from '../dist/protocol/parser.js';
+import { FrameEncoder } from '../build/protocol/encoder.js';
+import { FrameParser } from '../build/protocol/parser.js';
 
 const TURNS = Number(process.env.TURNS ?? 15);
 const MESSAGES = 20_000;

@@ -5,6 +5,7 @@ import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const TSC = 'node_modules/typescript/bin/tsc';
 const stamps = join(root, 'node_modules/.cache/nest-secure-ws');
 
 /** `npm ci`, unless every locked package is installed in its version. */
@@ -17,12 +18,12 @@ export async function install() {
 
 /** Compiles the library and these samples (all by default) when their sources are newer. */
 export async function build(samples = allSamples()) {
-  await compile(['lib'], () => ['-p', 'lib/tsconfig.lib.json']);
+  await compile(['lib'], () => [[TSC, '-p', 'lib/tsconfig.lib.json'], ['scripts/bundle.mjs']]);
   // In one process, so that they share the files that the compiler has read.
   const projects = (folders) => folders.map((folder) => `${folder}/tsconfig.app.json`);
   await compile(
     samples.map((name) => `sample/${name}`),
-    (folders) => ['-b', '--force', ...projects(folders)],
+    (folders) => [[TSC, '-b', '--force', ...projects(folders)]],
   );
 }
 
@@ -45,13 +46,13 @@ function packagesOf(lock) {
   }
 }
 
-/** Runs the compiler over the outdated folders, and records the time. */
-async function compile(folders, args) {
+/** Runs the scripts for the outdated folders one after the other, and records the time. */
+async function compile(folders, scripts) {
   const outdated = folders.filter((folder) => !isBuilt(folder));
   if (outdated.length === 0) return;
   console.error(`Building ${outdated.join(', ')} …`);
   const begun = new Date();
-  await run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), ...args(outdated)]);
+  for (const script of scripts(outdated)) await run(process.execPath, script);
   mkdirSync(stamps, { recursive: true });
   for (const folder of outdated) {
     writeFileSync(stampOf(folder), '');

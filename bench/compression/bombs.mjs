@@ -1,8 +1,8 @@
 // 40 concurrent bombs of 128 MiB beside an honest peer: peak memory, event loop delay, latency. Prints JSON.
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
 import { deflateRawSync } from 'node:zlib';
-import { codecFrom } from '../../dist/cli/tune/codecs.js';
-import { Compression, ContextBudget } from '../../dist/protocol/deflate/compression.js';
+import { codecFrom } from '../../build/cli/tune/codecs.js';
+import { Compression, ContextBudget } from '../../build/protocol/deflate/compression.js';
 
 const MIB = 1024 * 1024;
 const RESOLUTION = 1;

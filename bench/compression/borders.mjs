@@ -1,7 +1,7 @@
 // The cost of messages of one size on the calling thread and in the thread pool: prints JSON.
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
-import { DeflateContext, DeflateTask, InflateContext, InflateTask } from '../../dist/protocol/deflate/contexts.js';
-import { SYNC_DEFLATE_BYTES } from '../../dist/protocol/deflate/per-message-deflate.js';
+import { DeflateContext, DeflateTask, InflateContext, InflateTask } from '../../build/protocol/deflate/contexts.js';
+import { SYNC_DEFLATE_BYTES } from '../../build/protocol/deflate/per-message-deflate.js';
 import { generateCorpus } from './corpus.mjs';
 
 const SETTINGS = { windowBits: 12, memLevel: 5, level: +process.argv[2] };

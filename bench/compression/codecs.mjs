@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module';
-import { codecsOf } from '../../dist/cli/tune/codecs.js';
+import { codecsOf } from '../../build/cli/tune/codecs.js';
 
 const { PerMessageDeflate } = createRequire(import.meta.url)('ws');
 const MAX_SIZE = 64 * 1024 * 1024;

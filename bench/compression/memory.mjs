@@ -1,5 +1,5 @@
 // Memory that compression adds to one connection: `node --expose-gc memory.mjs '{"kind":…}'` prints bytes.
-import { measureMemory } from '../../dist/cli/tune/measure.js';
+import { measureMemory } from '../../build/cli/tune/measure.js';
 import { makerOf } from './codecs.mjs';
 import { generateCorpus } from './corpus.mjs';
 

@@ -3,8 +3,8 @@
 // Run with: npm run build && node --import ./test/support/typescript.mjs bench/compression/slow-input.mjs
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
 import { deflateRawSync } from 'node:zlib';
-import { Compression, ContextBudget } from '../../dist/protocol/deflate/compression.js';
-import { chargedBytes } from '../../dist/protocol/deflate/per-message-deflate.js';
+import { Compression, ContextBudget } from '../../build/protocol/deflate/compression.js';
+import { chargedBytes } from '../../build/protocol/deflate/per-message-deflate.js';
 import { slowDeflate } from '../../test/support/slow-deflate.ts';
 
 const SECONDS = Number(process.env.SECONDS ?? 3);

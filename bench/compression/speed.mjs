@@ -1,7 +1,7 @@
 // Size and CPU of several rows, in turns, so that disturbances of the machine affect all of them:
 // `node speed.mjs '[{"kind":…}, …]' [folder]` prints JSON.
-import { readCorpus, sum } from '../../dist/cli/tune/corpus.js';
-import { measureSpeed } from '../../dist/cli/tune/measure.js';
+import { readCorpus, sum } from '../../build/cli/tune/corpus.js';
+import { measureSpeed } from '../../build/cli/tune/measure.js';
 import { makerOf } from './codecs.mjs';
 import { generateCorpus } from './corpus.mjs';
 

@@ -78,7 +78,7 @@ async function scrapes(bench) {
 
 /** A poll at 100 000 connections, which one machine cannot open to itself: objects with the properties that the page reads. */
 async function syntheticPolls(bench) {
-  const { Dashboard } = await import('../../dist/dashboard/dashboard.service.js');
+  const { Dashboard } = await import('../../build/dashboard/dashboard.service.js');
   const { SecureWsStats } = await import('nest-secure-ws');
   const connections = Array.from({ length: SYNTHETIC }, (_, index) => ({
     openedAt: 1 + Math.floor(index / 20),

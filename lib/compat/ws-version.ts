@@ -1,6 +1,7 @@
-import { readFileSync, realpathSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 /** The versions of `ws` with which the tests have run: major and minor. */
 const OLDEST = [8, 21] as const;
@@ -42,8 +43,8 @@ let found: WsFindings | undefined;
 /** Checks once. */
 export function findWs(): WsFindings {
   const place = ownPlace();
-  // A bundle contains `ws` without its `package.json`.
-  const ours = place !== undefined && /[\\/]compat[\\/]ws-version\.[jt]s$/.test(place) ? copyFor(place) : undefined;
+  // A bundle of an application contains `ws` without its `package.json`.
+  const ours = place !== undefined && isOwnPackage(place) ? copyFor(place) : undefined;
   found ??= checkWs(ours, copyFor(join(process.cwd(), 'index.js')));
   return found;
 }
@@ -54,6 +55,24 @@ export function findWs(): WsFindings {
  */
 const ownPlace = (): string | undefined =>
   /(?:\(|at )((?:file:\/\/|\/|[A-Za-z]:[\\/]).*?)(?::\d+){2}\)?$/m.exec(new Error().stack ?? '')?.[1];
+
+/** Whether the nearest `package.json` of a path or URL is that of this library. */
+function isOwnPackage(place: string): boolean {
+  let directory = dirname(place.startsWith('file:') ? fileURLToPath(place) : place);
+  while (!existsSync(join(directory, 'package.json'))) {
+    if (directory === dirname(directory)) return false;
+    directory = dirname(directory);
+  }
+  return nameIn(join(directory, 'package.json')) === 'nest-secure-ws';
+}
+
+function nameIn(file: string): unknown {
+  try {
+    return (JSON.parse(readFileSync(file, 'utf8')) as { name?: unknown } | null)?.name;
+  } catch {
+    return undefined;
+  }
+}
 
 function copyFor(file: string | undefined): WsCopy | undefined {
   if (file === undefined) return undefined;

@@ -192,5 +192,5 @@ function hideTokens(text: string, forms: ReadonlySet<string>): string {
       const [, before, after] = /^(["'`(]*).*?(["'`),.:;!?]*)$/s.exec(word)!;
       return `${before}${HIDDEN}${after}`;
     })
-    .replace(/…(?:\s+…)+/g, HIDDEN);
+    .replace(/\u2026(?:\s+\u2026)+/g, HIDDEN);
 }

@@ -120,7 +120,7 @@ export class TestClient<
     return this.socket.closed;
   }
 
-  /** `await using client = await connectTo(…)` closes the connection at the end of the block. */
+  /** `await using client = await connectTo(url)` closes the connection at the end of the block. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
