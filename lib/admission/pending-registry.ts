@@ -49,6 +49,14 @@ export class PendingRegistry<T> {
     return this.#size;
   }
 
+  /** All holders, in a new array: a caller may end them. */
+  holders(): T[] {
+    const holders: T[] = [];
+    for (const queues of this.#bySize.values())
+      for (const queue of queues ?? []) for (const { holder } of queue) holders.push(holder);
+    return holders;
+  }
+
   add(entry: AddressEntry, holder: T): PendingPlace<T> {
     const place = new PendingPlace(entry, holder);
     this.#size++;

@@ -108,7 +108,9 @@ class AcceptedPeer implements Peer {
     reservation,
     asyncContext,
   }: UpgradeContext) {
-    this.ip = route.address.text;
+    const { text } = route.address;
+    // The connections of an address share one string.
+    this.ip = entry.key === text ? entry.key : text;
     this.secure = tls || route.secure === true;
     this.origin = request.origin;
     this.rawQuery = request.rawQuery;

@@ -414,7 +414,6 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     // protection: a finished handshake releases the address
     if (this.account !== kept) context.addresses.release(this.account);
     // end protection
-    this.listener.removeHandshake(this);
     this.onRelease?.();
     this.onRelease = undefined;
   }

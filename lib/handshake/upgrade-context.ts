@@ -74,8 +74,6 @@ export interface HandshakeListener {
    * half-closed. A dedicated port has no HTTP server and destroys the connection.
    */
   handOver(transport: Transport, bytes: Buffer, hasEnded: boolean): void;
-  /** Called when a handshake is no longer pending. */
-  removeHandshake(handshake: object): void;
 }
 
 /** The target of a path, as the stages use it: its rules and its slots. */

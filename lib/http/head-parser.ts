@@ -87,10 +87,54 @@ function parseHeaderLines(bytes: Buffer, text: string | undefined, start: number
     if (colon === at || bytes[colon] !== COLON) return undefined;
     const end = skipField(bytes, colon + 1);
     if (bytes[end] !== CR || bytes[end + 1] !== LF) return undefined;
-    rawHeaders.push(cut(bytes, text, at, colon), cutTrimmed(bytes, text, colon + 1, end));
+    rawHeaders.push(nameAt(bytes, text, at, colon), cutTrimmed(bytes, text, colon + 1, end));
     at = end + 2;
   }
   return at + 2 === bytes.length && bytes[at + 1] === LF ? rawHeaders : undefined;
+}
+
+interface UsualName {
+  readonly name: string;
+  readonly bytes: Buffer;
+}
+
+function byLength(names: readonly string[]): readonly (readonly UsualName[])[] {
+  const longest = Math.max(...names.map(({ length }) => length));
+  return Array.from({ length: longest + 1 }, (_, length) =>
+    names.filter((name) => name.length === length).map((name) => ({ name, bytes: Buffer.from(name) })),
+  );
+}
+
+/** Names that browsers and `ws` send, as they write them, by length: heads share these strings. */
+const USUAL_NAMES = byLength([
+  'Host',
+  'Origin',
+  'Cookie',
+  'Pragma',
+  'Upgrade',
+  'Connection',
+  'User-Agent',
+  'Cache-Control',
+  'Accept-Encoding',
+  'Accept-Language',
+  'Sec-WebSocket-Key',
+  'Sec-WebSocket-Version',
+  'Sec-WebSocket-Protocol',
+  'Sec-WebSocket-Extensions',
+]);
+
+/** A field name: a shared string if it is a usual one. */
+function nameAt(bytes: Buffer, text: string | undefined, from: number, to: number): string {
+  const usual = USUAL_NAMES[to - from];
+  if (usual !== undefined)
+    for (let i = 0; i < usual.length; i++) if (isAt(bytes, from, usual[i]!.bytes)) return usual[i]!.name;
+  return cut(bytes, text, from, to);
+}
+
+function isAt(bytes: Buffer, from: number, name: Buffer): boolean {
+  let matched = 0;
+  while (matched < name.length && bytes[from + matched] === name[matched]) matched++;
+  return matched === name.length;
 }
 
 /** Removes surrounding white space in linear time. */

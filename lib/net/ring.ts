@@ -20,6 +20,17 @@ export class Ring<T extends RingMember<T>> {
     first.previous = member.previous.next = member;
   }
 
+  /** The members in order; none may be added or removed meanwhile. */
+  *[Symbol.iterator](): Generator<T, void> {
+    const { first } = this;
+    if (first === undefined) return;
+    let member = first;
+    do {
+      yield member;
+      member = member.next;
+    } while (member !== first);
+  }
+
   remove(member: T): void {
     const { next, previous } = member;
     if (this.first === member) this.first = next === member ? undefined : next;

@@ -23,7 +23,6 @@ export abstract class Listener implements HandshakeListener {
   /** Targets by path, or pattern of paths. */
   readonly endpoints = new Map<string, Endpoint>();
   readonly router = new Router<UpgradeTarget>();
-  readonly handshakes = new Set<PendingHandshake>();
   readonly headLimits: HeadLimits;
   readonly openTimeout: number;
   readonly serverHeader: string | null;
@@ -55,8 +54,11 @@ export abstract class Listener implements HandshakeListener {
   abstract newMeter(): HeadMeter;
   abstract handOver(transport: Transport, bytes: Buffer, hasEnded: boolean): void;
 
-  removeHandshake(handshake: PendingHandshake): void {
-    this.handshakes.delete(handshake);
+  /** The pending handshakes of this port, in a new array. */
+  protected get handshakes(): PendingHandshake[] {
+    return this.context.pending
+      .holders()
+      .filter((holder) => holder instanceof PendingHandshake && holder.listener === this) as PendingHandshake[];
   }
 
   /**
@@ -123,12 +125,12 @@ export abstract class Listener implements HandshakeListener {
 
   /** Ends all pending handshakes. */
   shutDown(refusal: Refusal): void {
-    for (const handshake of [...this.handshakes]) handshake.shutDown(refusal);
+    for (const handshake of this.handshakes) handshake.shutDown(refusal);
   }
 
   /** Ends all remaining connections. */
   dropAll(): void {
-    for (const handshake of [...this.handshakes]) handshake.drop();
+    for (const handshake of this.handshakes) handshake.drop();
   }
 
   /** Ends the pending handshakes, and refuses new ones. */
@@ -172,7 +174,6 @@ export abstract class Listener implements HandshakeListener {
 
   protected open(transport: Transport, peer: ClientAddress): PendingHandshake | undefined {
     const handshake = new PendingHandshake(this, transport, peer, this.context.proxy.trusted.has(peer));
-    this.handshakes.add(handshake);
     // protection: pending handshakes are bounded
     handshake.enforcePendingLimits();
     // end protection

@@ -176,7 +176,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
 
   /** `server.closeAllConnections()` also ends incomplete heads of upgrades. */
   dropHeads(): void {
-    for (const handshake of [...this.handshakes]) handshake.dropHead();
+    for (const handshake of this.handshakes) handshake.dropHead();
   }
 
   markReadByNodeOnly(request: IncomingMessage): void {

@@ -191,6 +191,17 @@ describe('PendingRegistry', () => {
     expect(registry.size).toBe(3);
   });
 
+  it('lists all holders, and none that has left', () => {
+    const { registry, enter } = setUp(10, 10);
+    expect(registry.holders()).toEqual([]);
+    const places = ['a', 'b', 'c'].map((holder) => enter('6.6.6.6', holder));
+    enter('192.0.2.1', 'd');
+    expect(registry.holders().sort()).toEqual(['a', 'b', 'c', 'd']);
+    registry.remove(places[0]!);
+    for (const holder of registry.holders()) if (holder === 'b') registry.remove(places[1]!);
+    expect(registry.holders().sort()).toEqual(['c', 'd']);
+  });
+
   it("evicts an address's own oldest at its limit, and a /48's at eight times that", () => {
     const { registry, enter } = setUp(100, 2);
     expect([1, 2, 3].map((n) => registry.victim(enter('6.6.6.6', `${n}`)))).toEqual([undefined, undefined, '1']);

@@ -40,6 +40,17 @@ describe('parseRequestHead', () => {
     });
   });
 
+  it.each(['Host', 'Sec-WebSocket-Key', 'Sec-WebSocket-Extensions', 'User-Agent'])(
+    'keeps the letters of %s and of similar names as received',
+    (name) => {
+      const upper = name.toUpperCase();
+      const names = [name, name.toLowerCase(), upper, `${name}x`, `x${name.slice(1)}`, `${name.slice(0, -1)}!`];
+      const rawHeaders = names.flatMap((each) => [each, 'v']);
+      const lines = names.map((each) => `${each}: v\r\n`).join('');
+      expect(parse(`GET / HTTP/1.1\r\n${lines}\r\n`)).toMatchObject({ rawHeaders });
+    },
+  );
+
   it('trims SP and HTAB from values, and no other white space (RFC 9110, 5.5)', () => {
     expect(parse('GET / HTTP/1.1\r\nA: \xa0\x85 \r\n\r\n')).toMatchObject({ rawHeaders: ['A', '\xa0\x85'] });
   });
