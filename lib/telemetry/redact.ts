@@ -166,7 +166,7 @@ const skeleton = (text: string): string => text.toLowerCase().replace(/[^\p{L}\p
 /** Hides each word that shares a part with a value, ignoring case and punctuation. */
 function hideTokens(text: string, forms: ReadonlySet<string>): string {
   const tokens = new Map<string, boolean>();
-  const grams = new Map<string, string[]>();
+  const grams = new Map<string, Set<string>>();
   for (const [token] of text.matchAll(TOKENS)) {
     const word = token.toLowerCase();
     if (tokens.has(word)) continue;
@@ -174,15 +174,22 @@ function hideTokens(text: string, forms: ReadonlySet<string>): string {
     for (let at = 0; at + GRAM <= word.length; at++) {
       const gram = word.slice(at, at + GRAM);
       const words = grams.get(gram);
-      if (words === undefined) grams.set(gram, [word]);
-      else words.push(word);
+      // A word can contain one sequence a thousand times.
+      if (words === undefined) grams.set(gram, new Set([word]));
+      else words.add(word);
     }
   }
+  /** Words are hidden once, however often a value contains the sequence. */
+  const hideWords = (gram: string): void => {
+    const words = grams.get(gram);
+    if (words === undefined) return;
+    grams.delete(gram);
+    for (const word of words) tokens.set(word, true);
+  };
   for (const form of forms) {
     const bare = skeleton(form);
     if (tokens.has(bare)) tokens.set(bare, true);
-    for (let at = 0; at + GRAM <= bare.length; at++)
-      for (const word of grams.get(bare.slice(at, at + GRAM)) ?? []) tokens.set(word, true);
+    for (let at = 0; at + GRAM <= bare.length; at++) hideWords(bare.slice(at, at + GRAM));
   }
   const isHidden = (token: string): boolean => tokens.get(token.toLowerCase()) === true;
   // The rest of a partly hidden word may be the rest of a value.
