@@ -27,7 +27,7 @@ import type { ASSETS } from './assets.generated.js';
 import { type AuditEvent, Dashboard, type DashboardSource, MAX_ROWS, publishAudit } from './dashboard.service.js';
 import type { ConnectionRow, NodeRow } from './nodes.js';
 import { judgeRequest, type RequestFacts } from './request-facts.js';
-import { cookieOf, DashboardSessions, LoginLimit, MIN_TOKEN_LENGTH, SESSION_TIME } from './session.js';
+import { DashboardSessions, LoginLimit, MIN_TOKEN_LENGTH, SESSION_TIME } from './session.js';
 
 export interface SecureWsDashboardOptions {
   /** Path of the page. Default: `/ws-admin`. */
@@ -248,7 +248,7 @@ export class SecureWsDashboard implements OnModuleInit, OnApplicationShutdown {
   private isLoggedIn({ headers }: DashboardRequest, facts: RequestFacts): boolean {
     // If there are guards, they have already decided.
     if (this.sessions === undefined) return true;
-    return this.sessions.isValid(cookieOf(headers['cookie'], cookieName(facts)), Date.now());
+    return this.sessions.isLoggedIn(textOf(headers['cookie']), cookieName(facts), Date.now());
   }
 
   private sessionsOf({ token, guards }: SecureWsDashboardOptions): DashboardSessions | undefined {

@@ -1,10 +1,14 @@
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { SITE_FACTOR } from '../admission/address-table.js';
+import { cookieValues } from '../http/fields.js';
 import type { ClientAddress } from '../net/address.js';
 
 /** Lifetime of a login in milliseconds. */
 export const SESSION_TIME = 12 * 3600 * 1000;
 export const MIN_TOKEN_LENGTH = 32;
+
+/** Maximum number of cookies of one name that are checked. */
+const MAX_COOKIES = 8;
 
 /** Failed logins per address: this many in a burst, and one more after each of these periods. */
 const MAX_FAILURES = 5;
@@ -34,6 +38,16 @@ export class DashboardSessions {
   issue(now: number): string {
     const content = `${(now + SESSION_TIME).toString(36)}.${randomBytes(12).toString('base64url')}`;
     return `${content}.${this.sign(content)}`;
+  }
+
+  /**
+   * Whether one of the first cookies is a session: a page of a sibling domain, or of another port, can set a cookie of
+   * the same name, and browsers may send that one first (RFC 6265, section 8.6).
+   */
+  isLoggedIn(cookies: string | undefined, name: string, now: number): boolean {
+    return cookieValues(cookies, name)
+      .slice(0, MAX_COOKIES)
+      .some((each) => this.isValid(each, now));
   }
 
   isValid(cookie: string | undefined, now: number): boolean {
@@ -93,14 +107,4 @@ export class LoginLimit {
     // end protection
     this.buckets.set(key, full);
   }
-}
-
-/** Reads one cookie of a `Cookie` header; the first with that name. */
-export function cookieOf(header: unknown, name: string): string | undefined {
-  if (typeof header !== 'string') return undefined;
-  for (const part of header.split(';')) {
-    const [key, ...value] = part.split('=');
-    if (key!.trim() === name) return value.join('=').trim();
-  }
-  return undefined;
 }

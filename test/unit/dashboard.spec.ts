@@ -2,7 +2,7 @@ import { describe, expect, it, jest } from '@jest/globals';
 import { Dashboard, type DashboardSource, type ListedConnection } from '../../lib/dashboard/dashboard.service.js';
 import { History, SLOTS } from '../../lib/dashboard/history.js';
 import { briefOf, heaviest, pageOf } from '../../lib/dashboard/nodes.js';
-import { cookieOf, DashboardSessions, LoginLimit, SESSION_TIME } from '../../lib/dashboard/session.js';
+import { DashboardSessions, LoginLimit, SESSION_TIME } from '../../lib/dashboard/session.js';
 import { TopCounters } from '../../lib/dashboard/top-counters.js';
 import { parseAddress } from '../../lib/net/address.js';
 
@@ -43,10 +43,13 @@ describe('DashboardSessions', () => {
       expect(sessions.isToken(wrong)).toBe(false);
   });
 
-  it('cookieOf() reads one cookie of the header', () => {
-    expect(cookieOf('a=1; session=x.y=z; b=2', 'session')).toBe('x.y=z');
-    for (const header of [undefined, '', 'xsession=1', ['session=1']])
-      expect(cookieOf(header, 'session')).toBe(undefined);
+  it('is one of the cookies with its name', () => {
+    const is = (header: string | undefined) => sessions.isLoggedIn(header, 'session', 1000);
+    for (const header of [`session=${cookie}`, `a=b; session=${cookie} ; c=d`, `session=x; session=${cookie}`])
+      expect(is(header)).toBe(true);
+    for (const header of [undefined, '', 'session', 'session=', `xsession=${cookie}`, `a="session=${cookie}"`])
+      expect(is(header)).toBe(false);
+    expect(is(`${'session=x;'.repeat(8)} session=${cookie}`)).toBe(false);
   });
 });
 
