@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it, jest } from '@jest/globals';
@@ -53,6 +53,13 @@ describe('readCorpus and sampleOf', () => {
     expect(readCorpus(folder('many', { 'a.jsonl': 'x\n'.repeat(30_000) }))).toHaveLength(20_000);
     const large = Buffer.alloc(30 * 1024 * 1024, 'a');
     expect(readCorpus(folder('large', { a: large, b: large, c: large }))).toHaveLength(2);
+  });
+
+  it('read no more of a file than is used, however large it is', () => {
+    const path = folder('huge', { 'a.txt': 'first', 'c.bin': 'x', 'b.jsonl': `"one"\n${'x'.repeat(100)}` });
+    // Sparse: longer than any Buffer or string of Node.
+    for (const name of ['b.jsonl', 'c.bin']) truncateSync(join(path, name), 8 * 1024 ** 3);
+    expect(readCorpus(path).map(String)).toEqual(['first', '"one"']);
   });
 
   it('measure a representative sample', () => {

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readdirSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { CannotRun } from '../terminal.js';
 
@@ -13,7 +13,7 @@ export function readCorpus(folder: string): Buffer[] {
   const messages: Buffer[] = [];
   let room = MAX_BYTES;
   for (const name of filesOf(folder)) {
-    for (const message of messagesOf(join(folder, name))) {
+    for (const message of messagesOf(join(folder, name), room + 1)) {
       if (message.length === 0) continue;
       room -= message.length;
       if (room < 0 || messages.length === MAX_MESSAGES) return messages;
@@ -38,13 +38,33 @@ function filesOf(folder: string): string[] {
   }
 }
 
-function messagesOf(path: string): Buffer[] {
-  const bytes = readFileSync(path);
+/** The messages in the first `most` bytes of a file. */
+function messagesOf(path: string, most: number): Buffer[] {
+  const bytes = readStart(path, most);
   if (!/\.(jsonl|ndjson)$/.test(path)) return [bytes];
-  return bytes
+  const lines = bytes
     .toString()
     .split(/\r?\n/)
     .map((line) => Buffer.from(line));
+  // The last line may be cut.
+  return bytes.length < most ? lines : lines.slice(0, -1);
+}
+
+/** The file may be larger than this process's memory. */
+function readStart(path: string, most: number): Buffer {
+  let file: number | undefined;
+  try {
+    file = openSync(path, 'r');
+    const bytes = Buffer.allocUnsafeSlow(Math.min(fstatSync(file).size, most));
+    let end = 0;
+    for (let read = -1; read !== 0 && end < bytes.length; end += read)
+      read = readSync(file, bytes, end, bytes.length - end, null);
+    return bytes.subarray(0, end);
+  } catch (error) {
+    throw new CannotRun(`${path} cannot be read: ${(error as Error).message}`);
+  } finally {
+    if (file !== undefined) closeSync(file);
+  }
 }
 
 /** An even sample of the messages with at most the given number of bytes, so that one pass over them stays short. */
