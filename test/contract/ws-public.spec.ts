@@ -79,6 +79,25 @@ describe('private members of ws', () => {
     expect(readFileSync('lib/connection/connected-socket.ts', 'utf8')).toContain('get _socket(): Socket {');
   });
 
+  it('that have no underscore are not called in lib/, and of the package only two classes are imported', () => {
+    const texts = ['websocket.js', 'websocket-server.js'].map((file) => readFileSync(join(folder, file), 'utf8'));
+    const methods = texts.flatMap((text) =>
+      [...text.matchAll(/@private\s*\*\/\s*(\w+)\s*\(/g)].map(([, name]) => name!),
+    );
+    expect(methods).toEqual(expect.arrayContaining(['setSocket', 'emitClose', 'completeUpgrade']));
+    const calls = new RegExp(`\\.(?:${methods.join('|')})\\b`);
+    const imported = new Set<string>();
+    for (const file of readdirSync('lib', { recursive: true, encoding: 'utf8' })) {
+      if (!file.endsWith('.ts')) continue;
+      const text = readFileSync(join('lib', file), 'utf8');
+      expect([file, calls.exec(text)?.[0]]).toEqual([file, undefined]);
+      expect([file, /'ws\/(?!package\.json')/.test(text)]).toEqual([file, false]);
+      for (const [, names] of text.matchAll(/^import (?:type )?\{([^}]*)\} from 'ws';/gm))
+        for (const name of names!.split(',')) imported.add(name.replace(/^\s*type /, '').trim());
+    }
+    expect([...imported].sort()).toEqual(['WebSocket', 'WebSocketServer']);
+  });
+
   it("are not set on this library's sockets", async () => {
     const { server, client } = await pair();
     for (const socket of [server, client]) {
