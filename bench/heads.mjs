@@ -15,7 +15,7 @@ const { values } = parseArgs({
     lines: { type: 'string', default: '120' },
     length: { type: 'string', default: '7900' },
     seconds: { type: 'string', default: '4' },
-    server: { type: 'string', multiple: true, default: ['ours', 'oursOwnPort'] },
+    server: { type: 'string', multiple: true, default: ['ours', 'oursDedicated'] },
   },
 });
 const PAUSE = 20;

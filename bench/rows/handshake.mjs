@@ -10,8 +10,8 @@ const DENIED = { net: 4, sources: 16 };
 /** The same addresses for the server that only writes prebuilt bytes. */
 const REFUSES = { capped: `127.0.${CAPPED.net}.`, denied: `127.0.${DENIED.net}.` };
 /** On a dedicated port, attempts above the limit are reset at accept. */
-const REFUSED = { ours: ['429'], oursOwnPort: ['reset', 'closed'], net: ['429'] };
-const KEYS = ['bare', 'ours', 'oursOwnPort', 'nestWs', 'nestIo', 'net'];
+const REFUSED = { ours: ['429'], oursDedicated: ['reset', 'closed'], net: ['429'] };
+const KEYS = ['bare', 'ours', 'oursDedicated', 'nestWs', 'nestIo', 'net'];
 
 /** CPU per accepted handshake: up to the last 101, and including the end of the connections. */
 export async function handshake(bench) {
@@ -72,7 +72,7 @@ export async function refusals(bench) {
     unit: 'µs',
   });
   await bench.withServers(
-    ['bare', 'ours', 'oursOwnPort', 'net'],
+    ['bare', 'ours', 'oursDedicated', 'net'],
     { limits: refusingLimits(bench), refuses: REFUSES },
     async (servers) => {
       const turns = {

@@ -23,12 +23,17 @@ export const VARIANTS = {
   netTls: { title: 'sockets of node:tls alone', file: 'net.mjs', protocol: 'ws', tls: 'ec' },
   netTlsRsa: { title: 'sockets of node:tls alone, RSA', file: 'net.mjs', protocol: 'ws', tls: 'rsa' },
   uws: { title: 'uWebSockets.js', file: 'uws.mjs', protocol: 'ws' },
-  oursOwnPort: { ...SERVERS.ours, title: 'nest-secure-ws, own port', config: { ownPort: true } },
+  oursDedicated: { ...SERVERS.ours, title: 'nest-secure-ws, dedicated port', config: { dedicated: true } },
   oursObserved: { ...SERVERS.ours, title: 'nest-secure-ws, metrics', config: { observed: true } },
   bareTls: { ...SERVERS.bare, title: 'ws over https', tls: 'ec' },
-  oursTls: { ...SERVERS.ours, title: 'nest-secure-ws, own TLS port', config: { ownPort: true }, tls: 'ec' },
+  oursTls: { ...SERVERS.ours, title: 'nest-secure-ws, dedicated TLS port', config: { dedicated: true }, tls: 'ec' },
   bareTlsRsa: { ...SERVERS.bare, title: 'ws over https, RSA', tls: 'rsa' },
-  oursTlsRsa: { ...SERVERS.ours, title: 'nest-secure-ws, RSA', config: { ownPort: true }, tls: 'rsa' },
+  oursTlsRsa: {
+    ...SERVERS.ours,
+    title: 'nest-secure-ws, dedicated TLS port, RSA',
+    config: { dedicated: true },
+    tls: 'rsa',
+  },
 };
 
 /** Processes that connect as clients, compared with each other. */

@@ -13,7 +13,7 @@ import {
 import { config, measured } from './agent.mjs';
 import { gateway, moduleOf } from './gateway.mjs';
 
-const ownPort = config.ownPort ? await freePort() : undefined;
+const dedicatedPort = config.dedicated ? await freePort() : undefined;
 /** Reads messages itself, to measure the library without Nest's path to a handler. */
 class ListenerGateway {
   handleConnection(socket) {
@@ -29,12 +29,12 @@ function onMessage(raw) {
 
 const HandlerGateway = gateway(
   ({ broadcaster }, data) => broadcaster.emit('shout', data),
-  ...(ownPort ? [ownPort, { path: '/' }] : [{ path: '/' }]),
+  ...(dedicatedPort ? [dedicatedPort, { path: '/' }] : [{ path: '/' }]),
 );
 Inject(SecureWsBroadcaster)(HandlerGateway.prototype, 'broadcaster');
 const Gateway = config.listener ? ListenerGateway : HandlerGateway;
 
-const listen = ownPort ? { listen: { host: '127.0.0.1' } } : {};
+const listen = dedicatedPort ? { listen: { host: '127.0.0.1' } } : {};
 const tls = config.tls ? { tls: config.tls } : {};
 const DASHBOARD = { token: 'a-token-of-at-least-thirty-two-characters' };
 const seen = config.observed ? [SecureWsMetricsModule.forRoot(), SecureWsDashboardModule.forRoot(DASHBOARD)] : [];
@@ -43,7 +43,7 @@ const imports = [SecureWsModule.forRoot({ ...listen, ...tls, ...config.limits })
 const app = await NestFactory.create(moduleOf([Gateway], imports), { logger: false });
 await app.listen(0, '127.0.0.1');
 measured({
-  port: ownPort ?? app.getHttpServer().address().port,
+  port: dedicatedPort ?? app.getHttpServer().address().port,
   stats: () => app.get(SecureWsStats).snapshot(),
   begun,
 });
