@@ -2,84 +2,87 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { startServer } from '../servers/index.mjs';
 import { Row } from './collector.mjs';
 
-const FEW = 1000;
-const MANY = 18_000;
+/** Connections of a process, one count after the other; `quick` takes a sixth. */
+const COUNTS = { few: 1000, from: 3000, to: 8000, fromMany: 13_000, many: 18_000 };
 /** Milliseconds: every connection is pinged once in each. */
 const PING = 2000;
 const CYCLES = 3;
+const KIB = 1024;
 
 /**
- * Whether a connection costs more among many: 18 000 in one process beside 1 000. The heap is compared with its size after
- * as many connections had come and gone, RSS with its size at the start: the first thousand connections fit into pages
- * that the process has anyway.
+ * Whether a connection costs more among many, in one process after the other. Memory is what a further connection adds:
+ * from 3000 connections to 8000, and from 13 000 to 18 000. The first thousands are not counted, because they fit into
+ * pages that the process has anyway. Nor is V8's young generation: it grows to a size that does not depend on the number
+ * of connections, at times that do not either, by more than 5000 connections take.
  */
 export async function many(bench) {
   const limits = { ours: { max: 1.1 } };
-  const counts = bench.quick ? [FEW, 4000] : [FEW, MANY];
-  const of = (id, title, unit, more = {}) => new Row({ id: `many.${id}`, title, unit, base: null, ...more });
+  const count = Object.fromEntries(
+    Object.entries(COUNTS).map(([name, value]) => [name, bench.quick ? Math.round(value / 6) : value]),
+  );
+  const further = [`${count.from} to ${count.to}`, `${count.fromMany} to ${count.many}`];
   const kinds = {
-    rss: ['RSS per connection', 'KiB'],
-    heap: ['JS heap per connection', 'KiB'],
-    ping: ['CPU per ping and pong', 'µs'],
+    rss: ['RSS (without the young generation) per further connection', 'KiB', further],
+    heap: ['JS heap per further connection', 'KiB', further],
+    ping: ['CPU per ping and pong', 'µs', [`${count.few} connections`, `${count.many} connections`]],
   };
-  const rows = [];
-  const add = {};
-  for (const [name, [title, unit]] of Object.entries(kinds)) {
-    const each = counts.map((count) => of(`${name}.${count}`, `${title}, ${count} connections`, unit));
-    // RSS varies by more than a thousand connections take.
-    const ratio = of(
+  const rows = Object.entries(kinds).map(([name, [title, unit, [few, more]]]) => {
+    const of = (id, suffix, how = {}) =>
+      new Row({ id: `many.${name}${id}`, title: `${title}, ${suffix}`, unit, base: null, ...how });
+    return {
       name,
-      `${title}, ${counts[1]} beside ${counts[0]} connections`,
-      '×',
-      name === 'rss' ? {} : { limits },
-    );
-    rows.push(...each, ratio);
-    add[name] = (key, [few, more]) => {
-      each[0].add(key, few);
-      each[1].add(key, more);
-      ratio.add(key, more / few);
+      few: of('.few', few),
+      many: of('.many', more),
+      ratio: of('', `${more} beside ${few}`, { unit: '×', limits }),
     };
-  }
-  await bench.turns(3, ['ours'], async (key) => {
-    const figures = [];
-    for (const count of counts) figures.push(await costOf(bench, key, count));
-    for (const name of Object.keys(kinds))
-      add[name](
-        key,
-        figures.map((each) => each[name]),
-      );
   });
-  return rows;
+  await bench.turns(5, ['ours'], async (key) => {
+    const figures = await costOf(bench, key, count);
+    for (const { name, ...row } of rows) {
+      const { few, many } = figures[name];
+      row.few.add(key, few);
+      row.many.add(key, many);
+      row.ratio.add(key, many / few);
+    }
+  });
+  return rows.flatMap(({ few, many, ratio }) => [few, many, ratio]);
 }
 
 async function costOf(bench, key, count) {
-  const room = { rate: '1000000/1s', maxPerIp: count, max: count };
+  const room = { rate: '1000000/1s', maxPerIp: count.many, max: count.many };
   const server = await startServer(key, { limits: { connections: room, keepalive: { pingInterval: PING } } });
   const { port, protocol } = server;
-  const open = () => bench.load.call('open', { group: 'many', port, protocol, count });
-  const close = () => bench.load.call('close', { group: 'many' });
-  try {
-    await sleep(300);
-    const base = await server.memory();
-    const alone = await server.cpuOf(() => sleep(PING));
-    await open();
+  const groups = [];
+  let opened = 0;
+  const openUpTo = async (total) => {
+    const group = `many.${total}`;
+    groups.push(group);
+    await bench.load.call('open', { group, port, protocol, count: total - opened });
+    opened = total;
     // Every connection has been pinged once, so everything that a ping needs is allocated.
     await sleep(PING);
-    const first = await server.memory();
-    const cpu = await server.cpuOf(() => sleep(PING * CYCLES));
-    await close();
-    await server.drained();
-    const empty = await server.memory();
-    await open();
-    await sleep(PING);
-    const again = await server.memory();
-    return {
-      rss: (first.rss - base.rss) / count / 1024,
-      heap: (again.heapUsed - empty.heapUsed) / count / 1024,
-      ping: (cpu - alone * CYCLES) / (count * CYCLES),
-    };
+  };
+  try {
+    await sleep(300);
+    const alone = await server.cpuOf(() => sleep(PING));
+    const pingCpu = async () => ((await server.cpuOf(() => sleep(PING * CYCLES))) - alone * CYCLES) / (opened * CYCLES);
+    await openUpTo(count.few);
+    const ping = { few: await pingCpu() };
+    const memory = {};
+    for (const name of ['from', 'to', 'fromMany', 'many']) {
+      await openUpTo(count[name]);
+      const { rss, heapUsed, young } = await server.memory();
+      memory[name] = { rss: rss - young, heapUsed };
+    }
+    ping.many = await pingCpu();
+    const perConnection = (from, to, kind) => (memory[to][kind] - memory[from][kind]) / (count[to] - count[from]) / KIB;
+    const further = (kind) => ({
+      few: perConnection('from', 'to', kind),
+      many: perConnection('fromMany', 'many', kind),
+    });
+    return { rss: further('rss'), heap: further('heapUsed'), ping };
   } finally {
-    await close().catch(() => {});
+    for (const group of groups) await bench.load.call('close', { group }).catch(() => {});
     await server.stop();
   }
 }

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { getHeapSpaceStatistics } from 'node:v8';
 import { openDescriptors, openSockets } from '../support/descriptors.mjs';
 import { answer } from '../support/rpc.mjs';
 
@@ -19,9 +20,21 @@ export function measured({ port, stats = () => null, begun = 0 }) {
     memory: async () => {
       await collect();
       const { rss, heapUsed } = process.memoryUsage();
-      return { rss, heapUsed, sockets: openSockets(), descriptors: openDescriptors(), stats: stats() };
+      return {
+        rss,
+        heapUsed,
+        young: youngGeneration(),
+        sockets: openSockets(),
+        descriptors: openDescriptors(),
+        stats: stats(),
+      };
     },
   });
+}
+
+/** Bytes of physical memory of V8's young generation, which V8 enlarges to a fixed size while much is allocated. */
+function youngGeneration() {
+  return getHeapSpaceStatistics().find(({ space_name }) => space_name === 'new_space').physical_space_size;
 }
 
 /** User and system time of every thread of this process, in microseconds. */
