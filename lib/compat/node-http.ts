@@ -83,7 +83,14 @@ export class HttpConnection {
     socket.removeListener('data', parse);
     // A new 'data' listener also makes Node read through the stream instead of from the handle.
     socket.on('data', this.onData);
+    // Adding the listener resumes the socket in the next tick: Node then reads on, although a 'connection' listener of the
+    // application has paused the socket in this tick. A later pause takes effect.
+    socket.once('resume', this.onResume);
   }
+
+  private readonly onResume = (): void => {
+    if (this.reader !== undefined && this.socket.isPaused()) this.socket.resume();
+  };
 
   private readonly onData = (chunk: Buffer): void => {
     if (this.reader !== undefined) this.reader(chunk);
@@ -130,14 +137,25 @@ export class HttpConnection {
   detach(): void {
     const { socket, added } = this;
     socket.removeListener('data', this.onData);
+    socket.removeListener('resume', this.onResume);
     this.reader = undefined;
     for (const [event, listener] of added) socket.removeListener(event, listener);
     // Node's own listener for the end of a connection frees the parser, and removes it from the server's list.
     for (const [event, listener] of added) if (event === 'close') listener.call(socket);
     for (const name of OVERRIDES) delete (socket as Partial<Socket>)[name];
+    if (socket.timeout) timeouts.set(socket, socket.timeout);
     socket.setTimeout?.(0);
   }
+
+  /** Restores the timeout that {@link detach} has removed: the application may have set it. */
+  restoreTimeout(): void {
+    const timeout = timeouts.get(this.socket);
+    if (timeout !== undefined) this.socket.setTimeout(timeout);
+  }
 }
+
+/** Timeouts of sockets on which HTTP has ended, and may be resumed. */
+const timeouts = new WeakMap<Socket, number>();
 
 const consume = (connection: HttpConnection): void => connection.consume();
 

@@ -118,6 +118,7 @@ export class HttpTakeover {
   /** Starts HTTP again on a socket from which `bytes` were read, which Node parses first. */
   resumeHttp(socket: Socket, bytes: Buffer, hasEnded: boolean): void {
     const http = new HttpConnection(this.server, socket, this.serveHttp!);
+    http.restoreTimeout();
     this.watch(socket, { isOrdinary: true });
     if (bytes.length > 0) http.feed(bytes);
     if (hasEnded) http.end();
