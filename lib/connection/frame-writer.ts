@@ -328,7 +328,7 @@ export class FrameWriter {
 
   // One write per turn
 
-  /** Collects frames until {@link flush}. */
+  /** Collects frames until the caller calls {@link cork} or {@link flush}, at the latest when the read has been parsed. */
   hold(): void {
     if (!this.connection.isCut) this.corked = true;
   }
@@ -366,7 +366,7 @@ export class FrameWriter {
       this.turn = turn;
       return this.write(frame, callback);
     }
-    if (this.turn === turn) this.cork();
+    if (this.turn === turn && !this.corked) this.cork();
     this.turn = turn;
     this.append(frame, size, callback);
   }

@@ -67,6 +67,8 @@ export class MessageReader implements FrameSink {
   /** When the first byte of the incomplete message arrived; 0 if there is none. */
   private assemblySince = 0;
   private completedOne = false;
+  /** Frames to send are collected until the read has been parsed. */
+  private collects = false;
   /** The connection has yielded and waits for its turn. */
   private yielded = false;
   /** `handOver` is running; a handler that finishes synchronously must not enter it again. */
@@ -110,8 +112,10 @@ export class MessageReader implements FrameSink {
     }
     this.completedOne = false;
     const messages = this.running + queue.length;
-    if (messages > 1) connection.output.cork();
-    else if (messages === 0) connection.writer?.flush();
+    if (messages === 0) connection.writer?.flush();
+    // What was collected during the read does not wait for a slow handler.
+    else if (messages > 1 || this.collects) connection.output.cork();
+    this.collects = false;
     if (messages > 0 || connection.held > 0 || parser.heldObjects > 0) connection.settle();
     if (connection.isCut && !this.hasMore) connection.finish();
   }
@@ -215,7 +219,10 @@ export class MessageReader implements FrameSink {
     // The read contains more than this message: the reply is collected and sent together with those of the following
     // messages.
     const isOneOfMany = this.readBytes > received + LONGEST_HEAD;
-    if (isOneOfMany) connection.output.hold();
+    if (isOneOfMany) {
+      this.collects = true;
+      connection.output.hold();
+    }
     const isHeard = connection.sink.heard(data, isBinary);
     if (this.left) return;
     this.enqueue(data, isBinary, isHeard);

@@ -31,3 +31,27 @@ describe('the replies to the messages of one read', () => {
     socket.destroy();
   });
 });
+
+/** A slow handler delays only its own reply. */
+describe('what is sent while one message of a read is still handled', () => {
+  it.each([
+    ['a reply before it', [frame('quick'), frame('slow')], 'reply'],
+    ['a reply after it', [frame('slow'), frame('quick')], 'reply'],
+    ['the answer to a ping after it', [frame('slow'), frame('ping', { opcode: 9 })], 'ping'],
+  ])('%s is written in the same turn', async (_, frames, sent) => {
+    const { socket, messages } = bareConnection({
+      options: { messages: { concurrency: 2 } },
+      take(data, to) {
+        if (data.toString() === 'slow') return;
+        to.output.send('reply', {}, undefined);
+        to.finished(data.length);
+      },
+    });
+    socket.push(Buffer.concat(frames));
+    socket.read();
+    await turn();
+    expect(messages).toContain('slow');
+    expect(Buffer.concat(socket.taken).toString('latin1')).toContain(sent);
+    socket.destroy();
+  });
+});
