@@ -9,6 +9,7 @@ import { consentLine } from '../http/probe-consent.js';
 import { acceptanceText } from '../http/response.js';
 import type { Compression } from '../protocol/deflate/compression.js';
 import { headerValue } from '../protocol/deflate/negotiation.js';
+import type { PerMessageDeflate } from '../protocol/deflate/per-message-deflate.js';
 import type { UpgradeContext } from './upgrade-context.js';
 
 /**
@@ -43,11 +44,15 @@ export interface UpgradedGateway extends GatewayContext<SecureSocket> {
  */
 export function completeUpgrade(upgrade: UpgradeContext, gateway: UpgradedGateway, rest: Buffer): boolean {
   const peer = new AcceptedPeer(upgrade);
+  const deflate = gateway.compression.accept(upgrade.request.extensions);
   try {
-    if (open(upgrade, gateway, rest, peer)) return true;
+    if (open(upgrade, gateway, rest, peer, deflate)) return true;
   } catch (error) {
     upgrade.context.telemetry.fault('internal', error);
   }
+  // protection: a connection that cannot be set up gives its compression contexts back
+  deflate?.close();
+  // end protection
   // protection: a connection that cannot be set up gives its slot back
   peer.release();
   // end protection
@@ -55,13 +60,18 @@ export function completeUpgrade(upgrade: UpgradeContext, gateway: UpgradedGatewa
 }
 
 /** Returns false if the socket has been closed in the meantime. */
-function open(upgrade: UpgradeContext, gateway: UpgradedGateway, rest: Buffer, peer: Peer): boolean {
+function open(
+  upgrade: UpgradeContext,
+  gateway: UpgradedGateway,
+  rest: Buffer,
+  peer: Peer,
+  deflate: PerMessageDeflate | undefined,
+): boolean {
   const { request, admitted, listener, context } = upgrade;
   const socket = upgrade.transport.release('webSocket');
   if (socket === undefined) return false;
   const subprotocol = chooseSubprotocol(admitted.subprotocol, gateway.subprotocols, request.protocols);
   if (subprotocol === undefined && request.protocols.length > 0) gateway.noteUnchosenSubprotocol();
-  const deflate = gateway.compression.accept(request.extensions);
   const consent = consentLine(upgrade.head.rawHeaders, context.settings.probe.token);
   const text = acceptanceText({
     key: request.key,

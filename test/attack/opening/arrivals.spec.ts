@@ -166,6 +166,21 @@ describe("'connection' listeners of the application", () => {
   });
 });
 
+it('gives back the compression contexts of a peer that resets behind its head', async () => {
+  const test = await openApp({ compression: { mode: 'dedicated' } });
+  const head = upgradeHead(test.port, { headers: { 'Sec-WebSocket-Extensions': 'permessage-deflate' } });
+  for (let i = 0; i < 20; i++) {
+    const client = await arrive(test.port, head);
+    client.reset();
+  }
+  const last = await arrive(test.port);
+  expect((await last.upgrade(head)).status).toBe(101);
+  await eventually(() => test.stats().connections === 1);
+  expect(test.stats().contextBytes).toBeGreaterThan(0);
+  last.reset();
+  await eventually(() => isEmpty(test) && test.stats().contextBytes === 0);
+});
+
 describe("a 'connection' listener of the application that ends connections", () => {
   it.each(['destroy', 'end'] as const)('leaves nothing behind and prevents the 101: %s', async (end) => {
     const test = await openApp();
