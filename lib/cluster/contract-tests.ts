@@ -56,6 +56,7 @@ export function clusterStoreTests(make: () => ClusterStore | Promise<ClusterStor
     const member: Member = { id: unique('n').slice(0, 8), store: await make(), saved: [], removed: [] };
     await member.store.start({
       id: member.id,
+      prefix: 'nsw',
       timeout: 1000,
       heartbeat: 200,
       lease: 2000,

@@ -98,6 +98,8 @@ export interface ClusterStoreStatus {
 export interface ClusterStoreOptions {
   /** `NodeInfo.id` of this process. */
   readonly id: string;
+  /** `cluster.prefix`: what a store whose database holds other data too puts before its keys. */
+  readonly prefix: string;
   /** Milliseconds: for one answer; between two renewals; until a process that has not renewed no longer counts. */
   readonly timeout: number;
   readonly heartbeat: number;
@@ -161,7 +163,7 @@ export interface ClusterBusOptions {
 
 /**
  * Delivers texts to all processes that have subscribed to a channel, including this one: at most once, in order for
- * each publisher. A message has at most 1 MiB and a header of 512 bytes.
+ * each publisher. A message has at most 1 MiB and a header of 512 bytes. Channels begin with `cluster.prefix`.
  */
 export interface ClusterBus {
   readonly isAvailable: boolean;

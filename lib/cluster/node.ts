@@ -44,6 +44,9 @@ export interface ClusterRefusal {
   readonly wait: number;
 }
 
+/** The store did not answer in time, and this process admits the attempt by `onFailure`. */
+export type Alone = 'alone';
+
 /** The state of the cluster as this process knows it. */
 export interface ClusterState {
   /** The id of this process. */
@@ -119,11 +122,12 @@ export class ClusterNode {
 
   /** Joins. Resolves after the first attempt, successful or not. */
   async start(): Promise<void> {
-    const { timeout, heartbeat, lease, maxBans } = this.options;
+    const { prefix, timeout, heartbeat, lease, maxBans } = this.options;
     await Promise.all([
       this.messenger.start(),
       this.store.start({
         id: this.id,
+        prefix,
         timeout,
         heartbeat,
         lease,
@@ -191,7 +195,7 @@ export class ClusterNode {
   /**
    * Checks an attempt. If nothing refuses it, its claims are counted until `release` is called with the same claims.
    */
-  async admit(claims: readonly LocalClaim[]): Promise<ClusterRefusal | undefined> {
+  async admit(claims: readonly LocalClaim[]): Promise<ClusterRefusal | Alone | undefined> {
     const known = this.remembered(claims);
     if (known !== undefined) return known;
     const answer = await this.store.admit(claims);
@@ -307,13 +311,13 @@ export class ClusterNode {
     return this.store.status.nodes.flatMap(({ id }) => (id === this.id ? [] : [id]));
   }
 
-  #withoutOthers(claims: readonly LocalClaim[]): ClusterRefusal | undefined {
+  #withoutOthers(claims: readonly LocalClaim[]): ClusterRefusal | Alone {
     this.#fallbacks++;
     const { onFailure } = this.options;
-    if (onFailure === 'local') return undefined;
+    if (onFailure === 'local') return 'alone';
     const nodes = Math.max(1, this.store.status.nodes.length);
     const claim = onFailure === 'closed' ? -1 : this.#share.judge(claims, nodes);
-    if (onFailure === 'share' && claim < 0) return undefined;
+    if (onFailure === 'share' && claim < 0) return 'alone';
     this.store.release(claims);
     if (claim < 0) return UNAVAILABLE;
     const { held, max } = claims[claim]!;

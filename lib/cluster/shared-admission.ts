@@ -83,7 +83,8 @@ export class SharedAdmission {
     const begun = this.times === undefined ? 0 : performance.now();
     return this.node.admit(claims).then((refusal) => {
       this.times?.observe((performance.now() - begun) / 1000);
-      return refusal === undefined ? new SharedConnection(this, entry, gateway) : refusalOf(refusal, claims);
+      if (refusal !== undefined && refusal !== 'alone') return refusalOf(refusal, claims);
+      return new SharedConnection(this, entry, gateway, refusal === 'alone');
     });
   }
 
@@ -137,7 +138,8 @@ export class SharedAdmission {
 
 /** The slot of one connection over all processes: its count for address, gateway and application, and for its user. */
 export class SharedConnection implements SharedSlot {
-  #user: { readonly claims: readonly UserClaim[]; readonly id: string } | undefined = undefined;
+  /** The user for whom the connection is counted, or whose limits are being checked. */
+  #user: { readonly claims: readonly UserClaim[]; readonly id: string; isTaken: boolean } | undefined = undefined;
   #connection: UserConnection | undefined = undefined;
   #isReleased = false;
   #isDisplaced = false;
@@ -147,21 +149,43 @@ export class SharedConnection implements SharedSlot {
     private readonly admission: SharedAdmission,
     private readonly entry: AddressEntry,
     private readonly gateway: GatewayCapacity,
+    /** The store did not answer when the connection was counted. */
+    private readonly isAlone: boolean,
   ) {}
 
-  /** Stage 8: counts the connection for its user. */
-  async takeUser(userKey: string, limits: UserLimits): Promise<Refusal | undefined> {
-    const claims = userClaims(userKey, limits, this.gateway.id);
-    const id = this.admission.nextId(this);
+  /**
+   * Stage 8: counts the connection for its user. A handshake waits for a store that does not answer only once: if it has
+   * waited in stage 6, the answer for the user comes later, and closes the connection if it is a refusal.
+   */
+  takeUser(userKey: string, limits: UserLimits): Promise<Refusal | undefined> {
+    if (!this.isAlone) return this.#askFor(userKey, limits);
+    this.moveUser(userKey, limits);
+    return ADMITTED;
+  }
+
+  async #askFor(userKey: string, limits: UserLimits): Promise<Refusal | undefined> {
+    const user = {
+      claims: userClaims(userKey, limits, this.gateway.id),
+      id: this.admission.nextId(this),
+      isTaken: false,
+    };
+    this.#user = user;
     const { node } = this.admission;
-    const refusal = await node.admitUser(claims, id);
-    if (refusal !== undefined) {
-      this.admission.forget(id);
-      return refusal.kind === 'unavailable' ? REFUSALS.clusterUnavailable : CAPACITY_REFUSALS.user;
+    const refusal = await node.admitUser(user.claims, user.id);
+    const isCurrent = this.#user === user;
+    if (refusal === undefined && isCurrent && !this.#isReleased) {
+      user.isTaken = true;
+      return undefined;
     }
-    this.#user = { claims, id };
-    if (this.#isReleased) this.#releaseUser();
-    return undefined;
+    this.admission.forget(user.id);
+    if (isCurrent) this.#user = undefined;
+    if (refusal === undefined) {
+      // The connection has ended, or was reassigned to another user.
+      node.releaseUser(user.claims, user.id);
+      return undefined;
+    }
+    if (!isCurrent) return undefined;
+    return refusal.kind === 'unavailable' ? REFUSALS.clusterUnavailable : CAPACITY_REFUSALS.user;
   }
 
   opened(connection: UserConnection): void {
@@ -175,12 +199,12 @@ export class SharedConnection implements SharedSlot {
   moveUser(userKey: string | undefined, limits: UserLimits): void {
     this.#releaseUser();
     if (userKey === undefined || this.#isReleased) return;
-    void this.takeUser(userKey, limits).then((refusal) => {
-      if (refusal !== undefined) this.#connection?.end(CloseCode.POLICY_VIOLATION, TOO_MANY_CONNECTIONS);
+    void this.#askFor(userKey, limits).then((refusal) => {
+      if (refusal !== undefined) this.displaced();
     });
   }
 
-  /** Called when a newer connection has displaced this one. */
+  /** Called when a newer connection has displaced this one, or the user has too many. */
   displaced(): void {
     this.#isDisplaced = true;
     this.#connection?.end(CloseCode.POLICY_VIOLATION, TOO_MANY_CONNECTIONS);
@@ -195,13 +219,15 @@ export class SharedConnection implements SharedSlot {
 
   #releaseUser(): void {
     if (this.#user === undefined) return;
-    const { claims, id } = this.#user;
+    const { claims, id, isTaken } = this.#user;
     this.#user = undefined;
     this.admission.forget(id);
-    this.admission.node.releaseUser(claims, id);
+    // One that is being checked is released when the store has answered.
+    if (isTaken) this.admission.node.releaseUser(claims, id);
   }
 }
 
+const ADMITTED: Promise<undefined> = Promise.resolve(undefined);
 const TOTAL = 't:{t}:all';
 const TOTAL_NAMES = Object.freeze([Object.freeze({ name: TOTAL })]);
 

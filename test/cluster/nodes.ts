@@ -87,6 +87,7 @@ export const storeIn = (where: () => Where) => async (): Promise<ClusterStore> =
 /** Options of a store without callbacks. */
 export const storeOptions = (id: string): ClusterStoreOptions => ({
   id,
+  prefix: 'nsw',
   timeout: 1000,
   heartbeat: 1000,
   lease: 5000,

@@ -63,8 +63,11 @@ async function admit(told: readonly Told[]): Promise<ClusterRefusal | undefined>
   count(told as LocalClaim[], 1);
   const claims = told.map((claim) => ({ ...claim, held: counts.get(claim.name) ?? 0 }));
   const refusal = await node.admit(claims);
-  if (refusal === undefined) held.push(claims);
-  else count(claims, -1);
+  if (refusal === undefined || refusal === 'alone') {
+    held.push(claims);
+    return undefined;
+  }
+  count(claims, -1);
   return refusal;
 }
 

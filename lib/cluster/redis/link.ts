@@ -9,8 +9,25 @@ export type Argument = string | number;
 
 interface Waiting {
   readonly deadline: number;
+  readonly callers: number;
   settle(answer: unknown): void;
 }
+
+/** How one command is asked. */
+export interface Asking {
+  /** Whether it may be the probe that closes the breaker. */
+  readonly isProbe?: boolean;
+  /** When its caller began to wait, by the monotonic clock, if earlier. */
+  readonly since?: number;
+  /** For how many callers it is; if it fails, each of them counts as a failure for the breaker. */
+  readonly callers?: number;
+}
+
+/**
+ * Milliseconds before the end of the timeout at which a command counts as late: a timer of Node is late by up to one,
+ * and the caller must have its answer in time.
+ */
+const TIMER_SLACK = 2;
 
 /** Maximum bytes of messages that are being sent. */
 const MOST_BYTES = 16 * 1024 * 1024;
@@ -27,8 +44,9 @@ export class RedisLink {
   /** When Redis last answered, by the monotonic clock. */
   lastAnswer: number;
   #timeout = 100;
-  /** The pending commands, in the order in which they were sent. */
+  #wait = 100 - TIMER_SLACK;
   readonly #connection: ReturnType<typeof keepConnected>;
+  /** The pending commands. */
   readonly #waiting = new Set<Waiting>();
   #timer: NodeJS.Timeout | undefined;
   #bytes = 0;
@@ -46,6 +64,7 @@ export class RedisLink {
 
   set timeout(timeout: number) {
     this.#timeout = timeout;
+    this.#wait = Math.max(timeout - TIMER_SLACK, timeout / 2);
   }
 
   get isReady(): boolean {
@@ -68,14 +87,14 @@ export class RedisLink {
    * Runs a script; all `keys` of a call are of one shard. If Redis does not know the script, it is sent again, after
    * commands that were sent in between; `args` is therefore called again.
    */
-  run(script: Script, keys: readonly string[], args: () => readonly Argument[], isProbe = false): Promise<unknown> {
+  run(script: Script, keys: readonly string[], args: () => readonly Argument[], asking?: Asking): Promise<unknown> {
     return this.ask(
       () =>
         this.client.evalsha(script.sha, keys.length, ...keys, ...args()).catch((error: unknown) => {
           if (!String((error as Error)?.message).startsWith('NOSCRIPT')) throw error;
           return this.client.eval(script.lua, keys.length, ...keys, ...args());
         }),
-      isProbe,
+      asking,
     );
   }
 
@@ -94,16 +113,16 @@ export class RedisLink {
   }
 
   /** Sends one command. Resolves to its answer, or to `UNAVAILABLE`. */
-  ask(send: () => Promise<unknown>, isProbe = false): Promise<unknown> {
+  ask(send: () => Promise<unknown>, { isProbe = false, since, callers = 1 }: Asking = {}): Promise<unknown> {
     if (!this.breaker.allows(isProbe)) return UNAVAILABLE_PROMISE;
     if (!this.isReady) {
-      this.#failed(`not connected (${this.client.status})`);
+      this.#failed(`not connected (${this.client.status})`, callers);
       return UNAVAILABLE_PROMISE;
     }
     return new Promise((resolve) => {
-      const waiting: Waiting = { deadline: this.now() + this.#timeout, settle: resolve };
+      const waiting: Waiting = { deadline: (since ?? this.now()) + this.#wait, callers, settle: resolve };
       this.#waiting.add(waiting);
-      this.#timer ??= setTimeout(this.#look, this.#timeout).unref();
+      this.#timer ??= setTimeout(this.#look, waiting.deadline - this.now()).unref();
       let sent: Promise<unknown>;
       try {
         sent = send();
@@ -119,7 +138,7 @@ export class RedisLink {
         },
         (error: unknown) => {
           if (!this.#waiting.delete(waiting)) return;
-          this.#failed(String((error as Error)?.message ?? error));
+          this.#failed(String((error as Error)?.message ?? error), callers);
           resolve(UNAVAILABLE);
         },
       );
@@ -139,22 +158,24 @@ export class RedisLink {
     setImmediate(() => {
       this.#timer = undefined;
       const now = this.now();
+      let next = Number.POSITIVE_INFINITY;
       for (const waiting of this.#waiting) {
-        if (waiting.deadline > now) {
-          this.#timer = setTimeout(this.#look, waiting.deadline - now).unref();
-          return;
+        if (waiting.deadline - now >= 1) {
+          next = Math.min(next, waiting.deadline);
+          continue;
         }
         this.#waiting.delete(waiting);
-        this.#failed(`no answer within ${this.#timeout} ms`);
+        this.#failed(`no answer within ${this.#timeout} ms`, waiting.callers);
         waiting.settle(UNAVAILABLE);
       }
+      if (next < Number.POSITIVE_INFINITY) this.#timer = setTimeout(this.#look, next - now).unref();
     });
   };
 
-  #failed(why: string): void {
+  #failed(why: string, callers: number): void {
     this.failures++;
     this.lastError = why.slice(0, MAX_ERROR);
-    this.breaker.failed();
+    this.breaker.failed(callers);
   }
 
   #note(error: Error): void {

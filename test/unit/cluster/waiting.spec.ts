@@ -1,0 +1,195 @@
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import type { AddressEntry } from '../../../lib/admission/address-table.js';
+import type { GatewayCapacity } from '../../../lib/admission/capacity.js';
+import type { UserLimits } from '../../../lib/admission/shared-slot.js';
+import type { ClusterStore, ClusterStoreOptions, UserAnswer } from '../../../lib/cluster/contract.js';
+import { MemoryCluster } from '../../../lib/cluster/memory.js';
+import { type ClusterHost, ClusterNode, type ClusterNodeOptions } from '../../../lib/cluster/node.js';
+import type { RedisClient } from '../../../lib/cluster/redis/client.js';
+import { RedisLink, UNAVAILABLE } from '../../../lib/cluster/redis/link.js';
+import { SharedAdmission, SharedConnection } from '../../../lib/cluster/shared-admission.js';
+
+describe('a command that Redis does not answer', () => {
+  beforeEach(() => {
+    jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask'] });
+  });
+  afterEach(() => {
+    jest.useRealTimers();
+  });
+
+  const silent = (): RedisClient =>
+    ({ status: 'ready', on: () => undefined, disconnect: () => undefined }) as unknown as RedisClient;
+
+  it('is given up before the timeout has passed since its caller began to wait', async () => {
+    const link = new RedisLink(
+      silent(),
+      () => undefined,
+      () => Date.now(),
+    );
+    link.timeout = 100;
+    const settled: string[] = [];
+    const never = () => new Promise(() => undefined);
+    const since = Date.now();
+    await jest.advanceTimersByTimeAsync(2);
+    void link.ask(never, { since }).then((answer) => settled.push(answer === UNAVAILABLE ? 'asked since 0 ms' : ''));
+    void link.ask(never).then(() => settled.push('asked after 2 ms'));
+    await jest.advanceTimersByTimeAsync(90);
+    expect(settled).toEqual([]);
+    // The timer of Node may be late by one millisecond.
+    await jest.advanceTimersByTimeAsync(7);
+    expect(settled).toContain('asked since 0 ms');
+    await jest.advanceTimersByTimeAsync(3);
+    expect(settled).toHaveLength(2);
+    link.close();
+  });
+
+  it('counts as a failure of each caller for the breaker', async () => {
+    const link = new RedisLink(
+      silent(),
+      () => undefined,
+      () => Date.now(),
+    );
+    const answer = link.ask(() => Promise.reject(new Error('no')), { callers: 4 });
+    expect(await answer).toBe(UNAVAILABLE);
+    expect(link.breaker.state).toBe('closed');
+    await link.ask(() => Promise.reject(new Error('no')));
+    expect(link.breaker.state).toBe('open');
+    link.close();
+  });
+});
+
+const LIMITS: UserLimits = { own: undefined, application: 1, onLimit: 'refuse' };
+const ENTRY = { key: '192.0.2.1', site: undefined, isExempt: false, connections: 0 } as unknown as AddressEntry;
+const GATEWAY = { id: '/', limits: {}, used: 0, countOf: () => 0 } as unknown as GatewayCapacity;
+
+/** A store whose answers for users are given by the test. */
+function storeOf(base: ClusterStore, isAway: boolean) {
+  const pending: ((answer: UserAnswer) => void)[] = [];
+  const released: string[] = [];
+  let options: ClusterStoreOptions | undefined;
+  const store: ClusterStore = {
+    get status() {
+      return base.status;
+    },
+    start: (given) => base.start((options = given)),
+    stop: () => base.stop(),
+    now: () => base.now(),
+    admit: () => Promise.resolve({ outcome: isAway ? 'unavailable' : 'admitted' }),
+    release: () => undefined,
+    admitUser: () => new Promise((resolve) => pending.push(resolve)),
+    releaseUser: (claims, id) => released.push(`${claims.length} ${id}`),
+    refresh: () => undefined,
+    saveBan: () => Promise.resolve(true),
+    removeBan: () => Promise.resolve(true),
+    put: () => Promise.resolve(true),
+    take: () => Promise.resolve(null),
+  };
+  return { store, pending, released, options: () => options };
+}
+
+function admission(isAway: boolean, more: Partial<ClusterNodeOptions> = {}) {
+  const cluster = new MemoryCluster();
+  const store = storeOf(cluster.store(), isAway);
+  const host = { notice: () => undefined, bans: () => [] } as unknown as ClusterHost;
+  const options: ClusterNodeOptions = {
+    prefix: 'nsw',
+    timeout: 100,
+    heartbeat: 60_000,
+    lease: 200_000,
+    onFailure: 'local',
+    secret: undefined,
+    maxBans: 1,
+    about: () => ({}),
+    ...more,
+  };
+  const node = new ClusterNode(store.store, cluster.bus(), host, options);
+  const shared = new SharedAdmission(node, { max: 9, maxPerIp: 9, rate: { limit: 9, window: 1000 } });
+  return { ...store, node, shared };
+}
+
+async function slot(shared: SharedAdmission): Promise<SharedConnection> {
+  const answer = await shared.reserve(ENTRY, GATEWAY, 1);
+  if (!(answer instanceof SharedConnection)) throw new Error('refused');
+  return answer;
+}
+
+const settled = async (): Promise<void> => {
+  for (let turn = 0; turn < 5; turn++) await Promise.resolve();
+};
+
+describe('the user of a connection, over all processes', () => {
+  it('a handshake that has waited for the store in stage 6 does not wait for it again in stage 8', async () => {
+    const { shared, pending } = admission(true);
+    const connection = await slot(shared);
+    // The store never answers.
+    expect(await connection.takeUser('ada', LIMITS)).toBe(undefined);
+    const ends: number[] = [];
+    connection.opened({ context: {}, end: (code) => ends.push(code) });
+    await settled();
+    expect(ends).toEqual([]);
+    // It answers later: the user has too many connections elsewhere.
+    pending[0]!({ outcome: 'refused', claim: 0 });
+    await settled();
+    expect(ends).toEqual([1008]);
+  });
+
+  it('a store that answers decides in stage 8', async () => {
+    const { shared, pending } = admission(false);
+    const connection = await slot(shared);
+    const answer = connection.takeUser('ada', LIMITS);
+    pending[0]!({ outcome: 'refused', claim: 0 });
+    expect(await answer).toMatchObject({ status: 429 });
+  });
+
+  it('reassigned twice before the store answers, it is counted for the last user only, and for nobody at its end', async () => {
+    const { shared, pending, released } = admission(false);
+    const connection = await slot(shared);
+    const ends: number[] = [];
+    connection.opened({ context: {}, end: (code) => ends.push(code) });
+    connection.moveUser('ada', LIMITS);
+    connection.moveUser('bob', LIMITS);
+    connection.moveUser('eve', LIMITS);
+    // The limit of a user that the connection no longer has does not end it.
+    pending[0]!({ outcome: 'refused', claim: 0 });
+    pending[1]!({ outcome: 'admitted', displaced: [] });
+    pending[2]!({ outcome: 'admitted', displaced: [] });
+    await settled();
+    expect(ends).toEqual([]);
+    expect(released).toEqual(['1 1']);
+    connection.release();
+    expect(released).toEqual(['1 1', '1 2']);
+  });
+
+  it('ended before the store answers, it is counted for nobody', async () => {
+    const { shared, pending, released } = admission(false);
+    const connection = await slot(shared);
+    connection.moveUser('ada', LIMITS);
+    connection.release();
+    expect(released).toEqual([]);
+    pending[0]!({ outcome: 'admitted', displaced: [] });
+    await settled();
+    expect(released).toEqual(['1 0']);
+  });
+});
+
+describe("an application's own store and bus", () => {
+  it('get cluster.prefix: the store with its options, the bus before each channel', async () => {
+    const cluster = new MemoryCluster();
+    const { store, options } = storeOf(cluster.store(), false);
+    const bus = cluster.bus();
+    const channels: string[] = [];
+    const { subscribe } = bus;
+    bus.subscribe = (channel) => {
+      channels.push(channel);
+      subscribe.call(bus, channel);
+    };
+    const host = { notice: () => undefined, bans: () => [] } as unknown as ClusterHost;
+    const times = { timeout: 100, heartbeat: 60_000, lease: 200_000 };
+    const more = { onFailure: 'local', secret: undefined, maxBans: 1, about: () => ({}) } as const;
+    const node = new ClusterNode(store, bus, host, { prefix: 'shop', ...times, ...more });
+    await node.start();
+    expect(options()?.prefix).toBe('shop');
+    expect(channels).toEqual(['shop:all', 'shop:ctl', `shop:n:${node.id}`]);
+    await node.stop();
+  });
+});
