@@ -53,7 +53,9 @@ export async function tlsHandshake(bench) {
 }
 
 async function handshakesOf(bench, kind, suffix, title) {
-  const [bare, ours, ...others] = ['bareTls', 'oursTls', 'nestTls', 'netTls'].map((key) => `${key}${suffix}`);
+  const [bare, ours, ...others] = ['bareTls', 'oursTls', 'nestTls', 'netTls', 'netTls12'].map(
+    (key) => `${key}${suffix}`,
+  );
   const full = new Row({
     ...{ id: `tls.handshake.${kind}`, title: `CPU per accepted handshake over TLS, ${title}`, unit: 'µs', base: bare },
     limits: { [ours]: ASKED },

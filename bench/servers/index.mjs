@@ -11,6 +11,9 @@ export const SERVERS = {
   nestIo: { title: 'Nest platform-socket.io', file: 'nest-socket-io.mjs', protocol: 'io' },
 };
 
+/** A handshake that resumes a session of TLS 1.2 has no key exchange. */
+const OLDER_TLS = { file: 'net.mjs', protocol: 'ws', config: { maxVersion: 'TLSv1.2' } };
+
 /** A server in another configuration, in a column of its own. */
 export const VARIANTS = {
   tuned: { ...SERVERS.bare, title: 'bare ws, tuned', config: { compression: 'tuned' } },
@@ -22,6 +25,8 @@ export const VARIANTS = {
   nestTlsRsa: { ...SERVERS.nestWs, title: 'Nest platform-ws over https, RSA', tls: 'rsa' },
   netTls: { title: 'sockets of node:tls alone', file: 'net.mjs', protocol: 'ws', tls: 'ec' },
   netTlsRsa: { title: 'sockets of node:tls alone, RSA', file: 'net.mjs', protocol: 'ws', tls: 'rsa' },
+  netTls12: { ...OLDER_TLS, title: 'sockets of node:tls alone, TLS 1.2', tls: 'ec' },
+  netTls12Rsa: { ...OLDER_TLS, title: 'sockets of node:tls alone, TLS 1.2, RSA', tls: 'rsa' },
   uws: { title: 'uWebSockets.js', file: 'uws.mjs', protocol: 'ws' },
   oursDedicated: { ...SERVERS.ours, title: 'nest-secure-ws, dedicated port', config: { dedicated: true } },
   oursObserved: { ...SERVERS.ours, title: 'nest-secure-ws, metrics', config: { observed: true } },

@@ -5,7 +5,7 @@ import { createServer as createTlsServer } from 'node:tls';
 import { config, measured } from './agent.mjs';
 
 /** `refuses`: addresses that begin with `denied` are destroyed at accept, those with `capped` get a 429. */
-const { tls, broadcasts = false, refuses } = config;
+const { tls, maxVersion, broadcasts = false, refuses } = config;
 /** For the key that the load generator always sends (RFC 6455, 1.3). */
 const ACCEPTED = Buffer.from(
   'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n',
@@ -16,7 +16,7 @@ const MASK = 4;
 const MOST = 128;
 const peers = new Set();
 
-const server = tls ? createTlsServer(tls, accept) : createServer({ noDelay: true }, accept);
+const server = tls ? createTlsServer({ ...tls, maxVersion }, accept) : createServer({ noDelay: true }, accept);
 server.listen(0, '127.0.0.1', () => measured({ port: server.address().port }));
 
 function accept(socket) {
