@@ -45,6 +45,24 @@ describe('skipField', () => {
       expect(skipField(value, 0)).toBe(byte === 9 ? 200 : at);
     }
   });
+
+  it('creates a view of words only for a value of more than 64 bytes, however many bytes follow it', () => {
+    const { Int32Array: original } = globalThis;
+    let views = 0;
+    globalThis.Int32Array = class extends original {
+      constructor(...args: [ArrayBuffer, number, number]) {
+        super(...args);
+        views++;
+      }
+    } as unknown as typeof original;
+    try {
+      const head = (length: number) => Buffer.from(`${'v'.repeat(length)}\r\n${'w'.repeat(1000)}`);
+      expect([skipField(head(63), 0), views]).toEqual([63, 0]);
+      expect([skipField(head(200), 0), views]).toEqual([200, 1]);
+    } finally {
+      globalThis.Int32Array = original;
+    }
+  });
 });
 
 describe('ByteAccumulator', () => {
