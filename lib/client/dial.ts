@@ -3,7 +3,7 @@ import type { ConnectionOptions } from 'node:tls';
 import type { Call } from './call.js';
 import { HandshakeError, RedirectRefusedError, TooManyRedirectsError, UnexpectedStatusError } from './errors.js';
 import { closedEarly, during, OpenDeadline } from './open-deadline.js';
-import { isReadOnly, openSocket } from './open-socket.js';
+import { isReadOnly, openSocket, Reach } from './open-socket.js';
 import { newKey, requestHead } from './request-head.js';
 import { locationOf, type Response, ResponseReader } from './response-reader.js';
 import type { ClientRuntime } from './runtime.js';
@@ -32,7 +32,7 @@ export async function dial(call: Call, runtime: ClientRuntime): Promise<Dialled>
 
 async function follow(call: Call, runtime: ClientRuntime, deadline: OpenDeadline): Promise<Dialled> {
   const { maxRedirects, allowPrivateRedirects } = call.settings.client;
-  let hop: Hop = { call, target: call.target, publicOnly: false };
+  let hop: Hop = { call, target: call.target, least: Reach.LINK_LOCAL };
   for (let redirects = 0; ; redirects++) {
     const arrival = await request(hop, runtime, deadline);
     if ('raw' in arrival) return arrival;
@@ -42,19 +42,19 @@ async function follow(call: Call, runtime: ClientRuntime, deadline: OpenDeadline
     const target = redirectTarget(hop.target, arrival.location);
     if (target instanceof RedirectRefusedError) throw target;
     const next = sameOrigin(target, hop.target) ? hop.call : forStrangers(hop.call);
-    hop = { call: next, target, publicOnly: arrival.isPublic && !allowPrivateRedirects };
+    hop = { call: next, target, least: allowPrivateRedirects ? Reach.LINK_LOCAL : arrival.reach };
   }
 }
 
 interface Hop {
   readonly call: Call;
   readonly target: Target;
-  readonly publicOnly: boolean;
+  readonly least: Reach;
 }
 
 interface Redirected {
   readonly location: string;
-  readonly isPublic: boolean;
+  readonly reach: Reach;
 }
 
 /**
@@ -72,9 +72,9 @@ function forStrangers(call: Call): Call {
 
 async function request(hop: Hop, runtime: ClientRuntime, deadline: OpenDeadline): Promise<Dialled | Redirected> {
   const { call, target } = hop;
-  const way = { target, tls: call.tls, agent: call.agent, publicOnly: hop.publicOnly };
+  const way = { target, tls: call.tls, agent: call.agent, least: hop.least };
   const reached = await openSocket(way, deadline);
-  const { socket: raw, isPublic } = reached;
+  const { socket: raw, reach } = reached;
   try {
     const { settings } = call;
     const { compression, messages } = settings;
@@ -90,7 +90,7 @@ async function request(hop: Hop, runtime: ClientRuntime, deadline: OpenDeadline)
     // protection: client: a proxy that refuses is not followed
     if (refused) throw new UnexpectedStatusError(response.head, response.body);
     // end protection
-    if (response.head.status !== 101) return redirectOf(raw, response, isPublic);
+    if (response.head.status !== 101) return redirectOf(raw, response, reach);
     const agreed = verifyUpgrade(response.head, asked);
     // protection: client: the 101 is verified
     if (agreed instanceof HandshakeError) throw agreed;
@@ -102,11 +102,11 @@ async function request(hop: Hop, runtime: ClientRuntime, deadline: OpenDeadline)
   }
 }
 
-function redirectOf(raw: Socket, { head, body }: Response, isPublic: boolean): Redirected {
+function redirectOf(raw: Socket, { head, body }: Response, reach: Reach): Redirected {
   const location = locationOf(head);
   if (location === undefined) throw new UnexpectedStatusError(head, body);
   raw.destroy();
-  return { location, isPublic };
+  return { location, reach };
 }
 
 /** Reads one response; the socket is left paused after it. */

@@ -17,29 +17,36 @@ export interface Way {
   readonly target: Target;
   readonly tls: ConnectionOptions;
   readonly agent: ConnectionAgent | undefined;
-  /** The target comes from a redirect from a public address: private addresses are refused. */
-  readonly publicOnly: boolean;
+  /** The target comes from a redirect from an address of this reach: addresses of a smaller one are refused. */
+  readonly least: Reach;
 }
 
 export interface Reached {
   readonly socket: Socket;
-  /** The peer's address is not known to be in a private network. */
-  readonly isPublic: boolean;
+  /** The reach of the peer's address; `PUBLIC` if a proxy may be in between. */
+  readonly reach: Reach;
   /** Tells the agent that the socket has a listener; a proxy agent then replays the proxy's response. */
   announce?(): void;
 }
 
 /**
- * Loopback, link-local and private networks, other networks that are not globally reachable (RFC 6890 and the IANA
- * registries of special-purpose addresses: protocol assignments, documentation, benchmarks, dummy prefixes, SRv6), and
- * IPv6 forms that contain IPv4 addresses: translated (RFC 2765), 6to4 and Teredo.
+ * From how far away an address can be reached. A redirect may not lead to an address of a smaller reach: the server
+ * could make the client connect to what the server itself cannot reach.
  */
-const PRIVATE = addressList(
-  'loopback',
+export const Reach = { LINK_LOCAL: 0, LOOPBACK: 1, PRIVATE: 2, PUBLIC: 3 } as const;
+export type Reach = (typeof Reach)[keyof typeof Reach];
+const NAMES = ['link-local', 'loopback', 'private', 'public'] as const;
+
+const LOOPBACK = addressList('loopback', '0.0.0.0/8');
+/** Private networks (RFC 1918, RFC 4193), and those of carriers (RFC 6598). */
+const PRIVATE = addressList('uniquelocal', '100.64.0.0/10');
+/**
+ * Link-local networks, other networks that are not globally reachable (RFC 6890 and the IANA registries of
+ * special-purpose addresses: protocol assignments, documentation, benchmarks, dummy prefixes, SRv6), and IPv6 forms that
+ * contain IPv4 addresses: translated (RFC 2765), 6to4 and Teredo.
+ */
+const SPECIAL = addressList(
   'linklocal',
-  'uniquelocal',
-  '0.0.0.0/8',
-  '100.64.0.0/10',
   '192.0.0.0/24',
   '192.0.2.0/24',
   '192.88.99.0/24',
@@ -67,10 +74,13 @@ const PRIVATE = addressList(
   'fec0::/10',
 );
 
-/** Whether an address is public; false for an invalid address. */
-export function isPublicAddress(text: string | undefined): boolean {
+/** The reach of an address; the smallest one for an invalid address. */
+export function reachOf(text: string | undefined): Reach {
   const address = text === undefined ? undefined : parseAddress(text.replace(/%.*$/, ''));
-  return address !== undefined && !PRIVATE.has(address);
+  if (address === undefined) return Reach.LINK_LOCAL;
+  if (LOOPBACK.has(address)) return Reach.LOOPBACK;
+  if (PRIVATE.has(address)) return Reach.PRIVATE;
+  return SPECIAL.has(address) ? Reach.LINK_LOCAL : Reach.PUBLIC;
 }
 
 /** Opens a socket to the target, including TLS if required. No socket stays open when it rejects. */
@@ -81,13 +91,13 @@ export async function openSocket(way: Way, deadline: OpenDeadline): Promise<Reac
 async function direct(way: Way, deadline: OpenDeadline): Promise<Reached> {
   const { host, port, secure } = way.target;
   // A literal address is checked before anything is sent to it; the addresses of a name are checked in the lookup.
-  if (isIP(host) !== 0) judge(way, isPublicAddress(host));
+  if (isIP(host) !== 0) judge(way, reachOf(host));
   const tcp = guard(connectTcp({ ...lookupOf(way), host, port }));
   await waitFor(tcp, 'connect', deadline);
   try {
-    const isPublic = isPublicAddress(tcp.remoteAddress);
-    judge(way, isPublic);
-    return { socket: secure ? await encrypt(tcp, way, deadline) : tcp, isPublic };
+    const reach = reachOf(tcp.remoteAddress);
+    judge(way, reach);
+    return { socket: secure ? await encrypt(tcp, way, deadline) : tcp, reach };
   } catch (error) {
     tcp.destroy();
     throw error;
@@ -95,36 +105,36 @@ async function direct(way: Way, deadline: OpenDeadline): Promise<Reached> {
 }
 
 /** The caller's own resolver is one of the options for `tls.connect`. */
-function lookupOf({ tls, publicOnly }: Way): { lookup?: LookupFunction } {
+function lookupOf({ tls, least }: Way): { lookup?: LookupFunction } {
   const { lookup } = tls;
-  if (publicOnly) return { lookup: publicLookup(lookup ?? (lookUp as LookupFunction)) };
+  if (least > Reach.LINK_LOCAL) return { lookup: lookupWithin(lookup ?? (lookUp as LookupFunction), least) };
   return lookup === undefined ? {} : { lookup };
 }
 
-/** A lookup that only returns public addresses, so that no connection to another address is started. */
-export const publicLookup =
-  (lookup: LookupFunction): LookupFunction =>
+/** A lookup that only returns addresses of at least this reach, so that no connection to another address is started. */
+export const lookupWithin =
+  (lookup: LookupFunction, least: Reach): LookupFunction =>
   (host: string, options: LookupOptions, callback) => {
     lookup(host, options as never, (error, found, family) => {
       // Node refuses values that are not addresses.
       if (error || (typeof found !== 'string' && !Array.isArray(found))) return callback(error, found, family);
       const all: LookupAddress[] = typeof found === 'string' ? [{ address: found, family: family ?? 0 }] : found;
-      const open = all.filter(({ address }) => isPublicAddress(address));
+      const open = all.filter(({ address }) => reachOf(address) >= least);
       const [first] = open;
-      if (first === undefined) callback(intoPrivate(), options.all ? [] : '', 0);
+      if (first === undefined) callback(tooNear(least), options.all ? [] : '', 0);
       else if (options.all) callback(null, open);
       else callback(null, first.address, first.family);
     });
   };
 
-function judge({ publicOnly }: Way, isPublic: boolean): void {
+function judge({ least }: Way, reach: Reach): void {
   // protection: client: no redirect into the private network
-  if (publicOnly && !isPublic) throw intoPrivate();
+  if (reach < least) throw tooNear(least);
   // end protection
 }
 
-const intoPrivate = (): RedirectRefusedError =>
-  new RedirectRefusedError('redirect from a public address into a private network');
+const tooNear = (least: Reach): RedirectRefusedError =>
+  new RedirectRefusedError(`redirect from a ${NAMES[least]} address to one that is not as widely reachable`);
 
 async function encrypt(tcp: Socket, { target, tls }: Way, deadline: OpenDeadline): Promise<Socket> {
   const socket = guard(connectTls({ ...tlsOptions(target, tls), socket: tcp }));
@@ -166,11 +176,11 @@ const ignore = (): void => {};
 
 async function throughAgent(way: Way, agent: ConnectionAgent, deadline: OpenDeadline): Promise<Reached> {
   const request = new EventEmitter();
-  if (isPlain(agent) && isIP(way.target.host) !== 0) judge(way, isPublicAddress(way.target.host));
+  if (isPlain(agent) && isIP(way.target.host) !== 0) judge(way, reachOf(way.target.host));
   const socket = guard(await deadline.race(created(way, agent, request), (late) => guard(late).destroy()));
   const announce = (): void => void request.emit('socket', socket);
   // A proxy has refused: its answer can be read, but nothing can be written.
-  if (isReadOnly(socket)) return { socket, isPublic: true, announce };
+  if (isReadOnly(socket)) return { socket, reach: Reach.PUBLIC, announce };
   const tls = socket as TLSSocket & { secureConnecting?: boolean };
   // protection: client: TLS through an agent
   if (way.target.secure && tls.encrypted !== true) {
@@ -180,12 +190,12 @@ async function throughAgent(way: Way, agent: ConnectionAgent, deadline: OpenDead
   // end protection
   if (tls.secureConnecting === true) await waitFor(socket, 'secureConnect', deadline);
   else if (socket.connecting) await waitFor(socket, 'connect', deadline);
-  const isPublic = !isPlain(agent) || isPublicAddress(socket.remoteAddress);
-  if (way.publicOnly && !isPublic) {
+  const reach = isPlain(agent) ? reachOf(socket.remoteAddress) : Reach.PUBLIC;
+  if (reach < way.least) {
     socket.destroy();
-    throw intoPrivate();
+    throw tooNear(way.least);
   }
-  return { socket, isPublic, announce };
+  return { socket, reach, announce };
 }
 
 /** Whether nothing can be written to the socket. */
@@ -204,17 +214,13 @@ interface AgentInsides {
   connect?(request: EventEmitter, options: object): Promise<unknown> | unknown;
 }
 
-async function created(
-  { target, tls, publicOnly }: Way,
-  agent: ConnectionAgent,
-  request: EventEmitter,
-): Promise<Socket> {
+async function created({ target, tls, least }: Way, agent: ConnectionAgent, request: EventEmitter): Promise<Socket> {
   const insides = agent as AgentInsides;
   const { host, port, secure } = target;
   const options = secure ? tlsOptions(target, { ...tls, ...insides.options }) : { ...insides.options };
   const { lookup = lookUp as LookupFunction } = options as { lookup?: LookupFunction };
   // A name of the same origin may have another address by now.
-  const judged = publicOnly && isPlain(agent) ? { lookup: publicLookup(lookup) } : {};
+  const judged = least > Reach.LINK_LOCAL && isPlain(agent) ? { lookup: lookupWithin(lookup, least) } : {};
   const endpoint = { ...options, ...judged, host, port, secureEndpoint: secure };
   if (typeof insides.connect === 'function') return asSocket(await insides.connect(request, endpoint));
   const protocol = secure ? 'https:' : 'http:';

@@ -33,6 +33,9 @@ const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 export const locationOf = ({ status, rawHeaders }: ResponseHead): string | undefined =>
   REDIRECTS.has(status) ? lowerCaseHeaders(rawHeaders)['location'] : undefined;
 
+const hasSeveralLocations = ({ rawHeaders }: ResponseHead): boolean =>
+  rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'location').length > 1;
+
 /**
  * Parses a server's response as it arrives, and decides as early as possible what it is. It has no socket and no clock,
  * never throws, and stores no more than the limits allow.
@@ -78,6 +81,10 @@ export class ResponseReader {
 
   /** Handles a final head, as opposed to an interim response (1xx; RFC 9110, section 15.2). */
   private final(head: ResponseHead, rest: Buffer): Response | HandshakeError | undefined {
+    // protection: client: one place to go
+    if (REDIRECTS.has(head.status) && hasSeveralLocations(head))
+      return new InvalidHandshakeError("a redirect with more than one 'Location'");
+    // end protection
     if (head.status === 101 || locationOf(head) !== undefined) return { head, body: NOTHING, rest };
     this.head = head;
     this.reader = bodyReader(head, this.limits.maxLineLength);

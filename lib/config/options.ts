@@ -609,7 +609,8 @@ export interface ClientOptions {
    */
   readonly maxRedirects?: number | string;
   /**
-   * Follows a redirect from a public address to a loopback, private or link-local one.
+   * Follows a redirect to an address that is not as widely reachable. The order is public, private, loopback,
+   * link-local.
    *
    * Default: `false`. Code only. Scope: application.
    */

@@ -21,7 +21,8 @@ export const CLIENT_ROWS = {
   allowPrivateRedirects: row(boolean(), {
     scope: 'a',
     default: false,
-    means: 'Follows a redirect from a public address to a loopback, private or link-local one.',
+    means:
+      'Follows a redirect to an address that is not as widely reachable. The order is public, private, loopback, link-local.',
   }),
   backoffInitialDelay: row(duration(), {
     scope: 'a',

@@ -5,11 +5,12 @@ import type { TLSSocket } from 'node:tls';
 import { afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import {
   connect,
+  InvalidHandshakeError,
   RedirectRefusedError,
   TooManyRedirectsError,
   UnexpectedStatusError,
 } from '../../../lib/client/index.js';
-import { isPublicAddress, publicLookup } from '../../../lib/client/open-socket.js';
+import { lookupWithin, Reach, reachOf } from '../../../lib/client/open-socket.js';
 import { sharedRuntime } from '../../../lib/client/runtime.js';
 import { issue, type Pair } from '../../support/certificates.js';
 import { closeAll, rawServer, rejection, upgrade } from './support.js';
@@ -212,7 +213,7 @@ describe('a redirect into the private network', () => {
     const resolver = (_: string, __: object, done: (error: null, found: unknown, family: number) => void) =>
       done(null, answer, 4);
     let told: unknown;
-    publicLookup(resolver as never)('inner.test', { all }, (error, found) => {
+    lookupWithin(resolver as never, Reach.PUBLIC)('inner.test', { all }, (error, found) => {
       told = error ?? found;
     });
     if (expected === RedirectRefusedError) expect(told).toBeInstanceOf(RedirectRefusedError);
@@ -242,6 +243,34 @@ describe('a redirect into the private network', () => {
       await server.quiet();
     },
   );
+
+  it.each([
+    ['10.0.0.1', '127.0.0.1', true],
+    ['10.0.0.1', '::1', true],
+    ['127.0.0.1', '169.254.169.254', true],
+    ['10.0.0.1', '169.254.169.254', true],
+    ['10.0.0.1', '192.168.0.1', false],
+    ['127.0.0.1', '10.0.0.1', false],
+    ['169.254.0.1', '169.254.169.254', false],
+    ['fd00::1', '8.8.8.8', false],
+  ])('from %s to %s is one to an address that is not as widely reachable: %s', (from, to, isLess) => {
+    expect(reachOf(to) < reachOf(from)).toBe(isLess);
+  });
+
+  it('from a loopback address to a link-local one is refused before anything is sent', async () => {
+    const server = await rawServer((socket) => void socket.write(redirect('ws://169.254.169.254/')));
+    expect(await rejection(connect(server.url))).toMatchObject({
+      name: 'RedirectRefusedError',
+      message: expect.stringContaining('redirect from a loopback address'),
+    });
+  });
+
+  it('with two locations is an invalid response', async () => {
+    const server = await rawServer(
+      (socket) => void socket.write('HTTP/1.1 302 Found\r\nLocation: /a\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n'),
+    );
+    expect(await rejection(connect(server.url))).toBeInstanceOf(InvalidHandshakeError);
+  });
 
   it('between private addresses is followed', async () => {
     const inner = await upgradingServer();
@@ -300,7 +329,7 @@ describe('a redirect into the private network', () => {
     ['8.8.8.8', true],
     ['2606:4700::1111', true],
   ])('%s is public: %s', (address, isPublic) => {
-    expect(isPublicAddress(address)).toBe(isPublic);
+    expect(reachOf(address) === Reach.PUBLIC).toBe(isPublic);
   });
 });
 
