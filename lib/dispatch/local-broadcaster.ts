@@ -64,7 +64,9 @@ const PER_PEER = 8;
 /** A broadcast and the peers that have not received it yet. */
 interface Waiting {
   readonly message: SharedMessage;
-  readonly peers: Iterator<SecureSocket>;
+  readonly peers: readonly SecureSocket[];
+  /** Number of peers that have received it. */
+  served: number;
   /** Bytes. */
   readonly size: number;
 }
@@ -157,7 +159,7 @@ export class LocalBroadcaster implements LocalScope {
   send(text: string, peers: readonly SecureSocket[]): void {
     if (peers.length === 0) return;
     const size = text.length + peers.length * PER_PEER;
-    this.queue.push({ message: new SharedMessage(Buffer.from(text)), peers: peers.values(), size });
+    this.queue.push({ message: new SharedMessage(Buffer.from(text)), peers, served: 0, size });
     this.waitingBytes += size;
     // Earlier broadcasts are still being delivered: every peer gets broadcasts in order.
     if (!this.isScheduled) this.proceed();
@@ -193,11 +195,10 @@ export class LocalBroadcaster implements LocalScope {
   private serve(most: number): void {
     const [first] = this.queue;
     if (first === undefined) return;
-    for (let served = 0; served < most; served++) {
-      const { value, done } = first.peers.next();
-      if (done) return this.finish(first);
-      value.sendShared(first.message);
-    }
+    const { message, peers } = first;
+    const until = Math.min(first.served + most, peers.length);
+    while (first.served < until) peers[first.served++]!.sendShared(message);
+    if (first.served === peers.length) this.finish(first);
   }
 
   private finish(broadcast: Waiting): void {

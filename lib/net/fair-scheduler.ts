@@ -75,8 +75,8 @@ export class FairScheduler {
     if (unflushed.length === 0) return;
     this.unflushed = [];
     const until = performance.now() + FLUSH_MS;
-    for (const [at, connection] of unflushed.entries()) {
-      connection.flush();
+    for (let at = 0; at < unflushed.length; at++) {
+      unflushed[at]!.flush();
       if (at % FLUSHES === FLUSHES - 1 && performance.now() >= until) {
         this.unflushed = [...unflushed.slice(at + 1), ...this.unflushed];
         return;
