@@ -49,20 +49,26 @@ export async function echoListener(bench) {
 
 /** The client: CPU of a process that sends to a server in another, four messages in flight on each connection. */
 export async function echoClient(bench) {
-  const row = new Row({
-    id: 'client.echo',
-    title: 'CPU per 64 B echo of a client, 4 in flight',
-    unit: 'µs',
-    base: 'wsClient',
-    limits: { oursClient: { goal: 0.5, accepted: 0.8 } },
-  });
-  await bench.withServers(['bare'], {}, async ([server]) => {
+  return [
+    await clientRow(bench, 'bare', { id: 'client.echo', title: 'CPU per 64 B echo of a client, 4 in flight' }),
+    // A server that answers what it reads with one write, as nest-secure-ws does: so the client reads several at once.
+    await clientRow(bench, 'net', {
+      id: 'client.echo.joined',
+      title: 'CPU per 64 B echo of a client, 4 in flight, replies joined by the server',
+    }),
+  ];
+}
+
+async function clientRow(bench, key, what) {
+  const limits = { oursClient: { goal: 0.5, accepted: 0.8 } };
+  const row = new Row({ ...what, unit: 'µs', base: 'wsClient', limits });
+  await bench.withServers([key], {}, async ([server]) => {
     if (!server) return;
     await bench.withServers(['wsClient', 'oursClient'], { port: server.port, count: PEERS }, async (clients) => {
       await bench.measure(row, clients, 7000, (client, total) => client.child.call('echo', { total, inFlight: 4 }));
     });
   });
-  return [row];
+  return row;
 }
 
 async function echoRow(bench, servers, { bytes, inFlight }) {
