@@ -19,6 +19,8 @@ const TURNS = Number(values.turns);
 const OURS = fileURLToPath(new URL('./servers/ours.mjs', import.meta.url));
 const LOAD = fileURLToPath(new URL('./load/generator.mjs', import.meta.url));
 const COUNT = 700;
+/** Turns that are discarded: the code for Redis must be compiled. */
+const WARM = 40;
 const LIMITS = {
   connections: { rate: '1000000/1s', max: 1_000_000, maxPerIp: 100_000 },
   messages: { rate: '1000000/1s' },
@@ -77,7 +79,7 @@ const bench = {
   async admission({ redis, load }) {
     const servers = { without: await server(), within: await server({ url: redis.url }) };
     const samples = { without: { opened: [], whole: [] }, within: { opened: [], whole: [] }, redis: [] };
-    for (let turn = -5; turn < TURNS; turn++)
+    for (let turn = -WARM; turn < TURNS; turn++)
       for (const [name, each] of Object.entries(servers)) {
         const before = await redis.cpu();
         const opened = await cpuOf(each, () => load.call('open', { group: name, port: each.port, count: COUNT }));

@@ -52,9 +52,8 @@ export class Breaker {
     this.#set('closed');
   }
 
-  /** `calls`: how many calls failed together. */
-  failed(calls = 1): void {
-    this.#failures += calls;
+  failed(): void {
+    this.#failures++;
     if (this.#state === 'closed') {
       // protection: cluster: the breaker opens
       if (this.#failures >= FAILURES) this.#open();

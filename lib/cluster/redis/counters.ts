@@ -1,5 +1,5 @@
 import type { Claim, UserClaim } from '../contract.js';
-import { type RedisLink, UNAVAILABLE } from './link.js';
+import { type Argument, type RedisLink, UNAVAILABLE } from './link.js';
 import { ASSERT, ASSERT_USER } from './scripts.js';
 
 /** Milliseconds for which a key outlives its last change, so that keys of a crashed process disappear. */
@@ -32,10 +32,16 @@ interface Counter {
  */
 type Identity = readonly [own: string, since: string, live: string, ttl: number];
 
-/** An attempt that is counted in this process while Redis is asked. */
-export interface HeldAttempt {
+/** The claims that one script checks: those of one shard. */
+export interface Shard {
+  readonly keys: string[];
+  /** Indices into the claims. */
+  readonly indexes: number[];
+}
+
+export interface Held {
   readonly claims: readonly Claim[];
-  /** One for each claim that counts connections. */
+  readonly shards: Shard[];
   readonly counters: readonly (Counter | undefined)[];
 }
 
@@ -81,26 +87,47 @@ export class RedisCounters {
   }
 
   /** Counts an attempt, before Redis is asked. */
-  hold(claims: readonly Claim[]): HeldAttempt {
-    const counters = claims.map(({ name, max }) => {
-      if (max === undefined) return undefined;
-      const counter = this.#counter(name);
-      counter.count++;
-      counter.underWay++;
+  hold(claims: readonly Claim[]): Held {
+    const shards: Shard[] = [];
+    const byTag = new Map<string, Shard>();
+    const counters = claims.map((claim, index) => {
+      const { name, max } = claim;
+      const tag = this.isSharded ? shardOf(name) : '';
+      let shard = byTag.get(tag);
+      if (shard === undefined) {
+        byTag.set(tag, (shard = { keys: [], indexes: [] }));
+        shards.push(shard);
+      }
+      shard.keys.push(`${this.prefix}:${name}`);
+      shard.indexes.push(index);
+      const counter = max === undefined ? undefined : this.#counter(name);
+      if (counter !== undefined) {
+        counter.count++;
+        counter.underWay++;
+      }
       return counter;
     });
-    return { claims, counters };
+    return { claims, shards, counters };
   }
 
-  /** For the script ADMIT: the confirmed connections with a name and one more, and an upper bound. */
-  bounds(name: string): string {
-    const counter = this.#counters.get(name);
-    if (counter === undefined) return '1 0';
-    const bound = this.#untold.has(name) ? counter.count : Number.MAX_SAFE_INTEGER;
-    return `${counter.count - counter.underWay + 1} ${bound}`;
+  /** The current arguments for the script ADMIT. */
+  argsOf({ claims, counters }: Held, { indexes }: Shard): Argument[] {
+    const args: Argument[] = [...this.#identity];
+    for (const index of indexes) {
+      const { max, rate } = claims[index]!;
+      const counter = counters[index];
+      if (counter === undefined) args.push(0, 0, -1);
+      else {
+        const bound = this.#untold.has(counter.name) ? counter.count : Number.MAX_SAFE_INTEGER;
+        args.push(counter.count - counter.underWay + 1, bound, max!);
+      }
+      if (rate === undefined) args.push(0, 0);
+      else args.push((rate.window * 1000) / rate.limit, rate.window * 1000);
+    }
+    return args;
   }
 
-  admitted({ counters }: HeldAttempt, isUncertain: boolean): void {
+  admitted({ counters }: Held, isUncertain: boolean): void {
     for (const counter of counters) {
       if (counter === undefined) continue;
       this.#answered(counter);
@@ -108,12 +135,13 @@ export class RedisCounters {
     }
   }
 
-  /** `isCounted`: whether Redis has counted a claim all the same, because its shard admitted the attempt. */
-  refused({ counters }: HeldAttempt, isCounted: (index: number) => boolean): void {
+  refused({ counters, shards }: Held, answers: readonly unknown[]): void {
+    // The shards that admitted the attempt have counted it.
+    const counted = new Set(shards.flatMap(({ indexes }, at) => (typeof answers[at] === 'string' ? [] : indexes)));
     counters.forEach((counter, index) => {
       if (counter === undefined) return;
       counter.count--;
-      const mustTell = counter.wasTold || isCounted(index);
+      const mustTell = counter.wasTold || counted.has(index);
       this.#answered(counter);
       if (mustTell) this.#tell(counter.name);
       else this.#forget(counter);
@@ -280,6 +308,13 @@ export class RedisCounters {
     if (!isTold) this.#planFlush();
     return isTold;
   }
+}
+
+/** The text between the first braces, as in Redis Cluster; without braces, the whole name. */
+function shardOf(name: string): string {
+  const start = name.indexOf('{');
+  const end = name.indexOf('}', start + 1);
+  return start < 0 || end <= start + 1 ? name : name.slice(start + 1, end);
 }
 
 function* chunks(names: readonly string[]): Generator<readonly string[]> {

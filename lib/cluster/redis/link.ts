@@ -9,18 +9,7 @@ export type Argument = string | number;
 
 interface Waiting {
   readonly deadline: number;
-  readonly callers: number;
   settle(answer: unknown): void;
-}
-
-/** How one command is asked. */
-export interface Asking {
-  /** Whether it may be the probe that closes the breaker. */
-  readonly isProbe?: boolean;
-  /** When its caller began to wait, by the monotonic clock, if earlier. */
-  readonly since?: number;
-  /** For how many callers it is; if it fails, each of them counts as a failure for the breaker. */
-  readonly callers?: number;
 }
 
 /**
@@ -46,7 +35,7 @@ export class RedisLink {
   #timeout = 100;
   #wait = 100 - TIMER_SLACK;
   readonly #connection: ReturnType<typeof keepConnected>;
-  /** The pending commands. */
+  /** The pending commands, in the order in which they were sent. */
   readonly #waiting = new Set<Waiting>();
   #timer: NodeJS.Timeout | undefined;
   #bytes = 0;
@@ -87,14 +76,14 @@ export class RedisLink {
    * Runs a script; all `keys` of a call are of one shard. If Redis does not know the script, it is sent again, after
    * commands that were sent in between; `args` is therefore called again.
    */
-  run(script: Script, keys: readonly string[], args: () => readonly Argument[], asking?: Asking): Promise<unknown> {
+  run(script: Script, keys: readonly string[], args: () => readonly Argument[], isProbe = false): Promise<unknown> {
     return this.ask(
       () =>
         this.client.evalsha(script.sha, keys.length, ...keys, ...args()).catch((error: unknown) => {
           if (!String((error as Error)?.message).startsWith('NOSCRIPT')) throw error;
           return this.client.eval(script.lua, keys.length, ...keys, ...args());
         }),
-      asking,
+      isProbe,
     );
   }
 
@@ -113,16 +102,16 @@ export class RedisLink {
   }
 
   /** Sends one command. Resolves to its answer, or to `UNAVAILABLE`. */
-  ask(send: () => Promise<unknown>, { isProbe = false, since, callers = 1 }: Asking = {}): Promise<unknown> {
+  ask(send: () => Promise<unknown>, isProbe = false): Promise<unknown> {
     if (!this.breaker.allows(isProbe)) return UNAVAILABLE_PROMISE;
     if (!this.isReady) {
-      this.#failed(`not connected (${this.client.status})`, callers);
+      this.#failed(`not connected (${this.client.status})`);
       return UNAVAILABLE_PROMISE;
     }
     return new Promise((resolve) => {
-      const waiting: Waiting = { deadline: (since ?? this.now()) + this.#wait, callers, settle: resolve };
+      const waiting: Waiting = { deadline: this.now() + this.#wait, settle: resolve };
       this.#waiting.add(waiting);
-      this.#timer ??= setTimeout(this.#look, waiting.deadline - this.now()).unref();
+      this.#timer ??= setTimeout(this.#look, this.#wait).unref();
       let sent: Promise<unknown>;
       try {
         sent = send();
@@ -138,7 +127,7 @@ export class RedisLink {
         },
         (error: unknown) => {
           if (!this.#waiting.delete(waiting)) return;
-          this.#failed(String((error as Error)?.message ?? error), callers);
+          this.#failed(String((error as Error)?.message ?? error));
           resolve(UNAVAILABLE);
         },
       );
@@ -158,24 +147,22 @@ export class RedisLink {
     setImmediate(() => {
       this.#timer = undefined;
       const now = this.now();
-      let next = Number.POSITIVE_INFINITY;
       for (const waiting of this.#waiting) {
         if (waiting.deadline - now >= 1) {
-          next = Math.min(next, waiting.deadline);
-          continue;
+          this.#timer = setTimeout(this.#look, waiting.deadline - now).unref();
+          return;
         }
         this.#waiting.delete(waiting);
-        this.#failed(`no answer within ${this.#timeout} ms`, waiting.callers);
+        this.#failed(`no answer within ${this.#timeout} ms`);
         waiting.settle(UNAVAILABLE);
       }
-      if (next < Number.POSITIVE_INFINITY) this.#timer = setTimeout(this.#look, next - now).unref();
     });
   };
 
-  #failed(why: string, callers: number): void {
+  #failed(why: string): void {
     this.failures++;
     this.lastError = why.slice(0, MAX_ERROR);
-    this.breaker.failed(callers);
+    this.breaker.failed();
   }
 
   #note(error: Error): void {

@@ -28,105 +28,68 @@ end
 `;
 
 /**
- * Checks attempts, one after the other. KEYS: hashes of incarnation → connections, with `r`: the theoretical arrival
- * time of the rate (GCRA) in microseconds. ARGV: own, since, live, ttl; for each key the confirmed connections of this
- * process plus one, and an upper bound if releases have not been written yet; then for each attempt its claims, each
- * of four numbers: the key, max or -1, microseconds per attempt or 0, and per full bucket.
+ * Checks one attempt. KEYS: hashes of incarnation → connections, with `r`: the theoretical arrival time of the rate
+ * (GCRA) in microseconds. ARGV: own, since, live, ttl; then for each key: the confirmed connections of this process
+ * including this one; an upper bound if releases have not been written yet; max or -1; microseconds per attempt or 0,
+ * and per full bucket.
  *
  * The count that is written is the stored one plus one, limited to the two values that the process passes: it is
  * correct while the answers to earlier attempts are outstanding, in whatever order they were executed, and also after
- * Redis has lost its count. Each key is read once and written once, however many attempts have it.
+ * Redis has lost its count.
  *
- * Returns one text for each attempt: `0`, or `1` if a count was missing; `s <claim>` if there are too many connections;
- * `r <claim> <milliseconds>` if a rate is exceeded; `e <error>` if a key could not be read, which concerns only the
- * attempts that have it.
+ * Returns 0, or 1 if a count was missing; `s <key>` if there are too many connections; `r <key> <milliseconds>` if a
+ * rate is exceeded.
  */
 export const ADMIT = script(`${ALIVE}
-local now = micros()
-local limits = {}
-for number in string.gmatch(ARGV[5], '%S+') do limits[#limits + 1] = tonumber(number) end
-local states = {}
-local function read(i)
-  local state = states[i]
-  if state then return state end
-  state = { have = 0, sum = 0, tat = 0, others = 0, certain = limits[2 * i - 1], bound = limits[2 * i] }
-  local all = redis.call('HGETALL', KEYS[i])
-  for j = 1, #all, 2 do
-    local who = all[j]
-    if who == own then
-      state.have = tonumber(all[j + 1])
-    elseif who == 'r' then
-      state.tat = tonumber(all[j + 1])
-    elseif alive(who) then
-      state.sum = state.sum + all[j + 1]
-      state.others = state.others + 1
-    else
-      state.ended = state.ended or {}
-      table.insert(state.ended, who)
-    end
+local now
+local late, slow = 0, 0
+local tats, counts, lost = {}, {}, 0
+for i = 1, #KEYS do
+  local interval = tonumber(ARGV[5 * i + 3])
+  if interval > 0 then
+    now = now or micros()
+    local tat = math.max(tonumber(redis.call('HGET', KEYS[i], 'r') or 0), now) + interval
+    local wait = tat - now - ARGV[5 * i + 4]
+    if wait > interval / 1000 and wait > late then late, slow = wait, i end
+    tats[i] = tat
   end
-  states[i] = state
-  return state
 end
-local function admit(text)
-  local claims = {}
-  local late, slow = 0, 0
-  for key, max, interval, burst in string.gmatch(text, '(%S+) (%S+) (%S+) (%S+)') do
-    local state = read(tonumber(key))
-    local claim = { state = state, max = tonumber(max) }
-    claims[#claims + 1] = claim
-    interval = tonumber(interval)
-    if interval > 0 then
-      claim.tat = math.max(state.tat, now) + interval
-      local wait = claim.tat - now - burst
-      if wait > interval / 1000 and wait > late then late, slow = wait, #claims end
+if slow > 0 then return 'r ' .. slow .. ' ' .. string.format('%.0f', math.ceil(late / 1000)) end
+local full
+for i = 1, #KEYS do
+  local max = tonumber(ARGV[5 * i + 2])
+  if max >= 0 and not full then
+    local all = redis.call('HGETALL', KEYS[i])
+    local sum, have = 0, 0
+    for j = 1, #all, 2 do
+      if all[j] == own then
+        have = tonumber(all[j + 1])
+      elseif all[j] ~= 'r' then
+        if alive(all[j]) then sum = sum + all[j + 1] else redis.call('HDEL', KEYS[i], all[j]) end
+      end
     end
+    local certain = tonumber(ARGV[5 * i])
+    if have == 0 and certain > 1 then lost = 1 end
+    counts[i] = math.max(certain, math.min(have + 1, tonumber(ARGV[5 * i + 1])))
+    if sum + counts[i] > max then full = i end
   end
-  if slow > 0 then return 'r ' .. slow .. ' ' .. string.format('%.0f', math.ceil(late / 1000)) end
-  local full
-  local lost = '0'
-  for i, claim in ipairs(claims) do
-    if claim.max >= 0 and not full then
-      local state = claim.state
-      if state.have == 0 and state.certain > 1 then lost = '1' end
-      claim.count = math.max(state.certain, math.min(state.have + 1, state.bound))
-      if state.sum + claim.count > claim.max then full = i end
-    end
-  end
-  for _, claim in ipairs(claims) do
-    if claim.tat then claim.state.tat, claim.state.hasTat = claim.tat, true end
-    if claim.count and not full then claim.state.have, claim.state.hasCount = claim.count, true end
-  end
-  return full and 's ' .. full or lost
 end
-local answers = {}
-for i = 6, #ARGV do
-  local isDone, answer = pcall(admit, ARGV[i])
-  if not isDone then
-    answer = type(answer) == 'table' and answer.err or tostring(answer)
-    if not string.find(answer, 'WRONGTYPE', 1, true) then return { err = answer } end
-    answer = 'e ' .. answer
-  end
-  answers[#answers + 1] = answer
-end
-for i, state in pairs(states) do
-  for _, who in ipairs(state.ended or {}) do redis.call('HDEL', KEYS[i], who) end
-  if state.hasCount and state.hasTat then
-    redis.call('HSET', KEYS[i], own, state.have, 'r', string.format('%.0f', state.tat))
-  elseif state.hasCount then
-    redis.call('HSET', KEYS[i], own, state.have)
-  elseif state.hasTat then
-    redis.call('HSET', KEYS[i], 'r', string.format('%.0f', state.tat))
-  end
-  if state.hasCount then
+for i = 1, #KEYS do
+  local count = not full and counts[i]
+  if count and tats[i] then
+    redis.call('HSET', KEYS[i], own, count, 'r', string.format('%.0f', tats[i]))
     redis.call('PEXPIRE', KEYS[i], ttl)
-  elseif state.hasTat then
-    local idle = math.ceil((state.tat - now) / 1000)
-    local isUsed = state.have > 0 or state.others > 0
-    redis.call('PEXPIRE', KEYS[i], string.format('%.0f', isUsed and math.max(idle, ttl) or idle))
+  elseif count then
+    redis.call('HSET', KEYS[i], own, count)
+    redis.call('PEXPIRE', KEYS[i], ttl)
+  elseif tats[i] then
+    redis.call('HSET', KEYS[i], 'r', string.format('%.0f', tats[i]))
+    local idle = math.ceil((tats[i] - now) / 1000)
+    redis.call('PEXPIRE', KEYS[i], redis.call('HLEN', KEYS[i]) > 1 and math.max(idle, ttl) or idle)
   end
 end
-return answers
+if full then return 's ' .. full end
+return lost
 `);
 
 /**

@@ -9,11 +9,10 @@ import type {
   UserAnswer,
   UserClaim,
 } from '../contract.js';
-import { NOT_AVAILABLE, RedisAdmissions } from './admissions.js';
 import type { RedisClient } from './client.js';
 import { RedisCounters } from './counters.js';
 import { RedisLink, UNAVAILABLE } from './link.js';
-import { ADMIT_USER, BANS_SINCE, RENEW, SAVE_BAN } from './scripts.js';
+import { ADMIT, ADMIT_USER, BANS_SINCE, RENEW, SAVE_BAN } from './scripts.js';
 
 /** Number of digits of the time in an incarnation; the id of the process follows. */
 const TIME_DIGITS = 11;
@@ -22,14 +21,14 @@ const BAN_PAGE = 500;
 /** Minimum milliseconds between two renewals outside of the heartbeat. */
 const HURRY = 100;
 
-const NOT_AVAILABLE_PROMISE: Promise<ClaimAnswer> = Promise.resolve(NOT_AVAILABLE);
+const ADMITTED: ClaimAnswer = Object.freeze({ outcome: 'admitted' });
+const NOT_AVAILABLE = Object.freeze({ outcome: 'unavailable' as const });
 const NOBODY = Object.freeze({ outcome: 'admitted' as const, displaced: Object.freeze([]) });
 
 /** `ClusterStore` in Redis; docs/cluster.md describes the keys. */
 export class RedisStore implements ClusterStore {
   readonly #link: RedisLink;
   readonly #counters: RedisCounters;
-  readonly #admissions: RedisAdmissions;
   #options!: ClusterStoreOptions;
   #own = '';
   #nodes: readonly NodeInfo[] = [];
@@ -53,11 +52,7 @@ export class RedisStore implements ClusterStore {
     private readonly monotonic: () => number = () => performance.now(),
   ) {
     this.#link = new RedisLink(client, () => this.#breakerMoved(), monotonic);
-    const isSharded = client.isCluster === true;
-    this.#counters = new RedisCounters(this.#link, prefix, isSharded);
-    this.#admissions = new RedisAdmissions(this.#link, this.#counters, prefix, isSharded, monotonic, () =>
-      this.refresh(),
-    );
+    this.#counters = new RedisCounters(this.#link, prefix, client.isCluster === true);
     client.on('ready', () => this.#connected());
     client.on('close', () => this.#tell());
     // Redis Cluster: a node was added, perhaps to replace another.
@@ -94,8 +89,7 @@ export class RedisStore implements ClusterStore {
     clearTimeout(this.#renewal);
     clearTimeout(this.#second);
     this.#counters.stop();
-    if (this.#own !== '')
-      await this.#link.ask(() => this.client.zrem(this.#key('nodes'), this.#own), { isProbe: true });
+    if (this.#own !== '') await this.#link.ask(() => this.client.zrem(this.#key('nodes'), this.#own), true);
     this.#own = '';
     this.#link.close();
   }
@@ -104,10 +98,23 @@ export class RedisStore implements ClusterStore {
     return Math.floor(Date.now() + this.#ahead);
   }
 
-  admit(claims: readonly Claim[]): Promise<ClaimAnswer> {
-    if (this.#isAvailable) return this.#admissions.ask(claims);
-    this.#counters.admitted(this.#counters.hold(claims), true);
-    return NOT_AVAILABLE_PROMISE;
+  async admit(claims: readonly Claim[]): Promise<ClaimAnswer> {
+    const held = this.#counters.hold(claims);
+    const shards = held.shards;
+    const answers = this.#isAvailable
+      ? await Promise.all(
+          shards.map((shard) => this.#link.run(ADMIT, shard.keys, () => this.#counters.argsOf(held, shard))),
+        )
+      : [UNAVAILABLE];
+    const refused = answers.findIndex((answer) => typeof answer === 'string');
+    if (refused >= 0) {
+      this.#counters.refused(held, answers);
+      return refusal(answers[refused] as string, shards[refused]!.indexes);
+    }
+    this.#counters.admitted(held, answers.includes(UNAVAILABLE));
+    if (answers.includes(UNAVAILABLE)) return NOT_AVAILABLE;
+    if (answers.includes(1)) this.refresh();
+    return ADMITTED;
   }
 
   release(claims: readonly Claim[]): void {
@@ -222,7 +229,7 @@ export class RedisStore implements ClusterStore {
     const own = this.#counters.hasForgotten ? '' : this.#own;
     const keys = [this.#key('nodes'), `{${this.prefix}:nodes}:about`, this.#banKeys[0]!];
     const sent = Date.now();
-    const answer = await this.#link.run(RENEW, keys, () => [own, id, lease, about()], { isProbe: true });
+    const answer = await this.#link.run(RENEW, keys, () => [own, id, lease, about()], true);
     if (answer === UNAVAILABLE || this.#isStopped) return this.#tell();
     const [incarnation, isNew, time, version, ...members] = answer as [string, number, string, string, ...string[]];
     this.#ahead = Number(time) - (sent + Date.now()) / 2;
@@ -301,4 +308,10 @@ export class RedisStore implements ClusterStore {
     this.#wasAvailable = this.#isAvailable;
     this.#options?.onChange();
   }
+}
+
+function refusal(answer: string, indexes: readonly number[]): ClaimAnswer {
+  const [kind, index, wait] = answer.split(' ');
+  const claim = indexes[Number(index) - 1]!;
+  return { outcome: 'refused', claim, wait: kind === 'r' ? Number(wait) : undefined };
 }
