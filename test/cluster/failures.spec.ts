@@ -193,7 +193,7 @@ interface Answer {
     relay.swallows = () => false;
     await everybody('up');
     await a.ask('cast', {}, 'there again');
-    await until('it is heard', async () => (await b.ask<unknown[]>('heard')).length === 1);
+    await until('it is heard', async () => (await b.ask<unknown[]>('received')).length === 1);
     expect((await a.ask<string[]>('notices')).filter((line) => /do not arrive/.test(line))).toHaveLength(1);
   }, 60_000);
 

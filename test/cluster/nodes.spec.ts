@@ -135,7 +135,7 @@ const total = (max: number) => [{ name: TOTAL, max }];
     const heardBy = async (node: Node, count: number) => {
       const heard: { scope: object; text: string }[] = [];
       await until('all is heard', async () => {
-        heard.push(...(await node.ask<typeof heard>('heard')));
+        heard.push(...(await node.ask<typeof heard>('received')));
         return heard.length >= count;
       });
       return heard;
@@ -162,7 +162,7 @@ const total = (max: number) => [{ name: TOTAL, max }];
     await until('it has subscribed', async () => ((await subscribers()) as string[]).length === 1);
     await a.ask('cast', { room: 'lobby' }, 'somebody');
     await until('it is heard', async () => {
-      const heard = await b.ask<{ text: string }[]>('heard');
+      const heard = await b.ask<{ text: string }[]>('received');
       expect(heard.map(({ text }) => text)).not.toContain('nobody');
       return heard.length > 0;
     });
@@ -180,7 +180,7 @@ const total = (max: number) => [{ name: TOTAL, max }];
       const { messages } = await a.state();
       return messages.unsigned >= 3 && messages.malformed === 1;
     });
-    expect(await a.ask('heard')).toEqual([]);
+    expect(await a.ask('received')).toEqual([]);
     await stranger.kill();
   });
 

@@ -60,7 +60,7 @@ suite('Redis over TLS', () => {
     const both = (await Promise.all([a, b].map((node) => node.ask('admit', claims, 6)))) as { admitted: number }[];
     expect(both.reduce((sum, { admitted }) => sum + admitted, 0)).toBe(7);
     await a.ask('cast', {}, 'hello');
-    await until('it is heard', async () => (await b.ask<unknown[]>('heard')).length === 1);
+    await until('it is heard', async () => (await b.ask<unknown[]>('received')).length === 1);
   });
 
   it.each([
