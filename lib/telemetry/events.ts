@@ -45,20 +45,33 @@ export interface FaultEvent {
    */
   readonly request?: RequestValues;
 }
-export const FAULT_PLACES = Object.freeze([
-  'guard',
-  'afterInit',
-  'handleConnection',
-  'handleDisconnect',
-  'handler',
-  'filter',
-  'parser',
-  'socket',
-  'tls',
-  'listener',
-  'internal',
-] as const);
-export type FaultPlace = (typeof FAULT_PLACES)[number];
+export type FaultPlace =
+  | 'guard'
+  | 'afterInit'
+  | 'handleConnection'
+  | 'handleDisconnect'
+  | 'handler'
+  | 'filter'
+  | 'parser'
+  | 'socket'
+  | 'tls'
+  | 'listener'
+  | 'internal';
+
+const ALL_PLACES: Readonly<Record<FaultPlace, true>> = {
+  guard: true,
+  afterInit: true,
+  handleConnection: true,
+  handleDisconnect: true,
+  handler: true,
+  filter: true,
+  parser: true,
+  socket: true,
+  tls: true,
+  listener: true,
+  internal: true,
+};
+export const FAULT_PLACES = Object.freeze(Object.keys(ALL_PLACES) as FaultPlace[]);
 
 /** A note for the operator of the application. */
 export interface NoticeEvent {
