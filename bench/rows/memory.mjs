@@ -52,7 +52,33 @@ export async function memoryCompressed(bench) {
     const { base, used } = await footprint(bench, key, { count, deflate: true });
     row.add(key, (used.rss - base.rss) / (count + count * MORE) / KIB);
   });
-  return [row];
+  return [row, await furtherCompressed(bench)];
+}
+
+/** The cost of a connection itself, without the fixed growth of the process. */
+async function furtherCompressed(bench) {
+  const row = new Row({
+    id: 'memory.compressed.further',
+    title: 'RSS per further connection with compression after a 2 KiB message each way',
+    unit: 'KiB',
+  });
+  const count = bench.quick ? 200 : 2500;
+  await bench.turns(3, ['bare', 'tuned', 'ours'], async (key) => {
+    const server = await startServer(key, { compression: true, limits: bench.limits.connections });
+    try {
+      const after = [];
+      for (const group of ['first', 'more']) {
+        await openPeers(bench, server, { group, count, deflate: true });
+        await bench.load.call('echo', { group, bytes: MESSAGE, total: count });
+        after.push((await settledMemory(server)).rss);
+      }
+      row.add(key, (after[1] - after[0]) / count / KIB);
+    } finally {
+      for (const group of ['first', 'more']) await bench.load.call('close', { group }).catch(() => {});
+      await server.stop();
+    }
+  });
+  return row;
 }
 
 /** Garbage is collected before each figure. Each uses a new process, because RSS never returns completely. */

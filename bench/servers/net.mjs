@@ -1,5 +1,5 @@
 // The floor: what sockets of Node cost for the same bytes, without HTTP, WebSocket or an application. Every read is answered with prebuilt
-// bytes: a 101 or a 429 for a head, as many frames as have arrived for messages. Nothing is parsed or checked.
+// bytes: a 101 or a 429 for a head, as many frames as have arrived for messages. Nothing is checked, and no message is read.
 import { createHash } from 'node:crypto';
 import { createServer } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
@@ -20,6 +20,8 @@ const ACCEPTED = Buffer.from(acceptedWith(SAMPLE_KEY));
 const REFUSED = 'HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
 const END_OF_HEAD = '\r\n\r\n';
 const MASK = 4;
+const PING = 9;
+const PONG = 10;
 const MOST = 128;
 const peers = new Set();
 
@@ -38,7 +40,7 @@ function onHead(chunk) {
   if (refuses && this.remoteAddress.startsWith(refuses.capped)) return this.end(REFUSED);
   this.write(chunk.indexOf(SAMPLE_KEY) < 0 ? acceptedWith(keyOf(chunk)) : ACCEPTED);
   this.removeListener('data', onHead);
-  this.unanswered = 0;
+  this.rest = undefined;
   this.on('data', onFrames);
   this.on('close', onClose);
   peers.add(this);
@@ -50,31 +52,52 @@ function onClose() {
   peers.delete(this);
 }
 
-/** All frames of a load have one length, so that counting bytes counts frames. */
+/** Counts the messages that have arrived whole, whose replies are one write. Only pings of clients are looked into. */
 function onFrames(chunk) {
-  if (this.unanswered === 0) this.frames = framesLike(chunk);
-  const { received, sent, replies } = this.frames;
-  const bytes = this.unanswered + chunk.length;
-  const count = Math.floor(bytes / received);
-  this.unanswered = bytes - count * received;
+  const bytes = this.rest === undefined ? chunk : Buffer.concat([this.rest, chunk]);
+  let at = 0;
+  let count = 0;
+  let last = 0;
+  for (let size = sizeOf(bytes, 0); at + size <= bytes.length; size = sizeOf(bytes, at)) {
+    if ((bytes[at] & 0x0f) === PING) this.write(pong(bytes.subarray(at, at + size)));
+    else {
+      count++;
+      last = at;
+    }
+    at += size;
+  }
+  this.rest = at < bytes.length ? Buffer.from(bytes.subarray(at)) : undefined;
   if (count === 0) return;
-  const answer = replies.subarray(0, count * sent);
+  const { length, replies } = repliesTo(bytes.subarray(last));
+  const answer = replies.subarray(0, count * length);
   if (!broadcasts) return this.write(answer);
   for (const peer of peers) peer.write(answer);
 }
 
+/** The length of the frame at `at`; Infinity if its header has not arrived whole. Messages are shorter than 64 KiB. */
+function sizeOf(bytes, at) {
+  if (bytes.length - at < 4) return Number.POSITIVE_INFINITY;
+  const short = bytes[at + 1] & 0x7f;
+  return short === 126 ? 4 + MASK + bytes.readUInt16BE(at + 2) : 2 + MASK + short;
+}
+
+/** The answer to a ping (RFC 6455, 5.5.3). */
+function pong(ping) {
+  const payload = ping.subarray(2 + MASK).map((byte, at) => byte ^ ping[2 + (at % MASK)]);
+  return Buffer.concat([Buffer.from([0x80 | PONG, payload.length]), payload]);
+}
+
 const kinds = new Map();
 
-/** The lengths of the frames that begin with `chunk`, and as many replies as are ever due at once. */
-function framesLike(chunk) {
-  const short = chunk[1] & 0x7f;
-  const [header, payload] = short === 126 ? [4, chunk.readUInt16BE(2)] : [2, short];
+/** Replies as long as this message, as many as are ever due at once: all messages of a load have one length. */
+function repliesTo(message) {
+  const short = message[1] & 0x7f;
+  const [header, payload] = short === 126 ? [4, message.readUInt16BE(2)] : [2, short];
   if (!kinds.has(payload)) {
     const reply = Buffer.alloc(header + payload, 'x');
-    chunk.copy(reply, 0, 0, header);
+    message.copy(reply, 0, 0, header);
     reply[1] &= 0x7f;
-    const replies = Buffer.concat(Array.from({ length: MOST }, () => reply));
-    kinds.set(payload, { received: header + MASK + payload, sent: reply.length, replies });
+    kinds.set(payload, { length: reply.length, replies: Buffer.concat(Array.from({ length: MOST }, () => reply)) });
   }
   return kinds.get(payload);
 }
