@@ -9,9 +9,9 @@ import { parseAllowedHosts } from './host.js';
 import { parseAllowedOrigins } from './origin.js';
 
 /**
- * The built-in checks that are also guards, in the order in which they run, with their stages and settings. The application's guards run
- * after them (stage 7), those of `forRoot` first; `beforeBuiltIn(guard)` makes a guard run after the first of them, the
- * rate, and before the others (after stage 4, when the path is known).
+ * The built-in checks that are also guards, in the order in which they run, with their stages and settings. The
+ * application's guards run after them (stage 7), those of `forRoot` first; `beforeBuiltIn(guard)` makes a guard run after
+ * the first of them, the rate, and before the others (after stage 4, when the path is known).
  */
 export const BUILT_IN_GUARDS = Object.freeze([
   { name: 'rateGuard', stage: 2, settings: 'connections.rate' },

@@ -44,8 +44,9 @@ export interface UpgradedGateway extends GatewayContext<SecureSocket> {
  */
 export function completeUpgrade(upgrade: UpgradeContext, gateway: UpgradedGateway, rest: Buffer): boolean {
   const peer = new AcceptedPeer(upgrade);
-  const deflate = gateway.compression.accept(upgrade.request.extensions);
+  let deflate: PerMessageDeflate | undefined;
   try {
+    deflate = gateway.compression.accept(upgrade.request.extensions);
     if (open(upgrade, gateway, rest, peer, deflate)) return true;
   } catch (error) {
     upgrade.context.telemetry.fault('internal', error);
