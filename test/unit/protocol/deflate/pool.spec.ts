@@ -252,10 +252,20 @@ describe('compressed input without output', () => {
 
   it('is charged for its inflation time', async () => {
     for (const bytes of [3000, 65_536, 300_000]) {
-      const result = await resultOf(peerWith(), slowDeflate(bytes));
-      expect(result.inputBytes).toBe(slowDeflate(bytes).length);
+      const data = slowDeflate(bytes);
+      let now = 0;
+      // Each step takes longer than zlib can need, so that the charge is that of the slowest inflation.
+      const result = await resultOf(peerWith({}, undefined, new ZlibPool(() => (now += 1000))), data);
+      expect(result.inputBytes).toBe(data.length);
+      expect(result.millis).toBeCloseTo(workMillis(Infinity, data.length, 0));
       expect(chargedBytes(result)).toBeGreaterThan(1.5 * bytes);
     }
+  });
+
+  it('is charged for its bytes when it inflates quickly', async () => {
+    const result = await resultOf(peerWith({}, undefined, new ZlibPool(() => 0)), slowDeflate(65_536));
+    expect(result.millis).toBe(0);
+    expect(chargedBytes(result)).toBe(result.inputBytes);
   });
 
   it('is charged by output when it has much, and by input when it does not compress', async () => {
