@@ -64,7 +64,8 @@ async function clientRow(bench, key, what) {
   const row = new Row({ ...what, unit: 'µs', base: 'wsClient', limits });
   await bench.withServers([key], {}, async ([server]) => {
     if (!server) return;
-    await bench.withServers(['wsClient', 'oursClient'], { port: server.port, count: PEERS }, async (clients) => {
+    const keys = ['wsClient', 'oursClient', 'netClient'];
+    await bench.withServers(keys, { port: server.port, count: PEERS }, async (clients) => {
       await bench.measure(row, clients, 7000, (client, total) => client.child.call('echo', { total, inFlight: 4 }));
     });
   });

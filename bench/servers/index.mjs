@@ -45,6 +45,7 @@ export const VARIANTS = {
 export const CLIENTS = {
   wsClient: { title: 'client of ws', file: '../clients/ws.mjs', protocol: 'ws' },
   oursClient: { title: 'client of nest-secure-ws', file: '../clients/ours.mjs', protocol: 'ws' },
+  netClient: { title: 'sockets of node:net alone, as a client', file: '../clients/net.mjs', protocol: 'ws' },
 };
 
 const START_TIMEOUT = 20_000;
