@@ -12,7 +12,7 @@ const LIMITS = {
 export async function echo(bench) {
   const rows = [];
   await bench.withServers(
-    ['bare', 'ours', 'nestWs', 'nestIo', 'net'],
+    ['bare', 'ours', 'nestWs', 'nestIo', 'net', 'netNest'],
     { limits: bench.limits.messages },
     async (servers) => {
       await bench.openOnAll(servers, { count: PEERS });

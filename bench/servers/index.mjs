@@ -20,6 +20,7 @@ export const VARIANTS = {
   oursListener: { ...SERVERS.ours, title: 'nest-secure-ws, a listener', config: { listener: true } },
   unread: { title: 'nest-secure-ws, unread replies', file: 'unread.mjs', protocol: 'ws' },
   net: { title: 'sockets of node:net alone', file: 'net.mjs', protocol: 'ws' },
+  netNest: { title: 'sockets of node:net and a Nest handler', file: 'net-nest.mjs', protocol: 'ws' },
   netBroadcast: { title: 'sockets of node:net alone', file: 'net.mjs', protocol: 'ws', config: { broadcasts: true } },
   nestTls: { ...SERVERS.nestWs, title: 'Nest platform-ws over https', tls: 'ec' },
   nestTlsRsa: { ...SERVERS.nestWs, title: 'Nest platform-ws over https, RSA', tls: 'rsa' },

@@ -1,25 +1,17 @@
 // The floor: what sockets of Node cost for the same bytes, without HTTP, WebSocket or an application. Every read is answered with prebuilt
 // bytes: a 101 or a 429 for a head, as many frames as have arrived for messages. Nothing is checked, and no message is read.
-import { createHash } from 'node:crypto';
 import { createServer } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
+import { acceptedWith, keyOf, MASK, sizeOf } from '../support/upgrade.mjs';
 import { config, measured } from './agent.mjs';
 
 /** `refuses`: addresses that begin with `denied` are destroyed at accept, those with `capped` get a 429. */
 const { tls, maxVersion, broadcasts = false, refuses } = config;
 /** The key that the load generator always sends (RFC 6455, 1.3). */
 const SAMPLE_KEY = 'dGhlIHNhbXBsZSBub25jZQ==';
-const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
-const acceptedWith = (key) =>
-  `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${createHash(
-    'sha1',
-  )
-    .update(key + GUID)
-    .digest('base64')}\r\n\r\n`;
 const ACCEPTED = Buffer.from(acceptedWith(SAMPLE_KEY));
 const REFUSED = 'HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
 const END_OF_HEAD = '\r\n\r\n';
-const MASK = 4;
 const PING = 9;
 const PONG = 10;
 const MOST = 128;
@@ -46,8 +38,6 @@ function onHead(chunk) {
   peers.add(this);
 }
 
-const keyOf = (head) => /^sec-websocket-key: *(\S+)/im.exec(head.latin1Slice())[1];
-
 function onClose() {
   peers.delete(this);
 }
@@ -72,13 +62,6 @@ function onFrames(chunk) {
   const answer = replies.subarray(0, count * length);
   if (!broadcasts) return this.write(answer);
   for (const peer of peers) peer.write(answer);
-}
-
-/** The length of the frame at `at`; Infinity if its header has not arrived whole. Messages are shorter than 64 KiB. */
-function sizeOf(bytes, at) {
-  if (bytes.length - at < 4) return Number.POSITIVE_INFINITY;
-  const short = bytes[at + 1] & 0x7f;
-  return short === 126 ? 4 + MASK + bytes.readUInt16BE(at + 2) : 2 + MASK + short;
 }
 
 /** The answer to a ping (RFC 6455, 5.5.3). */
