@@ -11,19 +11,25 @@ answer({ open, echo, broadcast, close, refused });
 
 /**
  * Opens `count` connections, at most `concurrency` at once, and keeps them as `group`. Over TLS each has a full handshake,
- * or, with `resume`, resumes the session of a connection that was opened before.
+ * or, with `resume`, resumes the session of a connection that was opened before. `stopped`: see {@link batched}.
  */
-async function open({ group, count, concurrency = 32, net, sources, resume = false, ...how }) {
+async function open({ group, count, concurrency = 32, net, sources, resume = false, stopped, ...how }) {
   const { port, protocol, deflate = false, tls = false } = how;
   const request = upgradeRequest(port, { protocol, deflate });
   const session = resume ? await sessionOf(port, request) : undefined;
-  const peers = await pooled(count, concurrency, async (index) => {
-    const from = source(index, { net, sources });
-    const peer = new Peer({ port, from, request, protocol, deflate, tls, session });
+  const peerOf = (index) =>
+    new Peer({ port, from: source(index, { net, sources }), request, protocol, deflate, tls, session });
+  const opened = async (peer) => {
     await peer.ready;
     if (resume && !peer.socket.isSessionReused()) throw new Error('the server did not resume the session');
     return peer;
-  });
+  };
+  const peers = stopped
+    ? await batched(count, stopped, (index) => {
+        const peer = peerOf(index);
+        return { sent: connected(peer.socket), done: opened(peer) };
+      })
+    : await pooled(count, concurrency, (index) => opened(peerOf(index)));
   groups.set(group, { peers, protocol, deflate });
   return peers.length;
 }
@@ -77,19 +83,25 @@ function close({ group }) {
   groups.delete(group);
 }
 
-/** `count` attempts that must all be refused; counts what each came to: a status, `reset` or `closed`. */
-async function refused({ port, count, concurrency = 32, net, sources }) {
+/**
+ * `count` attempts that must all be refused; counts what each came to: a status, `reset` or `closed`. `stopped`: see
+ * {@link batched}.
+ */
+async function refused({ port, count, concurrency = 32, net, sources, stopped }) {
   const request = upgradeRequest(port);
-  const outcomes = await pooled(count, concurrency, (index) => attempt(port, source(index, { net, sources }), request));
+  const tried = (index) => attempt(port, source(index, { net, sources }), request);
+  const outcomes = stopped
+    ? await batched(count, stopped, tried)
+    : await pooled(count, concurrency, (index) => tried(index).done);
   const counts = {};
   for (const outcome of outcomes) counts[outcome] = (counts[outcome] ?? 0) + 1;
   return counts;
 }
 
 function attempt(port, from, request) {
-  return new Promise((resolve) => {
+  const socket = connect({ port, host: '127.0.0.1', localAddress: from });
+  const done = new Promise((resolve) => {
     let status;
-    const socket = connect({ port, host: '127.0.0.1', localAddress: from });
     socket.on('connect', () => socket.write(request));
     socket.on('data', (chunk) => {
       status ??= chunk.latin1Slice(9, 12);
@@ -99,7 +111,11 @@ function attempt(port, from, request) {
     });
     socket.on('close', () => resolve(status ?? 'closed'));
   });
+  return { sent: connected(socket), done };
 }
+
+/** Resolves when a socket has connected, or has failed to. */
+const connected = (socket) => new Promise((resolve) => socket.once('connect', resolve).once('close', resolve));
 
 /** Resolves when `start` has called back for every peer; rejects when one of them is lost. */
 function settled(peers, start) {
@@ -110,6 +126,30 @@ function settled(peers, start) {
       start(peer, () => --left === 0 && resolve());
     }
   });
+}
+
+/** Attempts that arrive while the server's process is stopped; less than the accept queue of a listening socket holds. */
+const BATCH = 128;
+
+/**
+ * `start(index)` for every index, in batches that arrive while the process `pid` is stopped: an attempt costs this process
+ * more than a server, so otherwise a server would fall asleep and be woken between two attempts, the more often the
+ * cheaper an attempt is for it, and be charged for that. `sent`: the request is in the kernel's buffers.
+ */
+async function batched(count, pid, start) {
+  const results = [];
+  while (results.length < count) {
+    process.kill(pid, 'SIGSTOP');
+    let batch;
+    try {
+      batch = Array.from({ length: Math.min(BATCH, count - results.length) }, (_, at) => start(results.length + at));
+      await Promise.all(batch.map(({ sent }) => sent));
+    } finally {
+      process.kill(pid, 'SIGCONT');
+    }
+    results.push(...(await Promise.all(batch.map(({ done }) => done))));
+  }
+  return results;
 }
 
 /** `task(index)` for every index, at most `width` at once, results in order. */

@@ -67,7 +67,7 @@ export async function startServer(key, config = {}) {
 
 class Server {
   constructor(key, { title, protocol, tls }, child, port) {
-    Object.assign(this, { key, title, protocol, tls: tls !== undefined, child, port });
+    Object.assign(this, { key, title, protocol, tls: tls !== undefined, child, port, pid: child.process.pid });
   }
 
   memory = () => this.child.call('memory');
