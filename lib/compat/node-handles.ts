@@ -12,6 +12,8 @@ export interface Handle {
   /** Node's socket reads it to find out whether the handle is being read. */
   reading?: boolean;
   readonly bytesRead: number;
+  /** Bytes that the kernel has not taken yet. */
+  readonly writeQueueSize?: number;
   readStart(): number;
   readStop(): number;
   /**
@@ -34,9 +36,9 @@ export interface HandleAddress {
   family?: string;
 }
 
-/** An asynchronous write, or a shutdown. */
+/** An asynchronous write, or a shutdown. Node calls `oncomplete` if it is set. */
 export interface Request {
-  oncomplete(status: number): void;
+  oncomplete?(status: number): void;
 }
 
 type OnConnection = (this: unknown, error: number, client?: Partial<Handle>) => void;
@@ -213,17 +215,10 @@ function handleProblem(): string | undefined {
 
 /** Writes text, now or as soon as the peer reads. Returns false if that is not possible. */
 export function writeText(client: Handle, { Write }: Requests, text: string): boolean {
-  const written = client.writeLatin1String(Write === undefined ? null : toRequest(Write, ignore), text);
+  const written = client.writeLatin1String(Write === undefined ? null : new Write(), text);
   if (typeof written === 'number') return written === 0;
   written.oncomplete = ignore;
   return true;
-}
-
-/** `oncomplete` is called when it is complete, or has failed. */
-export function toRequest(Kind: new () => Request, oncomplete: Request['oncomplete']): Request {
-  const request = new Kind();
-  request.oncomplete = oncomplete;
-  return request;
 }
 
 function ignore(): void {}

@@ -7,7 +7,6 @@ import {
   type Request,
   requests,
   resetError,
-  toRequest,
   wasReset,
   writeText,
 } from '../compat/node-handles.js';
@@ -76,8 +75,13 @@ export class HandleTransport implements Transport {
     const { client } = this;
     this.ending = true;
     if (!writeText(client, requests!, text)) return false;
-    const shutdown: Shutdown = toRequest(requests!.Shutdown, onShutdown);
-    shutdown[TRANSPORT] = this;
+    // Usually the kernel has taken the whole text at once: then only the peer's end has to be awaited.
+    if (client.writeQueueSize === 0 && !this.ended) this.hasWritten = true;
+    const shutdown: Shutdown = new requests!.Shutdown();
+    if (!this.hasWritten) {
+      shutdown.oncomplete = onShutdown;
+      shutdown[TRANSPORT] = this;
+    }
     const status = client.shutdown(shutdown);
     if (status === 1) this.hasWritten = true;
     if (!client.reading) this.start();

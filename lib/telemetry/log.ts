@@ -1,3 +1,4 @@
+import { detach } from '../http/grammar.js';
 import { errorText } from './error-text.js';
 import type { FaultEvent, NoticeEvent, RefusedEvent, Subscriber } from './events.js';
 
@@ -29,7 +30,9 @@ interface Sample {
  * were left out. A line is at most 1 KiB and has no control characters.
  */
 export class SampledLog implements Partial<Subscriber> {
-  private readonly samples = new Map<string, Sample>();
+  /** By kind, then by path. */
+  private readonly samples = new Map<string, Map<string | undefined, Sample>>();
+  private count = 0;
 
   constructor(
     private readonly lines: Lines,
@@ -89,22 +92,30 @@ export class SampledLog implements Partial<Subscriber> {
   }
 
   private sampleOf(kind: string, path: string | undefined, now: number): Sample {
-    const name = path === undefined ? kind : `${kind} ${path.slice(0, MAX_PATH)}`;
-    const known = this.samples.get(name);
+    let samples = this.samples.get(kind);
+    if (samples === undefined) this.samples.set(kind, (samples = new Map()));
+    const name = path?.slice(0, MAX_PATH);
+    const known = samples.get(name);
     if (known !== undefined) return known;
     // protection: kinds of log lines are bounded
-    if (path !== undefined && this.samples.size >= MAX_KINDS && !this.forget(now))
-      return this.sampleOf(kind, undefined, now);
+    if (path !== undefined && this.count >= MAX_KINDS && !this.forget(now)) return this.sampleOf(kind, undefined, now);
     // end protection
     const sample = { lines: 0, since: now, suppressed: 0 };
-    this.samples.set(name, sample);
+    // The name must not keep the request head in memory from which it was cut.
+    samples.set(name === undefined ? undefined : detach(name), sample);
+    this.count++;
     return sample;
   }
 
   /** Removes kinds that have not occurred for long. Returns whether there is room for another one. */
   private forget(now: number): boolean {
-    for (const [name, { since }] of this.samples) if (now - since >= FORGOTTEN) this.samples.delete(name);
-    return this.samples.size < MAX_KINDS;
+    for (const samples of this.samples.values())
+      for (const [name, { since }] of samples)
+        if (now - since >= FORGOTTEN) {
+          samples.delete(name);
+          this.count--;
+        }
+    return this.count < MAX_KINDS;
   }
 }
 

@@ -8,7 +8,6 @@ import {
   interceptAccept,
   learnRequests,
   resetHandle,
-  toRequest,
   writeText,
 } from '../../lib/compat/node-handles.js';
 
@@ -179,7 +178,7 @@ describe('a handle without a socket', () => {
     peer.on('data', (chunk) => (received += chunk.length));
     expect(writeText(client, requests, text)).toBe(true);
     const done = new Promise<number>((resolve) => {
-      expect(client.shutdown(toRequest(requests.Shutdown, resolve))).toBe(0);
+      expect(client.shutdown(Object.assign(new requests.Shutdown(), { oncomplete: resolve }))).toBe(0);
     });
     await once(peer, 'end');
     expect(received).toBe(text.length);
@@ -188,13 +187,32 @@ describe('a handle without a socket', () => {
     client.close();
   });
 
+  it('shows what waits to be written, and half-closes without a callback', async () => {
+    const requests = learnRequests()!;
+    const { client, peer } = await pair();
+    expect(writeText(client, requests, 'short')).toBe(true);
+    expect(client.writeQueueSize).toBe(0);
+    expect(client.shutdown(new requests.Shutdown())).toBe(0);
+    const [chunk] = (await once(peer, 'data')) as [Buffer];
+    expect(String(chunk)).toBe('short');
+    await once(peer, 'end');
+    peer.destroy();
+    client.close();
+    const other = await pair();
+    other.peer.pause();
+    expect(writeText(other.client, requests, 'x'.repeat(64 * 1024 * 1024))).toBe(true);
+    expect(other.client.writeQueueSize).toBeGreaterThan(0);
+    other.peer.destroy();
+    other.client.close();
+  });
+
   it('may be closed repeatedly, even during a write', async () => {
     const requests = learnRequests()!;
     const { client, peer } = await pair();
     peer.pause();
     expect(writeText(client, requests, 'x'.repeat(64 * 1024 * 1024))).toBe(true);
     const status = new Promise<number>((resolve) => {
-      expect(client.shutdown(toRequest(requests.Shutdown, resolve))).toBe(0);
+      expect(client.shutdown(Object.assign(new requests.Shutdown(), { oncomplete: resolve }))).toBe(0);
     });
     client.close();
     client.close();
