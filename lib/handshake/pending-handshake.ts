@@ -75,8 +75,14 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     // apply.
     const begun = listener.isDedicated ? transport.proxied?.acceptedAt : undefined;
     this.deadline = (begun ?? context.clock.now()) + listener.openTimeout;
+    if (listener.isDedicated) this.watchDeadline();
+  }
+
+  /** On a shared port only after the first bytes were handled: most handshakes are complete by then. */
+  private watchDeadline(): void {
+    if (this.state === State.DONE) return;
     // protection: a handshake must be complete in time
-    context.wheel.schedule(this, this.deadline);
+    this.context.wheel.schedule(this, this.deadline);
     // end protection
   }
 
@@ -94,7 +100,11 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     this.meter = meter;
     this.received = true;
     this.transport.read();
-    this.onVerdict(meter, verdict, size, rest);
+    try {
+      this.onVerdict(meter, verdict, size, rest);
+    } finally {
+      this.watchDeadline();
+    }
   }
 
   /**
@@ -106,7 +116,11 @@ export class PendingHandshake extends HandshakeBytes implements TransportReader,
     this.state = State.HEAD;
     this.received = true;
     this.transport.read();
-    this.runStages(head, rest);
+    try {
+      this.runStages(head, rest);
+    } finally {
+      this.watchDeadline();
+    }
   }
 
   /**

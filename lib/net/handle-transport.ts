@@ -53,6 +53,8 @@ export class HandleTransport implements Transport {
   }
 
   read(): void {
+    // A handshake takes over a connection that is being read already.
+    if (this.client.reading === true) return;
     this.client.onread = onRead;
     this.start();
   }

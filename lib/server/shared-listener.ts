@@ -19,7 +19,7 @@ import { PathSpellings } from '../handshake/path-spellings.js';
 import type { UpgradeContext } from '../handshake/upgrade-context.js';
 import { namesUpgrade } from '../http/fields.js';
 import { splitList } from '../http/grammar.js';
-import { type HeadVerdict } from '../http/head.js';
+import type { HeadMeterOptions, HeadVerdict } from '../http/head.js';
 import { HeadMeter } from '../http/head-meter.js';
 import { REFUSALS } from '../http/refusal.js';
 import { originForm } from '../http/upgrade-request.js';
@@ -48,6 +48,7 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
   /** Sockets whose upgrade another library answers, and has passed the stages. */
   private readonly handedOver = new WeakSet<Socket>();
   private readonly foreignPaths = new PathSpellings();
+  private meterOptions: HeadMeterOptions = { ordinaryLimit: NODE_MAX_HEADER_SIZE, namesUpgrade: nodeNamesUpgrade };
   /** Whether the connection that is being emitted may still turn out to be an upgrade. */
   tapsNextConnection = true;
 
@@ -79,11 +80,11 @@ export class SharedListener extends Listener implements HttpTakeoverHost {
   }
 
   newMeter(): HeadMeter {
-    const { maxHeaderSize } = this.server as { maxHeaderSize?: number };
-    return new HeadMeter(this.headLimits, {
-      ordinaryLimit: maxHeaderSize ?? NODE_MAX_HEADER_SIZE,
-      namesUpgrade: nodeNamesUpgrade,
-    });
+    const { maxHeaderSize = NODE_MAX_HEADER_SIZE } = this.server as { maxHeaderSize?: number };
+    // All meters share the options; an application may change the limit of its server.
+    if (maxHeaderSize !== this.meterOptions.ordinaryLimit)
+      this.meterOptions = { ordinaryLimit: maxHeaderSize, namesUpgrade: nodeNamesUpgrade };
+    return new HeadMeter(this.headLimits, this.meterOptions);
   }
 
   /** Takes part in a server, and in the servers that the platform opens in addition to it. */
