@@ -37,5 +37,6 @@ export default {
   collectCoverageFrom: ['lib/**/*.ts'],
   reporters: ['default', '<rootDir>/scripts/jest-summary.mjs'],
   maxWorkers: 2,
-  testTimeout: 30_000,
+  // Longer than any single wait of a test, so that the failed wait is reported by what it waited for.
+  testTimeout: 90_000,
 };

@@ -35,8 +35,8 @@ export class Node {
   }
 }
 
-/** Polls until the condition holds. */
-export async function until(what: string, holds: () => Promise<boolean>, timeout = 15_000): Promise<void> {
+/** Polls until the condition holds. Only a hang takes longer than the default time limit. */
+export async function until(what: string, holds: () => Promise<boolean>, timeout = 30_000): Promise<void> {
   const end = Date.now() + timeout;
   while (!(await holds())) {
     if (Date.now() > end) throw new Error(`not within ${timeout} ms: ${what}`);

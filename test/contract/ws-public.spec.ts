@@ -341,7 +341,7 @@ describe.each(ROLES)('the public interface of a %s socket', (role) => {
     stream.on('data', (chunk: Buffer) => got.push(chunk));
     for (let at = 0; at < sent.length; at += 50_000)
       if (!stream.write(sent.subarray(at, at + 50_000))) await once(stream, 'drain');
-    await eventually(() => got.reduce((bytes, { length }) => bytes + length, 0) === sent.length, 20_000);
+    await eventually(() => got.reduce((bytes, { length }) => bytes + length, 0) === sent.length);
     expect(Buffer.concat(got).equals(sent)).toBe(true);
     stream.end();
     await once(stream, 'close');

@@ -115,6 +115,7 @@ describe.each(PLATFORMS)('upgrades of other libraries in a cluster on %s', (plat
       const held = clients.splice(0);
       for (const [each, server] of theirs.map((sockets) => sockets.pop()!).entries()) end(held[each]!, server);
       await eventually(isEmpty);
+      for (const client of held) client.destroy();
     }
     expect(await ask(here, '/foreign?destroy', '127.0.0.2')).toBe('closed');
     await eventually(isEmpty);

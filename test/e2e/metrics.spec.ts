@@ -68,8 +68,11 @@ async function talk(port: number, path = '/chat'): Promise<void> {
   await new Promise((resolve) => socket.once('close', resolve));
 }
 
-const scrape = (port: number, headers: Record<string, string> = {}): Promise<Response> =>
-  fetch(`http://127.0.0.1:${port}/metrics`, { headers });
+/** The response and its text: a body that is not read keeps its connection, and this process, open. */
+async function scrape(port: number, sent: Record<string, string> = {}) {
+  const response = await fetch(`http://127.0.0.1:${port}/metrics`, { headers: sent });
+  return { status: response.status, headers: response.headers, text: await response.text() };
+}
 
 describe.each(PLATFORMS)('SecureWsMetricsModule on %s', (platform) => {
   it("serves the text exposition unchanged by the application's interceptors", async () => {
@@ -86,7 +89,7 @@ describe.each(PLATFORMS)('SecureWsMetricsModule on %s', (platform) => {
     const response = await scrape(running.port);
     expect(response.status).toBe(200);
     expect(response.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
-    const text = await response.text();
+    const { text } = response;
     expect(text).toContain('\nnest_secure_ws_opened_total{gateway="/chat"} 1\n');
     expect(text).toContain('\nnest_secure_ws_messages_total{gateway="/chat",direction="in"} 1\n');
     expect(text).toContain('\nnest_secure_ws_messages_total{gateway="/chat",direction="out"} 1\n');
@@ -113,7 +116,7 @@ describe.each(PLATFORMS)('SecureWsMetricsModule on %s', (platform) => {
       client.destroy();
     };
     const series = async (): Promise<string[]> =>
-      (await (await scrape(port)).text()).split('\n').map((line) => line.replace(/ [^ ]+$/, ''));
+      (await scrape(port)).text.split('\n').map((line) => line.replace(/ [^ ]+$/, ''));
     await talk(port);
     for (const code of [1000, 999, 4000]) await attack(0, code);
     const before = await series();
@@ -195,7 +198,7 @@ describe('the close causes in the metrics', () => {
       await client.untilClosed();
     }
     await eventually(() => running!.stats().connections === 0);
-    const text = await (await scrape(running.port)).text();
+    const { text } = await scrape(running.port);
     const lines = text.split('\n').filter((line) => line.includes('closed_total{'));
     expect(lines.sort()).toEqual([
       'nest_secure_ws_closed_total{code="1002",cause="invalid frame"} 1',
@@ -246,7 +249,7 @@ describe('OpenTelemetry', () => {
     await eventually(() => running!.stats().connections === 0);
     await provider.forceFlush();
     const points = reportedTo(exporter);
-    const text = await (await scrape(running.port)).text();
+    const { text } = await scrape(running.port);
     const samples = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
     const names = new Set(samples.map((line) => line.replace(/(_bucket|_sum|_count)?[{ ].*/, '')));
     for (const name of ['faults_total', 'cluster_up', 'refused_total'])

@@ -159,6 +159,7 @@ describe.each(PLATFORMS)('on %s', (platform) => {
       const client = await RawClient.connect({ port: app.port });
       expect(await client.upgrade(upgradeHead(app.port, { path }))).toMatchObject({ status: 403 });
       expect(refusals).toMatchObject([{ reason: 'guard', detail: expect.stringMatching(/^RoleGuard\b/) }]);
+      client.destroy();
     }
     await app.close();
   });

@@ -60,8 +60,8 @@ export async function startApp({
   return { app, port, stats: () => app.get(SecureWsStats).snapshot(), close: () => app.close() };
 }
 
-/** Polls a condition every few milliseconds until it holds. */
-export async function eventually(condition: () => boolean, timeout = 20_000): Promise<void> {
+/** Polls a condition every few milliseconds until it holds. Only a hang takes longer than the default time limit. */
+export async function eventually(condition: () => boolean, timeout = 30_000): Promise<void> {
   const until = Date.now() + timeout;
   while (!condition()) {
     if (Date.now() > until) throw new Error(`not within ${timeout} ms: ${condition}`);

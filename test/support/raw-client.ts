@@ -31,6 +31,9 @@ export interface Response {
   readonly raw: string;
 }
 
+/** How long to wait for a peer, in milliseconds: only a hang takes longer, however slow or busy the machine is. */
+const PATIENCE = 30_000;
+
 export const KEY = 'dGhlIHNhbXBsZSBub25jZQ==';
 
 export interface HeadOptions {
@@ -185,7 +188,7 @@ export class RawClient {
   }
 
   /** The next response, with its body if it declares one. */
-  async response(timeout = 5_000): Promise<Response> {
+  async response(timeout = PATIENCE): Promise<Response> {
     await this.until(() => this.received.includes('\r\n\r\n') || this.ended || this.closed, timeout);
     const end = this.received.indexOf('\r\n\r\n');
     if (end < 0)
@@ -208,7 +211,7 @@ export class RawClient {
   }
 
   /** The next frame; `undefined` when the connection has ended. */
-  async frame(timeout = 5_000): Promise<Frame | undefined> {
+  async frame(timeout = PATIENCE): Promise<Frame | undefined> {
     await this.until(() => this.peek() !== undefined || this.ended || this.closed, timeout);
     const found = this.peek();
     if (found === undefined) return undefined;
@@ -217,14 +220,14 @@ export class RawClient {
   }
 
   /** The next text frame, parsed; pings are skipped. */
-  async json(timeout = 5_000): Promise<unknown> {
+  async json(timeout = PATIENCE): Promise<unknown> {
     let next = await this.frame(timeout);
     while (next?.opcode === 9 || next?.opcode === 10) next = await this.frame(timeout);
     return next === undefined ? undefined : JSON.parse(next.payload.toString());
   }
 
   /** The code and reason of the close frame, skipping other frames. */
-  async closeFrame(timeout = 5_000): Promise<{ code: number; reason: string } | undefined> {
+  async closeFrame(timeout = PATIENCE): Promise<{ code: number; reason: string } | undefined> {
     for (;;) {
       const next = await this.frame(timeout);
       if (next === undefined) return undefined;
@@ -241,11 +244,11 @@ export class RawClient {
   }
 
   /** Resolves when the server has ended its side, or the connection has broken. */
-  async untilClosed(timeout = 5_000): Promise<void> {
+  async untilClosed(timeout = PATIENCE): Promise<void> {
     await this.until(() => this.ended || this.closed, timeout);
   }
 
-  async until(condition: () => boolean, timeout = 5_000): Promise<void> {
+  async until(condition: () => boolean, timeout = PATIENCE): Promise<void> {
     if (condition()) return;
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => {

@@ -56,7 +56,7 @@ async function status(options: Partial<RawOptions> = {}, head: HeadOptions = {})
   }
   clients.push(client);
   client.write(upgradeHead(port, head));
-  await client.until(() => client.closed || client.received.includes('\r\n\r\n'));
+  await client.until(() => client.closed || client.ended || client.received.includes('\r\n\r\n'));
   return client.total === 0 ? 0 : (await client.response()).status;
 }
 

@@ -57,7 +57,7 @@ describe('buffers', () => {
     third.write(endless(300 * KIB));
     expect(await large.closeFrame()).toEqual({ code: 1013, reason: 'address over its share of the buffers' });
     await eventually(() => held() > 1300 * KIB && held() < 1400 * KIB);
-    await large.untilClosed(3_000);
+    await large.untilClosed();
     expect([small.ended, third.ended, honest.ended]).toEqual([false, false, false]);
   });
 
@@ -121,7 +121,7 @@ describe('buffers', () => {
     expect(held()).toBeLessThan(150 * KIB);
     await sleep(300);
     expect(app!.stats().connections).toBe(1);
-    await eventually(() => app!.stats().connections === 0, 2_000);
+    await eventually(() => app!.stats().connections === 0);
   });
 
   it('does not count connections that are already being ended', async () => {

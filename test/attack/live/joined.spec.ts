@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { type SecureSocket, SecureWsBroadcaster } from 'nest-secure-ws';
 import { eventually, type TestApp } from '../../support/app.js';
 import { frame, type RawClient } from '../../support/raw-client.js';
@@ -11,6 +11,8 @@ let clients: RawClient[] = [];
 const writes = new Map<SecureSocket, number>();
 
 beforeEach(async () => {
+  // A turn of the event loop ends after two milliseconds, on a slow machine after little work: here time stands still.
+  jest.spyOn(performance, 'now').mockReturnValue(performance.now());
   app = await startLive({ messages: unmetered(), keepalive: { pingInterval: null } });
 });
 afterEach(async () => {
@@ -19,6 +21,7 @@ afterEach(async () => {
   writes.clear();
   await eventually(() => isQuiet(app));
   await app.close();
+  jest.restoreAllMocks();
 });
 
 /** Opens this many connections, and counts the writes to each from then on. */
@@ -70,8 +73,8 @@ describe('frames sent within one turn', () => {
     const [socket] = await open(1);
     clients[0]!.write(Buffer.concat(upTo(16).map((at) => message('echo', at))));
     expect(await numbers(clients[0]!, 16)).toEqual(upTo(16));
-    // One write per turn: a busy machine needs several, but not one per reply.
-    expect(writes.get(socket!)).toBeLessThanOrEqual(8);
+    // One write per turn; the bytes of one write of the client can arrive in two reads.
+    expect(writes.get(socket!)).toBeLessThanOrEqual(4);
   });
 
   it('keep their order, of any kind and to any receivers', async () => {

@@ -1,12 +1,17 @@
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { allow, SecureWsBroadcaster, type SecureWsOptions, type UpgradeAttempt } from 'nest-secure-ws';
 import { eventually, type TestApp } from '../../support/app.js';
 import { closeFrame, frame, RawClient, upgradeHead } from '../../support/raw-client.js';
-import { sleep } from '../../support/time.js';
+import { passUntil, restoreTime, stopTime } from '../../support/stopped-time.js';
+import { type ManualClock, sleep, turn } from '../../support/time.js';
 import { Frames, isQuiet, LiveGateway, message, nextMessage, openClient, reply, startLive, unmetered } from './live.js';
 
 let app: TestApp;
 let clients: RawClient[] = [];
+let clock: ManualClock;
+beforeEach(() => {
+  clock = stopTime();
+});
 
 async function open(options: SecureWsOptions = {}, head = {}): Promise<RawClient> {
   app ??= await startLive(options);
@@ -22,6 +27,7 @@ afterEach(async () => {
   await eventually(() => isQuiet(app));
   await app.close();
   app = undefined as unknown as TestApp;
+  restoreTime();
 });
 
 const socketOf = (at = 0) => LiveGateway.sockets[at]!;
@@ -31,15 +37,21 @@ describe('keepalive', () => {
   it('pings, measures the latency, and keeps peers that answer', async () => {
     const client = await open({ keepalive: { pingInterval: 100, pingTimeout: 150 } });
     expect(socketOf().latency).toBeUndefined();
+    let pongs = 0;
+    socketOf().on('pong', () => pongs++);
     for (let i = 0; i < 5; i++) {
+      const { transport } = socketOf().connection;
+      const { bytesWritten } = transport;
+      await passUntil(clock, () => transport.bytesWritten > bytesWritten);
       const ping = await client.frame();
       expect([ping?.opcode, ping?.payload.length]).toEqual([9, 4]);
-      await sleep(20);
+      clock.time += 20;
       client.write(pong(ping!.payload));
+      await eventually(() => pongs === i + 1);
+      // By the clock of the test. The ping was sent within the last step.
+      expect(socketOf().latency).toBeGreaterThanOrEqual(20);
+      expect(socketOf().latency).toBeLessThanOrEqual(120);
     }
-    await eventually(() => socketOf().latency !== undefined);
-    expect(socketOf().latency).toBeGreaterThan(10);
-    expect(socketOf().latency).toBeLessThan(150);
     expect(client.ended).toBe(false);
   });
 
@@ -49,12 +61,11 @@ describe('keepalive', () => {
     ['only messages', () => message('sink')],
   ])('terminates a peer that answers with %s', async (_, answer) => {
     const client = await open({ keepalive: { pingInterval: 100, pingTimeout: 200 } });
-    const timer = setInterval(() => {
+    await passUntil(clock, () => {
       const bytes = answer();
       if (bytes !== undefined) client.write(bytes);
-    }, 60);
-    await client.until(() => client.closed || client.ended);
-    clearInterval(timer);
+      return client.closed || client.ended;
+    });
     // Terminated without a close frame.
     while (client.received.length > 0) expect((await client.frame())?.opcode).toBe(9);
     await eventually(() => app.stats().connections === 0);
@@ -72,8 +83,10 @@ describe('keepalive', () => {
     await eventually(() => socketOf().connection.input.gate.paused);
     // After the pause: half a message, and no pong that could be read.
     client.write(whole.subarray(0, 5));
-    await sleep(3000);
-    expect(client.ended).toBe(false);
+    clock.pass(3000);
+    // A deadline that passed would end the connection in its own turn.
+    await turn();
+    expect(socketOf().readyState).toBe(1);
     LiveGateway.openGate();
     const pings: Buffer[] = [];
     for (let next = await client.frame(); next?.opcode !== 1; next = await client.frame()) pings.push(next!.payload);
@@ -83,7 +96,7 @@ describe('keepalive', () => {
     expect(socketOf().latency).toBeGreaterThanOrEqual(0);
     expect(socketOf().latency).toBeLessThan(1500);
     // Deadlines count again afterwards.
-    await client.untilClosed();
+    await passUntil(clock, () => client.ended || client.closed);
   });
 
   it('checks its deadlines when reading resumes', async () => {
@@ -93,11 +106,15 @@ describe('keepalive', () => {
     });
     LiveGateway.closeGate();
     client.send('wait', 1);
+    await eventually(() => socketOf().connection.input.gate.paused);
     // The deadline passes while the server does not read.
-    await sleep(700);
+    clock.pass(700);
+    await turn();
+    expect(socketOf().readyState).toBe(1);
     expect(client.received.length).toBe(0);
     LiveGateway.openGate();
     expect(await nextMessage(client)).toEqual({ event: 'wait', data: 1 });
+    await passUntil(clock, () => client.received.length > 0);
     expect(await client.closeFrame()).toEqual({ code: 1000, reason: 'idle' });
   });
 
@@ -106,19 +123,28 @@ describe('keepalive', () => {
     ['a connection at maxLifetime', { maxLifetime: 300 }, { code: 1001, reason: 'connection lifetime reached' }],
   ])('ends %s, with or without pongs', async (_, keepalive, expected) => {
     const client = await open({ keepalive: { pingInterval: 50, ...keepalive } });
-    const timer = setInterval(() => client.write(pong(Buffer.alloc(4))), 100);
+    // A close frame begins with this byte.
+    await passUntil(clock, () => {
+      client.write(pong(Buffer.alloc(4)));
+      return client.received.includes(0x88);
+    });
     expect(await client.closeFrame()).toEqual(expected);
-    clearInterval(timer);
   });
 
   it('resets idleTimeout by messages in either direction', async () => {
-    const client = await open({ keepalive: { idleTimeout: 400 } });
+    const client = await open({ keepalive: { pingInterval: null, idleTimeout: 400 } });
     for (let i = 0; i < 4; i++) {
-      await sleep(150);
-      if (i % 2 === 0) client.send('sink');
-      else socketOf().sendEvent('news');
+      clock.pass(300);
+      if (i % 2 === 0) {
+        client.send('sink');
+        await eventually(() => LiveGateway.started === 1 + i / 2);
+      } else {
+        socketOf().sendEvent('news');
+        expect(await nextMessage(client)).toEqual({ event: 'news' });
+      }
     }
-    expect(client.ended).toBe(false);
+    expect(socketOf().readyState).toBe(1);
+    await passUntil(clock, () => client.received.length > 0);
     expect(await client.closeFrame()).toEqual({ code: 1000, reason: 'idle' });
   });
 
@@ -136,11 +162,12 @@ describe('keepalive', () => {
       buffers: { stallTimeout: months },
     });
     socketOf().renew({ expiresAt: Date.now() + months });
-    await sleep(250);
+    clock.pass(60_000);
     client.send('echo', 1);
     expect(await nextMessage(client)).toEqual({ event: 'echo', data: 1 });
     socketOf().close(1000);
     expect(await client.closeFrame()).toEqual({ code: 1000, reason: 'bye' });
+    clock.pass(60_000);
     await sleep(50);
     expect(client.closed).toBe(false);
   });
@@ -193,26 +220,40 @@ describe('the reported close code', () => {
 });
 
 describe('expiresAt of a session', () => {
-  const soon = (ms: number): SecureWsOptions => ({ guards: [() => allow({ expiresAt: Date.now() + ms })] });
+  const MINUTE = 60_000;
+  const HOUR = 60 * MINUTE;
+  const soon = (ms: number): SecureWsOptions => ({
+    guards: [() => allow({ expiresAt: Date.now() + ms })],
+    keepalive: { pingInterval: null },
+  });
 
   it('ends the connection with 4401', async () => {
-    const client = await open(soon(200));
+    const client = await open(soon(2000));
+    await passUntil(clock, () => client.received.length > 0);
     expect(await client.closeFrame()).toEqual({ code: 4401, reason: 'session expired' });
     expect(app.stats().closed).toEqual({});
   });
 
   it('moves with renew(): later, earlier, or never', async () => {
-    const [later, earlier, never] = [await open(soon(300)), await open(soon(60_000)), await open(soon(300))];
+    const clients = [await open(soon(HOUR)), await open(soon(9 * HOUR)), await open(soon(HOUR))];
+    const [later, earlier] = clients;
     await eventually(() => LiveGateway.sockets.length === 3);
-    socketOf(0).renew({ expiresAt: Date.now() + 800, principal: 'somebody else' });
-    socketOf(1).renew({ expiresAt: new Date(Date.now() + 100) });
+    socketOf(0).renew({ expiresAt: Date.now() + 5 * HOUR, principal: 'somebody else' });
+    socketOf(1).renew({ expiresAt: new Date(Date.now() + 2 * HOUR) });
     socketOf(2).renew({ expiresAt: null });
     expect(socketOf(0).principal).toBe('somebody else');
-    expect(await earlier.closeFrame()).toEqual({ code: 4401, reason: 'session expired' });
-    await sleep(350);
-    expect(later.ended).toBe(false);
-    expect(await later.closeFrame()).toEqual({ code: 4401, reason: 'session expired' });
-    expect(never.ended).toBe(false);
+    const isOpen = () => [0, 1, 2].map((at) => socketOf(at).readyState === 1);
+    // The real clock moves meanwhile, so that the ends are somewhat later than these times.
+    clock.pass(HOUR + MINUTE);
+    expect(isOpen()).toEqual([true, true, true]);
+    clock.pass(2 * HOUR);
+    expect(isOpen()).toEqual([true, false, true]);
+    expect(await earlier!.closeFrame()).toEqual({ code: 4401, reason: 'session expired' });
+    clock.pass(3 * HOUR);
+    expect(isOpen()).toEqual([false, false, true]);
+    expect(await later!.closeFrame()).toEqual({ code: 4401, reason: 'session expired' });
+    clock.pass(24 * HOUR);
+    expect(isOpen()).toEqual([false, false, true]);
   });
 
   it('is ignored by renew() after the connection ended', async () => {
@@ -228,10 +269,11 @@ describe('expiresAt of a session', () => {
   });
 
   it('stays when renew() does not name another', async () => {
-    const client = await open(soon(300));
+    const client = await open(soon(2000));
     await eventually(() => LiveGateway.sockets.length === 1);
     socketOf().renew({ principal: 'somebody else' });
     socketOf().renew({ expiresAt: undefined });
+    await passUntil(clock, () => client.received.length > 0);
     expect(await client.closeFrame()).toEqual({ code: 4401, reason: 'session expired' });
   });
 
@@ -296,20 +338,25 @@ describe('the closing handshake', () => {
     await eventually(() => LiveGateway.sockets.length === 1);
     socketOf().close(4000, 'go');
     await client.closeFrame();
-    if (answers) client.write(closeFrame(4000));
-    await sleep(100);
+    if (answers) {
+      client.write(closeFrame(4000));
+      // The server has answered the close frame, and ends TCP.
+      await client.untilClosed();
+    }
+    clock.pass(300);
+    await turn();
     expect(app.stats().slots).toBe(1);
     const refused = await RawClient.connect({ port: app.port });
     expect((await refused.upgrade(upgradeHead(app.port))).status).toBe(503);
     refused.destroy();
-    await eventually(() => app.stats().slots === 0);
+    await passUntil(clock, () => app.stats().slots === 0);
     await open();
   });
 
   it('ends a peer that has half-closed', async () => {
     const client = await open({ keepalive: { closeTimeout: 300 } });
     client.socket.end();
-    await client.untilClosed();
+    await passUntil(clock, () => client.ended || client.closed);
     await eventually(() => app.stats().slots === 0);
     expect(LiveGateway.left).toEqual([1006]);
   });
@@ -320,7 +367,7 @@ describe('the closing handshake', () => {
     await eventually(() => LiveGateway.sockets.length === 1);
     while (socketOf().bufferedAmount < 500_000) socketOf().sendEvent('n', 'x'.repeat(50_000));
     client.socket.end();
-    await eventually(() => app.stats().slots === 0);
+    await passUntil(clock, () => app.stats().slots === 0);
     expect(LiveGateway.left).toEqual([1006]);
   });
 
@@ -332,7 +379,7 @@ describe('the closing handshake', () => {
     socketOf().close(4000, 'go');
     expect(await client.closeFrame()).toEqual({ code: 4000, reason: 'go' });
     client.write(Buffer.concat([message('echo'), closeFrame(4000)]));
-    await client.untilClosed(2_000);
+    await client.untilClosed();
   });
 
   it.each([
@@ -347,7 +394,7 @@ describe('the closing handshake', () => {
     client.write(bytes);
     expect(await client.closeFrame()).toEqual({ code: 4000, reason: 'go' });
     client.write(closeFrame(4000));
-    await client.untilClosed(2_000);
+    await client.untilClosed();
     client.destroy();
     await eventually(() => LiveGateway.left.length === 1);
     expect(LiveGateway.left).toEqual([4000]);
@@ -390,7 +437,7 @@ describe('the closing handshake', () => {
   it('does not wait for a half-open peer', async () => {
     const client = await open({ keepalive: { pingInterval: 100, pingTimeout: 200 } });
     client.socket.pause();
-    await eventually(() => app.stats().slots === 0);
+    await passUntil(clock, () => app.stats().slots === 0);
     expect(LiveGateway.left).toEqual([1006]);
     expect(await reply(client, 100).catch(() => undefined)).toBeUndefined();
   });
@@ -401,8 +448,9 @@ it('pause() and resume() of the application stop and continue reading', async ()
   await eventually(() => LiveGateway.sockets.length === 1);
   socketOf().pause();
   client.send('echo', 1);
-  await sleep(700);
-  expect(client.ended).toBe(false);
+  clock.pass(700);
+  await turn();
+  expect(socketOf().readyState).toBe(1);
   socketOf().resume();
   expect(await nextMessage(client)).toEqual({ event: 'echo', data: 1 });
 });

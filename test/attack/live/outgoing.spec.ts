@@ -61,7 +61,7 @@ describe('a client that does not read', () => {
       pongs++;
       last = payload.toString().trim();
     });
-    await eventually(() => last === `${COUNT - 1}`, 20_000);
+    await eventually(() => last === `${COUNT - 1}`);
     expect(pongs).toBeLessThan(COUNT);
   });
 
@@ -166,7 +166,7 @@ describe('a client that does not read', () => {
       if (bytes > 0) client.socket.read(bytes);
       client.write(frame('', { opcode: 10 }));
     }, 50);
-    await eventually(() => app.stats().connections === 0, 15_000);
+    await eventually(() => app.stats().connections === 0);
     clearInterval(trickle);
     expect(LiveGateway.left).toEqual([1006]);
     // The kernel drops its unsent bytes too.
@@ -190,7 +190,7 @@ describe('a client that does not read', () => {
     await sleep(200);
     expect(app.stats().heldBytes).toBeLessThan(1.3 * MIB);
     const { sizes } = new Frames(client);
-    await eventually(() => sizes.length === 100, 20_000);
+    await eventually(() => sizes.length === 100);
     expect(client.ended).toBe(false);
   });
 });
@@ -203,7 +203,7 @@ describe('a client that reads', () => {
     await sleep(200);
     LiveGateway.sockets[0]!.sendEvent('broadcast', 1);
     const { sizes } = new Frames(client);
-    await eventually(() => sizes.length === 5, 20_000);
+    await eventually(() => sizes.length === 5);
     expect(sizes.filter((size) => size > 10 * MIB)).toHaveLength(2);
     client.send('echo', 1);
     await eventually(() => sizes.length === 6);
@@ -262,7 +262,7 @@ describe('a client that reads', () => {
     client.socket.end();
     await eventually(() => socket.readyState === 2);
     const { sizes } = new Frames(client);
-    await client.untilClosed(10_000);
+    await client.untilClosed();
     expect(sizes).toHaveLength(sent);
     await eventually(() => LiveGateway.left.length === 1);
   });
@@ -284,6 +284,6 @@ describe('a client that reads', () => {
     const echo = message('echo', 'x'.repeat(100 * KIB));
     for (let i = 0; i < 200; i++) for (const client of [first, second]) client.write(echo);
     const both = [new Frames(first), new Frames(second)];
-    await eventually(() => both.every(({ sizes }) => sizes.length === 200), 20_000);
+    await eventually(() => both.every(({ sizes }) => sizes.length === 200));
   });
 });

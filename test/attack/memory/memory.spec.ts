@@ -36,7 +36,7 @@ describe('heap of a connection', () => {
       { 'Sec-WebSocket-Extensions': 'permessage-deflate' },
       frame(deflated(message), { rsv1: true }),
     ],
-  ] as const)('%s, stays where it was: at most %d KiB', async (_, most, headers, sent) => {
+  ] as const)('%s stays where it was: it is at most %d KiB', async (_, most, headers, sent) => {
     for (const client of await openMany(headers)) client.destroy();
     const before = await server.ask<number>('heap');
     const clients = await openMany(headers);

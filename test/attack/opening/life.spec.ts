@@ -103,7 +103,7 @@ describe.each(LISTENERS)('openTimeout: $name', (setup) => {
       await eventually(() => place.test.stats().pending > count / 2);
       if (!setup.tls) expect(timers() - before).toBeLessThan(20);
       expect((await place.ask(upgradeHead(place.port))).status).toBe(101);
-      for (const client of crowd) await client.untilClosed(10_000);
+      for (const client of crowd) await client.untilClosed();
       await eventually(() => place.isEmpty);
       for (const client of crowd) client.destroy();
     });
@@ -125,7 +125,7 @@ describe.each(LISTENERS)('a refusal: $name', (setup) => {
     const endless = await place.connect();
     endless.write(wrong(place.port));
     const drip = setInterval(() => endless.write('x'), 20);
-    await eventually(() => place.isEmpty, 10_000);
+    await eventually(() => place.isEmpty);
     clearInterval(drip);
     for (const client of [together, later]) {
       await client.untilClosed();
@@ -141,7 +141,7 @@ describe.each(LISTENERS)('a refusal: $name', (setup) => {
       const client = await place.connect();
       client.write(wrong(place.port));
       client.write(Buffer.alloc(16 * 1024 * 1024, 'x'));
-      await eventually(() => place.isEmpty && read.length === 1, 10_000);
+      await eventually(() => place.isEmpty && read.length === 1);
       expect(read[0]).toBeGreaterThan(0);
       expect(read[0]).toBeLessThan(512 * 1024);
       client.destroy();
@@ -167,7 +167,7 @@ describe.each(LISTENERS)('resets: $name', (setup) => {
       if (i % 2 === 0) await sleep(i % 10);
       client[end]();
     }
-    await eventually(() => place.isEmpty, 10_000);
+    await eventually(() => place.isEmpty);
     expect(place.test.stats().faults).toEqual({});
     expect((await place.ask(upgradeHead(place.port))).status).toBe(101);
     await eventually(() => place.isEmpty);
@@ -214,7 +214,7 @@ describe.each(LISTENERS.slice(0, 2))('memory for heads: $name', (setup) => {
     }, 1);
     const line = 'a: '.padEnd(7998, 'v').concat('\r\n');
     for (const client of crowd) client.write(`GET / HTTP/1.1\r\nUpgrade: websocket\r\n${line.repeat(100)}`);
-    await eventually(() => crowd.filter(({ ended, closed }) => ended || closed).length >= 40, 10_000);
+    await eventually(() => crowd.filter(({ ended, closed }) => ended || closed).length >= 40);
     clearInterval(watch);
     expect(most).toBeLessThanOrEqual(16 * 1024 * 1024);
     expect(most).toBeGreaterThan(8 * 1024 * 1024);
@@ -241,7 +241,7 @@ describe.each(LISTENERS.slice(0, 2))('memory for heads: $name', (setup) => {
     const headers = Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`x-${i}`, 'v'.repeat(7990)]));
     const crowd = await Promise.all(Array.from({ length: 30 }, (_, i) => place.connect(`127.0.3.${i + 1}`)));
     for (const client of crowd) client.write(upgradeHead(place.port, { headers }));
-    await eventually(() => crowd.filter(({ ended, closed }) => ended || closed).length >= 9, 10_000);
+    await eventually(() => crowd.filter(({ ended, closed }) => ended || closed).length >= 9);
     expect(place.test.stats().heldBytes).toBeLessThanOrEqual(16 * 1024 * 1024);
     expect(place.test.stats().heldBytes).toBeGreaterThan(8 * 1024 * 1024);
     expect(honest.closed || honest.ended).toBe(false);
@@ -259,7 +259,7 @@ describe('memory for heads above a limit', () => {
       const flood = Buffer.from(`${HALF}${'x'.repeat(512 * 1024)}`);
       const clients = await Promise.all(Array.from({ length: 200 }, () => bare(port)));
       for (const client of clients) client.write(flood);
-      await Promise.all(clients.map((client) => client.untilClosed(10_000)));
+      await Promise.all(clients.map((client) => client.untilClosed()));
       for (const client of clients) client.destroy();
     };
     try {

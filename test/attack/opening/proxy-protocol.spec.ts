@@ -260,7 +260,7 @@ describe.each(LISTENERS)('$name', (setup) => {
     await Promise.all([silent, dripping].map((client) => client.until(() => client.closed)));
     clearInterval(drip);
     if (setup.own || !setup.tls) {
-      await late.untilClosed(2_000);
+      await late.untilClosed();
       // Counted from accept, not from the header.
       expect(Date.now() - begun).toBeLessThan(1_500);
     }

@@ -42,7 +42,7 @@ describe('conflicting settings', () => {
       { connections: { allowedIps: '10.1.0.0/16, 10.2.0.1, ::1, loopback', deniedIps: '10.0.0.0/8, ::/0, loopback' } },
       ['connections.deniedIps (WEBSOCKETS_DENIED_IPS) covers all of connections.allowedIps', 'no address can connect'],
     ],
-  ])('%s', (_, options, parts) => {
+  ])('%s stops the start', (_, options, parts) => {
     expect(findings(options).problems).toEqual([text(...parts)]);
   });
 
@@ -250,7 +250,7 @@ describe('settings without effect beside others', () => {
       { compression: { budget: '1mb' } },
       ['compression.budget', 'no effect', "is not 'dedicated' anywhere"],
     ],
-  ])('%s', (_, options, parts) => {
+  ])('%s causes a warning', (_, options, parts) => {
     expect(findings(options)).toEqual({ problems: [], warnings: [text(...parts)] });
   });
 

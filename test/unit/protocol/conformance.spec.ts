@@ -137,7 +137,7 @@ describe('5 fragmentation', () => {
       [first, more, ping, more, more, ping, last, ping],
       ['ping', 'ping', 'text', 'ping'],
     ],
-  ])('%s', (_, frames, expected) => {
+  ])('%s has the result that the Autobahn test suite expects', (_, frames, expected) => {
     expect(kinds(frames)).toEqual(expected);
   });
 
@@ -321,7 +321,7 @@ describe('7 close', () => {
       withCode(1000, Buffer.from('cebaeda080', 'hex')),
       ['error', 1007, 'WS_ERR_INVALID_UTF8'],
     ],
-  ])('%s', (_, payload, expected) => {
+  ])('%s has the result that the Autobahn test suite expects', (_, payload, expected) => {
     expect(eventsOf([close(payload), f('x')])).toEqual([expected]);
   });
 
