@@ -46,6 +46,19 @@ const MEMORY_GRACE = 1000;
 const NEVER = Number.POSITIVE_INFINITY;
 const EMPTY = Buffer.alloc(0);
 
+/** The state of a connection that ends, or is going to. */
+class Ending {
+  closeFrames = 0;
+  /** The code and the reason of the peer's close frame. */
+  closeCode = ABNORMAL_CLOSURE;
+  closeReason: Buffer = EMPTY;
+  failedWith: number | undefined = undefined;
+  /** The code and reason with which the connection closes as soon as no handler runs. */
+  leaving: { readonly code: number; readonly reason: string } | undefined = undefined;
+  /** The time at which TCP must have ended, while the connection is closing. */
+  goneBy = NEVER;
+}
+
 /**
  * A live connection, in either role: its state, reader, writer and deadlines, and the one place where it ends.
  * `transport` is a TCP or TLS socket whose opening handshake is complete.
@@ -84,15 +97,8 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
   readonly openedAt: number;
   /** Why this side ended the connection, or what failed. */
   cause: string | undefined = undefined;
-  private closeFrames = 0;
-  private closeCode = ABNORMAL_CLOSURE;
-  private closeReason: Buffer = EMPTY;
-  /** The code of the close frame that was sent because the peer violated the protocol. */
-  failedWith: number | undefined = undefined;
-  /** The code and reason with which the connection closes as soon as no handler runs. */
-  private leaving: { readonly code: number; readonly reason: string } | undefined = undefined;
-  /** The time at which TCP must have ended, while the connection is closing. */
-  private goneBy = NEVER;
+  /** Created when the connection starts to end. */
+  private knownEnding: Ending | undefined = undefined;
 
   constructor(
     readonly context: ConnectionContext,
@@ -129,6 +135,19 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
   /** Reading is paused; deadlines for bytes from the peer are suspended. */
   get isPaused(): boolean {
     return this.reader?.gate.closed ?? false;
+  }
+
+  /** The code of the close frame that was sent because the peer violated the protocol. */
+  get failedWith(): number | undefined {
+    return this.knownEnding?.failedWith;
+  }
+
+  private get ending(): Ending {
+    return (this.knownEnding ??= new Ending());
+  }
+
+  private get goneBy(): number {
+    return this.knownEnding?.goneBy ?? NEVER;
   }
 
   get input(): MessageReader {
@@ -201,7 +220,8 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
 
   /** Called when no message is being handled any more. */
   handled(): void {
-    if (this.leaving !== undefined) this.end(this.leaving.code, this.leaving.reason);
+    const leaving = this.knownEnding?.leaving;
+    if (leaving !== undefined) this.end(leaving.code, leaving.reason);
   }
 
   /** Called when the peer reads too slowly (true), or has caught up (false). */
@@ -233,7 +253,7 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
   goAway(code: number, reason: string): void {
     if (this.state !== 'open') return;
     this.state = 'draining';
-    this.leaving = { code, reason };
+    this.ending.leaving = { code, reason };
     if (!this.reader?.running) this.end(code, reason);
   }
 
@@ -252,7 +272,7 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
     const text = reason?.length ? reason : defaultReason(code);
     this.output.close(code, text, (error) => {
       if (error) return;
-      this.closeFrames |= SENT;
+      this.ending.closeFrames |= SENT;
       this.endTransportWhenDone();
     });
     this.state = 'closing';
@@ -262,9 +282,10 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
 
   /** Handles the peer's close frame, which is answered with the same code and reason. */
   peerClosed(code: number, reason: Buffer): void {
-    this.closeFrames |= RECEIVED;
-    this.closeCode = code;
-    this.closeReason = reason;
+    const { ending } = this;
+    ending.closeFrames |= RECEIVED;
+    ending.closeCode = code;
+    ending.closeReason = reason;
     if (this.isCut) return;
     if (this.isOpen) this.answerClose(code, reason);
     else this.endTransportWhenDone();
@@ -276,11 +297,12 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
    * reason.
    */
   fail({ code, reason, errorCode }: ProtocolError): void {
-    if (this.state === 'closed' || (this.closeFrames & FAILED) !== 0) return;
-    this.closeFrames |= FAILED;
+    const { ending } = this;
+    if (this.state === 'closed' || (ending.closeFrames & FAILED) !== 0) return;
+    ending.closeFrames |= FAILED;
     this.reader?.end();
     if (this.isOpen && !this.isCut) {
-      this.failedWith = code;
+      ending.failedWith = code;
       this.answerClose(code);
     }
     this.readToTheEnd();
@@ -346,13 +368,13 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
   }
 
   protected goneWithin(timeout: number): void {
-    this.goneBy = Math.min(this.goneBy, this.context.clock.now() + timeout);
+    this.ending.goneBy = Math.min(this.goneBy, this.context.clock.now() + timeout);
     this.schedule(this.goneBy);
   }
 
   /** TCP has ended: allows the application one more close timeout to handle the messages that arrived before. */
   protected linger(): void {
-    this.goneBy = NEVER;
+    this.ending.goneBy = NEVER;
     this.goneWithin(this.context.limits.closeTimeout);
   }
 
@@ -365,7 +387,8 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
     this.writer?.drop();
     this.context.wheel.cancel(this);
     this.context.budget.settle(this, 0);
-    this.sink.ended(this.closeCode, this.closeReason);
+    const { closeCode, closeReason } = this.ending;
+    this.sink.ended(closeCode, closeReason);
   }
 
   /** Answers the peer's close frame. */
@@ -381,7 +404,8 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
   }
 
   private endTransportWhenDone(): void {
-    if ((this.closeFrames & SENT) !== 0 && this.closeFrames !== SENT) this.endTransport();
+    const { closeFrames } = this.ending;
+    if ((closeFrames & SENT) !== 0 && closeFrames !== SENT) this.endTransport();
   }
 
   /** Discards everything that still arrives, but keeps reading to detect the end of TCP. */
@@ -398,7 +422,7 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
 
   /** Extends the deadlines because the event loop was late. */
   override onStall(silence: number, now: number): void {
-    if (this.goneBy !== NEVER) this.goneBy += silence;
+    if (this.goneBy !== NEVER) this.ending.goneBy += silence;
     this.writer?.standStill(silence);
     // While reading is paused, these deadlines are already suspended.
     if (!this.isPaused) this.excuse(silence, now);

@@ -5,7 +5,10 @@ export interface Waiting {
   /** @internal */ next: this | undefined;
 }
 
-/** A linked queue: adding and removing take constant time, whatever its length. */
+/**
+ * A linked queue: adding and removing take constant time, whatever its length. Most connections never queue anything:
+ * they start with {@link emptyFifo}, and add the first item with {@link pushed}.
+ */
 export class Fifo<T extends Waiting> {
   /** Bytes of all items. */
   bytes = 0;
@@ -14,6 +17,7 @@ export class Fifo<T extends Waiting> {
   last: T | undefined = undefined;
 
   push(item: T): void {
+    if ((this as unknown) === EMPTY) throw new Error('an item was added to the shared empty queue');
     if (this.last === undefined) this.first = item;
     else this.last.next = item;
     this.last = item;
@@ -44,4 +48,16 @@ export class Fifo<T extends Waiting> {
     this.length = this.bytes = 0;
     return first;
   }
+}
+
+const EMPTY = new Fifo<never>();
+
+/** An empty queue that all callers share. Items are added with {@link pushed} only. */
+export const emptyFifo = <T extends Waiting>(): Fifo<T> => EMPTY as unknown as Fifo<T>;
+
+/** Adds an item. Returns the queue that has it: a new one if `queue` is the shared empty queue. */
+export function pushed<T extends Waiting>(queue: Fifo<T>, item: T): Fifo<T> {
+  const own = queue === (EMPTY as unknown as Fifo<T>) ? new Fifo<T>() : queue;
+  own.push(item);
+  return own;
 }

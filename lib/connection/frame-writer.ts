@@ -3,7 +3,7 @@ import { FrameEncoder, frameHeader, LONGEST_STRING } from '../protocol/encoder.j
 import { FIN, Opcode } from '../protocol/frame.js';
 import { FrameRun } from '../protocol/frame-run.js';
 import type { ConnectionCore, Sendable, SendCallback, SendOptions } from './context.js';
-import { Fifo } from './fifo.js';
+import { emptyFifo, pushed } from './fifo.js';
 import { OVERHEAD } from './memory-budget.js';
 import { bytesOf, isBlob, Outgoing, sizeOf } from './outgoing.js';
 import { StallWatch } from './stall-watch.js';
@@ -19,6 +19,8 @@ const NOT_COPIED = 16 * 1024;
 /** Maximum number of bytes of a frame that TLS gets at once: it keeps an encrypted copy until they are sent. */
 const TLS_SLICE = 32 * 1024;
 const NEVER = Number.POSITIVE_INFINITY;
+/** The encoders of connections that have not begun a fragmented message: until then, an encoder has no state. */
+const ENCODERS = { server: new FrameEncoder('server'), client: new FrameEncoder('client') };
 
 /**
  * Sends frames to one peer in order, within limits of bytes and time. The first frame in a turn of the event loop is
@@ -32,8 +34,8 @@ export class FrameWriter {
   /** Number of messages sent, and their bytes before compression. */
   messages = 0;
   bytes = 0;
-  private readonly encoder: FrameEncoder;
-  private readonly queue = new Fifo<Outgoing>();
+  private encoder: FrameEncoder;
+  private queue = emptyFifo<Outgoing>();
   /** The items of the queue that are not ready (compressed or read from a `Blob`) yet, in order. */
   private unready: Outgoing[] | undefined = undefined;
   private corked = false;
@@ -59,7 +61,7 @@ export class FrameWriter {
   private onPrepared: ((bytes: Buffer) => void) | undefined = undefined;
 
   constructor(private readonly connection: ConnectionCore) {
-    this.encoder = new FrameEncoder(connection.context.role);
+    this.encoder = ENCODERS[connection.context.role];
   }
 
   // Sending
@@ -73,6 +75,7 @@ export class FrameWriter {
     this.spendAllowance();
     const isBinary = options.binary ?? typeof data !== 'string';
     const fin = options.fin ?? true;
+    if (!fin) this.encoder = this.ownEncoder;
     if (!this.encoder.isMidMessage) this.compresses = options.compress !== false && this.isWorth(size);
     if (this.compresses || isBlob(data)) this.prepare(data, size, isBinary, fin, callback);
     else this.frame(data, size, isBinary, fin, callback);
@@ -115,12 +118,17 @@ export class FrameWriter {
     if (run === undefined) {
       // The one buffer of a whole run, which peers share, takes what is counted; its small frames take several times that.
       if (last?.frame instanceof FrameRun) last.frame = last.frame.bytes();
-      this.queue.push(new Outgoing(frame, frame.size));
+      this.queue = pushed(this.queue, new Outgoing(frame, frame.size));
     } else {
       last!.frame = run;
       this.queue.grow(last!, frame.size);
     }
     this.sent(isShort);
+  }
+
+  private get ownEncoder(): FrameEncoder {
+    const { role } = this.connection.context;
+    return this.encoder === ENCODERS[role] ? new FrameEncoder(role) : this.encoder;
   }
 
   private count(bytes: number): void {
@@ -269,7 +277,7 @@ export class FrameWriter {
     }
     const outgoing = new Outgoing(undefined, size, payload, first, fin, this.compresses);
     outgoing.add(callback);
-    this.queue.push(outgoing);
+    this.queue = pushed(this.queue, outgoing);
     const unready = (this.unready ??= []);
     unready.push(outgoing);
     if (unready.length === 1 && isBlob(payload)) this.prepareNext();
@@ -386,7 +394,7 @@ export class FrameWriter {
     // An item that stays beyond this turn is converted to bytes, whose memory is exactly what is counted.
     const outgoing = new Outgoing(isText || typeof frame !== 'string' ? frame : Buffer.from(frame, 'latin1'), size);
     outgoing.add(callback);
-    this.queue.push(outgoing);
+    this.queue = pushed(this.queue, outgoing);
   }
 
   // The socket

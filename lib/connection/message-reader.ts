@@ -1,9 +1,9 @@
 import { chargedBytes, type Inflated } from '../protocol/deflate/per-message-deflate.js';
 import type { ProtocolError } from '../protocol/frame.js';
 import { own } from '../protocol/kept.js';
-import { FrameParser, type FrameSink } from '../protocol/parser.js';
+import { type FrameParser, type FrameSink, giveParserBack, takeParser } from '../protocol/parser.js';
 import type { ConnectionCore } from './context.js';
-import { Fifo, type Waiting } from './fifo.js';
+import { emptyFifo, pushed, type Waiting } from './fifo.js';
 import { OVERHEAD } from './memory-budget.js';
 import { Rates } from './rates.js';
 import { Pause, ReadGate, shifted } from './read-gate.js';
@@ -56,9 +56,10 @@ export class MessageReader implements FrameSink {
   messages = 0;
   bytes = 0;
   private turnBytes = 0;
-  private readonly parser: FrameParser;
+  /** `undefined` between messages: connections share one parser, because it has no state then. */
+  private parser: FrameParser | undefined = undefined;
   private readonly rates = new Rates();
-  private readonly queue = new Fifo<Message>();
+  private queue = emptyFifo<Message>();
   private runningBytes = 0;
   /** Bytes of the current read. */
   private readBytes = 0;
@@ -80,9 +81,13 @@ export class MessageReader implements FrameSink {
   private framesAfterEnd = 0;
 
   constructor(private readonly connection: ConnectionCore) {
-    const { context, deflate } = connection;
     this.gate = new ReadGate(connection, this);
-    this.parser = new FrameParser(context.role, context.limits, this, deflate !== undefined);
+  }
+
+  /** The parser, which belongs to this connection alone until it has no state again. */
+  private get ownParser(): FrameParser {
+    const { context, deflate } = this.connection;
+    return (this.parser ??= takeParser(context.role, context.limits, this, deflate !== undefined));
   }
 
   // 1. Bytes
@@ -97,7 +102,7 @@ export class MessageReader implements FrameSink {
     // protection: past the queue the socket is not read
     if (this.gate.closed) this.gate.pauseTransport();
     // end protection
-    this.parser.push(chunk);
+    this.ownParser.push(chunk);
     this.readBytes = 0;
     this.parsed();
   }
@@ -105,7 +110,7 @@ export class MessageReader implements FrameSink {
   /** Called when the bytes of a read have been parsed, as far as possible. */
   private parsed(): void {
     const { connection, parser, queue } = this;
-    if (!parser.isMidMessage) this.assemblySince = 0;
+    if (!parser?.isMidMessage) this.assemblySince = 0;
     else if (this.assemblySince === 0 || this.completedOne) {
       this.assemblySince = Math.max(this.parsedAt, 1);
       connection.schedule(this.assemblyBy);
@@ -116,8 +121,12 @@ export class MessageReader implements FrameSink {
     // What was collected during the read does not wait for a slow handler.
     else if (messages > 1 || this.collects) connection.output.cork();
     this.collects = false;
-    if (messages > 0 || connection.held > 0 || parser.heldObjects > 0) connection.settle();
+    if (messages > 0 || connection.held > 0 || (parser !== undefined && parser.heldObjects > 0)) connection.settle();
     if (connection.isCut && !this.hasMore) connection.finish();
+    if (this.parser?.isAtRest) {
+      giveParserBack(this.parser);
+      this.parser = undefined;
+    }
   }
 
   // 2. Frames (RFC 6455, section 5.2)
@@ -280,7 +289,7 @@ export class MessageReader implements FrameSink {
   private enqueue(data: Buffer, isBinary: boolean, isHeard: boolean): void {
     if (this.queue.length === 0 && this.hasPlace && this.takesTurn(data.length)) return this.start(data, isBinary);
     const kept = own(data);
-    this.queue.push({ data: kept, isBinary, isHeard, size: kept.length, next: undefined });
+    this.queue = pushed(this.queue, { data: kept, isBinary, isHeard, size: kept.length, next: undefined });
     this.judgeQueue();
   }
 
@@ -407,8 +416,10 @@ export class MessageReader implements FrameSink {
   get held(): number {
     const { parser, queue } = this;
     const unread = this.gate.closed ? this.connection.transport.readableLength : 0;
-    const objects = parser.heldObjects + queue.length;
-    return parser.heldBytes + queue.bytes + this.runningBytes + this.inflatingHeld + objects * OVERHEAD + unread;
+    const objects = (parser?.heldObjects ?? 0) + queue.length;
+    return (
+      (parser?.heldBytes ?? 0) + queue.bytes + this.runningBytes + this.inflatingHeld + objects * OVERHEAD + unread
+    );
   }
 
   /** Bytes of the compressed message in the thread pool, and of its output so far. */
@@ -419,7 +430,7 @@ export class MessageReader implements FrameSink {
   /** When the message that is being received must be complete. */
   get assemblyBy(): number {
     if (this.assemblySince === 0 || this.gate.closed) return NEVER;
-    return this.assemblySince + this.connection.context.limits.assemblyTimeout + this.parser.received / SLOWEST;
+    return this.assemblySince + this.connection.context.limits.assemblyTimeout + (this.parser?.received ?? 0) / SLOWEST;
   }
 
   /** Extends the deadline by the time in which nothing was read. */
@@ -429,21 +440,21 @@ export class MessageReader implements FrameSink {
 
   /** TCP has ended, but there are bytes to parse that are still wanted. */
   get hasMore(): boolean {
-    return !this.left && !this.parser.hasEnded && (this.parser.hasUnread || this.inflatingBytes > 0);
+    return !this.left && !this.parser?.hasEnded && (this.parser?.hasUnread || this.inflatingBytes > 0);
   }
 
   // The gate and the end
 
   /** @internal Called by the gate. */
   stop(): void {
-    this.parser.stop();
+    this.ownParser.stop();
   }
 
   /** @internal Called by the gate. */
   goOn(parses: boolean): void {
     this.parsedAt = this.connection.context.clock.now();
     if (this.turnBytes === 0) this.turnStart = this.parsedAt;
-    if (parses) this.parser.resume();
+    if (parses) this.parser?.resume();
     if (!this.yielded) this.handOver();
     if (parses) this.parsed();
   }
@@ -456,7 +467,7 @@ export class MessageReader implements FrameSink {
     this.left = true;
     this.discarding ||= !hears;
     this.inflatingBytes = 0;
-    if (this.discarding) this.parser.discardMessages();
+    if (this.discarding) this.ownParser.discardMessages();
     this.gate.resume(Pause.QUEUE | Pause.BYTES | Pause.USER | Pause.INFLATING | Pause.TURN);
   }
 
@@ -471,7 +482,7 @@ export class MessageReader implements FrameSink {
     while (message !== undefined) {
       const { next } = message;
       message.next = undefined;
-      if (!message.isHeard) this.queue.push(message);
+      if (!message.isHeard) this.queue = pushed(this.queue, message);
       message = next;
     }
     this.judgeQueue();
@@ -480,7 +491,7 @@ export class MessageReader implements FrameSink {
   /** Stops reading and discards what was read. Messages that wait for a handler are kept. */
   end(): void {
     this.discarding = this.left = true;
-    this.parser.end();
+    this.ownParser.end();
     this.inflatingBytes = 0;
     this.assemblySince = 0;
   }

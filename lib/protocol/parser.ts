@@ -101,11 +101,32 @@ export class FrameParser {
 
   /** `allowsRsv1`: permessage-deflate was negotiated. */
   constructor(
-    private readonly role: Role,
-    private readonly limits: FrameLimits,
-    private readonly sink: FrameSink,
-    private readonly allowsRsv1 = false,
+    private role: Role,
+    private limits: FrameLimits,
+    private sink: FrameSink,
+    private allowsRsv1 = false,
   ) {}
+
+  /** Parses the frames of another peer from now on. The parser must be at rest. */
+  assign(role: Role, limits: FrameLimits, sink: FrameSink, allowsRsv1: boolean): void {
+    this.role = role;
+    this.limits = limits;
+    this.sink = sink;
+    this.allowsRsv1 = allowsRsv1;
+  }
+
+  /**
+   * The parser has no state: it is not parsing, stopped, or discarding messages, and everything that was pushed has been
+   * parsed to the end of a message.
+   */
+  get isAtRest(): boolean {
+    return (
+      this.state === State.FIRST_BYTE &&
+      this.opcode === Opcode.CONTINUATION &&
+      this.chunk === undefined &&
+      !(this.running || this.stopped || this.discarding)
+    );
+  }
 
   /** A message or a frame has begun and is incomplete. */
   get isMidMessage(): boolean {
@@ -445,6 +466,30 @@ export class FrameParser {
   }
 }
 
+/** A parser at rest that belongs to nobody. */
+let spare: FrameParser | undefined;
+const nobody = {} as FrameSink;
+
+/** A parser at rest, for one connection until {@link giveParserBack}. */
+export function takeParser(role: Role, limits: FrameLimits, sink: FrameSink, allowsRsv1: boolean): FrameParser {
+  const parser = spare;
+  if (parser === undefined) return new FrameParser(role, limits, sink, allowsRsv1);
+  spare = undefined;
+  parser.assign(role, limits, sink, allowsRsv1);
+  return parser;
+}
+
+/**
+ * Gives a parser at rest to the next connection that receives bytes: almost all reads end with a whole message, so that
+ * thousands of connections need one parser, and only those with an unfinished message have one of their own.
+ */
+export function giveParserBack(parser: FrameParser): void {
+  // The spare parser must not keep the objects of a connection in memory.
+  parser.assign('server', NO_LIMITS, nobody, false);
+  spare = parser;
+}
+
+const NO_LIMITS: FrameLimits = { maxSize: 0, maxFragments: 0 };
 const EMPTY = Buffer.alloc(0);
 
 /** From this length on, the native check is quicker, although it needs a view. */

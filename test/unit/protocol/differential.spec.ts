@@ -3,12 +3,12 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import * as ws from 'ws';
 import type { ProtocolError } from '../../../lib/protocol/frame.js';
-import { FrameParser, type FrameSink } from '../../../lib/protocol/parser.js';
+import { FrameParser, type FrameSink, giveParserBack, takeParser } from '../../../lib/protocol/parser.js';
 import { Random } from '../../support/random.js';
 import { runs } from '../../support/runs.js';
 import { type Event, type ModelOptions, model, OURS, type Outcome, type Policy, WS } from './model.js';
 import { cuts, sequence } from './sequences.js';
-import { copy } from './support.js';
+import { copy, Recorder } from './support.js';
 
 /** Sequences of the long test; a longer run by hand: `SEQUENCES=100000000 npm test -- test/unit/protocol/differential`. */
 const SEQUENCES = Number(process.env['SEQUENCES'] ?? runs(1_000_000));
@@ -101,6 +101,30 @@ function ours(chunks: readonly Buffer[], { isServer, deflate, ...limits }: Model
   return sink;
 }
 
+/** The same with a parser that other connections, of both roles, use whenever it is at rest. */
+function oursShared(chunks: readonly Buffer[], { isServer, deflate, ...limits }: ModelOptions): Outcome {
+  const sink = new Sink();
+  for (const chunk of chunks) {
+    sink.parser ??= takeParser(isServer ? 'server' : 'client', limits, sink, deflate);
+    sink.parser.push(copy(chunk));
+    if (!sink.parser.isAtRest) continue;
+    giveParserBack(sink.parser);
+    sink.parser = undefined;
+    useOtherwise(!isServer, !deflate);
+  }
+  return sink;
+}
+
+/** Another connection receives a message. */
+function useOtherwise(isServer: boolean, deflate: boolean): void {
+  const recorder = new Recorder();
+  const parser = takeParser(isServer ? 'server' : 'client', { maxSize: 2, maxFragments: 1 }, recorder, deflate);
+  const whole = isServer ? '8182000000006f6b' : '81026f6b';
+  parser.push(Buffer.from(whole, 'hex'));
+  expect(recorder.events).toEqual([['text', 'ok']]);
+  giveParserBack(parser);
+}
+
 function isSame(one: Outcome, other: Outcome): boolean {
   if (one.end !== other.end || one.events.length !== other.events.length) return false;
   for (let i = 0; i < one.events.length; i++) {
@@ -139,6 +163,10 @@ function check(seed: number): { readonly mine: Outcome; readonly expected: Outco
   const mine = ours(chunks, options, random.once(4));
   const expected = model(bytes, options, OURS);
   if (!isSame(mine, expected)) differ(seed, bytes, options, mine, expected, 'our parser');
+  if (seed % 4 === 0) {
+    const shared = oursShared(chunks, options);
+    if (!isSame(shared, expected)) differ(seed, bytes, options, shared, expected, 'our parser, shared');
+  }
   const wsExpected = model(bytes, options, WS);
   const wsActual = theirs(chunks, options);
   if (!isSame(wsActual, wsExpected)) differ(seed, bytes, options, wsActual, wsExpected, 'the parser of ws');

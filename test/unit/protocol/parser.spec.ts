@@ -437,3 +437,36 @@ describe('discarded messages', () => {
     }
   });
 });
+
+describe('a parser is at rest', () => {
+  it('only between messages, while it neither is stopped nor discards messages', () => {
+    const recorder = new Recorder(() => expect(parser.isAtRest).toBe(false));
+    const parser = parserOf(recorder, { deflate: true });
+    expect(parser.isAtRest).toBe(true);
+    const all = Buffer.concat([frame('one', { fin: false }), frame('', { opcode: 9 }), frame('two', { opcode: 0 })]);
+    for (let at = 0; at < all.length; at++) {
+      parser.push(copy(all.subarray(at, at + 1)));
+      expect([at, parser.isAtRest]).toEqual([at, at === all.length - 1]);
+    }
+    parser.stop();
+    expect(parser.isAtRest).toBe(false);
+    parser.push(copy(frame('three')));
+    expect(parser.isAtRest).toBe(false);
+    parser.resume();
+    expect(parser.isAtRest).toBe(true);
+    parser.push(copy(frame('').subarray(0, 1)));
+    expect(parser.isAtRest).toBe(false);
+  });
+
+  it.each([
+    ['discards messages', (parser: ReturnType<typeof parserOf>) => parser.discardMessages()],
+    ['has ended', (parser: ReturnType<typeof parserOf>) => parser.end()],
+    ['has read a close frame', (parser: ReturnType<typeof parserOf>) => parser.push(copy(frame('', { opcode: 8 })))],
+    ['has failed', (parser: ReturnType<typeof parserOf>) => parser.push(Buffer.from('ff', 'hex'))],
+  ])('never again when it %s', (_, end) => {
+    const parser = parserOf(new Recorder());
+    end(parser);
+    parser.push(copy(frame('more')));
+    expect(parser.isAtRest).toBe(false);
+  });
+});
