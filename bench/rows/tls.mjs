@@ -1,7 +1,7 @@
 import { TURNS } from '../support/bench.mjs';
 import { Row } from './collector.mjs';
 import { acceptedCpu } from './handshake.mjs';
-import { footprint, rowsOf } from './memory.mjs';
+import { idleFootprint, rowsOf } from './memory.mjs';
 
 const PEERS = { echo: 50, broadcast: 1000 };
 /** Connections of one turn. */
@@ -11,13 +11,9 @@ const KEYS = ['bareTls', 'oursTls', 'nestTls'];
 
 /** Idle connections over TLS, on a dedicated port, beside `ws` on a server of `node:https`. */
 export async function tlsMemory(bench) {
-  const { rss, heap, add } = rowsOf('tls', 'per idle connection over TLS', { oursTls: ASKED }, 'bareTls');
-  const count = bench.quick ? 400 : 2500;
-  await bench.turns(5, KEYS, async (key) => {
-    const { base, idle } = await footprint(bench, key, { count, isIdleOnly: true });
-    add(key, base, idle, count);
-  });
-  return [rss, heap];
+  const rows = rowsOf('tls', 'per idle connection over TLS', { limits: { oursTls: ASKED }, base: 'bareTls' });
+  await idleFootprint(bench, 3, KEYS, bench.quick ? 400 : 2500, rows);
+  return [rows.rss, rows.heap];
 }
 
 /** CPU of the server process for echoes and broadcasts over TLS. */

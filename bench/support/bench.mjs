@@ -32,11 +32,38 @@ export class Bench {
     await this.load?.stop();
   }
 
-  /** `turn(item)` for each item, then again: ABCABC… A quick run takes two turns. */
+  /** `turn(item)` for each item, then again: ABCABC… */
   async turns(count, items, turn) {
-    for (let round = 0; round < (this.rounds ?? (this.quick ? 2 : count)); round++) {
+    for (let round = 0; round < this.#roundsOf(count); round++) {
       for (const item of items.filter((each) => this.#wanted(each))) await turn(item);
     }
+  }
+
+  /**
+   * In each turn, new processes of all servers at the same time, which wait together. Each server has a load generator of
+   * its own, because one process could need more file descriptors than it may open. `server.end()` ends both.
+   */
+  async together(count, keys, config, turn) {
+    for (let round = 0; round < this.#roundsOf(count); round++) {
+      await this.withServers(keys, { limits: this.limits.connections, ...config }, async (servers) => {
+        for (const server of servers) {
+          server.load = new Child(GENERATOR);
+          server.end = async () => {
+            await Promise.all([server.load.stop(), server.stop()]);
+          };
+        }
+        try {
+          await turn(servers);
+        } finally {
+          await Promise.all(servers.map((server) => server.end()));
+        }
+      });
+    }
+  }
+
+  /** A quick run takes two turns. */
+  #roundsOf(count) {
+    return this.rounds ?? (this.quick ? 2 : count);
   }
 
   /** Discarded turns, so that every server is measured with compiled code. */
