@@ -7,7 +7,8 @@ const LONGEST_PAUSE = 30_000;
 
 /**
  * A circuit breaker, so that callers do not wait for a service that does not answer. Five failures in a row open it for
- * 1 s; each failed probe doubles this up to 30 s; one success closes it. Only callers that declare a call as a probe
+ * 1 s; each failed probe doubles this up to 30 s; one success closes it. If it opens again soon after that, because only
+ * the probe succeeds, the pause continues to double. Only callers that declare a call as a probe
  * may probe; others never wait.
  */
 export class Breaker {
@@ -15,6 +16,7 @@ export class Breaker {
   #failures = 0;
   #pause = FIRST_PAUSE;
   #until = 0;
+  #closedAt = Number.NEGATIVE_INFINITY;
 
   constructor(
     /** Milliseconds of a monotonic clock. */
@@ -48,7 +50,7 @@ export class Breaker {
     // protection: cluster: an old answer does not close the breaker
     if (this.#state === 'open') return;
     // end protection
-    this.#pause = FIRST_PAUSE;
+    this.#closedAt = this.now();
     this.#set('closed');
   }
 
@@ -56,7 +58,11 @@ export class Breaker {
     this.#failures++;
     if (this.#state === 'closed') {
       // protection: cluster: the breaker opens
-      if (this.#failures >= FAILURES) this.#open();
+      if (this.#failures >= FAILURES) {
+        const isSoon = this.now() - this.#closedAt < this.#pause;
+        this.#pause = isSoon ? Math.min(this.#pause * 2, LONGEST_PAUSE) : FIRST_PAUSE;
+        this.#open();
+      }
       // end protection
     } else if (this.#state === 'probing') {
       this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);

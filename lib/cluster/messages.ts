@@ -3,6 +3,11 @@ import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'no
 /** Maximum length of the payload in characters: at most 1 MiB as UTF-8. */
 export const MAX_MESSAGE = 1024 * 1024;
 const MAX_HEADER = 512;
+/**
+ * Maximum length of a received payload. The parts of a broadcast have heads, and an answer may contain characters that
+ * JSON escapes.
+ */
+const MAX_RECEIVED = 4 * MAX_MESSAGE;
 /** Maximum age of a message in milliseconds, in either direction; an older one could be a replay. */
 const MAX_AGE = 60_000;
 /** Maximum difference of clocks in milliseconds. */
@@ -35,6 +40,7 @@ export interface MessageCounts {
 
 interface Publisher {
   sequence: number;
+  /** When its last message arrived, by the monotonic clock. */
   seen: number;
 }
 
@@ -58,6 +64,11 @@ export class MessageCodec {
     /** The clock that processes share. */
     private readonly now: () => number,
     private readonly monotonic: () => number = () => performance.now(),
+    /**
+     * Called when a message is dropped because of its signature, or is signed while this process has no secret: the
+     * settings of the processes differ, or a stranger publishes.
+     */
+    private readonly onMismatch: (from: string) => void = () => undefined,
   ) {
     this.#key = secret === undefined ? undefined : createSecretKey(Buffer.from(secret));
   }
@@ -80,6 +91,9 @@ export class MessageCodec {
 
   /** Parses a message; `undefined` if it must be dropped. */
   decode(channel: string, message: string): Received | undefined {
+    // protection: cluster: received messages are bounded
+    if (message.length > MAX_RECEIVED) return this.#drop('malformed');
+    // end protection
     const end = message.indexOf('\n');
     const fields = end < 0 || end > MAX_HEADER ? null : FORM.exec(message.slice(0, end));
     if (fields === null) return this.#drop('malformed');
@@ -88,9 +102,13 @@ export class MessageCodec {
     if (this.#key !== undefined) {
       const expected = this.#sign(channel, message.slice(0, end - signature.length - 1), payload);
       // protection: cluster: messages are signed
-      if (signature.length !== expected.length || !timingSafeEqual(Buffer.from(signature), Buffer.from(expected)))
+      if (signature.length !== expected.length || !timingSafeEqual(Buffer.from(signature), Buffer.from(expected))) {
+        this.onMismatch(from);
         return this.#drop('unsigned');
+      }
       // end protection
+    } else if (signature !== '-') {
+      this.onMismatch(from);
     }
     // protection: cluster: messages are heard once
     if (!this.#isNext(channel, from, Number(number), Number(time))) return this.#drop('replayed');
@@ -100,22 +118,23 @@ export class MessageCodec {
 
   #isNext(channel: string, from: string, sequence: number, time: number): boolean {
     const now = this.now();
-    const subscribedFor = this.monotonic() - (this.#since.get(channel) ?? 0);
+    const seen = this.monotonic();
+    const subscribedFor = seen - (this.#since.get(channel) ?? 0);
     if (Math.abs(now - time) > MAX_AGE || now - time > subscribedFor + SKEW) return false;
     let publishers = this.#publishers.get(channel);
     if (publishers === undefined) this.#publishers.set(channel, (publishers = new Map()));
     const publisher = publishers.get(from);
     if (publisher === undefined) {
       // protection: cluster: publishers that are remembered are bounded
-      if (publishers.size >= MOST_PUBLISHERS && !dropSilent(publishers, now)) return false;
+      if (publishers.size >= MOST_PUBLISHERS && !dropSilent(publishers, seen)) return false;
       // end protection
-      publishers.set(from, { sequence, seen: now });
+      publishers.set(from, { sequence, seen });
       return true;
     }
     if (sequence <= publisher.sequence) return false;
     this.counts.gaps += sequence - publisher.sequence - 1;
     publisher.sequence = sequence;
-    publisher.seen = now;
+    publisher.seen = seen;
     return true;
   }
 

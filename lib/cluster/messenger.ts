@@ -10,16 +10,22 @@ export interface MessengerOptions {
   readonly timeout: number;
   /** The clock that processes share. */
   now(): number;
+  /** Whether the store answers. */
+  isStoreUp(): boolean;
   /** Called with a broadcast of another process. */
   deliver(scope: CastScope, text: string): void;
   /** Called with any other message of another process. May throw if the payload is invalid. */
   hear(message: Received): void;
   /** Called when messages start or stop to arrive. */
   onChange(): void;
+  /** Called with a sender that uses another secret, or none, or one while this process has none. */
+  onMismatch(from: string): void;
 }
 
 /** Maximum number of characters of broadcasts that are sent as one message. */
 const MAX_BATCH = 64 * 1024;
+/** Number of test messages in a row that cannot be sent until the bus counts as dead. */
+const MOST_REFUSED = 2;
 const PART = /^(\d{1,7}) (\d{1,7})$/;
 const EVERYBODY: CastScope = Object.freeze({});
 
@@ -38,6 +44,8 @@ export class Messenger {
   #probe = 0;
   /** When the first test message that has not come back was sent. */
   #probedAt: number | undefined;
+  /** Number of test messages in a row that could not be sent. */
+  #refused = 0;
   #isAlive = false;
   #whenAlive: () => void = () => undefined;
   #unsent = 0;
@@ -48,7 +56,13 @@ export class Messenger {
     private readonly id: string,
     private readonly options: MessengerOptions,
   ) {
-    this.#codec = new MessageCodec(id, options.secret, () => options.now());
+    this.#codec = new MessageCodec(
+      id,
+      options.secret,
+      () => options.now(),
+      () => performance.now(),
+      (from) => options.onMismatch(from),
+    );
     this.#ownPrefix = `1 ${id} `;
     this.#ownChannel = this.#channel(`n:${id}`);
     this.#partitions = new Partitions(
@@ -153,8 +167,12 @@ export class Messenger {
     const probe = ++this.#probe;
     this.#probedAt ??= performance.now();
     void this.say(`n:${this.id}`, 'probe', String(probe)).then((isSent) => {
+      if (isSent) this.#refused = 0;
+      if (isSent || this.#probe !== probe) return;
       // No test message was sent, so none can come back.
-      if (!isSent && this.#probe === probe) this.#probedAt = undefined;
+      this.#probedAt = undefined;
+      // A store that does not answer is the reason in most cases, and is reported as such.
+      if (this.options.isStoreUp() && ++this.#refused >= MOST_REFUSED) this.#setAlive(false);
     });
   }
 
@@ -167,7 +185,8 @@ export class Messenger {
     if (this.#isStopped) return;
     if (!this.bus.isAvailable) return this.#setAlive(false);
     // The sequence numbers continue, so that messages sent while there was no connection count as a gap.
-    this.sendProbe();
+    // Otherwise it is sent when the store is up: with Redis, its connection is the one that publishes.
+    if (this.options.isStoreUp()) this.sendProbe();
   }
 
   #setAlive(isAlive: boolean): void {

@@ -96,6 +96,8 @@ export class ClusterNode {
   /** Bans that have not been written to the store yet. */
   readonly #unsaved = new Map<string, StoredBan | undefined>();
   #isStopped = false;
+  /** Senders whose `cluster.secret` differs; `undefined` when the log has a line about it. */
+  #mismatched: Set<string> | undefined = new Set();
 
   constructor(
     private readonly store: ClusterStore,
@@ -103,21 +105,27 @@ export class ClusterNode {
     private readonly host: ClusterHost,
     private readonly options: ClusterNodeOptions,
   ) {
-    const now = () => store.now();
+    const monotonic = () => performance.now();
     this.messenger = new Messenger(bus, this.id, {
       prefix: options.prefix,
       secret: options.secret,
       timeout: options.timeout,
-      now,
+      now: () => store.now(),
+      isStoreUp: () => store.status.isAvailable,
       deliver: (scope, text) => host.deliver(scope, text),
       hear: (message) => this.#hear(message),
+      onMismatch: (from) => {
+        if (this.#mismatched === undefined || this.#mismatched.size >= MOST_MISMATCHED) return;
+        this.#mismatched.add(from);
+        this.#tellMismatch();
+      },
       onChange: () => this.#report(),
     });
     this.#requests = new Requests(options.timeout, (id, kind, data, to) =>
       this.messenger.say(to === undefined ? 'ctl' : `n:${to}`, 'ask', JSON.stringify({ id, kind, data })),
     );
-    this.#refusals = new SharedRefusals(now);
-    this.#share = new FallbackShare(() => performance.now());
+    this.#refusals = new SharedRefusals(monotonic);
+    this.#share = new FallbackShare(monotonic);
   }
 
   /** Joins. Resolves after the first attempt, successful or not. */
@@ -187,7 +195,7 @@ export class ClusterNode {
     if (this.#refusals.size === 0) return undefined;
     for (let claim = 0; claim < claims.length; claim++) {
       const refusal = this.#refusals.of(claims[claim]!.name);
-      if (refusal !== undefined) return { claim, kind: refusal.kind, wait: refusal.until - this.store.now() };
+      if (refusal !== undefined) return { claim, kind: refusal.kind, wait: refusal.until - performance.now() };
     }
     return undefined;
   }
@@ -195,19 +203,20 @@ export class ClusterNode {
   /**
    * Checks an attempt. If nothing refuses it, its claims are counted until `release` is called with the same claims.
    */
-  async admit(claims: readonly LocalClaim[]): Promise<ClusterRefusal | Alone | undefined> {
+  admit(claims: readonly LocalClaim[]): Promise<ClusterRefusal | Alone | undefined> {
     const known = this.remembered(claims);
-    if (known !== undefined) return known;
-    const answer = await this.store.admit(claims);
-    if (answer.outcome === 'admitted') return undefined;
-    if (answer.outcome === 'unavailable') return this.#withoutOthers(claims);
-    const { claim, wait } = answer;
-    const kind = wait === undefined ? 'room' : 'rate';
-    const { name } = claims[claim]!;
-    const until = this.store.now() + (wait ?? ROOM_WAIT);
-    if (this.#refusals.add({ name, kind, until }))
-      void this.messenger.say('ctl', 'refused', JSON.stringify({ name, kind, until }));
-    return { claim, kind, wait: wait ?? ROOM_WAIT };
+    if (known !== undefined) return Promise.resolve(known);
+    return this.store.admit(claims).then((answer) => {
+      if (answer.outcome === 'admitted') return undefined;
+      if (answer.outcome === 'unavailable') return this.#withoutOthers(claims);
+      const { claim } = answer;
+      const kind = answer.wait === undefined ? 'room' : 'rate';
+      const { name } = claims[claim]!;
+      const wait = answer.wait ?? ROOM_WAIT;
+      if (this.#refusals.add({ name, kind, until: performance.now() + wait }))
+        void this.messenger.say('ctl', 'refused', JSON.stringify({ name, kind, wait }));
+      return { claim, kind, wait };
+    });
   }
 
   release(claims: readonly LocalClaim[]): void {
@@ -351,13 +360,10 @@ export class ClusterNode {
       case 'displace':
         return this.host.displace(payload);
       case 'refused': {
-        const { name, kind: why, until } = JSON.parse(payload) as Record<string, unknown>;
-        const latest = this.store.now() + (why === 'rate' ? DAY : ROOM_WAIT);
-        this.#refusals.add({
-          name: text(name),
-          kind: why === 'rate' ? 'rate' : 'room',
-          until: Math.min(number(until), latest),
-        });
+        const { name, kind: why, wait } = JSON.parse(payload) as Record<string, unknown>;
+        const kind = why === 'rate' ? 'rate' : 'room';
+        const longest = kind === 'rate' ? DAY : ROOM_WAIT;
+        this.#refusals.add({ name: text(name), kind, until: performance.now() + Math.min(number(wait), longest) });
         return;
       }
       case 'room':
@@ -389,6 +395,7 @@ export class ClusterNode {
     // The connections of the process that has left no longer count.
     if (this.#nodes.some((id) => !ids.includes(id))) this.#refusals.clearRoom();
     this.#nodes = ids;
+    this.#tellMismatch();
     if (isAvailable) {
       this.#share.clear();
       void this.#saveUnsaved();
@@ -439,6 +446,18 @@ export class ClusterNode {
     );
   }
 
+  /** One line, if the sender is a process of this application and not a stranger. */
+  #tellMismatch(): void {
+    const from = this.#nodes.find((id) => this.#mismatched?.has(id));
+    if (from === undefined) return;
+    this.#mismatched = undefined;
+    const what =
+      this.options.secret === undefined
+        ? `process ${from} signs its messages, and this process has no cluster.secret: it accepts unsigned messages, and the others drop its own`
+        : `messages of process ${from} are dropped, because it has no cluster.secret or a different one`;
+    this.host.notice(`cluster: ${what}; limits are shared; set the same cluster.secret for all processes`, 'degraded');
+  }
+
   async #save(id: string, ban: StoredBan | undefined): Promise<void> {
     const isSaved = await (ban === undefined ? this.store.removeBan(id) : this.store.saveBan(ban));
     if (isSaved) this.#unsaved.delete(id);
@@ -459,3 +478,5 @@ export class ClusterNode {
 
 const UNAVAILABLE: ClusterRefusal = Object.freeze({ claim: -1, kind: 'unavailable', wait: 1000 });
 const DAY = 86_400_000;
+/** Maximum number of senders with another secret that are kept until the list of processes contains one of them. */
+const MOST_MISMATCHED = 16;

@@ -8,7 +8,7 @@ import type { Claim } from './contract.js';
 export interface SharedRefusal {
   readonly name: string;
   readonly kind: 'rate' | 'room';
-  /** Milliseconds of the clock that processes share. */
+  /** Milliseconds of the monotonic clock of this process. */
   readonly until: number;
 }
 
@@ -20,6 +20,7 @@ export class SharedRefusals {
   readonly #refusals = new Map<string, SharedRefusal>();
 
   constructor(
+    /** Milliseconds of a monotonic clock. */
     private readonly now: () => number,
     private readonly max = 10_000,
   ) {}

@@ -152,10 +152,12 @@ interface Answer {
     const relay = await TcpRelay.start(server.port);
     ends.push(() => relay.stop());
     const [a] = (await start(2, {}, `redis://127.0.0.1:${relay.port}`)) as [Node, Node];
+    expect(await a.ask('admit', [{ name: 'a:{192.0.2.7}:n', max: 9 }], 2)).toMatchObject({ admitted: 2 });
     expect(await a.ask('admit', total(20), 5)).toMatchObject({ admitted: 5 });
     await until('it is replicated', async () => (await replica.ask((redis) => redis.hlen(`nsw:${TOTAL}`))) === 1);
     await replica.ask((redis) => redis.replicaof('NO', 'ONE'));
     // Too late for the replica.
+    await a.ask('release', 2);
     expect(await a.ask('admit', total(20), 5)).toMatchObject({ admitted: 5 });
     // The former master is a replica now, and answers READONLY on connections that stay open.
     relay.target = replica.port;

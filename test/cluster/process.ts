@@ -111,6 +111,13 @@ const ways = {
   total: (room: string) => node.count({ room }),
   members: (room: string) => node.members({ room }),
   stop: () => node.stop(),
+  put: (name: string, value: string) => node.put(name, value, 60_000),
+  take: (name: string) => node.take(name),
+  /** Sets the clock of this machine forward or back, as this process sees it. */
+  setClock(change: number) {
+    const { now } = Date;
+    Date.now = () => now() + change;
+  },
   /** Admits and releases at random for this many milliseconds: a few addresses and a total. */
   async churn(time: number, seed: number) {
     let random = seed;

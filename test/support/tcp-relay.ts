@@ -1,13 +1,15 @@
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
-/** A TCP relay in front of a server that can switch to another server, drop its responses, or end its connections. */
+/** A TCP relay in front of a server that can switch to another server, drop or delay its responses, or end its connections. */
 export class TcpRelay {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   /** Whether to drop the server's bytes on a connection, given all bytes that its client has sent. */
   swallows: (said: string) => boolean = () => false;
   connections = 0;
+  /** Milliseconds by which responses are late. */
+  delay = 0;
 
   private constructor(public target: number) {
     this.#server = createServer((client) => this.#relay(client));
@@ -54,7 +56,9 @@ export class TcpRelay {
       upstream.write(chunk);
     });
     upstream.on('data', (chunk: Buffer) => {
-      if (!this.swallows(said)) client.write(chunk);
+      if (this.swallows(said)) return;
+      if (this.delay === 0) client.write(chunk);
+      else setTimeout(() => client.write(chunk), this.delay);
     });
   }
 }

@@ -84,8 +84,8 @@ export class RedisBus implements ClusterBus {
     this.#options?.onChange();
   }
 
-  /** A subscription that fails is noticed because test messages do not come back. */
+  /** A subscription that fails is noticed because test messages do not come back; its error says why. */
   #send(command: 'subscribe' | 'unsubscribe', channels: string[]): Promise<unknown> {
-    return this.client[command](...channels).catch(() => undefined);
+    return this.client[command](...channels).catch((error: unknown) => this.link.note(error));
   }
 }

@@ -1,10 +1,18 @@
 import { isIP } from 'node:net';
 import type { RedisAddress } from './url.js';
 
+/** The part of the interface of a socket that joins writes. */
+export interface Corkable {
+  cork(): void;
+  uncork(): void;
+}
+
 /** The part of the interface of an ioredis client (`Redis` or `Cluster`, 5.9.2 and newer) that is used here. */
 export interface RedisClient {
   readonly status: string;
   readonly isCluster?: boolean;
+  /** The connection of a client that is not a `Cluster`. Without it, each command is a write of its own. */
+  readonly stream?: Partial<Corkable>;
   connect(): Promise<unknown>;
   disconnect(reconnect?: boolean): void;
   evalsha(sha: string, keys: number, ...rest: (string | number)[]): Promise<unknown>;
@@ -28,6 +36,23 @@ export type Connector = (purpose: 'commands' | 'messages') => RedisClient;
  */
 const retry = (times: number): number => Math.min(1000, 50 * 2 ** Math.min(times, 5)) * (0.5 + Math.random() / 2);
 
+/** Minimum milliseconds between two connections that are made because Redis is read-only. */
+const FOLLOW_AFTER = 1000;
+
+/**
+ * Reconnects after the error of a master that has become a replica: its address may belong to another server now. One
+ * that stays read-only is not asked again and again.
+ */
+function followMaster(): (error: Error) => boolean {
+  let followed = Number.NEGATIVE_INFINITY;
+  return (error) => {
+    const now = performance.now();
+    if (!error.message.startsWith('READONLY') || now - followed < FOLLOW_AFTER) return false;
+    followed = now;
+    return true;
+  };
+}
+
 const COMMON = {
   lazyConnect: true,
   // No command waits for a connection or is sent again: it fails in time instead.
@@ -43,8 +68,6 @@ const COMMON = {
   // RESP2 needs half the CPU of RESP3 for each received message.
   protocol: 2,
   retryStrategy: retry,
-  // The error of a master that has become a replica.
-  reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
 };
 
 const NAME = 'nest-secure-ws';
@@ -102,7 +125,14 @@ export function connectorOf({ Redis, Cluster }: Ioredis, address: RedisAddress):
   const { kind, hosts, username, password, db, master } = address;
   const tls = (host: string) => (address.tls ? { tls: isIP(host) === 0 ? { servername: host } : {} } : {});
   return (purpose) => {
-    const common = { ...COMMON, username, password, db, connectionName: `${NAME}-${purpose}` };
+    const common = {
+      ...COMMON,
+      reconnectOnError: followMaster(),
+      username,
+      password,
+      db,
+      connectionName: `${NAME}-${purpose}`,
+    };
     if (kind === 'single') return new Redis({ ...common, ...hosts[0], ...tls(hosts[0]!.host) });
     if (kind === 'sentinel')
       return new Redis({
@@ -129,7 +159,7 @@ export function connectorOf({ Redis, Cluster }: Ioredis, address: RedisAddress):
 export const connectorLike =
   (client: RedisClient): Connector =>
   (purpose) => {
-    const own = { ...COMMON, connectionName: `${NAME}-${purpose}`, keyPrefix: '' };
+    const own = { ...COMMON, reconnectOnError: followMaster(), connectionName: `${NAME}-${purpose}`, keyPrefix: '' };
     if (!client.isCluster) return client.duplicate(own);
     const { retryStrategy, lazyConnect, enableOfflineQueue, keyPrefix, ...redisOptions } = own;
     return client.duplicate([], {

@@ -1,5 +1,5 @@
 import type { Claim, UserClaim } from '../contract.js';
-import { type Argument, type RedisLink, UNAVAILABLE } from './link.js';
+import { type RedisLink, UNAVAILABLE } from './link.js';
 import { ASSERT, ASSERT_USER } from './scripts.js';
 
 /** Milliseconds for which a key outlives its last change, so that keys of a crashed process disappear. */
@@ -15,6 +15,8 @@ const CHUNK = 64;
  * incarnation.
  */
 const MOST_UNTOLD = 65_536;
+const MOST = Number.MAX_SAFE_INTEGER;
+const UNBOUNDED = String(MOST);
 
 /** The connections of this process with one name. */
 interface Counter {
@@ -51,9 +53,19 @@ export interface Held {
  */
 export class RedisCounters {
   #identity: Identity = ['', '0', '', TTL];
+  /** The beginning of the argument of ADMIT. */
+  #identityJson = '';
   readonly #counters = new Map<string, Counter>();
   /** By name: the connections of a user by id, with the time when each was opened. */
   readonly #users = new Map<string, Map<string, number | ''>>();
+  /**
+   * Names whose last connection was released since the last renewal, and in the time before it: a Redis that has lost its
+   * last writes may still count them.
+   */
+  #left = new Set<string>();
+  #leftBefore = new Set<string>();
+  #leftUsers = new Set<string>();
+  #leftUsersBefore = new Set<string>();
   readonly #untold = new Set<string>();
   readonly #untoldUsers = new Set<string>();
   #flush: NodeJS.Timeout | undefined;
@@ -74,6 +86,7 @@ export class RedisCounters {
 
   identify(own: string, since: string, live: readonly string[]): void {
     this.#identity = [own, since, live.join(' '), TTL];
+    this.#identityJson = JSON.stringify([own, Number(since), live.join(' '), TTL]).slice(0, -1);
   }
 
   /** Some changes were dropped before they could be written. */
@@ -110,21 +123,20 @@ export class RedisCounters {
     return { claims, shards, counters };
   }
 
-  /** The current arguments for the script ADMIT. */
-  argsOf({ claims, counters }: Held, { indexes }: Shard): Argument[] {
-    const args: Argument[] = [...this.#identity];
+  /** The current argument of the script ADMIT. */
+  argsOf({ claims, counters }: Held, { indexes }: Shard): readonly [string] {
+    let json = this.#identityJson;
     for (const index of indexes) {
-      const { max, rate } = claims[index]!;
+      const { max = 0, rate } = claims[index]!;
       const counter = counters[index];
-      if (counter === undefined) args.push(0, 0, -1);
+      if (counter === undefined) json += ',0,0,-1';
       else {
-        const bound = this.#untold.has(counter.name) ? counter.count : Number.MAX_SAFE_INTEGER;
-        args.push(counter.count - counter.underWay + 1, bound, max!);
+        const bound = this.#untold.has(counter.name) ? counter.count : UNBOUNDED;
+        json += `,${counter.count - counter.underWay + 1},${bound},${Math.min(max, MOST)}`;
       }
-      if (rate === undefined) args.push(0, 0);
-      else args.push((rate.window * 1000) / rate.limit, rate.window * 1000);
+      json += rate === undefined ? ',0,0' : `,${(rate.window * 1000) / rate.limit},${rate.window * 1000}`;
     }
-    return args;
+    return [`${json}]`];
   }
 
   admitted({ counters }: Held, isUncertain: boolean): void {
@@ -179,10 +191,20 @@ export class RedisCounters {
     for (const { name } of claims) this.#tellUser(name);
   }
 
+  /** Called when Redis has confirmed a renewal, and after counts that were lost have been written. */
+  renewed(): void {
+    this.#leftBefore = this.#left;
+    this.#leftUsersBefore = this.#leftUsers;
+    this.#left = new Set();
+    this.#leftUsers = new Set();
+  }
+
   /** Writes all counts. Resolves to whether Redis has received them. */
   async assertAll(): Promise<boolean> {
-    for (const names of chunks([...this.#counters.keys()])) if (!(await this.#assert(names))) return false;
-    for (const names of chunks([...this.#users.keys()])) if (!(await this.#assertUsers(names))) return false;
+    const names = new Set([...this.#counters.keys(), ...this.#left, ...this.#leftBefore]);
+    const users = new Set([...this.#users.keys(), ...this.#leftUsers, ...this.#leftUsersBefore]);
+    for (const chunk of chunks([...names])) if (!(await this.#assert(chunk))) return false;
+    for (const chunk of chunks([...users])) if (!(await this.#assertUsers(chunk))) return false;
     return true;
   }
 
@@ -276,7 +298,9 @@ export class RedisCounters {
     for (const name of names) {
       if (!isTold) this.#untold.add(name);
       const counter = this.#counters.get(name);
-      if (isTold && counter !== undefined) this.#forget(counter);
+      if (!isTold || counter === undefined) continue;
+      this.#forget(counter);
+      if (!this.#counters.has(name) && this.#left.size < MOST_UNTOLD) this.#left.add(name);
     }
     if (!isTold) this.#planFlush();
     return isTold;
@@ -300,10 +324,14 @@ export class RedisCounters {
         ]),
       ),
     );
+    // A key of another program is not asked for again and again.
     const isTold = !answers.includes(UNAVAILABLE);
     for (const name of names) {
       if (!isTold) this.#untoldUsers.add(name);
-      else if (this.#users.get(name)?.size === 0) this.#users.delete(name);
+      else if (this.#users.get(name)?.size === 0) {
+        this.#users.delete(name);
+        if (this.#leftUsers.size < MOST_UNTOLD) this.#leftUsers.add(name);
+      }
     }
     if (!isTold) this.#planFlush();
     return isTold;

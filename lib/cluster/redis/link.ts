@@ -1,9 +1,22 @@
 import { Breaker } from '../breaker.js';
-import { keepConnected, type RedisClient } from './client.js';
+import { type Corkable, keepConnected, type RedisClient } from './client.js';
 import { PUBLISH, type Script } from './scripts.js';
 
 /** The result if Redis did not answer in time, answered with an error, or was not asked. */
 export const UNAVAILABLE = Symbol('unavailable');
+/** The result if a key of a script has a type or content that another program has written. */
+export const FOREIGN = Symbol('foreign');
+
+/**
+ * What an error reply to a command says about Redis:
+ * - `lease`: nothing works without this command; any error is a failure of Redis.
+ * - `limits`: the same, except for an error of one key.
+ * - `other`: nothing, because the limits do not need the command. Otherwise peers could open the breaker, for instance
+ *   with tickets where the Redis user may not use `GETDEL`.
+ *
+ * A command that is not answered is a failure of Redis in any case.
+ */
+export type Purpose = 'lease' | 'limits' | 'other';
 
 export type Argument = string | number;
 
@@ -22,6 +35,9 @@ const TIMER_SLACK = 2;
 const MOST_BYTES = 16 * 1024 * 1024;
 const MAX_ERROR = 200;
 
+/** Errors of a script because of what one of its keys contains: its type, or a value that is not a number. */
+const OF_ONE_KEY = /WRONGTYPE|user_script:\s?\d+: (?:attempt to|bad argument)/;
+
 /**
  * The connection for commands. Every command is answered within `timeout` milliseconds or counts as failed, none
  * rejects, and none is sent while the breaker is open or the connection is down.
@@ -39,6 +55,8 @@ export class RedisLink {
   readonly #waiting = new Set<Waiting>();
   #timer: NodeJS.Timeout | undefined;
   #bytes = 0;
+  /** The connection on which the commands of this turn of the event loop are held back. */
+  #corked: Corkable | undefined;
 
   constructor(
     private readonly client: RedisClient,
@@ -47,7 +65,7 @@ export class RedisLink {
   ) {
     this.breaker = new Breaker(now, onBreaker);
     this.lastAnswer = now();
-    client.on('error', (error: Error) => this.#note(error));
+    client.on('error', (error: Error) => this.note(error));
     this.#connection = keepConnected(client);
   }
 
@@ -76,14 +94,16 @@ export class RedisLink {
    * Runs a script; all `keys` of a call are of one shard. If Redis does not know the script, it is sent again, after
    * commands that were sent in between; `args` is therefore called again.
    */
-  run(script: Script, keys: readonly string[], args: () => readonly Argument[], isProbe = false): Promise<unknown> {
+  run(
+    script: Script,
+    keys: readonly string[],
+    args: () => readonly Argument[],
+    purpose: Purpose = 'limits',
+  ): Promise<unknown> {
     return this.ask(
-      () =>
-        this.client.evalsha(script.sha, keys.length, ...keys, ...args()).catch((error: unknown) => {
-          if (!String((error as Error)?.message).startsWith('NOSCRIPT')) throw error;
-          return this.client.eval(script.lua, keys.length, ...keys, ...args());
-        }),
-      isProbe,
+      () => this.client.evalsha(script.sha, keys.length, ...keys, ...args()),
+      purpose,
+      () => this.client.eval(script.lua, keys.length, ...keys, ...args()),
     );
   }
 
@@ -98,12 +118,19 @@ export class RedisLink {
       : () => this.client.publish(channel, message);
     const answer = await this.ask(send);
     this.#bytes -= size;
-    return answer !== UNAVAILABLE;
+    return typeof answer !== 'symbol';
   }
 
-  /** Sends one command. Resolves to its answer, or to `UNAVAILABLE`. */
-  ask(send: () => Promise<unknown>, isProbe = false): Promise<unknown> {
-    if (!this.breaker.allows(isProbe)) return UNAVAILABLE_PROMISE;
+  /**
+   * Sends one command. Resolves to its answer, to `UNAVAILABLE`, or to `FOREIGN`. `again` is sent if Redis does not know
+   * the script.
+   */
+  ask(
+    send: () => Promise<unknown>,
+    purpose: Purpose = 'other',
+    again: (() => Promise<unknown>) | undefined = undefined,
+  ): Promise<unknown> {
+    if (!this.breaker.allows(purpose === 'lease')) return UNAVAILABLE_PROMISE;
     if (!this.isReady) {
       this.#failed(`not connected (${this.client.status})`);
       return UNAVAILABLE_PROMISE;
@@ -112,26 +139,15 @@ export class RedisLink {
       const waiting: Waiting = { deadline: this.now() + this.#wait, settle: resolve };
       this.#waiting.add(waiting);
       this.#timer ??= setTimeout(this.#look, this.#wait).unref();
-      let sent: Promise<unknown>;
-      try {
-        sent = send();
-      } catch (error) {
-        sent = Promise.reject(error as Error);
-      }
-      sent.then(
-        (answer) => {
-          this.lastAnswer = this.now();
-          if (!this.#waiting.delete(waiting)) return;
-          this.breaker.succeeded();
-          resolve(answer);
-        },
-        (error: unknown) => {
-          if (!this.#waiting.delete(waiting)) return;
-          this.#failed(String((error as Error)?.message ?? error));
-          resolve(UNAVAILABLE);
-        },
-      );
+      this.#cork();
+      this.#send(send, again, waiting, purpose);
     });
+  }
+
+  /** Records an error that no answer of this class shows. */
+  note(error: unknown): void {
+    const { message, code } = (error ?? {}) as NodeJS.ErrnoException;
+    this.lastError = String(message || code || error).slice(0, MAX_ERROR);
   }
 
   /** Fails all pending commands. */
@@ -159,14 +175,66 @@ export class RedisLink {
     });
   };
 
+  /** All commands of one turn of the event loop are one write. */
+  #cork(): void {
+    const { stream } = this.client;
+    if (this.#corked !== undefined || stream?.cork === undefined) return;
+    this.#corked = stream as Corkable;
+    this.#corked.cork();
+    setImmediate(this.#uncork);
+  }
+
+  readonly #uncork = (): void => {
+    this.#corked?.uncork();
+    this.#corked = undefined;
+  };
+
+  #send(
+    send: () => Promise<unknown>,
+    again: (() => Promise<unknown>) | undefined,
+    waiting: Waiting,
+    purpose: Purpose,
+  ): void {
+    let sent: Promise<unknown>;
+    try {
+      sent = send();
+    } catch (error) {
+      sent = Promise.reject(error as Error);
+    }
+    sent.then(
+      (answer) => {
+        this.lastAnswer = this.now();
+        if (!this.#waiting.delete(waiting)) return;
+        if (purpose !== 'other') this.breaker.succeeded();
+        waiting.settle(answer);
+      },
+      (error: unknown) => {
+        const why = String((error as Error)?.message ?? error);
+        const isReply = (error as Error)?.name === 'ReplyError';
+        if (isReply) this.lastAnswer = this.now();
+        if (!this.#waiting.has(waiting)) return;
+        if (again !== undefined && why.startsWith('NOSCRIPT')) return this.#send(again, undefined, waiting, purpose);
+        this.#waiting.delete(waiting);
+        const isForeign = isReply && OF_ONE_KEY.test(why);
+        let isOfRedis = true;
+        // protection: cluster: an error of one key or of one kind of command does not open the breaker
+        if (isReply) isOfRedis = purpose === 'lease' || (purpose === 'limits' && !isForeign);
+        // end protection
+        if (isOfRedis) this.#failed(why);
+        else this.#noteFailure(why);
+        waiting.settle(isForeign ? FOREIGN : UNAVAILABLE);
+      },
+    );
+  }
+
   #failed(why: string): void {
-    this.failures++;
-    this.lastError = why.slice(0, MAX_ERROR);
+    this.#noteFailure(why);
     this.breaker.failed();
   }
 
-  #note(error: Error): void {
-    this.lastError = String(error?.message || (error as NodeJS.ErrnoException)?.code || error).slice(0, MAX_ERROR);
+  #noteFailure(why: string): void {
+    this.failures++;
+    this.lastError = why.slice(0, MAX_ERROR);
   }
 }
 

@@ -10,8 +10,8 @@ import type {
   UserClaim,
 } from '../contract.js';
 import type { RedisClient } from './client.js';
-import { RedisCounters } from './counters.js';
-import { RedisLink, UNAVAILABLE } from './link.js';
+import { type Held, RedisCounters } from './counters.js';
+import { FOREIGN, RedisLink, UNAVAILABLE } from './link.js';
 import { ADMIT, ADMIT_USER, BANS_SINCE, RENEW, SAVE_BAN } from './scripts.js';
 
 /** Number of digits of the time in an incarnation; the id of the process follows. */
@@ -33,8 +33,10 @@ export class RedisStore implements ClusterStore {
   #own = '';
   #nodes: readonly NodeInfo[] = [];
   #leaseUntil = 0;
-  /** Milliseconds by which Redis's clock is ahead of ours. */
-  #ahead = 0;
+  /** Milliseconds by which Redis's clock is ahead of the monotonic clock: the clock of this machine can be set. */
+  #ahead: number;
+  /** Number of renewals that Redis has confirmed. */
+  #renewals = 0;
   #bansVersion = 0;
   #isLoadingBans = false;
   /** The connection was re-established after the counts were written: Redis may have older counts. */
@@ -51,6 +53,7 @@ export class RedisStore implements ClusterStore {
     private readonly prefix: string,
     private readonly monotonic: () => number = () => performance.now(),
   ) {
+    this.#ahead = Date.now() - monotonic();
     this.#link = new RedisLink(client, () => this.#breakerMoved(), monotonic);
     this.#counters = new RedisCounters(this.#link, prefix, client.isCluster === true);
     client.on('ready', () => this.#connected());
@@ -89,30 +92,36 @@ export class RedisStore implements ClusterStore {
     clearTimeout(this.#renewal);
     clearTimeout(this.#second);
     this.#counters.stop();
-    if (this.#own !== '') await this.#link.ask(() => this.client.zrem(this.#key('nodes'), this.#own), true);
+    if (this.#own !== '') await this.#link.ask(() => this.client.zrem(this.#key('nodes'), this.#own), 'lease');
     this.#own = '';
     this.#link.close();
   }
 
   now(): number {
-    return Math.floor(Date.now() + this.#ahead);
+    return Math.floor(this.monotonic() + this.#ahead);
   }
 
-  async admit(claims: readonly Claim[]): Promise<ClaimAnswer> {
+  admit(claims: readonly Claim[]): Promise<ClaimAnswer> {
     const held = this.#counters.hold(claims);
-    const shards = held.shards;
-    const answers = this.#isAvailable
-      ? await Promise.all(
-          shards.map((shard) => this.#link.run(ADMIT, shard.keys, () => this.#counters.argsOf(held, shard))),
-        )
-      : [UNAVAILABLE];
+    if (!this.#isAvailable) return Promise.resolve(this.#admitted(held, [UNAVAILABLE]));
+    const [only, ...others] = held.shards.map((shard) =>
+      this.#link.run(ADMIT, shard.keys, () => this.#counters.argsOf(held, shard)),
+    );
+    if (only === undefined) return Promise.resolve(ADMITTED);
+    if (others.length === 0) return only.then((answer) => this.#admitted(held, [answer]));
+    return Promise.all([only, ...others]).then((answers) => this.#admitted(held, answers));
+  }
+
+  /** `answers`: one for each shard. */
+  #admitted(held: Held, answers: readonly unknown[]): ClaimAnswer {
     const refused = answers.findIndex((answer) => typeof answer === 'string');
     if (refused >= 0) {
       this.#counters.refused(held, answers);
-      return refusal(answers[refused] as string, shards[refused]!.indexes);
+      return refusal(answers[refused] as string, held.shards[refused]!.indexes);
     }
-    this.#counters.admitted(held, answers.includes(UNAVAILABLE));
-    if (answers.includes(UNAVAILABLE)) return NOT_AVAILABLE;
+    const isUncertain = answers.includes(UNAVAILABLE) || answers.includes(FOREIGN);
+    this.#counters.admitted(held, isUncertain);
+    if (isUncertain) return NOT_AVAILABLE;
     if (answers.includes(1)) this.refresh();
     return ADMITTED;
   }
@@ -136,7 +145,7 @@ export class RedisStore implements ClusterStore {
       return { outcome: 'refused', claim: Number(answer.slice(2)) - 1 };
     }
     this.#counters.holdUser(claims, id, this.now());
-    if (answer === UNAVAILABLE) {
+    if (typeof answer === 'symbol') {
       this.#counters.touchUsers(claims);
       return NOT_AVAILABLE;
     }
@@ -177,7 +186,7 @@ export class RedisStore implements ClusterStore {
 
   async take(name: string): Promise<string | null | undefined> {
     const answer = await this.#link.ask(() => this.client.getdel(this.#key(name)));
-    return answer === UNAVAILABLE ? undefined : (answer as string | null);
+    return typeof answer === 'symbol' ? undefined : (answer as string | null);
   }
 
   get #isAvailable(): boolean {
@@ -228,18 +237,20 @@ export class RedisStore implements ClusterStore {
     const wasAvailable = this.#isAvailable;
     const own = this.#counters.hasForgotten ? '' : this.#own;
     const keys = [this.#key('nodes'), `{${this.prefix}:nodes}:about`, this.#banKeys[0]!];
-    const sent = Date.now();
-    const answer = await this.#link.run(RENEW, keys, () => [own, id, lease, about()], true);
-    if (answer === UNAVAILABLE || this.#isStopped) return this.#tell();
+    const sent = this.monotonic();
+    const answer = await this.#link.run(RENEW, keys, () => [own, id, lease, about(), this.#renewals], 'lease');
+    if (typeof answer === 'symbol' || this.#isStopped) return this.#tell();
     const [incarnation, isNew, time, version, ...members] = answer as [string, number, string, string, ...string[]];
-    this.#ahead = Number(time) - (sent + Date.now()) / 2;
+    this.#ahead = Number(time) - (sent + this.monotonic()) / 2;
     this.#leaseUntil = Number(time) + lease;
+    this.#renewals++;
     this.#own = incarnation;
     const incarnations = members.filter((_, index) => index % 2 === 0);
     this.#nodes = incarnations.map((each, index) => ({ id: each.slice(TIME_DIGITS), about: members[2 * index + 1]! }));
     this.#counters.identify(incarnation, time, incarnations);
     if (isNew === 1 || this.#isStale || !wasAvailable) await this.#assert();
     else this.#counters.sweep(this.#options.heartbeat);
+    this.#counters.renewed();
     this.#tell();
     await this.#loadBans(Number(version));
   }
@@ -273,8 +284,8 @@ export class RedisStore implements ClusterStore {
     this.#isLoadingBans = true;
     for (let seen = -1; seen !== this.#bansVersion && this.#bansVersion < version; ) {
       seen = this.#bansVersion;
-      const answer = await this.#link.run(BANS_SINCE, this.#banKeys, () => [seen, BAN_PAGE]);
-      if (answer === UNAVAILABLE) break;
+      const answer = await this.#link.run(BANS_SINCE, this.#banKeys, () => [seen, BAN_PAGE], 'other');
+      if (typeof answer === 'symbol') break;
       const [upTo, ...pairs] = answer as string[];
       this.#bansVersion = Number(upTo);
       this.#tellBans(pairs);
@@ -296,8 +307,8 @@ export class RedisStore implements ClusterStore {
 
   async #changeBan(id: string, until: number, value: string): Promise<boolean> {
     const args = () => [id, Math.ceil(until), value, this.#options.maxBans, Math.floor(this.now())];
-    const version = await this.#link.run(SAVE_BAN, this.#banKeys, args);
-    if (version === UNAVAILABLE) return false;
+    const version = await this.#link.run(SAVE_BAN, this.#banKeys, args, 'other');
+    if (typeof version === 'symbol') return false;
     // No other change was made in between, so there is nothing to load.
     if (version === this.#bansVersion + 1 && !this.#isLoadingBans) this.#bansVersion++;
     return true;

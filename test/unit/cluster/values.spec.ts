@@ -52,7 +52,7 @@ describe('Breaker', () => {
     expect(states).toEqual(['open', 'probing', 'closed']);
   });
 
-  it('doubles the pause with each failed probe up to 30 s, and resets it after a success', () => {
+  it('doubles the pause with each failed probe up to 30 s, and begins with 1 s after that time without failures', () => {
     const { breaker, clock } = make();
     fail(breaker, 5);
     const pauses: number[] = [];
@@ -66,8 +66,24 @@ describe('Breaker', () => {
     clock.now += 30_000;
     breaker.allows(true);
     breaker.succeeded();
+    clock.now += 30_000;
     fail(breaker, 5);
     expect(breaker.remaining).toBe(1000);
+  });
+
+  it('continues to double the pause if only probes succeed', () => {
+    const { breaker, clock, states } = make();
+    const pauses: number[] = [];
+    for (let each = 0; each < 7; each++) {
+      clock.now += 10;
+      fail(breaker, 5);
+      pauses.push(breaker.remaining);
+      clock.now += breaker.remaining;
+      expect(breaker.allows(true)).toBe(true);
+      breaker.succeeded();
+    }
+    expect(pauses).toEqual([1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
+    expect(states.slice(0, 4)).toEqual(['open', 'probing', 'closed', 'open']);
   });
 
   it('ignores an answer to a request made before it opened', () => {
@@ -132,6 +148,14 @@ describe('cluster messages', () => {
       expect(codec.counts.malformed).toBe(1);
     },
   );
+
+  it('are dropped when they are larger than any message of a process', () => {
+    const { codec } = make('b');
+    const [small, large] = [1, 5].map((mib) => `1 a 1 1700000000000 cast -\n${'x'.repeat(mib * 1024 * 1024)}`);
+    expect(codec.decode('c', large!)).toBeUndefined();
+    expect(codec.counts.malformed).toBe(1);
+    expect(codec.decode('c', small!)).toBeDefined();
+  });
 
   it('are dropped when repeated, too old, or sent before the subscription', () => {
     const [a, b] = [make('a', SECRET), make('b', SECRET)];
@@ -337,6 +361,8 @@ describe('the start of a process in a cluster', () => {
       deliver: () => undefined,
       hear: () => undefined,
       onChange: () => undefined,
+      onMismatch: () => undefined,
+      isStoreUp: () => true,
     });
     await messenger.start();
     expect(messenger.isAlive).toBe(true);

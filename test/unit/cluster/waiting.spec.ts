@@ -43,6 +43,69 @@ describe('a command that Redis does not answer', () => {
   });
 });
 
+describe('error replies of Redis', () => {
+  const reply = (message: string) => () => Promise.reject(Object.assign(new Error(message), { name: 'ReplyError' }));
+  const WRONG = 'WRONGTYPE Operation against a key holding the wrong kind of value script: 1c0e, on @user_script:12.';
+  const NOT_NUMBER = "ERR user_script:32: attempt to perform arithmetic on a nil value (local 'have') script: 1c0e";
+
+  it.each([
+    ['other', 'NOPERM this user has no permissions to run the getdel command', 'closed'],
+    ['other', WRONG, 'closed'],
+    ['limits', WRONG, 'closed'],
+    ['limits', NOT_NUMBER, 'closed'],
+    ['limits', "OOM command not allowed when used memory > 'maxmemory'.", 'open'],
+    ['limits', 'ERR Error running script (call to f_1c0e): @user_script:12: -OOM command not allowed', 'open'],
+    ['limits', 'READONLY You can not write against a read only replica.', 'open'],
+    ['limits', 'LOADING Redis is loading the dataset in memory', 'open'],
+    ['lease', WRONG, 'open'],
+  ] as const)('to a command for %s: %s: the breaker is %s', async (purpose, message, state) => {
+    const client = { status: 'ready', on: () => undefined, disconnect: () => undefined } as unknown as RedisClient;
+    const link = new RedisLink(
+      client,
+      () => undefined,
+      () => 0,
+    );
+    for (let each = 0; each < 9; each++) expect(typeof (await link.ask(reply(message), purpose))).toBe('symbol');
+    expect(link.breaker.state).toBe(state);
+    expect(link.lastError).toBe(message);
+    link.close();
+  });
+
+  it('to other commands do not keep the breaker from opening, neither do their answers', async () => {
+    const client = { status: 'ready', on: () => undefined, disconnect: () => undefined } as unknown as RedisClient;
+    const link = new RedisLink(
+      client,
+      () => undefined,
+      () => 0,
+    );
+    for (let each = 0; each < 5; each++) {
+      await link.ask(reply('OOM command not allowed'), 'limits');
+      await link.ask(() => Promise.resolve(1), 'other');
+    }
+    expect(link.breaker.state).toBe('open');
+    link.close();
+  });
+
+  it('the commands of one turn of the event loop are one write', async () => {
+    const written: string[] = [];
+    const stream = { cork: () => written.push('cork'), uncork: () => written.push('uncork') };
+    const client = { status: 'ready', on: () => undefined, disconnect: () => undefined, stream };
+    const link = new RedisLink(
+      client as unknown as RedisClient,
+      () => undefined,
+      () => 0,
+    );
+    const send = () => Promise.resolve(written.push('command'));
+    for (let turn = 0; turn < 2; turn++) {
+      for (let each = 0; each < 3; each++) void link.ask(send, 'limits');
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const turn = ['cork', 'command', 'command', 'command', 'uncork'];
+    expect(written).toEqual([...turn, ...turn]);
+    link.close();
+  });
+});
+
 const LIMITS: UserLimits = { own: undefined, application: 1, onLimit: 'refuse' };
 const ENTRY = { key: '192.0.2.1', site: undefined, isExempt: false, connections: 0 } as unknown as AddressEntry;
 const GATEWAY = { id: '/', limits: {}, used: 0, countOf: () => 0 } as unknown as GatewayCapacity;
