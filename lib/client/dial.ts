@@ -126,6 +126,7 @@ function read(raw: Socket, reader: ResponseReader, deadline: OpenDeadline): Prom
     };
     raw.on('data', onData);
     raw.on('end', onEnd);
+    raw.resume();
     return () => {
       raw.removeListener('data', onData);
       raw.removeListener('end', onEnd);
