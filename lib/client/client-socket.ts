@@ -153,7 +153,7 @@ export class ClientSocket extends ConnectedSocket {
 
   /** @internal */ get takes(): boolean {
     if (this.inbox.isAsked) return true;
-    const isPaused = this.connection.reader?.gate.isClosedFor(Pause.USER);
+    const isPaused = this.connection.reader?.knownGate?.isClosedFor(Pause.USER);
     return this.inbox.iterators === 0 && this.isListenedTo && !isPaused;
   }
 

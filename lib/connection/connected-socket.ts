@@ -124,7 +124,7 @@ export abstract class ConnectedSocket extends Base implements ConnectionSink {
 
   /** Continues reading in a later tick: no event is emitted before this method returns. */
   override resume(): void {
-    this.connection.reader?.gate.resumeForUser();
+    this.connection.reader?.knownGate?.resumeForUser();
   }
 
   /** @internal Emits an event in the async context of the connection, if it has listeners. */
@@ -191,7 +191,7 @@ const accessors: ThisType<ConnectedSocket> & PropertyDescriptorMap = {
   },
   isPaused: {
     get() {
-      return this.connection.reader?.gate.paused ?? false;
+      return this.connection.reader?.knownGate?.paused ?? false;
     },
   },
   protocol: {

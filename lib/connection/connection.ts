@@ -134,7 +134,7 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
 
   /** Reading is paused; deadlines for bytes from the peer are suspended. */
   get isPaused(): boolean {
-    return this.reader?.gate.closed ?? false;
+    return this.reader?.knownGate?.closed ?? false;
   }
 
   /** The code of the close frame that was sent because the peer violated the protocol. */
@@ -227,7 +227,7 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
   /** Called when the peer reads too slowly (true), or has caught up (false). */
   outputIsLong(isLong: boolean): void {
     if (isLong) this.pauseForOutput();
-    else this.reader?.gate.resume(Pause.OUTPUT);
+    else this.reader?.knownGate?.resume(Pause.OUTPUT);
   }
 
   protected abstract pauseForOutput(): void;
@@ -442,7 +442,7 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
     // end protection
     if (this.isCut) return this.goneBy;
     if (!this.isOpen) this.closing();
-    this.reader?.gate.review(now);
+    this.reader?.knownGate?.review(now);
     // protection: stalled peers are terminated
     if (this.writer?.isStalled(now)) return this.gone(this.stallCause);
     // end protection
@@ -463,7 +463,7 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
 
   private nextAt(keepalive: number): number {
     const assembly = this.isOpen ? this.assemblyBy : NEVER;
-    const resume = this.reader?.gate.resumeAt ?? NEVER;
+    const resume = this.reader?.knownGate?.resumeAt ?? NEVER;
     return Math.min(keepalive, assembly, resume, this.writer?.nextAt ?? NEVER, this.goneBy);
   }
 

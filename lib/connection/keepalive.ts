@@ -31,6 +31,7 @@ export class Keepalive {
   private question: Question | undefined = undefined;
   /** Number of the application's pings that have not been answered yet. */
   private asked = 0;
+  /** In whole milliseconds, as `pingAt`. */
   private lifeEndsAt: number | undefined;
   private sessionEndsAt: number | undefined;
 
@@ -44,7 +45,8 @@ export class Keepalive {
     const { pingInterval, maxLifetime } = limits;
     // The first ping is sent at a random time in the interval, so that the pings of many connections are spread.
     this.pingAt = pingInterval === NEVER ? NEVER : Math.ceil(now + pingInterval * connection.context.random());
-    this.lifeEndsAt = maxLifetime === NEVER ? undefined : now + maxLifetime * (0.9 + 0.2 * connection.context.random());
+    const lifetime = maxLifetime * (0.9 + 0.2 * connection.context.random());
+    this.lifeEndsAt = maxLifetime === NEVER ? undefined : Math.ceil(now + lifetime);
     this.sessionEndsAt = monotonic(expiresAt, now);
   }
 

@@ -45,7 +45,8 @@ interface Message extends Waiting {
  *  9  place is free    `finished`
  */
 export class MessageReader implements FrameSink {
-  readonly gate: ReadGate;
+  /** Decides whether the peer is read from; `undefined` until reading is paused for the first time. */
+  knownGate: ReadGate | undefined = undefined;
   /** Number of messages that are being handled. */
   running = 0;
   /** When the current read, or the current turn, started. */
@@ -80,8 +81,10 @@ export class MessageReader implements FrameSink {
   private left = false;
   private framesAfterEnd = 0;
 
-  constructor(private readonly connection: ConnectionCore) {
-    this.gate = new ReadGate(connection, this);
+  constructor(private readonly connection: ConnectionCore) {}
+
+  get gate(): ReadGate {
+    return (this.knownGate ??= new ReadGate(this.connection, this));
   }
 
   /** The parser, which belongs to this connection alone until it has no state again. */
@@ -100,7 +103,7 @@ export class MessageReader implements FrameSink {
     this.readBytes = chunk.length;
     context.scheduler.turn++;
     // protection: past the queue the socket is not read
-    if (this.gate.closed) this.gate.pauseTransport();
+    if (this.knownGate?.closed) this.knownGate.pauseTransport();
     // end protection
     this.ownParser.push(chunk);
     this.readBytes = 0;
@@ -295,7 +298,9 @@ export class MessageReader implements FrameSink {
 
   private get hasPlace(): boolean {
     const { context, isServing, sink } = this.connection;
-    return this.running < context.limits.concurrency && isServing && !this.gate.isClosedFor(Pause.OUTPUT) && sink.takes;
+    return (
+      this.running < context.limits.concurrency && isServing && !this.knownGate?.isClosedFor(Pause.OUTPUT) && sink.takes
+    );
   }
 
   /** Whether a message may be handled in this turn. Otherwise the connection gets another turn later. */
@@ -360,7 +365,7 @@ export class MessageReader implements FrameSink {
     // end protection
     // Reading resumes only when the queue is half empty, because pausing and resuming for each message would be
     // expensive.
-    if (2 * messages <= maxQueue && 2 * bytes <= maxQueueBytes) this.gate.resume(Pause.QUEUE);
+    if (2 * messages <= maxQueue && 2 * bytes <= maxQueueBytes) this.knownGate?.resume(Pause.QUEUE);
   }
 
   // 6. The sink
@@ -415,7 +420,7 @@ export class MessageReader implements FrameSink {
   /** Bytes of memory held for the peer's input, including objects. */
   get held(): number {
     const { parser, queue } = this;
-    const unread = this.gate.closed ? this.connection.transport.readableLength : 0;
+    const unread = this.knownGate?.closed ? this.connection.transport.readableLength : 0;
     const objects = (parser?.heldObjects ?? 0) + queue.length;
     return (
       (parser?.heldBytes ?? 0) + queue.bytes + this.runningBytes + this.inflatingHeld + objects * OVERHEAD + unread
@@ -429,7 +434,7 @@ export class MessageReader implements FrameSink {
 
   /** When the message that is being received must be complete. */
   get assemblyBy(): number {
-    if (this.assemblySince === 0 || this.gate.closed) return NEVER;
+    if (this.assemblySince === 0 || this.knownGate?.closed) return NEVER;
     return this.assemblySince + this.connection.context.limits.assemblyTimeout + (this.parser?.received ?? 0) / SLOWEST;
   }
 
@@ -468,7 +473,7 @@ export class MessageReader implements FrameSink {
     this.discarding ||= !hears;
     this.inflatingBytes = 0;
     if (this.discarding) this.ownParser.discardMessages();
-    this.gate.resume(Pause.QUEUE | Pause.BYTES | Pause.USER | Pause.INFLATING | Pause.TURN);
+    this.knownGate?.resume(Pause.QUEUE | Pause.BYTES | Pause.USER | Pause.INFLATING | Pause.TURN);
   }
 
   /** Discards the messages that wait for a handler. */

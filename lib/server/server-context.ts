@@ -91,7 +91,7 @@ export class ServerContext implements HandshakeContext {
       if (reader !== undefined) {
         sum.messages += reader.waiting;
         sum.bytes += reader.waitingBytes;
-        if (reader.gate.closed) sum.paused++;
+        if (reader.knownGate?.closed) sum.paused++;
       }
       const unsent = writer?.pending ?? 0;
       if (unsent > 0) sum.slow++;
