@@ -270,9 +270,9 @@ export class MessageReader implements FrameSink {
   }
 
   private spend(bytes: number, now: number): void {
-    const { connection, gate } = this;
+    const { connection } = this;
     const wait = this.rates.pauseFor(bytes, now, connection.account, connection.context.limits);
-    if (wait > 0 && !connection.isCut) gate.pauseUntil(now + wait);
+    if (wait > 0 && !connection.isCut) this.gate.pauseUntil(now + wait);
   }
 
   private breach(reason: string): false {
