@@ -8,6 +8,7 @@ const PEERS = { echo: 50, broadcast: 1000 };
 const COUNT = 400;
 const ASKED = { goal: 0.8, accepted: 1 };
 const KEYS = ['bareTls', 'oursTls', 'nestTls'];
+const SERVERS_OF_HANDSHAKES = [...KEYS, 'bareTlsInNest', 'netTlsInNest', 'netTls', 'netTls12', 'oursTlsRoomy'];
 
 /** Idle connections over TLS, on a dedicated port, beside `ws` on a server of `node:https`. */
 export async function tlsMemory(bench) {
@@ -49,9 +50,7 @@ export async function tlsHandshake(bench) {
 }
 
 async function handshakesOf(bench, kind, suffix, title) {
-  const [bare, ours, ...others] = ['bareTls', 'oursTls', 'nestTls', 'netTls', 'netTls12'].map(
-    (key) => `${key}${suffix}`,
-  );
+  const [bare, ours, ...others] = SERVERS_OF_HANDSHAKES.map((key) => `${key}${suffix}`);
   const full = new Row({
     ...{ id: `tls.handshake.${kind}`, title: `CPU per accepted handshake over TLS, ${title}`, unit: 'µs', base: bare },
     limits: { [ours]: ASKED },

@@ -14,6 +14,11 @@ export const SERVERS = {
 /** A handshake that resumes a session of TLS 1.2 has no key exchange. */
 const OLDER_TLS = { file: 'net.mjs', protocol: 'ws', config: { maxVersion: 'TLSv1.2' } };
 
+/** A server without Nest in a process that has also started a Nest application. */
+const inNest = (server) => ({ file: 'in-nest.mjs', protocol: 'ws', config: { server } });
+/** V8 starts no marking below this size of the old generation with Node's external memory (MiB). */
+const ROOMY = ['--initial-old-space-size=128'];
+
 /** A server in another configuration, in a column of its own. */
 export const VARIANTS = {
   tuned: { ...SERVERS.bare, title: 'bare ws, tuned', config: { compression: 'tuned' } },
@@ -28,6 +33,10 @@ export const VARIANTS = {
   netTlsRsa: { title: 'sockets of node:tls alone, RSA', file: 'net.mjs', protocol: 'ws', tls: 'rsa' },
   netTls12: { ...OLDER_TLS, title: 'sockets of node:tls alone, TLS 1.2', tls: 'ec' },
   netTls12Rsa: { ...OLDER_TLS, title: 'sockets of node:tls alone, TLS 1.2, RSA', tls: 'rsa' },
+  netTlsInNest: { ...inNest('net.mjs'), title: 'sockets of node:tls alone, in a Nest process', tls: 'ec' },
+  netTlsInNestRsa: { ...inNest('net.mjs'), title: 'sockets of node:tls alone, in a Nest process, RSA', tls: 'rsa' },
+  bareTlsInNest: { ...inNest('bare-ws.mjs'), title: 'ws over https, in a Nest process', tls: 'ec' },
+  bareTlsInNestRsa: { ...inNest('bare-ws.mjs'), title: 'ws over https, in a Nest process, RSA', tls: 'rsa' },
   uws: { title: 'uWebSockets.js', file: 'uws.mjs', protocol: 'ws' },
   oursDedicated: { ...SERVERS.ours, title: 'nest-secure-ws, dedicated port', config: { dedicated: true } },
   oursObserved: { ...SERVERS.ours, title: 'nest-secure-ws, metrics', config: { observed: true } },
@@ -39,6 +48,20 @@ export const VARIANTS = {
     title: 'nest-secure-ws, dedicated TLS port, RSA',
     config: { dedicated: true },
     tls: 'rsa',
+  },
+  oursTlsRoomy: {
+    ...SERVERS.ours,
+    title: `nest-secure-ws, dedicated TLS port, node ${ROOMY}`,
+    config: { dedicated: true },
+    tls: 'ec',
+    flags: ROOMY,
+  },
+  oursTlsRoomyRsa: {
+    ...SERVERS.ours,
+    title: `nest-secure-ws, dedicated TLS port, node ${ROOMY}, RSA`,
+    config: { dedicated: true },
+    tls: 'rsa',
+    flags: ROOMY,
   },
 };
 
@@ -56,7 +79,10 @@ export async function startServer(key, config = {}) {
   const kind = SERVERS[key] ?? VARIANTS[key] ?? CLIENTS[key];
   const tls = kind.tls && certificate(kind.tls);
   const settings = { ...config, ...kind.config, ...(tls && { tls }) };
-  const child = new Child(fileURLToPath(new URL(kind.file, import.meta.url)), settings);
+  const child = new Child(fileURLToPath(new URL(kind.file, import.meta.url)), settings, [
+    '--expose-gc',
+    ...(kind.flags ?? []),
+  ]);
   try {
     return new Server(key, kind, child, await child.call('port', {}, START_TIMEOUT));
   } catch (error) {

@@ -150,7 +150,14 @@ export class DedicatedListener extends Listener {
         // With addresses as keys, a new connection from the same port could arrive before this one is removed.
         if (waiting.get(key) === handshake) waiting.delete(key);
       };
-      for (const each of startTls) each.call(server, tcp);
+      const start = (): void => {
+        for (const each of startTls) each.call(server, tcp);
+      };
+      // A reader of the PROXY protocol has paused the socket, and may have put back bytes after the header.
+      // protection: a silent peer costs no TLS object
+      if (!tcp.isPaused()) return startWithFirstBytes(tcp, start);
+      // end protection
+      start();
     });
     server.on('secureConnection', (socket: TLSSocket) => {
       const handshake = waiting.get(connectionKey(socket));
@@ -163,6 +170,19 @@ export class DedicatedListener extends Listener {
       waiting.get(connectionKey(socket))?.drop();
     });
   }
+}
+
+/**
+ * Starts TLS with the first bytes, which Node's TLS takes from the socket. Node then allocates a buffer of their size for
+ * the connection, instead of one of 64 KiB: V8 counts 50 KiB of external memory for a TLS connection instead of 113, and
+ * collects the whole heap less often.
+ */
+function startWithFirstBytes(tcp: Socket, start: () => void): void {
+  tcp.once('data', (chunk: Buffer) => {
+    tcp.pause();
+    tcp.unshift(chunk);
+    start();
+  });
 }
 
 type OnConnection = (this: TlsServer, socket: Socket) => void;

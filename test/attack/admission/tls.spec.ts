@@ -1,9 +1,11 @@
+import { createHook } from 'node:async_hooks';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ConnectionOptions, TLSSocket } from 'node:tls';
+import { Duplex } from 'node:stream';
+import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { Logger } from '@nestjs/common';
 import { SubscribeMessage } from '@nestjs/websockets';
@@ -199,6 +201,80 @@ describe('TLS on a dedicated port', () => {
     while (answer === undefined && Date.now() < until) answer = await who(pems(theirs)).catch(() => undefined);
     expect(answer).toEqual(['bert', true]);
     await expect(who(pems(known))).rejects.toThrow();
+  });
+});
+
+/** Counts the TLS objects that are created in this process while `work` runs. */
+async function tlsObjects(work: () => Promise<void>): Promise<number> {
+  let count = 0;
+  const hook = createHook({ init: (_id, type) => void (type === 'TLSWRAP' && count++) }).enable();
+  await work().finally(() => hook.disable());
+  return count;
+}
+
+describe('a peer that is slow to begin TLS', () => {
+  const pendingIs = (count: number) => eventually(() => opened.app!.stats().pending === count);
+  const silent = (options: { allowHalfOpen?: boolean } = {}) =>
+    connect({ port: PORT, host: '127.0.0.1', ...options }).on('error', () => {});
+
+  it('costs no TLS object before its first byte, and no place after its end', async () => {
+    await start(pems(first));
+    const sockets = Array.from({ length: 5 }, () => silent({ allowHalfOpen: true }));
+    const waiting = await tlsObjects(() => pendingIs(5));
+    expect(waiting).toBe(0);
+    const begun = await tlsObjects(async () => {
+      sockets[0]!.write('\x16\x03');
+      sockets[1]!.write('GET / HTTP/1.1\r\n');
+      // The second one is refused: it does not begin TLS.
+      await pendingIs(4);
+    });
+    expect(begun).toBe(2);
+    sockets[2]!.end();
+    await pendingIs(3);
+    sockets[3]!.resetAndDestroy();
+    await pendingIs(2);
+    sockets[0]!.resetAndDestroy();
+    await pendingIs(1);
+    sockets[4]!.destroy();
+    await pendingIs(0);
+    expect(await who()).toEqual([null, true]);
+    for (const socket of sockets) socket.destroy();
+  });
+
+  it('is dropped when it begins TLS and then half-closes, and at shutdown', async () => {
+    await start(pems(first));
+    const half = silent({ allowHalfOpen: true });
+    await pendingIs(1);
+    half.end('\x16\x03\x01');
+    await pendingIs(0);
+    const last = silent();
+    await pendingIs(1);
+    const gone = once(last, 'close');
+    await opened.app!.close();
+    await gone;
+    half.destroy();
+  });
+
+  it('can send its first flight byte by byte, and the request with the end of TLS', async () => {
+    await start(pems(first));
+    const tcp = silent();
+    await once(tcp, 'connect');
+    // Every write of the client's TLS is cut into single bytes.
+    const cut = new Duplex({
+      read: () => {},
+      write: (chunk: Buffer, _encoding, done) => {
+        for (const byte of chunk) tcp.write(Buffer.of(byte));
+        done();
+      },
+    });
+    tcp.setNoDelay(true).on('data', (chunk) => cut.push(chunk));
+    const client = connectTls({ socket: cut, rejectUnauthorized: false });
+    client.on('error', () => {});
+    client.write(upgradeHead(PORT));
+    const [answer] = (await once(client, 'data')) as [Buffer];
+    expect(answer.toString('latin1')).toContain('101 Switching Protocols');
+    client.destroy();
+    tcp.destroy();
   });
 });
 
