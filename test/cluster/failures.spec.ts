@@ -7,11 +7,6 @@ import { counted, Node, real, sorted, until } from './nodes.js';
 
 const TOTAL = 't:{t}:all';
 const total = (max: number) => [{ name: TOTAL, max }];
-interface Answer {
-  readonly admitted: number;
-  readonly took: number;
-  readonly last: { readonly kind: string } | undefined;
-}
 
 (HAS_REDIS ? describe : describe.skip)('a cluster whose Redis', () => {
   let server: RedisServer;
@@ -55,15 +50,10 @@ interface Answer {
     const [a, b] = (await start(2)) as [Node, Node];
     expect(await a.ask('admit', total(10), 4)).toMatchObject({ admitted: 4 });
     server.signal('SIGSTOP');
-    const first = await a.ask<Answer>('admit', total(10), 5);
-    // Five concurrent attempts wait for 100 ms altogether. The machine may be busy.
-    expect(first.admitted).toBe(5);
-    expect(first.took).toBeGreaterThan(90);
-    expect(first.took).toBeLessThan(1500);
+    // Five concurrent attempts, which wait for one timeout altogether.
+    expect(await a.ask('admit', total(10), 5)).toMatchObject({ admitted: 5, isAtOnce: false });
     expect((await a.state()).breaker).toBe('open');
-    const next = await a.ask<Answer>('admit', total(10), 3);
-    expect(next.admitted).toBe(3);
-    expect(next.took).toBeLessThan(50);
+    expect(await a.ask('admit', total(10), 3)).toMatchObject({ admitted: 3, isAtOnce: true });
     expect((await a.state()).fallbacks).toBe(8);
     await a.ask('release', 2);
     server.signal('SIGCONT');

@@ -36,6 +36,8 @@ type Identity = readonly [own: string, since: string, live: string, ttl: number]
 
 /** The claims that one script checks: those of one shard. */
 export interface Shard {
+  /** What the names of the shard have between braces; '' if names are not distributed. */
+  readonly tag: string;
   readonly keys: string[];
   /** Indices into the claims. */
   readonly indexes: number[];
@@ -102,15 +104,11 @@ export class RedisCounters {
   /** Counts an attempt, before Redis is asked. */
   hold(claims: readonly Claim[]): Held {
     const shards: Shard[] = [];
-    const byTag = new Map<string, Shard>();
     const counters = claims.map((claim, index) => {
       const { name, max } = claim;
       const tag = this.isSharded ? shardOf(name) : '';
-      let shard = byTag.get(tag);
-      if (shard === undefined) {
-        byTag.set(tag, (shard = { keys: [], indexes: [] }));
-        shards.push(shard);
-      }
+      let shard = shards.find((each) => each.tag === tag);
+      if (shard === undefined) shards.push((shard = { tag, keys: [], indexes: [] }));
       shard.keys.push(`${this.prefix}:${name}`);
       shard.indexes.push(index);
       const counter = max === undefined ? undefined : this.#counter(name);
