@@ -410,7 +410,7 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
 
   /** Discards everything that still arrives, but keeps reading to detect the end of TCP. */
   private readToTheEnd(): void {
-    process.nextTick(resume, this.transport);
+    process.nextTick(readOn, this);
   }
 
   // Deadlines
@@ -508,7 +508,9 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
   }
 }
 
-const resume = (transport: Socket): unknown => transport.resume();
+const readOn = ({ input, isCut }: Connection): void => {
+  if (!isCut) input.gate.resumeTransport();
+};
 
 /** Errors for which `ws` has a message other than "Invalid WebSocket frame". */
 const MESSAGES: Readonly<Record<string, string>> = {

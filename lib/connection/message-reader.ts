@@ -18,6 +18,8 @@ const LARGE = 16 * 1024;
  * close frame.
  */
 const FRAMES_AFTER_END = 1000;
+/** Bytes that are read and discarded after the end without being charged: an honest peer has few of them under way. */
+const FREE_AFTER_END = 64 * 1024;
 /** The minimum rate of a sender: bytes per millisecond (16 KiB/s). */
 const SLOWEST = 16.384;
 /** Maximum length of a frame header (RFC 6455, section 5.2). */
@@ -80,6 +82,7 @@ export class MessageReader implements FrameSink {
   /** Messages are not queued any more. */
   private left = false;
   private framesAfterEnd = 0;
+  private bytesAfterEnd = 0;
 
   constructor(private readonly connection: ConnectionCore) {}
 
@@ -103,11 +106,20 @@ export class MessageReader implements FrameSink {
     this.readBytes = chunk.length;
     context.scheduler.turn++;
     // protection: past the queue the socket is not read
-    if (this.knownGate?.closed) this.knownGate.pauseTransport();
+    if (this.knownGate?.closed && !this.parser?.hasEnded) this.knownGate.pauseTransport();
     // end protection
     this.ownParser.push(chunk);
     this.readBytes = 0;
+    // protection: bytes behind the end cost of the rate of bytes
+    if (this.discarding || this.parser?.hasEnded) this.discard(chunk.length);
+    // end protection
     this.parsed();
+  }
+
+  /** Charges bytes that are only read to find the peer's close frame, or the end of TCP. */
+  private discard(bytes: number): void {
+    this.bytesAfterEnd += bytes;
+    if (this.bytesAfterEnd > FREE_AFTER_END) this.spend(bytes, this.turnStart);
   }
 
   /** Called when the bytes of a read have been parsed, as far as possible. */
