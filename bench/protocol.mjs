@@ -37,7 +37,7 @@ const sink = {
 const decoding = {
   ...sink,
   message: (data) => {
-    received += parser.isAscii ? data.latin1Slice().length : data.utf8Slice().length;
+    received += data.toString().length;
   },
 };
 let parser;

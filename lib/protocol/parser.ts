@@ -30,7 +30,7 @@ export interface FrameLimits {
 export interface FrameSink {
   /**
    * A whole message. `isCompressed`: RSV1 was set, and `data` must be inflated (RFC 7692, section 6). A text that
-   * is not compressed is valid UTF-8, and {@link FrameParser.isAscii} tells whether it is ASCII.
+   * is not compressed is valid UTF-8.
    */
   message(data: Buffer, isBinary: boolean, isCompressed: boolean): void;
   /** A data frame that did not complete a message. */
@@ -69,8 +69,6 @@ const MAX_HIGH_WORD = 2 ** 21 - 1;
  * anything is allocated for it. Payloads are unmasked in place.
  */
 export class FrameParser {
-  /** During `message` with an uncompressed text: whether it is ASCII, so that `latin1Slice` decodes it. */
-  isAscii = true;
   private state: State = State.FIRST_BYTE;
   private stopped = false;
   private running = false;
@@ -278,7 +276,6 @@ export class FrameParser {
       if (opcode > Opcode.BINARY || this.opcode !== Opcode.CONTINUATION) return this.fail(Failure.OPCODE, opcode);
       this.opcode = opcode as Opcode;
       this.isCompressed = (byte & RSV1) !== 0;
-      this.isAscii = true;
     }
     this.first = byte;
     this.state = State.SECOND_BYTE;
@@ -351,7 +348,6 @@ export class FrameParser {
     if (this.isControl) return this.readControl(chunk, start, end);
     if (!this.discarding) {
       const isAllAscii = this.unmask(chunk, start, end);
-      this.isAscii &&= isAllAscii;
       if (!this.isTextSoFar(chunk, start, end, isAllAscii)) return this.fail(Failure.UTF8);
       if (this.isWhole(end - start)) return this.wholeMessage(chunk.subarray(start, end));
       this.keep(chunk, start, end);

@@ -97,8 +97,6 @@ export class Unfinished {
 export class Output {
   bytes = 0;
   error: ProtocolError | undefined = undefined;
-  /** For a text: all output so far is ASCII. */
-  isAscii = true;
   private readonly chunks: Buffer[] = [];
   private utf8 = COMPLETE;
 
@@ -125,7 +123,6 @@ export class Output {
 
   private check(bytes: Buffer): void {
     if (this.utf8 === COMPLETE && isAscii(bytes)) return;
-    this.isAscii = false;
     this.utf8 = checkUtf8(this.utf8, bytes, 0, bytes.length);
     if (this.utf8 === INVALID) this.error = Failure.UTF8;
   }

@@ -39,8 +39,6 @@ export const chargedBytes = ({ inputBytes, outputBytes, millis }: InflateWork): 
 export interface Inflated extends InflateWork {
   readonly data: Buffer | undefined;
   readonly error: ProtocolError | undefined;
-  /** The text is ASCII, so that `latin1Slice` decodes it. */
-  readonly isAscii: boolean;
 }
 
 /** The streams that all connections share on the calling thread, one for each tuning in use. */
@@ -147,7 +145,7 @@ export class PerMessageDeflate {
         if (this.inflating === task) this.inflating = undefined;
         // The task may have begun with a part of the input.
         const whole = { ...work, inputBytes: data.length };
-        user.runInContext(() => done(resultOf(result, task.output.isAscii, whole)));
+        user.runInContext(() => done(resultOf(result, whole)));
       },
     );
     this.inflating = task;
@@ -208,10 +206,10 @@ export class PerMessageDeflate {
           () => new InflateContext(incomingBits, NO_CHUNK, false),
           (context) => context.inflateSync(data, limit, isText),
         );
-    const { bytes, isAscii } = outcome.output;
+    const { bytes } = outcome.output;
     const millis = pool.waste.end(started, data.length, bytes);
     if (outcome instanceof Unfinished) return hasContext ? outcome : undefined;
-    return resultOf(outcome.result, isAscii, { inputBytes: data.length, outputBytes: bytes, millis });
+    return resultOf(outcome.result, { inputBytes: data.length, outputBytes: bytes, millis });
   }
 
   private inflaterSource() {
@@ -286,7 +284,7 @@ export const sendsWithContext = (profile: DeflateProfile): boolean => takesOver(
 /** Whether the other side keeps its compression context between messages. */
 export const receivesWithContext = (profile: DeflateProfile): boolean => takesOver(profile, profile.role === 'client');
 
-const resultOf = (outcome: Buffer | ProtocolError, isAscii: boolean, work: InflateWork): Inflated =>
+const resultOf = (outcome: Buffer | ProtocolError, work: InflateWork): Inflated =>
   Buffer.isBuffer(outcome)
-    ? { data: outcome, error: undefined, isAscii, ...work }
-    : { data: undefined, error: outcome, isAscii: false, ...work };
+    ? { data: outcome, error: undefined, ...work }
+    : { data: undefined, error: outcome, ...work };
