@@ -88,7 +88,7 @@ export class FrameWriter {
     const { connection } = this;
     if (this.refused || !connection.isOpen) return this.lose(text, undefined);
     // protection: no message between the fragments of another
-    if (this.encoder.isMidMessage) return this.defer(this.encoder.frame(FIN | Opcode.TEXT, Buffer.from(text)));
+    if (this.encoder.isMidMessage) return this.deferText(text);
     // end protection
     if (connection.deflate?.isWorth(text.length)) return this.send(text, TEXT, undefined);
     const size = Buffer.byteLength(text);
@@ -150,6 +150,12 @@ export class FrameWriter {
     (this.deferred ??= []).push(frame);
     this.deferredBytes += frame.length + OVERHEAD;
     this.judge();
+  }
+
+  private deferText(text: string): void {
+    const bytes = Buffer.from(text);
+    this.count(bytes.length);
+    this.defer(this.encoder.frame(FIN | Opcode.TEXT, bytes));
   }
 
   private undefer(frames: readonly Buffer[]): void {

@@ -1,5 +1,5 @@
-import { AsyncResource } from 'node:async_hooks';
 import { Buffer } from 'node:buffer';
+import { bindContext } from '../net/async-context.js';
 import type { FrameRun } from '../protocol/frame-run.js';
 import type { Sendable, SendCallback } from './context.js';
 import type { Waiting } from './fifo.js';
@@ -35,7 +35,7 @@ export class Outgoing implements Waiting {
 
   add(callback: SendCallback | undefined): void {
     // Callbacks run in the async context of the code that called `send`.
-    if (callback !== undefined) (this.callbacks ??= []).push(AsyncResource.bind(callback));
+    if (callback !== undefined) (this.callbacks ??= []).push(bindContext(callback));
   }
 
   call(error?: Error): void {

@@ -19,6 +19,17 @@ const create = (): AsyncResource => new AsyncResource(TYPE, OPTIONS);
 export const captureContext = create;
 
 /**
+ * A function that calls `callback` in the context of the caller of this one. `AsyncResource.bind` takes 20 times as long
+ * on Node 20, where it defines two properties of the function that it returns.
+ */
+export function bindContext<Args extends readonly unknown[]>(
+  callback: (...args: Args) => void,
+): (...args: Args) => void {
+  const context = captureContext();
+  return (...args) => context.runInAsyncScope(callback, undefined, ...args);
+}
+
+/**
  * The context outside of any connection: work of one connection can be started by a timer, read or write of another.
  */
 const ROOT = create();

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { type SecureSocket, SecureWsBroadcaster } from 'nest-secure-ws';
 import { eventually, type TestApp } from '../../support/app.js';
@@ -143,6 +144,17 @@ describe('frames sent within one turn', () => {
       [1, true, '{"event":"n","data":2}'],
       [1, true, '{"event":"n","data":3}'],
     ]);
+    expect(socket!.connection.output.messages).toBe(5);
     clients[0]!.write(frame('', { opcode: 10 }));
+  });
+
+  it('have each callback called in the async context of its own send', async () => {
+    const [socket] = await open(1);
+    const store = new AsyncLocalStorage<number>();
+    const seen: (number | undefined)[] = [];
+    for (const at of upTo(50)) store.run(at, () => socket!.send(`${at}`, () => seen.push(store.getStore())));
+    socket!.send('outside', () => seen.push(store.getStore()));
+    await eventually(() => seen.length === 51);
+    expect(seen).toEqual([...upTo(50), undefined]);
   });
 });
