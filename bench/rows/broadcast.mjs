@@ -40,7 +40,7 @@ export async function broadcastBursts(bench) {
 /** The same with permessage-deflate negotiated by every peer. */
 export async function broadcastCompressed(bench) {
   return [
-    await broadcastRow(bench, ['bare', 'tuned', 'ours', 'nestWs', 'nestIo'], {
+    await broadcastRow(bench, ['bare', 'tuned', 'ours', 'nestWs', 'nestIo', 'netDeflate'], {
       row: new Row({
         id: 'broadcast.compressed',
         title: 'CPU per compressed broadcast delivery, 512 B to 1000 peers',

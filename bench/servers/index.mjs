@@ -27,6 +27,12 @@ export const VARIANTS = {
   net: { title: 'sockets of node:net alone', file: 'net.mjs', protocol: 'ws' },
   netNest: { title: 'sockets of node:net and a Nest handler', file: 'net-nest.mjs', protocol: 'ws' },
   netBroadcast: { title: 'sockets of node:net alone', file: 'net.mjs', protocol: 'ws', config: { broadcasts: true } },
+  netDeflate: {
+    title: 'sockets of node:net alone',
+    file: 'net.mjs',
+    protocol: 'ws',
+    config: { broadcasts: true, deflate: true },
+  },
   nestTls: { ...SERVERS.nestWs, title: 'Nest platform-ws over https', tls: 'ec' },
   nestTlsRsa: { ...SERVERS.nestWs, title: 'Nest platform-ws over https, RSA', tls: 'rsa' },
   netTls: { title: 'sockets of node:tls alone', file: 'net.mjs', protocol: 'ws', tls: 'ec' },

@@ -5,11 +5,16 @@ import { createServer as createTlsServer } from 'node:tls';
 import { acceptedWith, keyOf, MASK, sizeOf } from '../support/upgrade.mjs';
 import { config, measured } from './agent.mjs';
 
-/** `refuses`: addresses that begin with `denied` are destroyed at accept, those with `capped` get a 429. */
-const { tls, maxVersion, broadcasts = false, refuses } = config;
+/**
+ * `refuses`: addresses that begin with `denied` are destroyed at accept, those with `capped` get a 429. `deflate`: agrees to
+ * permessage-deflate; replies are as long as the compressed message.
+ */
+const { tls, maxVersion, broadcasts = false, deflate = false, refuses } = config;
 /** The key that the load generator always sends (RFC 6455, 1.3). */
 const SAMPLE_KEY = 'dGhlIHNhbXBsZSBub25jZQ==';
-const ACCEPTED = Buffer.from(acceptedWith(SAMPLE_KEY));
+const EXTENSIONS = deflate ? 'Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n' : '';
+const accepted = (key) => acceptedWith(key, EXTENSIONS);
+const ACCEPTED = Buffer.from(accepted(SAMPLE_KEY));
 const REFUSED = 'HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
 const END_OF_HEAD = '\r\n\r\n';
 const PING = 9;
@@ -30,7 +35,7 @@ function onHead(chunk) {
   // The load generator sends a head in one write.
   if (chunk.indexOf(END_OF_HEAD) < 0) return this.destroy();
   if (refuses && this.remoteAddress.startsWith(refuses.capped)) return this.end(REFUSED);
-  this.write(chunk.indexOf(SAMPLE_KEY) < 0 ? acceptedWith(keyOf(chunk)) : ACCEPTED);
+  this.write(chunk.indexOf(SAMPLE_KEY) < 0 ? accepted(keyOf(chunk)) : ACCEPTED);
   this.removeListener('data', onHead);
   this.rest = undefined;
   this.on('data', onFrames);

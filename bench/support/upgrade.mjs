@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 
-/** The 101 for a key (RFC 6455, 4.2.2). */
-export const acceptedWith = (key) =>
-  `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${createHash(
+/** The 101 for a key (RFC 6455, 4.2.2). `fields`: further lines of the head. */
+export const acceptedWith = (key, fields = '') =>
+  `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n${fields}Sec-WebSocket-Accept: ${createHash(
     'sha1',
   )
     .update(key + GUID)

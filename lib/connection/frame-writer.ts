@@ -101,18 +101,33 @@ export class FrameWriter {
   }
 
   /**
-   * Sends the frame of a message of `size` bytes that goes to many peers. It is always corked, because it is seldom the
-   * last frame of its turn.
+   * Sends the frame of a message of `size` bytes that goes to many peers: at once if it is the first frame of this turn
+   * of the event loop, unless others will follow (`isFollowed`). Over TLS it is always collected, because two writes are
+   * two records.
    */
-  sendShared(frame: FrameRun, size: number): void {
+  sendShared(frame: FrameRun, size: number, isFollowed: boolean): void {
     if (this.refused || !this.connection.isOpen) return;
     this.count(size);
-    this.connection.context.counters.deliveries++;
+    const { scheduler, counters } = this.connection.context;
+    counters.deliveries++;
     // protection: no message between the fragments of another
     if (this.encoder.isMidMessage) return this.defer(frame.bytes());
     // end protection
-    const { isShort } = this;
-    this.cork();
+    const { pending } = this;
+    // An empty `Blob` that is still being read waits in the queue with 0 bytes.
+    const isFirst = pending === 0 && this.queue.length === 0 && !this.corked;
+    if (isFirst && !isFollowed && !this.isTls && scheduler.writesBroadcast(this.turn)) {
+      this.turn = scheduler.turn;
+      this.writes = 1;
+      this.connection.transport.write(frame.bytes());
+    } else {
+      this.cork();
+      this.join(frame);
+    }
+    this.sent(pending <= this.connection.context.limits.writeLimit);
+  }
+
+  private join(frame: FrameRun): void {
     const { last } = this.queue;
     const run = last?.frame instanceof FrameRun && last.written === 0 ? last.frame.with(frame) : undefined;
     if (run === undefined) {
@@ -123,7 +138,6 @@ export class FrameWriter {
       last!.frame = run;
       this.queue.grow(last!, frame.size);
     }
-    this.sent(isShort);
   }
 
   private get ownEncoder(): FrameEncoder {
@@ -494,10 +508,9 @@ export class FrameWriter {
   /** Called when something was queued. A message is always accepted, whatever its size, if at most `writeLimit`
    * bytes were unsent before it. */
   private sent(wasShort: boolean): void {
-    if (wasShort) {
-      const { pending } = this;
-      this.oversize = pending > this.connection.context.limits.maxBuffered ? pending : 0;
-    }
+    const { pending } = this;
+    if (wasShort) this.oversize = pending > this.connection.context.limits.maxBuffered ? pending : 0;
+    if (pending === 0) return;
     if (!this.corked && this.queue.length > 0) this.pour();
     this.judge();
   }

@@ -136,10 +136,11 @@ export class LocalBroadcaster implements LocalScope {
   /** @internal All peers in a scope whose `handleConnection` has settled. */
   peers({ gateway, room, userKey }: Scope, except: readonly SecureSocket[] = []): SecureSocket[] {
     const audiences = this.audiencesOf(gateway);
-    const peers = audiences.flatMap((audience) => [
-      ...(userKey !== undefined ? [] : room === undefined ? audience.server.clients : audience.rooms.in(room)),
-    ]) as SecureSocket[];
-    if (userKey !== undefined)
+    const peers: SecureSocket[] = [];
+    if (userKey === undefined)
+      for (const { server, rooms } of audiences)
+        for (const peer of room === undefined ? server.clients : rooms.in(room)) peers.push(peer as SecureSocket);
+    else
       for (const connection of this.audiences.connectionsOf(userKey)) {
         const { socket } = connection as Partial<Connection>;
         if (socket !== undefined && audiences.some(({ server }) => server.clients.has(socket))) peers.push(socket);
@@ -197,7 +198,8 @@ export class LocalBroadcaster implements LocalScope {
     if (first === undefined) return;
     const { message, peers } = first;
     const until = Math.min(first.served + most, peers.length);
-    while (first.served < until) peers[first.served++]!.sendShared(message);
+    const isFollowed = this.queue.length > 1;
+    while (first.served < until) peers[first.served++]!.sendShared(message, isFollowed);
     if (first.served === peers.length) this.finish(first);
   }
 

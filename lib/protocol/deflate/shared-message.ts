@@ -2,12 +2,15 @@ import { plainFrame } from '../encoder.js';
 import { FIN, Opcode, RSV1 } from '../frame.js';
 import { FrameRun } from '../frame-run.js';
 import { type PerMessageDeflate, shareCompressed } from './per-message-deflate.js';
-import { tuningKey } from './settings.js';
+import { type DeflateProfile, tuningKey } from './settings.js';
 
 /** A message that a server sends to many peers: framed once, and compressed once for each tuning. */
 export class SharedMessage {
   private plain: FrameRun | undefined = undefined;
   private readonly compressed = new Map<number, FrameRun | undefined>();
+  /** The profile of the last peer that compresses, and the result for it: most peers have the same profile. */
+  private lastProfile: DeflateProfile | undefined = undefined;
+  private lastFrame: FrameRun | undefined = undefined;
 
   constructor(
     readonly payload: Buffer,
@@ -19,11 +22,21 @@ export class SharedMessage {
    * thread pool: send {@link payload} as an ordinary message then.
    */
   frameFor(deflate: PerMessageDeflate | undefined): FrameRun | undefined {
-    if (deflate === undefined || !deflate.isWorth(this.payload.length)) {
-      this.plain ??= new FrameRun(plainFrame(FIN | this.opcode, this.payload));
-      return this.plain;
+    if (deflate === undefined) return this.plainFrame();
+    if (deflate.profile !== this.lastProfile) {
+      this.lastProfile = deflate.profile;
+      this.lastFrame = this.frameWith(deflate);
     }
+    return this.lastFrame;
+  }
+
+  private frameWith(deflate: PerMessageDeflate): FrameRun | undefined {
+    if (!deflate.isWorth(this.payload.length)) return this.plainFrame();
     return deflate.isShared ? this.compressedFor(deflate) : undefined;
+  }
+
+  private plainFrame(): FrameRun {
+    return (this.plain ??= new FrameRun(plainFrame(FIN | this.opcode, this.payload)));
   }
 
   private compressedFor(deflate: PerMessageDeflate): FrameRun | undefined {

@@ -69,13 +69,13 @@ class Model {
         this.expect(`text ${text}`);
         output.send(text.slice(0, 1), { fin: false }, this.callback(step.callback));
         // A message shared by many peers waits for the last fragment.
-        if (connection.context.role === 'server' && step.callback) this.share(5);
+        if (connection.context.role === 'server' && step.callback) this.share(5, true);
         output.send(text.slice(1), { fin: true }, this.callback(step.callback));
         this.undefer();
         return;
       }
       case 'shared':
-        return this.share(step.size);
+        return this.share(step.size, step.callback);
       case 'blob': {
         const text = this.payload(step.size);
         this.expect(`binary ${text}`);
@@ -127,12 +127,12 @@ class Model {
     return whole.map(([kind, data]) => `${kind} ${kind === 'binary' ? Buffer.from(data as string, 'hex') : data}`);
   }
 
-  private share(length: number): void {
+  private share(length: number, isFollowed: boolean): void {
     const text = this.payload(length);
     const { role } = this.bare.connection.context;
     if (role === 'client') return;
     if (this.bare.connection.isOpen) (this.deferred ?? this.expected).push(`text ${text}`);
-    this.bare.connection.output.sendShared(new FrameRun(plainFrame(FIN | Opcode.TEXT, Buffer.from(text))), text.length);
+    this.bare.connection.output.sendShared(runOf(text), text.length, isFollowed);
   }
 
   private undefer(): void {
@@ -155,6 +155,8 @@ class Model {
     return (error) => void calls.push(error);
   }
 }
+
+const runOf = (text: string): FrameRun => new FrameRun(plainFrame(FIN | Opcode.TEXT, Buffer.from(text)));
 
 const OPTIONS = {
   keepalive: { pingInterval: null },
@@ -232,4 +234,108 @@ describe.each(VARIANTS)('FrameWriter of a %s (TLS: %s)', (role, encrypted) => {
       );
     },
   );
+});
+
+describe('broadcasts of one turn of the event loop', () => {
+  const texts = (count: number) => Array.from({ length: count }, (_, at) => `message ${at}`);
+  const share = ({ connection }: Bare, text: string, isFollowed = false) =>
+    connection.output.sendShared(runOf(text), text.length, isFollowed);
+  const expected = (list: readonly string[]) => list.map((text) => `text ${text}`);
+
+  it('are two writes: the first frame at once, all others together, in order', async () => {
+    const model = new Model(bareConnection({ options: OPTIONS }));
+    const { bare } = model;
+    const all = texts(300);
+    for (let round = 0; round < 3; round++) {
+      const before = bare.socket.calls;
+      for (const [at, text] of all.slice(round * 100, (round + 1) * 100).entries()) {
+        share(bare, text);
+        expect(bare.socket.calls - before).toBe(1);
+        // A read within the turn is no new turn.
+        if (at % 10 === 5) bare.scheduler.turn++;
+      }
+      await turn();
+      expect(bare.socket.calls - before).toBe(2);
+    }
+    expect(model.received).toEqual(expected(all));
+    expect(bare.budget.held).toBe(0);
+  });
+
+  it('are one write if each is followed by others, and with replies that are collected', async () => {
+    const model = new Model(bareConnection({ options: OPTIONS }));
+    const { bare } = model;
+    for (const text of texts(50)) share(bare, text, true);
+    expect(bare.socket.calls).toBe(0);
+    await turn();
+    expect(bare.socket.calls).toBe(1);
+    bare.connection.output.hold();
+    bare.connection.output.sendText('reply');
+    share(bare, 'message');
+    bare.connection.output.sendText('another reply');
+    expect(bare.socket.calls).toBe(1);
+    bare.connection.output.flush();
+    expect(bare.socket.calls).toBe(2);
+    expect(model.received).toEqual(expected([...texts(50), 'reply', 'message', 'another reply']));
+  });
+
+  it('are one write over TLS, where two writes are two records', async () => {
+    const model = new Model(bareConnection({ options: OPTIONS, encrypted: true }));
+    for (const text of texts(50)) share(model.bare, text);
+    expect(model.bare.socket.calls).toBe(0);
+    await turn();
+    expect(model.bare.socket.calls).toBe(1);
+    expect(model.received).toEqual(expected(texts(50)));
+  });
+
+  it('wait behind what was sent before in the turn, and what is sent after them waits, too', async () => {
+    const model = new Model(bareConnection({ options: OPTIONS }));
+    const { bare } = model;
+    const called: string[] = [];
+    const send = (text: string) => bare.connection.output.send(text, {}, () => called.push(text));
+    send('a');
+    share(bare, 'b');
+    send('c');
+    expect(bare.socket.calls).toBe(1);
+    await turn();
+    share(bare, 'd');
+    send('e');
+    expect(bare.socket.calls).toBe(3);
+    await turn();
+    await turn();
+    expect(bare.socket.calls).toBe(4);
+    expect(model.received).toEqual(expected(['a', 'b', 'c', 'd', 'e']));
+    expect(called).toEqual(['a', 'c', 'e']);
+  });
+
+  it('wait for an empty Blob that is still being read', async () => {
+    const model = new Model(bareConnection({ options: OPTIONS }));
+    model.bare.connection.output.send(new Blob([]), {}, undefined);
+    share(model.bare, 'after it');
+    await model.settle();
+    expect(model.received).toEqual(['binary ', 'text after it']);
+  });
+
+  it('to a peer that does not read are counted, and it is closed when there are too many', async () => {
+    const options = {
+      keepalive: { pingInterval: null },
+      buffers: { maxBuffered: 100_000, writeLimit: 10_000 },
+    } as const;
+    const { connection, socket, budget } = bareConnection({ options });
+    socket.kernel = () => 'later';
+    const text = 'x'.repeat(1000);
+    let most = 0;
+    for (let at = 0; at < 300 && connection.isOpen; at++) {
+      share({ connection } as Bare, text);
+      // What is queued for the end of the turn is counted as well.
+      if (connection.isOpen) expect(connection.output.pending).toBe((at + 1) * 1004);
+      most = Math.max(most, connection.output.held);
+      if (at % 3 === 2) await turn();
+    }
+    expect([connection.isOpen, connection.isGivenUp, connection.cause]).toEqual([false, true, 'slow reader']);
+    expect(most).toBeGreaterThan(90_000);
+    expect(most).toBeLessThan(110_000);
+    connection.kill();
+    await turn();
+    expect(budget.held).toBe(0);
+  });
 });

@@ -442,6 +442,11 @@ describe('a shared compressed message', () => {
     expect(message.frameFor(narrow)).not.toBe(small);
     expect(message.frameFor(dedicated)).toBeUndefined();
     expect(message.frameFor(peerWith({ threshold: 2001 }))).toBe(plain);
+    // The result for the last profile is kept: peers of other profiles before or after do not change what a peer gets.
+    const other = message.frameFor(narrow);
+    const order = [a, undefined, narrow, narrow, dedicated, b, dedicated, undefined, a, narrow];
+    const frames = [small, plain, other, other, undefined, small, undefined, plain, small, other];
+    for (const [at, peer] of order.entries()) expect(message.frameFor(peer)).toBe(frames[at]);
     expect(parse([plain.bytes()], { role: 'client' })).toEqual([['text', textOf(2000).toString()]]);
     const [, hex] = parse([small.bytes()], { role: 'client', deflate: true })[0] as ['compressed', string, 'text'];
     expect(await inflated(peerWith(), Buffer.from(hex, 'hex'))).toEqual(textOf(2000));
