@@ -32,7 +32,7 @@ export async function handshake(bench) {
     const turn = (server) => acceptedCpu(bench, server, { stopped: server.pid });
     await bench.warm(servers, turn);
     await bench.turns(TURNS, servers, async (server) => {
-      const { opened, ended } = await mean(bench, () => turn(server));
+      const { opened, ended } = await mean(roundsOf(bench), () => turn(server));
       accepted.add(server.key, opened);
       whole.add(server.key, opened + ended);
     });
@@ -40,9 +40,10 @@ export async function handshake(bench) {
   return [accepted, whole];
 }
 
+const roundsOf = ({ quick }) => (quick ? 2 : ROUNDS);
+
 /** Means per connection over the rounds of a turn; `round` returns sums over its connections. */
-async function mean(bench, round) {
-  const rounds = bench.quick ? 2 : ROUNDS;
+async function mean(rounds, round) {
   const sums = {};
   for (let left = rounds; left > 0; left--)
     for (const [key, sum] of Object.entries(await round())) sums[key] = (sums[key] ?? 0) + sum;
@@ -91,20 +92,21 @@ export async function refusals(bench) {
     { limits: refusingLimits(bench), refuses: REFUSES },
     async (servers) => {
       const turns = {
-        bare: async (server) => {
-          const { opened, ended } = await acceptedCpu(bench, server, { stopped: server.pid });
+        bare: async (server, rounds) => {
+          const { opened, ended } = await mean(rounds, () => acceptedCpu(bench, server, { stopped: server.pid }));
           return { atCap: opened, atAccept: opened, whole: opened + ended };
         },
-        ours: async (server) => ({
-          atCap: await refusedCpu(bench, server, CAPPED, ...REFUSED[server.key]),
-          atAccept: await refusedCpu(bench, server, DENIED, 'reset', 'closed'),
+        // Nothing stays open, so the rounds of a turn need no end of their own.
+        ours: async (server, rounds) => ({
+          atCap: await refusedCpu(bench, server, rounds * COUNT, CAPPED, ...REFUSED[server.key]),
+          atAccept: await refusedCpu(bench, server, rounds * COUNT, DENIED, 'reset', 'closed'),
         }),
       };
-      const turn = (server) => (turns[server.key] ?? turns.ours)(server);
+      const turn = (server, rounds) => (turns[server.key] ?? turns.ours)(server, rounds);
       for (const server of servers) if (server.key.startsWith('ours')) await fillCap(bench, server);
-      await bench.warm(servers, turn);
+      await bench.warm(servers, (server) => turn(server, 1));
       await bench.turns(TURNS, servers, async (server) => {
-        const { atCap, atAccept, whole } = await mean(bench, () => turn(server));
+        const { atCap, atAccept, whole } = await turn(server, roundsOf(bench));
         capped.add(server.key, atCap);
         denied.add(server.key, atAccept);
         cappedWhole.add(server.key, whole ?? atCap);
@@ -160,11 +162,13 @@ function fillCap(bench, { key, port, protocol }) {
   return bench.load.call('open', { group: `cap.${key}`, port, protocol, count: CAP * CAPPED.sources, ...CAPPED });
 }
 
-async function refusedCpu(bench, server, from, ...expected) {
-  return server.cpuOf(async () => {
-    await refuse(bench, server, COUNT, { ...from, stopped: server.pid }, expected);
+/** CPU per attempt, until every socket has ended. */
+async function refusedCpu(bench, server, count, from, ...expected) {
+  const spent = await server.cpuOf(async () => {
+    await refuse(bench, server, count, { ...from, stopped: server.pid }, expected);
     await server.drained(CAP * CAPPED.sources);
   });
+  return spent / count;
 }
 
 async function refuse(bench, { port, title }, count, from, expected) {

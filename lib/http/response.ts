@@ -29,10 +29,12 @@ const ready = new WeakMap<Refusal, Map<string | null, string>>();
 
 /** The complete response of a refusal, which contains no part of the request. */
 export function refusalText(refusal: Refusal, server: string | null): string {
-  // The text of shared refusals is cached; others have variable parts.
-  if (!Object.isFrozen(refusal)) return writeRefusal(refusal, server);
   let texts = ready.get(refusal);
-  if (texts === undefined) ready.set(refusal, (texts = new Map()));
+  if (texts === undefined) {
+    // The text of shared refusals is cached; others have variable parts.
+    if (!Object.isFrozen(refusal)) return writeRefusal(refusal, server);
+    ready.set(refusal, (texts = new Map()));
+  }
   let text = texts.get(server);
   if (text === undefined) texts.set(server, (text = writeRefusal(refusal, server)));
   return text;
