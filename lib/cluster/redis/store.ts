@@ -250,7 +250,7 @@ export class RedisStore implements ClusterStore {
     this.#counters.identify(incarnation, time, incarnations);
     if (isNew === 1 || this.#isStale || !wasAvailable) await this.#assert();
     else this.#counters.sweep(this.#options.heartbeat);
-    this.#counters.renewed();
+    if (!this.#isStale) this.#counters.renewed();
     this.#tell();
     await this.#loadBans(Number(version));
   }
