@@ -30,7 +30,7 @@ export async function memory(bench) {
   };
   const first = bench.quick ? 1000 : 5000;
   const more = first * 0.6;
-  await bench.together(3, ['bare', 'ours', 'nestWs', 'nestIo', 'net', ...(await uwsHere())], {}, async (servers) => {
+  await bench.together(5, ['bare', 'ours', 'nestWs', 'nestIo', 'net', ...(await uwsHere())], {}, async (servers) => {
     const base = await idleMemoryOf(servers);
     await each(servers, (server) => open(server, 'first', first));
     const opened = await memoryOf(servers);

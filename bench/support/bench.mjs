@@ -32,19 +32,20 @@ export class Bench {
     await this.load?.stop();
   }
 
-  /** `turn(item)` for each item, then again: ABCABC… */
+  /** `turn(item)` for each item, then again: ABCABC… A quick run takes two turns. */
   async turns(count, items, turn) {
-    for (let round = 0; round < this.#roundsOf(count); round++) {
+    for (let round = 0; round < (this.rounds ?? (this.quick ? 2 : count)); round++) {
       for (const item of items.filter((each) => this.#wanted(each))) await turn(item);
     }
   }
 
   /**
    * In each turn, new processes of all servers at the same time, which wait together. Each server has a load generator of
-   * its own, because one process could need more file descriptors than it may open. `server.end()` ends both.
+   * its own, because one process could need more file descriptors than it may open. `server.end()` ends both. A quick
+   * run takes one turn, because most of a turn is waiting.
    */
   async together(count, keys, config, turn) {
-    for (let round = 0; round < this.#roundsOf(count); round++) {
+    for (let round = 0; round < (this.rounds ?? (this.quick ? 1 : count)); round++) {
       await this.withServers(keys, { limits: this.limits.connections, ...config }, async (servers) => {
         for (const server of servers) {
           server.load = new Child(GENERATOR);
@@ -59,11 +60,6 @@ export class Bench {
         }
       });
     }
-  }
-
-  /** A quick run takes two turns. */
-  #roundsOf(count) {
-    return this.rounds ?? (this.quick ? 2 : count);
   }
 
   /** Discarded turns, so that every server is measured with compiled code. */
