@@ -46,7 +46,7 @@ const total = (max: number) => [{ name: TOTAL, max }];
       40_000,
     );
 
-  it('is stopped: an attempt waits for one timeout at most, later ones not at all; and recovers', async () => {
+  it('is stopped: attempts wait until a timeout, later ones find the circuit breaker open; and recovers', async () => {
     const [a, b] = (await start(2)) as [Node, Node];
     expect(await a.ask('admit', total(10), 4)).toMatchObject({ admitted: 4 });
     server.signal('SIGSTOP');
@@ -173,7 +173,7 @@ const total = (max: number) => [{ name: TOTAL, max }];
   it('has a broken pub/sub connection: the process detects, reports and reopens it', async () => {
     const relay = await TcpRelay.start(server.port);
     ends.push(() => relay.stop());
-    const [a, b] = (await start(2, {}, `redis://127.0.0.1:${relay.port}`)) as [Node, Node];
+    const [a, b] = (await start(2, { timeout: 100 }, `redis://127.0.0.1:${relay.port}`)) as [Node, Node];
     await everybody('up');
     const before = relay.connections;
     relay.swallows = (said) => said.includes('subscribe') && !said.includes('evalsha');

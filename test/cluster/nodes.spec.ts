@@ -21,8 +21,10 @@ const total = (max: number) => [{ name: TOTAL, max }];
   });
   afterAll(() => server.stop());
 
+  /** Unless the test is about them, no time limit passes on a slow machine. */
   async function start(count: number, options: object = {}): Promise<Node[]> {
-    nodes.push(...(await Promise.all(Array.from({ length: count }, () => Node.start(server.url, options)))));
+    const slow = { timeout: 10_000, lease: 30_000, ...options };
+    nodes.push(...(await Promise.all(Array.from({ length: count }, () => Node.start(server.url, slow)))));
     for (const node of nodes) await until('all are seen', async () => (await node.state()).nodes.length === count);
     return nodes;
   }
@@ -69,8 +71,8 @@ const total = (max: number) => [{ name: TOTAL, max }];
   const calls = (): Promise<number> =>
     server.ask(async (redis) => Number(/cmdstat_evalsha:calls=(\d+)/.exec(await redis.info('commandstats'))?.[1] ?? 0));
 
-  it('release what a crashed process held within the lease and one heartbeat', async () => {
-    const [a, b] = (await start(2)) as [Node, Node];
+  it('release what a crashed process held when its lease ends', async () => {
+    const [a, b] = (await start(2, { lease: 1500 })) as [Node, Node];
     expect(await a.ask('admit', total(10), 10)).toMatchObject({ admitted: 10 });
     expect(await b.ask('admit', total(10))).toMatchObject({ admitted: 0 });
     await a.kill();
@@ -84,18 +86,17 @@ const total = (max: number) => [{ name: TOTAL, max }];
   });
 
   it('release what a process held at once when it stops', async () => {
-    const [a, b] = (await start(2, { lease: 60_000 })) as [Node, Node];
+    const [a, b] = (await start(2, { lease: 600_000 })) as [Node, Node];
     expect(await a.ask('admit', total(10), 10)).toMatchObject({ admitted: 10 });
     await a.ask('stop');
     await until(
       'its slots are free',
       async () => (await b.ask<{ admitted: number }>('admit', total(10), 10)).admitted === 10,
-      3000,
     );
   });
 
   it('count a process again that was stopped for longer than its lease', async () => {
-    const [a, b] = (await start(2)) as [Node, Node];
+    const [a, b] = (await start(2, { lease: 1500 })) as [Node, Node];
     expect(await a.ask('admit', total(10), 6)).toMatchObject({ admitted: 6 });
     a.signal('SIGSTOP');
     await until('a is no longer counted', async () => (await b.state()).nodes.length === 1);
@@ -182,7 +183,7 @@ const total = (max: number) => [{ name: TOTAL, max }];
   });
 
   it("answer each other's questions: presence, disconnects, counts", async () => {
-    const [a, b, c] = (await start(3)) as [Node, Node, Node];
+    const [a, b, c] = (await start(3, { timeout: 2000 })) as [Node, Node, Node];
     await b.ask('online', 'alice');
     await c.ask('online', 'alice');
     expect(await a.ask('isOnline', 'alice')).toBe(true);
@@ -192,7 +193,7 @@ const total = (max: number) => [{ name: TOTAL, max }];
     expect(await a.ask('disconnectUser', 'alice')).toBe(4);
     expect(await b.ask('disconnected')).toEqual(['user alice 1008 bye']);
     expect(await a.ask('isOnline', 'alice')).toBe(false);
-    // A process that does not answer delays the result by one timeout at most.
+    // The answer does not wait for a process that never gives its own.
     c.signal('SIGSTOP');
     expect(await a.ask('total', 'lobby')).toBe(3);
   });

@@ -39,7 +39,7 @@ const host: ClusterHost = {
 const { store, bus } = await redisCluster({ url }, 'nsw');
 const node = new ClusterNode(store, bus, host, {
   prefix: 'nsw',
-  timeout: 100,
+  timeout: 1000,
   heartbeat: 200,
   lease: 1500,
   onFailure: 'local',
