@@ -508,16 +508,15 @@ describe('the structure of a message', () => {
 
 describe('a handler whose peer has left', () => {
   it('is awaited no longer than handlerTimeout', async () => {
-    const own = await startApp({ gateways: [LeftGateway], options: { shutdown: { drainTimeout: '20s' } } });
+    // Longer than the test: without the time limit of the handler, the shutdown would not end.
+    const own = await startApp({ gateways: [LeftGateway], options: { shutdown: { drainTimeout: '1h' } } });
     const client = await RawClient.open({ port: own.port }, { path: '/left' });
     client.send('forget');
     client.send('forget');
     await new Promise((resolve) => setTimeout(resolve, 50));
     client.destroy();
     await eventually(() => own.stats().connections === 0);
-    const begun = Date.now();
     await own.close();
-    expect(Date.now() - begun).toBeLessThan(10_000);
     await eventually(() => own.stats().deadlines === 0);
   });
 

@@ -2,7 +2,6 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { selfSigned } from '../../support/certificates.js';
 import { Child } from '../../support/child.js';
 import { frame, RawClient } from '../../support/raw-client.js';
-import { sleep } from '../../support/time.js';
 
 /** The heldBytes of a client that does not read match the memory used, whatever is sent and however. */
 
@@ -38,21 +37,20 @@ describe.each([false, true])('heldBytes with TLS: %s', (secure) => {
         ...(secure ? { tls: { rejectUnauthorized: false } } : {}),
       });
       client.send('fill', [how, character, 1000, 10]);
-      await sleep(100);
+      for (let count = 0; count < 10; count++) await client.frame();
       const before = await server.ask<Memory>('memory');
       expect(before.held).toBe(0);
       client.pause();
       const length = 300_000;
       client.send('fill', [how, character, length, characters / length]);
-      await sleep(300);
-      const after = await server.ask<Memory>('memory');
+      const after = await settled(server);
       // The kernel holds some of it.
       const sent = characters * bytesEach;
       expect([how, after.held > 0.75 * sent, after.held < 1.05 * sent + MB]).toEqual([how, true, true]);
       // Memory of the previous round may be reused, so not all of it is new.
       expect(after.rss - before.rss).toBeLessThan(1.5 * after.held + SLACK);
       client.destroy();
-      await sleep(300);
+      while ((await server.ask<Memory>('memory')).held > 0);
     }
   });
 });
@@ -63,8 +61,7 @@ it('heldBytes includes the objects of small texts', async () => {
   const before = await server.ask<Memory>('memory');
   client.pause();
   for (let i = 0; i < 4; i++) client.write(frame(JSON.stringify({ event: 'fill', data: ['send', '漢', 11, 100_000] })));
-  await sleep(1500);
-  const after = await server.ask<Memory>('memory');
+  const after = await settled(server);
   expect(after.held).toBeGreaterThan(2 * MB);
   expect(after.rss - before.rss).toBeLessThan(1.5 * after.held + SLACK);
   client.destroy();

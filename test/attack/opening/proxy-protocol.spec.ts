@@ -245,7 +245,6 @@ describe.each(LISTENERS)('$name', (setup) => {
     const silent = await connect('', PROXY, false);
     const dripping = await connect(named().subarray(0, 3), PROXY, false);
     const drip = setInterval(() => dripping.write(named().subarray(3, 4)), 500);
-    const begun = Date.now();
     const late = await connect('', PROXY, false);
     setTimeout(
       () =>
@@ -261,8 +260,6 @@ describe.each(LISTENERS)('$name', (setup) => {
     clearInterval(drip);
     if (setup.own || !setup.tls) {
       await late.untilClosed();
-      // Counted from accept, not from the header.
-      expect(Date.now() - begun).toBeLessThan(1_500);
     }
     expect(place!.test.stats().refused['proxy-protocol']).toBe(2);
     late.destroy();

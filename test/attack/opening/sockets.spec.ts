@@ -68,7 +68,7 @@ describe.each(PLATFORMS)('on %s', (platform) => {
       ['slowly', ['', 'Upgrade: web', 'socket\r\n', '\r\n']],
     ])('an `Upgrade` without `Connection` that arrives %s keeps the timeout of its socket', async (_, pieces) => {
       SlowController.asked = 0;
-      await start((socket) => socket.setTimeout(300));
+      await start((socket) => socket.setTimeout(1500));
       const client = await connect();
       client.write(`GET /slow HTTP/1.1\r\nHost: a\r\n${pieces[0]}`);
       for (const piece of pieces.slice(1)) {

@@ -152,9 +152,8 @@ describe.each([
       await idle.response();
       const clients = [idle, await connect(), await connect('GET / HTTP/1.1\r\nHost:')];
       await sleep(20);
-      const begun = Date.now();
+      // Ends when the last connection has: none of them may be hidden from the helper.
       await helpers.get(server)!();
-      expect(Date.now() - begun).toBeLessThan(1_500);
       return Promise.all(clients.map((client) => outcome(client)));
     });
   });

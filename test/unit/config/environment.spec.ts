@@ -74,11 +74,10 @@ describe('nearVariable', () => {
     expect(nearVariable(name)).toBeUndefined();
   });
 
-  it('takes less than 500 ms of CPU beside 2000 unrelated variables', () => {
-    const names = Array.from({ length: 2000 }, (_, index) => `SERVICE_${index}_PORT_8080_TCP_ADDR`);
-    const begun = process.cpuUsage();
-    readSettings({}, { get: () => undefined, names });
-    expect(process.cpuUsage(begun).user / 1000).toBeLessThan(500);
+  it('are read quickly beside many unrelated variables', () => {
+    const names = Array.from({ length: 200_000 }, (_, index) => `SERVICE_${index}_PORT_8080_TCP_ADDR`);
+    // If distances to all variables were measured for each name, the time limit of the test would pass.
+    expect(readSettings({}, { get: () => undefined, names }).warnings).toEqual([]);
   });
 
   it('escapes and truncates the name in its warning', () => {

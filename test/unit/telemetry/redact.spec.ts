@@ -124,18 +124,11 @@ describe('withoutValues', () => {
   });
 });
 
-it('takes no longer for a value and a message that repeat one character', () => {
-  const values = ['a'.repeat(8000), Array.from({ length: 1600 }, (_, at) => (at + 2 ** 24).toString(21)).join('')];
-  const best = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
-  for (let round = 0; round < 5; round++)
-    for (const [at, value] of values.entries()) {
-      const request = { rawHeaders: ['X-Token', value.slice(0, 8000)], rawQuery: '' };
-      const begun = performance.now();
-      expect(withoutValues(`no ${value.slice(1, 2000)}`, request)).toBe('no …');
-      best[at] = Math.min(best[at]!, performance.now() - begun);
-    }
-  // A hundred times as long if each repetition is compared with each.
-  expect(best[0]! / best[1]!).toBeLessThan(8);
+it('hides a value that repeats one character in linear time', () => {
+  const value = 'a'.repeat(8000);
+  const request = { rawHeaders: ['X-Token', value], rawQuery: '' };
+  // If each repetition was compared with each, the time limit of the test would pass.
+  for (let round = 0; round < 50; round++) expect(withoutValues(`no ${value.slice(1, 2000)}`, request)).toBe('no …');
 });
 
 describe('errorText', () => {
