@@ -9,6 +9,7 @@ import { defaultEnvironment, environmentOf } from '../../../lib/config/environme
 import { nearVariable } from '../../../lib/config/near-names.js';
 import { readSettings } from '../../../lib/config/resolve.js';
 import { VARIABLES } from '../../../lib/config/rows.js';
+import { turn } from '../../support/time.js';
 
 describe('nearVariable', () => {
   it.each([
@@ -74,10 +75,13 @@ describe('nearVariable', () => {
     expect(nearVariable(name)).toBeUndefined();
   });
 
-  it('are read quickly beside many unrelated variables', () => {
-    const names = Array.from({ length: 200_000 }, (_, index) => `SERVICE_${index}_PORT_8080_TCP_ADDR`);
+  it('are read quickly beside many unrelated variables', async () => {
+    const names = Array.from({ length: 20_000 }, (_, index) => `SERVICE_${index}_PORT_8080_TCP_ADDR`);
     // If distances to all variables were measured for each name, the time limit of the test would pass.
-    expect(readSettings({}, { get: () => undefined, names }).warnings).toEqual([]);
+    for (let round = 0; round < 40; round++) {
+      expect(readSettings({}, { get: () => undefined, names }).warnings).toEqual([]);
+      await turn();
+    }
   });
 
   it('escapes and truncates the name in its warning', () => {
