@@ -61,13 +61,13 @@ export abstract class ConnectedSocket extends Base implements ConnectionSink {
     connection.output.sendText(text);
   }
 
-  /** @internal Sends a message that goes to many peers. `isFollowed`: others will be sent in this turn. */
-  sendShared(message: SharedMessage, isFollowed: boolean): void {
+  /** @internal Sends a message that goes to many peers. */
+  sendShared(message: SharedMessage): void {
     const { connection } = this;
     if (!connection.isOpen) return;
     connection.touch();
     const frame = message.frameFor(connection.deflate);
-    if (frame !== undefined) connection.output.sendShared(frame, message.payload.length, isFollowed);
+    if (frame !== undefined) connection.output.sendShared(frame, message.payload.length);
     else connection.output.send(message.payload, TEXT, undefined);
   }
 

@@ -101,33 +101,18 @@ export class FrameWriter {
   }
 
   /**
-   * Sends the frame of a message of `size` bytes that goes to many peers: at once if it is the first frame of this turn
-   * of the event loop, unless others will follow (`isFollowed`). Over TLS it is always collected, because two writes are
-   * two records.
+   * Sends the frame of a message of `size` bytes that goes to many peers. It is always corked, because it is seldom the
+   * last frame of its turn.
    */
-  sendShared(frame: FrameRun, size: number, isFollowed: boolean): void {
+  sendShared(frame: FrameRun, size: number): void {
     if (this.refused || !this.connection.isOpen) return;
     this.count(size);
-    const { scheduler, counters } = this.connection.context;
-    counters.deliveries++;
+    this.connection.context.counters.deliveries++;
     // protection: no message between the fragments of another
     if (this.encoder.isMidMessage) return this.defer(frame.bytes());
     // end protection
-    const { pending } = this;
-    // An empty `Blob` that is still being read waits in the queue with 0 bytes.
-    const isFirst = pending === 0 && this.queue.length === 0 && !this.corked;
-    if (isFirst && !isFollowed && !this.isTls && scheduler.writesBroadcast(this.turn)) {
-      this.turn = scheduler.turn;
-      this.writes = 1;
-      this.connection.transport.write(frame.bytes());
-    } else {
-      this.cork();
-      this.join(frame);
-    }
-    this.sent(pending <= this.connection.context.limits.writeLimit);
-  }
-
-  private join(frame: FrameRun): void {
+    const { isShort } = this;
+    this.cork();
     const { last } = this.queue;
     const run = last?.frame instanceof FrameRun && last.written === 0 ? last.frame.with(frame) : undefined;
     if (run === undefined) {
@@ -138,6 +123,7 @@ export class FrameWriter {
       last!.frame = run;
       this.queue.grow(last!, frame.size);
     }
+    this.sent(isShort);
   }
 
   private get ownEncoder(): FrameEncoder {

@@ -198,8 +198,7 @@ export class LocalBroadcaster implements LocalScope {
     if (first === undefined) return;
     const { message, peers } = first;
     const until = Math.min(first.served + most, peers.length);
-    const isFollowed = this.queue.length > 1;
-    while (first.served < until) peers[first.served++]!.sendShared(message, isFollowed);
+    while (first.served < until) peers[first.served++]!.sendShared(message);
     if (first.served === peers.length) this.finish(first);
   }
 

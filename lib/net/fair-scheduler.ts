@@ -16,16 +16,11 @@ const TURN_MS = 2;
 /** Milliseconds per turn for writing collected frames, and the number of writes between two checks of the clock. */
 const FLUSH_MS = 4;
 const FLUSHES = 16;
-/** Maximum number of frames of broadcasts, to all connections together, that are written at once in a turn. */
-const BROADCASTS_AT_ONCE = 512;
 
 /** One `setImmediate` for all connections that have work at the end of a turn of the event loop. */
 export class FairScheduler {
   /** Changes at least with each turn in which something was scheduled. */
   turn = 1;
-  /** The value of {@link turn} when this turn of the event loop began: reads increment it, too. */
-  private firstTurn = 1;
-  private broadcastsAtOnce = 0;
   private unflushed: Scheduled[] = [];
   /** Connections whose next message is small wait for at most one large one. */
   private readonly small: Scheduled[] = [];
@@ -37,18 +32,6 @@ export class FairScheduler {
   flushLater(connection: Scheduled): void {
     this.unflushed.push(connection);
     this.arm();
-  }
-
-  /**
-   * Whether a frame of a broadcast may be written at once to a connection whose last write was in `lastTurn`: nothing was
-   * written to it in this turn of the event loop, and the turn has time for one more write.
-   */
-  writesBroadcast(lastTurn: number): boolean {
-    if (lastTurn >= this.firstTurn || this.broadcastsAtOnce === BROADCASTS_AT_ONCE) return false;
-    this.broadcastsAtOnce++;
-    // The next turn has to be told from this one.
-    this.arm();
-    return true;
   }
 
   /** Makes {@link Scheduled.proceed} be called in a later turn, for one connection after the other. */
@@ -77,8 +60,8 @@ export class FairScheduler {
 
   private readonly run = (): void => {
     this.armed = false;
-    this.largeBytes = this.broadcastsAtOnce = 0;
-    this.firstTurn = ++this.turn;
+    this.largeBytes = 0;
+    this.turn++;
     const { small, large } = this;
     this.flush();
     if (small.length > 0) this.serve(small);
