@@ -459,9 +459,9 @@ export class FrameWriter {
   }
 
   private get hasRoom(): boolean {
-    const { transport } = this.connection;
-    if (transport.writableLength === 0) this.writes = 0;
-    return this.writes < MOST_WRITES && transport.writableLength < HIGH_WATER;
+    const { writableLength } = this.connection.transport;
+    if (writableLength === 0) this.writes = 0;
+    return this.writes < MOST_WRITES && writableLength < HIGH_WATER;
   }
 
   private get isTls(): boolean {
