@@ -22,6 +22,7 @@ export type Argument = string | number;
 
 interface Waiting {
   readonly deadline: number;
+  readonly purpose: Purpose;
   settle(answer: unknown): void;
 }
 
@@ -55,6 +56,8 @@ export class RedisLink {
   readonly #waiting = new Set<Waiting>();
   #timer: NodeJS.Timeout | undefined;
   #bytes = 0;
+  /** Whether the last renewal of the lease succeeded: while it fails, the success of other commands says nothing. */
+  #isRenewed = true;
   /** The connection on which the commands of this turn of the event loop are held back. */
   #corked: Corkable | undefined;
 
@@ -132,15 +135,15 @@ export class RedisLink {
   ): Promise<unknown> {
     if (!this.breaker.allows(purpose === 'lease')) return UNAVAILABLE_PROMISE;
     if (!this.isReady) {
-      this.#failed(`not connected (${this.client.status})`);
+      this.#failed(`not connected (${this.client.status})`, purpose);
       return UNAVAILABLE_PROMISE;
     }
     return new Promise((resolve) => {
-      const waiting: Waiting = { deadline: this.now() + this.#wait, settle: resolve };
+      const waiting: Waiting = { deadline: this.now() + this.#wait, purpose, settle: resolve };
       this.#waiting.add(waiting);
       this.#timer ??= setTimeout(this.#look, this.#wait).unref();
       this.#cork();
-      this.#send(send, again, waiting, purpose);
+      this.#send(send, again, waiting);
     });
   }
 
@@ -169,7 +172,7 @@ export class RedisLink {
           return;
         }
         this.#waiting.delete(waiting);
-        this.#failed(`no answer within ${this.#timeout} ms`);
+        this.#failed(`no answer within ${this.#timeout} ms`, waiting.purpose);
         waiting.settle(UNAVAILABLE);
       }
     });
@@ -189,12 +192,8 @@ export class RedisLink {
     this.#corked = undefined;
   };
 
-  #send(
-    send: () => Promise<unknown>,
-    again: (() => Promise<unknown>) | undefined,
-    waiting: Waiting,
-    purpose: Purpose,
-  ): void {
+  #send(send: () => Promise<unknown>, again: (() => Promise<unknown>) | undefined, waiting: Waiting): void {
+    const { purpose } = waiting;
     let sent: Promise<unknown>;
     try {
       sent = send();
@@ -205,7 +204,8 @@ export class RedisLink {
       (answer) => {
         this.lastAnswer = this.now();
         if (!this.#waiting.delete(waiting)) return;
-        if (purpose !== 'other') this.breaker.succeeded();
+        this.#isRenewed ||= purpose === 'lease';
+        if (purpose !== 'other' && this.#isRenewed) this.breaker.succeeded();
         waiting.settle(answer);
       },
       (error: unknown) => {
@@ -213,21 +213,22 @@ export class RedisLink {
         const isReply = (error as Error)?.name === 'ReplyError';
         if (isReply) this.lastAnswer = this.now();
         if (!this.#waiting.has(waiting)) return;
-        if (again !== undefined && why.startsWith('NOSCRIPT')) return this.#send(again, undefined, waiting, purpose);
+        if (again !== undefined && why.startsWith('NOSCRIPT')) return this.#send(again, undefined, waiting);
         this.#waiting.delete(waiting);
         const isForeign = isReply && OF_ONE_KEY.test(why);
         let isOfRedis = true;
         // protection: cluster: an error of one key or of one kind of command does not open the breaker
         if (isReply) isOfRedis = purpose === 'lease' || (purpose === 'limits' && !isForeign);
         // end protection
-        if (isOfRedis) this.#failed(why);
+        if (isOfRedis) this.#failed(why, purpose);
         else this.#noteFailure(why);
         waiting.settle(isForeign ? FOREIGN : UNAVAILABLE);
       },
     );
   }
 
-  #failed(why: string): void {
+  #failed(why: string, purpose: Purpose): void {
+    if (purpose === 'lease') this.#isRenewed = false;
     this.#noteFailure(why);
     this.breaker.failed();
   }
