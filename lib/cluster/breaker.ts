@@ -8,8 +8,8 @@ const LONGEST_PAUSE = 30_000;
 /**
  * A circuit breaker, so that callers do not wait for a service that does not answer. Five failures in a row open it for
  * 1 s; each failed probe doubles this up to 30 s; one success closes it. If it opens again soon after that, because only
- * the probe succeeds, the pause continues to double. Only callers that declare a call as a probe
- * may probe; others never wait.
+ * the probe succeeds, the pause continues to double. Only callers that declare a call as a probe may probe; others never
+ * wait.
  */
 export class Breaker {
   #state: BreakerState = 'closed';

@@ -1,43 +1,25 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { HAS_REDIS, RedisServer } from '../support/redis.js';
-import { Node, until } from './nodes.js';
+import { describe, expect, it } from '@jest/globals';
+import { HAS_REDIS } from '../support/redis.js';
+import { Node, TOTAL, total, until, useCluster } from './nodes.js';
 
 const HOURS = 5 * 3_600_000;
-const TOTAL = 't:{t}:all';
-const total = (max: number) => [{ name: TOTAL, max }];
 
 /** The clock of Redis was set back by five hours: what was stored before is five hours ahead. */
 (HAS_REDIS ? describe : describe.skip)('clocks that are set', () => {
-  let server: RedisServer;
-  const nodes: Node[] = [];
-
-  beforeAll(async () => {
-    server = await RedisServer.start();
-  });
-  beforeEach(async () => {
-    await server.ask((redis) => redis.flushall());
-  });
-  afterEach(async () => {
-    await Promise.all(nodes.splice(0).map((node) => node.kill()));
-  });
-  afterAll(() => server.stop());
-
-  async function start(count: number, options: object = {}): Promise<Node[]> {
-    nodes.push(...(await Promise.all(Array.from({ length: count }, () => Node.start(server.url, options)))));
-    for (const node of nodes)
-      await until('all are seen', async () => {
-        const { nodes: seen, status } = await node.state();
-        return seen.length === count && status === 'up';
-      });
+  const cluster = useCluster();
+  const { nodes } = cluster;
+  const start = async (count: number, options: object = {}): Promise<Node[]> => {
+    await cluster.start(count, options);
+    await cluster.everybody('up');
     return nodes;
-  }
+  };
 
   it('that of Redis, back: a crashed process is released within its lease', async () => {
     const [a, b] = (await start(2)) as [Node, Node];
     expect(await b.ask('admit', total(5), 5)).toMatchObject({ admitted: 5 });
     nodes.pop();
     await b.kill();
-    await server.ask(async (redis) => {
+    await cluster.server.ask(async (redis) => {
       for (const who of await redis.zrange('nsw:nodes', '0', '-1'))
         if (who.endsWith(b.id)) await redis.zincrby('nsw:nodes', HOURS, who);
     });
@@ -46,11 +28,14 @@ const total = (max: number) => [{ name: TOTAL, max }];
   }, 60_000);
 
   it('that of Redis, back: processes with a longer lease keep it', async () => {
-    nodes.push(await Node.start(server.url, { lease: 1000 }), await Node.start(server.url, { lease: 60_000 }));
+    nodes.push(
+      await Node.start(cluster.server.url, { lease: 1000 }),
+      await Node.start(cluster.server.url, { lease: 60_000 }),
+    );
     const [short, long] = nodes as [Node, Node];
     await until('short has renewed after long', async () => (await short.state()).nodes.length === 2);
     const scores = () =>
-      server.ask(async (redis) => {
+      cluster.server.ask(async (redis) => {
         const all = await redis.zrange('nsw:nodes', '0', '-1', 'WITHSCORES');
         const at = all.findIndex((who) => who.endsWith(long.id));
         return Number(all[at + 1]) - Date.now();
@@ -65,9 +50,9 @@ const total = (max: number) => [{ name: TOTAL, max }];
   it('that of Redis, back: counts of a process that has ended are not those of a younger one', async () => {
     const [a] = (await start(1)) as [Node];
     const future = (Date.now() + HOURS).toString(16).padStart(11, '0');
-    await server.ask((redis) => redis.hset(`nsw:${TOTAL}`, `${future}somebody`, 5));
+    await cluster.server.ask((redis) => redis.hset(`nsw:${TOTAL}`, `${future}somebody`, 5));
     expect(await a.ask('admit', total(5), 5)).toMatchObject({ admitted: 5 });
-    expect(await server.ask((redis) => redis.hlen(`nsw:${TOTAL}`))).toBe(1);
+    expect(await cluster.server.ask((redis) => redis.hlen(`nsw:${TOTAL}`))).toBe(1);
   });
 
   it('that of Redis, back: no address is refused for hours', async () => {
@@ -75,7 +60,7 @@ const total = (max: number) => [{ name: TOTAL, max }];
     const name = 'a:{192.0.2.1}:n';
     const claims = [{ name, max: 100, rate: { limit: 10, window: 200 } }];
     expect(await a.ask('admit', claims)).toMatchObject({ admitted: 1 });
-    await server.ask(async (redis) => {
+    await cluster.server.ask(async (redis) => {
       const tat = Number(await redis.hget(`nsw:${name}`, 'r'));
       await redis.hset(`nsw:${name}`, 'r', String(tat + HOURS * 1000));
     });
@@ -90,7 +75,7 @@ const total = (max: number) => [{ name: TOTAL, max }];
     const [a] = (await start(1)) as [Node];
     const user = [{ name: 'u:{ada}:all', max: 2, onLimit: 'closeOldest' }];
     await a.ask('admitUser', user, 'first');
-    await server.ask(async (redis) => {
+    await cluster.server.ask(async (redis) => {
       for (const each of await redis.zrange('nsw:u:{ada}:all', '0', '-1'))
         await redis.zincrby('nsw:u:{ada}:all', HOURS, each);
     });

@@ -1,53 +1,22 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { HAS_REDIS, RedisServer } from '../support/redis.js';
 import { TcpRelay } from '../support/tcp-relay.js';
 import { sleep } from '../support/time.js';
-import { counted, Node, real, sorted, until } from './nodes.js';
+import { Node, TOTAL, total, until, useCluster } from './nodes.js';
 
-const TOTAL = 't:{t}:all';
-const total = (max: number) => [{ name: TOTAL, max }];
 const address = (last: number, max = 1000) => [{ name: `a:{192.0.2.${last}}:n`, max }];
 
 (HAS_REDIS ? describe : describe.skip)('a cluster whose Redis answers with errors, or late', () => {
-  let server: RedisServer;
-  const nodes: Node[] = [];
-  const ends: (() => Promise<void> | void)[] = [];
-
-  beforeAll(async () => {
-    server = await RedisServer.start();
-  });
-  beforeEach(async () => {
-    await server.ask((redis) => redis.flushall());
-  });
-  afterEach(async () => {
-    await Promise.all(nodes.splice(0).map((node) => node.kill()));
-    for (const end of ends.splice(0).reverse()) await end();
-  });
-  afterAll(() => server.stop());
-
-  async function start(count: number, options: object = {}, url = server.url): Promise<Node[]> {
-    nodes.push(...(await Promise.all(Array.from({ length: count }, () => Node.start(url, options)))));
-    for (const node of nodes) await until('all are seen', async () => (await node.state()).nodes.length === count);
+  const cluster = useCluster();
+  const { nodes, ends, agrees, everybody } = cluster;
+  const start = async (count: number, options: object = {}, url?: string): Promise<Node[]> => {
+    await cluster.start(count, options, url);
     await everybody('up');
     return nodes;
-  }
-  const agrees = (of = server): Promise<void> =>
-    until('what Redis counts is what there is', async () => {
-      const [there, held] = [await of.ask((redis) => counted(redis, nodes)), await real(nodes)];
-      return JSON.stringify(sorted(there)) === JSON.stringify(sorted(held));
-    });
-  const everybody = (status: 'up' | 'degraded'): Promise<void> =>
-    until(
-      `all are ${status}`,
-      async () => {
-        for (const node of nodes) if ((await node.state()).status !== status) return false;
-        return true;
-      },
-      40_000,
-    );
+  };
   /** A connection for what cannot connect any more later. */
-  const admin = async (of = server): Promise<Redis> => {
+  const admin = async (of = cluster.server): Promise<Redis> => {
     const redis = new Redis(of.port, '127.0.0.1');
     await redis.ping();
     ends.push(() => redis.disconnect());
@@ -97,7 +66,7 @@ const address = (last: number, max = 1000) => [{ name: `a:{192.0.2.${last}}:n`, 
     const redis = await admin();
     ends.push(async () => void (await redis.config('SET', 'maxclients', '1000')));
     await redis.config('SET', 'maxclients', '1');
-    const late = await Node.start(server.url);
+    const late = await Node.start(cluster.server.url);
     nodes.push(late);
     expect((await late.state()).status).toBe('degraded');
     expect(await late.ask('admit', total(9), 3)).toMatchObject({ admitted: 3 });
@@ -117,11 +86,11 @@ const address = (last: number, max = 1000) => [{ name: `a:{192.0.2.${last}}:n`, 
   describe('NOPERM: a right is taken away while running:', () => {
     const user = 'worker';
     const rules = ['reset', 'on', '>secret', '~nsw:*', '~{nsw:nodes}:*', '&nsw:*', '+@all'];
-    const acl = (...more: string[]) => server.ask((redis) => redis.call('ACL', 'SETUSER', user, ...more));
+    const acl = (...more: string[]) => cluster.server.ask((redis) => redis.call('ACL', 'SETUSER', user, ...more));
     const restricted = async (count: number): Promise<Node[]> => {
       await acl(...rules);
-      ends.push(async () => void (await server.ask((redis) => redis.call('ACL', 'DELUSER', user))));
-      return start(count, {}, `redis://${user}:secret@127.0.0.1:${server.port}`);
+      ends.push(async () => void (await cluster.server.ask((redis) => redis.call('ACL', 'DELUSER', user))));
+      return start(count, {}, `redis://${user}:secret@127.0.0.1:${cluster.server.port}`);
     };
 
     it.each(['evalsha', 'hgetall', 'zadd'])(
@@ -226,7 +195,7 @@ const address = (last: number, max = 1000) => [{ name: `a:{192.0.2.${last}}:n`, 
     await start(2, { timeout: 3000, heartbeat: 3500, lease: 20_000 });
     const churning = Promise.all(nodes.map((node, index) => node.ask('churn', 1500, index + 1)));
     for (let round = 0; round < 15; round++) {
-      await server.ask((redis) => redis.script('FLUSH'));
+      await cluster.server.ask((redis) => redis.script('FLUSH'));
       await sleep(100);
     }
     await churning;
@@ -238,7 +207,7 @@ const address = (last: number, max = 1000) => [{ name: `a:{192.0.2.${last}}:n`, 
   it('WRONGTYPE for one address or user: that one alone is affected, however often it comes', async () => {
     const [a, b] = await start(2);
     const user = [{ name: 'u:{eve}:all', max: 3, onLimit: 'refuse' }];
-    await server.ask(async (redis) => {
+    await cluster.server.ask(async (redis) => {
       await redis.set('nsw:a:{192.0.2.66}:n', 'of another program');
       await redis.set('nsw:u:{eve}:all', 'of another program');
       await redis.hset('nsw:a:{192.0.2.67}:n', 'r', 'no number', 'fffffffffffsomebody', 'no number');
@@ -260,21 +229,21 @@ const address = (last: number, max = 1000) => [{ name: `a:{192.0.2.${last}}:n`, 
     for (let each = 0; each < 12; each++) await a!.ask('releaseUser', user, `c${each}`);
     await a!.ask('release', 100);
     await until('the rest was released', async () =>
-      server.ask(async (redis) => (await redis.hvals(`nsw:${TOTAL}`)).join() === '2'),
+      cluster.server.ask(async (redis) => (await redis.hvals(`nsw:${TOTAL}`)).join() === '2'),
     );
     // What belongs to another program is neither changed nor asked for again and again.
     await sleep(300);
     const { failures } = await a!.state();
     await sleep(300);
     expect((await a!.state()).failures).toBe(failures);
-    expect(await server.ask((redis) => redis.mget('nsw:a:{192.0.2.66}:n', 'nsw:u:{eve}:all'))).toEqual([
+    expect(await cluster.server.ask((redis) => redis.mget('nsw:a:{192.0.2.66}:n', 'nsw:u:{eve}:all'))).toEqual([
       'of another program',
       'of another program',
     ]);
   }, 60_000);
 
   it('each answer late, but in time: the limits stay exact, and nothing is left behind', async () => {
-    const relay = await TcpRelay.start(server.port);
+    const relay = await TcpRelay.start(cluster.server.port);
     ends.push(() => relay.stop());
     await start(2, { timeout: 3000, heartbeat: 3500, lease: 20_000 }, `redis://127.0.0.1:${relay.port}`);
     relay.delay = 400;
@@ -289,11 +258,11 @@ const address = (last: number, max = 1000) => [{ name: `a:{192.0.2.${last}}:n`, 
     const [a] = await start(2);
     for (let last = 0; last < 1000; last++) await a!.ask('admit', [...address(last), ...total(5000)]);
     await agrees();
-    await server.kill();
+    await cluster.server.kill();
     await everybody('degraded');
-    await server.restart();
+    await cluster.server.restart();
     await everybody('up');
     await agrees();
-    expect(await server.ask((redis) => redis.hvals(`nsw:${TOTAL}`))).toEqual(['1000']);
+    expect(await cluster.server.ask((redis) => redis.hvals(`nsw:${TOTAL}`))).toEqual(['1000']);
   }, 60_000);
 });

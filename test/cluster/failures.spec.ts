@@ -1,62 +1,25 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { unusedPort } from '../support/ports.js';
 import { HAS_REDIS, RedisServer } from '../support/redis.js';
 import { TcpRelay } from '../support/tcp-relay.js';
 import { sleep } from '../support/time.js';
-import { counted, Node, real, sorted, until } from './nodes.js';
-
-const TOTAL = 't:{t}:all';
-const total = (max: number) => [{ name: TOTAL, max }];
+import { Node, TOTAL, total, until, useCluster } from './nodes.js';
 
 (HAS_REDIS ? describe : describe.skip)('a cluster whose Redis', () => {
-  let server: RedisServer;
-  const nodes: Node[] = [];
-  const ends: (() => Promise<void>)[] = [];
-
-  beforeAll(async () => {
-    server = await RedisServer.start();
-  });
-  beforeEach(async () => {
-    await server.ask((redis) => redis.flushall());
-  });
-  afterEach(async () => {
-    await Promise.all(nodes.splice(0).map((node) => node.kill()));
-    for (const end of ends.splice(0)) await end();
-  });
-  afterAll(() => server.stop());
-
-  async function start(count: number, options: object = {}, url = server.url): Promise<Node[]> {
-    nodes.push(...(await Promise.all(Array.from({ length: count }, () => Node.start(url, options)))));
-    for (const node of nodes) await until('all are seen', async () => (await node.state()).nodes.length === count);
-    return nodes;
-  }
-
-  const agrees = (of = server): Promise<void> =>
-    until('what Redis counts is what there is', async () => {
-      const [there, held] = [await of.ask((redis) => counted(redis, nodes)), await real(nodes)];
-      return JSON.stringify(sorted(there)) === JSON.stringify(sorted(held));
-    });
-  const everybody = (status: 'up' | 'degraded'): Promise<void> =>
-    until(
-      `all are ${status}`,
-      async () => {
-        for (const node of nodes) if ((await node.state()).status !== status) return false;
-        return true;
-      },
-      40_000,
-    );
+  const cluster = useCluster();
+  const { nodes, ends, start, agrees, everybody } = cluster;
 
   it('is stopped: attempts wait until a timeout, later ones find the circuit breaker open; and recovers', async () => {
     const [a, b] = (await start(2)) as [Node, Node];
     expect(await a.ask('admit', total(10), 4)).toMatchObject({ admitted: 4 });
-    server.signal('SIGSTOP');
+    cluster.server.signal('SIGSTOP');
     // Five concurrent attempts, which wait for one timeout altogether.
     expect(await a.ask('admit', total(10), 5)).toMatchObject({ admitted: 5, isAtOnce: false });
     expect((await a.state()).breaker).toBe('open');
     expect(await a.ask('admit', total(10), 3)).toMatchObject({ admitted: 3, isAtOnce: true });
     expect((await a.state()).fallbacks).toBe(8);
     await a.ask('release', 2);
-    server.signal('SIGCONT');
+    cluster.server.signal('SIGCONT');
     await everybody('up');
     await agrees();
     expect(await b.ask('admit', total(10))).toMatchObject({ admitted: 0 });
@@ -72,15 +35,15 @@ const total = (max: number) => [{ name: TOTAL, max }];
   it('is gone: applies onFailure, and recovers when it returns without data', async () => {
     const [local, share, closed] = nodes as [Node, Node, Node];
     nodes.push(
-      await Node.start(server.url, { onFailure: 'local' }),
-      await Node.start(server.url, { onFailure: 'share' }),
-      await Node.start(server.url, { onFailure: 'closed' }),
+      await Node.start(cluster.server.url, { onFailure: 'local' }),
+      await Node.start(cluster.server.url, { onFailure: 'share' }),
+      await Node.start(cluster.server.url, { onFailure: 'closed' }),
     );
     const [byLocal, byShare, byClosed] = nodes as [Node, Node, Node];
     expect([local, share, closed]).toEqual([undefined, undefined, undefined]);
     for (const node of nodes) await until('all are seen', async () => (await node.state()).nodes.length === 3);
     for (const node of nodes) expect(await node.ask('admit', total(30), 2)).toMatchObject({ admitted: 2 });
-    await server.kill();
+    await cluster.server.kill();
     await everybody('degraded');
     expect(await byLocal.ask('admit', total(30), 50)).toMatchObject({ admitted: 50 });
     // A third of 30, of which two are already held.
@@ -90,10 +53,10 @@ const total = (max: number) => [{ name: TOTAL, max }];
       last: { kind: 'unavailable', claim: -1 },
     });
     await byLocal.ask('release', 40);
-    await server.restart();
+    await cluster.server.restart();
     await everybody('up');
     await agrees();
-    expect(await server.ask((redis) => redis.hvals(`nsw:${TOTAL}`))).toHaveLength(3);
+    expect(await cluster.server.ask((redis) => redis.hvals(`nsw:${TOTAL}`))).toHaveLength(3);
   }, 60_000);
 
   it('is not reachable at the start: the process works alone, and joins later', async () => {
@@ -102,7 +65,7 @@ const total = (max: number) => [{ name: TOTAL, max }];
     nodes.push(lonely);
     expect((await lonely.ask<string[]>('notices'))[0]).toMatch(/does not answer/);
     expect(await lonely.ask('admit', total(5))).toMatchObject({ admitted: 0 });
-    const late = await TcpRelay.start(server.port);
+    const late = await TcpRelay.start(cluster.server.port);
     ends.push(() => late.stop());
     // The Redis itself starts on that port, because a relay cannot choose its port.
     const other = await RedisServer.start('--port', String(port));
@@ -114,7 +77,7 @@ const total = (max: number) => [{ name: TOTAL, max }];
   it('was flushed: counts are written again at once', async () => {
     const [a, b] = (await start(2)) as [Node, Node];
     for (const node of nodes) expect(await node.ask('admit', total(10), 5)).toMatchObject({ admitted: 5 });
-    await server.ask((redis) => redis.flushall());
+    await cluster.server.ask((redis) => redis.flushall());
     await agrees();
     expect(await a.ask('admit', total(10))).toMatchObject({ admitted: 0 });
     expect(await b.ask('admit', total(10))).toMatchObject({ admitted: 0 });
@@ -122,7 +85,7 @@ const total = (max: number) => [{ name: TOTAL, max }];
 
   it('is out of memory: each process works alone, and recovers', async () => {
     const [a] = (await start(2)) as [Node, Node];
-    await server.ask((redis) => redis.config('SET', 'maxmemory', '1'));
+    await cluster.server.ask((redis) => redis.config('SET', 'maxmemory', '1'));
     try {
       await until('it is noticed', async () => {
         await a.ask('admit', [{ name: 'a:{192.0.2.1}:n', max: 1000 }], 3);
@@ -130,16 +93,16 @@ const total = (max: number) => [{ name: TOTAL, max }];
       });
       expect((await a.state()).lastError).toMatch(/OOM/);
     } finally {
-      await server.ask((redis) => redis.config('SET', 'maxmemory', '0'));
+      await cluster.server.ask((redis) => redis.config('SET', 'maxmemory', '0'));
     }
     await everybody('up');
     await agrees();
   }, 60_000);
 
   it('fails over to a replica without the last writes: recovers', async () => {
-    const replica = await RedisServer.start('--replicaof', '127.0.0.1', String(server.port));
+    const replica = await RedisServer.start('--replicaof', '127.0.0.1', String(cluster.server.port));
     ends.push(() => replica.stop());
-    const relay = await TcpRelay.start(server.port);
+    const relay = await TcpRelay.start(cluster.server.port);
     ends.push(() => relay.stop());
     const [a] = (await start(2, {}, `redis://127.0.0.1:${relay.port}`)) as [Node, Node];
     expect(await a.ask('admit', [{ name: 'a:{192.0.2.7}:n', max: 9 }], 2)).toMatchObject({ admitted: 2 });
@@ -151,7 +114,7 @@ const total = (max: number) => [{ name: TOTAL, max }];
     expect(await a.ask('admit', total(20), 5)).toMatchObject({ admitted: 5 });
     // The former master is a replica now, and answers READONLY on connections that stay open.
     relay.target = replica.port;
-    await server.ask((redis) => redis.replicaof('127.0.0.1', replica.port));
+    await cluster.server.ask((redis) => redis.replicaof('127.0.0.1', replica.port));
     try {
       await until(
         'all are with the new master',
@@ -166,12 +129,12 @@ const total = (max: number) => [{ name: TOTAL, max }];
       );
       await agrees(replica);
     } finally {
-      await server.ask((redis) => redis.replicaof('NO', 'ONE'));
+      await cluster.server.ask((redis) => redis.replicaof('NO', 'ONE'));
     }
   }, 60_000);
 
   it('has a broken pub/sub connection: the process detects, reports and reopens it', async () => {
-    const relay = await TcpRelay.start(server.port);
+    const relay = await TcpRelay.start(cluster.server.port);
     ends.push(() => relay.stop());
     const [a, b] = (await start(2, { timeout: 100 }, `redis://127.0.0.1:${relay.port}`)) as [Node, Node];
     await everybody('up');
@@ -190,7 +153,7 @@ const total = (max: number) => [{ name: TOTAL, max }];
   }, 60_000);
 
   it('loses connections repeatedly: the counts stay exact', async () => {
-    const relay = await TcpRelay.start(server.port);
+    const relay = await TcpRelay.start(cluster.server.port);
     ends.push(() => relay.stop());
     await start(2, {}, `redis://127.0.0.1:${relay.port}`);
     const churning = Promise.all(nodes.map((node, index) => node.ask('churn', 3000, index + 1)));

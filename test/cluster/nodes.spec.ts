@@ -1,40 +1,12 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { HAS_REDIS, RedisServer } from '../support/redis.js';
+import { describe, expect, it } from '@jest/globals';
+import { HAS_REDIS } from '../support/redis.js';
 import { sleep } from '../support/time.js';
-import { counted, Node, real, sorted, until } from './nodes.js';
-
-const TOTAL = 't:{t}:all';
-const total = (max: number) => [{ name: TOTAL, max }];
+import { Node, total, until, useCluster } from './nodes.js';
 
 (HAS_REDIS ? describe : describe.skip)('processes of a cluster', () => {
-  let server: RedisServer;
-  const nodes: Node[] = [];
-
-  beforeAll(async () => {
-    server = await RedisServer.start();
-  });
-  beforeEach(async () => {
-    await server.ask((redis) => redis.flushall());
-  });
-  afterEach(async () => {
-    await Promise.all(nodes.splice(0).map((node) => node.kill()));
-  });
-  afterAll(() => server.stop());
-
-  /** Unless the test is about them, no time limit passes on a slow machine. */
-  async function start(count: number, options: object = {}): Promise<Node[]> {
-    const slow = { timeout: 10_000, lease: 30_000, ...options };
-    nodes.push(...(await Promise.all(Array.from({ length: count }, () => Node.start(server.url, slow)))));
-    for (const node of nodes) await until('all are seen', async () => (await node.state()).nodes.length === count);
-    return nodes;
-  }
-
-  /** Waits until the counts in Redis equal those of the processes. */
-  const agrees = (): Promise<void> =>
-    until('what Redis counts is what there is', async () => {
-      const [there, held] = [await server.ask((redis) => counted(redis, nodes)), await real(nodes)];
-      return JSON.stringify(sorted(there)) === JSON.stringify(sorted(held));
-    });
+  // Unless the test is about them, no time limit passes on a slow machine.
+  const cluster = useCluster({ timeout: 10_000, lease: 30_000 });
+  const { nodes, start, agrees } = cluster;
 
   const everywhere = <T>(what: string, ...rest: unknown[]): Promise<T[]> =>
     Promise.all(nodes.map((node) => node.ask<T>(what, ...rest)));
@@ -69,7 +41,9 @@ const total = (max: number) => [{ name: TOTAL, max }];
   });
 
   const calls = (): Promise<number> =>
-    server.ask(async (redis) => Number(/cmdstat_evalsha:calls=(\d+)/.exec(await redis.info('commandstats'))?.[1] ?? 0));
+    cluster.server.ask(async (redis) =>
+      Number(/cmdstat_evalsha:calls=(\d+)/.exec(await redis.info('commandstats'))?.[1] ?? 0),
+    );
 
   it('release what a crashed process held when its lease ends', async () => {
     const [a, b] = (await start(2, { lease: 1500 })) as [Node, Node];
@@ -119,11 +93,14 @@ const total = (max: number) => [{ name: TOTAL, max }];
     expect(await a.ask('admitUser', claims, 'first')).toBeNull();
     expect(await b.ask('admitUser', claims, 'second')).toBeNull();
     await until('it is told', async () => (await a.ask<string[]>('displaced')).includes('first'));
-    expect(await server.ask((redis) => redis.zrange('nsw:u:{x}:all', '0', '-1'))).toEqual([
+    expect(await cluster.server.ask((redis) => redis.zrange('nsw:u:{x}:all', '0', '-1'))).toEqual([
       expect.stringMatching(/\/second$/),
     ]);
     await b.ask('releaseUser', claims, 'second');
-    await until('nothing is left', async () => (await server.ask((redis) => redis.exists('nsw:u:{x}:all'))) === 0);
+    await until(
+      'nothing is left',
+      async () => (await cluster.server.ask((redis) => redis.exists('nsw:u:{x}:all'))) === 0,
+    );
   });
 
   it("receive each other's broadcasts in order, and not their own", async () => {
@@ -149,10 +126,10 @@ const total = (max: number) => [{ name: TOTAL, max }];
 
   it('receive broadcasts to a room only while they have a member', async () => {
     const [a, b] = (await start(2)) as [Node, Node];
-    const subscribers = () => server.ask((redis) => redis.pubsub('CHANNELS', 'nsw:r:*'));
+    const subscribers = () => cluster.server.ask((redis) => redis.pubsub('CHANNELS', 'nsw:r:*'));
     await a.ask('cast', { room: 'lobby' }, 'nobody');
     await until('it was published', () =>
-      server.ask(async (redis) => /cmdstat_publish/.test(await redis.info('commandstats'))),
+      cluster.server.ask(async (redis) => /cmdstat_publish/.test(await redis.info('commandstats'))),
     );
     // It must have been delivered to no process before there is a member.
     await sleep(2000);
@@ -170,10 +147,10 @@ const total = (max: number) => [{ name: TOTAL, max }];
 
   it('drop and count messages that are unsigned or foreign', async () => {
     const [a] = (await start(1, { secret: 'x'.repeat(32) })) as [Node];
-    const stranger = await Node.start(server.url, { secret: 'y'.repeat(32) });
+    const stranger = await Node.start(cluster.server.url, { secret: 'y'.repeat(32) });
     await stranger.ask('cast', {}, 'forged');
     await stranger.ask('ban', { id: 'ip:192.0.2.1/32', until: Date.now() + 60_000, value: '{}' });
-    await server.ask((redis) => redis.publish('nsw:all', 'hello?'));
+    await cluster.server.ask((redis) => redis.publish('nsw:all', 'hello?'));
     await until('both are counted', async () => {
       const { messages } = await a.state();
       return messages.unsigned >= 3 && messages.malformed === 1;
@@ -232,13 +209,16 @@ const total = (max: number) => [{ name: TOTAL, max }];
     await a.ask('ban', ban);
     const bansOf = (node: Node) => node.ask<string[]>('bans');
     await until('it is told', async () => (await bansOf(b)).includes(ban.id));
-    await until('it is saved', async () => (await server.ask((redis) => redis.hlen('{nsw:nodes}:bans:values'))) === 1);
-    await server.ask((redis) => redis.flushall());
+    await until(
+      'it is saved',
+      async () => (await cluster.server.ask((redis) => redis.hlen('{nsw:nodes}:bans:values'))) === 1,
+    );
+    await cluster.server.ask((redis) => redis.flushall());
     await until(
       'it is saved again',
-      async () => (await server.ask((redis) => redis.hlen('{nsw:nodes}:bans:values'))) === 1,
+      async () => (await cluster.server.ask((redis) => redis.hlen('{nsw:nodes}:bans:values'))) === 1,
     );
-    const late = await Node.start(server.url);
+    const late = await Node.start(cluster.server.url);
     nodes.push(late);
     await until('it is told later', async () => (await bansOf(late)).includes(ban.id));
     await b.ask('unban', ban.id);

@@ -1,8 +1,10 @@
+import { afterAll, afterEach, beforeAll, beforeEach } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import type { ClusterBus, ClusterStore, ClusterStoreOptions } from '../../lib/cluster/contract.js';
 import type { ClusterState } from '../../lib/cluster/node.js';
 import { redisCluster } from '../../lib/cluster/redis/index.js';
 import { Child } from '../support/child.js';
+import { RedisServer } from '../support/redis.js';
 
 /** A process of a cluster: `test/cluster/process.ts`. */
 export class Node {
@@ -113,3 +115,61 @@ export const busIn = (where: () => Where) => async (): Promise<ClusterBus> => {
   };
   return bus;
 };
+
+/** A Redis for the tests of a suite, empty before each of them, and the processes that a test starts, which end with it. */
+export function useCluster(defaults: object = {}) {
+  let server: RedisServer;
+  const nodes: Node[] = [];
+  /** What else ends with the test, the newest first. */
+  const ends: (() => Promise<void> | void)[] = [];
+
+  beforeAll(async () => {
+    server = await RedisServer.start();
+  });
+  beforeEach(async () => {
+    await server.ask((redis) => redis.flushall());
+  });
+  afterEach(async () => {
+    await Promise.all(nodes.splice(0).map((node) => node.kill()));
+    for (const end of ends.splice(0).reverse()) await end();
+  });
+  afterAll(() => server.stop());
+
+  return {
+    get server(): RedisServer {
+      return server;
+    },
+    nodes,
+    ends,
+
+    /** Starts processes, and waits until each sees all of them. */
+    async start(count: number, options: object = {}, url = server.url): Promise<Node[]> {
+      const all = { ...defaults, ...options };
+      nodes.push(...(await Promise.all(Array.from({ length: count }, () => Node.start(url, all)))));
+      for (const node of nodes) await until('all are seen', async () => (await node.state()).nodes.length === count);
+      return nodes;
+    },
+
+    /** Waits until the counts in Redis equal those of the processes. */
+    agrees: (of = server): Promise<void> =>
+      until('what Redis counts is what there is', async () => {
+        const [there, held] = [await of.ask((redis) => counted(redis, nodes)), await real(nodes)];
+        return JSON.stringify(sorted(there)) === JSON.stringify(sorted(held));
+      }),
+
+    everybody: (status: 'up' | 'degraded'): Promise<void> =>
+      until(
+        `all are ${status}`,
+        async () => {
+          for (const node of nodes) if ((await node.state()).status !== status) return false;
+          return true;
+        },
+        40_000,
+      ),
+  };
+}
+
+/** The name of the claim of all connections. */
+export const TOTAL = 't:{t}:all';
+/** The claim of one connection in total. */
+export const total = (max: number) => [{ name: TOTAL, max }];

@@ -141,8 +141,8 @@ return 0
 
 /**
  * Checks one connection of a user. KEYS: sorted sets of `incarnation/connection` by the time of opening, in
- * milliseconds of Redis's clock, or later than the newest, if that clock was set back. ARGV: own, since, live, ttl, connection; then for each key: max, and `refuse` or
- * `closeOldest`. Returns `s <key>`, or the members that were displaced.
+ * milliseconds of Redis's clock, or later than the newest, if that clock was set back. ARGV: own, since, live, ttl,
+ * connection; then for each key: max, and `refuse` or `closeOldest`. Returns `s <key>`, or the members that were displaced.
  */
 export const ADMIT_USER = script(`${IDENTITY}${ALIVE}
 local member = own .. '/' .. ARGV[5]
@@ -211,10 +211,9 @@ return 0
  * Joins, or renews the lease. KEYS: the sorted set of incarnations by the end of their lease, the hash of their
  * descriptions (`lease renewal description`), the version of the bans. Renewals are counted: if Redis knows an earlier one
  * than it has confirmed, its data is older, and the process joins anew, so that what it has released since does not count.
- * A lease that ends later than it would if it was renewed
- * now was given before Redis's clock was set back: it is shortened. ARGV: own incarnation or '', id, lease, description,
- * number of confirmed renewals. Returns own, 1 if it is
- * new, time in milliseconds, version of the bans, then incarnation, description …
+ * A lease that ends later than one that is given now was given before Redis's clock was set back: it is shortened.
+ * ARGV: own incarnation or '', id, lease, description, number of confirmed renewals. Returns own, 1 if it is new, time in
+ * milliseconds, version of the bans, then incarnation, description …
  */
 export const RENEW = script(`
 local t = redis.call('TIME')
