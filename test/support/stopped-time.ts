@@ -18,7 +18,10 @@ export function restoreTime(): void {
   Object.assign(systemClock, { now, every });
 }
 
-/** Advances the clock in steps of 100 ms until the condition holds; between two steps, what was sent can arrive. */
+/**
+ * Advances the clock in steps of 100 ms until the condition holds; between two steps, what was sent can arrive. Where
+ * the condition is that anything arrives, `pingInterval` is null: the first ping comes at a random time.
+ */
 export async function passUntil(clock: ManualClock, condition: () => boolean): Promise<void> {
   for (const end = now() + 30_000; !condition(); ) {
     if (now() > end) throw new Error(`did not happen: ${condition}`);

@@ -225,7 +225,7 @@ describe('rate limits', () => {
 
   it('in bytes pause and resume reading a connection', async () => {
     const clock = stopTime();
-    await start({ messages: { byteRate: { limit: 100_000, window: 500 } } });
+    await start({ messages: { byteRate: { limit: 100_000, window: 500 } }, keepalive: { pingInterval: null } });
     const client = await open();
     for (let i = 0; i < 4; i++) client.send('size', 'x'.repeat(60_000));
     await eventually(() => LiveGateway.sockets[0]?.connection.input.gate.paused === true);
