@@ -272,12 +272,13 @@ const app = (name: string): string => resolve('test/cli/apps', `${name}.app.ts`)
   });
 
   it('does not wait for a Redis that does not answer', async () => {
-    const silent = createServer().listen(0, '127.0.0.1');
+    // A socket that is not read would never learn that its peer has left, and keep this process alive.
+    const silent = createServer((socket) => socket.on('error', () => undefined).resume()).listen(0, '127.0.0.1');
     await once(silent, 'listening');
     const { port } = silent.address() as { port: number };
     const cwd = directory('redis-silent', `WEBSOCKETS_CLUSTER_URL=redis://127.0.0.1:${port}`);
     const { json } = await doctor([], { cwd });
-    silent.close();
+    await new Promise((resolve) => silent.close(resolve));
     expect(json.findings.find(({ check }) => check === 'redis')?.what).toMatch(/cannot be queried/);
   });
 });

@@ -198,6 +198,7 @@ describe('a handle without a socket', () => {
     await once(peer, 'end');
     peer.destroy();
     client.close();
+    await new Promise((resolve) => server.close(resolve));
     const other = await pair();
     other.peer.pause();
     expect(writeText(other.client, requests, 'x'.repeat(64 * 1024 * 1024))).toBe(true);

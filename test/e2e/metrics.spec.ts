@@ -196,6 +196,7 @@ describe('the close causes in the metrics', () => {
       const client = await RawClient.open({ port: running.port }, { path: '/chat' });
       client.write(bytes);
       await client.untilClosed();
+      client.destroy();
     }
     await eventually(() => running!.stats().connections === 0);
     const { text } = await scrape(running.port);
