@@ -126,7 +126,6 @@ function read(raw: Socket, reader: ResponseReader, deadline: OpenDeadline): Prom
     };
     raw.on('data', onData);
     raw.on('end', onEnd);
-    raw.resume();
     return () => {
       raw.removeListener('data', onData);
       raw.removeListener('end', onEnd);

@@ -7,7 +7,7 @@ import type { Duplex } from 'node:stream';
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
 import { parseAddress } from '../net/address.js';
 import { addressList } from '../net/address-list.js';
-import { sharedRead } from '../net/shared-read.js';
+import { connectWithSharedRead } from '../net/shared-read.js';
 import type { ConnectionAgent } from './call.js';
 import { RedirectRefusedError } from './errors.js';
 import { type OpenDeadline, waitFor } from './open-deadline.js';
@@ -84,7 +84,7 @@ export function reachOf(text: string | undefined): Reach {
   return SPECIAL.has(address) ? Reach.LINK_LOCAL : Reach.PUBLIC;
 }
 
-/** Opens a socket to the target, including TLS if required; it may be paused. No socket stays open when it rejects. */
+/** Opens a socket to the target, including TLS if required. No socket stays open when it rejects. */
 export async function openSocket(way: Way, deadline: OpenDeadline): Promise<Reached> {
   return way.agent === undefined ? direct(way, deadline) : throughAgent(way, way.agent, deadline);
 }
@@ -93,9 +93,7 @@ async function direct(way: Way, deadline: OpenDeadline): Promise<Reached> {
   const { host, port, secure } = way.target;
   // A literal address is checked before anything is sent to it; the addresses of a name are checked in the lookup.
   if (isIP(host) !== 0) judge(way, reachOf(host));
-  const tcp = guard(connectTcp({ ...lookupOf(way), ...(secure ? {} : { onread: sharedRead() }), host, port }));
-  // Bytes that arrive before there is a listener stay in the operating system.
-  if (!secure) tcp.pause();
+  const tcp = guard((secure ? connectTcp : connectWithSharedRead)({ ...lookupOf(way), host, port }));
   await waitFor(tcp, 'connect', deadline);
   try {
     const reach = reachOf(tcp.remoteAddress);

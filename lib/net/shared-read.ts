@@ -1,18 +1,28 @@
 import { Buffer } from 'node:buffer';
-import type { OnReadOpts, Socket } from 'node:net';
+import { connect, type NetConnectOpts, type Socket } from 'node:net';
+import { Readable } from 'node:stream';
 
 /** Maximum number of bytes that Node reads at once. */
 const SIZE = 64 * 1024;
 let memory: Uint8Array | undefined;
 
 /**
- * The option `onread` of a `net.Socket`: Node reads into memory that all sockets share. Without it Node allocates 64 KiB for each read,
- * and gives back most of it. `'data'` is emitted as usual, with a copy, but nothing is kept for a listener that is added
- * later: the socket must be paused until there is one.
+ * `net.connect` for a socket that reads into memory that all such sockets share, with the option `onread`. Otherwise Node
+ * allocates 64 KiB for each read, and gives back most of it. In all else the socket is an ordinary stream: it buffers
+ * what has no reader yet.
  */
-export const sharedRead = (): OnReadOpts => ({ buffer: (memory ??= new Uint8Array(SIZE)), callback: onRead });
+export function connectWithSharedRead(options: NetConnectOpts): Socket {
+  const socket = connect({ ...options, onread: { buffer: (memory ??= new Uint8Array(SIZE)), callback: onRead } });
+  socket.pause = pause;
+  return socket;
+}
 
+/** Returns false if the stream has buffered enough: Node then stops reading until the stream asks for more. */
 function onRead(this: Socket, bytes: number, buffer: Uint8Array): boolean {
-  this.emit('data', Buffer.from(buffer.subarray(0, bytes)));
-  return true;
+  return this.push(Buffer.from(buffer.subarray(0, bytes)));
+}
+
+/** With `onread`, Node's own method stops reading at once: a paused socket would not notice that the peer has left. */
+function pause(this: Socket): Socket {
+  return Readable.prototype.pause.call(this) as Socket;
 }

@@ -413,6 +413,19 @@ const SCENARIOS: Record<string, Scenario> = {
     log(socket.readyState);
     log((await closed).map(String));
   },
+  'reports the end of TCP while it is paused': async ({ socket, peer }, log) => {
+    const closed = once(socket, 'close');
+    socket.pause();
+    raw(peer).end();
+    log((await closed).map(String));
+  },
+  'reports a reset while it is paused': async ({ socket, peer }, log) => {
+    socket.on('error', () => undefined);
+    const closed = new Promise((resolve) => socket.on('close', (...args) => resolve(args.map(String))));
+    socket.pause();
+    raw(peer).resetAndDestroy();
+    log(await closed, socket.readyState);
+  },
   'reports a reset': async ({ socket, peer }, log) => {
     socket.on('error', (error) => log('error', error.message));
     const closed = new Promise((resolve) => socket.on('close', (...args) => resolve(args.map(String))));
