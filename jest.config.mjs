@@ -7,6 +7,7 @@ export default {
   testMatch: ['<rootDir>/test/**/*.spec.ts'],
   // An application of Nest 11, with a Jest of its own: scripts/try-nest-11.mjs.
   testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/nest-11/'],
+  setupFiles: ['<rootDir>/test/support/chance.mjs'],
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
     '^.+\\.ts$': [

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { register } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { isMainThread } from 'node:worker_threads';
+import './chance.mjs';
 
 if (isMainThread) register(import.meta.url);
 
