@@ -23,7 +23,8 @@ let app: TestApp;
 let server: WebSocketServer;
 let onOurs: (socket: WebSocket) => void = () => undefined;
 
-@SecureGateway({ messages: { rate: '100000/1s' } })
+// Without pings of our own: `ws` sends none.
+@SecureGateway({ messages: { rate: '100000/1s' }, keepalive: { pingInterval: null } })
 class OpenGateway {
   handleConnection(socket: SecureSocket): void {
     socket.on('message', () => undefined);
@@ -63,7 +64,7 @@ async function ofOurs(role: Role): Promise<Ends> {
     return { role, socket: await accepted, peer };
   }
   const accepted = once(server, 'connection') as Promise<[WebSocket]>;
-  const socket = await connect(urlOfWs());
+  const socket = await connect(urlOfWs(), { keepalive: { pingInterval: null } });
   return { role, socket, peer: (await accepted)[0] };
 }
 

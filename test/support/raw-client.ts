@@ -115,6 +115,33 @@ class Transport extends Duplex {
   }
 }
 
+/** The first frame in these bytes, unmasked, and its size; `undefined` if it is incomplete. */
+export function firstFrame(bytes: Buffer): { frame: Frame; size: number } | undefined {
+  if (bytes.length < 2) return undefined;
+  const first = bytes[0]!;
+  const isMasked = (bytes[1]! & 0x80) !== 0;
+  let length = bytes[1]! & 0x7f;
+  let offset = 2;
+  if (length === 126) {
+    if (bytes.length < 4) return undefined;
+    length = bytes.readUInt16BE(2);
+    offset = 4;
+  } else if (length === 127) {
+    if (bytes.length < 10) return undefined;
+    length = Number(bytes.readBigUInt64BE(2));
+    offset = 10;
+  }
+  const mask = bytes.subarray(offset, offset + (isMasked ? 4 : 0));
+  offset += mask.length;
+  if (bytes.length < offset + length) return undefined;
+  let payload = bytes.subarray(offset, offset + length);
+  if (isMasked) payload = payload.map((byte, at) => byte ^ mask[at & 3]!) as Buffer;
+  return {
+    frame: { fin: (first & 0x80) !== 0, rsv1: (first & 0x40) !== 0, opcode: first & 15, payload },
+    size: offset + length,
+  };
+}
+
 /** A client on a raw socket that may misbehave in any way. */
 export class RawClient {
   /** Bytes received and not consumed yet. */
@@ -212,8 +239,8 @@ export class RawClient {
 
   /** The next frame; `undefined` when the connection has ended. */
   async frame(timeout = PATIENCE): Promise<Frame | undefined> {
-    await this.until(() => this.peek() !== undefined || this.ended || this.closed, timeout);
-    const found = this.peek();
+    await this.until(() => firstFrame(this.received) !== undefined || this.ended || this.closed, timeout);
+    const found = firstFrame(this.received);
     if (found === undefined) return undefined;
     this.received = this.received.subarray(found.size);
     return found.frame;
@@ -295,32 +322,5 @@ export class RawClient {
 
   private wake(): void {
     for (const check of [...this.waiting]) check();
-  }
-
-  private peek(): { frame: Frame; size: number } | undefined {
-    const { received } = this;
-    if (received.length < 2) return undefined;
-    let length = received[1]! & 0x7f;
-    let offset = 2;
-    if (length === 126) {
-      if (received.length < 4) return undefined;
-      length = received.readUInt16BE(2);
-      offset = 4;
-    } else if (length === 127) {
-      if (received.length < 10) return undefined;
-      length = Number(received.readBigUInt64BE(2));
-      offset = 10;
-    }
-    if (received.length < offset + length) return undefined;
-    const first = received[0]!;
-    return {
-      frame: {
-        fin: (first & 0x80) !== 0,
-        rsv1: (first & 0x40) !== 0,
-        opcode: first & 15,
-        payload: received.subarray(offset, offset + length),
-      },
-      size: offset + length,
-    };
   }
 }

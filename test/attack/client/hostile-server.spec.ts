@@ -13,8 +13,19 @@ import {
   UnexpectedStatusError,
 } from '../../../lib/client/index.js';
 import { sharedRuntime } from '../../../lib/client/runtime.js';
-import { deflated } from '../../support/raw-client.js';
-import { accept, closeAll, DEFLATE, frame, pour, type RawServer, rawServer, rejection, upgrade } from './support.js';
+import { deflated, type Frame } from '../../support/raw-client.js';
+import {
+  accept,
+  closeAll,
+  DEFLATE,
+  frame,
+  onFrame,
+  pour,
+  type RawServer,
+  rawServer,
+  rejection,
+  upgrade,
+} from './support.js';
 
 afterEach(closeAll);
 
@@ -212,16 +223,16 @@ describe('an invalid 101', () => {
 
   it('is not a larger window than offered, which is a hint to ignore (RFC 7692, 7.1.2.2)', async () => {
     const extensions = 'permessage-deflate; server_no_context_takeover; client_max_window_bits=15';
-    const received: Buffer[] = [];
+    const received: Frame[] = [];
     const server = await rawServer((socket, _request, key) => {
       socket.write(upgrade(key, `Sec-WebSocket-Extensions: ${extensions}`));
-      socket.on('data', (chunk: Buffer) => received.push(chunk));
+      onFrame(socket, (each) => received.push(each));
     });
     const socket = await connect(server.url, { compression: { windowBits: 9 } });
     expect(socket.extensions).toBe('permessage-deflate');
     socket.send('compressed '.repeat(100));
     while (received.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
-    expect(received[0]![0]! & 0x40).toBe(0x40);
+    expect(received[0]!.rsv1).toBe(true);
     socket.terminate();
     await socket.closed;
     await nothingLeft(server);
@@ -353,10 +364,9 @@ describe('frames after the 101', () => {
     const codes: number[] = [];
     const server = await rawServer((socket, _request, key) => {
       socket.write(Buffer.concat([Buffer.from(upgrade(key)), ...frames]));
-      socket.on('data', (chunk: Buffer) => {
-        if ((chunk[0]! & 0x0f) !== 8) return;
-        const mask = chunk.subarray(2, 6);
-        codes.push(((chunk[6]! ^ mask[0]!) << 8) | (chunk[7]! ^ mask[1]!));
+      onFrame(socket, ({ opcode, payload }) => {
+        if (opcode !== 8) return;
+        codes.push(payload.readUInt16BE(0));
         socket.end();
       });
     });
@@ -375,7 +385,7 @@ describe('frames after the 101', () => {
     const server = await rawServer((socket, _request, key) => {
       const agreed = 'Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover';
       socket.write(Buffer.concat([Buffer.from(upgrade(key, agreed)), frame(bomb, { rsv1: true })]));
-      socket.on('data', () => socket.end());
+      onFrame(socket, () => socket.end());
     });
     const socket = await connect(server.url, options);
     const received: unknown[] = [];
@@ -388,7 +398,7 @@ describe('frames after the 101', () => {
   it('an invalid frame is the last that is parsed, even if it waited with others until a message was inflated', async () => {
     const server = await rawServer((socket, _request, key) => {
       socket.write(upgrade(key, DEFLATE));
-      socket.on('data', () => socket.end());
+      onFrame(socket, () => socket.end());
     });
     const socket = await connect(server.url);
     const received: unknown[] = [];

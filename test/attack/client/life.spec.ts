@@ -8,7 +8,7 @@ import { sharedRuntime } from '../../../lib/client/runtime.js';
 import { resolveSettings } from '../../../lib/config/resolve.js';
 import { issue, type Pair } from '../../support/certificates.js';
 import { until } from '../../unit/client/support.js';
-import { type Answer, closeAll, closeFrame, frame, rawServer, rejection, upgrade } from './support.js';
+import { type Answer, closeAll, closeFrame, frame, onFrame, rawServer, rejection, upgrade } from './support.js';
 
 const opened: ClientSocket[] = [];
 afterEach(async () => {
@@ -123,7 +123,7 @@ describe('the agent option', () => {
   it('accepts an agent that returns a plain duplex stream', async () => {
     const server = await rawServer((socket, _request, key) => {
       socket.write(upgrade(key));
-      socket.on('data', () => socket.write(frame('answer')));
+      onFrame(socket, () => socket.write(frame('answer')));
     });
     const tcp = connectTcp(server.port, '127.0.0.1');
     await once(tcp, 'connect');
@@ -276,7 +276,7 @@ describe('resources after the end', () => {
   it('leaving the loop of reconnecting() closes the socket', async () => {
     const server = await rawServer((socket, _request, key) => {
       socket.write(upgrade(key));
-      socket.on('data', () => socket.end(closeFrame(1000)));
+      onFrame(socket, () => socket.end(closeFrame(1000)));
     });
     let last: ClientSocket | undefined;
     for await (const socket of reconnecting(server.url, OFF)) {
@@ -292,7 +292,7 @@ describe('resources after the end', () => {
 describe('close()', () => {
   const answers: Answer = (socket, _request, key) => {
     socket.write(upgrade(key));
-    socket.on('data', () => socket.end(closeFrame(1000)));
+    onFrame(socket, () => socket.end(closeFrame(1000)));
   };
 
   it('may be called repeatedly, and after the end', async () => {
@@ -315,7 +315,7 @@ describe('close()', () => {
   ])('throws with %s, and leaves the socket open', async (_, args) => {
     const socket = await open((raw, _request, key) => {
       raw.write(upgrade(key));
-      raw.on('data', () => raw.write(frame('still here')));
+      onFrame(raw, () => raw.write(frame('still here')));
     });
     expect(() => socket.close(...(args as [number, string]))).toThrow();
     expect(socket.readyState).toBe(socket.OPEN);
@@ -332,7 +332,7 @@ describe('close()', () => {
         raw.write(
           Buffer.concat([Buffer.from(upgrade(key)), frame('', { opcode: 9 }), frame('', { opcode: 10 }), frame('a')]),
         );
-        raw.on('data', () => raw.end(closeFrame(1000)));
+        onFrame(raw, () => raw.end(closeFrame(1000)));
       });
       socket.on(event, () => socket.close());
       if (event === 'close') socket.close();

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
-import { closeFrame as anyCloseFrame, frame as anyFrame } from '../../support/raw-client.js';
+import { closeFrame as anyCloseFrame, frame as anyFrame, type Frame, firstFrame } from '../../support/raw-client.js';
 
 /** A server on raw sockets whose answer to each request the test decides. */
 export interface RawServer {
@@ -88,6 +88,21 @@ export const frame = (
 
 /** A server's close frame, unmasked. */
 export const closeFrame = (code: number, reason?: string): Buffer => anyCloseFrame(code, reason, { masked: false });
+
+/**
+ * Calls back for every frame of the client, except for its keepalive pings: the first one comes at a random time, so a
+ * server that answers anything would answer it too.
+ */
+export function onFrame(socket: Socket, listener: (frame: Frame) => void): void {
+  let held: Buffer = Buffer.alloc(0);
+  socket.on('data', (chunk: Buffer) => {
+    held = Buffer.concat([held, chunk]);
+    for (let found = firstFrame(held); found !== undefined; found = firstFrame(held)) {
+      held = held.subarray(found.size);
+      if (found.frame.opcode !== 9) listener(found.frame);
+    }
+  });
+}
 
 /** The header line with which a server accepts compression without context takeover. */
 export const DEFLATE = 'Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover';

@@ -6,7 +6,7 @@ import { sharedRuntime } from '../../../lib/client/runtime.js';
 import { deflated } from '../../support/raw-client.js';
 import { ManualClock, sleep } from '../../support/time.js';
 import { openWith, until } from '../../unit/client/support.js';
-import { closeAll, closeFrame, DEFLATE, frame, type RawServer, rawServer, upgrade } from './support.js';
+import { closeAll, closeFrame, DEFLATE, frame, onFrame, type RawServer, rawServer, upgrade } from './support.js';
 
 const MIB = 1024 * 1024;
 
@@ -345,7 +345,7 @@ describe('the end of a connection behind queued messages', () => {
     ['that is not UTF-8', frame(deflated(Buffer.from([0xff])), { rsv1: true }), true],
   ])('a message %s in the middle: the messages before it are delivered', async (_, broken, stays) => {
     const { socket, peer, server } = await openPair();
-    peer.on('data', () => peer.end());
+    onFrame(peer, () => peer.end());
     peer.write(Buffer.concat([bombs(20), broken, bombs(20)]));
     if (!stays) peer.end();
     await until(() => socket.isPaused, 'a pause');

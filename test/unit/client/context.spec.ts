@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import type { ConnectOptions } from '../../../lib/client/call.js';
 import { type ClientSocket, connect } from '../../../lib/client/index.js';
-import { closeAll, DEFLATE, frame, rawServer, upgrade } from '../../attack/client/support.js';
+import { closeAll, DEFLATE, frame, onFrame, rawServer, upgrade } from '../../attack/client/support.js';
 import { deflated } from '../../support/raw-client.js';
 import { ManualClock } from '../../support/time.js';
 import { openWith, until } from './support.js';
@@ -138,7 +138,7 @@ describe('a valid message directly before a protocol error', () => {
   it('is returned by an iterator', async () => {
     const { socket, peer } = await openFor('ada', [], { compression: { mode: 'off' } });
     socket.removeAllListeners('message');
-    peer.on('data', () => peer.end());
+    onFrame(peer, () => peer.end());
     peer.write(both);
     const received: unknown[] = [];
     for await (const message of socket) received.push(message);
@@ -149,7 +149,7 @@ describe('a valid message directly before a protocol error', () => {
   it('is emitted to a listener', async () => {
     const seen: Seen[] = [];
     const { socket, peer } = await openFor('ada', seen, { compression: { mode: 'off' } });
-    peer.on('data', () => peer.end());
+    onFrame(peer, () => peer.end());
     peer.write(both);
     await socket.closed;
     expect(seen.map(({ event }) => event)).toEqual(['message', 'error', 'close']);

@@ -7,7 +7,15 @@ import { reconnect } from '../../../lib/client/reconnect.js';
 import { ClientRuntime, sharedRuntime } from '../../../lib/client/runtime.js';
 import { defaultEnvironment } from '../../../lib/config/environment.js';
 import { resolveSettings } from '../../../lib/config/resolve.js';
-import { closeAll, frame, type RawServer, rawServer, rejection, upgrade } from '../../attack/client/support.js';
+import {
+  closeAll,
+  frame,
+  onFrame,
+  type RawServer,
+  rawServer,
+  rejection,
+  upgrade,
+} from '../../attack/client/support.js';
 import { ManualClock } from '../../support/time.js';
 import { until } from './support.js';
 
@@ -185,8 +193,8 @@ describe('reconnecting', () => {
     const codes: number[] = [];
     const polite = await rawServer((socket, _request, key) => {
       socket.write(upgrade(key));
-      socket.on('data', (chunk: Buffer) => {
-        codes.push(((chunk[6]! ^ chunk[2]!) << 8) | (chunk[7]! ^ chunk[3]!));
+      onFrame(socket, ({ payload }) => {
+        codes.push(payload.readUInt16BE(0));
         socket.end(frame(Buffer.from([3, 233]), { opcode: 8 }));
       });
     });
@@ -198,12 +206,13 @@ describe('reconnecting', () => {
 
     const waiting = new AbortController();
     const refusing = await serverAnswering('503 Wait', '503 Wait', '503 Wait');
-    const iterator = reconnecting(refusing.url, {
+    const call = resolveCall(refusing.url, {
       signal: waiting.signal,
       backoffInitialDelay: '1h',
       backoffMinDelay: '1h',
       backoffMaxDelay: '1h',
     });
+    const iterator = reconnect(call, new ClientRuntime(undefined, () => 0.5));
     const next = iterator.next();
     await until(() => refusing.requests.length === 1 && refusing.sockets.size === 0, 'a refusal');
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -238,8 +247,8 @@ describe('SecureWsConnector', () => {
   const server = (answers: boolean, codes: number[] = []) =>
     rawServer((socket, _request, key) => {
       socket.write(upgrade(key));
-      socket.on('data', (chunk: Buffer) => {
-        codes.push(((chunk[6]! ^ chunk[2]!) << 8) | (chunk[7]! ^ chunk[3]!));
+      onFrame(socket, ({ payload }) => {
+        codes.push(payload.readUInt16BE(0));
         if (answers) socket.end(frame(Buffer.from([3, 233]), { opcode: 8 }));
       });
     });

@@ -5,6 +5,7 @@ import { type HeldBytes, type Holder, MemoryBudget } from '../../../lib/connecti
 import { Rates } from '../../../lib/connection/rates.js';
 import { shifted } from '../../../lib/connection/read-gate.js';
 import { Timed, TimerWheel } from '../../../lib/net/timer-wheel.js';
+import { Random } from '../../support/random.js';
 import { ManualClock } from '../../support/time.js';
 
 class Asked extends Timed {
@@ -310,13 +311,14 @@ it('Rates charge all connections of an address together, and a fragment as a six
 
 it('pings of ten thousand connections are spread, at first and after a stall', () => {
   const clock = new ManualClock(1_000);
+  const random = new Random(1);
   const pings = new Map<number, number>();
   const peer = () => {
     const connection = {
       context: {
         clock,
         role: 'server',
-        random: Math.random,
+        random: () => random.below(2 ** 31) / 2 ** 31,
         counters: {},
         limits: { pingInterval: 20_000, pingTimeout: 1e9, idleTimeout: Number.POSITIVE_INFINITY, maxLifetime: 1e9 },
       },
