@@ -657,8 +657,7 @@ describe('SecureWsBroadcaster', () => {
   it('does not reach a peer whose handleConnection has not settled', async () => {
     const client = await open('/never');
     app.app.get(SecureWsBroadcaster).of(NeverGateway).emit('too early');
-    let next = await client.frame();
-    while (next?.opcode === 9) next = await client.frame();
+    const next = await client.frame();
     expect(next?.payload.toString()).not.toContain('too early');
     client.destroy();
   });

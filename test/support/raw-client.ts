@@ -237,8 +237,19 @@ export class RawClient {
     return { status, headers, body, raw: `${head}\r\n\r\n${body}` };
   }
 
-  /** The next frame; `undefined` when the connection has ended. */
+  /**
+   * The next frame; `undefined` when the connection has ended. Keepalive pings, which have four bytes, are skipped: the
+   * first one comes at a random time.
+   */
   async frame(timeout = PATIENCE): Promise<Frame | undefined> {
+    for (;;) {
+      const next = await this.anyFrame(timeout);
+      if (next?.opcode !== 9 || next.payload.length !== 4) return next;
+    }
+  }
+
+  /** The next frame, which may be a keepalive ping. */
+  async anyFrame(timeout = PATIENCE): Promise<Frame | undefined> {
     await this.until(() => firstFrame(this.received) !== undefined || this.ended || this.closed, timeout);
     const found = firstFrame(this.received);
     if (found === undefined) return undefined;

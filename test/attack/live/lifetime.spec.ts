@@ -43,7 +43,7 @@ describe('keepalive', () => {
       const { transport } = socketOf().connection;
       const { bytesWritten } = transport;
       await passUntil(clock, () => transport.bytesWritten > bytesWritten);
-      const ping = await client.frame();
+      const ping = await client.anyFrame();
       expect([ping?.opcode, ping?.payload.length]).toEqual([9, 4]);
       clock.time += 20;
       client.write(pong(ping!.payload));
@@ -67,7 +67,7 @@ describe('keepalive', () => {
       return client.closed || client.ended;
     });
     // Terminated without a close frame.
-    while (client.received.length > 0) expect((await client.frame())?.opcode).toBe(9);
+    while (client.received.length > 0) expect((await client.anyFrame())?.opcode).toBe(9);
     await eventually(() => app.stats().connections === 0);
     expect(app.stats().closed).toEqual({ 1006: 1 });
   });
@@ -89,7 +89,8 @@ describe('keepalive', () => {
     expect(socketOf().readyState).toBe(1);
     LiveGateway.openGate();
     const pings: Buffer[] = [];
-    for (let next = await client.frame(); next?.opcode !== 1; next = await client.frame()) pings.push(next!.payload);
+    for (let next = await client.anyFrame(); next?.opcode !== 1; next = await client.anyFrame())
+      pings.push(next!.payload);
     client.write(Buffer.concat([whole.subarray(5), ...pings.map(pong)]));
     expect(await nextMessage(client)).toEqual({ event: 'echo', data: 'late' });
     await eventually(() => socketOf().latency !== undefined);

@@ -92,11 +92,17 @@ export const unmetered = (messages: SecureWsOptions['messages'] = {}): SecureWsO
   ...messages,
 });
 
+/** Without keepalive pings unless `options` has an interval: the first one comes at a random time. */
 export function startLive(options: SecureWsOptions = {}): Promise<TestApp> {
   LiveGateway.reset();
   return startApp({
     gateways: [LiveGateway],
-    options: { ...FREE, ...options, connections: { ...FREE.connections, ...options.connections } },
+    options: {
+      ...FREE,
+      ...options,
+      connections: { ...FREE.connections, ...options.connections },
+      keepalive: { pingInterval: null, ...options.keepalive },
+    },
   });
 }
 
