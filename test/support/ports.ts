@@ -3,38 +3,49 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/**
- * An unused port below the range of outgoing connections: a client that retries a server that has ended must not connect
- * to itself. The bus of Redis Cluster uses the port 10 000 above.
- */
-export async function unusedPort(): Promise<number> {
-  for (;;) {
-    const port = 10_000 + Math.floor(Math.random() * 10_000);
-    const server = createServer();
-    const isFree = await new Promise<boolean>((resolve) => {
-      server.once('error', () => resolve(false));
-      server.listen(port, '127.0.0.1', () => resolve(true));
-    });
-    if (!isFree) continue;
-    await new Promise((resolve) => server.close(resolve));
-    return port;
-  }
-}
-
-/** One file for each port that {@link freePort} has returned, with the id of the process. */
+/** One file for each port that these functions have returned, with the id of the process. */
 const CLAIMS = join(tmpdir(), 'nest-secure-ws-test-ports');
 let isSwept = false;
 
 /**
- * A port for a dedicated listener, at once: decorators need it before anything listens. While this process runs, no other
- * test process gets the same port. The range is above that of {@link unusedPort} and below that of outgoing connections.
+ * A port for a server that a test starts, below the range of outgoing connections: a client that retries a server that
+ * has ended must not connect to itself. The bus of Redis Cluster uses the port 10 000 above.
+ */
+export async function unusedPort(): Promise<number> {
+  for (;;) {
+    const port = claimed(10_000, 15_000);
+    if ((await isFree(port)) && (await isFree(port + 10_000))) return port;
+  }
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer();
+  const listens = await new Promise<boolean>((resolve) => {
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => resolve(true));
+  });
+  if (listens) await new Promise((resolve) => server.close(resolve));
+  return listens;
+}
+
+/**
+ * A port for a dedicated listener, at once: decorators need it before anything listens. The range is above those of
+ * {@link unusedPort} and of the buses, and below that of outgoing connections.
  */
 export function freePort(): number {
+  for (;;) {
+    const port = claimed(25_000, 32_000);
+    if (!isUsed(port)) return port;
+  }
+}
+
+/** A random port of the range. While this process runs, no other test process gets the same one. */
+function claimed(from: number, to: number): number {
   if (!isSwept) sweep();
   isSwept = true;
   for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
-    if (claim(port) && !isUsed(port)) return port;
+    const port = from + Math.floor(Math.random() * (to - from));
+    if (claim(port)) return port;
   }
 }
 
