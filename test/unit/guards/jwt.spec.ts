@@ -6,6 +6,7 @@ import { type AttemptOptions, attempt } from 'nest-secure-ws/testing';
 import { runGuards } from '../../../lib/admission/guard-runner.js';
 import { JwtGuard, JwtRefusedError, type JwtTools } from '../../../lib/guards/jwt-guard.js';
 import { type JwtGuardOptions, nestJwtOptions } from '../../../lib/guards/jwt-options.js';
+import { runs } from '../../support/runs.js';
 
 const NOW = Date.UTC(2030, 0, 1);
 const SECONDS = NOW / 1000;
@@ -298,7 +299,7 @@ describe('an invalid token', () => {
       fc.asyncProperty(token, fc.constantFrom(...guards), async (text, guard) => {
         await expect(guard.verify(text)).rejects.toBeInstanceOf(JwtRefusedError);
       }),
-      { numRuns: 500 },
+      { numRuns: runs(500) },
     );
   });
 });

@@ -17,6 +17,7 @@ import { parseAddress } from '../../../lib/net/address.js';
 import type { HandleTransport } from '../../../lib/net/handle-transport.js';
 import type { TransportReader } from '../../../lib/net/transport.js';
 import { AcceptedConnections, type FirstBytesOwner, SOCKETS_PER_TICK } from '../../../lib/server/first-bytes.js';
+import { runs } from '../../support/runs.js';
 
 describe('skipField', () => {
   it('ends where a byte-by-byte scan ends, at any alignment of the bytes', () => {
@@ -34,7 +35,7 @@ describe('skipField', () => {
         const limit = Math.min(end, bytes.length);
         expect(skipField(view, 0, limit)).toBe(Math.min(limit, skip(view, FIELD_BYTES, 0)));
       }),
-      { numRuns: 3000 },
+      { numRuns: runs(3000) },
     );
   });
 
@@ -79,7 +80,7 @@ describe('ByteAccumulator', () => {
         expect(store.take(Buffer.from('tail')).equals(Buffer.concat([all, Buffer.from('tail')]))).toBe(true);
         expect([store.length, store.capacity]).toEqual([0, 0]);
       }),
-      { numRuns: 300 },
+      { numRuns: runs(300) },
     );
   });
 

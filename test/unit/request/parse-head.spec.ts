@@ -249,6 +249,8 @@ describe("against Node's parser", () => {
       fc.asyncProperty(heads, async (head) => {
         const ours = parse(head);
         if (isRefusal(ours) || isRefusal(checkRequest(ours))) return;
+        // Node refuses a tab behind this value, which is legal (RFC 9112, section 5).
+        if (/^Content-Length:[ \t]*\d+ *\t/im.test(head)) return;
         accepted++;
         const theirs = await readByNode(server, head);
         expect(theirs).toEqual({
