@@ -35,14 +35,17 @@ class OpenGateway {
   }
 }
 
+/** Keepalive pings come at random times. */
+const WITHOUT_PINGS = { keepalive: { pingInterval: null } };
+
 async function start(options: SecureWsOptions = {}): Promise<string> {
-  app = await startApp({ gateways: [OpenGateway], options });
+  app = await startApp({ gateways: [OpenGateway], options: { ...WITHOUT_PINGS, ...options } });
   return `ws://127.0.0.1:${app.port}/`;
 }
 
 /** Both ends of a connection. */
 async function pair(options: SecureWsOptions = {}): Promise<{ server: WebSocket; client: WebSocket }> {
-  const client = await connect(await start(options), { subprotocols: ['other'], ...pick(options) });
+  const client = await connect(await start(options), { subprotocols: ['other'], ...WITHOUT_PINGS, ...pick(options) });
   clients.push(client);
   await eventually(() => sockets.length === 1);
   return { server: sockets[0]!, client };

@@ -1,8 +1,9 @@
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import type { SecureWsOptions } from 'nest-secure-ws';
 import { WebSocket } from 'ws';
 import { eventually, type TestApp } from '../../support/app.js';
 import { Child } from '../../support/child.js';
+import { Random } from '../../support/random.js';
 import { frame, RawClient, upgradeHead } from '../../support/raw-client.js';
 import { passUntil, restoreTime, stopTime } from '../../support/stopped-time.js';
 import { sleep } from '../../support/time.js';
@@ -131,12 +132,14 @@ describe('shutdown', () => {
     app = await startLive({ shutdown: { drainTimeout: '60s' }, keepalive: { pingInterval: null, closeTimeout: '2m' } });
     for (let i = 0; i < 160; i++) await open();
     const told = () => LiveGateway.sockets.filter(({ readyState }) => readyState !== 1).length;
+    const random = new Random(1);
+    const chance = jest.spyOn(Math, 'random').mockImplementation(() => random.below(1000) / 1000);
     const closing = app.close();
     await eventually(() => told() > 0);
+    chance.mockRestore();
     expect(told()).toBe(100);
     clock.pass(10_000);
-    // Each of the sixty has a random time within 30 s: that none or all of them come in the first third is as good as
-    // impossible (3 in 10 to the 11).
+    // Each of the sixty has a time of its own within 30 s.
     expect(told()).toBeGreaterThan(100);
     expect(told()).toBeLessThan(160);
     clock.pass(20_200);

@@ -194,7 +194,7 @@ describe('reconnecting', () => {
     const polite = await rawServer((socket, _request, key) => {
       socket.write(upgrade(key));
       onFrame(socket, ({ payload }) => {
-        codes.push(payload.readUInt16BE(0));
+        codes.push(payload.length === 0 ? 1005 : payload.readUInt16BE(0));
         socket.end(frame(Buffer.from([3, 233]), { opcode: 8 }));
       });
     });
@@ -248,7 +248,7 @@ describe('SecureWsConnector', () => {
     rawServer((socket, _request, key) => {
       socket.write(upgrade(key));
       onFrame(socket, ({ payload }) => {
-        codes.push(payload.readUInt16BE(0));
+        codes.push(payload.length === 0 ? 1005 : payload.readUInt16BE(0));
         if (answers) socket.end(frame(Buffer.from([3, 233]), { opcode: 8 }));
       });
     });
