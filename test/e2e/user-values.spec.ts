@@ -237,7 +237,8 @@ class LeftGateway {
   }
 }
 
-@SecureGateway({ path: '/nodes', messages: { maxNodes: 1000, strikes: '2/1h' } })
+// Without pings: tests wait for any bytes, or for none.
+@SecureGateway({ path: '/nodes', messages: { maxNodes: 1000, strikes: '2/1h' }, keepalive: { pingInterval: null } })
 class NodesGateway {
   static release: (() => void)[] = [];
   @SubscribeMessage('hold') hold() {
