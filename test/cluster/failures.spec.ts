@@ -145,11 +145,18 @@ import { Node, TOTAL, total, until, useCluster } from './nodes.js';
     expect(await a.ask('admit', total(5), 3)).toMatchObject({ admitted: 3 });
     expect(await b.ask('admit', total(5), 5)).toMatchObject({ admitted: 2 });
     await until('a new connection was made', async () => relay.connections > before);
+    // It is reported when it has lasted for `timeout`.
+    const reported: string[] = [];
+    await until('it is reported', async () => {
+      reported.push(...(await a.ask<string[]>('notices')).filter((line) => /do not arrive/.test(line)));
+      return reported.length > 0;
+    });
     relay.swallows = () => false;
     await everybody('up');
     await a.ask('cast', {}, 'there again');
     await until('it is heard', async () => (await b.ask<unknown[]>('received')).length === 1);
-    expect((await a.ask<string[]>('notices')).filter((line) => /do not arrive/.test(line))).toHaveLength(1);
+    reported.push(...(await a.ask<string[]>('notices')).filter((line) => /do not arrive/.test(line)));
+    expect(reported).toHaveLength(1);
   }, 60_000);
 
   it('loses connections repeatedly: the counts stay exact', async () => {

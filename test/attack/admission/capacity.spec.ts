@@ -23,6 +23,8 @@ import { restoreTime, stopTime } from '../../support/stopped-time.js';
 let running: TestApp;
 let port = 0;
 const clients: RawClient[] = [];
+/** Those of them that got a 101. */
+const upgraded: RawClient[] = [];
 afterEach(async () => {
   leave();
   await running?.close();
@@ -32,6 +34,7 @@ afterEach(async () => {
 
 const leave = () => {
   for (const client of clients.splice(0)) client.destroy();
+  upgraded.length = 0;
 };
 
 /** An application with a gateway at /, and more gateways by path. */
@@ -65,7 +68,8 @@ async function attempt({ ip = '127.0.0.1', at = port, ...head }: From = {}) {
   const client = await RawClient.connect({ port: at, localAddress: ip });
   clients.push(client);
   const response = await client.upgrade(upgradeHead(at, head));
-  if (response.status !== 101) client.destroy();
+  if (response.status === 101) upgraded.push(client);
+  else client.destroy();
   return { client, ...response };
 }
 
@@ -89,7 +93,7 @@ describe('capacity', () => {
     for (const { status: each, headers } of answers)
       if (each === refused) expect(Number(headers['retry-after'])).toBeGreaterThan(0);
     expect(running.stats()).toMatchObject({ slots: 50, connections: 50 });
-    clients.find((client) => !client.closed && client.received.length === 0 && !client.ended)?.reset();
+    upgraded[0]!.reset();
     await eventually(() => running.stats().slots === 49);
     expect(await status()).toBe(101);
     expect(await status()).toBe(refused);
@@ -131,7 +135,7 @@ describe('capacity', () => {
       expect(await status()).toBe(others.shared);
       expect(await outcome(own, '127.0.0.2')).toBe(others.elsewhere);
       const { connections } = running.stats();
-      clients.find((client) => !client.closed && client.received.length === 0 && !client.ended)?.reset();
+      upgraded[0]!.reset();
       await eventually(() => running.stats().connections === connections - 1);
       expect(await outcome(own)).toBe(101);
       leave();
