@@ -38,6 +38,9 @@ export default {
   collectCoverageFrom: ['lib/**/*.ts'],
   reporters: ['default', '<rootDir>/scripts/jest-summary.mjs'],
   maxWorkers: 2,
+  // A worker ends when nothing is open any more, and then frees its heap: near a gigabyte, which takes half a second. After
+  // this time Jest kills it and reports that a spec left something open.
+  workerGracefulExitTimeout: 30_000,
   // Longer than any single wait of a test, so that the failed wait is reported by what it waited for.
   testTimeout: 90_000,
 };

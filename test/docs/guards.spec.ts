@@ -12,6 +12,7 @@ import type { Browser, Page } from 'playwright-core';
 import { hasChromium, launch } from '../browser/chromium.js';
 import { codeBlocks, compileErrors } from '../support/markdown-code.js';
 import { RawClient, upgradeHead } from '../support/raw-client.js';
+import { restoreTime, stopTime } from '../support/stopped-time.js';
 import 'reflect-metadata';
 
 const SECRET = 'a secret of forty-eight bytes that nobody knows.';
@@ -63,6 +64,7 @@ afterEach(async () => {
   await app?.close();
   // After the application has closed, whose clock must not run backwards.
   jest.restoreAllMocks();
+  restoreTime();
   app = undefined;
 });
 
@@ -196,8 +198,9 @@ describe('the recipes of docs/guards.md', () => {
   });
 
   it('expire and renew connections', async () => {
+    const clock = stopTime();
     await start('renewal');
-    const open = async () => (await connect({ Authorization: `Bearer ${await sign({ exp: seconds(2) })}` })).client;
+    const open = async () => (await connect({ Authorization: `Bearer ${await sign({ exp: seconds(15) })}` })).client;
     const [renewed, expired] = [await open(), await open()];
     renewed.send('renew', { token: await sign({ sub: 'eve' }) });
     expect(await renewed.json()).toMatchObject({ event: 'exception' });
@@ -205,6 +208,8 @@ describe('the recipes of docs/guards.md', () => {
     expect(await renewed.json()).toMatchObject({ event: 'exception' });
     renewed.send('renew', { token: await sign() });
     expect(await renewed.json()).toMatchObject({ event: 'renewed' });
+    // Less than pingTimeout: these clients answer no pings.
+    clock.pass(17_000);
     expect(await expired.closeFrame()).toMatchObject({ code: 4401 });
     renewed.send('renew', { token: await sign() });
     expect(await renewed.json()).toMatchObject({ event: 'renewed' });
@@ -225,11 +230,12 @@ describe('the recipes of docs/guards.md', () => {
   });
 
   it('use sessions on the server', async () => {
+    const clock = stopTime();
     const { store } = await start('session');
     const sessions = new Map<string, object>([
       ['id-1', { user: { id: 'ada' }, cookie: { expires: null } }],
       ['id-2', {}],
-      ['id-5', { user: { id: 'ada' }, cookie: { expires: new Date(Date.now() + 1500).toISOString() } }],
+      ['id-5', { user: { id: 'ada' }, cookie: { expires: new Date(Date.now() + 15_000).toISOString() } }],
     ]);
     (store as { get: unknown }).get = (id: string, done: (error: unknown, session?: object) => void) =>
       setImmediate(() => (id === 'id-3' ? done(new Error('the store is gone')) : done(null, sessions.get(id))));
@@ -242,6 +248,8 @@ describe('the recipes of docs/guards.md', () => {
     expect(await who({ Cookie: signed('id-3') })).toBe(500);
     // A connection ends with its session.
     const { client } = await connect({ Cookie: signed('id-5') });
+    // Less than pingTimeout: this client answers no pings.
+    clock.pass(17_000);
     expect(await client.closeFrame()).toMatchObject({ code: 4401 });
     for (const cookie of ['', 's:', 's:id-1', 'id-1.x', 's:id-1.']) {
       expect(await who({ Cookie: `connect.sid=${encodeURIComponent(cookie)}` })).toBe(403);

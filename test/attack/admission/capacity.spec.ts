@@ -18,7 +18,7 @@ import { eventually, startApp, type TestApp } from '../../support/app.js';
 import { selfSigned } from '../../support/certificates.js';
 import { freePort } from '../../support/ports.js';
 import { frame, type HeadOptions, RawClient, upgradeHead } from '../../support/raw-client.js';
-import { restoreTime, stopTime } from '../../support/stopped-time.js';
+import { passUntil, restoreTime, stopTime } from '../../support/stopped-time.js';
 
 let running: TestApp;
 let port = 0;
@@ -189,9 +189,12 @@ describe('capacity', () => {
         }
       },
     ];
+    const clock = stopTime();
+    const HALF_MINUTE = 30_000;
+    const free = () => passUntil(clock, () => running.stats().pending === 0 && running.stats().slots === 0);
     await start(
-      { max: 3, guardTimeout: 200 },
-      { guards, http: { openTimeout: 600 }, keepalive: { closeTimeout: 200 } },
+      { max: 3, guardTimeout: HALF_MINUTE },
+      { guards, http: { openTimeout: HALF_MINUTE }, keepalive: { closeTimeout: HALF_MINUTE, pingInterval: null } },
     );
     for (const [way, expected] of [
       ['refused', 403],
@@ -200,9 +203,14 @@ describe('capacity', () => {
       ['rejected', 500],
       ['never', 503],
     ] as const) {
-      const statuses = await Promise.all([1, 2, 3].map(() => status({ path: `/?way=${way}` })));
+      const asked = Promise.all([1, 2, 3].map(() => status({ path: `/?way=${way}` })));
+      if (way === 'never') {
+        await eventually(() => running.stats().slots === 3);
+        clock.pass(HALF_MINUTE + 1000);
+      }
+      const statuses = await asked;
       expect([way, ...statuses]).toEqual([way, expected, expected, expected]);
-      await idle();
+      await free();
     }
     // The peer leaves while the guard runs, closes in order, half-closes, resets, and resets before the 101 is written.
     for (const end of ['destroy', 'reset'] as const) {
@@ -210,7 +218,7 @@ describe('capacity', () => {
       client.write(upgradeHead(port, { path: '/?way=never' }));
       await eventually(() => running.stats().slots === 1);
       client[end]();
-      await idle();
+      await free();
     }
     for (const end of [
       (client: RawClient) => client.write(Buffer.from([0x88, 0x80, 0, 0, 0, 0])),
@@ -221,7 +229,7 @@ describe('capacity', () => {
       const { client } = await attempt();
       expect(running.stats().slots).toBe(1);
       end(client);
-      await idle();
+      await free();
     }
     for (let i = 0; i < 50; i++) {
       const socket = connect(port, '127.0.0.1', () => {
@@ -231,7 +239,7 @@ describe('capacity', () => {
       socket.on('error', () => {});
       await new Promise((resolve) => socket.once('close', resolve));
     }
-    await idle();
+    await free();
     expect(await Promise.all([1, 2, 3, 4].map(() => status()))).toEqual(expect.arrayContaining([101, 101, 101, 503]));
   });
 

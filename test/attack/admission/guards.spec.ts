@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it, jest } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import {
   type CanActivate,
   type ExecutionContext,
@@ -28,10 +28,19 @@ import { of, throwError } from 'rxjs';
 import { eventually, startApp, type TestApp } from '../../support/app.js';
 import { openedByTests } from '../../support/opened.js';
 import { type HeadOptions, RawClient, type Response, upgradeHead } from '../../support/raw-client.js';
+import { passUntil, restoreTime, stopTime } from '../../support/stopped-time.js';
+import type { ManualClock } from '../../support/time.js';
 
 const opened = openedByTests();
 const { clients } = opened;
-afterEach(() => void jest.restoreAllMocks());
+let clock: ManualClock;
+beforeEach(() => {
+  clock = stopTime();
+});
+afterEach(() => {
+  jest.restoreAllMocks();
+  restoreTime();
+});
 
 const SELF = Symbol('self');
 
@@ -69,7 +78,7 @@ async function connected(port: number): Promise<RawClient> {
 }
 
 const nothingHeld = async (app: TestApp) => {
-  await eventually(() => app.stats().slots === 0 && app.stats().pending === 0);
+  await passUntil(clock, () => app.stats().slots === 0 && app.stats().pending === 0);
 };
 
 describe('a guard', () => {
@@ -177,13 +186,14 @@ describe('a guard', () => {
           principal: 'u',
           headers: { 'Set-Cookie': ['a=1', 'b=2'], 'X-Tenant': 'blue' },
           subprotocol: 'v2',
-          expiresAt: Date.now() + 400,
+          expiresAt: Date.now() + 15_000,
         }),
     ]);
     const client = await connected(app.port);
     const response = await client.upgrade(upgradeHead(app.port, { headers: { 'Sec-WebSocket-Protocol': 'v1, v2' } }));
     expect(response.headers).toMatchObject({ 'sec-websocket-protocol': 'v2', 'x-tenant': 'blue' });
     expect(response.raw).toContain('Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n');
+    clock.pass(16_000);
     expect(await client.closeFrame()).toMatchObject({ code: 4401 });
   });
 
@@ -259,7 +269,10 @@ describe('a guard', () => {
     let signal: AbortSignal | undefined;
     let late: (error: Error) => void = () => {};
     const app = await guarded([
-      beforeBuiltIn(() => new Promise<boolean>((resolve) => setTimeout(() => resolve(true), 150))),
+      beforeBuiltIn(async () => {
+        clock.pass(200);
+        return true;
+      }),
       (attempt) => {
         signal = attempt.signal;
         return new Promise<boolean>((_, reject) => {
@@ -267,7 +280,11 @@ describe('a guard', () => {
         });
       },
     ]);
-    const response = await ask(app);
+    const asked = ask(app);
+    await eventually(() => signal !== undefined);
+    // Both guards together have guardTimeout.
+    clock.pass(200);
+    const response = await asked;
     expect(response).toMatchObject({ status: 503, headers: { 'retry-after': expect.stringMatching(/^\d+$/) } });
     expect(signal?.reason).toMatchObject({ name: 'TimeoutError' });
     late(new Error('too late'));

@@ -15,6 +15,7 @@ import { issue, type Pair } from '../../support/certificates.js';
 import { openedByTests } from '../../support/opened.js';
 import { freePort } from '../../support/ports.js';
 import { RawClient, upgradeHead } from '../../support/raw-client.js';
+import { passUntil, restoreTime, stopTime } from '../../support/stopped-time.js';
 
 const PORT = freePort();
 
@@ -45,7 +46,10 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const opened = openedByTests();
 const { clients } = opened;
-afterEach(() => void jest.restoreAllMocks());
+afterEach(() => {
+  jest.restoreAllMocks();
+  restoreTime();
+});
 
 const start = async (tls: SecureWsOptions['tls'], more: SecureWsOptions = {}): Promise<TestApp> =>
   (opened.app = await startApp({ gateways: [Own], options: { ...more, tls } }));
@@ -89,19 +93,20 @@ describe('TLS on a dedicated port', () => {
   });
 
   it('refuses plaintext, garbage and old versions, and takes no slot for them', async () => {
-    await start({ ...pems(first), minVersion: 'TLSv1.3' }, { http: { openTimeout: 400 } });
+    const clock = stopTime();
+    await start({ ...pems(first), minVersion: 'TLSv1.3' }, { http: { openTimeout: 1000 } });
     for (const said of [upgradeHead(PORT), '\x16\x03\x01\x00\x05garbage', '\x00'.repeat(300)]) {
       const client = await RawClient.connect({ port: PORT });
       clients.push(client);
       client.write(said);
-      await client.untilClosed();
+      await passUntil(clock, () => client.ended || client.closed);
       expect(client.received.toString('latin1')).not.toContain('HTTP');
     }
     await expect(RawClient.connect({ port: PORT, tls: { maxVersion: 'TLSv1.2' } })).rejects.toThrow();
     // The open timeout covers half-open TLS handshakes.
     const half = await Promise.all(Array.from({ length: 20 }, () => RawClient.connect({ port: PORT })));
     clients.push(...half);
-    await Promise.all(half.map((client) => client.untilClosed()));
+    await passUntil(clock, () => half.every((client) => client.ended || client.closed));
     expect(half.every(({ total }) => total === 0)).toBe(true);
     await eventually(() => opened.app!.stats().pending === 0);
     expect(await who()).toEqual([null, true]);

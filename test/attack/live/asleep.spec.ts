@@ -3,11 +3,13 @@ import { allow, type SecureSocket, SecureWsBroadcaster, type SecureWsOptions } f
 import { WebSocket } from 'ws';
 import { eventually, type TestApp } from '../../support/app.js';
 import { closeFrame, frame, RawClient, upgradeHead } from '../../support/raw-client.js';
-import { sleep } from '../../support/time.js';
+import { passUntil, restoreTime, stopTime } from '../../support/stopped-time.js';
+import { type ManualClock, sleep } from '../../support/time.js';
 import { isQuiet, LiveGateway, message, nextMessage, openClient, reply, startLive } from './live.js';
 
 let app: TestApp;
 let clients: RawClient[] = [];
+let clock: ManualClock;
 
 /** A client and its connection at the server; neither has sent a frame. */
 async function open(options: SecureWsOptions = {}): Promise<{ client: RawClient; socket: SecureSocket }> {
@@ -34,6 +36,7 @@ const pong = (payload: Buffer) => frame(payload, { opcode: 10 });
 
 beforeEach(() => {
   clients = [];
+  clock = stopTime();
 });
 afterEach(async () => {
   for (const client of clients) client.destroy();
@@ -41,6 +44,7 @@ afterEach(async () => {
   expect(app.stats().deadlines).toBe(0);
   await app.close();
   app = undefined as unknown as TestApp;
+  restoreTime();
 });
 
 describe('a connection without messages', () => {
@@ -61,8 +65,10 @@ describe('a connection without messages', () => {
     const pongs: Buffer[] = [];
     socket.on('pong', (data) => pongs.push(data));
     for (let i = 0; i < 5; i++) {
+      await passUntil(clock, () => client.received.length > 0);
       const ping = (await client.anyFrame())!;
       expect([ping.opcode, ping.fin, ping.payload.length]).toEqual([9, true, 4]);
+      clock.time += 20;
       client.write(pong(ping.payload));
       await eventually(() => pongs.length === i + 1);
       expect(pongs[i]).toEqual(ping.payload);
@@ -70,6 +76,7 @@ describe('a connection without messages', () => {
     expect(socket.latency).toBeGreaterThan(0);
     expect(halves(socket)).toEqual(NEITHER);
     // A pong in two reads is still a pong.
+    await passUntil(clock, () => client.received.length > 0);
     const bytes = pong((await client.anyFrame())!.payload);
     client.write(bytes.subarray(0, 7));
     await eventually(() => socket.connection.reader !== undefined);
@@ -148,6 +155,7 @@ describe('a connection without messages', () => {
 });
 
 describe('the end of a connection without messages', () => {
+  const SILENT = { pingInterval: null };
   type End = (client: RawClient, socket: SecureSocket) => void;
   const ended = [1006, '', WebSocket.CLOSED];
 
@@ -193,17 +201,22 @@ describe('the end of a connection without messages', () => {
   it.each<[string, SecureWsOptions, End, object]>([
     ['close()', {}, (_, socket) => socket.close(4000, 'go'), { code: 4000, reason: 'go' }],
     ['disconnectSocket()', {}, (_, socket) => disconnect(socket), { code: 1008, reason: 'disconnected' }],
-    ['the idle timeout', { keepalive: { idleTimeout: 150 } }, () => undefined, { code: 1000, reason: 'idle' }],
+    [
+      'the idle timeout',
+      { keepalive: { ...SILENT, idleTimeout: 5000 } },
+      () => clock.pass(6000),
+      { code: 1000, reason: 'idle' },
+    ],
     [
       'the lifetime',
-      { keepalive: { maxLifetime: 150 } },
-      () => undefined,
+      { keepalive: { ...SILENT, maxLifetime: 5000 } },
+      () => clock.pass(6000),
       { code: 1001, reason: 'connection lifetime reached' },
     ],
     [
       'the session expiry',
-      { guards: [() => allow({ expiresAt: Date.now() + 150 })] },
-      () => undefined,
+      { guards: [() => allow({ expiresAt: Date.now() + 60_000 })], keepalive: SILENT },
+      () => clock.pass(61_000),
       { code: 4401, reason: 'session expired' },
     ],
     ['the shutdown', {}, () => void app.app.close(), { code: 1001, reason: 'server shutdown' }],
@@ -215,7 +228,7 @@ describe('the end of a connection without messages', () => {
     const last = await client.closeFrame();
     expect(last).toEqual(frameWanted);
     client.write(closeFrame(last!.code));
-    await client.untilClosed();
+    await passUntil(clock, () => client.ended || client.closed);
     client.destroy();
     await eventually(() => LiveGateway.left.length === 1);
     // A connection ended for memory is no longer read.
@@ -224,14 +237,14 @@ describe('the end of a connection without messages', () => {
   });
 
   it('comes without a pong, and at closeTimeout without an answer', async () => {
-    const { client, socket } = await open({ keepalive: { pingInterval: 50, pingTimeout: 100, closeTimeout: 150 } });
-    await client.untilClosed();
+    const { client, socket } = await open({ keepalive: { pingInterval: 100, pingTimeout: 200, closeTimeout: 300 } });
+    await passUntil(clock, () => client.ended || client.closed);
     await eventually(() => LiveGateway.left.length === 1);
     expect([LiveGateway.left, halves(socket)]).toEqual([[1006], NEITHER]);
     const { client: mute, socket: second } = await open();
     second.close(4000);
     await mute.closeFrame();
-    await mute.untilClosed();
+    await passUntil(clock, () => mute.ended || mute.closed);
     await eventually(() => LiveGateway.left.length === 2);
     expect(LiveGateway.left).toEqual([1006, 1006]);
   });

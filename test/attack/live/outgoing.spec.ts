@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import type { SecureWsOptions } from 'nest-secure-ws';
 import { eventually, type TestApp } from '../../support/app.js';
 import { frame, type RawClient } from '../../support/raw-client.js';
+import { passUntil, restoreTime, stopTime } from '../../support/stopped-time.js';
 import { sleep } from '../../support/time.js';
 import { Frames, isQuiet, LiveGateway, message, openClient, reply, startLive, unmetered } from './live.js';
 
@@ -24,6 +25,7 @@ afterEach(async () => {
   await eventually(() => isQuiet(app));
   await app.close();
   app = undefined as unknown as TestApp;
+  restoreTime();
 });
 
 const KIB = 1024;
@@ -155,19 +157,19 @@ describe('a client that does not read', () => {
     ['accepts nothing', 0],
     ['accepts one byte at a time and answers pings', 1],
   ])('is terminated at stallTimeout when it %s', async (_, bytes) => {
+    const clock = stopTime();
     const client = await open({
-      buffers: { stallTimeout: 200 },
+      buffers: { stallTimeout: 1000 },
       keepalive: { pingInterval: 100, pingTimeout: 100_000 },
     });
     client.socket.pause();
     await eventually(() => LiveGateway.sockets.length === 1);
     await fill(0, 2 * KIB);
-    const trickle = setInterval(() => {
+    await passUntil(clock, () => {
       if (bytes > 0) client.socket.read(bytes);
       client.write(frame('', { opcode: 10 }));
-    }, 50);
-    await eventually(() => app.stats().connections === 0);
-    clearInterval(trickle);
+      return app.stats().connections === 0;
+    });
     expect(LiveGateway.left).toEqual([1006]);
     // The kernel drops its unsent bytes too.
     if (existsSync('/proc/net/tcp')) expect(unfinished(app.port)).toEqual([]);

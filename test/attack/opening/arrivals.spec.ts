@@ -7,6 +7,7 @@ import { SecureWsModule, type SecureWsOptions } from 'nest-secure-ws';
 import { eventually, startApp, type TestApp } from '../../support/app.js';
 import { Child } from '../../support/child.js';
 import { frame, RawClient, upgradeHead } from '../../support/raw-client.js';
+import { passUntil, restoreTime, stopTime } from '../../support/stopped-time.js';
 import { echoes, ROOMY } from './setups.js';
 
 const ECHO = frame('{"event":"echo","data":"x"}');
@@ -18,6 +19,7 @@ let closing: (() => unknown)[] = [];
 afterEach(async () => {
   for (const close of closing.reverse()) await close();
   closing = [];
+  restoreTime();
 });
 
 async function openApp(options: SecureWsOptions = {}): Promise<TestApp> {
@@ -70,7 +72,8 @@ describe.each(ways)('a connection %s', (_, come) => {
   });
 
   it('is subject to every limit, and leaves nothing behind', async () => {
-    const test = await openApp({ http: { openTimeout: 300 } });
+    const clock = stopTime();
+    const test = await openApp({ http: { openTimeout: 1000 } });
     const port = await come(test);
     const wrong = upgradeHead(port, { headers: { 'Sec-WebSocket-Version': '8' } });
     const long = await arrive(port, `${HALF}${'x'.repeat(9000)}`);
@@ -78,12 +81,13 @@ describe.each(ways)('a connection %s', (_, come) => {
     const slow = await arrive(port, HALF);
     expect((await long.response()).status).toBe(431);
     expect((await refused.response()).status).toBe(426);
+    await passUntil(clock, () => slow.ended || slow.closed);
     expect((await slow.response()).status).toBe(408);
     for (const client of [long, refused, slow]) {
       await client.untilClosed();
       expect(client.received.toString()).toBe('');
     }
-    await eventually(() => isEmpty(test));
+    await passUntil(clock, () => isEmpty(test));
   });
 
   it('is reset when its address is denied, even for an ordinary request', async () => {

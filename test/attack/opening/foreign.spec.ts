@@ -21,6 +21,7 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import { eventually, PLATFORMS, type Platform, startApp, type TestApp } from '../../support/app.js';
 import { selfSigned } from '../../support/certificates.js';
 import { frame, RawClient, type Response, upgradeHead } from '../../support/raw-client.js';
+import { passUntil, restoreTime, stopTime } from '../../support/stopped-time.js';
 
 @SecureGateway({ path: '/own' })
 class OwnGateway {
@@ -40,6 +41,7 @@ afterEach(async () => {
   for (const other of others.splice(0)) other.close();
   await app?.close();
   told = [];
+  restoreTime();
 });
 
 interface Options {
@@ -226,12 +228,13 @@ describe('an upgrade for another library', () => {
   });
 
   it.each([false, true])('that no library answers is ended in time, and releases its slot (TLS: %s)', async (tls) => {
+    const clock = stopTime();
     const server = await start({
       foreign: [
         OPEN,
         { path: '/slow', guards: [() => new Promise<boolean>((done) => setTimeout(() => done(true), 10))] },
       ],
-      options: { http: { openTimeout: '500ms' } },
+      options: { http: { openTimeout: '10s' } },
       listens: false,
       tls,
     });
@@ -251,14 +254,15 @@ describe('an upgrade for another library', () => {
           await client.response();
         }
         client.write(upgradeHead(app.port, { path }));
-        await client.untilClosed();
+        await passUntil(clock, () => client.ended || client.closed);
       }
     }
     await slots(0);
     expect(app.stats().refused).toEqual({ 'open-timeout': 6 });
     const late = await connect(tls);
     expect((await late.upgrade(upgradeHead(app.port, { path: '/foreign?late' }))).status).toBe(101);
-    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    clock.pass(20_000);
+    await new Promise((resolve) => setTimeout(resolve, 50));
     expect(late.closed).toBe(false);
     await slots(1);
   });
@@ -358,8 +362,9 @@ describe('an upgrade for another library', () => {
     const userOf = ({ query }: UpgradeAttempt) =>
       allow({
         userKey: query.get('user') ?? 'nobody',
-        ...(query.has('short') ? { expiresAt: Date.now() + 300 } : {}),
+        ...(query.has('short') ? { expiresAt: Date.now() + 60_000 } : {}),
       });
+    const clock = stopTime();
     await start({
       foreign: [{ ...OPEN, guards: [userOf] }],
       options: { connections: { maxPerUser: 2, onUserLimit: 'closeOldest' } },
@@ -375,6 +380,7 @@ describe('an upgrade for another library', () => {
     expect(other.client.closed).toBe(false);
     const short = await ask('/foreign?user=zoe&short');
     expect(short.response.status).toBe(101);
+    clock.pass(61_000);
     await short.client.untilClosed();
     await slots(1);
   });
@@ -579,12 +585,15 @@ describe('socket.io', () => {
 
   it('receives an upgrade although a guard takes longer than its own timeout', async () => {
     // engine.io waits for one second.
-    const slow = () => new Promise<boolean>((resolve) => setTimeout(() => resolve(true), 3_000));
-    await startIo({ guards: [slow] });
+    const decide: ((yes: boolean) => void)[] = [];
+    await startIo({ guards: [() => new Promise<boolean>((resolve) => decide.push(resolve))] });
     const made = client({ transports: ['websocket'] });
     const polling = client();
     // The second client's upgrade arrives on a connection with earlier requests, or on a new one.
     expect(await who(polling)).toEqual([null, 'polling']);
+    await eventually(() => decide.length === 2);
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    for (const each of decide) each(true);
     expect(await who(made)).toEqual([null, 'websocket']);
     await eventually(() => polling.io.engine.transport.name === 'websocket');
     await slots(2);

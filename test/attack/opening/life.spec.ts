@@ -1,12 +1,13 @@
 import dns from 'node:dns';
-import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import type { SecureWsOptions } from 'nest-secure-ws';
 import { eventually } from '../../support/app.js';
 import { clientHello } from '../../support/certificates.js';
 import { Child } from '../../support/child.js';
 import { freePort } from '../../support/ports.js';
 import { RawClient, upgradeHead } from '../../support/raw-client.js';
-import { sleep } from '../../support/time.js';
+import { passUntil, restoreTime, stopTime } from '../../support/stopped-time.js';
+import { type ManualClock, sleep } from '../../support/time.js';
 import { LISTENERS, type OpenOptions, open, type RunningSetup, SETUPS } from './setups.js';
 
 const HALF = 'GET / HTTP/1.1\r\nUpgrade: websocket\r\nHost: a\r\nX-A: ';
@@ -22,6 +23,7 @@ async function openHere(setup: Parameters<typeof open>[0], options: OpenOptions 
 afterEach(async () => {
   for (const place of places) await place.close();
   places = [];
+  restoreTime();
 });
 
 /** A TCP connection without TLS. */
@@ -50,7 +52,11 @@ interface TcpHandle {
 }
 
 describe.each(LISTENERS)('openTimeout: $name', (setup) => {
-  const options: SecureWsOptions = { http: { openTimeout: 300 } };
+  const options: SecureWsOptions = { http: { openTimeout: 3000 } };
+  let clock: ManualClock;
+  beforeEach(() => {
+    clock = stopTime();
+  });
 
   it('closes silent connections, and answers incomplete heads with 408', async () => {
     const place = await openHere(setup, { options });
@@ -59,20 +65,25 @@ describe.each(LISTENERS)('openTimeout: $name', (setup) => {
     half.write(HALF);
     const dripping = await place.connect();
     dripping.write(HALF);
-    const drip = setInterval(() => dripping.write('x'), 20);
+    await passUntil(clock, () => {
+      dripping.write('x');
+      return half.ended && dripping.ended && (silent.ended || !setup.own);
+    });
     for (const client of [half, dripping]) expect((await client.response()).status).toBe(408);
-    clearInterval(drip);
     // On a shared port it is Node's, whose timeouts are longer.
-    if (setup.own) await silent.untilClosed();
-    else expect(silent.closed).toBe(false);
+    if (!setup.own) expect(silent.closed).toBe(false);
     expect(silent.total).toBe(0);
     for (const client of [silent, half, dripping]) client.destroy();
     await eventually(() => place.isEmpty);
   });
 
   it('answers a complete head whose guard never decides with 503', async () => {
-    const place = await openHere(setup, { options: { ...options, guards: [NEVER] } });
-    expect((await place.ask(upgradeHead(place.port))).status).toBe(503);
+    let asked = 0;
+    const place = await openHere(setup, { options: { ...options, guards: [() => ++asked > 0 && NEVER()] } });
+    const answer = place.ask(upgradeHead(place.port));
+    await eventually(() => asked === 1);
+    clock.pass(3500);
+    expect((await answer).status).toBe(503);
     await eventually(() => place.isEmpty);
   });
 
@@ -83,7 +94,7 @@ describe.each(LISTENERS)('openTimeout: $name', (setup) => {
       stalled.write((await clientHello()).subarray(0, 100));
       const afterwards = await place.connect();
       for (const client of [stalled, afterwards]) {
-        await client.untilClosed();
+        await passUntil(clock, () => client.ended || client.closed);
         expect(client.total).toBe(0);
         client.destroy();
       }
@@ -92,7 +103,7 @@ describe.each(LISTENERS)('openTimeout: $name', (setup) => {
 
   if (!setup.tls || setup.own)
     it('applies to thousands of connections with one timer, while others are served', async () => {
-      const place = await openHere(setup, { options: { http: { openTimeout: setup.tls ? 1500 : 3000 } } });
+      const place = await openHere(setup, { options });
       const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
       const before = timers();
       const crowd: RawClient[] = [];
@@ -102,9 +113,11 @@ describe.each(LISTENERS)('openTimeout: $name', (setup) => {
       for (const client of crowd) if (!setup.tls) client.write(setup.own ? 'G' : HALF);
       await eventually(() => place.test.stats().pending > count / 2);
       if (!setup.tls) expect(timers() - before).toBeLessThan(20);
+      expect(clock.running).toBeLessThan(20);
       expect((await place.ask(upgradeHead(place.port))).status).toBe(101);
+      clock.pass(3500);
       for (const client of crowd) await client.untilClosed();
-      await eventually(() => place.isEmpty);
+      await passUntil(clock, () => place.isEmpty);
       for (const client of crowd) client.destroy();
     });
 });
