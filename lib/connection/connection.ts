@@ -19,7 +19,7 @@ import { Keepalive } from './keepalive.js';
 import type { Holder } from './memory-budget.js';
 import { MessageReader } from './message-reader.js';
 import { Pause, shifted } from './read-gate.js';
-import { listen, onDrain, startReading, stopReading, unlink } from './transport-events.js';
+import { listen, onDrain, startReading, unlink } from './transport-events.js';
 
 /**
  * `open`: messages are sent and received. `draining`: the connection closes as soon as no handler runs. `closing`: one
@@ -349,10 +349,10 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
     this.output.drop();
     // end protection
     this.close(CloseCode.TRY_AGAIN_LATER, cause);
-    // Data that is being received is no longer needed.
-    this.reader?.end();
+    // Data that is being received is no longer needed. What still arrives is charged to the rates of bytes.
+    this.input.end();
     this.forget();
-    stopReading(this);
+    this.readToTheEnd();
     // protection: an evicted peer is gone after a second
     this.goneWithin(MEMORY_GRACE);
     // end protection

@@ -33,13 +33,6 @@ export function listen(connection: Receiver): void {
   transport.on('error', onError);
 }
 
-/** Discards everything that is read from here on. */
-export function stopReading({ transport }: Receiver): void {
-  transport.removeListener('data', onFirstData);
-  transport.removeListener('data', onData);
-  transport.resume();
-}
-
 /**
  * Creates the reader in a function of its own: otherwise V8 would optimise that code again and again in the function
  * that runs for every read.

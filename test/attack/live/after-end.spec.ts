@@ -33,12 +33,16 @@ describe('a flood behind the end is read no faster than messages.byteRate', () =
     ["the peer's close frame", closeFrame(1000), Buffer.alloc(64 * KIB)],
     ['a message that is too big', frame('', { length: 2 ** 40 }), Buffer.alloc(64 * KIB)],
     ['our close frame', message('leave'), large],
+    ['an end that frees memory', message('evict'), large],
   ])('after %s', async (_, end, flood) => {
     app = await startLive(OPTIONS);
     client = await openClient(app);
     await eventually(() => LiveGateway.sockets.length === 1);
     const [socket] = LiveGateway.sockets;
-    socket!.on('message', (data) => String(data).includes('leave') && socket!.close(4000));
+    socket!.on('message', (data) => {
+      if (String(data).includes('leave')) socket!.close(4000);
+      if (String(data).includes('evict')) socket!.connection.endForMemory('test');
+    });
     client.write(end);
     expect(await client.closeFrame()).toBeDefined();
     for (let sent = 0; sent < FLOOD; sent += flood.length) client.write(flood);
