@@ -115,6 +115,21 @@ describe('the files of lib/', () => {
     expect(files.filter((file) => /process\.env/.test(source(file)) && !allowed.includes(file))).toEqual([]);
   });
 
+  it('load packages that few applications need only where these need them', () => {
+    const homes = {
+      '@nestjs/config': 'nowhere',
+      commander: 'cli',
+      'ipaddr.js': 'cli',
+      ioredis: 'nowhere',
+      jose: 'nowhere',
+    };
+    const imported = Object.entries(homes).flatMap(([name, home]) => {
+      const value = new RegExp(`^(?:import|export) (?!type )[^;'"]*? from '${name.replace('.', '\\.')}'`, 'm');
+      return files.filter((file) => moduleOf(file) !== home && value.test(source(file))).map((file) => [name, file]);
+    });
+    expect(imported).toEqual([]);
+  });
+
   it('install no process-wide handler', () => {
     expect(files.filter((file) => /process\.(on|once|addListener|prependListener)\(/.test(source(file)))).toEqual([]);
   });

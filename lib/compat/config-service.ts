@@ -1,4 +1,22 @@
 import type { ConfigService } from '@nestjs/config';
+import type { NestModule } from './nest.js';
+
+/** The class of `ConfigService`, by which Nest's container knows it. */
+export type ConfigServiceClass = abstract new (...values: never[]) => ConfigService;
+
+/**
+ * The `ConfigService` class of an application that has a `ConfigModule`. Both are recognised by their documented members:
+ * an import of `@nestjs/config` would load its 40 files in every application, and find no other copy of the package.
+ */
+export function configServiceIn(modules: Iterable<NestModule>): ConfigServiceClass | undefined {
+  for (const { metatype, providers } of modules) {
+    if (!('envVariablesLoaded' in metatype)) continue;
+    for (const token of providers.keys())
+      if (typeof token === 'function' && typeof token.prototype?.getOrThrow === 'function')
+        return token as ConfigServiceClass;
+  }
+  return undefined;
+}
 
 /** The sources from which an application's `ConfigService` was created. */
 export interface ConfigSources {

@@ -42,11 +42,14 @@ let found: WsFindings | undefined;
 
 /** Checks once. */
 export function findWs(): WsFindings {
-  const place = ownPlace();
-  // A bundle of an application contains `ws` without its `package.json`.
-  const ours = place !== undefined && isOwnPackage(place) ? copyFor(place) : undefined;
-  found ??= checkWs(ours, copyFor(join(process.cwd(), 'index.js')));
+  found ??= checkWs(ownCopy(), copyFor(join(process.cwd(), 'index.js')));
   return found;
+}
+
+/** A bundle of an application contains `ws` without its `package.json`. */
+function ownCopy(): WsCopy | undefined {
+  const place = ownPlace();
+  return place !== undefined && isOwnPackage(place) ? copyFor(place) : undefined;
 }
 
 /**
@@ -74,8 +77,7 @@ function nameIn(file: string): unknown {
   }
 }
 
-function copyFor(file: string | undefined): WsCopy | undefined {
-  if (file === undefined) return undefined;
+function copyFor(file: string): WsCopy | undefined {
   try {
     const resolved = realpathSync(createRequire(file).resolve('ws/package.json'));
     const { version } = JSON.parse(readFileSync(resolved, 'utf8')) as { version?: unknown };

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
-import { ConfigService } from '@nestjs/config';
+import type { ConfigService } from '@nestjs/config';
 import { sourcesOf } from '../compat/config-service.js';
 import { type NamedRow, ROWS } from './rows.js';
 
@@ -52,9 +52,8 @@ const filled = (variables: Variables): string[] =>
 /** The environment of an application without a `ConfigModule`: that of the process, then `.env` in the working directory. */
 export function defaultEnvironment(directory = process.cwd()): Environment {
   const file = readDotEnv(resolve(directory, '.env'));
-  const variables = { ...file, ...process.env };
-  const config = new ConfigService<Record<string, unknown>>(variables);
-  return { get: (variable) => config.get<unknown>(variable), names: Object.keys(variables) };
+  const variables: Variables = { ...file, ...process.env };
+  return { get: (variable) => variables[variable], names: Object.keys(variables) };
 }
 
 function readDotEnv(path: string): Variables {

@@ -1,6 +1,6 @@
 import { Server as HttpsServer } from 'node:https';
-import { ConfigModule, ConfigService } from '@nestjs/config';
 import type { ApplicationConfig, HttpAdapterHost, ModuleRef, ModulesContainer } from '@nestjs/core';
+import { configServiceIn } from '../compat/config-service.js';
 import { compatibilityReport } from '../compat/report.js';
 import { findWs } from '../compat/ws-version.js';
 import { inconsistencies, speaksTls } from '../config/consistency.js';
@@ -81,9 +81,9 @@ export class ApplicationPlan {
 
   /** The application's own ConfigModule, if it has one; else the environment of the process and `.env`. */
   private environment(): Environment {
-    const configured = [...this.modules.values()].some(({ metatype }) => metatype === ConfigModule);
-    if (configured && this.isPreview) return NO_ENVIRONMENT;
-    return configured ? environmentOf(this.moduleRef.get(ConfigService, { strict: false })) : defaultEnvironment();
+    const service = configServiceIn(this.modules.values());
+    if (service === undefined) return defaultEnvironment();
+    return this.isPreview ? NO_ENVIRONMENT : environmentOf(this.moduleRef.get(service, { strict: false }));
   }
 
   /** Whether the application's own server uses TLS. */

@@ -6,9 +6,11 @@ import { peerAddress } from '../../../lib/handshake/upgrade-context.js';
 import {
   type ClientAddress,
   formatIPv4,
+  formatIPv6,
   NO_ADDRESS,
   parseAddress,
   parseIPv4,
+  parseIPv6,
   UNIX_PEER,
 } from '../../../lib/net/address.js';
 import {
@@ -121,6 +123,43 @@ describe('parseAddress', () => {
       { numRuns: runs(1000) },
     );
     fc.assert(fc.property(fc.nat(2 ** 32 - 1), (n) => expect(parseIPv4(formatIPv4(n))).toBe(n)));
+  });
+});
+
+describe('parseIPv6 and formatIPv6', () => {
+  const group = fc.oneof(fc.constantFrom('0', '0', '0000', '00000', ''), fc.stringMatching(/^[0-9a-fA-F]{1,4}$/));
+  const groups = fc.array(group, { maxLength: 9 }).map((each) => each.join(':'));
+  const end = fc.oneof(fc.constant(''), fc.ipV4(), fc.constantFrom('01.2.3.4', '1.2.3', '1.2.3.256', ':', ':1.2.3.4'));
+  const text = fc
+    .tuple(groups, fc.constantFrom('', ':', '::'), groups, fc.constantFrom('', ':', '::'), end)
+    .map((parts) => parts.join(''));
+
+  it('agree with Node and the URL standard for any groups, zeros and dotted decimals', () => {
+    fc.assert(
+      fc.property(text, (given) => {
+        const words = parseIPv6(given);
+        expect(words !== undefined).toBe(isIPv6(given));
+        if (words !== undefined) expect(`[${formatIPv6(words)}]`).toBe(new URL(`http://[${given}]/`).hostname);
+      }),
+      { numRuns: runs(3000) },
+    );
+  });
+
+  it('return the first of equally long runs of zeros as ::, and no single zero', () => {
+    fc.assert(
+      fc.property(fc.array(fc.constantFrom(0, 0, 1, 0xffff), { minLength: 8, maxLength: 8 }), (words) => {
+        expect(`[${formatIPv6(words)}]`).toBe(
+          new URL(`http://[${words.map((n) => n.toString(16)).join(':')}]/`).hostname,
+        );
+        expect(parseIPv6(formatIPv6(words))).toEqual(words);
+      }),
+      { numRuns: runs(1000) },
+    );
+  });
+
+  it('refuse text that is longer than any address', () => {
+    expect(parseIPv6(`${'0:'.repeat(23)}`)).toBeUndefined();
+    expect(parseIPv6('0000:0000:0000:0000:0000:ffff:255.255.255.255')).toEqual([0, 0, 0, 0, 0, 0xffff, 0xffff, 0xffff]);
   });
 });
 

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Module } from '@nestjs/common';
 import { ConfigModule, type ConfigModuleOptions, ConfigService } from '@nestjs/config';
-import { NestFactory } from '@nestjs/core';
+import { ModulesContainer, NestFactory } from '@nestjs/core';
+import { configServiceIn } from '../../../lib/compat/config-service.js';
 import { defaultEnvironment, environmentOf } from '../../../lib/config/environment.js';
 import { nearVariable } from '../../../lib/config/near-names.js';
 import { readSettings } from '../../../lib/config/resolve.js';
@@ -204,5 +205,53 @@ describe('WEBSOCKETS_ variables that ConfigService does not return', () => {
     expect(readSettings({}, defaultEnvironment(folder)).problems).toEqual([
       expect.stringContaining('WEBSOCKETS_ALOWED_IPS'),
     ]);
+  });
+});
+
+describe('configServiceIn', () => {
+  async function found(...imports: object[]) {
+    class AppModule {}
+    Module({ imports: imports as never[] })(AppModule);
+    const app = await NestFactory.createApplicationContext(AppModule, { logger: false });
+    const service = configServiceIn(app.get(ModulesContainer).values());
+    await app.close();
+    return service;
+  }
+  /** A module that provides `service`. */
+  const providing = (module: new () => object, service: new () => object) => {
+    Module({ providers: [service] })(module);
+    return module;
+  };
+
+  it('finds the ConfigService of a ConfigModule, however it is imported', async () => {
+    const options = { ignoreEnvFile: true, isGlobal: false };
+    for (const module of [ConfigModule, ConfigModule.forRoot(options), ConfigModule.forFeature(() => ({}))])
+      expect(await found(module)).toBe(ConfigService);
+  });
+
+  it('finds that of another copy of the package, under any name', async () => {
+    class Minified {
+      static get envVariablesLoaded() {
+        return Promise.resolve();
+      }
+    }
+    class Shortened {
+      get() {}
+      getOrThrow() {}
+    }
+    expect(await found(providing(Minified, Shortened))).toBe(Shortened);
+  });
+
+  it('does not take classes of the application with these names', async () => {
+    const own = {
+      ConfigModule: class {},
+      ConfigService: class {
+        get() {}
+        getOrThrow() {}
+      },
+    };
+    expect([own.ConfigModule.name, own.ConfigService.name]).toEqual(['ConfigModule', 'ConfigService']);
+    expect(await found(providing(own.ConfigModule, own.ConfigService))).toBeUndefined();
+    expect(await found()).toBeUndefined();
   });
 });
