@@ -136,7 +136,7 @@ import { Node, TOTAL, total, until, useCluster } from './nodes.js';
   it('has a broken pub/sub connection: the process detects, reports and reopens it', async () => {
     const relay = await TcpRelay.start(cluster.server.port);
     ends.push(() => relay.stop());
-    const [a, b] = (await start(2, { timeout: 100 }, `redis://127.0.0.1:${relay.port}`)) as [Node, Node];
+    const [a, b] = (await start(2, { timeout: 3000 }, `redis://127.0.0.1:${relay.port}`)) as [Node, Node];
     await everybody('up');
     const before = relay.connections;
     relay.swallows = (said) => said.includes('subscribe') && !said.includes('evalsha');

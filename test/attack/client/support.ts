@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
+import { sharedRuntime } from '../../../lib/client/runtime.js';
+import { eventually } from '../../support/app.js';
 import { closeFrame as anyCloseFrame, frame as anyFrame, type Frame, firstFrame } from '../../support/raw-client.js';
 
 /** A server on raw sockets whose answer to each request the test decides. */
@@ -21,8 +23,10 @@ export type Answer = (socket: Socket, request: string, key: string, count: numbe
 
 const open = new Set<RawServer>();
 
+/** Closes the servers, and waits until the client has noticed: the next test may count its deadlines. */
 export async function closeAll(): Promise<void> {
   await Promise.all([...open].map((server) => server.close()));
+  await eventually(() => sharedRuntime.deadlines === 0);
 }
 
 export async function rawServer(answer: Answer, options: { tls?: TlsOptions; host?: string } = {}): Promise<RawServer> {
