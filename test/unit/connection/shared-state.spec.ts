@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { emptyFifo, pushed, type Waiting } from '../../../lib/connection/fifo.js';
+import { Random } from '../../support/random.js';
 import { frame } from '../../support/raw-client.js';
 import { turn } from '../../support/time.js';
 import { type Bare, bareConnection } from './support.js';
@@ -58,6 +59,110 @@ describe('two connections', () => {
     expect(Buffer.concat(other.socket.taken).toString('latin1')).toBe('\x81\x01b\x81\x01d');
     one.socket.destroy();
     other.socket.destroy();
+  });
+});
+
+/** A connection whose bytes arrive in pieces, and what must come of them. */
+interface Fed {
+  readonly bare: Bare;
+  readonly texts: readonly string[];
+  /** The frames that have not arrived yet, the first one perhaps in part. */
+  readonly left: Buffer[];
+  /** Number of texts that were sent to the peer. */
+  sent: number;
+  isOver: boolean;
+}
+
+/** Handlers act within handlers so deep. */
+const DEEPEST = 4;
+
+/** Texts, some of them in fragments, some with pings between them. */
+function conversation(id: string, masked: boolean, random: Random): { texts: string[]; frames: Buffer[] } {
+  const texts: string[] = [];
+  const frames: Buffer[] = [];
+  for (let count = 0; count < 12; count++) {
+    const text = `<${id}>${count}${'é'.repeat(random.pick([0, 1, 60, 300]))}`;
+    texts.push(text);
+    const bytes = Buffer.from(text);
+    const cut = random.below(bytes.length);
+    if (count % 4 === 0) frames.push(frame(id, { opcode: 9, masked }));
+    if (random.once(2)) frames.push(frame(bytes, { masked }));
+    else
+      frames.push(
+        frame(bytes.subarray(0, cut), { fin: false, masked }),
+        frame(bytes.subarray(cut), { opcode: 0, masked }),
+      );
+  }
+  return { texts, frames };
+}
+
+describe('connections of both roles whose bytes arrive in any pieces and any order', () => {
+  async function run(seed: number): Promise<Fed[]> {
+    const random = new Random(seed);
+    const all: Fed[] = [];
+    let depth = 0;
+    const feed = (fed: Fed): void => {
+      // A read ends within a frame, or with the end of one of the next frames.
+      const read = Buffer.concat(fed.left.splice(0, 1 + random.below(3)));
+      const end = random.once(2) ? read.length : 1 + random.below(Math.min(read.length, random.pick([1, 4, 40, 2000])));
+      if (end < read.length) fed.left.unshift(read.subarray(end));
+      // The parser owns the bytes of a read.
+      if (end > 0 && !fed.bare.socket.destroyed) arrive(fed.bare, Buffer.from(read.subarray(0, end)));
+    };
+    /** What a handler does in the middle of a message, to its own connection or to another one. */
+    const act = (fed: Fed): void => {
+      const { connection } = fed.bare;
+      const what = random.pick(['feed', 'feed', 'pause', 'resume', 'send', 'close', 'kill']);
+      if (what === 'feed') feed(fed);
+      else if (what === 'pause') connection.input.gate.pauseForUser();
+      else if (what === 'resume') connection.input.knownGate?.resumeForUser();
+      else if (what === 'send') {
+        if (!fed.isOver) fed.sent++;
+        connection.output.send(`[${all.indexOf(fed)}]`, {}, undefined);
+      } else if (random.once(8)) {
+        fed.isOver = true;
+        if (what === 'kill') connection.kill();
+        else connection.close(1000);
+      }
+    };
+    for (let at = 0; at < 8; at++) {
+      const role = at % 2 === 0 ? 'server' : 'client';
+      const { texts, frames } = conversation(String(at), role === 'server', random);
+      const take = (data: Buffer, connection: { finished(size: number): void }): void => {
+        if (depth < DEEPEST) {
+          depth++;
+          act(random.once(2) ? all[at]! : random.pick(all));
+          depth--;
+        }
+        connection.finished(data.length);
+      };
+      const bare = bareConnection({ role, take, options: { messages: { rate: '1000/1s' } } });
+      all.push({ bare, texts, left: frames, sent: 0, isOver: false });
+    }
+    while (all.some(({ left }) => left.length > 0)) {
+      feed(random.pick(all));
+      if (random.once(10)) await turn();
+    }
+    // From here on the handlers do nothing.
+    depth = DEEPEST;
+    for (const { bare } of all) bare.connection.input.knownGate?.resumeForUser();
+    for (let turns = 0; turns < 5; turns++) await turn();
+    return all;
+  }
+
+  it.each(Array.from({ length: 30 }, (_, seed) => seed))('get each their own messages (seed %d)', async (seed) => {
+    const all = await run(seed);
+    for (const [at, { bare, texts, sent, isOver }] of all.entries()) {
+      expect(bare.messages).toEqual(isOver ? texts.slice(0, bare.messages.length) : texts);
+      expect(bare.connection.cause).toBeUndefined();
+      if (bare.connection.context.role === 'client') continue;
+      const told = Buffer.concat(bare.socket.taken)
+        .toString('latin1')
+        .match(/\[\d\]/g);
+      expect(new Set(told ?? [])).toEqual(new Set(told === null ? [] : [`[${at}]`]));
+      if (!isOver) expect(told?.length ?? 0).toBe(sent);
+    }
+    for (const { bare } of all) bare.socket.destroy();
   });
 });
 
