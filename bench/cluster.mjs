@@ -71,38 +71,64 @@ async function startRedis() {
       const of = (name) => Number(new RegExp(`${name}:([\\d.]+)`).exec(info)[1]);
       return (of('used_cpu_user_main_thread') + of('used_cpu_sys_main_thread')) * 1e6;
     },
+    /** Number of scripts that were run by their digest. */
+    async scripts() {
+      return Number(/cmdstat_evalsha:calls=(\d+)/.exec(await client.info('commandstats'))?.[1] ?? 0);
+    },
   };
 }
 
 const bench = {
-  /** CPU of a process per accepted handshake, and including its end, with and without a cluster, in turns. */
+  /**
+   * CPU of a process per accepted handshake, and including its end, with and without a cluster, in turns: with 32 attempts
+   * in flight; with batches that are sent while the process is stopped, as under a flood; and one after the other.
+   */
   async admission({ redis, load }) {
     const servers = { without: await server(), within: await server({ url: redis.url }) };
-    const samples = { without: { opened: [], whole: [] }, within: { opened: [], whole: [] }, redis: [] };
-    for (let turn = -WARM; turn < TURNS; turn++)
-      for (const [name, each] of Object.entries(servers)) {
-        const before = await redis.cpu();
-        const opened = await cpuOf(each, () => load.call('open', { group: name, port: each.port, count: COUNT }));
-        const ended = await cpuOf(each, async () => {
-          await load.call('close', { group: name });
-          while ((await each.call('sockets')) > each.idle) await sleep(5);
-          await sleep(50);
-        });
-        if (turn < 0) continue;
-        samples[name].opened.push(opened / COUNT);
-        samples[name].whole.push((opened + ended) / COUNT);
-        if (name === 'within') samples.redis.push(((await redis.cpu()) - before) / COUNT);
+    const arrivals = {
+      '': () => ({}),
+      ', many at once': ({ process }) => ({ stopped: process.pid }),
+      ', one after the other': () => ({ concurrency: 1 }),
+    };
+    let warm = WARM;
+    for (const [how, options] of Object.entries(arrivals)) {
+      const samples = {
+        without: { opened: [], whole: [] },
+        within: { opened: [], whole: [] },
+        redis: [],
+        commands: [],
+      };
+      for (let turn = -warm; turn < TURNS; turn++)
+        for (const [name, each] of Object.entries(servers)) {
+          const [before, scripts] = [await redis.cpu(), await redis.scripts()];
+          const open = { group: name, port: each.port, count: COUNT, ...options(each) };
+          const opened = await cpuOf(each, () => load.call('open', open));
+          const commands = (await redis.scripts()) - scripts;
+          const ended = await cpuOf(each, async () => {
+            await load.call('close', { group: name });
+            while ((await each.call('sockets')) > each.idle) await sleep(5);
+            await sleep(50);
+          });
+          if (turn < 0) continue;
+          samples[name].opened.push(opened / COUNT);
+          samples[name].whole.push((opened + ended) / COUNT);
+          if (name === 'without') continue;
+          samples.redis.push(((await redis.cpu()) - before) / COUNT);
+          samples.commands.push(commands / COUNT);
+        }
+      for (const [kind, title, goal] of [
+        ['opened', `CPU per handshake${how}`, ' (goal: at most 25)'],
+        ['whole', `CPU per handshake and its end${how}`, ''],
+      ]) {
+        const [without, within] = [samples.without[kind], samples.within[kind]];
+        row(`${title}, without a cluster`, of(spread(without), 'µs'));
+        row('… with one', of(spread(within), 'µs'));
+        row(`… more${goal}`, of(spread(within.map((each, turn) => each - without[turn])), 'µs'));
       }
-    for (const [kind, title, goal] of [
-      ['opened', 'CPU per handshake', ' (goal: at most 25)'],
-      ['whole', 'CPU per handshake and its end', ''],
-    ]) {
-      const [without, within] = [samples.without[kind], samples.within[kind]];
-      row(`${title}, without a cluster`, of(spread(without), 'µs'));
-      row('… with one', of(spread(within), 'µs'));
-      row(`… more${goal}`, of(spread(within.map((each, turn) => each - without[turn])), 'µs'));
+      row(`CPU of Redis per handshake and its end${how}`, of(spread(samples.redis), 'µs'));
+      row('… commands per handshake', `${round(spread(samples.commands).median, 2)}`);
+      warm = 5;
     }
-    row('CPU of Redis per handshake and its end', of(spread(samples.redis), 'µs'));
   },
 
   /** The capacity of one Redis: as many attempts as two processes can make, and the cost of each for Redis. */

@@ -54,8 +54,9 @@ export class Breaker {
     this.#set('closed');
   }
 
-  failed(): void {
-    this.#failures++;
+  /** `calls`: the number of calls that failed together. */
+  failed(calls = 1): void {
+    this.#failures += calls;
     if (this.#state === 'closed') {
       // protection: cluster: the breaker opens
       if (this.#failures >= FAILURES) {

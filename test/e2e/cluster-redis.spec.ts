@@ -12,6 +12,7 @@ import {
   UseAdmissionGuards,
 } from 'nest-secure-ws';
 import { SecureWsTickets, ticketGuard } from 'nest-secure-ws/guards';
+import { until } from '../cluster/nodes.js';
 import { eventually, startApp, type TestApp } from '../support/app.js';
 import { unusedPort } from '../support/ports.js';
 import { RawClient, upgradeHead } from '../support/raw-client.js';
@@ -150,6 +151,37 @@ describe('a cluster in an application', () => {
     // Used tickets leave no key.
     expect(await server.ask((client) => client.keys('nsw:k:*'))).toEqual([]);
   });
+
+  (HAS_REDIS ? it : it.skip)(
+    'releases once each peer that leaves while Redis is asked about it and others',
+    async () => {
+      const server = await redis();
+      const options = { connections: { maxPerIp: 9, rate: '1000/1s' }, cluster: { ...quick, url: server.url } };
+      const app = await start(options);
+      await eventually(() => app.stats().cluster?.status === 'up');
+      const counted = () => server.ask((client) => client.hvals('nsw:t:{t}:all'));
+      // Redis has the script.
+      expect(await status(app)).toBe(101);
+      server.signal('SIGSTOP');
+      for (let each = 0; each < 8; each++) {
+        const client = await RawClient.connect({ port: app.port });
+        clients.push(client);
+        client.write(upgradeHead(app.port));
+      }
+      await eventually(() => app.stats().slots === 9);
+      for (const client of clients.filter((_, index) => index % 2 === 1)) client.destroy();
+      await eventually(() => app.stats().slots === 5);
+      server.signal('SIGCONT');
+      await until('those that stayed are counted', async () => (await counted()).join() === '5');
+      expect(app.stats()).toMatchObject({ pending: 0, slots: 5, cluster: { fallbacks: 0, failures: 0 } });
+      // Exactly the places of those that left are free.
+      const more = await Promise.all([1, 2, 3, 4, 5].map(() => status(app)));
+      expect(more.sort()).toEqual([101, 101, 101, 101, 429]);
+      for (const client of clients.splice(0)) client.destroy();
+      await until('nobody is counted', async () => (await counted()).length === 0);
+      expect(app.stats().slots).toBe(0);
+    },
+  );
 
   (HAS_REDIS ? it : it.skip)('reaches gateways from an application without HTTP', async () => {
     const server = await redis();

@@ -1,4 +1,4 @@
-import type { Claim, UserClaim } from '../contract.js';
+import type { Claim, ClaimAnswer, UserClaim } from '../contract.js';
 import { type RedisLink, UNAVAILABLE } from './link.js';
 import { ASSERT, ASSERT_USER } from './scripts.js';
 
@@ -15,15 +15,16 @@ const CHUNK = 64;
  * incarnation.
  */
 const MOST_UNTOLD = 65_536;
-const MOST = Number.MAX_SAFE_INTEGER;
-const UNBOUNDED = String(MOST);
+const UNBOUNDED = Number.MAX_SAFE_INTEGER;
 
 /** The connections of this process with one name. */
-interface Counter {
+export interface Counter {
   readonly name: string;
   count: number;
   /** Number of attempts among them that Redis has not answered yet. */
   underWay: number;
+  /** Number of attempts among those that have not been sent yet. */
+  unsent: number;
   /** The count was written while attempts were unanswered: if one is refused, it must be written again. */
   wasTold: boolean;
 }
@@ -34,19 +35,34 @@ interface Counter {
  */
 type Identity = readonly [own: string, since: string, live: string, ttl: number];
 
-/** The claims that one script checks: those of one shard. */
-export interface Shard {
-  /** What the names of the shard have between braces; '' if names are not distributed. */
-  readonly tag: string;
-  readonly keys: string[];
-  /** Indices into the claims. */
-  readonly indexes: number[];
+/** An attempt that is counted in this process until Redis has answered. */
+export interface Attempt {
+  readonly claims: readonly Claim[];
+  /** One for each claim with a `max`. */
+  readonly counters: readonly (Counter | undefined)[];
+  /** One for each shard. */
+  readonly parts: Part[];
+  /** Number of parts without an answer. */
+  unanswered: number;
+  resolve(answer: ClaimAnswer): void;
 }
 
-export interface Held {
-  readonly claims: readonly Claim[];
-  readonly shards: Shard[];
-  readonly counters: readonly (Counter | undefined)[];
+/** The claims of an attempt that belong to one shard. */
+export interface Part {
+  readonly attempt: Attempt;
+  /** What the names of the shard have between braces; without it if names are not distributed. */
+  readonly tag?: string;
+  /** Indices into the claims. */
+  readonly indexes: readonly number[];
+  /** A text: the attempt is refused; a number: it is counted; a symbol: that is unknown. */
+  answer: unknown;
+}
+
+/** How the attempts of one command use a key. */
+export interface Use {
+  counter: Counter | undefined;
+  /** Number of attempts with a `max` for it. */
+  attempts: number;
 }
 
 /**
@@ -102,42 +118,41 @@ export class RedisCounters {
   }
 
   /** Counts an attempt, before Redis is asked. */
-  hold(claims: readonly Claim[]): Held {
-    const shards: Shard[] = [];
-    const counters = claims.map((claim, index) => {
-      const { name, max } = claim;
-      const tag = this.isSharded ? shardOf(name) : '';
-      let shard = shards.find((each) => each.tag === tag);
-      if (shard === undefined) shards.push((shard = { tag, keys: [], indexes: [] }));
-      shard.keys.push(`${this.prefix}:${name}`);
-      shard.indexes.push(index);
-      const counter = max === undefined ? undefined : this.#counter(name);
-      if (counter !== undefined) {
-        counter.count++;
-        counter.underWay++;
-      }
+  hold(claims: readonly Claim[], resolve: Attempt['resolve']): Attempt {
+    const counters = claims.map(({ name, max }) => {
+      if (max === undefined) return undefined;
+      const counter = this.#counter(name);
+      counter.count++;
+      counter.underWay++;
+      counter.unsent++;
       return counter;
     });
-    return { claims, shards, counters };
+    return { claims, counters, parts: [], unanswered: 0, resolve };
   }
 
-  /** The current argument of the script ADMIT. */
-  argsOf({ claims, counters }: Held, { indexes }: Shard): readonly [string] {
-    let json = this.#identityJson;
-    for (const index of indexes) {
-      const { max = 0, rate } = claims[index]!;
-      const counter = counters[index];
-      if (counter === undefined) json += ',0,0,-1';
-      else {
-        const bound = this.#untold.has(counter.name) ? counter.count : UNBOUNDED;
-        json += `,${counter.count - counter.underWay + 1},${bound},${Math.min(max, MOST)}`;
-      }
-      json += rate === undefined ? ',0,0' : `,${(rate.window * 1000) / rate.limit},${rate.window * 1000}`;
+  /** Counts an attempt about which Redis is not asked: it is admitted, and written as soon as possible. */
+  unasked(claims: readonly Claim[]): void {
+    for (const { name, max } of claims) {
+      if (max === undefined) continue;
+      this.#counter(name).count++;
+      this.#tell(name);
     }
-    return [`${json}]`];
   }
 
-  admitted({ counters }: Held, isUncertain: boolean): void {
+  /** The beginning of the argument of ADMIT. */
+  argumentOf(uses: readonly Use[]): string {
+    let json = this.#identityJson;
+    for (const { counter, attempts } of uses) {
+      if (counter === undefined) json += ',0,0';
+      else {
+        const { name, count, underWay, unsent } = counter;
+        json += `,${count - underWay},${this.#untold.has(name) ? count - unsent - attempts : UNBOUNDED}`;
+      }
+    }
+    return json;
+  }
+
+  admitted({ counters }: Attempt, isUncertain: boolean): void {
     for (const counter of counters) {
       if (counter === undefined) continue;
       this.#answered(counter);
@@ -145,17 +160,20 @@ export class RedisCounters {
     }
   }
 
-  refused({ counters, shards }: Held, answers: readonly unknown[]): void {
-    // The shards that admitted the attempt have counted it.
-    const counted = new Set(shards.flatMap(({ indexes }, at) => (typeof answers[at] === 'string' ? [] : indexes)));
-    counters.forEach((counter, index) => {
-      if (counter === undefined) return;
-      counter.count--;
-      const mustTell = counter.wasTold || counted.has(index);
-      this.#answered(counter);
-      if (mustTell) this.#tell(counter.name);
-      else this.#forget(counter);
-    });
+  refused({ counters, parts }: Attempt): void {
+    for (const { indexes, answer } of parts) {
+      // The shards that have not refused the attempt have counted it.
+      const isCounted = typeof answer !== 'string';
+      for (const index of indexes) {
+        const counter = counters[index];
+        if (counter === undefined) continue;
+        counter.count--;
+        const mustTell = counter.wasTold || isCounted;
+        this.#answered(counter);
+        if (mustTell) this.#tell(counter.name);
+        else this.#forget(counter);
+      }
+    }
   }
 
   release(claims: readonly Claim[]): void {
@@ -234,7 +252,10 @@ export class RedisCounters {
 
   #counter(name: string): Counter {
     let counter = this.#counters.get(name);
-    if (counter === undefined) this.#counters.set(name, (counter = { name, count: 0, underWay: 0, wasTold: false }));
+    if (counter === undefined) {
+      counter = { name, count: 0, underWay: 0, unsent: 0, wasTold: false };
+      this.#counters.set(name, counter);
+    }
     return counter;
   }
 
@@ -304,12 +325,12 @@ export class RedisCounters {
     return isTold;
   }
 
-  /** The confirmed count, and the count including attempts that Redis has not answered. */
+  /** The confirmed count, and the count including attempts that were sent and that Redis has not answered. */
   #told(name: string): readonly [number, number] {
     const counter = this.#counters.get(name);
     if (counter === undefined) return [0, 0];
     counter.wasTold = counter.underWay > 0;
-    return [counter.count - counter.underWay, counter.count];
+    return [counter.count - counter.underWay, counter.count - counter.unsent];
   }
 
   async #assertUsers(names: readonly string[]): Promise<boolean> {
@@ -334,13 +355,6 @@ export class RedisCounters {
     if (!isTold) this.#planFlush();
     return isTold;
   }
-}
-
-/** The text between the first braces, as in Redis Cluster; without braces, the whole name. */
-function shardOf(name: string): string {
-  const start = name.indexOf('{');
-  const end = name.indexOf('}', start + 1);
-  return start < 0 || end <= start + 1 ? name : name.slice(start + 1, end);
 }
 
 function* chunks(names: readonly string[]): Generator<readonly string[]> {

@@ -20,9 +20,18 @@ export type Purpose = 'lease' | 'limits' | 'other';
 
 export type Argument = string | number;
 
+/** For whom a command is sent. */
+export interface Callers {
+  /** When the first of them began to wait. */
+  readonly since: number;
+  /** Their number: a failure of the command is one of each of them. */
+  readonly callers: number;
+}
+
 interface Waiting {
   readonly deadline: number;
   readonly purpose: Purpose;
+  readonly callers: number;
   settle(answer: unknown): void;
 }
 
@@ -52,14 +61,17 @@ export class RedisLink {
   #timeout = 100;
   #wait = 100 - TIMER_SLACK;
   readonly #connection: ReturnType<typeof keepConnected>;
-  /** The pending commands, in the order in which they were sent. */
+  /** The pending commands. */
   readonly #waiting = new Set<Waiting>();
   #timer: NodeJS.Timeout | undefined;
   #bytes = 0;
   /** Whether the last renewal of the lease succeeded: while it fails, the success of other commands says nothing. */
   #isRenewed = true;
-  /** The connection on which the commands of this turn of the event loop are held back. */
+  /** The end of this turn of the event loop. */
+  #turn: NodeJS.Immediate | undefined;
+  /** The connection on which the commands of this turn are held back until its end. */
   #corked: Corkable | undefined;
+  readonly #lastOfTurn: (() => void)[] = [];
 
   constructor(
     private readonly client: RedisClient,
@@ -102,12 +114,20 @@ export class RedisLink {
     keys: readonly string[],
     args: () => readonly Argument[],
     purpose: Purpose = 'limits',
+    callers?: Callers,
   ): Promise<unknown> {
     return this.ask(
       () => this.client.evalsha(script.sha, keys.length, ...keys, ...args()),
       purpose,
       () => this.client.eval(script.lua, keys.length, ...keys, ...args()),
+      callers,
     );
+  }
+
+  /** Calls `send` at the end of this turn of the event loop; the commands that it sends are in the write of this turn. */
+  atEndOfTurn(send: () => void): void {
+    this.#lastOfTurn.push(send);
+    this.#turn ??= setImmediate(this.#endTurn);
   }
 
   /** Publishes a message; returns false at once if too many bytes are being sent. */
@@ -132,14 +152,15 @@ export class RedisLink {
     send: () => Promise<unknown>,
     purpose: Purpose = 'other',
     again: (() => Promise<unknown>) | undefined = undefined,
+    { since, callers }: Callers = { since: this.now(), callers: 1 },
   ): Promise<unknown> {
     if (!this.breaker.allows(purpose === 'lease')) return UNAVAILABLE_PROMISE;
     if (!this.isReady) {
-      this.#failed(`not connected (${this.client.status})`, purpose);
+      this.#failed(`not connected (${this.client.status})`, purpose, callers);
       return UNAVAILABLE_PROMISE;
     }
     return new Promise((resolve) => {
-      const waiting: Waiting = { deadline: this.now() + this.#wait, purpose, settle: resolve };
+      const waiting: Waiting = { deadline: since + this.#wait, purpose, callers, settle: resolve };
       this.#waiting.add(waiting);
       this.#timer ??= setTimeout(this.#look, this.#wait).unref();
       this.#cork();
@@ -151,6 +172,12 @@ export class RedisLink {
   note(error: unknown): void {
     const { message, code } = (error ?? {}) as NodeJS.ErrnoException;
     this.lastError = String(message || code || error).slice(0, MAX_ERROR);
+  }
+
+  /** Counts a failure that says nothing about Redis. */
+  noteFailure(why: string, callers = 1): void {
+    this.failures += callers;
+    this.lastError = why.slice(0, MAX_ERROR);
   }
 
   /** Fails all pending commands. */
@@ -166,15 +193,18 @@ export class RedisLink {
     setImmediate(() => {
       this.#timer = undefined;
       const now = this.now();
+      let next = Number.POSITIVE_INFINITY;
       for (const waiting of this.#waiting) {
-        if (waiting.deadline - now >= 1) {
-          this.#timer = setTimeout(this.#look, waiting.deadline - now).unref();
-          return;
+        const { deadline, purpose, callers } = waiting;
+        if (deadline - now >= 1) {
+          next = Math.min(next, deadline);
+          continue;
         }
         this.#waiting.delete(waiting);
-        this.#failed(`no answer within ${this.#timeout} ms`, waiting.purpose);
+        this.#failed(`no answer within ${this.#timeout} ms`, purpose, callers);
         waiting.settle(UNAVAILABLE);
       }
+      if (this.#waiting.size > 0) this.#timer ??= setTimeout(this.#look, next - now).unref();
     });
   };
 
@@ -184,16 +214,18 @@ export class RedisLink {
     if (this.#corked !== undefined || stream?.cork === undefined) return;
     this.#corked = stream as Corkable;
     this.#corked.cork();
-    setImmediate(this.#uncork);
+    this.#turn ??= setImmediate(this.#endTurn);
   }
 
-  readonly #uncork = (): void => {
+  readonly #endTurn = (): void => {
+    for (const send of this.#lastOfTurn.splice(0)) send();
+    this.#turn = undefined;
     this.#corked?.uncork();
     this.#corked = undefined;
   };
 
   #send(send: () => Promise<unknown>, again: (() => Promise<unknown>) | undefined, waiting: Waiting): void {
-    const { purpose } = waiting;
+    const { purpose, callers } = waiting;
     let sent: Promise<unknown>;
     try {
       sent = send();
@@ -220,22 +252,17 @@ export class RedisLink {
         // protection: cluster: an error of one key or of one kind of command does not open the breaker
         if (isReply) isOfRedis = purpose === 'lease' || (purpose === 'limits' && !isForeign);
         // end protection
-        if (isOfRedis) this.#failed(why, purpose);
-        else this.#noteFailure(why);
+        if (isOfRedis) this.#failed(why, purpose, callers);
+        else this.noteFailure(why, callers);
         waiting.settle(isForeign ? FOREIGN : UNAVAILABLE);
       },
     );
   }
 
-  #failed(why: string, purpose: Purpose): void {
+  #failed(why: string, purpose: Purpose, callers: number): void {
     if (purpose === 'lease') this.#isRenewed = false;
-    this.#noteFailure(why);
-    this.breaker.failed();
-  }
-
-  #noteFailure(why: string): void {
-    this.failures++;
-    this.lastError = why.slice(0, MAX_ERROR);
+    this.noteFailure(why, callers);
+    this.breaker.failed(callers);
   }
 }
 

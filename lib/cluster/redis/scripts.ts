@@ -31,77 +31,121 @@ end
 `;
 
 /**
- * Checks one attempt. KEYS: hashes of incarnation → connections, with `r`: the theoretical arrival time of the rate
- * (GCRA) in microseconds. ARGV: a JSON array, because every argument of a command costs the process and Redis more than a
- * number in it: own, since, live, ttl; then for each key: the confirmed connections of this process
- * including this one; an upper bound if releases have not been written yet; max or -1; microseconds per attempt or 0,
- * and per full bucket.
+ * Checks attempts, one after the other. KEYS: hashes of incarnation → connections, with `r`: the theoretical arrival time
+ * of the rate (GCRA) in microseconds; each key once. ARGV: a JSON array, because every argument of a command costs the
+ * process and Redis more than a number in it: own, since, live, ttl; for each key the confirmed connections of this
+ * process, and an upper bound of its connections before these attempts, if releases have not been written yet; then for
+ * each attempt the number of its claims, and for each of them the position of the key, max or -1, microseconds per
+ * attempt or 0, and per full bucket.
  *
- * The count that is written is the stored one plus one, limited to the two values that the process passes: it is
- * correct while the answers to earlier attempts are outstanding, in whatever order they were executed, and also after
- * Redis has lost its count.
+ * The stored count is limited to the two values that the process passes: it is correct while the answers to earlier
+ * attempts are outstanding, in whatever order they were executed, and also after Redis has lost its count. Each key is
+ * read and written once, however many attempts have it; nothing is written before all keys are read.
  *
  * An arrival time that is later than a full bucket from now was stored before Redis's clock was set back: the bucket is
  * filled again.
  *
- * Returns 0, or 1 if a count was missing; `s <key>` if there are too many connections; `r <key> <milliseconds>` if a
- * rate is exceeded.
+ * Returns for each attempt 0, or 1 if a count was missing; `s <claim>` if there are too many connections; `r <claim>
+ * <milliseconds>` if a rate is exceeded; `e <error>` if one of its keys is not a hash, because another program has
+ * written it.
  */
 export const ADMIT = script(`
 local arg = cjson.decode(ARGV[1])
 local own, since, live, ttl = arg[1], arg[2], arg[3], arg[4]
 ${ALIVE}
-local now
-local late, slow = 0, 0
-local tats, counts, lost = {}, {}, 0
-for i = 1, #KEYS do
-  local interval = arg[5 * i + 3]
-  if interval > 0 then
-    now = now or micros()
-    local stored = tonumber(redis.call('HGET', KEYS[i], 'r') or 0) or 0
-    if stored > now + arg[5 * i + 4] + interval then stored = 0 end
-    local tat = math.max(stored, now) + interval
-    local wait = tat - now - arg[5 * i + 4]
-    if wait > interval / 1000 and wait > late then late, slow = wait, i end
-    tats[i] = tat
-  end
+local function number(text)
+  local value = tonumber(text)
+  return value and value >= 0 and value < 9007199254740992 and value or 0
 end
-if slow > 0 then return 'r ' .. slow .. ' ' .. string.format('%.0f', math.ceil(late / 1000)) end
-local full
+local at = 5
+local states = {}
 for i = 1, #KEYS do
-  local max = arg[5 * i + 2]
-  if max >= 0 and not full then
-    local all = redis.call('HGETALL', KEYS[i])
-    local sum, have = 0, 0
-    for j = 1, #all, 2 do
-      if all[j] == own then
-        have = tonumber(all[j + 1]) or 0
-      elseif all[j] ~= 'r' then
-        if alive(all[j]) then sum = sum + (tonumber(all[j + 1]) or 0) else redis.call('HDEL', KEYS[i], all[j]) end
-      end
+  local all = redis.pcall('HGETALL', KEYS[i])
+  local state = { have = 0, sum = 0, tat = 0, members = 0, err = all.err }
+  if all.err and not string.find(all.err, 'WRONGTYPE', 1, true) then return all end
+  for j = 1, #all, 2 do
+    local who = all[j]
+    if who == 'r' then
+      state.tat = number(all[j + 1])
+    elseif who == own then
+      state.have = number(all[j + 1])
+      state.members = state.members + 1
+    elseif alive(who) then
+      state.sum = state.sum + number(all[j + 1])
+      state.members = state.members + 1
+    else
+      state.ended = state.ended or {}
+      table.insert(state.ended, who)
     end
-    local certain = arg[5 * i]
-    if have == 0 and certain > 1 then lost = 1 end
-    counts[i] = math.max(certain, math.min(have + 1, arg[5 * i + 1]))
-    if sum + counts[i] > max then full = i end
   end
+  local confirmed, bound = arg[at], arg[at + 1]
+  state.lost = state.have == 0 and confirmed > 0
+  state.have = math.max(confirmed, math.min(state.have, bound))
+  states[i] = state
+  at = at + 2
+end
+local now
+local function admit(from, to)
+  local late, slow = 0, 0
+  local tats = {}
+  for j = from, to, 4 do
+    local state, interval, burst = states[arg[j]], arg[j + 2], arg[j + 3]
+    if state.err then return 'e ' .. state.err end
+    if interval > 0 then
+      now = now or micros()
+      local stored = state.tat
+      if stored > now + burst + interval then stored = 0 end
+      local tat = math.max(stored, now) + interval
+      local wait = tat - now - burst
+      if wait > interval / 1000 and wait > late then late, slow = wait, (j - from) / 4 + 1 end
+      tats[j] = tat
+    end
+  end
+  if slow > 0 then return 'r ' .. slow .. ' ' .. string.format('%.0f', math.ceil(late / 1000)) end
+  local full
+  local lost = 0
+  for j = from, to, 4 do
+    local state, max = states[arg[j]], arg[j + 1]
+    if max >= 0 and not full then
+      if state.lost then lost = 1 end
+      if state.sum + state.have + 1 > max then full = (j - from) / 4 + 1 end
+    end
+  end
+  for j = from, to, 4 do
+    local state = states[arg[j]]
+    state.paced = state.paced or tats[j]
+    state.tat = tats[j] or state.tat
+    if arg[j + 1] >= 0 and not full then
+      state.have = state.have + 1
+      state.counted = true
+    end
+  end
+  return full and 's ' .. full or lost
+end
+local answers = {}
+while at <= #arg do
+  local to = at + 4 * arg[at]
+  table.insert(answers, admit(at + 1, to))
+  at = to + 1
 end
 for i = 1, #KEYS do
-  local count = not full and counts[i]
-  if count and tats[i] then
-    redis.call('HSET', KEYS[i], own, count, 'r', string.format('%.0f', tats[i]))
+  local state = states[i]
+  for _, who in ipairs(state.ended or {}) do redis.call('HDEL', KEYS[i], who) end
+  local tat = state.paced and string.format('%.0f', state.tat)
+  if state.counted then
+    if tat then
+      redis.call('HSET', KEYS[i], own, state.have, 'r', tat)
+    else
+      redis.call('HSET', KEYS[i], own, state.have)
+    end
     redis.call('PEXPIRE', KEYS[i], ttl)
-  elseif count then
-    redis.call('HSET', KEYS[i], own, count)
-    redis.call('PEXPIRE', KEYS[i], ttl)
-  elseif tats[i] then
-    redis.call('HSET', KEYS[i], 'r', string.format('%.0f', tats[i]))
-    local idle = math.ceil((tats[i] - now) / 1000)
-    redis.call('PEXPIRE', KEYS[i], redis.call('HLEN', KEYS[i]) > 1 and math.max(idle, ttl) or idle)
+  elseif tat then
+    redis.call('HSET', KEYS[i], 'r', tat)
+    local idle = math.ceil((state.tat - now) / 1000)
+    redis.call('PEXPIRE', KEYS[i], state.members > 0 and math.max(idle, ttl) or idle)
   end
 end
-if full then return 's ' .. full end
-return lost
+return answers
 `);
 
 /**

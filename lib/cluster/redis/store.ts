@@ -9,10 +9,11 @@ import type {
   UserAnswer,
   UserClaim,
 } from '../contract.js';
+import { RedisAdmissions } from './admissions.js';
 import type { RedisClient } from './client.js';
-import { type Held, RedisCounters } from './counters.js';
-import { FOREIGN, RedisLink, UNAVAILABLE } from './link.js';
-import { ADMIT, ADMIT_USER, BANS_SINCE, RENEW, SAVE_BAN } from './scripts.js';
+import { RedisCounters } from './counters.js';
+import { RedisLink, UNAVAILABLE } from './link.js';
+import { ADMIT_USER, BANS_SINCE, RENEW, SAVE_BAN } from './scripts.js';
 
 /** Number of digits of the time in an incarnation; the id of the process follows. */
 const TIME_DIGITS = 11;
@@ -21,7 +22,6 @@ const BAN_PAGE = 500;
 /** Minimum milliseconds between two renewals outside of the heartbeat. */
 const HURRY = 100;
 
-const ADMITTED: ClaimAnswer = Object.freeze({ outcome: 'admitted' });
 const NOT_AVAILABLE = Object.freeze({ outcome: 'unavailable' as const });
 const NOBODY = Object.freeze({ outcome: 'admitted' as const, displaced: Object.freeze([]) });
 
@@ -29,6 +29,7 @@ const NOBODY = Object.freeze({ outcome: 'admitted' as const, displaced: Object.f
 export class RedisStore implements ClusterStore {
   readonly #link: RedisLink;
   readonly #counters: RedisCounters;
+  readonly #admissions: RedisAdmissions;
   #options!: ClusterStoreOptions;
   #own = '';
   #nodes: readonly NodeInfo[] = [];
@@ -55,7 +56,10 @@ export class RedisStore implements ClusterStore {
   ) {
     this.#ahead = Date.now() - monotonic();
     this.#link = new RedisLink(client, () => this.#breakerMoved(), monotonic);
-    this.#counters = new RedisCounters(this.#link, prefix, client.isCluster === true);
+    const isSharded = client.isCluster === true;
+    this.#counters = new RedisCounters(this.#link, prefix, isSharded);
+    const lost = (): void => this.refresh();
+    this.#admissions = new RedisAdmissions(this.#link, this.#counters, prefix, isSharded, monotonic, lost);
     client.on('ready', () => this.#connected());
     client.on('close', () => this.#tell());
     // Redis Cluster: a node was added, perhaps to replace another.
@@ -102,28 +106,7 @@ export class RedisStore implements ClusterStore {
   }
 
   admit(claims: readonly Claim[]): Promise<ClaimAnswer> {
-    const held = this.#counters.hold(claims);
-    if (!this.#isAvailable) return Promise.resolve(this.#admitted(held, [UNAVAILABLE]));
-    const [only, ...others] = held.shards.map((shard) =>
-      this.#link.run(ADMIT, shard.keys, () => this.#counters.argsOf(held, shard)),
-    );
-    if (only === undefined) return Promise.resolve(ADMITTED);
-    if (others.length === 0) return only.then((answer) => this.#admitted(held, [answer]));
-    return Promise.all([only, ...others]).then((answers) => this.#admitted(held, answers));
-  }
-
-  /** `answers`: one for each shard. */
-  #admitted(held: Held, answers: readonly unknown[]): ClaimAnswer {
-    const refused = answers.findIndex((answer) => typeof answer === 'string');
-    if (refused >= 0) {
-      this.#counters.refused(held, answers);
-      return refusal(answers[refused] as string, held.shards[refused]!.indexes);
-    }
-    const isUncertain = answers.includes(UNAVAILABLE) || answers.includes(FOREIGN);
-    this.#counters.admitted(held, isUncertain);
-    if (isUncertain) return NOT_AVAILABLE;
-    if (answers.includes(1)) this.refresh();
-    return ADMITTED;
+    return this.#isAvailable ? this.#admissions.ask(claims) : this.#admissions.count(claims);
   }
 
   release(claims: readonly Claim[]): void {
@@ -319,10 +302,4 @@ export class RedisStore implements ClusterStore {
     this.#wasAvailable = this.#isAvailable;
     this.#options?.onChange();
   }
-}
-
-function refusal(answer: string, indexes: readonly number[]): ClaimAnswer {
-  const [kind, index, wait] = answer.split(' ');
-  const claim = indexes[Number(index) - 1]!;
-  return { outcome: 'refused', claim, wait: kind === 'r' ? Number(wait) : undefined };
 }

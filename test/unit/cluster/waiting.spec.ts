@@ -20,6 +20,27 @@ describe('a command that Redis does not answer', () => {
   const silent = (): RedisClient =>
     ({ status: 'ready', on: () => undefined, disconnect: () => undefined }) as unknown as RedisClient;
 
+  it('is given up when the first of its callers has waited for the timeout', async () => {
+    const link = new RedisLink(
+      silent(),
+      () => undefined,
+      () => Date.now(),
+    );
+    link.timeout = 100;
+    const settled: string[] = [];
+    const never = () => new Promise(() => undefined);
+    const since = Date.now();
+    void link.ask(never).then(() => settled.push('first'));
+    await jest.advanceTimersByTimeAsync(20);
+    void link.ask(never).then(() => settled.push('second'));
+    void link.ask(never, 'limits', undefined, { since, callers: 2 }).then(() => settled.push('third'));
+    await jest.advanceTimersByTimeAsync(79);
+    expect(settled).toEqual(['first', 'third']);
+    await jest.advanceTimersByTimeAsync(20);
+    expect(settled).toEqual(['first', 'third', 'second']);
+    link.close();
+  });
+
   it('is given up before the timeout has passed', async () => {
     const link = new RedisLink(
       silent(),
@@ -86,6 +107,21 @@ describe('error replies of Redis', () => {
     link.close();
   });
 
+  it('to a command of several callers count for each of them', async () => {
+    const client = { status: 'ready', on: () => undefined, disconnect: () => undefined } as unknown as RedisClient;
+    const link = new RedisLink(
+      client,
+      () => undefined,
+      () => 0,
+    );
+    const ask = (callers: number) => link.ask(reply('OOM not allowed'), 'limits', undefined, { since: 0, callers });
+    await ask(4);
+    expect([link.breaker.state, link.failures]).toEqual(['closed', 4]);
+    await ask(3);
+    expect([link.breaker.state, link.failures]).toEqual(['open', 7]);
+    link.close();
+  });
+
   it('the commands of one turn of the event loop are one write', async () => {
     const written: string[] = [];
     const stream = { cork: () => written.push('cork'), uncork: () => written.push('uncork') };
@@ -97,7 +133,8 @@ describe('error replies of Redis', () => {
     );
     const send = () => Promise.resolve(written.push('command'));
     for (let turn = 0; turn < 2; turn++) {
-      for (let each = 0; each < 3; each++) void link.ask(send, 'limits');
+      for (let each = 0; each < 2; each++) void link.ask(send, 'limits');
+      link.atEndOfTurn(() => void link.ask(send, 'limits'));
       await new Promise((resolve) => setImmediate(resolve));
     }
     const turn = ['cork', 'command', 'command', 'command', 'uncork'];
