@@ -57,5 +57,32 @@ export class ManualClock implements Clock {
 
 export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
+/**
+ * Waits until the condition holds, or `ms` have passed in turns of the event loop of 5 ms each: a process that was stopped for
+ * longer has read what arrived meanwhile before it gives up.
+ */
+export async function calm(ms: number, condition: () => boolean): Promise<void> {
+  for (let left = ms / 5; left > 0 && !condition(); left--) await sleep(5);
+}
+
+/** Runs `what`, and measures by how many milliseconds the event loop was late at most meanwhile. */
+export async function withLag<T>(what: () => Promise<T>): Promise<{ result: T; lag: number }> {
+  let last = performance.now();
+  let lag = 0;
+  const look = (): void => {
+    const now = performance.now();
+    lag = Math.max(lag, now - last - 20);
+    last = now;
+  };
+  const timer = setInterval(look, 20);
+  try {
+    const result = await what();
+    look();
+    return { result, lag };
+  } finally {
+    clearInterval(timer);
+  }
+}
+
 /** One turn of the event loop, with the ticks and immediates that were due. */
 export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

@@ -9,7 +9,7 @@ import fc from 'fast-check';
 import { eventually } from '../../support/app.js';
 import { selfSigned } from '../../support/certificates.js';
 import { RawClient } from '../../support/raw-client.js';
-import { sleep } from '../../support/time.js';
+import { calm, sleep } from '../../support/time.js';
 import { open, type RunningSetup, SETUPS, type Setup } from './setups.js';
 
 /** Compares everything on a shared port that is not a WebSocket upgrade with a server without the module. */
@@ -99,7 +99,7 @@ async function converse(side: Side, acts: readonly Act[], quiet: number): Promis
       client.resetTcp();
     } else client.write(act);
   }
-  await Promise.race([client.untilClosed().catch(() => undefined), sleep(quiet)]);
+  await calm(quiet, () => client.ended || client.closed);
   const text = client.received.toString('latin1').replace(/^(Date|ETag):.*$/gim, '$1');
   const { ended } = client;
   client.destroy();

@@ -10,7 +10,7 @@ import { SecureGateway, SecureWsModule, type SecureWsOptions, SecureWsStats } fr
 import { eventually } from '../../support/app.js';
 import { selfSigned } from '../../support/certificates.js';
 import { RawClient, upgradeHead } from '../../support/raw-client.js';
-import { sleep } from '../../support/time.js';
+import { calm, sleep, withLag } from '../../support/time.js';
 import { echoes, ROOMY } from './setups.js';
 
 /** How the module's use of an HTTP server appears to code that closes it, sets its timeouts or inspects it. */
@@ -86,16 +86,32 @@ async function start(
   return { kind, server: server!, app, tls, port, connect };
 }
 
+/** A server without the module, and one with it. */
+const startBoth = (how: Parameters<typeof start>[1]): Promise<Place[]> =>
+  Promise.all((['without', 'with'] as const).map((kind) => start(kind, how)));
+
 /** Expects the same result with and without the module. */
 async function both<T>(how: Parameters<typeof start>[1], what: (place: Place) => Promise<T>): Promise<void> {
-  const [without, withModule] = await Promise.all(
-    (['without', 'with'] as const).map(async (kind) => what(await start(kind, how))),
-  );
+  const [without, withModule] = await Promise.all((await startBoth(how)).map(what));
   expect(withModule).toEqual(without);
 }
 
+/**
+ * The same for results that depend on Node's own timeouts, which take no clock of a test: repeated while the machine was too
+ * busy for the moments at which the clients act.
+ */
+async function bothOnTime<T>(how: Parameters<typeof start>[1], what: (place: Place) => Promise<T>): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    const places = await startBoth(how);
+    const { result, lag } = await withLag(() => Promise.all(places.map(what)));
+    if (lag > 200 && attempt < 12) continue;
+    expect(result[1]).toEqual(result[0]);
+    return;
+  }
+}
+
 const outcome = async (client: RawClient, within = 2_000): Promise<string> => {
-  await client.untilClosed(within).catch(() => undefined);
+  await calm(within, () => client.ended || client.closed);
   const answer = client.received.toString().split('\r\n', 1)[0];
   return `${client.closed || client.ended ? 'ended' : 'open'} ${answer}`;
 };
@@ -106,7 +122,7 @@ describe.each([
 ] as const)('an HTTP server with %s', (_, tls) => {
   it('applies headersTimeout and requestTimeout from the same moment as Node', async () => {
     const options = { headersTimeout: 1000, requestTimeout: 1200, connectionsCheckingInterval: 50 };
-    await both({ tls, options }, async ({ connect }) => {
+    await bothOnTime({ tls, options }, async ({ connect }) => {
       const silent = await connect();
       const half = await connect('GET / HTTP/1.1\r\nHost:');
       const late = await connect();
