@@ -19,7 +19,11 @@ export function connectWithSharedRead(options: NetConnectOpts): Socket {
 
 /** Returns false if the stream has buffered enough: Node then stops reading until the stream asks for more. */
 function onRead(this: Socket, bytes: number, buffer: Uint8Array): boolean {
-  return this.push(Buffer.from(buffer.subarray(0, bytes)));
+  const chunk = Buffer.from(buffer.subarray(0, bytes));
+  if (this.readableFlowing !== true || this.readableLength > 0) return this.push(chunk);
+  // `push` would emit it, too, and then ask in a later tick whether to read on: Node reads on by itself.
+  this.emit('data', chunk);
+  return true;
 }
 
 /** With `onread`, Node's own method stops reading at once: a paused socket would not notice that the peer has left. */
