@@ -26,7 +26,7 @@ describe('the code of docs/browser.md', () => {
       { cwd: folder, encoding: 'utf8' },
     );
     expect([status, stdout]).toEqual([0, '']);
-  }, 60_000);
+  }, 180_000);
 });
 
 (hasChromium() ? describe : describe.skip)('live() of docs/browser.md in Chromium', () => {

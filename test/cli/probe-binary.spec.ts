@@ -113,7 +113,7 @@ describe('probe', () => {
     const { json, code } = await probe(url, '--only', 'silence', '--time', '20');
     expect(of(json, 'silence')).toMatchObject({
       verdict: 'skipped',
-      seen: expect.stringMatching(/^still open after 1[5-8] s: the port serves ordinary HTTP too/),
+      seen: expect.stringMatching(/^still open after \d+ s: the port serves ordinary HTTP too/),
     });
     expect(code).toBe(0);
   });

@@ -60,7 +60,7 @@ const address = (last: number, max = 1000) => [{ name: `a:{192.0.2.${last}}:n`, 
       const alive = await live();
       return (await members()).every((each) => !alive.includes(each.split('/')[0]!));
     });
-  }, 90_000);
+  }, 180_000);
 
   it('maxclients reached at the start and while running: continues to try', async () => {
     const redis = await admin();
@@ -81,7 +81,7 @@ const address = (last: number, max = 1000) => [{ name: `a:{192.0.2.${last}}:n`, 
     await redis.config('SET', 'maxclients', '1000');
     await everybody('up');
     await agrees();
-  }, 90_000);
+  }, 180_000);
 
   describe('NOPERM: a right is taken away while running:', () => {
     const user = 'worker';
@@ -129,7 +129,7 @@ const address = (last: number, max = 1000) => [{ name: `a:{192.0.2.${last}}:n`, 
       await everybody('up');
       expect(await a!.ask('put', 'k:ticket', 'value')).toBe(true);
       expect(await b!.ask('take', 'k:ticket')).toBe('value');
-    }, 60_000);
+    }, 180_000);
 
     it('the channels: the limits stay shared, and messages arrive when it has them again', async () => {
       const [a, b] = await restricted(2);
@@ -142,7 +142,7 @@ const address = (last: number, max = 1000) => [{ name: `a:{192.0.2.${last}}:n`, 
       await everybody('up');
       await a!.ask('cast', {}, 'there again');
       await until('it is heard', async () => (await b!.ask<unknown[]>('received')).length === 1);
-    }, 60_000);
+    }, 180_000);
   });
 
   it('READONLY for long: does not connect again and again', async () => {
@@ -169,7 +169,7 @@ const address = (last: number, max = 1000) => [{ name: `a:{192.0.2.${last}}:n`, 
     await redis.replicaof('NO', 'ONE');
     await everybody('up');
     await agrees();
-  }, 60_000);
+  }, 180_000);
 
   it('evicted keys (allkeys-lru): the processes stay together, and each attempt puts its counts right', async () => {
     const [a, b] = await start(2);
@@ -189,7 +189,7 @@ const address = (last: number, max = 1000) => [{ name: `a:{192.0.2.${last}}:n`, 
     for (let last = 0; last < 40; last++)
       for (const node of [a!, b!]) expect(await node.ask('admit', address(last))).toMatchObject({ admitted: 1 });
     await agrees();
-  }, 60_000);
+  }, 180_000);
 
   it('SCRIPT FLUSH again and again: no attempt fails, the counts stay exact', async () => {
     await start(2, { timeout: 3000, heartbeat: 3500, lease: 20_000 });
@@ -202,7 +202,7 @@ const address = (last: number, max = 1000) => [{ name: `a:{192.0.2.${last}}:n`, 
     for (const node of nodes)
       expect(await node.state()).toMatchObject({ status: 'up', breaker: 'closed', failures: 0 });
     await agrees();
-  }, 60_000);
+  }, 180_000);
 
   it('WRONGTYPE for one address or user: that one alone is affected, however often it comes', async () => {
     const [a, b] = await start(2);
@@ -240,7 +240,7 @@ const address = (last: number, max = 1000) => [{ name: `a:{192.0.2.${last}}:n`, 
       'of another program',
       'of another program',
     ]);
-  }, 60_000);
+  }, 180_000);
 
   it('each answer late, but in time: the limits stay exact, and nothing is left behind', async () => {
     const relay = await TcpRelay.start(cluster.server.port);
@@ -252,7 +252,7 @@ const address = (last: number, max = 1000) => [{ name: `a:{192.0.2.${last}}:n`, 
     for (const node of nodes)
       expect(await node.state()).toMatchObject({ breaker: 'closed', fallbacks: 0, failures: 0 });
     relay.delay = 0;
-  }, 60_000);
+  }, 180_000);
 
   it('is restarted empty while 1000 connections of as many addresses are open: all are counted again', async () => {
     const [a] = await start(2);
@@ -264,5 +264,5 @@ const address = (last: number, max = 1000) => [{ name: `a:{192.0.2.${last}}:n`, 
     await everybody('up');
     await agrees();
     expect(await cluster.server.ask((redis) => redis.hvals(`nsw:${TOTAL}`))).toEqual(['1000']);
-  }, 60_000);
+  }, 180_000);
 });

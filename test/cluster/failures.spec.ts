@@ -30,7 +30,7 @@ import { Node, TOTAL, total, until, useCluster } from './nodes.js';
       expect.stringMatching(/does not answer .*applies the limits by itself/),
       expect.stringMatching(/is back/),
     ]);
-  }, 60_000);
+  }, 180_000);
 
   it('is gone: applies onFailure, and recovers when it returns without data', async () => {
     const [local, share, closed] = nodes as [Node, Node, Node];
@@ -57,7 +57,7 @@ import { Node, TOTAL, total, until, useCluster } from './nodes.js';
     await everybody('up');
     await agrees();
     expect(await cluster.server.ask((redis) => redis.hvals(`nsw:${TOTAL}`))).toHaveLength(3);
-  }, 60_000);
+  }, 180_000);
 
   it('is not reachable at the start: the process works alone, and joins later', async () => {
     const port = await unusedPort();
@@ -72,7 +72,7 @@ import { Node, TOTAL, total, until, useCluster } from './nodes.js';
     ends.push(() => other.stop());
     await everybody('up');
     expect(await lonely.ask('admit', total(5), 9)).toMatchObject({ admitted: 5 });
-  }, 60_000);
+  }, 180_000);
 
   it('was flushed: counts are written again at once', async () => {
     const [a, b] = (await start(2)) as [Node, Node];
@@ -97,7 +97,7 @@ import { Node, TOTAL, total, until, useCluster } from './nodes.js';
     }
     await everybody('up');
     await agrees();
-  }, 60_000);
+  }, 180_000);
 
   it('fails over to a replica without the last writes: recovers', async () => {
     const replica = await RedisServer.start('--replicaof', '127.0.0.1', String(cluster.server.port));
@@ -131,7 +131,7 @@ import { Node, TOTAL, total, until, useCluster } from './nodes.js';
     } finally {
       await cluster.server.ask((redis) => redis.replicaof('NO', 'ONE'));
     }
-  }, 60_000);
+  }, 180_000);
 
   it('has a broken pub/sub connection: the process detects, reports and reopens it', async () => {
     const relay = await TcpRelay.start(cluster.server.port);
@@ -157,7 +157,7 @@ import { Node, TOTAL, total, until, useCluster } from './nodes.js';
     await until('it is heard', async () => (await b.ask<unknown[]>('received')).length === 1);
     reported.push(...(await a.ask<string[]>('notices')).filter((line) => /do not arrive/.test(line)));
     expect(reported).toHaveLength(1);
-  }, 60_000);
+  }, 180_000);
 
   it('loses connections repeatedly: the counts stay exact', async () => {
     const relay = await TcpRelay.start(cluster.server.port);
@@ -171,5 +171,5 @@ import { Node, TOTAL, total, until, useCluster } from './nodes.js';
     await churning;
     await everybody('up');
     await agrees();
-  }, 60_000);
+  }, 180_000);
 });

@@ -24,7 +24,7 @@ suite('Redis Cluster', () => {
       await until('the cluster is formed', () =>
         server.ask(async (redis) => /cluster_state:ok/.test((await redis.cluster('INFO')) as string)),
       );
-  }, 60_000);
+  }, 180_000);
   afterAll(() => Promise.all(servers.map((server) => server.stop())));
 
   for (const { name, run } of clusterStoreTests(storeIn(() => ({ url })))) it(name, run);
@@ -164,5 +164,5 @@ suite('Sentinel', () => {
       40_000,
     );
     expect(await b.ask('admit', claims, 9)).toMatchObject({ admitted: 4 });
-  }, 90_000);
+  }, 180_000);
 });

@@ -110,7 +110,7 @@ describe('the recipes of docs/guards.md', () => {
   it('compile with the public types', () => {
     expect(blocks.map(nameOf)).toHaveLength(8);
     expect(compileErrors(blocks)).toEqual([]);
-  }, 60_000);
+  }, 180_000);
 
   it('authenticate with a token in a cookie', async () => {
     await start('cookie');

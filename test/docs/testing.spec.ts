@@ -27,5 +27,5 @@ describe('the example of docs/testing.md', () => {
     const errors = compileErrors([...README, wrong]);
     expect(errors).toHaveLength(2);
     expect(errors.join()).toMatch(/'txt' does not exist.*"sad"/);
-  }, 60_000);
+  }, 180_000);
 });

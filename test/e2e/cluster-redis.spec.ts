@@ -112,7 +112,7 @@ describe('a cluster in an application', () => {
       expect(lines.filter((line) => /cluster: joined|cluster: is back/.test(line))).toHaveLength(2);
       expect(lines.join()).not.toContain('canary');
     },
-    60_000,
+    180_000,
   );
 
   (HAS_REDIS ? it : it.skip)("takes the application's own client, and leaves it alone", async () => {

@@ -105,7 +105,7 @@ class Throwing implements ExceptionFilter {
 const streams = { subscribed: 0, unsubscribed: 0 };
 
 @UseFilters(new TeapotFilter())
-@SecureGateway({ path: '/main', messages: { strikes: '5/1h', handlerTimeout: '200ms', concurrency: 4, maxStreams: 2 } })
+@SecureGateway({ path: '/main', messages: { strikes: '5/1h', handlerTimeout: '2s', concurrency: 4, maxStreams: 2 } })
 class MainGateway {
   @SubscribeMessage('value') value(@MessageBody() data: unknown) {
     return { event: 'value', data };
@@ -170,8 +170,11 @@ class MainGateway {
       return () => streams.unsubscribed++;
     });
   }
+  static finish: () => void = () => undefined;
   @SubscribeMessage('late') async late() {
-    await new Promise((resolve) => setTimeout(resolve, 600));
+    await new Promise<void>((resolve) => {
+      MainGateway.finish = resolve;
+    });
     return { event: 'late' };
   }
 }
@@ -297,7 +300,7 @@ class RejectsGateway {
   }
 }
 
-@SecureGateway({ path: '/never', connections: { guardTimeout: '200ms' } })
+@SecureGateway({ path: '/never', connections: { guardTimeout: '1s' } })
 class NeverGateway {
   static disconnected = 0;
   handleConnection(): Promise<void> {
@@ -528,7 +531,7 @@ describe('limits of handlers', () => {
     const client = await open('/main');
     client.send('late');
     expect(await client.json()).toEqual(exception('The handler took too long'));
-    await new Promise((resolve) => setTimeout(resolve, 600));
+    MainGateway.finish();
     client.send('value', 1);
     expect(await client.json()).toEqual({ event: 'value', data: 1 });
     client.destroy();

@@ -224,15 +224,18 @@ class OwnGateway {
     return { event: 'known' };
   }
 }
-@SecureGateway({ path: '/left', messages: { handlerTimeout: '300ms' } })
+@SecureGateway({ path: '/left', messages: { handlerTimeout: '2s' } })
 class LeftGateway {
   static release: () => void = () => undefined;
+  static running = 0;
   @SubscribeMessage('hold') hold() {
     return new Promise<void>((resolve) => {
       LeftGateway.release = resolve;
+      LeftGateway.running++;
     });
   }
   @SubscribeMessage('forget') forget() {
+    LeftGateway.running++;
     return new Promise(() => undefined);
   }
 }
@@ -512,9 +515,10 @@ describe('a handler whose peer has left', () => {
     // Longer than the test: without the time limit of the handler, the shutdown would not end.
     const own = await startApp({ gateways: [LeftGateway], options: { shutdown: { drainTimeout: '1h' } } });
     const client = await RawClient.open({ port: own.port }, { path: '/left' });
+    LeftGateway.running = 0;
     client.send('forget');
     client.send('forget');
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await eventually(() => LeftGateway.running > 0);
     client.destroy();
     await eventually(() => own.stats().connections === 0);
     await own.close();
@@ -527,8 +531,9 @@ describe('a handler whose peer has left', () => {
       options: { shutdown: { drainTimeout: '20s' }, messages: {} },
     });
     const client = await RawClient.open({ port: own.port }, { path: '/left' });
+    LeftGateway.running = 0;
     client.send('hold');
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await eventually(() => LeftGateway.running > 0);
     client.destroy();
     await eventually(() => own.stats().connections === 0);
     let closed = false;

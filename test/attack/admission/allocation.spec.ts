@@ -26,7 +26,7 @@ let port: number;
 beforeAll(async () => {
   server = await Child.start('test/attack/admission/refusing-server.ts');
   port = server.ready as number;
-}, 60_000);
+}, 180_000);
 afterAll(async () => {
   await server.end();
 });

@@ -7,7 +7,7 @@ const COUNT = 500;
 let server: Child;
 beforeAll(async () => {
   server = await Child.start('test/attack/memory/server.ts');
-}, 60_000);
+}, 180_000);
 afterAll(async () => {
   await server.end();
 });

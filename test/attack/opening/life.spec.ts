@@ -285,7 +285,7 @@ describe('memory for heads above a limit', () => {
     } finally {
       await server.end();
     }
-  }, 60_000);
+  }, 180_000);
 });
 
 describe('the Server header', () => {

@@ -231,7 +231,7 @@ describe.each(SHARED)('a shared port: $name', (setup) => {
     );
     await eventually(() => pair.place.isEmpty);
     expect(pair.place.test.stats().faults).toEqual({});
-  }, 60_000);
+  }, 180_000);
 
   it.each<[string, readonly Act[]]>([
     ['no bytes and FIN', ['FIN']],
@@ -284,7 +284,7 @@ describe.each(SHARED)('a shared port: $name', (setup) => {
     };
     for (const wait of [0, 2 * OPEN_TIMEOUT]) expect(await answered(wait)).toBe(setup.tls ? 100 : 300);
     expect(pair.place.test.stats()).toMatchObject({ pending: 0, faults: {} });
-  }, 60_000);
+  }, 180_000);
 
   it('has the same listeners on the server and on a socket', async () => {
     const counts = ({ server }: Side) =>

@@ -60,7 +60,7 @@ export const port: SecurePortOptions = {};\n`;
         if (row.type === 'Size') expect(said).toContain('Unit of a plain number: bytes.');
       }
     }
-  }, 60_000);
+  }, 180_000);
 });
 
 describe('.env.example', () => {
