@@ -509,7 +509,7 @@ export abstract class Connection extends Timed implements ConnectionCore, Holder
 }
 
 const readOn = ({ input, isCut }: Connection): void => {
-  if (!isCut) input.gate.resumeTransport();
+  if (!isCut) input.gate.readOn();
 };
 
 /** Errors for which `ws` has a message other than "Invalid WebSocket frame". */

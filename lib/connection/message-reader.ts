@@ -106,12 +106,12 @@ export class MessageReader implements FrameSink {
     this.readBytes = chunk.length;
     context.scheduler.turn++;
     // protection: past the queue the socket is not read
-    if (this.knownGate?.closed && !this.parser?.hasEnded) this.knownGate.pauseTransport();
+    if (this.knownGate?.closed && !this.hasEnded) this.knownGate.pauseTransport();
     // end protection
     this.ownParser.push(chunk);
     this.readBytes = 0;
     // protection: bytes behind the end cost of the rate of bytes
-    if (this.discarding || this.parser?.hasEnded) this.discard(chunk.length);
+    if (this.discarding || this.hasEnded) this.discard(chunk.length);
     // end protection
     this.parsed();
   }
@@ -457,10 +457,15 @@ export class MessageReader implements FrameSink {
 
   /** TCP has ended, but there are bytes to parse that are still wanted. */
   get hasMore(): boolean {
-    return !this.left && !this.parser?.hasEnded && (this.parser?.hasUnread || this.inflatingBytes > 0);
+    return !this.left && !this.hasEnded && (this.parser?.hasUnread || this.inflatingBytes > 0);
   }
 
   // The gate and the end
+
+  /** @internal Nothing more is parsed; what still arrives is discarded. */
+  get hasEnded(): boolean {
+    return this.parser?.hasEnded ?? false;
+  }
 
   /** @internal Called by the gate. */
   stop(): void {

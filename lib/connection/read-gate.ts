@@ -45,7 +45,7 @@ export class ReadGate {
 
   constructor(
     private readonly connection: ConnectionCore,
-    private readonly reader: { stop(): void; goOn(parses: boolean): void },
+    private readonly reader: { readonly hasEnded: boolean; stop(): void; goOn(parses: boolean): void },
   ) {}
 
   /** When to call {@link review}. */
@@ -124,11 +124,14 @@ export class ReadGate {
       if (now > this.since) this.connection.excuse(now - this.since, now);
     }
     this.reader.goOn((this.reasons & ~PARSING) === 0);
-    if (this.reasons === 0) this.resumeTransport();
+    if (this.reasons === 0 || this.reader.hasEnded) this.readOn();
   }
 
-  /** Reads from the transport again, even if only to discard the bytes. */
-  resumeTransport(): void {
+  /** Reads from the transport again, even if only to discard the bytes, as soon as no byte rate is exceeded. */
+  readOn(): void {
+    // protection: bytes behind both close frames cost of the rate of bytes
+    if (this.isClosedFor(Pause.BYTES)) return;
+    // end protection
     if (!this.transportPaused) return;
     this.transportPaused = false;
     this.connection.transport.resume();

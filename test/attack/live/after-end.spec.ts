@@ -25,16 +25,19 @@ const OPTIONS: SecureWsOptions = {
   keepalive: { closeTimeout: 800 },
 };
 
+const beyondFree = frame('x'.repeat(70 * KIB), { opcode: 2 });
 const large = frame('x'.repeat(256 * KIB), { opcode: 2 });
 
 describe('a flood behind the end is read no faster than messages.byteRate', () => {
-  it.each<[string, Buffer, Buffer]>([
+  it.each<[string, Buffer, Buffer, Buffer?]>([
     ['an invalid frame', frame('', { opcode: 3 }), Buffer.alloc(64 * KIB)],
     ["the peer's close frame", closeFrame(1000), Buffer.alloc(64 * KIB)],
     ['a message that is too big', frame('', { length: 2 ** 40 }), Buffer.alloc(64 * KIB)],
     ['our close frame', message('leave'), large],
     ['an end that frees memory', message('evict'), large],
-  ])('after %s', async (_, end, flood) => {
+    // The close frame arrives in the read with which the rate is exceeded.
+    ['both close frames', message('leave'), Buffer.alloc(64 * KIB), Buffer.concat([beyondFree, closeFrame(4000)])],
+  ])('after %s', async (_, end, flood, before = Buffer.alloc(0)) => {
     app = await startLive(OPTIONS);
     client = await openClient(app);
     await eventually(() => LiveGateway.sockets.length === 1);
@@ -45,6 +48,7 @@ describe('a flood behind the end is read no faster than messages.byteRate', () =
     });
     client.write(end);
     expect(await client.closeFrame()).toBeDefined();
+    client.write(before);
     for (let sent = 0; sent < FLOOD; sent += flood.length) client.write(flood);
     await eventually(() => app.stats().connections === 0);
     expect(socket!.connection.transport.bytesRead).toBeLessThan(MOST_READ);
