@@ -49,7 +49,9 @@ export abstract class Timed {
 class Slot extends Timed {
   override previous: Timed = this;
   override next: Timed = this;
-  onDue = () => NEVER;
+  override onDue(): number {
+    return NEVER;
+  }
 }
 
 /** A single callback. */
