@@ -78,7 +78,7 @@ const later = async (attempt: UpgradeAttempt): Promise<boolean> => {
   return true;
 };
 
-@SecureGateway({ path: '/als', messages: { handlerTimeout: '300ms', maxQueue: 64 } })
+@SecureGateway({ path: '/als', messages: { handlerTimeout: '2s', maxQueue: 64 } })
 @UseAdmissionGuards(early, later)
 @UseFilters(new NotingFilter())
 class AlsGateway {

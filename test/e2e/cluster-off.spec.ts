@@ -29,12 +29,15 @@ async function promisesOfUpgrade(options: SecureWsOptions): Promise<number> {
     });
     const socket = connect(port, '127.0.0.1');
     socket.on('error', reject);
+    // Promises left over from the start have settled once several turns have created none.
+    const whenQuiet = (turns: number): void => {
+      if (turns === 0) return void socket.write(head);
+      promises = 0;
+      setTimeout(() => whenQuiet(promises === 0 ? turns - 1 : 10), 5);
+    };
     socket.on('connect', () => {
-      // Promises left over from the start have settled by then.
-      setTimeout(() => {
-        hook.enable();
-        socket.write(head);
-      }, 50);
+      hook.enable();
+      whenQuiet(10);
     });
     socket.on('data', (chunk) => {
       hook.disable();

@@ -167,7 +167,7 @@ describe('two processes', () => {
   });
 
   it('release slots whatever ended the connection', async () => {
-    const [a, b] = (await start(2, { connections: { max: 2, guardTimeout: '200ms' } })) as [TestApp, TestApp];
+    const [a, b] = (await start(2, { connections: { max: 2, guardTimeout: '2s' } })) as [TestApp, TestApp];
     const ways: ((app: TestApp) => Promise<unknown>)[] = [
       async (app) => expect(await status(await open(app, { headers: { 'X-Refuse': '1' } }))).toBe(401),
       async (app) => expect(await status(await open(app, { headers: { 'X-Throw': '1' } }))).toBe(500),

@@ -20,7 +20,7 @@ class AnyGuard implements CanActivate {
   }
 }
 
-@SecureGateway({ path: '/guarded', connections: { guardTimeout: '300ms' } })
+@SecureGateway({ path: '/guarded', connections: { guardTimeout: '1s' } })
 @UseAdmissionGuards(AnyGuard)
 class GuardedGateway {}
 

@@ -123,16 +123,18 @@ describe('a gateway path with parameters', () => {
   });
 
   it('shares limits, rooms and counters among all its paths', async () => {
+    let joined = 0;
     @SecureGateway({ path: '/rooms/:id', connections: { max: 2 } })
     class RoomGateway {
       handleConnection(socket: SecureSocket) {
         socket.join('all');
+        joined++;
       }
     }
     const app = await start([RoomGateway]);
     const [first, second] = [await open(app.port, '/rooms/1'), await open(app.port, '/rooms/2')];
     expect((await ask(app.port, '/rooms/3')).status).toBe(503);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await eventually(() => joined === 2);
     app.app.get(SecureWsBroadcaster).of(RoomGateway).to('all').emit('hello');
     expect(await first.json()).toMatchObject({ event: 'hello' });
     expect(await second.json()).toMatchObject({ event: 'hello' });

@@ -29,7 +29,7 @@ class FailingFilter extends BaseWsExceptionFilter {
 @Catch()
 class OwnFilter extends BaseWsExceptionFilter {}
 
-@SecureGateway({ path: '/values', keepRequest: true, messages: { handlerTimeout: '200ms' } })
+@SecureGateway({ path: '/values', keepRequest: true, messages: { handlerTimeout: '1s' } })
 class ValuesGateway {
   handleDisconnect(socket: SecureSocket): void {
     throw failure(socket);
@@ -61,7 +61,7 @@ class ValuesGateway {
     throw new Error(`cookie ${socket.request!.headers.cookie}`);
   }
   @SubscribeMessage('late') async late(@ConnectedSocket() socket: SecureSocket) {
-    await new Promise((resolve) => setTimeout(resolve, 400));
+    await new Promise((resolve) => setTimeout(resolve, 1500));
     throw failure(socket);
   }
   @SubscribeMessage('listener') listens(@ConnectedSocket() socket: SecureSocket) {
