@@ -1,4 +1,5 @@
 import { Buffer } from 'node:buffer';
+import { bindContext } from '../net/async-context.js';
 import { FrameEncoder, frameHeader, LONGEST_STRING } from '../protocol/encoder.js';
 import { FIN, Opcode } from '../protocol/frame.js';
 import { FrameRun } from '../protocol/frame-run.js';
@@ -378,7 +379,9 @@ export class FrameWriter {
     const { turn } = this.connection.context.scheduler;
     if (this.queue.length === 0 && !this.corked && this.turn !== turn && this.hasRoom && this.fits(size)) {
       this.turn = turn;
-      return this.write(frame, callback);
+      // The socket calls the callback of a write that waits for another one in the async context of that one.
+      const waits = callback !== undefined && this.connection.transport.writableLength > 0;
+      return this.write(frame, waits ? bindContext(callback) : callback);
     }
     if (this.turn === turn && !this.corked) this.cork();
     this.turn = turn;

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { plainFrame } from '../../../lib/protocol/encoder.js';
@@ -319,4 +320,30 @@ describe('broadcasts of one turn of the event loop', () => {
     await turn();
     expect(budget.held).toBe(0);
   });
+});
+
+it('A callback runs in the async context of its send, also when Node calls it after the write of another send', async () => {
+  const context = new AsyncLocalStorage<string>();
+  for (const kernel of ['now', 'later'] as const) {
+    const bare = bareConnection();
+    const { connection, socket, scheduler } = bare;
+    socket.kernel = () => kernel;
+    const seen: [string, string | undefined][] = [];
+    const send = (name: string): void =>
+      context.run(name, () => connection.output.send('x', {}, () => seen.push([name, context.getStore()])));
+    // The first of each turn is written at once, the others at the end of the turn.
+    for (let count = 0; count < 3; count++) {
+      send(`${count} first`);
+      send(`${count} second`);
+      scheduler.turn++;
+      if (count === 1) await turn();
+    }
+    for (let turns = 0; turns < 6; turns++) {
+      context.run('kernel', () => socket.release());
+      await turn();
+    }
+    expect(seen.map(([name]) => name)).toEqual([0, 1, 2].flatMap((count) => [`${count} first`, `${count} second`]));
+    for (const [name, store] of seen) expect(store).toBe(name);
+    socket.destroy();
+  }
 });

@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { resolveSettings } from '../../../lib/config/resolve.js';
@@ -97,7 +98,8 @@ export class KernelSocket extends Duplex {
       callback();
     };
     if (kernel === 'now') done();
-    else this.waiting = done;
+    // As in Node, a write completes in the async context in which it was begun.
+    else this.waiting = AsyncResource.bind(done);
   }
 }
 
