@@ -2,7 +2,7 @@ import { Buffer } from 'node:buffer';
 import { bindContext } from '../net/async-context.js';
 import { FrameEncoder, frameHeader, LONGEST_STRING } from '../protocol/encoder.js';
 import { FIN, Opcode } from '../protocol/frame.js';
-import { FrameRun } from '../protocol/frame-run.js';
+import type { FrameRun } from '../protocol/frame-run.js';
 import type { ConnectionCore, Sendable, SendCallback, SendOptions } from './context.js';
 import { emptyFifo, pushed } from './fifo.js';
 import { OVERHEAD } from './memory-budget.js';
@@ -37,6 +37,10 @@ export class FrameWriter {
   bytes = 0;
   private encoder: FrameEncoder;
   private queue = emptyFifo<Outgoing>();
+  /** The frames of broadcasts that follow the queue. Most peers are sent nothing else in a turn, and need no queue. */
+  private run: FrameRun | undefined = undefined;
+  /** The socket may have unsent bytes. Until the next write it is not asked again once it had none. */
+  private mayBeUnsent = true;
   /** The items of the queue that are not ready (compressed or read from a `Blob`) yet, in order. */
   private unready: Outgoing[] | undefined = undefined;
   private corked = false;
@@ -114,16 +118,9 @@ export class FrameWriter {
     // end protection
     const { isShort } = this;
     this.cork();
-    const { last } = this.queue;
-    const run = last?.frame instanceof FrameRun && last.written === 0 ? last.frame.with(frame) : undefined;
-    if (run === undefined) {
-      // The one buffer of a whole run, which peers share, takes what is counted; its small frames take several times that.
-      if (last?.frame instanceof FrameRun) last.frame = last.frame.bytes();
-      this.queue = pushed(this.queue, new Outgoing(frame, frame.size));
-    } else {
-      last!.frame = run;
-      this.queue.grow(last!, frame.size);
-    }
+    const longer = this.run?.with(frame);
+    if (longer === undefined) this.queueRun();
+    this.run = longer ?? frame;
     this.sent(isShort);
   }
 
@@ -200,7 +197,7 @@ export class FrameWriter {
     this.refused = true;
     this.isEnding = true;
     this.uncork();
-    if (this.queue.length === 0) this.connection.transport.end();
+    if (!this.isQueued) this.connection.transport.end();
   }
 
   /** Discards the queued frames and accepts no more. A partly written frame is completed while the socket is open. */
@@ -209,8 +206,9 @@ export class FrameWriter {
     this.lastPing = undefined;
     this.refused = true;
     this.unready = this.deferred = undefined;
-    this.lostBytes += this.deferredBytes;
+    this.lostBytes += this.deferredBytes + (this.run?.size ?? 0);
     this.deferredBytes = 0;
+    this.run = undefined;
     const isPartlyWritten = (queue.first?.written ?? 0) > 0;
     const kept = isPartlyWritten && !this.connection.transport.destroyed ? queue.shift() : undefined;
     for (let item = queue.clear(); item !== undefined; item = item.next) {
@@ -284,7 +282,7 @@ export class FrameWriter {
     }
     const outgoing = new Outgoing(undefined, size, payload, first, fin, this.compresses);
     outgoing.add(callback);
-    this.queue = pushed(this.queue, outgoing);
+    this.enqueue(outgoing);
     const unready = (this.unready ??= []);
     unready.push(outgoing);
     if (unready.length === 1 && isBlob(payload)) this.prepareNext();
@@ -377,7 +375,7 @@ export class FrameWriter {
 
   private put(frame: string | Buffer, size: number, callback: SendCallback | undefined): void {
     const { turn } = this.connection.context.scheduler;
-    if (this.queue.length === 0 && !this.corked && this.turn !== turn && this.hasRoom && this.fits(size)) {
+    if (!this.isQueued && !this.corked && this.turn !== turn && this.hasRoom && this.fits(size)) {
       this.turn = turn;
       // The socket calls the callback of a write that waits for another one in the async context of that one.
       const waits = callback !== undefined && this.connection.transport.writableLength > 0;
@@ -393,6 +391,7 @@ export class FrameWriter {
   }
 
   private append(frame: string | Buffer, size: number, callback: SendCallback | undefined): void {
+    this.queueRun();
     const { last } = this.queue;
     const isText = typeof frame === 'string' && this.hasRoom;
     if (isText && typeof last?.frame === 'string' && last.size + size <= LONGEST_STRING) {
@@ -403,26 +402,62 @@ export class FrameWriter {
     // An item that stays beyond this turn is converted to bytes, whose memory is exactly what is counted.
     const outgoing = new Outgoing(isText || typeof frame !== 'string' ? frame : Buffer.from(frame, 'latin1'), size);
     outgoing.add(callback);
+    this.enqueue(outgoing);
+  }
+
+  private enqueue(outgoing: Outgoing): void {
+    this.queueRun();
     this.queue = pushed(this.queue, outgoing);
+  }
+
+  /**
+   * Adds the run to the queue, because other frames follow it, or because only a part of it can be written. The one
+   * buffer of a whole run, which peers share, takes what is counted; its small frames take several times that.
+   */
+  private queueRun(): void {
+    const { run } = this;
+    if (run === undefined) return;
+    this.run = undefined;
+    this.enqueue(new Outgoing(run.bytes(), run.size));
+  }
+
+  private get isQueued(): boolean {
+    return this.run !== undefined || this.queue.length > 0;
   }
 
   // The socket
 
   /** Writes as many queued frames as the socket has room for. */
   private pour(): void {
+    const { run, queue } = this;
+    if (!this.isQueued || !this.hasRoom) return;
+    if (queue.length > 0) this.pourQueue();
+    else if (run !== undefined) this.pourRun(run);
+    if (this.isEnding && !this.isQueued) this.connection.transport.end();
+  }
+
+  private pourRun(run: FrameRun): void {
+    if (!this.fits(run.size)) {
+      this.queueRun();
+      return this.pourQueue();
+    }
+    this.run = undefined;
+    this.write(run.bytes(), undefined);
+  }
+
+  private pourQueue(): void {
     const { transport } = this.connection;
-    const { first } = this.queue;
-    if (first?.frame === undefined || !this.hasRoom) return;
-    const isOne = first.next === undefined;
+    if (this.queue.first?.frame === undefined) return;
+    this.queueRun();
+    const isOne = this.queue.length === 1;
     if (!isOne) transport.cork();
     for (let next = this.queue.first; next?.frame !== undefined && this.hasRoom; next = this.queue.first)
       this.writeFirst(next);
     if (!isOne) transport.uncork();
-    if (this.isEnding && this.queue.length === 0) transport.end();
   }
 
   private writeFirst(outgoing: Outgoing): void {
-    const frame = outgoing.frame instanceof FrameRun ? outgoing.frame.bytes() : outgoing.frame!;
+    const frame = outgoing.frame!;
     if (typeof frame !== 'string' && frame.length - outgoing.written > TLS_SLICE && this.isTls) {
       const slice = frame.subarray(outgoing.written, outgoing.written + TLS_SLICE);
       outgoing.written += slice.length;
@@ -435,10 +470,11 @@ export class FrameWriter {
 
   private write(frame: string | Buffer, callback: SendCallback | undefined): void {
     const { transport } = this.connection;
-    this.writes++;
     // While the socket is below its high-water mark there is no 'drain' event, so the write's callback reports that
     // there is room again.
-    const then = transport.writableLength > 0 ? this.thenReview(callback) : callback;
+    const then = this.unsent > 0 ? this.thenReview(callback) : callback;
+    this.writes++;
+    this.mayBeUnsent = true;
     if (typeof frame === 'string') transport.write(frame, 'latin1', then as () => void);
     else transport.write(frame, then as () => void);
   }
@@ -462,9 +498,19 @@ export class FrameWriter {
   }
 
   private get hasRoom(): boolean {
+    const { unsent } = this;
+    return this.writes < MOST_WRITES && unsent < HIGH_WATER;
+  }
+
+  /** Bytes that the socket has not sent. Nothing else writes to it once there is a writer. */
+  private get unsent(): number {
+    if (!this.mayBeUnsent) return 0;
     const { writableLength } = this.connection.transport;
-    if (writableLength === 0) this.writes = 0;
-    return this.writes < MOST_WRITES && writableLength < HIGH_WATER;
+    if (writableLength === 0) {
+      this.mayBeUnsent = false;
+      this.writes = 0;
+    }
+    return writableLength;
   }
 
   private get isTls(): boolean {
@@ -475,14 +521,14 @@ export class FrameWriter {
 
   /** Bytes queued for the peer, here and in the socket. */
   get pending(): number {
-    return this.connection.transport.writableLength + this.queue.bytes + this.deferredBytes;
+    return this.unsent + this.queue.bytes + (this.run?.size ?? 0) + this.deferredBytes;
   }
 
   /** Bytes of memory held for the peer: bytes that TLS has encrypted count twice, and objects count too. */
   get held(): number {
-    const inSocket = this.connection.transport.writableLength;
-    const { queue, deferredBytes } = this;
-    return (this.isTls ? 2 * inSocket : inSocket) + queue.bytes + deferredBytes + queue.length * OVERHEAD;
+    const { unsent, pending, run, queue } = this;
+    const items = queue.length + (run === undefined ? 0 : 1);
+    return (this.isTls ? unsent : 0) + pending + items * OVERHEAD;
   }
 
   /** When to call {@link review} again. */
@@ -500,7 +546,7 @@ export class FrameWriter {
     const { pending } = this;
     if (wasShort) this.oversize = pending > this.connection.context.limits.maxBuffered ? pending : 0;
     if (pending === 0) return;
-    if (!this.corked && this.queue.length > 0) this.pour();
+    if (!this.corked && this.isQueued) this.pour();
     this.judge();
   }
 
@@ -531,7 +577,7 @@ export class FrameWriter {
   /** Checks the remaining bytes again; called on drain and by the timer wheel. */
   review(now: number): void {
     if (this.connection.isCut) return;
-    if (this.queue.length > 0 && !this.corked) this.pour();
+    if (this.isQueued && !this.corked) this.pour();
     if (this.isShort) this.answerLastPing();
     const { pending } = this;
     if (pending < this.oversize) this.oversize = 0;

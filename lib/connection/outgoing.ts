@@ -1,6 +1,5 @@
 import { Buffer } from 'node:buffer';
 import { bindContext } from '../net/async-context.js';
-import type { FrameRun } from '../protocol/frame-run.js';
 import type { Sendable, SendCallback } from './context.js';
 import type { Waiting } from './fifo.js';
 
@@ -20,11 +19,8 @@ export class Outgoing implements Waiting {
   callbacks: SendCallback[] | undefined = undefined;
 
   constructor(
-    /**
-     * ASCII text frames joined to a string, frames of broadcasts joined to a run, or bytes; `undefined` if not ready
-     * yet.
-     */
-    public frame: string | FrameRun | Buffer | undefined,
+    /** ASCII text frames joined to a string, or bytes; `undefined` if not ready yet. */
+    public frame: string | Buffer | undefined,
     public size: number,
     /** The data that must be compressed, or read, before it is framed. */
     readonly payload?: Buffer | Blob,
