@@ -297,6 +297,59 @@ describe('broadcasts of one turn of the event loop', () => {
     expect(model.received).toEqual(['binary ', 'text after it']);
   });
 
+  it('ask a socket that sends at once for its unsent bytes once for each write', async () => {
+    const { connection, socket } = bareConnection({ options: OPTIONS });
+    const prototype = Object.getPrototypeOf(socket) as object;
+    let reads = 0;
+    Object.defineProperty(socket, 'writableLength', {
+      get() {
+        reads++;
+        return Reflect.get(prototype, 'writableLength', socket) as number;
+      },
+    });
+    share({ connection } as Bare, 'the first');
+    await turn();
+    for (const text of texts(50)) {
+      reads = 0;
+      share({ connection } as Bare, text);
+      share({ connection } as Bare, text);
+      await turn();
+      expect(reads).toBe(1);
+    }
+    expect(socket.calls).toBe(51);
+  });
+
+  it('count the bytes that were in the socket before the first of them', async () => {
+    const { connection, socket } = bareConnection({ options: OPTIONS });
+    socket.kernel = () => 'later';
+    socket.write('a response that is not sent yet', 'latin1');
+    const before = socket.writableLength;
+    share({ connection } as Bare, 'message');
+    expect([before > 0, connection.output.pending]).toEqual([true, before + 9]);
+    socket.release();
+    socket.release();
+    await turn();
+    expect(connection.output.pending).toBe(9);
+    socket.release();
+    expect(connection.output.pending).toBe(0);
+  });
+
+  it('that are discarded count as unsent', async () => {
+    const { connection, socket, budget } = bareConnection({ options: OPTIONS });
+    socket.kernel = () => 'later';
+    connection.output.send('in the socket', {}, undefined);
+    share({ connection } as Bare, 'message');
+    connection.output.send('behind it', {}, undefined);
+    share({ connection } as Bare, 'message');
+    const { pending } = connection.output;
+    connection.output.drop();
+    expect(pending).toBe(15 + 9 + 11 + 9);
+    expect(connection.output.pending + connection.output.lostBytes).toBe(pending);
+    connection.kill();
+    await turn();
+    expect(budget.held).toBe(0);
+  });
+
   it('to a peer that does not read are counted, and it is closed when there are too many', async () => {
     const options = {
       keepalive: { pingInterval: null },
