@@ -119,7 +119,6 @@ describe('the files of lib/', () => {
     const homes = {
       '@nestjs/config': 'nowhere',
       commander: 'cli',
-      'ipaddr.js': 'cli',
       ioredis: 'nowhere',
       jose: 'nowhere',
     };

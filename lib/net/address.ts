@@ -1,3 +1,6 @@
+import { isIPv6 } from 'node:net';
+import ipaddr from 'ipaddr.js';
+
 /** Default of `connections.ipv6Prefix`: the length of the IPv6 prefix that counts as one client. */
 export const DEFAULT_IPV6_PREFIX = 64;
 /** The second tier: the prefix that a site usually gets (RFC 6177). */
@@ -105,54 +108,22 @@ export const formatIPv4 = (value: number): string =>
 /** The eight 16-bit groups of an address. */
 export type Words = readonly number[];
 
-const GROUPS = 8;
-const GROUP = /^[\da-f]{1,4}$/i;
-/** The longest text of an address: six groups and four decimal numbers. */
-const LONGEST = 45;
-
 /** `undefined` for anything that is not an IPv6 address by RFC 4291, section 2.2; a zone id is removed. */
 export function parseIPv6(text: string): Words | undefined {
   const zone = text.indexOf('%');
   const address = zone < 0 ? text : text.slice(0, zone);
-  if (address.length > LONGEST) return undefined;
-  const gap = address.indexOf('::');
-  const words: number[] = [];
-  if (gap < 0) return pushGroups(words, address, true) && words.length === GROUPS ? words : undefined;
-  if (!pushGroups(words, address.slice(0, gap), false)) return undefined;
-  const before = words.length;
-  if (!pushGroups(words, address.slice(gap + 2), true) || words.length >= GROUPS) return undefined;
-  while (words.length < GROUPS) words.splice(before, 0, 0);
-  return words;
+  return isIPv6(address) ? ipaddr.IPv6.parse(withoutDots(address)).parts : undefined;
 }
 
-/** Appends the groups of one side of `::`, which can have none; `mayEndInIPv4`: the last two can be dotted decimal. */
-function pushGroups(words: number[], text: string, mayEndInIPv4: boolean): boolean {
-  if (text === '') return true;
-  const groups = text.split(':');
-  const last = mayEndInIPv4 ? parseIPv4(groups.at(-1)!) : undefined;
-  if (last !== undefined) groups.pop();
-  for (const group of groups) {
-    if (!GROUP.test(group)) return false;
-    words.push(Number.parseInt(group, 16));
-  }
-  if (last !== undefined) words.push(last >>> 16, last & 0xffff);
-  return true;
+/** `::127.0.0.1` in hexadecimal groups: ipaddr.js would treat the dotted form as a mapped address. */
+function withoutDots(address: string): string {
+  const value = address.includes('.') ? parseIPv4(address.slice(address.lastIndexOf(':') + 1)) : undefined;
+  if (value === undefined) return address;
+  return `${address.slice(0, address.lastIndexOf(':') + 1)}${(value >>> 16).toString(16)}:${(value & 0xffff).toString(16)}`;
 }
 
-/** The text form that RFC 5952 recommends: the longest run of at least two zero groups, the first of equals, is `::`. */
-export function formatIPv6(words: Words): string {
-  let start = 0;
-  let length = 1;
-  for (let from = 0; from < GROUPS; from++) {
-    let to = from;
-    while (words[to] === 0) to++;
-    if (to - from > length) [start, length] = [from, to - from];
-  }
-  if (length === 1) return hexadecimal(words);
-  return `${hexadecimal(words.slice(0, start))}::${hexadecimal(words.slice(start + length))}`;
-}
-
-const hexadecimal = (words: Words): string => words.map((word) => word.toString(16)).join(':');
+/** The text form that RFC 5952 recommends. */
+export const formatIPv6 = (words: Words): string => new ipaddr.IPv6([...words]).toRFC5952String();
 
 /** A text that is the same for all addresses with the same first `prefix` bits (0 to 128). */
 export function prefixKey(words: Words, prefix: number): string {
