@@ -36,10 +36,8 @@ interface Queue {
  */
 export class RedisAdmissions {
   readonly #queues = new Map<string, Queue>();
-  #due: Queue[] = [];
+  #due: Queue[] = NONE;
   #late: NodeJS.Timeout | undefined;
-  /** Positions of keys in the command that is being written. */
-  readonly #positions = new Map<string, number>();
 
   constructor(
     private readonly link: RedisLink,
@@ -57,8 +55,9 @@ export class RedisAdmissions {
     if (claims.length === 0) return ADMITTED_PROMISE;
     return new Promise((resolve) => {
       const attempt = this.counters.hold(claims, resolve);
-      if (this.isSharded) for (let index = 0; index < claims.length; index++) this.#assign(attempt, index);
-      else attempt.parts.push({ attempt, indexes: allIndexes(claims.length), answer: undefined });
+      attempt.parts = this.isSharded
+        ? partsByShard(attempt)
+        : [{ attempt, tag: '', indexes: allIndexes(claims.length), answer: undefined }];
       attempt.unanswered = attempt.parts.length;
       for (const part of attempt.parts) this.#add(part);
     });
@@ -70,22 +69,20 @@ export class RedisAdmissions {
     return NOT_AVAILABLE_PROMISE;
   }
 
-  #assign(attempt: Attempt, index: number): void {
-    const tag = shardOf(attempt.claims[index]!.name);
-    const part = attempt.parts.find((each) => each.tag === tag);
-    if (part === undefined) attempt.parts.push({ attempt, tag, indexes: [index], answer: undefined });
-    else (part.indexes as number[]).push(index);
-  }
-
   #add(part: Part): void {
-    const { tag = '' } = part;
+    const { tag } = part;
     let queue = this.#queues.get(tag);
     if (queue === undefined) {
-      queue = { tag, waiting: [], since: 0, sentAt: 0, unanswered: 0, isDue: false };
+      queue = { tag, waiting: NONE, since: 0, sentAt: 0, unanswered: 0, isDue: false };
       this.#queues.set(tag, queue);
     }
     const now = this.now();
-    if (queue.waiting.push(part) === 1) queue.since = now;
+    if (queue.waiting.length > 0) queue.waiting.push(part);
+    else {
+      // An array that begins empty would have room for 17.
+      queue.waiting = [part];
+      queue.since = now;
+    }
     if (queue.isDue) return;
     const isFree = queue.unanswered === 0 || now - queue.sentAt >= LONGEST_WAIT;
     if (isFree || queue.waiting.length >= MOST_ATTEMPTS) this.#plan(queue);
@@ -96,16 +93,20 @@ export class RedisAdmissions {
   #plan(queue: Queue): void {
     if (queue.isDue) return;
     queue.isDue = true;
-    if (this.#due.push(queue) === 1) this.link.atEndOfTurn(this.#sendDue);
+    if (this.#due.length > 0) this.#due.push(queue);
+    else {
+      this.#due = [queue];
+      this.link.atEndOfTurn(this.#sendDue);
+    }
   }
 
   readonly #sendDue = (): void => {
     const due = this.#due;
-    this.#due = [];
+    this.#due = NONE;
     for (const queue of due) {
       queue.isDue = false;
       const { waiting, since } = queue;
-      queue.waiting = [];
+      queue.waiting = NONE;
       queue.sentAt = this.now();
       for (let from = 0; from < waiting.length; from += MOST_ATTEMPTS)
         this.#send(queue, waiting.length <= MOST_ATTEMPTS ? waiting : waiting.slice(from, from + MOST_ATTEMPTS), since);
@@ -118,19 +119,19 @@ export class RedisAdmissions {
   };
 
   #send(queue: Queue, parts: readonly Part[], since: number): void {
-    const keys: string[] = [];
     const uses: Use[] = [];
+    // The names of one attempt differ.
+    const positions = parts.length === 1 ? undefined : new Map<string, number>();
     let text = '';
     for (const { attempt, indexes } of parts) {
       text += `,${indexes.length}`;
       for (const index of indexes) {
         const { name, max = 0, rate } = attempt.claims[index]!;
         const counter = attempt.counters[index];
-        let position = this.#positions.get(name);
+        let position = positions?.get(name);
         if (position === undefined) {
-          position = keys.push(`${this.prefix}:${name}`);
-          this.#positions.set(name, position);
-          uses.push({ counter: undefined, attempts: 0 });
+          position = uses.push({ name, counter: undefined, attempts: 0 });
+          positions?.set(name, position);
         }
         text += `,${position}`;
         if (counter === undefined) text += ',-1';
@@ -144,9 +145,9 @@ export class RedisAdmissions {
         text += rate === undefined ? ',0,0' : `,${(rate.window * 1000) / rate.limit},${rate.window * 1000}`;
       }
     }
-    this.#positions.clear();
     text += ']';
     queue.unanswered++;
+    const keys = uses.map(({ name }) => `${this.prefix}:${name}`);
     const args = (): [string] => [this.counters.argumentOf(uses) + text];
     void this.link
       .run(ADMIT, keys, args, 'limits', { since, callers: parts.length })
@@ -159,15 +160,17 @@ export class RedisAdmissions {
     else if (queue.unanswered === 0 && this.isSharded) this.#queues.delete(queue.tag);
     for (let at = 0; at < parts.length; at++) {
       const part = parts[at]!;
-      part.answer = Array.isArray(answers) ? this.#understood(answers[at]) : UNAVAILABLE;
+      part.answer = this.#understood(Array.isArray(answers) ? answers[at] : UNAVAILABLE);
       if (--part.attempt.unanswered === 0) this.#settle(part.attempt);
     }
   }
 
-  /** An error of one key concerns the attempts that have this key. */
   #understood(answer: unknown): unknown {
-    if (typeof answer !== 'string' || !answer.startsWith('e ')) return answer;
-    this.link.noteFailure(answer.slice(2));
+    if (typeof answer === 'number') return answer;
+    if (typeof answer !== 'string') return UNAVAILABLE;
+    if (answer.startsWith('s ') || answer.startsWith('r ')) return answer;
+    // An error of one key concerns the attempts that have this key.
+    this.link.noteFailure(answer.startsWith('e ') ? answer.slice(2) : answer);
     return FOREIGN;
   }
 
@@ -189,6 +192,20 @@ function refusalOf({ answer, indexes }: Part): ClaimAnswer {
   const [kind, at, wait] = (answer as string).split(' ');
   const claim = indexes[Number(at) - 1]!;
   return { outcome: 'refused', claim, wait: kind === 'r' ? Number(wait) : undefined };
+}
+
+/** An empty list, to which nothing is added. */
+const NONE: never[] = [];
+
+function partsByShard(attempt: Attempt): Part[] {
+  const parts: (Part & { readonly indexes: number[] })[] = [];
+  attempt.claims.forEach(({ name }, index) => {
+    const tag = shardOf(name);
+    const part = parts.find((each) => each.tag === tag);
+    if (part === undefined) parts.push({ attempt, tag, indexes: [index], answer: undefined });
+    else part.indexes.push(index);
+  });
+  return parts;
 }
 
 /** By number of claims: the indices of all of them, which all attempts share. */

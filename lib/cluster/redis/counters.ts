@@ -41,7 +41,7 @@ export interface Attempt {
   /** One for each claim with a `max`. */
   readonly counters: readonly (Counter | undefined)[];
   /** One for each shard. */
-  readonly parts: Part[];
+  parts: readonly Part[];
   /** Number of parts without an answer. */
   unanswered: number;
   resolve(answer: ClaimAnswer): void;
@@ -50,8 +50,8 @@ export interface Attempt {
 /** The claims of an attempt that belong to one shard. */
 export interface Part {
   readonly attempt: Attempt;
-  /** What the names of the shard have between braces; without it if names are not distributed. */
-  readonly tag?: string;
+  /** What the names of the shard have between braces; '' if names are not distributed. */
+  readonly tag: string;
   /** Indices into the claims. */
   readonly indexes: readonly number[];
   /** A text: the attempt is refused; a number: it is counted; a symbol: that is unknown. */
@@ -60,6 +60,7 @@ export interface Part {
 
 /** How the attempts of one command use a key. */
 export interface Use {
+  readonly name: string;
   counter: Counter | undefined;
   /** Number of attempts with a `max` for it. */
   attempts: number;
@@ -127,7 +128,7 @@ export class RedisCounters {
       counter.unsent++;
       return counter;
     });
-    return { claims, counters, parts: [], unanswered: 0, resolve };
+    return { claims, counters, parts: NO_PARTS, unanswered: 0, resolve };
   }
 
   /** Counts an attempt about which Redis is not asked: it is admitted, and written as soon as possible. */
@@ -356,6 +357,8 @@ export class RedisCounters {
     return isTold;
   }
 }
+
+const NO_PARTS: readonly Part[] = Object.freeze([]);
 
 function* chunks(names: readonly string[]): Generator<readonly string[]> {
   for (let at = 0; at < names.length; at += CHUNK) yield names.slice(at, at + CHUNK);

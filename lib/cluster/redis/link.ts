@@ -71,7 +71,7 @@ export class RedisLink {
   #turn: NodeJS.Immediate | undefined;
   /** The connection on which the commands of this turn are held back until its end. */
   #corked: Corkable | undefined;
-  readonly #lastOfTurn: (() => void)[] = [];
+  #lastOfTurn: (() => void)[] | undefined;
 
   constructor(
     private readonly client: RedisClient,
@@ -126,7 +126,8 @@ export class RedisLink {
 
   /** Calls `send` at the end of this turn of the event loop; the commands that it sends are in the write of this turn. */
   atEndOfTurn(send: () => void): void {
-    this.#lastOfTurn.push(send);
+    if (this.#lastOfTurn === undefined) this.#lastOfTurn = [send];
+    else this.#lastOfTurn.push(send);
     this.#turn ??= setImmediate(this.#endTurn);
   }
 
@@ -218,7 +219,9 @@ export class RedisLink {
   }
 
   readonly #endTurn = (): void => {
-    for (const send of this.#lastOfTurn.splice(0)) send();
+    const last = this.#lastOfTurn;
+    this.#lastOfTurn = undefined;
+    if (last !== undefined) for (const send of last) send();
     this.#turn = undefined;
     this.#corked?.uncork();
     this.#corked = undefined;

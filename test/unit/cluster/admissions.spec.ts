@@ -182,7 +182,8 @@ describe('attempts in commands to Redis', () => {
 
   it.each([
     ['that fails', UNAVAILABLE],
-    ['whose answer is no list', 'OK'],
+    ['whose answer is no list', 0],
+    ['whose answers are unknown', ['OK', 'x', '']],
     ['with too few answers', []],
   ])('of a command %s are all undecided', async (_how, answer) => {
     const { ask, endTurn, commands, counters } = admissions();
