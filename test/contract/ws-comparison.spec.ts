@@ -5,6 +5,7 @@ import { connect, SecureGateway, type SecureSocket } from 'nest-secure-ws';
 import { createWebSocketStream, WebSocket, WebSocketServer } from 'ws';
 import { eventually, startApp, type TestApp } from '../support/app.js';
 import { frame } from '../support/raw-client.js';
+import { turn } from '../support/time.js';
 
 /**
  * The same calls on a socket of `ws` and on a socket of this library, in both roles, over real connections: results,
@@ -86,7 +87,11 @@ const callback =
     log('called back', name, args.length, args[0] == null ? null : (args[0] as Error).message);
 
 const received = (data: unknown, isBinary: unknown): unknown[] => [isBinary, String(data)];
-const ticks = (ms = 20): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+/** Both ends are in this process: on a busy machine a time alone can pass with a single turn of the event loop. */
+const ticks = async (ms = 20): Promise<void> => {
+  await new Promise((resolve) => setTimeout(resolve, ms));
+  for (let turns = 0; ms > 0 && turns < 50; turns++) await turn();
+};
 
 /**
  * Data of every type that callers pass, right or wrong. Two are left out: `false`, for which `ws` sends an empty message
