@@ -160,7 +160,8 @@ describe('a client that does not read', () => {
     const clock = stopTime();
     const client = await open({
       buffers: { stallTimeout: 1000 },
-      keepalive: { pingInterval: 100, pingTimeout: 100_000 },
+      // Longer than passUntil() passes: nothing but stallTimeout ends the connection.
+      keepalive: { pingInterval: 100, pingTimeout: '10h' },
     });
     client.socket.pause();
     await eventually(() => LiveGateway.sockets.length === 1);
