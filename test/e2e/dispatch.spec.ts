@@ -105,7 +105,12 @@ class Throwing implements ExceptionFilter {
 const streams = { subscribed: 0, unsubscribed: 0 };
 
 @UseFilters(new TeapotFilter())
-@SecureGateway({ path: '/main', messages: { strikes: '5/1h', handlerTimeout: '2s', concurrency: 4, maxStreams: 2 } })
+@SecureGateway({
+  path: '/main',
+  messages: { strikes: '5/1h', handlerTimeout: '2s', concurrency: 4, maxStreams: 2 },
+  // A ping would check the deadlines of handlers too.
+  keepalive: { pingInterval: null },
+})
 class MainGateway {
   @SubscribeMessage('value') value(@MessageBody() data: unknown) {
     return { event: 'value', data };
