@@ -156,7 +156,11 @@ describe('WEBSOCKETS_ variables that ConfigService does not return', () => {
       { '.env': RESTRICTING },
     ],
     ['another file', { envFilePath: 'other.env' }, { 'other.env': RESTRICTING }],
-    ['expanded variables', { expandVariables: true }, { '.env': `A=10.0.0.0/8\nWEBSOCKETS_ALLOWED_IPS=\${A}\n` }],
+    [
+      'expanded variables',
+      { expandVariables: true },
+      { '.env': `NETWORK_OF_TEST=10.0.0.0/8\nWEBSOCKETS_ALLOWED_IPS=\${NETWORK_OF_TEST}\n` },
+    ],
     [
       '`load`',
       { ignoreEnvFile: true, load: [() => ({ WEBSOCKETS_ALLOWED_IPS: ['10.0.0.0/8'] })] },
