@@ -5,7 +5,7 @@ import { ADMIT } from './scripts.js';
 
 /** Maximum number of attempts of one command: Redis does nothing else while it checks them, for about 0.5 ms. */
 export const MOST_ATTEMPTS = 64;
-/** Milliseconds for which attempts wait for the answer to the command before them. */
+/** Milliseconds for which attempts wait for others. */
 export const LONGEST_WAIT = 1;
 
 const ADMITTED: ClaimAnswer = Object.freeze({ outcome: 'admitted' });
@@ -29,10 +29,9 @@ interface Queue {
 }
 
 /**
- * Asks Redis about attempts. The attempts that one turn of the event loop asks of one shard are one command, and so are
- * those that are made while an earlier command is unanswered: a command costs this process more than an attempt in it,
- * and Node accepts one connection in each turn. An attempt never waits if no command is unanswered, and otherwise for
- * `LONGEST_WAIT` at most.
+ * Asks Redis about attempts. The attempts that one turn of the event loop asks of one shard are one command: a command
+ * costs this process more than an attempt in it. Node accepts one connection in each turn, so an attempt that is made
+ * while a command is unanswered, or others wait, waits for others, too, for `LONGEST_WAIT` at most.
  */
 export class RedisAdmissions {
   readonly #queues = new Map<string, Queue>();
@@ -84,8 +83,9 @@ export class RedisAdmissions {
       queue.since = now;
     }
     if (queue.isDue) return;
-    const isFree = queue.unanswered === 0 || now - queue.sentAt >= LONGEST_WAIT;
-    if (isFree || queue.waiting.length >= MOST_ATTEMPTS) this.#plan(queue);
+    const { unanswered, waiting, sentAt } = queue;
+    const isFree = (unanswered === 0 && waiting.length === 1) || now - sentAt >= LONGEST_WAIT;
+    if (isFree || waiting.length >= MOST_ATTEMPTS) this.#plan(queue);
     else this.#late ??= setTimeout(this.#sendLate, LONGEST_WAIT).unref();
   }
 
@@ -156,8 +156,7 @@ export class RedisAdmissions {
 
   #answered(queue: Queue, parts: readonly Part[], answers: unknown): void {
     queue.unanswered--;
-    if (queue.waiting.length > 0) this.#plan(queue);
-    else if (queue.unanswered === 0 && this.isSharded) this.#queues.delete(queue.tag);
+    if (queue.unanswered === 0 && queue.waiting.length === 0 && this.isSharded) this.#queues.delete(queue.tag);
     for (let at = 0; at < parts.length; at++) {
       const part = parts[at]!;
       part.answer = this.#understood(Array.isArray(answers) ? answers[at] : UNAVAILABLE);

@@ -119,8 +119,9 @@ describe('attempts in commands to Redis', () => {
     expect(lost()).toBe(1);
   });
 
-  it('made while a command is unanswered wait for its answer, and are one command', async () => {
+  it('made while a command is unanswered wait for others, and are one command', async () => {
     const { ask, endTurn, commands } = admissions();
+    jest.setSystemTime(1000);
     const first = ask(TOTAL);
     endTurn();
     expect(commands).toHaveLength(1);
@@ -132,9 +133,11 @@ describe('attempts in commands to Redis', () => {
     expect(commands).toHaveLength(1);
     await commands[0]!.answer([0]);
     expect(await first).toEqual({ outcome: 'admitted' });
-    // One that is made in the turn of the answer is in the same command.
+    // One that is made after the answer waits with them.
     later.push(ask(TOTAL));
+    endTurn();
     expect(commands).toHaveLength(1);
+    await jest.advanceTimersByTimeAsync(LONGEST_WAIT);
     endTurn();
     expect(commands.map(({ attempts }) => attempts.length)).toEqual([1, 4]);
     // One connection is confirmed; the bound applies only while releases are not written.
@@ -146,6 +149,18 @@ describe('attempts in commands to Redis', () => {
       'refused',
       'admitted',
     ]);
+  });
+
+  it('made when every command is answered do not wait', async () => {
+    const { ask, endTurn, commands } = admissions();
+    for (const count of [1, 2, 3]) {
+      const attempt = ask(TOTAL);
+      endTurn();
+      expect(commands).toHaveLength(count);
+      await commands.at(-1)!.answer([0]);
+      expect(await attempt).toEqual({ outcome: 'admitted' });
+    }
+    expect(jest.getTimerCount()).toBe(0);
   });
 
   it('wait for an unanswered command for a short time only, counted from the first of them', async () => {
@@ -198,6 +213,7 @@ describe('attempts in commands to Redis', () => {
     for (let each = 0; each < 3; each++) counters.release([TOTAL]);
     void ask(TOTAL);
     await commands[1]!.answer([0]);
+    await jest.advanceTimersByTimeAsync(LONGEST_WAIT);
     endTurn();
     expect(commands[2]!.bounds).toEqual([[1, 1]]);
   });
@@ -214,6 +230,7 @@ describe('attempts in commands to Redis', () => {
     void ask(TOTAL);
     expect(commands[1]!.bounds).toEqual([[2, 2]]);
     await commands[1]!.answer(zeros(4));
+    await jest.advanceTimersByTimeAsync(LONGEST_WAIT);
     endTurn();
     expect(commands[2]!.bounds).toEqual([[6, 6]]);
   });
