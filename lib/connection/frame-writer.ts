@@ -378,7 +378,7 @@ export class FrameWriter {
     if (!this.isQueued && !this.corked && this.turn !== turn && this.hasRoom && this.fits(size)) {
       this.turn = turn;
       // The socket calls the callback of a write that waits for another one in the async context of that one.
-      const waits = callback !== undefined && this.connection.transport.writableLength > 0;
+      const waits = callback !== undefined && this.unsent > 0;
       return this.write(frame, waits ? bindContext(callback) : callback);
     }
     if (this.turn === turn && !this.corked) this.cork();

@@ -17,16 +17,19 @@ describe('a command that Redis does not answer', () => {
     jest.useRealTimers();
   });
 
-  const silent = (): RedisClient =>
-    ({ status: 'ready', on: () => undefined, disconnect: () => undefined }) as unknown as RedisClient;
-
-  it('is given up when the first of its callers has waited for the timeout', async () => {
+  function silentLink(): RedisLink {
+    const client = { status: 'ready', on: () => undefined, disconnect: () => undefined } as unknown as RedisClient;
     const link = new RedisLink(
-      silent(),
+      client,
       () => undefined,
       () => Date.now(),
     );
     link.timeout = 100;
+    return link;
+  }
+
+  it('is given up when the first of its callers has waited for the timeout', async () => {
+    const link = silentLink();
     const settled: string[] = [];
     const never = () => new Promise(() => undefined);
     const since = Date.now();
@@ -42,12 +45,7 @@ describe('a command that Redis does not answer', () => {
   });
 
   it('is given up before the timeout has passed', async () => {
-    const link = new RedisLink(
-      silent(),
-      () => undefined,
-      () => Date.now(),
-    );
-    link.timeout = 100;
+    const link = silentLink();
     const settled: string[] = [];
     const never = () => new Promise(() => undefined);
     void link.ask(never).then((answer) => settled.push(answer === UNAVAILABLE ? 'asked at 0 ms' : ''));
